@@ -1,0 +1,233 @@
+"""What enrollment publishes: consent, the medication profile, contact details, stores, candidates."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time
+from typing import ClassVar
+
+from shared.events.base import Days, Event, Fields, OpenEnum, PatientId, Quantity, Reason
+
+TOPIC = "medsync.enrollment.v1"
+CONTACTS_TOPIC = "medsync.enrollment.contacts.v1"
+STORES_TOPIC = "medsync.enrollment.stores.v1"
+
+
+class Channel(OpenEnum):
+    phone = "phone"
+    text = "text"
+    letter = "letter"
+    other = "other"
+
+
+class CyclePolicy(OpenEnum):
+    """How the next synchronized pickup follows from the last (domain rules, cycles)."""
+
+    rolling_28 = "rolling_28"
+    rolling_30 = "rolling_30"
+    rolling_84 = "rolling_84"
+    rolling_90 = "rolling_90"
+    day_of_month = "day_of_month"
+    other = "other"
+
+
+class PrescriptionStatus(OpenEnum):
+    active = "active"
+    on_hold = "on_hold"  # the patient said "I stopped taking it": pharmacist and prescriber decide
+    discontinued = "discontinued"
+    superseded = "superseded"  # a renewal replaced it
+    other = "other"
+
+
+class Schedule(OpenEnum):
+    """Controlled-substance schedule (21 CFR 1308)."""
+
+    none = "none"
+    c2 = "c2"
+    c3 = "c3"
+    c4 = "c4"
+    c5 = "c5"
+    other = "other"
+
+
+class Drug(Fields):
+    """Facts of a drug product, as the chain's drug file states them."""
+
+    code: str  # RxNorm
+    name: str
+    ingredient: str
+    strength: str = ""
+    form: str = ""  # tablet, capsule, inhaler, drops, cream, injection, liquid, patch, pack
+    schedule: Schedule = Schedule.none
+    maintenance: bool = True
+    unbreakable: bool = False  # unit-of-use pack: never split
+    refrigerated: bool = False
+    antibiotic: bool = False
+    critical: bool = False  # a day without it is dangerous
+
+
+class Prescription(Fields):
+    """One prescription of the profile."""
+
+    rx_id: str
+    drug: Drug
+    status: PrescriptionStatus = PrescriptionStatus.active
+    directions: str = ""
+    as_needed: bool = False
+    units_per_day: Quantity | None = None  # maximum daily use; none where the directions do not say
+    usual_quantity: Quantity
+    usual_days: Days
+    quantity_left: Quantity  # authorised quantity not yet dispensed
+    refills_left: int = 0
+    written_on: date
+    expires_on: date
+    prescriber_id: str
+    payer: str | None = None
+    renews: str | None = None  # the rx_id that this one replaces
+
+
+class Fill(Fields):
+    """One fill that reached the patient."""
+
+    fill_id: str
+    rx_id: str
+    filled_on: date  # the payer's clock: date of service
+    handed_over_on: date  # the patient's stock: day of pickup
+    quantity: Quantity
+    days_supply: Days
+
+
+class StockReport(Fields):
+    """What the patient said is left; it replaces the estimate from that day on."""
+
+    rx_id: str
+    reported_on: date
+    days_left: Days
+
+
+class Profile(Fields):
+    """Everything the patient takes that this chain knows of, and how the patient wants to be served."""
+
+    store_id: str
+    cycle_policy: CyclePolicy = CyclePolicy.rolling_30
+    must_weekdays: tuple[int, ...] = ()  # 0 is Monday; empty: any day
+    preferred_weekday: int | None = None
+    prescriptions: tuple[Prescription, ...] = ()
+    fills: tuple[Fill, ...] = ()  # of the last 400 days
+    stock_reports: tuple[StockReport, ...] = ()
+
+
+class Consent(Fields):
+    """The patient's explicit, revocable consent to take part."""
+
+    given_at: datetime
+    scope: tuple[str, ...] = ("synchronize", "contact")
+    channels: tuple[Channel, ...] = (Channel.phone,)
+    language: str = "en"
+    caregiver: bool = False  # a caregiver may answer and collect
+    standing_instruction: bool = False  # fill without a confirmed call where payer and state allow it
+
+
+class PatientEnrolled(Event):
+    """A patient gave consent and takes part from now on."""
+
+    TYPE: ClassVar[str] = "medsync.enrollment.patient-enrolled.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    revision: int
+    consent: Consent
+    profile: Profile
+
+
+class ProfileChanged(Event):
+    """The profile of an enrolled patient changed; carries it whole. One per patient and transaction."""
+
+    TYPE: ClassVar[str] = "medsync.enrollment.profile-changed.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    revision: int
+    profile: Profile
+    changes: tuple[str, ...] = ()  # fed, handed_over, returned, stopped, on_hand, preferences
+    visit_id: str | None = None  # the visit that was handed over or returned, where that is the change
+
+
+class DisenrolmentReason(OpenEnum):
+    revoked = "revoked"
+    died = "died"
+    moved_away = "moved_away"
+    merged = "merged"
+    other = "other"
+
+
+class PatientDisenrolled(Event):
+    """The patient takes part no longer: stop contacts and unstarted fills at once."""
+
+    TYPE: ClassVar[str] = "medsync.enrollment.patient-disenrolled.v1"
+    TOPIC: ClassVar[str] = TOPIC
+    OVERTAKES: ClassVar[bool] = True
+
+    patient_id: PatientId
+    revision: int
+    reason: DisenrolmentReason
+    survivor_id: PatientId | None = None  # where two records were one patient
+
+
+class CandidateIdentified(Event):
+    """A patient who does not take part yet would benefit, and why."""
+
+    TYPE: ClassVar[str] = "medsync.enrollment.candidate-identified.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    store_id: str
+    reasons: tuple[Reason, ...]
+
+
+class Phone(Fields):
+    number: str  # E.164
+    kind: str = "home"  # home, mobile
+
+
+class ContactDetailsChanged(Event):
+    """Name and numbers of an enrolled patient: for outreach and fulfillment alone."""
+
+    TYPE: ClassVar[str] = "medsync.enrollment.contact-details-changed.v1"
+    TOPIC: ClassVar[str] = CONTACTS_TOPIC
+    SEALED: ClassVar[bool] = True
+
+    patient_id: PatientId
+    revision: int
+    given_name: str = ""
+    family_name: str = ""
+    birth_date: date | None = None
+    phones: tuple[Phone, ...] = ()
+    address: str = ""
+    time_zone: str | None = None  # of the address; the store's where unknown
+    language: str = "en"
+
+
+class OpenHours(Fields):
+    """One weekday's hours with a pharmacist on duty, local time."""
+
+    weekday: int  # 0 is Monday
+    opens: time
+    closes: time
+
+
+class StoreChanged(Event):
+    """A store's calendar, zone and capacity."""
+
+    TYPE: ClassVar[str] = "medsync.enrollment.store-changed.v1"
+    TOPIC: ClassVar[str] = STORES_TOPIC
+    KEYED_BY: ClassVar[str] = "store"
+
+    store_id: str
+    revision: int
+    name: str
+    state: str  # two letters
+    time_zone: str  # IANA
+    hours: tuple[OpenHours, ...]
+    closed_on: tuple[date, ...] = ()  # holidays and emergency closures
+    daily_cap: int = 0  # synchronized pickups a day; 0: no cap
+    phone: str = ""

@@ -1,0 +1,148 @@
+"""What fulfillment publishes: fills, packages, hand-over, returns, consultations."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import ClassVar
+
+from shared.events.base import Days, Event, Fields, OpenEnum, PatientId, Quantity
+
+TOPIC = "medsync.fulfillment.v1"
+
+
+class ItemState(OpenEnum):
+    filled = "filled"
+    rejected = "rejected"
+    short = "short"
+    withheld = "withheld"
+    other = "other"
+
+
+class PackagedItem(Fields):
+    """One line of the package's manifest."""
+
+    rx_id: str
+    drug_name: str
+    state: ItemState
+    quantity: Quantity
+    days_supply: Days
+    fill_id: str | None = None
+    filled_on: date | None = None
+
+
+class FillCompleted(Event):
+    """The dispensing system filled an item: the payer's clock runs from here."""
+
+    TYPE: ClassVar[str] = "medsync.fulfillment.fill-completed.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    visit_id: str
+    rx_id: str
+    fill_id: str
+    filled_on: date
+    quantity: Quantity
+    days_supply: Days
+
+
+class FillRejected(Event):
+    """The payer refused an item (NCPDP reject code), with its own next-fill date where it gave one."""
+
+    TYPE: ClassVar[str] = "medsync.fulfillment.fill-rejected.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    visit_id: str
+    rx_id: str
+    reject_code: str
+    next_fill_on: date | None = None
+
+
+class StockShort(Event):
+    """The store has too little of an item."""
+
+    TYPE: ClassVar[str] = "medsync.fulfillment.stock-short.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    visit_id: str
+    rx_id: str
+    missing: Quantity
+
+
+class PackageReady(Event):
+    """Verified by a pharmacist and in its bin: one package per visit."""
+
+    TYPE: ClassVar[str] = "medsync.fulfillment.package-ready.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    store_id: str
+    package_id: str
+    plan_id: str
+    visit_id: str
+    on: date
+    items: tuple[PackagedItem, ...]
+    return_on: date  # last day before return to stock
+
+
+class PackagePickedUp(Event):
+    """Handed over: what was taken adds to the patient's stock and starts the next cycle."""
+
+    TYPE: ClassVar[str] = "medsync.fulfillment.package-picked-up.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    store_id: str
+    package_id: str
+    plan_id: str
+    visit_id: str
+    handed_over_on: date
+    taken: tuple[PackagedItem, ...]
+    left: tuple[PackagedItem, ...] = ()
+
+
+class PickupMissed(Event):
+    """The day passed and the package still waits."""
+
+    TYPE: ClassVar[str] = "medsync.fulfillment.pickup-missed.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    package_id: str
+    plan_id: str
+    visit_id: str
+    on: date
+    days_late: int
+
+
+class PackageReturned(Event):
+    """Returned to stock, claims reversed: it never counts as dispensed."""
+
+    TYPE: ClassVar[str] = "medsync.fulfillment.package-returned.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    store_id: str
+    package_id: str
+    plan_id: str
+    visit_id: str
+    items: tuple[PackagedItem, ...]
+
+
+class Consultation(OpenEnum):
+    held = "held"
+    declined = "declined"
+    other = "other"
+
+
+class ConsultationHeld(Event):
+    """The talk with the pharmacist at the pickup: offered, and held or declined."""
+
+    TYPE: ClassVar[str] = "medsync.fulfillment.consultation-held.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    visit_id: str
+    outcome: Consultation
+    topics: tuple[str, ...] = ()

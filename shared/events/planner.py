@@ -1,0 +1,160 @@
+"""What the planner publishes: the plan of a patient, and what stands in its way."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import ClassVar
+
+from shared.events.base import Days, Event, Fields, OpenEnum, PatientId, Quantity, Reason
+
+TOPIC = "medsync.planner.v1"
+
+
+class VisitKind(OpenEnum):
+    bridge = "bridge"
+    synchronized = "synchronized"
+    ride_along = "ride_along"
+    other = "other"
+
+
+class Participation(OpenEnum):
+    """How a drug takes part: short-filled where needed, only carried along, or not at all."""
+
+    sync = "sync"
+    ride_along = "ride_along"
+    excluded = "excluded"
+    other = "other"
+
+
+class Action(OpenEnum):
+    """What is done about one drug to bring it to the anchor date."""
+
+    early = "early"
+    on_time = "on_time"
+    bridge = "bridge"
+    long_fill = "long_fill"
+    full_then_bridge = "full_then_bridge"
+    not_due = "not_due"
+    join_later = "join_later"
+    none = "none"
+    other = "other"
+
+
+class FillKind(OpenEnum):
+    full = "full"
+    bridge = "bridge"  # a short fill: less than the usual days' supply
+    long = "long"
+    other = "other"
+
+
+class PlannedItem(Fields):
+    """One fill planned for one visit."""
+
+    rx_id: str
+    drug_name: str
+    kind: FillKind
+    quantity: Quantity
+    days_supply: Days
+    payable_from: date | None = None  # the payer refuses it before (reject 79)
+    reason: Reason
+
+
+class Visit(Fields):
+    """One trip to the store. The id stays while patient, kind and date stay."""
+
+    visit_id: str
+    kind: VisitKind
+    on: date
+    items: tuple[PlannedItem, ...]
+
+
+class DrugDecision(Fields):
+    """What the plan does about one prescription, and why."""
+
+    rx_id: str
+    drug_name: str
+    participation: Participation
+    action: Action = Action.none
+    run_out_on: date | None = None
+    joins_on: date | None = None
+    days_left_at_anchor: int | None = None
+    reasons: tuple[Reason, ...]
+
+
+class OfferedDay(Fields):
+    """One of the best days, as offered to the patient; the first is the plan's own."""
+
+    on: date
+    visits_before: int
+    short_fills: int
+    uncovered_days: int
+    extra_cost: Decimal | None = None  # none: unknown
+    reason: Reason
+
+
+class PlanComputed(Event):
+    """The whole plan of one patient's cycle. A later revision replaces it."""
+
+    TYPE: ClassVar[str] = "medsync.planner.plan-computed.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    plan_id: str
+    revision: int  # grows over all plans of the patient
+    profile_revision: int
+    cycle: int  # 1 is the first
+    store_id: str
+    computed_on: date
+    anchor_on: date  # the synchronized pickup
+    next_anchor_on: date  # the one after, as far as it can be seen today
+    agreed: bool  # the patient accepted the alignment; while false, the first contact offers the days
+    visits: tuple[Visit, ...]
+    drugs: tuple[DrugDecision, ...]
+    offered: tuple[OfferedDay, ...] = ()
+    short_fills: int = 0
+    uncovered_days: int = 0  # avoidable and not
+    unavoidable_days: int = 0  # before the first workable day
+    extra_cost: Decimal | None = None  # none: unknown
+    reasons: tuple[Reason, ...] = ()
+
+
+class PlanBlocked(Event):
+    """No plan can be made now; says why, drug by drug where that is the reason."""
+
+    TYPE: ClassVar[str] = "medsync.planner.plan-blocked.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    revision: int
+    profile_revision: int
+    store_id: str
+    reasons: tuple[Reason, ...]
+    drugs: tuple[DrugDecision, ...] = ()
+
+
+class PlanCancelled(Event):
+    """The current plan is withdrawn and nothing replaces it."""
+
+    TYPE: ClassVar[str] = "medsync.planner.plan-cancelled.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    plan_id: str
+    revision: int
+    reason: Reason
+
+
+class RenewalNeeded(Event):
+    """A prescription will not last: the prescriber is to be asked. Sent once per prescription."""
+
+    TYPE: ClassVar[str] = "medsync.planner.renewal-needed.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    store_id: str
+    rx_id: str
+    drug_name: str
+    prescriber_id: str
+    needed_by: date
+    reason: Reason
