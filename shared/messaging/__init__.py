@@ -1,1 +1,10 @@
-"""The fabric that joins the services: at-least-once delivery, effects applied once, one order per patient."""
+"""The fabric that joins the services: at-least-once delivery, effects applied once, one order per patient.
+
+Read it in this order: `unit` (the one transaction), `intake` (events in), `relay` (events out), `consumer` (Kafka),
+`due` (work that falls due), `parking` (poison and its way out).
+"""
+
+from shared.messaging.registry import Handlers, Jobs
+from shared.messaging.unit import Caller, Parked, Refused, Unit, Work, patient, store
+
+__all__ = ["Caller", "Handlers", "Jobs", "Parked", "Refused", "Unit", "Work", "patient", "store"]

@@ -1,0 +1,41 @@
+"""The connection pool of a service."""
+
+from __future__ import annotations
+
+import json
+
+import asyncpg
+
+COMMAND_TIMEOUT = 10.0
+"""Seconds: asyncpg has none by default, and then hangs on a frozen server."""
+
+SERVER_SETTINGS = {
+    "statement_timeout": "15s",
+    "lock_timeout": "10s",
+    "idle_in_transaction_session_timeout": "30s",
+}
+
+
+async def open_pool(url: str, *, size: int, name: str) -> asyncpg.Pool:
+    """A pool of at most `size` connections, each with the JSON codec and the server-side timeouts."""
+    return await asyncpg.create_pool(
+        url,
+        min_size=1,
+        max_size=size,
+        command_timeout=COMMAND_TIMEOUT,
+        server_settings={**SERVER_SETTINGS, "application_name": name},
+        init=_prepare,
+    )
+
+
+async def connect(url: str, *, name: str) -> asyncpg.Connection:
+    """One connection outside the pool, prepared as the pool's are."""
+    connection = await asyncpg.connect(
+        url, command_timeout=COMMAND_TIMEOUT, server_settings={**SERVER_SETTINGS, "application_name": name}
+    )
+    await _prepare(connection)
+    return connection
+
+
+async def _prepare(connection: asyncpg.Connection) -> None:
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)

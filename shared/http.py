@@ -1,0 +1,137 @@
+"""HTTP the same way in every service: who calls, problem details, pages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from hashlib import sha256
+from typing import Annotated, Any
+
+import asyncpg
+from fastapi import Depends, FastAPI, Header, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from shared.messaging import Parked, Refused, Work
+from shared.messaging import unit as units
+from shared.messaging.outages import is_outage
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class Role(StrEnum):
+    """In what capacity someone acts; what only a pharmacist may do is refused to others."""
+
+    clerk = "clerk"
+    technician = "technician"
+    pharmacist = "pharmacist"
+    prescriber = "prescriber"
+    patient = "patient"
+    caregiver = "caregiver"
+    system = "system"
+
+
+class Problem(Exception):
+    """An answer other than success, as RFC 9457 problem details; `detail` says what to do."""
+
+    def __init__(self, status: int, title: str, detail: str, **extra: Any) -> None:
+        super().__init__(detail)
+        self.status, self.title, self.detail, self.extra = status, title, detail, extra
+
+
+class Caller(units.Caller):
+    """Who sends a command, from its headers."""
+
+    def require(self, *roles: str) -> None:
+        """Let only these roles pass. Raises a 403 problem that names them."""
+        if self.role not in roles:
+            raise Problem(
+                403, "Not allowed", f"only {' or '.join(roles)} may do this; you act as {self.role}"
+            )
+
+
+async def get_caller(
+    request: Request,
+    medsync_actor: Annotated[str, Header(description="opaque id of who acts", min_length=1, max_length=80)],
+    medsync_role: Annotated[Role, Header(description="in what capacity")],
+    idempotency_key: Annotated[str | None, Header(max_length=120)] = None,
+    traceparent: Annotated[str | None, Header(max_length=60)] = None,
+) -> Caller:
+    """The caller of a command; a dependency of every route that changes something."""
+    fingerprint = ""
+    if idempotency_key:
+        body = await request.body()
+        fingerprint = sha256(f"{request.method} {request.url.path}\n".encode() + body).hexdigest()
+    return Caller(medsync_actor, medsync_role.value, idempotency_key, fingerprint, traceparent)
+
+
+async def get_work(request: Request) -> Work:
+    """The service's units of work."""
+    work: Work = request.app.state.work
+    return work
+
+
+Commanding = Annotated[Caller, Depends(get_caller)]
+Working = Annotated[Work, Depends(get_work)]
+
+
+def page(items: Sequence[Any], limit: int, key: str) -> dict[str, Any]:
+    """A page of at most `limit` of the items (ask the store for one more); `next` is the last one's `key`."""
+    shown = list(items[:limit])
+    more = len(items) > limit
+    return {"items": shown, "next": _get(shown[-1], key) if more and shown else None}
+
+
+def _get(item: Any, key: str) -> Any:
+    return item[key] if isinstance(item, dict) else getattr(item, key)
+
+
+def install_problems(app: FastAPI) -> None:
+    """Turn every failure into problem details that quote no request content."""
+
+    @app.exception_handler(Problem)
+    async def problem(_: Request, error: Problem) -> JSONResponse:
+        return _answer(error.status, error.title, error.detail, **error.extra)
+
+    @app.exception_handler(Refused)
+    async def refused(_: Request, error: Refused) -> JSONResponse:
+        return _answer(422, "Refused", error.message, code=error.code)
+
+    @app.exception_handler(Parked)
+    async def parked(_: Request, error: Parked) -> JSONResponse:
+        detail = f"{error}; redrive or skip the dead letter first (medsync deadletters)"
+        return _answer(409, "Parked", detail, code="parked")
+
+    @app.exception_handler(units.KeyReused)
+    async def reused(_: Request, error: units.KeyReused) -> JSONResponse:
+        return _answer(
+            422, "Idempotency key reused", "this key came before with another command", code="key_reused"
+        )
+
+    @app.exception_handler(HTTPException)
+    async def http_error(_: Request, error: HTTPException) -> JSONResponse:
+        return _answer(error.status_code, "HTTP error", str(error.detail))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [{"field": ".".join(map(str, e["loc"][1:])), "problem": e["msg"]} for e in error.errors()]
+        what = "; ".join(f"{e['field'] or 'body'}: {e['problem']}" for e in errors[:5])
+        return _answer(400, "Invalid request", what, errors=errors)
+
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, error: Exception) -> JSONResponse:
+        if is_outage(error) or isinstance(error, (TimeoutError, asyncpg.QueryCanceledError)):
+            return _answer(
+                503,
+                "Unavailable",
+                "the database does not answer; nothing was changed, try again",
+                code="outage",
+            )
+        return _answer(500, "Internal error", "nothing was changed; the log of the service has the trace")
+
+
+def _answer(status: int, title: str, detail: str, **extra: Any) -> JSONResponse:
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **extra}
+    retry = {"Retry-After": "1"} if status == 503 else None
+    return JSONResponse(body, status_code=status, media_type=PROBLEM_JSON, headers=retry)

@@ -1,0 +1,225 @@
+"""CloudEvents 1.0 on Kafka: attributes in headers (binary mode), the payload a bare model as JSON.
+
+Structured mode (one JSON document that holds attributes and `data`) is accepted on the way in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from shared.events import EVENTS, Event
+from shared.messaging.sealing import SealBroken, Sealer
+
+STRUCTURED = "application/cloudevents+json"
+JSON = "application/json"
+SEALED = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as it came from a topic; nothing of it is trusted."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A record understood: an event of a type that this service handles."""
+
+    record: Record
+    event_id: UUID
+    event: Event
+    correlation_id: str
+    trace_parent: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The typed key that orders, locks and parks it."""
+        return typed_key(self.event)
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """A record that cannot be understood, and why; `message` holds no personal data."""
+
+    record: Record
+    reason: str
+    message: str
+    event_id: UUID | None = None
+    event_type: str | None = None
+
+    @property
+    def key(self) -> str | None:
+        """The typed key of whom it belongs to, where the record's key says so."""
+        return _key_of_record(self.record)
+
+
+@dataclass(frozen=True, slots=True)
+class Unhandled:
+    """A well-formed event of a type that this service does not handle: counted and passed."""
+
+    record: Record
+
+
+def typed_key(event: Event) -> str:
+    """`patient:…` or `store:…`: what events are ordered, locked and parked by."""
+    return f"{event.KEYED_BY}:{event.key}"
+
+
+def headers_of(
+    event: Event,
+    *,
+    service: str,
+    at: datetime,
+    correlation_id: str,
+    causation_id: str,
+    trace_parent: str | None,
+) -> dict[str, str]:
+    """The headers of an outgoing event, but for `ce_id` and `ce_sequence`, which its outbox row has."""
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_type": event.TYPE,
+        "ce_source": f"medsync/{service}",
+        "ce_subject": event.key,
+        "ce_time": at.isoformat(),
+        "ce_correlationid": correlation_id,
+        "ce_causationid": causation_id,
+        "content-type": SEALED if event.SEALED else JSON,
+    }
+    return headers | ({"traceparent": trace_parent} if trace_parent else {})
+
+
+def payload_of(event: Event, sealer: Sealer) -> tuple[bytes, dict[str, str]]:
+    """The payload, sealed where the event says so, and the headers that tell how."""
+    plain = event.model_dump_json().encode()
+    if not event.SEALED:
+        return plain, {}
+    return sealer.seal(plain, bound_to=f"{event.TYPE}/{event.key}"), {"ce_sealingkeyid": sealer.key_id}
+
+
+def read(
+    record: Record, handled: Mapping[str, type[Event]], sealer: Sealer
+) -> Delivery | Invalid | Unhandled:
+    """Understand a record, or say why not. Never raises for what is in the record."""
+    try:
+        return _read(record, handled, sealer)
+    except _Flaw as flaw:
+        return Invalid(record, flaw.reason, flaw.message, flaw.event_id, flaw.event_type)
+
+
+class _Flaw(Exception):
+    def __init__(
+        self, reason: str, message: str, event_id: UUID | None = None, event_type: str | None = None
+    ) -> None:
+        self.reason, self.message, self.event_id, self.event_type = reason, message, event_id, event_type
+
+
+def _read(record: Record, handled: Mapping[str, type[Event]], sealer: Sealer) -> Delivery | Unhandled:
+    headers = _text_headers(record)
+    payload: bytes | None
+    if headers.get("content-type", "").startswith(STRUCTURED):
+        attributes, payload = _unfold(record)
+    else:
+        attributes = {name[3:]: value for name, value in headers.items() if name.startswith("ce_")}
+        payload = record.value
+    event_type = attributes.get("type")
+    if not event_type:
+        raise _Flaw("missing_attribute", "no ce_type")
+    model = handled.get(event_type)
+    if model is None:
+        return Unhandled(record)
+    event_id = _event_id(attributes, event_type)
+    if payload is None:
+        raise _Flaw("tombstone", "no payload", event_id, event_type)
+    if model.SEALED:
+        payload = _opened(payload, attributes, model, sealer, event_id)
+    event = _parsed(payload, model, event_id)
+    if record.key is None or record.key.decode(errors="replace") != event.key:
+        raise _Flaw("key_mismatch", "the record key is not the id in the body", event_id, event_type)
+    if record.topic != model.TOPIC:
+        raise _Flaw("wrong_topic", f"{event_type} belongs on {model.TOPIC}", event_id, event_type)
+    return Delivery(
+        record, event_id, event, attributes.get("correlationid", str(event_id)), headers.get("traceparent")
+    )
+
+
+def _text_headers(record: Record) -> dict[str, str]:
+    texts = {}
+    for name, value in record.headers:
+        try:
+            texts[name] = (value or b"").decode()
+        except UnicodeDecodeError:
+            if name.startswith("ce_") or name == "content-type":
+                raise _Flaw("bad_header", f"header {name[:40]} is not UTF-8") from None
+    return texts
+
+
+def _unfold(record: Record) -> tuple[dict[str, str], bytes]:
+    try:
+        document = json.loads(record.value or b"")
+        data = document.pop("data")
+        return {str(name): str(value) for name, value in document.items()}, json.dumps(data).encode()
+    except (ValueError, KeyError, AttributeError, RecursionError):
+        raise _Flaw("undecodable", "not a structured CloudEvent") from None
+
+
+def _event_id(attributes: Mapping[str, str], event_type: str) -> UUID:
+    text = attributes.get("id")
+    if not text:
+        raise _Flaw("missing_attribute", "no ce_id", event_type=event_type)
+    try:
+        return UUID(text)
+    except ValueError:
+        raise _Flaw("bad_attribute", "ce_id is not a UUID", event_type=event_type) from None
+
+
+def _opened(
+    payload: bytes, attributes: Mapping[str, str], model: type[Event], sealer: Sealer, event_id: UUID
+) -> bytes:
+    bound_to = f"{model.TYPE}/{attributes.get('subject', '')}"
+    try:
+        return sealer.open(payload, key_id=attributes.get("sealingkeyid", ""), bound_to=bound_to)
+    except SealBroken as broken:
+        raise _Flaw("seal_broken", str(broken), event_id, model.TYPE) from None
+
+
+def _parsed(payload: bytes, model: type[Event], event_id: UUID) -> Event:
+    try:
+        if b"\\u0000" in payload or b"\0" in payload:
+            raise _Flaw("undecodable", "holds a NUL character", event_id, model.TYPE)
+        return model.model_validate_json(payload)
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_context=False, include_url=False)
+        if problems[0]["type"] == "json_invalid":
+            raise _Flaw("undecodable", "not valid JSON", event_id, model.TYPE) from None
+        where = "; ".join(f"{'.'.join(map(_place, p['loc']))}: {p['type']}" for p in problems[:5])
+        raise _Flaw("schema", where, event_id, model.TYPE) from None
+
+
+def _place(part: str | int) -> str:
+    """A step of the path to a field; keys of maps could be anything, so only identifiers pass."""
+    return str(part) if isinstance(part, int) or part.isidentifier() else "?"
+
+
+_KEYED_BY = {event.TOPIC: event.KEYED_BY for event in EVENTS.values()}
+
+
+def _key_of_record(record: Record) -> str | None:
+    if not record.key or len(record.key) > 64:
+        return None
+    try:
+        text = record.key.decode()
+    except UnicodeDecodeError:
+        return None
+    return f"{_KEYED_BY.get(record.topic, 'patient')}:{text}" if text.isprintable() else None

@@ -1,0 +1,220 @@
+"""Taking events in: a whole batch in one transaction, each event once, per patient in order; poison set aside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from shared.messaging import tables
+from shared.messaging.crashpoints import reach
+from shared.messaging.envelope import Delivery, Invalid, Record, Unhandled, read
+from shared.messaging.outages import is_outage, is_timeout
+from shared.messaging.registry import Handlers
+from shared.messaging.unit import Cause, Refused, Unit, Work
+
+BATCH_SECONDS = 20.0
+"""A transaction that takes longer is cancelled: halved, and after three times alone, poison."""
+
+TIMEOUTS_ALONE = 3
+
+MANY_PATIENTS, MINUTE = 5, 60.0
+"""More patients than this parked by one fault of the handlers within a minute is a bad release, not bad data."""
+
+log = structlog.get_logger()
+
+
+class Outage(Exception):
+    """The database is away: the batch waits, and no event is blamed."""
+
+
+class BadRelease(Exception):
+    """The handlers fail for one reason on patient after patient: stop consuming, become unready."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What this process took in, for operations and tests."""
+
+    taken: int = 0
+    repeated: int = 0
+    passed: int = 0
+    buried: int = 0
+    stored_behind: int = 0
+    by_type: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+
+class Intake:
+    """Applies batches of records to one service."""
+
+    def __init__(self, work: Work, handlers: Handlers, *, topic_prefix: str = "") -> None:
+        self.work, self.handlers = work, handlers
+        self.tally = Tally()
+        self._prefix = topic_prefix
+
+    async def take(self, records: Sequence[Record]) -> None:
+        """Give every record of the batch its effect, once; on return its offsets may be committed.
+
+        Raises:
+            Outage: the database is away; take the same records again later.
+            BadRelease: see there.
+        """
+        reach("intake.received")
+        run: list[Delivery] = []
+        for record in records:
+            match read(record, self.handlers.events, self.work.sealer):
+                case Delivery() as delivery:
+                    run.append(delivery)
+                case Invalid() as invalid:
+                    await self._settle(run)
+                    run = []
+                    await self._bury(invalid, attempts=1, reason=invalid.reason, message=invalid.message)
+                case Unhandled():
+                    self.tally.passed += 1
+        await self._settle(run)
+
+    async def bury_killer(self, record: Record, deaths: int) -> None:
+        """Set aside a record that stood at the head of batch after batch that killed the process."""
+        match read(record, self.handlers.events, self.work.sealer):
+            case Unhandled():
+                return
+            case Delivery() | Invalid() as letter:
+                await self._bury(
+                    letter, attempts=deaths, reason="killed_process", message=f"{deaths} processes died on it"
+                )
+
+    async def _settle(self, deliveries: Sequence[Delivery]) -> None:
+        """Apply all in one transaction; where that fails for what is in them, halve until the culprit is alone."""
+        if not deliveries:
+            return
+        try:
+            await self._apply(deliveries)
+        except Exception as error:
+            await self._raise_if_outage(error)
+            if len(deliveries) > 1:
+                middle = len(deliveries) // 2
+                await self._settle(deliveries[:middle])
+                await self._settle(deliveries[middle:])
+            else:
+                await self._blame(deliveries[0], error)
+
+    async def _apply(self, deliveries: Sequence[Delivery]) -> None:
+        keys = {delivery.key for delivery in deliveries}
+        batch_cause = Cause(deliveries[0].correlation_id, str(deliveries[0].event_id))
+        async with asyncio.timeout(BATCH_SECONDS), self.work.begin(sorted(keys), cause=batch_cause) as unit:
+            new = await tables.claim(unit.db, [delivery.event_id for delivery in deliveries])
+            fresh = _first_of_each(deliveries, new)
+            reach("intake.claimed")
+            parked = await tables.parked_among(unit.db, sorted(keys))
+            behind = [d for d in fresh if d.key in parked and not d.event.OVERTAKES]
+            if behind:
+                await tables.store_behind(unit.db, behind)
+            ahead = [d for d in fresh if d.key not in parked or d.event.OVERTAKES]
+            await run_handlers(unit, self.handlers, ahead)
+            reach("intake.handled")
+        reach("intake.committed")
+        self.tally.taken += len(fresh)
+        self.tally.repeated += len(deliveries) - len(fresh)
+        self.tally.stored_behind += len(behind)
+        for delivery in ahead:
+            self.tally.by_type[delivery.event.TYPE] += 1
+
+    async def _raise_if_outage(self, error: Exception) -> None:
+        if is_outage(error) or (is_timeout(error) and not await self._database_answers()):
+            raise Outage(type(error).__name__) from error
+
+    async def _database_answers(self) -> bool:
+        try:
+            async with asyncio.timeout(3), self.work.pool.acquire() as db:
+                await db.execute("select 1")
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        return True
+
+    async def _blame(self, delivery: Delivery, error: Exception) -> None:
+        """The event stands alone and fails: a dead letter, once a timeout has had three tries."""
+        attempts = 1
+        while is_timeout(error) and attempts < TIMEOUTS_ALONE:
+            attempts += 1
+            try:
+                await self._apply([delivery])
+            except Exception as again:
+                await self._raise_if_outage(again)
+                error = again
+            else:
+                return
+        reason, message = verdict(error)
+        log.warning("event.buried", type=delivery.event.TYPE, event_id=str(delivery.event_id), reason=reason)
+        await self._bury(delivery, attempts=attempts, reason=reason, message=message)
+
+    async def _bury(self, letter: Delivery | Invalid, *, attempts: int, reason: str, message: str) -> None:
+        """Keep it as a dead letter and park its patient, in one transaction."""
+        reach("letter.before")
+        key = letter.key
+        cause = Cause(str(letter.event_id), str(letter.event_id))
+        try:
+            async with self.work.begin([key] if key else [], cause=cause) as unit:
+                if letter.event_id and not await tables.claim(unit.db, [letter.event_id]):
+                    return  # taken before: redelivered after the letter was written
+                parked = await tables.parked_among(unit.db, [key]) if key else {}
+                if parked and isinstance(letter, Delivery):
+                    await tables.store_behind(unit.db, [letter])
+                    return
+                number = await tables.bury(unit.db, letter, attempts=attempts, reason=reason, message=message)
+                if number and key and not parked:
+                    if isinstance(letter, Delivery):
+                        await self._check_release(unit, reason)
+                    await tables.park(unit.db, key, reason, number)
+        except Exception as error:
+            await self._raise_if_outage(error)
+            raise
+        reach("letter.after")
+        self.tally.buried += 1
+
+    async def _check_release(self, unit: Unit, reason: str) -> None:
+        if await tables.parked_since(unit.db, reason, MINUTE) >= MANY_PATIENTS:
+            raise BadRelease(f"more than {MANY_PATIENTS} patients failed within a minute: {reason}")
+
+
+async def run_handlers(unit: Unit, handlers: Handlers, deliveries: Sequence[Delivery]) -> None:
+    """Hand events to their handlers in rounds: round k holds each patient's k-th event, grouped by type.
+
+    So no list given to a handler holds a patient twice, and no patient's events change places.
+    """
+    rounds: list[dict[str, list[Delivery]]] = []
+    depth: dict[str, int] = defaultdict(int)
+    for delivery in deliveries:
+        place = depth[delivery.key]
+        depth[delivery.key] += 1
+        if place == len(rounds):
+            rounds.append(defaultdict(list))
+        rounds[place][delivery.event.TYPE].append(delivery)
+    for by_type in rounds:
+        for event_type, group in by_type.items():
+            unit.causes = {d.key: Cause(d.correlation_id, str(d.event_id), d.trace_parent) for d in group}
+            await handlers.by_type[event_type]([delivery.event for delivery in group], unit)
+    unit.causes = {}
+
+
+def verdict(error: Exception) -> tuple[str, str]:
+    """Reason code and message of a failure. Only the refusal's own text is kept: others may quote data."""
+    if isinstance(error, Refused):
+        return f"refused:{error.code}", error.message
+    if is_timeout(error):
+        return "timed_out", "took too long while the database answered"
+    return f"failed:{type(error).__name__}", "the handler failed; its trace is in the log of the service"
+
+
+def _first_of_each(deliveries: Sequence[Delivery], new: set[UUID]) -> list[Delivery]:
+    """Those just claimed, each id once though it may stand twice in the batch."""
+    left, fresh = set(new), []
+    for delivery in deliveries:
+        if delivery.event_id in left:
+            left.discard(delivery.event_id)
+            fresh.append(delivery)
+    return fresh

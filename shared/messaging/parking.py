@@ -1,0 +1,138 @@
+"""Looking at dead letters, and letting parked patients go on: redrive, or skip with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from shared.messaging import tables
+from shared.messaging.envelope import Invalid, Record, Unhandled, read
+from shared.messaging.intake import run_handlers, verdict
+from shared.messaging.outages import is_outage
+from shared.messaging.registry import Handlers
+from shared.messaging.unit import Caller, Cause, Unit, Work
+
+log = structlog.get_logger()
+
+
+class NoSuchLetter(Exception):
+    """There is no open dead letter of that number."""
+
+
+class Parking:
+    """The dead letters and parked patients of one service. Both ways out are audited on the letter."""
+
+    def __init__(self, work: Work, handlers: Handlers) -> None:
+        self.work, self.handlers = work, handlers
+
+    async def redrive(self, caller: Caller, number: int) -> dict[str, Any]:
+        """Run the letter and the events stored behind it through the same handlers, in order, each once.
+
+        Stops at the first that fails: it becomes what the patient waits for.
+        """
+        letter = await self._open_letter(number)
+
+        async def close(unit: Unit) -> bool:
+            return await tables.close_letter(
+                unit.db, number, status="redriven", by=caller.actor, because="redriven"
+            )
+
+        if letter["topic"].startswith("due:"):
+            return await self._close_and_go_on(caller, letter, close)  # the job itself finds the work again
+        failure = await self._step(caller, letter["key"], tables.record_of(letter), close)
+        if failure is None:
+            return await self._go_on(caller, letter)
+        async with self._unit(caller, letter["key"]) as unit:
+            await tables.letter_failed_again(unit.db, number, *failure)
+        return {"letter": number, "status": "open", "went_on": 0, "failed": failure[0]}
+
+    async def skip(self, caller: Caller, number: int, because: str) -> dict[str, Any]:
+        """Drop the letter, with a reason, and run the events stored behind it."""
+        letter = await self._open_letter(number)
+
+        async def close(unit: Unit) -> bool:
+            return await tables.close_letter(
+                unit.db, number, status="skipped", by=caller.actor, because=because
+            )
+
+        return await self._close_and_go_on(caller, letter, close)
+
+    async def _close_and_go_on(
+        self, caller: Caller, letter: dict[str, Any], close: Callable[[Unit], Awaitable[bool]]
+    ) -> dict[str, Any]:
+        async with self._unit(caller, letter["key"]) as unit:
+            await close(unit)
+        return await self._go_on(caller, letter)
+
+    async def _go_on(self, caller: Caller, letter: dict[str, Any]) -> dict[str, Any]:
+        """Work off what waits behind the closed letter; unpark once nothing does."""
+        number, key, went_on = letter["id"], letter["key"], 0
+        answer = {"letter": number, "status": "closed"}
+        while key is not None:
+            async with self._unit(caller, key) as unit:
+                if await tables.letter_that_parks(unit.db, key) != number:
+                    break
+                waiting = await tables.first_behind(unit.db, key)
+                if waiting is None:
+                    await tables.unpark(unit.db, key)
+                    break
+            row_id, record = waiting
+
+            async def drop(unit: Unit, row_id: int = row_id) -> bool:
+                return await tables.drop_behind(unit.db, row_id)
+
+            if failure := await self._step(caller, key, record, drop):
+                await self._bury_behind(caller, key, record, row_id, failure)
+                return answer | {"went_on": went_on, "failed": failure[0]}
+            went_on += 1
+        log.info("letter.closed", letter=number, by=caller.actor, went_on=went_on)
+        return answer | {"went_on": went_on}
+
+    async def _step(
+        self, caller: Caller, key: str | None, record: Record, settle: Callable[[Unit], Awaitable[bool]]
+    ) -> tuple[str, str] | None:
+        """Apply one stored record and settle it, in one transaction; answers why if it fails again.
+
+        `settle` says whether the record was still there: two people may redrive at once.
+        """
+        found = read(record, self.handlers.events, self.work.sealer)
+        if isinstance(found, Invalid):
+            return found.reason, found.message
+        try:
+            async with self._unit(caller, key) as unit:
+                if await settle(unit) and not isinstance(found, Unhandled):
+                    await run_handlers(unit, self.handlers, [found])
+        except Exception as error:
+            if is_outage(error):
+                raise
+            log.warning("redrive.failed", error=type(error).__name__)
+            return verdict(error)
+        return None
+
+    async def _bury_behind(
+        self, caller: Caller, key: str, record: Record, row_id: int, failure: tuple[str, str]
+    ) -> None:
+        """An event that waited behind is poison itself: the patient waits for that one now."""
+        found = read(record, self.handlers.events, self.work.sealer)
+        async with self._unit(caller, key) as unit:
+            if isinstance(found, Unhandled) or not await tables.drop_behind(unit.db, row_id):
+                return
+            reason, message = failure
+            letter = await tables.bury(unit.db, found, attempts=1, reason=reason, message=message)
+            if letter:
+                await tables.park_behind(unit.db, key, reason, letter)
+
+    async def _open_letter(self, number: int) -> dict[str, Any]:
+        async with self.work.read() as db:
+            letter = await tables.dead_letter(db, number)
+        if letter is None or letter["status"] != "open":
+            raise NoSuchLetter(f"no open dead letter {number}")
+        return letter
+
+    def _unit(self, caller: Caller, key: str | None) -> Any:
+        name = f"redrive:{caller.actor}"
+        return self.work.begin(
+            [key] if key else [], cause=Cause(name, name), actor=caller.actor, role=caller.role
+        )

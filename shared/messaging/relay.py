@@ -1,0 +1,258 @@
+"""Publishing the outbox: one relay at a time per database, in the order of the rows, each at least once.
+
+The lease row has an epoch that every delete checks: a relay that lost the lease without noticing deletes nothing.
+Its late sends are harmless: the inbox of every consumer knows the ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from uuid import uuid4
+
+import asyncpg
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    CorruptRecordException,
+    InvalidMessageError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    RecordTooLargeError,
+)
+from aiokafka.partitioner import DefaultPartitioner
+
+from shared.database import connect
+from shared.messaging import tables
+from shared.messaging.bell import Bell
+from shared.messaging.crashpoints import reach
+from shared.messaging.tables import OutboxRow
+
+WINDOW = 2000
+"""Rows read, sent and deleted together."""
+
+SEND_SECONDS = 20.0
+"""An idempotent producer never gives up by itself, and may be wedged after an outage: then it is replaced."""
+
+POLL_SECONDS = 1.0
+
+RECORD_BYTES = 1_000_000
+"""Below the broker's own limit (message.max.bytes, 1 MiB by default), headers included."""
+
+REFUSALS = (
+    MessageSizeTooLargeError,
+    RecordTooLargeError,
+    RecordListTooLargeError,
+    InvalidMessageError,
+    CorruptRecordException,
+)
+
+log = structlog.get_logger()
+
+
+class Deposed(Exception):
+    """Another relay holds the lease now."""
+
+
+class Relay:
+    """Publishes the outbox of one database while it holds the lease; waits for it otherwise."""
+
+    def __init__(
+        self,
+        database_url: str,
+        bootstrap: str,
+        bell: Bell,
+        *,
+        name: str,
+        lease_seconds: float,
+        topic_prefix: str = "",
+    ) -> None:
+        self._url, self._bootstrap, self._prefix = database_url, bootstrap, topic_prefix
+        self._name, self._lease_seconds = name, lease_seconds
+        self._holder = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"
+        self._heard = bell.waiter()
+        self._db: tables.Db | None = None
+        self._producer: AIOKafkaProducer | None = None
+        self.leads = False
+        self.published = 0
+        self.takeovers = 0
+
+    async def run(self) -> None:
+        """Lead or wait, until cancelled; on the way out the lease is given back."""
+        try:
+            while True:
+                try:
+                    await self._lead_when_possible()
+                except Deposed:
+                    log.warning("relay.deposed")
+                except (KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                    log.warning("relay.outage", error=type(error).__name__)
+                finally:
+                    self.leads = False
+                    await self._drop_producer()
+                await asyncio.sleep(min(POLL_SECONDS, self._lease_seconds / 3))
+        finally:
+            await self._resign()
+
+    async def _lead_when_possible(self) -> None:
+        db = await self._connection()
+        epoch = await tables.acquire_lease(db, self._holder, self._lease_seconds)
+        if epoch is None:
+            return
+        self.leads = True
+        self.takeovers += 1
+        renewed = time.monotonic()
+        while True:
+            if time.monotonic() - renewed > self._lease_seconds / 3:
+                if await tables.acquire_lease(db, self._holder, self._lease_seconds) != epoch:
+                    raise Deposed
+                renewed = time.monotonic()
+            self._heard.clear()
+            rows = await tables.unpublished(db, WINDOW)
+            if rows:
+                reach("relay.fetched")
+                await self._publish(db, rows, epoch)
+            if len(rows) < WINDOW:
+                await self._wait(self._lease_seconds / 3)
+
+    async def _publish(self, db: tables.Db, rows: Sequence[OutboxRow], epoch: int) -> None:
+        fitting = [row for row in rows if row_bytes(row) <= RECORD_BYTES]
+        if len(fitting) < len(rows):
+            for row in rows:
+                if row_bytes(row) > RECORD_BYTES:
+                    await tables.hold(db, row.id, f"larger than {RECORD_BYTES} bytes", epoch)
+                    log.error("relay.held", topic=row.topic, outbox_id=row.id)
+            return  # read the window again: the later rows of those keys wait now
+        try:
+            await self._send(rows)
+        except REFUSALS:
+            await self._drop_producer()  # every later record of the partition would fail with it
+            await self._one_by_one(db, rows, epoch)
+            return
+        reach("relay.sent")
+        if not await tables.delete_published(db, [row.id for row in rows], epoch):
+            raise Deposed
+        reach("relay.deleted")
+        self.published += len(rows)
+
+    async def _one_by_one(self, db: tables.Db, rows: Sequence[OutboxRow], epoch: int) -> None:
+        """After a refusal: what fails alone is held, and its key's later rows behind it."""
+        held: set[str] = set()
+        for row in rows:
+            if row.key in held:
+                continue
+            try:
+                await self._send([row])
+            except REFUSALS as error:
+                await self._drop_producer()
+                await tables.hold(db, row.id, type(error).__name__, epoch)
+                held.add(row.key)
+                log.error("relay.held", topic=row.topic, outbox_id=row.id, error=type(error).__name__)
+                continue
+            if not await tables.delete_published(db, [row.id], epoch):
+                raise Deposed
+            self.published += 1
+
+    async def _send(self, rows: Sequence[OutboxRow]) -> None:
+        """Send in order, one batch per partition, and wait until all are acknowledged."""
+        producer = await self._started_producer()
+        by_partition: dict[tuple[str, int], list[OutboxRow]] = defaultdict(list)
+        for row in rows:
+            topic = self._prefix + row.topic
+            by_partition[topic, await self._partition(producer, topic, row.key)].append(row)
+        async with asyncio.timeout(SEND_SECONDS):
+            await asyncio.gather(
+                *(self._send_partition(producer, *place, of_it) for place, of_it in by_partition.items())
+            )
+
+    async def _send_partition(
+        self, producer: AIOKafkaProducer, topic: str, partition: int, rows: Sequence[OutboxRow]
+    ) -> None:
+        sent = []
+        batch = producer.create_batch()
+        for row in rows:
+            fields = {
+                "key": row.key.encode(),
+                "value": row.payload,
+                "timestamp": None,
+                "headers": headers(row),
+            }
+            if batch.append(**fields) is None:
+                sent.append(await producer.send_batch(batch, topic, partition=partition))
+                batch = producer.create_batch()
+                if batch.append(**fields) is None:
+                    raise MessageSizeTooLargeError
+        sent.append(await producer.send_batch(batch, topic, partition=partition))
+        await asyncio.gather(*sent)
+
+    async def _partition(self, producer: AIOKafkaProducer, topic: str, key: str) -> int:
+        partitions = sorted(await producer.partitions_for(topic))
+        chosen: int = DefaultPartitioner()(key.encode(), partitions, partitions)
+        return chosen
+
+    async def _wait(self, seconds: float) -> None:
+        """Until a commit is heard of, or a while: polling is the truth."""
+        try:
+            await asyncio.wait_for(self._heard.wait(), timeout=min(seconds, POLL_SECONDS))
+        except TimeoutError:
+            return
+
+    async def _started_producer(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            producer = AIOKafkaProducer(
+                bootstrap_servers=self._bootstrap,
+                client_id=f"{self._name}-relay",
+                acks="all",
+                enable_idempotence=True,
+                linger_ms=0,
+                max_batch_size=RECORD_BYTES + 1000,
+                max_request_size=4 * RECORD_BYTES,
+                request_timeout_ms=10_000,
+            )
+            try:
+                await producer.start()
+            except BaseException:
+                await producer.stop()
+                raise
+            self._producer = producer
+        return self._producer
+
+    async def _drop_producer(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            try:
+                async with asyncio.timeout(3):
+                    await producer.stop()
+            except (TimeoutError, KafkaError):
+                log.warning("relay.producer_abandoned")
+
+    async def _connection(self) -> tables.Db:
+        if self._db is None or self._db.is_closed():
+            self._db = await connect(self._url, name=f"{self._name} relay")
+        return self._db
+
+    async def _resign(self) -> None:
+        await self._drop_producer()
+        if self._db is not None and not self._db.is_closed():
+            try:
+                async with asyncio.timeout(2):
+                    await tables.release_lease(self._db, self._holder)
+                    await self._db.close()
+            except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                self._db.terminate()
+
+
+def headers(row: OutboxRow) -> list[tuple[str, bytes]]:
+    """The record's headers: the row's, its event id, and its place in this service's sequence."""
+    own = {"ce_id": str(row.event_id), "ce_sequence": str(row.id)}
+    return [(name, value.encode()) for name, value in (own | row.headers).items()]
+
+
+def row_bytes(row: OutboxRow) -> int:
+    """About what the record takes on the wire."""
+    return len(row.payload) + len(row.key) + sum(len(name) + len(value) + 8 for name, value in headers(row))

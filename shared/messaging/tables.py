@@ -1,0 +1,510 @@
+"""Every SQL statement of the fabric, one function each."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import asyncpg
+
+from shared.messaging.envelope import Delivery, Invalid, Record
+
+Db: TypeAlias = "asyncpg.Connection"
+
+
+# ---- locks ----------------------------------------------------------------------------------------------------
+
+
+async def lock(db: Db, keys: Sequence[int]) -> None:
+    """Take transaction-level locks, in the order given: one global order keeps deadlocks out."""
+    await db.execute("select pg_advisory_xact_lock(k) from unnest($1::bigint[]) k", keys)
+
+
+async def try_lock(db: Db, keys: Sequence[int]) -> set[int]:
+    """Take those of the locks that are free."""
+    rows = await db.fetch("select k from unnest($1::bigint[]) k where pg_try_advisory_xact_lock(k)", keys)
+    return {row["k"] for row in rows}
+
+
+# ---- inbox ----------------------------------------------------------------------------------------------------
+
+
+async def claim(db: Db, event_ids: Sequence[UUID]) -> set[UUID]:
+    """Which of these events are new to this service; from now on none of them is."""
+    rows = await db.fetch(
+        """
+        insert into fabric.inbox (event_id)
+        select distinct id from unnest($1::uuid[]) id
+        on conflict do nothing
+        returning event_id
+        """,
+        event_ids,
+    )
+    return {row["event_id"] for row in rows}
+
+
+async def ensure_inbox_partitions(db: Db, starts: Sequence[tuple[str, UUID, UUID]]) -> None:
+    """Create the partitions (name, first id, first id of the next) that do not exist yet."""
+    for name, low, high in starts:
+        await db.execute(
+            f"create table if not exists fabric.{name} partition of fabric.inbox "
+            f"for values from ('{low}') to ('{high}')"
+        )
+
+
+async def inbox_partitions(db: Db) -> list[str]:
+    """The names of the dated partitions."""
+    rows = await db.fetch(
+        """
+        select c.relname
+        from pg_inherits i
+        join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = 'fabric.inbox'::regclass
+          and c.relname <> 'inbox_default'
+        """
+    )
+    return [row["relname"] for row in rows]
+
+
+async def drop_inbox_partition(db: Db, name: str) -> None:
+    await db.execute(f"drop table fabric.{name}")
+
+
+# ---- outbox ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One event on its way to the broker."""
+
+    id: int
+    event_id: UUID
+    topic: str
+    key: str
+    headers: dict[str, str]
+    payload: bytes
+
+
+async def append(db: Db, rows: Sequence[tuple[str, str, dict[str, str], bytes]]) -> None:
+    """Add (topic, key, headers, payload) to the outbox, ids in the order given."""
+    await db.execute(
+        """
+        insert into fabric.outbox (topic, key, headers, payload)
+        select topic, key, headers, payload
+        from unnest($1::text[], $2::text[], $3::jsonb[], $4::bytea[])
+            with ordinality as row (topic, key, headers, payload, place)
+        order by place
+        """,
+        [row[0] for row in rows],
+        [row[1] for row in rows],
+        [row[2] for row in rows],
+        [row[3] for row in rows],
+    )
+
+
+async def unpublished(db: Db, limit: int) -> list[OutboxRow]:
+    """The oldest rows; none of a key that has a held row."""
+    rows = await db.fetch(
+        """
+        select id, event_id, topic, key, headers, payload
+        from fabric.outbox
+        where held is null
+          and not exists (
+            select from fabric.outbox h where h.key = outbox.key and h.held is not null and h.id < outbox.id
+          )
+        order by id
+        limit $1
+        """,
+        limit,
+    )
+    return [OutboxRow(**row) for row in rows]
+
+
+async def delete_published(db: Db, ids: Sequence[int], epoch: int) -> bool:
+    """Delete acknowledged rows if this relay still holds the lease; says whether it does."""
+    row = await db.fetchrow(
+        """
+        with mine as (
+            select from fabric.relay_lease where epoch = $2
+        ), gone as (
+            delete from fabric.outbox where id = any($1::bigint[]) and exists (select from mine)
+        )
+        select exists (select from mine) as held
+        """,
+        ids,
+        epoch,
+    )
+    return bool(row and row["held"])
+
+
+async def hold(db: Db, row_id: int, why: str, epoch: int) -> None:
+    """Set a row aside that the broker refuses; its key's later rows wait behind it."""
+    await db.execute(
+        """
+        update fabric.outbox
+        set held = $2
+        where id = $1
+          and exists (select from fabric.relay_lease where epoch = $3)
+        """,
+        row_id,
+        why,
+        epoch,
+    )
+
+
+async def held_rows(db: Db) -> list[dict[str, Any]]:
+    rows = await db.fetch("select id, topic, key, held from fabric.outbox where held is not null order by id")
+    return [dict(row) for row in rows]
+
+
+async def release_held(db: Db, row_id: int) -> bool:
+    """Let the relay try a held row again."""
+    return (
+        await db.execute("update fabric.outbox set held = null where id = $1 and held is not null", row_id)
+    ) == "UPDATE 1"
+
+
+async def acquire_lease(db: Db, holder: str, seconds: float) -> int | None:
+    """Renew one's own lease, or take an expired one with the next epoch; none if another holds it."""
+    return await db.fetchval(
+        """
+        update fabric.relay_lease
+        set epoch = case when holder = $1 then epoch else epoch + 1 end,
+            holder = $1,
+            until = clock_timestamp() + make_interval(secs => $2)
+        where holder = $1 or until < clock_timestamp()
+        returning epoch
+        """,
+        holder,
+        seconds,
+    )
+
+
+async def release_lease(db: Db, holder: str) -> None:
+    """Let the next relay begin at once."""
+    await db.execute(
+        "update fabric.relay_lease set until = '-infinity', holder = '' where holder = $1", holder
+    )
+
+
+# ---- dead letters and parking -----------------------------------------------------------------------------------
+
+
+async def bury(db: Db, letter: Delivery | Invalid, *, attempts: int, reason: str, message: str) -> int | None:
+    """Keep a poison event as a dead letter; none if this very record is one already."""
+    record = letter.record
+    event_type = letter.event.TYPE if isinstance(letter, Delivery) else letter.event_type
+    return await db.fetchval(
+        """
+        insert into fabric.dead_letters
+            (topic, partition, "offset", key, event_id, event_type, attempts, reason, message, headers,
+             record_key, payload)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        on conflict (topic, partition, "offset") do nothing
+        returning id
+        """,
+        record.topic,
+        record.partition,
+        record.offset,
+        letter.key,
+        letter.event_id,
+        event_type,
+        attempts,
+        reason,
+        message,
+        pack_headers(record),
+        record.key,
+        record.value,
+    )
+
+
+async def bury_due_work(db: Db, view: str, key: str, *, reason: str, message: str) -> int:
+    """Keep due work that fails as a dead letter of its own kind."""
+    letter: int = await db.fetchval(
+        """
+        insert into fabric.dead_letters (topic, key, attempts, reason, message, headers)
+        values ('due:' || $1, $2, 1, $3, $4, '[]')
+        returning id
+        """,
+        view,
+        key,
+        reason,
+        message,
+    )
+    return letter
+
+
+async def park(db: Db, key: str, reason: str, letter: int) -> None:
+    await db.execute(
+        "insert into fabric.parked (key, reason, dead_letter_id) values ($1, $2, $3) on conflict do nothing",
+        key,
+        reason,
+        letter,
+    )
+
+
+async def parked_since(db: Db, reason: str, seconds: float) -> int:
+    """How many were parked for one reason lately."""
+    count: int = await db.fetchval(
+        """
+        select count(*)
+        from fabric.parked
+        where reason = $1
+          and parked_at > clock_timestamp() - make_interval(secs => $2)
+        """,
+        reason,
+        seconds,
+    )
+    return count
+
+
+async def parked_among(db: Db, keys: Sequence[str]) -> dict[str, str]:
+    """Which of these typed keys are parked, and why."""
+    rows = await db.fetch("select key, reason from fabric.parked where key = any($1::text[])", keys)
+    return {row["key"]: row["reason"] for row in rows}
+
+
+async def store_behind(db: Db, deliveries: Sequence[Delivery]) -> None:
+    """Keep events of parked patients in the order in which they came."""
+    await db.execute(
+        """
+        insert into fabric.parked_events (key, topic, partition, "offset", headers, record_key, payload)
+        select key, topic, partition, "offset", headers, record_key, payload
+        from unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::jsonb[], $6::bytea[], $7::bytea[])
+            with ordinality as row (key, topic, partition, "offset", headers, record_key, payload, place)
+        order by place
+        """,
+        [d.key for d in deliveries],
+        [d.record.topic for d in deliveries],
+        [d.record.partition for d in deliveries],
+        [d.record.offset for d in deliveries],
+        [pack_headers(d.record) for d in deliveries],
+        [d.record.key for d in deliveries],
+        [d.record.value for d in deliveries],
+    )
+
+
+async def dead_letters(db: Db, *, status: str | None, after: int, limit: int) -> list[dict[str, Any]]:
+    rows = await db.fetch(
+        """
+        select id, topic, partition, "offset", d.key, event_id, event_type, attempts, first_at, last_at,
+               d.reason, message, status, closed_by, closed_because, p.key is not null as parked,
+               (select count(*) from fabric.parked_events e where e.key = d.key and p.key is not null) as behind
+        from fabric.dead_letters d
+        left join fabric.parked p on p.dead_letter_id = d.id
+        where ($1::text is null or status = $1)
+          and id > $2
+        order by id
+        limit $3
+        """,
+        status,
+        after,
+        limit,
+    )
+    return [dict(row) for row in rows]
+
+
+async def dead_letter(db: Db, letter: int) -> dict[str, Any] | None:
+    row = await db.fetchrow("select * from fabric.dead_letters where id = $1", letter)
+    return dict(row) if row else None
+
+
+async def letter_that_parks(db: Db, key: str) -> int | None:
+    return await db.fetchval("select dead_letter_id from fabric.parked where key = $1", key)
+
+
+async def close_letter(db: Db, letter: int, *, status: str, by: str, because: str) -> bool:
+    """Close an open letter; says whether it was open."""
+    done = await db.execute(
+        """
+        update fabric.dead_letters
+        set status = $2, closed_by = $3, closed_because = $4, closed_at = clock_timestamp()
+        where id = $1
+          and status = 'open'
+        """,
+        letter,
+        status,
+        by,
+        because,
+    )
+    return done == "UPDATE 1"
+
+
+async def letter_failed_again(db: Db, letter: int, reason: str, message: str) -> None:
+    await db.execute(
+        """
+        update fabric.dead_letters
+        set attempts = attempts + 1, last_at = clock_timestamp(), reason = $2, message = $3
+        where id = $1
+        """,
+        letter,
+        reason,
+        message,
+    )
+
+
+async def first_behind(db: Db, key: str) -> tuple[int, Record] | None:
+    """The oldest stored event of a parked patient, with its row id."""
+    row = await db.fetchrow("select * from fabric.parked_events where key = $1 order by id limit 1", key)
+    return (row["id"], record_of(row)) if row else None
+
+
+async def drop_behind(db: Db, row_id: int) -> bool:
+    """Take a stored event away; says whether it was there."""
+    return await db.execute("delete from fabric.parked_events where id = $1", row_id) == "DELETE 1"
+
+
+async def park_behind(db: Db, key: str, reason: str, letter: int) -> None:
+    """Another of the patient's events turned out to be poison: it is what the patient waits for now."""
+    await db.execute(
+        "update fabric.parked set reason = $2, dead_letter_id = $3 where key = $1", key, reason, letter
+    )
+
+
+async def unpark(db: Db, key: str) -> None:
+    await db.execute("delete from fabric.parked where key = $1", key)
+
+
+def pack_headers(record: Record) -> list[list[str | None]]:
+    """Headers as JSON: values in base64, for they may be anything."""
+    return [
+        [name, None if value is None else base64.b64encode(value).decode()] for name, value in record.headers
+    ]
+
+
+def record_of(row: Any) -> Record:
+    """The record as it came, from a dead letter or a parked event."""
+    headers = tuple(
+        (name, None if value is None else base64.b64decode(value)) for name, value in row["headers"]
+    )
+    return Record(
+        row["topic"], row["partition"] or 0, row["offset"] or 0, row["record_key"], headers, row["payload"]
+    )
+
+
+# ---- suspects -------------------------------------------------------------------------------------------------
+
+
+async def suspect(db: Db, topic: str, partition: int, offset: int) -> int:
+    """Note that a batch begins at this record; answers how many processes died with it at the head."""
+    deaths: int = await db.fetchval(
+        """
+        insert into fabric.suspects (topic, partition, "offset", deaths)
+        values ($1, $2, $3, 0)
+        on conflict (topic, partition) do update
+        set deaths = case when suspects."offset" = excluded."offset" then suspects.deaths + 1 else 0 end,
+            "offset" = excluded."offset"
+        returning deaths
+        """,
+        topic,
+        partition,
+        offset,
+    )
+    return deaths
+
+
+async def clear_suspects(db: Db, places: Sequence[tuple[str, int]]) -> None:
+    await db.execute(
+        """
+        delete from fabric.suspects s
+        using unnest($1::text[], $2::int[]) as done (topic, partition)
+        where s.topic = done.topic and s.partition = done.partition
+        """,
+        [topic for topic, _ in places],
+        [partition for _, partition in places],
+    )
+
+
+# ---- due work -------------------------------------------------------------------------------------------------
+
+
+async def due_patients(db: Db, view: str, now: datetime, limit: int) -> list[str]:
+    """Patients with due work, the longest waiting first; none that is parked."""
+    rows = await db.fetch(
+        f"""
+        select patient_id
+        from {view} v
+        where due_at <= $1
+          and not exists (select from fabric.parked p where p.key = 'patient:' || v.patient_id)
+        group by patient_id
+        order by min(due_at), patient_id
+        limit $2
+        """,
+        now,
+        limit,
+    )
+    return [row["patient_id"] for row in rows]
+
+
+async def next_due(db: Db, view: str) -> datetime | None:
+    """When the next piece of work falls due (or fell due) of anyone who is not parked."""
+    return await db.fetchval(
+        f"""
+        select min(due_at)
+        from {view} v
+        where not exists (select from fabric.parked p where p.key = 'patient:' || v.patient_id)
+        """
+    )
+
+
+# ---- answers to commands --------------------------------------------------------------------------------------
+
+
+async def answer_to(db: Db, idempotency_key: str) -> tuple[str, Any] | None:
+    """The fingerprint and the answer of an earlier command with this key."""
+    row = await db.fetchrow(
+        "select fingerprint, answer from fabric.answers where idempotency_key = $1", idempotency_key
+    )
+    return (row["fingerprint"], row["answer"]) if row else None
+
+
+async def keep_answer(db: Db, idempotency_key: str, fingerprint: str, answer: Any) -> None:
+    await db.execute(
+        "insert into fabric.answers (idempotency_key, fingerprint, answer) values ($1, $2, $3)",
+        idempotency_key,
+        fingerprint,
+        answer,
+    )
+
+
+async def forget_answers(db: Db, days: int) -> None:
+    await db.execute(
+        "delete from fabric.answers where answered_at < clock_timestamp() - make_interval(days => $1)", days
+    )
+
+
+# ---- status ---------------------------------------------------------------------------------------------------
+
+
+async def counts(db: Db) -> dict[str, int]:
+    """How much waits: unpublished and held outbox rows, parked patients, open dead letters."""
+    row = await db.fetchrow(
+        """
+        select (select count(*) from fabric.outbox where held is null) as outbox,
+               (select count(*) from fabric.outbox where held is not null) as held,
+               (select count(*) from fabric.parked) as parked,
+               (select count(*) from fabric.dead_letters where status = 'open') as dead_letters
+        """
+    )
+    assert row is not None
+    return dict(row)
+
+
+async def outbox_age(db: Db) -> float:
+    """Seconds since the oldest unpublished row was written; 0 where there is none."""
+    age: float = await db.fetchval(
+        """
+        select coalesce(extract(epoch from clock_timestamp() - min(uuid_extract_timestamp(event_id))), 0)::float
+        from (select event_id from fabric.outbox order by id limit 1) oldest
+        """
+    )
+    return age
+
+
+def as_base64(value: bytes | None) -> str | None:
+    """Bytes for JSON."""
+    return None if value is None else base64.b64encode(value).decode()

@@ -1,0 +1,45 @@
+"""The topics: created once, with a number of partitions that never changes (it would move keys)."""
+
+from __future__ import annotations
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import for_code
+
+from shared.events import COMPACTED_TOPICS, TOPICS
+
+PARTITIONS = 24
+"""The default for a chain; the local stack uses 4."""
+
+RETENTION_DAYS = 14
+"""Shorter than the inbox keeps ids, so that no replay of a topic finds an event forgotten."""
+
+ALREADY_EXISTS = 36
+
+
+async def create_topics(
+    bootstrap: str, partitions: int = PARTITIONS, *, replication: int = 1, prefix: str = ""
+) -> list[str]:
+    """Create those that do not exist; answers the names of the new ones."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        wanted = [_topic(prefix, name, partitions, replication) for name in TOPICS]
+        answer = await admin.create_topics(wanted)
+    finally:
+        await admin.close()
+    created = []
+    for name, code, *rest in answer.topic_errors:
+        if code == 0:
+            created.append(name)
+        elif code != ALREADY_EXISTS:
+            raise for_code(code)(f"topic {name}: {rest}")
+    return created
+
+
+def _topic(prefix: str, name: str, partitions: int, replication: int) -> NewTopic:
+    keep = (
+        {"cleanup.policy": "compact"}
+        if name in COMPACTED_TOPICS
+        else {"retention.ms": str(RETENTION_DAYS * 86_400_000)}
+    )
+    return NewTopic(prefix + name, partitions, replication, topic_configs=keep)

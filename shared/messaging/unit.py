@@ -1,0 +1,232 @@
+"""The one place that owns transactions: a batch of events, a command and due work all run through `Work`.
+
+Begin, lock, read, decide, write, append the outbox rows, commit. Nobody else opens or commits one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from hashlib import blake2b
+from typing import TypeVar, cast
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import asyncpg
+from pydantic_core import to_jsonable_python
+
+from shared.clock import Clock
+from shared.events import Event
+from shared.messaging import tables
+from shared.messaging.bell import Bell
+from shared.messaging.crashpoints import reach
+from shared.messaging.envelope import headers_of, payload_of, typed_key
+from shared.messaging.sealing import Sealer
+
+T = TypeVar("T")
+Key = str
+"""A typed lock key: `patient:…`, `store:…`, or whatever a rule needs (`phone:…`)."""
+
+LOCKS_A_TRANSACTION = 1000
+
+
+def patient(patient_id: str) -> Key:
+    """The lock of one patient."""
+    return f"patient:{patient_id}"
+
+
+def store(store_id: str) -> Key:
+    """The lock of one store."""
+    return f"store:{store_id}"
+
+
+class Refused(Exception):
+    """What was asked cannot be done, whoever asks and however often.
+
+    In a handler it makes the event a dead letter; a command answers 422 with it. `message` holds no personal data.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code, self.message = code, message
+
+
+class Parked(Exception):
+    """A command's patient waits for a person to look at a dead letter."""
+
+    def __init__(self, reasons: dict[Key, str]) -> None:
+        super().__init__("; ".join(f"{key} is parked: {reason}" for key, reason in reasons.items()))
+        self.reasons = reasons
+
+
+class KeyReused(Exception):
+    """An idempotency key came again with another command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sends a command."""
+
+    actor: str
+    role: str
+    idempotency_key: str | None = None
+    fingerprint: str = ""
+    trace_parent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What an emitted event follows from."""
+
+    correlation_id: str
+    causation_id: str
+    trace_parent: str | None = None
+
+
+@dataclass(slots=True)
+class Unit:
+    """One unit of work inside its transaction: the connection, the time, and what will be published."""
+
+    db: asyncpg.Connection
+    now: datetime  # business time, aware, UTC; the same throughout
+    actor: str
+    role: str
+    cause: Cause
+    causes: dict[Key, Cause] = field(default_factory=dict)  # of the events at hand, by typed key
+    emitted: list[tuple[Event, Cause]] = field(default_factory=list)
+
+    def today(self, time_zone: str) -> date:
+        """The local date there. `time_zone` is an IANA name."""
+        return self.now.astimezone(ZoneInfo(time_zone)).date()
+
+    def emit(self, *events: Event | Iterable[Event]) -> None:
+        """Publish events with this unit: they leave in this order if it commits, and not at all if it does not."""
+        for group in events:
+            for event in (group,) if isinstance(group, Event) else group:
+                self.emitted.append((event, self.causes.get(typed_key(event), self.cause)))
+
+
+class Work:
+    """Runs units of work for one service."""
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        *,
+        service: str,
+        clock: Clock,
+        sealer: Sealer,
+        bell: Bell,
+    ) -> None:
+        self.pool, self.service, self.clock, self.sealer, self.bell = pool, service, clock, sealer, bell
+
+    def now(self) -> datetime:
+        """Business time."""
+        return self.clock.now()
+
+    def read(self) -> AbstractAsyncContextManager[asyncpg.Connection]:
+        """A connection for queries; whatever it writes is rolled back."""
+        return self._read()
+
+    async def command(
+        self,
+        caller: Caller,
+        keys: Sequence[Key],
+        decide: Callable[[Unit], Awaitable[T]],
+        *,
+        even_if_parked: bool = False,
+    ) -> T:
+        """Run a command on locked patients; the same idempotency key gives the first answer again.
+
+        Raises:
+            Parked: one of the patients is parked, and the command does not overtake.
+            KeyReused: the idempotency key belongs to another command.
+        """
+        locks = [*keys, f"command:{caller.idempotency_key}"] if caller.idempotency_key else keys
+        async with self.begin(locks, actor=caller.actor, role=caller.role, cause=_cause_of(caller)) as unit:
+            reach("command.begun")
+            if caller.idempotency_key and (kept := await tables.answer_to(unit.db, caller.idempotency_key)):
+                if kept[0] != caller.fingerprint:
+                    raise KeyReused(caller.idempotency_key)
+                return cast(T, kept[1])
+            if not even_if_parked and (parked := await tables.parked_among(unit.db, keys)):
+                raise Parked(parked)
+            answer = await decide(unit)
+            reach("command.decided")
+            if caller.idempotency_key:
+                await tables.keep_answer(
+                    unit.db, caller.idempotency_key, caller.fingerprint, to_jsonable_python(answer)
+                )
+            return answer
+
+    async def claim(
+        self, caller: Caller, view: str, limit: int, decide: Callable[[Sequence[str], Unit], Awaitable[T]]
+    ) -> T:
+        """Run a command on up to `limit` patients with due work in the view whose locks are free now."""
+        async with self.begin((), actor=caller.actor, role=caller.role, cause=_cause_of(caller)) as unit:
+            return await decide(await self.free_patients(unit, view, limit), unit)
+
+    async def free_patients(self, unit: Unit, view: str, limit: int) -> list[str]:
+        """Patients with due work, now locked by this unit, in their order of waiting.
+
+        Candidates are read without locks and locked in sorted order, skipping those taken; the caller reads again
+        what is still due. Claiming rows first and patients second deadlocks with the handlers.
+        """
+        found = await tables.due_patients(unit.db, view, unit.now, min(limit, LOCKS_A_TRANSACTION))
+        if not found:
+            return []
+        lock_of = {patient_id: lock_key(patient(patient_id)) for patient_id in found}
+        got = await tables.try_lock(unit.db, sorted(lock_of.values()))
+        return [patient_id for patient_id in found if lock_of[patient_id] in got]
+
+    @asynccontextmanager
+    async def begin(
+        self, keys: Sequence[Key], *, cause: Cause, actor: str = "system", role: str = "system"
+    ) -> AsyncIterator[Unit]:
+        """One transaction with its locks taken; commits at the end, with the outbox rows of what was emitted."""
+        async with self.pool.acquire() as db:
+            async with db.transaction():
+                if keys:
+                    await tables.lock(cast(tables.Db, db), sorted({lock_key(key) for key in keys}))
+                reach("unit.locked")
+                unit = Unit(cast(tables.Db, db), self.clock.now(), actor, role, cause)
+                yield unit
+                if unit.emitted:
+                    await tables.append(unit.db, [self._row(unit, event, why) for event, why in unit.emitted])
+                reach("unit.outbox_written")
+            reach("unit.committed")
+        self.bell.ring()
+
+    @asynccontextmanager
+    async def _read(self) -> AsyncIterator[asyncpg.Connection]:
+        async with self.pool.acquire() as db, db.transaction(readonly=True):
+            yield cast(tables.Db, db)
+
+    def _row(self, unit: Unit, event: Event, why: Cause) -> tuple[str, str, dict[str, str], bytes]:
+        payload, seal = payload_of(event, self.sealer)
+        headers = headers_of(
+            event,
+            service=self.service,
+            at=unit.now,
+            correlation_id=why.correlation_id,
+            causation_id=why.causation_id,
+            trace_parent=why.trace_parent,
+        )
+        return event.TOPIC, event.key, headers | seal, payload
+
+
+def lock_key(key: Key) -> int:
+    """The 64-bit number that an advisory lock takes."""
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def due_cause(view: str) -> Cause:
+    """Due work begins a correlation of its own."""
+    return Cause(str(uuid4()), f"due:{view}")
+
+
+def _cause_of(caller: Caller) -> Cause:
+    correlation = str(uuid4())
+    return Cause(correlation, f"command:{caller.idempotency_key or correlation}", caller.trace_parent)

@@ -1,0 +1,215 @@
+"""What operations ask of every service: alive, ready, how far, what is stuck, and the ways out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import asyncpg
+from aiokafka.errors import KafkaError
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from shared.events import Event
+from shared.http import Commanding, Problem
+from shared.messaging import Unit, Work, tables
+from shared.messaging.consumer import Consumer
+from shared.messaging.due import DueLoop
+from shared.messaging.lag import LagMeter
+from shared.messaging.parking import NoSuchLetter, Parking
+from shared.messaging.relay import Relay
+
+REPUBLISHED_A_TURN = 200
+
+
+class CurrentState(Protocol):
+    """A service's current state as ordinary events with unchanged revisions, ordered by key."""
+
+    def __call__(
+        self, db: tables.Db, *, patient: str | None, store: str | None, after: str, limit: int
+    ) -> Awaitable[Sequence[Event]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """The running parts of one service process."""
+
+    service: str
+    slot: int
+    work: Work
+    consumer: Consumer
+    relay: Relay
+    due: DueLoop
+    meter: LagMeter
+    parking: Parking
+    migrations: int
+    republish: CurrentState | None
+
+
+router = APIRouter(prefix="/ops", tags=["operations"])
+
+
+def _of(request: Request) -> Machinery:
+    machinery: Machinery = request.app.state.machinery
+    return machinery
+
+
+@router.get("/live")
+async def live() -> dict[str, str]:
+    """The event loop answers; nothing else is asked."""
+    return {"status": "live"}
+
+
+@router.get("/ready")
+async def ready(request: Request) -> JSONResponse:
+    """Database, broker, subscription and migrations; 503 names what is missing."""
+    m = _of(request)
+    missing = []
+    try:
+        async with m.work.read() as db:
+            applied = await db.fetchval("select count(*) from public.schema_migrations")
+            if applied < m.migrations:
+                missing.append(f"migrations: {applied} of {m.migrations} applied")
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        missing.append(f"database: {type(error).__name__}")
+    try:
+        await m.meter.read()
+    except (KafkaError, OSError, TimeoutError, AssertionError) as error:
+        missing.append(f"broker: {type(error).__name__}")
+    if m.consumer.stopped_because:
+        missing.append(f"consumption stopped: {m.consumer.stopped_because}")
+    elif not m.consumer.running:
+        missing.append("not subscribed yet")
+    return JSONResponse({"ready": not missing, "missing": missing}, status_code=503 if missing else 200)
+
+
+@router.get("/status")
+async def status(request: Request) -> dict[str, Any]:
+    """Everything that tells whether this service is at rest, and what waits for a person."""
+    m = _of(request)
+    m.due.wake.set()
+    try:
+        lag = await m.meter.read()
+    except (KafkaError, AssertionError) as error:
+        raise Problem(503, "Unavailable", f"the broker does not answer: {type(error).__name__}") from None
+    due_now, next_due = await m.due.due_now()
+    async with m.work.read() as db:
+        counts = await tables.counts(db)
+        age = await tables.outbox_age(db)
+    return {
+        "service": m.service,
+        "slot": m.slot,
+        "now": m.work.now(),
+        "due_now": due_now,
+        "next_due": next_due,
+        "lag": lag.behind,
+        "committed": sum(lag.committed.values()),
+        "end": sum(lag.end.values()),
+        "outbox_age_seconds": round(age, 3),
+        "leads_relay": m.relay.leads,
+        "published": m.relay.published,
+        "stopped_because": m.consumer.stopped_because,
+        **counts,
+        "tally": {
+            "taken": m.consumer.intake.tally.taken,
+            "repeated": m.consumer.intake.tally.repeated,
+            "passed": m.consumer.intake.tally.passed,
+            "buried": m.consumer.intake.tally.buried,
+            "due_done": m.due.done,
+            "commit_errors": m.consumer.commit_errors,
+        },
+    }
+
+
+@router.get("/deadletters")
+async def dead_letters(
+    request: Request, status: str | None = "open", after: int = 0, limit: int = 100
+) -> dict[str, Any]:
+    """Poison events and failed due work, oldest first; outbox rows that the broker refused beside them."""
+    async with _of(request).work.read() as db:
+        letters = await tables.dead_letters(
+            db, status=None if status == "all" else status, after=after, limit=min(limit, 500)
+        )
+        return {"items": letters, "held": await tables.held_rows(db)}
+
+
+@router.get("/deadletters/{number}")
+async def dead_letter(request: Request, number: int) -> dict[str, Any]:
+    """One dead letter with its headers and payload as they came (base64: they may be anything)."""
+    async with _of(request).work.read() as db:
+        letter = await tables.dead_letter(db, number)
+    if letter is None:
+        raise Problem(
+            404, "No such dead letter", f"there is no dead letter {number}; GET /ops/deadletters lists them"
+        )
+    letter["payload"] = tables.as_base64(letter["payload"])
+    letter["record_key"] = tables.as_base64(letter["record_key"])
+    return letter
+
+
+class Because(BaseModel):
+    """A person's reason, kept with what was done; no personal data."""
+
+    because: str = Field(min_length=3, max_length=200)
+
+
+@router.post("/deadletters/{number}/redrive")
+async def redrive(request: Request, number: int, caller: Commanding) -> dict[str, Any]:
+    """Run the letter and what waits behind it through the handlers again."""
+    try:
+        return await _of(request).parking.redrive(caller, number)
+    except NoSuchLetter as error:
+        raise Problem(404, "No such dead letter", str(error)) from None
+
+
+@router.post("/deadletters/{number}/skip")
+async def skip(request: Request, number: int, body: Because, caller: Commanding) -> dict[str, Any]:
+    """Drop the letter with a reason; what waits behind it goes on."""
+    try:
+        return await _of(request).parking.skip(caller, number, body.because)
+    except NoSuchLetter as error:
+        raise Problem(404, "No such dead letter", str(error)) from None
+
+
+@router.post("/held/{row_id}/release")
+async def release_held(request: Request, row_id: int, caller: Commanding) -> dict[str, Any]:
+    """Let the relay try a refused outbox row again, for instance after the broker's limit was raised."""
+    m = _of(request)
+
+    async def release(unit: Unit) -> bool:
+        return await tables.release_held(unit.db, row_id)
+
+    if not await m.work.command(caller, (), release):
+        raise Problem(404, "No such row", f"outbox row {row_id} is not held")
+    return {"released": row_id}
+
+
+class Republish(BaseModel):
+    """Which part of the current state; all of it where neither is given."""
+
+    patient: str | None = None
+    store: str | None = None
+    after: str = ""
+
+
+@router.post("/republish")
+async def republish(request: Request, body: Republish, caller: Commanding) -> dict[str, Any]:
+    """Emit up to 200 events of current state through the outbox, revisions unchanged; `next` says where to go on."""
+    m = _of(request)
+    current = m.republish
+    if current is None:
+        raise Problem(404, "Nothing to republish", f"{m.service} publishes no state")
+
+    async def emit(unit: Unit) -> dict[str, Any]:
+        events = await current(
+            unit.db, patient=body.patient, store=body.store, after=body.after, limit=REPUBLISHED_A_TURN
+        )
+        unit.emit(events)
+        return {
+            "republished": len(events),
+            "next": events[-1].key if len(events) >= REPUBLISHED_A_TURN else None,
+        }
+
+    return await m.work.command(caller, (), emit)

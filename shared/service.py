@@ -1,0 +1,196 @@
+"""Puts one service process together and takes it apart again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+import stamina
+import structlog
+from aiokafka.errors import KafkaError
+from fastapi import APIRouter, FastAPI
+
+from shared import operations
+from shared.clock import clock_of
+from shared.database import open_pool
+from shared.http import install_problems
+from shared.logging import configure_logging
+from shared.messaging import Handlers, Jobs, Work, tables
+from shared.messaging.bell import Bell
+from shared.messaging.consumer import Consumer
+from shared.messaging.due import DueLoop
+from shared.messaging.intake import Intake
+from shared.messaging.lag import LagMeter
+from shared.messaging.parking import Parking
+from shared.messaging.relay import Relay
+from shared.messaging.sealing import Sealer
+from shared.settings import ServiceSettings
+
+INBOX_DAYS = 35
+"""How long taken ids are kept: longer than any topic keeps its records."""
+
+ANSWER_DAYS = 7
+KEEP_HOUSE_SECONDS = 3600.0
+
+log = structlog.get_logger()
+
+
+def service_app(
+    *,
+    name: str,
+    settings: ServiceSettings,
+    handlers: Handlers,
+    jobs: Jobs,
+    routers: Sequence[APIRouter],
+    republish: operations.CurrentState | None = None,
+) -> FastAPI:
+    """A service: its HTTP routes, and in its lifespan the consumer, the relay and the due work."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        configure_logging(name)
+        async with AsyncExitStack() as stack:
+            await _start(app, stack, name, settings, handlers, jobs, republish)
+            yield
+
+    app = FastAPI(title=f"MedSync {name}", lifespan=lifespan, docs_url=None, redoc_url=None)
+    install_problems(app)
+    app.include_router(operations.router)
+    for router in routers:
+        app.include_router(router)
+    return app
+
+
+async def _start(
+    app: FastAPI,
+    stack: AsyncExitStack,
+    name: str,
+    settings: ServiceSettings,
+    handlers: Handlers,
+    jobs: Jobs,
+    republish: operations.CurrentState | None,
+) -> None:
+    """Open the pool, then run everything; the stack closes in the opposite order."""
+    label = f"medsync-{name}-{settings.slot}"
+    pool = await _pool(settings, label)
+    stack.push_async_callback(_close_pool, pool)
+    bell = Bell(settings.database_url, name=label)
+    sealer = Sealer(settings.sealing_key.get_secret_value(), key_id=settings.sealing_key_id)
+    work = Work(pool, service=name, clock=clock_of(settings.clock_file), sealer=sealer, bell=bell)
+    app.state.work, app.state.settings = work, settings
+    intake = Intake(work, handlers, topic_prefix=settings.topic_prefix)
+    consumer = Consumer(
+        intake,
+        bootstrap=settings.kafka_bootstrap,
+        service=name,
+        slot=settings.slot,
+        topic_prefix=settings.topic_prefix,
+        batch_size=settings.batch_size,
+        session_timeout_ms=settings.session_timeout_ms,
+        max_poll_interval_ms=settings.max_poll_interval_ms,
+    )
+    relay = Relay(
+        settings.database_url,
+        settings.kafka_bootstrap,
+        bell,
+        name=label,
+        lease_seconds=settings.relay_lease_seconds,
+        topic_prefix=settings.topic_prefix,
+    )
+    due = DueLoop(work, jobs, bell)
+    meter = LagMeter(settings.kafka_bootstrap, consumer.group, consumer.topics)
+    app.state.machinery = operations.Machinery(
+        service=name,
+        slot=settings.slot,
+        work=work,
+        consumer=consumer,
+        relay=relay,
+        due=due,
+        meter=meter,
+        parking=Parking(work, handlers),
+        migrations=_migrations_of(name),
+        republish=republish,
+    )
+    for part in (bell.run(), relay.run(), due.run(), _consume(consumer, meter, settings), _keep_house(work)):
+        _run_in(stack, part)
+
+
+def _run_in(stack: AsyncExitStack, part: object) -> None:
+    task = asyncio.ensure_future(part)  # type: ignore[call-overload]
+
+    async def end() -> None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    stack.push_async_callback(end)
+
+
+@stamina.retry(on=(OSError, asyncpg.PostgresError, TimeoutError), attempts=None, timeout=60.0, wait_max=2.0)
+async def _pool(settings: ServiceSettings, label: str) -> asyncpg.Pool:
+    return await open_pool(settings.database_url, size=settings.pool_size, name=label)
+
+
+async def _close_pool(pool: asyncpg.Pool) -> None:
+    try:
+        async with asyncio.timeout(3):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
+
+
+async def _consume(consumer: Consumer, meter: LagMeter, settings: ServiceSettings) -> None:
+    """Join the group as soon as the broker answers, then watch that the position moves; leave when cancelled."""
+    try:
+        while True:
+            try:
+                await meter.start()
+                await consumer.start()
+                break
+            except (KafkaError, OSError) as error:
+                log.warning("consumer.no_broker", error=type(error).__name__)
+                await meter.stop()
+                await asyncio.sleep(1)
+        await consumer.watch(meter, stuck_after=settings.stuck_after_seconds)
+    finally:
+        await consumer.stop()
+        await meter.stop()
+
+
+async def _keep_house(work: Work) -> None:
+    """Make the inbox's next weekly partitions, drop those too old, forget old answers: hourly."""
+    while True:
+        try:
+            async with work.pool.acquire() as db, db.transaction():
+                await tables.lock(db, [0])
+                await tables.ensure_inbox_partitions(
+                    db, [_week(datetime.now(UTC), ahead) for ahead in (1, 2)]
+                )
+                oldest = _week(datetime.now(UTC) - timedelta(days=INBOX_DAYS), 0)[0]
+                for partition in await tables.inbox_partitions(db):
+                    if partition < oldest:
+                        await tables.drop_inbox_partition(db, partition)
+                await tables.forget_answers(db, ANSWER_DAYS)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            log.warning("house.unkept", error=type(error).__name__)
+        await asyncio.sleep(KEEP_HOUSE_SECONDS)
+
+
+def _week(moment: datetime, ahead: int) -> tuple[str, UUID, UUID]:
+    """Name, first id and first id of the next, of the week `ahead` of the moment's: uuidv7 begins with milliseconds."""
+    monday = (moment - timedelta(days=moment.weekday())).replace(hour=0, minute=0, second=0, microsecond=0)
+    start = monday + timedelta(weeks=ahead)
+    return f"inbox_{start:%Y%m%d}", _first_id(start), _first_id(start + timedelta(weeks=1))
+
+
+def _first_id(moment: datetime) -> UUID:
+    return UUID(int=int(moment.timestamp() * 1000) << 80)
+
+
+def _migrations_of(name: str) -> int:
+    return len(list((Path(__file__).parent.parent / "services" / name / "migrations").glob("*.sql")))

@@ -1,0 +1,34 @@
+"""What every service is told from outside: addresses, keys, its slot. Environment variables `MEDSYNC_…`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """One frozen set of settings per process; each service derives its own, small class."""
+
+    model_config = SettingsConfigDict(env_prefix="MEDSYNC_", frozen=True, extra="ignore")
+
+    database_url: str = Field(description="the service's own database, as its own role")
+    kafka_bootstrap: str = Field(description="host:port, comma-separated")
+    host: str = "127.0.0.1"
+    port: int = 0
+    slot: int = Field(
+        default=0, ge=0, description="which of the service's processes this is; never two alike"
+    )
+    clock_file: Path | None = Field(default=None, description="a stepped clock; never in production")
+    sealing_key: SecretStr = Field(description="32 bytes in hex: names and numbers are sealed with it")
+    sealing_key_id: str = "1"
+    topic_prefix: str = Field(default="", description="lets several installations share one cluster")
+    pool_size: int = Field(default=8, ge=2)
+    batch_size: int = Field(default=500, ge=1, le=1000, description="events a transaction")
+    session_timeout_ms: int = 10_000
+    max_poll_interval_ms: int = 300_000
+    relay_lease_seconds: float = 5.0
+    stuck_after_seconds: float = Field(
+        default=60.0, description="a consumer that stands still ends its process"
+    )
