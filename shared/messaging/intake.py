@@ -149,7 +149,13 @@ class Intake:
             else:
                 return
         reason, message = verdict(error)
-        log.warning("event.buried", type=delivery.event.TYPE, event_id=str(delivery.event_id), reason=reason)
+        log.warning(
+            "event.buried",
+            type=delivery.event.TYPE,
+            event_id=str(delivery.event_id),
+            reason=reason,
+            exc_info=error,
+        )
         await self._bury(delivery, attempts=attempts, reason=reason, message=message)
 
     async def _bury(self, letter: Delivery | Invalid, *, attempts: int, reason: str, message: str) -> None:

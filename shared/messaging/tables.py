@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -273,8 +274,8 @@ async def store_behind(db: Db, deliveries: Sequence[Delivery]) -> None:
     await db.execute(
         """
         insert into fabric.parked_events (key, topic, partition, "offset", headers, record_key, payload)
-        select key, topic, partition, "offset", headers, record_key, payload
-        from unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::jsonb[], $6::bytea[], $7::bytea[])
+        select key, topic, partition, "offset", headers::jsonb, record_key, payload
+        from unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::text[], $6::bytea[], $7::bytea[])
             with ordinality as row (key, topic, partition, "offset", headers, record_key, payload, place)
         order by place
         """,
@@ -282,7 +283,9 @@ async def store_behind(db: Db, deliveries: Sequence[Delivery]) -> None:
         [d.record.topic for d in deliveries],
         [d.record.partition for d in deliveries],
         [d.record.offset for d in deliveries],
-        [pack_headers(d.record) for d in deliveries],
+        [
+            json.dumps(pack_headers(d.record)) for d in deliveries
+        ],  # as text: a list of lists is an array to asyncpg
         [d.record.key for d in deliveries],
         [d.record.value for d in deliveries],
     )

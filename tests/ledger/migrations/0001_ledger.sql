@@ -1,0 +1,23 @@
+-- migrate:up
+create table effects (
+    id bigint generated always as identity primary key,
+    patient_id text not null,
+    kind text not null,
+    revision integer not null
+);
+
+create table things (
+    patient_id text not null,
+    due_at timestamptz not null,
+    done_by text
+);
+
+create view due_things as
+select patient_id, due_at
+from things
+where done_by is null;
+
+-- migrate:down
+drop view due_things;
+drop table things;
+drop table effects;

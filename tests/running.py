@@ -1,0 +1,115 @@
+"""Running services inside a test, and speaking to Kafka and PostgreSQL as a stranger would."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from fastapi import FastAPI
+
+from shared.events import Event
+
+STAFF = {"Medsync-Actor": "staff-1", "Medsync-Role": "pharmacist"}
+SEALING_KEY = "5a" * 32
+
+
+@asynccontextmanager
+async def running(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """The service, started as its process would start it; the client speaks to it without a port."""
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=STAFF) as client:
+            await until(lambda: is_ready(client), "the service is ready")
+            yield client
+
+
+async def is_ready(client: httpx.AsyncClient) -> bool:
+    return (await client.get("/ops/ready")).status_code == 200
+
+
+async def until(condition: Callable[[], Awaitable[Any]], what: str, *, seconds: float = 30.0) -> Any:
+    """Poll until the condition answers something true; fails naming what was waited for."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = await condition()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds:.0f} s in vain until {what}; last answer: {answer!r}")
+        await asyncio.sleep(0.02)
+
+
+async def at_rest(*clients: httpx.AsyncClient, seconds: float = 60.0) -> None:
+    """Until nothing is due, no outbox row waits, and no record is untaken: twice in a row, nothing having moved."""
+    before: list[Any] = []
+
+    async def quiet() -> bool:
+        nonlocal before
+        states = [(await client.get("/ops/status")).json() for client in clients]
+        marks = [(s["committed"], s["end"], s["published"]) for s in states]
+        still = all(not (s["due_now"] or s["outbox"] or s["lag"]) for s in states) and marks == before
+        before = marks
+        return still
+
+    await until(quiet, "every service is at rest", seconds=seconds)
+
+
+def record(event: Event, *, event_id: UUID | None = None, **overrides: str) -> dict[str, Any]:
+    """An event as its owner's relay would send it (key, value, headers); overrides replace header values."""
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": str(event_id or uuid4()),
+        "ce_type": event.TYPE,
+        "ce_source": "test",
+        "ce_subject": event.key,
+        "content-type": "application/json",
+    } | overrides
+    return {
+        "key": event.key.encode(),
+        "value": event.model_dump_json().encode(),
+        "headers": [(name, value.encode()) for name, value in headers.items()],
+    }
+
+
+@asynccontextmanager
+async def producing(bootstrap: str) -> AsyncIterator[AIOKafkaProducer]:
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", enable_idempotence=True)
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
+
+
+async def publish(bootstrap: str, events: Sequence[Event], *, prefix: str = "") -> None:
+    """Put events on their topics, in order."""
+    async with producing(bootstrap) as producer:
+        for event in events:
+            await producer.send(prefix + event.TOPIC, **record(event))
+        await producer.flush()
+
+
+async def everything_on(bootstrap: str, topic: str) -> list[ConsumerRecord[bytes, bytes]]:
+    """Every record of a topic, from offset 0 to its present end."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        await consumer._client._wait_on_metadata(topic)
+        places = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
+        consumer.assign(places)
+        ends = await consumer.end_offsets(places)
+        await consumer.seek_to_beginning(*places)
+        found: list[ConsumerRecord[bytes, bytes]] = []
+        for place in places:
+            while await consumer.position(place) < ends[place]:
+                for records in (await consumer.getmany(place, timeout_ms=1000)).values():
+                    found += records
+        return found
+    finally:
+        await consumer.stop()
