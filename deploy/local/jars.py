@@ -1,0 +1,113 @@
+"""Apache Kafka's jars: fetched once per user, each checked against the SHA-256 sum pinned in jars.sha256.
+
+The pinned list is the whole class path, so a first start asks for these files and nothing else (3 to 5 s;
+resolving the dependencies took 22 s). `python -m deploy.local.jars` resolves them anew and prints a new list.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
+
+from deploy.local.lock import locked
+from deploy.local.process import StackError
+
+# slf4j-simple makes the broker log. log4j-slf4j-impl would drag in an older kafka-clients: the broker dies.
+KAFKA = "org.apache.kafka:kafka_2.13:4.3.1+org.slf4j:slf4j-simple:1.7.36"
+PINNED = Path(__file__).with_name("jars.sha256")
+WAY_OUT = "or name a Kafka cluster of your own in KAFKA_BOOTSTRAP_SERVERS"
+
+
+def kafka_jars(say: Callable[[str], None] = print) -> list[Path]:
+    """Kafka's class path, every jar checked. StackError where one cannot be had or is not what was pinned."""
+    cache = platformdirs.user_cache_path("medsync") / "jars"
+    pinned = _pinned()
+    try:
+        if not all(_is(cache / name, sum_) for name, sum_ in pinned.items()):
+            cache.mkdir(parents=True, exist_ok=True)
+            with locked(
+                cache / "lock",
+                waiting=lambda held: say(f"waiting for process {held.pid}, which fetches Apache Kafka …"),
+            ):
+                _fetch_missing(cache, pinned, say)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StackError(
+                f"The disk is full: Kafka's jars need 50 MB in {cache}. Free some space."
+            ) from None
+        raise StackError(
+            f"Kafka's jars cannot be kept in {cache} ({error}). Set XDG_CACHE_HOME, {WAY_OUT}."
+        ) from None
+    return [cache / name for name in pinned]
+
+
+def _fetch_missing(cache: Path, pinned: dict[str, str], say: Callable[[str], None]) -> None:
+    missing = {name: sum_ for name, sum_ in pinned.items() if not _is(cache / name, sum_)}
+    for done, (name, sum_) in enumerate(missing.items()):
+        if done % 10 == 0:
+            say(f"fetching Apache Kafka, once for all checkouts: {done} of {len(missing)} files …")
+        with tempfile.TemporaryDirectory(dir=cache) as folder:
+            jar = _fetch(name, Path(folder))
+            if not _is(jar, sum_):
+                raise StackError(
+                    f"{jar.name} is not the file that {PINNED.name} pins: expected SHA-256 {sum_}, "
+                    f"found {_sha256(jar)}. Something between here and the registry changes files: "
+                    f"use another network, {WAY_OUT}."
+                )
+            (cache / name).parent.mkdir(parents=True, exist_ok=True)
+            jar.replace(cache / name)
+
+
+def _fetch(name: str, folder: Path) -> Path:
+    """Fetch one jar below `folder`. Its name is its path in a repository: group/artifact/version/file."""
+    from jgo.maven import MavenContext  # noqa: PLC0415 - takes 0.4 s, and is needed once per user
+    from requests import RequestException  # noqa: PLC0415
+
+    *group, artifact, version, _ = name.split("/")
+    context = MavenContext(repo_cache=folder)
+    try:
+        return context.project(".".join(group), artifact).at_version(version).artifact().resolve()
+    except (RequestException, RuntimeError) as error:
+        raise StackError(
+            f"Apache Kafka could not be fetched ({error}). What was fetched is kept: try again when there "
+            f"is a network (HTTPS_PROXY names a proxy), {WAY_OUT}."
+        ) from None
+
+
+def _pinned() -> dict[str, str]:
+    lines = (line.split() for line in PINNED.read_text().splitlines())
+    return {name: sum_ for sum_, name in lines}
+
+
+def _is(jar: Path, sum_: str) -> bool:
+    return jar.exists() and _sha256(jar) == sum_
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _resolve_anew() -> str:
+    """Kafka's dependencies as they resolve today, in the form of jars.sha256."""
+    from jgo.env import EnvironmentBuilder  # noqa: PLC0415
+    from jgo.maven import MavenContext  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        repository = Path(folder, "repository")
+        builder = EnvironmentBuilder(
+            context=MavenContext(repo_cache=repository), cache_dir=Path(folder, "environment")
+        )
+        environment = builder.from_endpoint(KAFKA)
+        wanted = {jar.name for jar in environment.path.rglob("*.jar")}
+        jars = sorted(jar for jar in repository.rglob("*.jar") if jar.name in wanted)
+        return "\n".join(f"{_sha256(jar)}  {jar.relative_to(repository)}" for jar in jars)
+
+
+if __name__ == "__main__":
+    print(_resolve_anew())

@@ -1,0 +1,96 @@
+"""What tests share: one real stack per run, a fresh database and a name of its own for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from deploy.local import Addresses
+from deploy.local.databases import create_database, migrate, migrations_of, role_of, url_of
+from deploy.local.sql import on_server
+from tests.stack import StackOfTheRun, ask
+
+RUN = pytest.StashKey[StackOfTheRun]()
+_PREFIX = f"medsync_test_{os.environ.get('PYTEST_XDIST_TESTRUNUID', uuid4().hex)[:8]}"
+_TEMPLATES = 7_633_502  # an advisory lock: several workers want the same template first
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.stash[RUN] = StackOfTheRun(say=lambda text: _say(config, text))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """Tell a worker of pytest-xdist, before it starts, where to ask for the stack."""
+    node.workerinput["stack"] = node.config.stash[RUN].served_at()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if RUN in config.stash:
+        config.stash[RUN].stop()
+
+
+@pytest.fixture(scope="session")
+def stack(pytestconfig: pytest.Config) -> Addresses:
+    """Real PostgreSQL and real Kafka, shared by all tests of the run. Never stop it: start a LocalStack for that."""
+    if RUN in pytestconfig.stash:
+        return pytestconfig.stash[RUN].addresses()
+    return ask(pytestconfig.workerinput["stack"])
+
+
+@pytest.fixture
+def fresh_database(stack: Addresses) -> Iterator[Callable[[str], str]]:
+    """`fresh_database("planner")` is the URL of a migrated database that this test has to itself."""
+    made: list[str] = []
+
+    def make(service: str, *migrations: Path) -> str:
+        template = _template(stack.postgres, service, migrations or migrations_of(service))
+        made.append(f"{_PREFIX}_{service}_{uuid4().hex[:12]}")
+        return _create(stack.postgres, made[-1], role_of(service), template)
+
+    yield make
+    for database in made:
+        drop = f"drop database if exists {database} with (force)"
+        on_server(stack.postgres, lambda admin, drop=drop: admin.execute(drop))
+
+
+@pytest.fixture
+def unique_name() -> str:
+    """A name that no other test uses, for topics and groups on the shared broker."""
+    return f"test-{uuid4().hex[:12]}"
+
+
+def _template(admin_url: str, service: str, migrations: tuple[Path, ...]) -> str:
+    """The migrated database of a service that fresh ones are copied from, made once per run."""
+    template, unfinished = f"{_PREFIX}_{service}", f"{_PREFIX}_{service}_unfinished"
+
+    async def make(admin: asyncpg.Connection) -> None:
+        await admin.execute("select pg_advisory_lock($1)", _TEMPLATES)
+        if await admin.fetchval("select true from pg_database where datname = $1", template):
+            return
+        await create_database(admin, admin_url, unfinished, role_of(service))
+        migrate(url_of(admin_url, unfinished, role_of(service)), *migrations)
+        await admin.execute(f"alter database {unfinished} rename to {template}")
+
+    on_server(admin_url, make)
+    return template
+
+
+def _create(admin_url: str, database: str, role: str, template: str) -> str:
+    async def create(admin: asyncpg.Connection) -> None:
+        await create_database(admin, admin_url, database, role, template)
+
+    on_server(admin_url, create)
+    return url_of(admin_url, database, role)
+
+
+def _say(config: pytest.Config, text: str) -> None:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter:
+        reporter.write_line(text)
