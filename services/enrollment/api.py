@@ -1,0 +1,248 @@
+"""Consent and its end, and what staff and the chain's systems may ask. The feed comes in by imports.py."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from services.enrollment import store
+from services.enrollment.domain.candidates import in_words
+from services.enrollment.domain.profile import FINAL, Standing, consented_channels
+from services.enrollment.domain.records import Wishes
+from services.enrollment.publishing import profiles_changed
+from shared.events.enrollment import (
+    Channel,
+    Consent,
+    CyclePolicy,
+    DisenrolmentReason,
+    PatientDisenrolled,
+)
+from shared.http import Commanding, Problem, Working, page
+from shared.messaging import Unit, patient
+
+router = APIRouter()
+
+PatientId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
+RxId = PatientId
+Cursor = Annotated[str, Query(pattern=r"^[!-~]{0,64}$")]
+Store = Annotated[str | None, Query(alias="store", pattern=r"^[!-~]{1,64}$")]
+Limit = Annotated[int, Query(ge=1, le=500)]
+Weekday = Annotated[int, Field(ge=0, le=6, description="0 is Monday")]
+
+
+# --- commands ---
+
+
+class ConsentGiven(BaseModel):
+    """What the patient agreed to; what is left out is as the feed says, or the default."""
+
+    scope: tuple[Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")], ...] = ("synchronize", "contact")
+    channels: tuple[Channel, ...] | None = None
+    language: Annotated[str | None, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")] = None
+    caregiver: bool = False
+    standing_instruction: bool = False
+    cycle_policy: CyclePolicy | None = None
+    must_weekdays: tuple[Weekday, ...] = ()
+    preferred_weekday: Weekday | None = None
+
+
+@router.post("/patients/{patient_id}/consent")
+async def consent(
+    patient_id: PatientId, body: ConsentGiven, caller: Commanding, work: Working
+) -> dict[str, Any]:
+    """Enrol a patient. Who is enrolled already stays so, unchanged.
+
+    Consent is the patient's own: a prescriber's referral or a system's idea of it is none.
+    """
+    caller.require("patient", "caregiver", "clerk", "technician", "pharmacist")
+
+    async def decide(unit: Unit) -> dict[str, Any]:
+        known = await _known(unit.db, patient_id)
+        if known.disenrolled_for in FINAL:
+            raise Problem(
+                409,
+                "Cannot be enrolled",
+                f"the record is closed ({known.disenrolled_for}); look for another of the patient",
+            )
+        if known.status is not Standing.enrolled:
+            await _enrol(unit, patient_id, body)
+        return await _state(unit.db, patient_id)
+
+    return await work.command(caller, [patient(patient_id)], decide)
+
+
+async def _enrol(unit: Unit, patient_id: str, body: ConsentGiven) -> None:
+    stopped = await store.opted_out_channels(unit.db, patient_id)
+    person = (await store.load_fed_patients(unit.db, [patient_id]))[patient_id].value.person
+    given = Consent(
+        given_at=unit.now,
+        scope=body.scope,
+        channels=consented_channels(body.channels, stopped),
+        language=body.language or person.language,
+        caregiver=body.caregiver,
+        standing_instruction=body.standing_instruction,
+    )
+    wishes = Wishes(body.cycle_policy, body.must_weekdays, body.preferred_weekday)
+    await store.enrol(unit.db, patient_id, given, wishes, recorded_by=unit.actor, recorded_as=unit.role)
+    unit.emit(await store.enrolments(unit.db, [patient_id]))
+    unit.emit(await store.contact_details(unit.db, [patient_id]))
+
+
+class Disenrolment(BaseModel):
+    reason: DisenrolmentReason
+    survivor_id: PatientId | None = None
+
+
+@router.post("/patients/{patient_id}/disenrolment")
+async def disenrolment(
+    patient_id: PatientId, body: Disenrolment, caller: Commanding, work: Working
+) -> dict[str, Any]:
+    """End a patient's part at once; for one who never took part, record that they do not want to.
+
+    A merge names the survivor, who keeps the prescriptions, fills and reports of both.
+    """
+    merge_into = body.survivor_id if body.reason is DisenrolmentReason.merged else None
+    if (body.reason is DisenrolmentReason.merged) != (
+        body.survivor_id is not None
+    ) or merge_into == patient_id:
+        raise Problem(
+            422, "Not a merge", "reason merged goes with the survivor_id of another patient, and only then"
+        )
+    keys = [patient(each) for each in (patient_id, merge_into) if each]
+
+    async def decide(unit: Unit) -> dict[str, Any]:
+        known = await _known(unit.db, patient_id)
+        if merge_into:
+            survivor = await _known(unit.db, merge_into)
+            if survivor.disenrolled_for == DisenrolmentReason.merged:
+                raise Problem(
+                    409, "Merged itself", "the survivor was merged into another patient: name that one"
+                )
+        if known.disenrolled_for in FINAL or (known.status is Standing.disenrolled and not merge_into):
+            return await _state(unit.db, patient_id)
+        await _disenrol(unit, known, body)
+        return await _state(unit.db, patient_id)
+
+    # It always takes effect: nothing that a dead letter waits for may keep a patient in.
+    return await work.command(caller, keys, decide, even_if_parked=True)
+
+
+async def _disenrol(unit: Unit, known: store.Patient, body: Disenrolment) -> None:
+    revision = await store.disenrol(
+        unit.db, known.patient_id, body.reason, body.survivor_id, now=unit.now, recorded_by=unit.actor
+    )
+    if known.status is Standing.enrolled:
+        unit.emit(
+            PatientDisenrolled(
+                patient_id=known.patient_id,
+                revision=revision,
+                reason=body.reason,
+                survivor_id=body.survivor_id,
+            )
+        )
+    if body.survivor_id:
+        await store.move_history(unit.db, known.patient_id, body.survivor_id)
+        unit.emit(await profiles_changed(unit, {body.survivor_id: ("merged",)}))
+        await store.plan_checks(unit.db, [body.survivor_id], unit.now)
+
+
+@router.post("/patients/{patient_id}/prescriptions/{rx_id}/release")
+async def release(patient_id: PatientId, rx_id: RxId, caller: Commanding, work: Working) -> dict[str, Any]:
+    """End the hold on a prescription that the patient reported stopped: the pharmacist's decision."""
+    caller.require("pharmacist")
+
+    async def decide(unit: Unit) -> dict[str, Any]:
+        await _known(unit.db, patient_id)
+        if not await store.release(unit.db, patient_id, rx_id):
+            raise Problem(409, "Not on hold", "the patient reported no stop of this prescription")
+        unit.emit(await profiles_changed(unit, {patient_id: ("released",)}))
+        return await _state(unit.db, patient_id)
+
+    return await work.command(caller, [patient(patient_id)], decide)
+
+
+async def _known(db: store.Db, patient_id: str) -> store.Patient:
+    known = (await store.load_patients(db, [patient_id])).get(patient_id)
+    if known is None:
+        raise Problem(404, "Unknown patient", "no such patient was imported: import patients.csv first")
+    return known
+
+
+async def _state(db: store.Db, patient_id: str) -> dict[str, Any]:
+    """Where the patient stands, as commands and queries answer it."""
+    known = await _known(db, patient_id)
+    consents = await store.load_consents(db, [patient_id])
+    given = consents.get(patient_id)
+    return {
+        "patient_id": patient_id,
+        "store_id": known.store_id,
+        "status": known.status,
+        "revision": known.revision,
+        "disenrolled_for": known.disenrolled_for,
+        "survivor_id": known.survivor_id,
+        "consent": given.model_dump(mode="json") if given else None,
+    }
+
+
+# --- queries ---
+
+
+@router.get("/patients/{patient_id}")
+async def get_patient(patient_id: PatientId, work: Working) -> dict[str, Any]:
+    """Status, consent, profile and revision; what the patient reported, for the pharmacist to decide on."""
+    async with work.read() as db:
+        state = await _state(db, patient_id)
+        profile = (await store.load_profiles(db, [patient_id], work.now()))[patient_id]
+        reported = await store.load_reported_changes(db, patient_id)
+    return {
+        **state,
+        "profile": profile.model_dump(mode="json"),
+        "reported": [vars(change) for change in reported],
+    }
+
+
+@router.get("/patients")
+async def list_patients(
+    work: Working,
+    store_id: Store = None,
+    status: Standing | None = None,
+    after: Cursor = "",
+    limit: Limit = 100,
+) -> dict[str, Any]:
+    """Patient ids with status and revision."""
+    async with work.read() as db:
+        found = await store.list_patients(db, store_id=store_id, status=status, after=after, limit=limit + 1)
+    items = [
+        {
+            "patient_id": each.patient_id,
+            "store_id": each.store_id,
+            "status": each.status,
+            "revision": each.revision,
+        }
+        for each in found
+    ]
+    return page(items, limit, "patient_id")
+
+
+@router.get("/candidates")
+async def list_candidates(
+    work: Working,
+    store_id: Store = None,
+    after: Cursor = "",
+    limit: Limit = 100,
+) -> dict[str, Any]:
+    """Who would benefit and does not take part yet, with reasons as codes and words."""
+    async with work.read() as db:
+        found = await store.list_candidates(db, store_id=store_id, after=after, limit=limit + 1)
+    items = [
+        {
+            "patient_id": each.patient_id,
+            "store_id": each.store_id,
+            "since": each.since,
+            "reasons": [{**reason.model_dump(), "words": in_words(reason)} for reason in each.reasons],
+        }
+        for each in found
+    ]
+    return page(items, limit, "patient_id")

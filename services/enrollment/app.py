@@ -1,0 +1,23 @@
+"""Enrollment: who takes part, what belongs to their profile, and who would benefit."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from services.enrollment import api, imports, store
+from services.enrollment.handlers import on
+from services.enrollment.jobs import due
+from services.enrollment.settings import EnrollmentSettings
+from shared.service import service_app
+
+
+def create_app(settings: EnrollmentSettings) -> FastAPI:
+    """One process of the service."""
+    return service_app(
+        name="enrollment",
+        settings=settings,
+        handlers=on,
+        jobs=due,
+        routers=[imports.router, api.router],
+        republish=store.current_state,
+    )

@@ -1,0 +1,169 @@
+"""How the text of one column is read: a reader answers a value, or says in words what is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Any
+from zoneinfo import available_timezones
+
+import phonenumbers
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+
+
+class Invalid(Exception):
+    """A value cannot be taken; the message is the reason in words, without the value."""
+
+
+@dataclass(frozen=True)
+class Required:
+    """The mark of a column that a record cannot do without."""
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    read: Callable[[str], Any]
+    default: Any = Required()  # the value where the text is empty
+    personal: bool = False  # never repeated in an answer
+
+    @property
+    def required(self) -> bool:
+        return isinstance(self.default, Required)
+
+
+def text(longest: int) -> Callable[[str], str]:
+    """Printable text of at most `longest` characters."""
+
+    def read(value: str) -> str:
+        if len(value) > longest:
+            raise Invalid(f"has {len(value)} characters: at most {longest} are taken")
+        if not value.isprintable():
+            raise Invalid("holds line breaks, tabs or control characters: remove them")
+        return value
+
+    return read
+
+
+def identifier(value: str) -> str:
+    """An id of the source: at most 64 printable characters without blanks."""
+    if " " in value:
+        raise Invalid("is no id: an id holds no blank")
+    return text(64)(value)
+
+
+def day(value: str) -> date:
+    try:
+        read = date.fromisoformat(value)
+    except ValueError:
+        read = None
+    if read is None or read.isoformat() != value:  # weeks and dates without dashes are ISO too
+        raise Invalid("is no date: write it as 2009-10-01")
+    return read
+
+
+def days(value: str) -> tuple[date, ...]:
+    """Dates separated by blanks."""
+    return tuple(sorted({day(word) for word in value.split()}))
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """A whole number from `least` to `most`."""
+
+    def read(value: str) -> int:
+        digits = value.isascii() and value.isdigit() and len(value) <= len(str(most))
+        if not (digits and least <= int(value) <= most):
+            raise Invalid(f"is no whole number from {least} to {most}")
+        return int(value)
+
+    return read
+
+
+def amount(value: str) -> Decimal:
+    """Units of a drug: at most eight digits before the point and four after it."""
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        raise Invalid("is no number: write units as 30 or 2.5") from None
+    if not number.is_finite() or number < 0 or number >= 10**8:
+        raise Invalid("is out of range: units go from 0 to 99999999")
+    if number != round(number, 4):
+        raise Invalid("is too fine: units have at most four digits after the point")
+    return number
+
+
+def flag(value: str) -> bool:
+    if value not in ("yes", "no"):
+        raise Invalid("is neither yes nor no")
+    return value == "yes"
+
+
+def one_of(choices: type[StrEnum]) -> Callable[[str], StrEnum]:
+    """A member of an enumeration; `other` is for readers of events, not for feeds."""
+    known = [str(choice) for choice in choices if choice != "other"]
+
+    def read(value: str) -> StrEnum:
+        if value not in known:
+            raise Invalid("is not one of " + ", ".join(known))
+        return choices(value)
+
+    return read
+
+
+def weekday(value: str) -> int:
+    if value not in WEEKDAYS:
+        raise Invalid("is no weekday: write monday, tuesday, …")
+    return WEEKDAYS.index(value)
+
+
+def weekdays(value: str) -> tuple[int, ...]:
+    """Weekdays separated by blanks."""
+    return tuple(sorted({weekday(word) for word in value.split()}))
+
+
+def hours(value: str) -> tuple[time, time]:
+    """Opening and closing on one day, as 09:00-18:00."""
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", value, re.ASCII):
+        raise Invalid("are no opening hours: write them as 09:00-18:00, or leave a closed day empty")
+    opens, closes = (time.fromisoformat(moment) for moment in value.split("-"))
+    if opens >= closes:
+        raise Invalid("close before they open: write them as 09:00-18:00")
+    return opens, closes
+
+
+def time_zone(value: str) -> str:
+    if value not in available_timezones():
+        raise Invalid("is no time zone of the IANA database: write it as America/Chicago")
+    return value
+
+
+def state(value: str) -> str:
+    if not (len(value) == 2 and value.isascii() and value.isupper()):
+        raise Invalid("is no state: write its two letters, as OK")
+    return value
+
+
+def language(value: str) -> str:
+    if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?", value):
+        raise Invalid("is no language tag: write it as en or es")
+    return value
+
+
+def phone(value: str) -> str:
+    """A number that can be dialled, in E.164; a number without a country is of the United States.
+
+    A record with a number that cannot be dialled is refused, not taken without it: the patient would be
+    enrolled into calls that never come, and nobody would know. An empty number is taken.
+    """
+    try:
+        number = phonenumbers.parse(value, "US")
+    except phonenumbers.NumberParseException:
+        raise Invalid("is no phone number: correct it, or leave it empty") from None
+    if not phonenumbers.is_valid_number(number):
+        raise Invalid("is a phone number that cannot exist: correct it, or leave it empty")
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)

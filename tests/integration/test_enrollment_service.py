@@ -1,0 +1,520 @@
+"""Enrollment against a real PostgreSQL: imports, consent, what comes back from the other services."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from services.enrollment import handlers, jobs, store
+from services.enrollment.app import create_app
+from services.enrollment.imports import pseudonym
+from services.enrollment.settings import EnrollmentSettings
+from shared.clock import SteppedClock
+from shared.database import open_pool
+from shared.events import EVENTS, Event
+from shared.events.enrollment import (
+    CandidateIdentified,
+    Channel,
+    PatientDisenrolled,
+    PatientEnrolled,
+    PrescriptionStatus,
+    ProfileChanged,
+    StoreChanged,
+)
+from shared.events.fulfillment import ItemState, PackagedItem, PackagePickedUp, PackageReturned
+from shared.events.outreach import ChangeReported, ContactOptedOut, ReportedChange
+from shared.messaging import Refused, Work, patient
+from shared.messaging.bell import Bell
+from shared.messaging.sealing import Sealer
+from shared.messaging.unit import Cause
+from tests import feed as records
+
+KEY = "pseudonyms-of-a-test-0123456789abcdef"
+P1, P2 = (pseudonym(KEY, "chain", number) for number in ("P1", "P2"))
+FEED = {"Medsync-Actor": "feed", "Medsync-Role": "system"}
+STAFF = {"Medsync-Actor": "staff-7", "Medsync-Role": "technician"}
+NOW = datetime(2009, 10, 1, 15, tzinfo=UTC)
+
+
+class Service:
+    """The service without its broker: HTTP, handlers and jobs, and the outbox to look into."""
+
+    def __init__(self, work: Work, http: httpx.AsyncClient, clock: SteppedClock) -> None:
+        self.work, self.http, self.clock = work, http, clock
+
+    async def feed(self, kind: str, *rows: dict[str, str], **headers: str) -> dict[str, Any]:
+        body = {"source": "chain", "records": rows}
+        answer = await self.http.post(f"/imports/{kind}", json=body, headers=FEED | headers)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def post(self, path: str, status: int = 200, **body: object) -> dict[str, Any]:
+        answer = await self.http.post(path, json=body, headers=STAFF)
+        assert answer.status_code == status, answer.text
+        return dict(answer.json())
+
+    async def get(self, path: str) -> dict[str, Any]:
+        answer = await self.http.get(path)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def handle(self, *events: Event) -> None:
+        keys = [patient(event.key) for event in events]
+        async with self.work.begin(keys, cause=Cause("test", "test")) as unit:
+            await handlers.on.by_type[events[0].TYPE](events, unit)
+
+    async def do_due(self, view: str) -> None:
+        async with self.work.begin((), cause=Cause("test", "test")) as unit:
+            free = await self.work.free_patients(unit, view, 500)
+            await jobs.due.by_view[view](free, unit)
+        async with self.work.begin((), cause=Cause("test", "test")) as unit:
+            assert await self.work.free_patients(unit, view, 500) == []
+
+    async def published(self) -> list[Event]:
+        """What was published since the last look; sealed events by their type alone are left out."""
+        async with self.work.pool.acquire() as db:
+            rows = await db.fetch("delete from fabric.outbox returning id, headers, payload")
+        return [
+            EVENTS[row["headers"]["ce_type"]].model_validate_json(row["payload"])
+            for row in sorted(rows, key=lambda row: row["id"])
+            if not EVENTS[row["headers"]["ce_type"]].SEALED
+        ]
+
+    async def only(self, kind: type[Event]) -> Any:
+        (event,) = await self.published()
+        assert isinstance(event, kind)
+        return event
+
+    async def rows(self, sql: str) -> Sequence[Any]:
+        async with self.work.pool.acquire() as db:
+            return [dict(row) for row in await db.fetch(sql)]
+
+
+@pytest_asyncio.fixture
+async def service(fresh_database: Callable[[str], str], tmp_path: Path) -> AsyncIterator[Service]:
+    url = fresh_database("enrollment")
+    clock = SteppedClock(tmp_path / "clock")
+    clock.set(NOW)
+    settings = EnrollmentSettings(
+        database_url=url, kafka_bootstrap="unused", sealing_key="5a" * 32, pseudonym_key=KEY
+    )
+    pool = await open_pool(url, size=3, name="test")
+    app = create_app(settings)
+    app.state.work = Work(
+        pool,
+        service="enrollment",
+        clock=clock,
+        sealer=Sealer("5a" * 32, key_id="1"),
+        bell=Bell(url, name="test"),
+    )
+    app.state.settings = settings
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://enrollment") as http:
+        yield Service(app.state.work, http, clock)
+    await pool.close()
+
+
+@pytest_asyncio.fixture
+async def fed(service: Service) -> Service:
+    """A store, and a patient of 69 years with two maintenance drugs."""
+    await service.feed("stores", records.store())
+    await service.feed("patients", records.patient())
+    await service.feed("prescriptions", records.prescription(), records.prescription(**METFORMIN))
+    await service.feed("fills", records.fill(), records.fill(fill_id="F2", rx_id="RX2"))
+    await service.published()
+    return service
+
+
+@pytest_asyncio.fixture
+async def enrolled(fed: Service) -> Service:
+    await fed.post(f"/patients/{P1}/consent")
+    await fed.published()
+    return fed
+
+
+METFORMIN = {
+    "rx_id": "RX2",
+    "drug_code": "861007",
+    "drug_name": "Metformin 500 MG Oral Tablet",
+    "ingredient": "metformin",
+    "strength": "500 mg",
+    "units_per_day": "2",
+    "usual_quantity": "60",
+    "quantity_left": "120",
+}
+
+
+# --- the feed ---
+
+
+async def test_a_feed_sent_twice_changes_nothing(enrolled: Service) -> None:
+    for kind, rows in {
+        "stores": [records.store()],
+        "patients": [records.patient()],
+        "prescriptions": [records.prescription(), records.prescription(**METFORMIN)],
+        "fills": [records.fill()],
+    }.items():
+        assert await enrolled.feed(kind, *rows) == {"accepted": 0, "unchanged": len(rows), "rejected": []}
+    assert await enrolled.published() == []
+
+
+async def test_mondays_record_after_tuesdays_changes_nothing(enrolled: Service) -> None:
+    tuesday = records.prescription(revision="3", quantity_left="30")
+    monday = records.prescription(revision="2", quantity_left="60")
+    assert (await enrolled.feed("prescriptions", tuesday))["accepted"] == 1
+    assert (await enrolled.only(ProfileChanged)).profile.prescriptions[0].quantity_left == Decimal(30)
+    assert (await enrolled.feed("prescriptions", monday))["unchanged"] == 1
+    assert await enrolled.published() == []
+
+
+async def test_a_newer_revision_that_says_the_same_is_taken_and_not_told(enrolled: Service) -> None:
+    assert (await enrolled.feed("prescriptions", records.prescription(revision="2")))["accepted"] == 1
+    assert (await enrolled.feed("patients", records.patient(revision="2")))["accepted"] == 1
+    assert await enrolled.published() == []
+
+
+async def test_one_profile_changed_per_patient_and_request(enrolled: Service) -> None:
+    rows = [records.fill(fill_id=f"F{n}", handed_over_on=f"2009-09-{n:02}") for n in range(10, 20)]
+    await enrolled.feed("fills", *rows)
+    changed = await enrolled.only(ProfileChanged)
+    assert (changed.patient_id, changed.revision, changed.changes) == (P1, 2, ("fed",))
+    assert len(changed.profile.fills) == 12
+
+
+async def test_a_bad_record_never_stops_the_good_ones(service: Service) -> None:
+    await service.feed("stores", records.store())
+    answer = await service.feed(
+        "patients",
+        records.patient(birth_date="29.02.1940"),
+        records.patient(patient_number="P2"),
+        records.patient(patient_number="P3", store_id="S9"),
+    )
+    assert answer == {
+        "accepted": 1,
+        "unchanged": 0,
+        "rejected": [
+            {
+                "index": 0,
+                "field": "birth_date",
+                "value": None,
+                "reason": "is no date: write it as 2009-10-01",
+            },
+            {
+                "index": 2,
+                "field": "store_id",
+                "value": "S9",
+                "reason": "names a store that is not known: import stores.csv first",
+            },
+        ],
+    }
+
+
+async def test_a_record_of_somebody_unknown_is_rejected_and_taken_later(service: Service) -> None:
+    rejected = (await service.feed("prescriptions", records.prescription()))["rejected"]
+    assert [(each["field"], each["value"]) for each in rejected] == [("patient_number", None)]
+    await service.feed("stores", records.store())
+    await service.feed("patients", records.patient())
+    assert (await service.feed("fills", records.fill()))["rejected"][0]["field"] == "rx_id"
+    assert (await service.feed("prescriptions", records.prescription()))["accepted"] == 1
+    assert (await service.feed("fills", records.fill()))["accepted"] == 1
+
+
+async def test_a_prescription_of_another_patient_is_rejected(fed: Service) -> None:
+    await fed.feed("patients", records.patient(patient_number="P2"))
+    stolen = records.prescription(patient_number="P2", revision="9")
+    assert (await fed.feed("prescriptions", stolen))["rejected"][0]["field"] == "rx_id"
+
+
+async def test_only_the_chains_system_feeds(service: Service) -> None:
+    body = {"source": "chain", "records": []}
+    assert (await service.http.post("/imports/stores", json=body, headers=STAFF)).status_code == 403
+
+
+async def test_a_renewal_supersedes_whichever_comes_first(enrolled: Service) -> None:
+    renewal = records.prescription(rx_id="RX3", renews="RX1", written_on="2009-09-30", quantity_left="360")
+    await enrolled.feed("prescriptions", renewal)
+    profile = (await enrolled.only(ProfileChanged)).profile
+    assert {each.rx_id: each.status for each in profile.prescriptions} == {
+        "RX1": PrescriptionStatus.superseded,  # stays in the profile: its fill is still in the patient's hands
+        "RX2": PrescriptionStatus.active,
+        "RX3": PrescriptionStatus.active,
+    }
+    await enrolled.feed("prescriptions", records.prescription(rx_id="RX5", renews="RX4"))
+    await enrolled.feed("prescriptions", records.prescription(rx_id="RX4"))
+    assert "RX4" not in {each.rx_id for each in (await enrolled.published())[-1].profile.prescriptions}
+
+
+async def test_a_reversed_fill_counts_no_longer(enrolled: Service) -> None:
+    await enrolled.feed("fills", records.fill(revision="2", reversed="yes"))
+    assert [fill.fill_id for fill in (await enrolled.only(ProfileChanged)).profile.fills] == ["F2"]
+
+
+async def test_a_store_that_changed_is_published(service: Service) -> None:
+    await service.feed("stores", records.store())
+    await service.feed("stores", records.store(revision="2", closed_on="2009-10-02"))
+    first, second = await service.published()
+    assert isinstance(first, StoreChanged) and isinstance(second, StoreChanged)
+    assert (second.revision, second.closed_on) == (2, (date(2009, 10, 2),))
+
+
+async def test_five_hundred_records_go_in_one_request(fed: Service) -> None:
+    rows = [records.patient(patient_number=f"Q{n}") for n in range(500)]
+    assert (await fed.feed("patients", *rows))["accepted"] == 500
+    too_many = {"source": "chain", "records": [*rows, records.patient()]}
+    assert (await fed.http.post("/imports/patients", json=too_many, headers=FEED)).status_code == 400
+
+
+async def test_whatever_is_sent_is_answered_with_a_reason(service: Service) -> None:
+    odd = rb'{"source": "chain", "records": [{"store_id": "a\u0000b"}, {"name": null}, {}, {"x": "\u0000"}]}'
+    headers = FEED | {"Idempotency-Key": "odd", "Content-Type": "application/json"}
+    for _ in range(2):
+        answer = await service.http.post("/imports/stores", content=odd, headers=headers)
+        assert (answer.status_code, len(answer.json()["rejected"])) == (200, 4), answer.text
+
+
+# --- consent ---
+
+
+async def test_consent_enrols_with_the_whole_profile(fed: Service) -> None:
+    answer = await fed.post(f"/patients/{P1}/consent", channels=["text"], preferred_weekday=4)
+    assert (answer["status"], answer["revision"]) == ("enrolled", 1)
+    event = await fed.only(PatientEnrolled)
+    assert (event.patient_id, event.revision, event.consent.channels) == (P1, 1, (Channel.text,))
+    assert event.consent.given_at == NOW
+    assert event.profile.preferred_weekday == 4
+    assert [each.rx_id for each in event.profile.prescriptions] == ["RX1", "RX2"]
+    assert [each.fill_id for each in event.profile.fills] == ["F1", "F2"]
+    assert (await fed.rows("select recorded_by, recorded_as from consents"))[0] == {
+        "recorded_by": "staff-7",
+        "recorded_as": "technician",
+    }
+
+
+async def test_enrolling_twice_answers_the_state_unchanged(enrolled: Service) -> None:
+    again = await enrolled.post(f"/patients/{P1}/consent", language="es")
+    assert (again["revision"], again["consent"]["language"]) == (1, "en")
+    assert await enrolled.published() == []
+
+
+async def test_nobody_but_the_patient_or_staff_consents(fed: Service) -> None:
+    for role in ("system", "prescriber"):
+        headers = {"Medsync-Actor": "x", "Medsync-Role": role}
+        assert (await fed.http.post(f"/patients/{P1}/consent", json={}, headers=headers)).status_code == 403
+
+
+async def test_an_unknown_patient_cannot_be_enrolled(service: Service) -> None:
+    await service.post(f"/patients/{P1}/consent", status=404)
+
+
+async def test_a_disenrolment_takes_effect_at_once_and_can_be_taken_back(enrolled: Service) -> None:
+    left = await enrolled.post(f"/patients/{P1}/disenrolment", reason="revoked")
+    assert (left["status"], left["consent"]) == ("disenrolled", None)
+    gone = await enrolled.only(PatientDisenrolled)
+    assert (gone.revision, gone.reason) == (2, "revoked")
+    assert (await enrolled.post(f"/patients/{P1}/disenrolment", reason="revoked"))["revision"] == 2
+    assert (await enrolled.post(f"/patients/{P1}/consent"))["revision"] == 3
+
+
+async def test_a_profile_of_somebody_who_left_changes_silently(enrolled: Service) -> None:
+    await enrolled.post(f"/patients/{P1}/disenrolment", reason="revoked")
+    await enrolled.published()
+    await enrolled.feed("fills", records.fill(fill_id="F9"))
+    assert await enrolled.published() == []
+
+
+async def test_who_died_is_never_enrolled_again(enrolled: Service) -> None:
+    await enrolled.post(f"/patients/{P1}/disenrolment", reason="died")
+    await enrolled.post(f"/patients/{P1}/consent", status=409)
+
+
+async def test_a_merge_gives_the_survivor_the_history_of_both(enrolled: Service) -> None:
+    await enrolled.feed("patients", records.patient(patient_number="P2"))
+    await enrolled.post(f"/patients/{P2}/consent")
+    await enrolled.published()
+    await enrolled.post(f"/patients/{P1}/disenrolment", status=422, reason="merged")
+    await enrolled.post(f"/patients/{P1}/disenrolment", reason="merged", survivor_id=P2)
+    gone, changed = await enrolled.published()
+    assert isinstance(gone, PatientDisenrolled) and isinstance(changed, ProfileChanged)
+    assert (gone.survivor_id, changed.patient_id, len(changed.profile.fills)) == (P2, P2, 2)
+    rejected = (await enrolled.feed("fills", records.fill(fill_id="F9")))["rejected"]
+    assert "merged" in rejected[0]["reason"]
+
+    await enrolled.handle(picked_up(P1, "RX1"))  # it stood ready under the old number
+    await enrolled.do_due("due_tellings")
+    assert len((await enrolled.only(ProfileChanged)).profile.fills) == 3
+
+
+# --- what comes back ---
+
+
+def picked_up(patient_id: str, *rx_ids: str, package: str = "PK1", quantity: int = 30) -> PackagePickedUp:
+    return PackagePickedUp(
+        patient_id=patient_id,
+        store_id="S1",
+        package_id=package,
+        plan_id=str(uuid4()),
+        visit_id="V1",
+        handed_over_on=date(2009, 10, 1),
+        taken=tuple(
+            PackagedItem(
+                rx_id=rx_id,
+                drug_name="",
+                state=ItemState.filled,
+                quantity=Decimal(quantity),
+                days_supply=30,
+                fill_id=f"{package}-{rx_id}",
+                filled_on=date(2009, 9, 29),
+            )
+            for rx_id in rx_ids
+        ),
+    )
+
+
+async def test_what_was_handed_over_is_history_and_no_longer_authorised(enrolled: Service) -> None:
+    await enrolled.handle(picked_up(P1, "RX1", "RX2"))
+    changed = await enrolled.only(ProfileChanged)
+    assert (changed.changes, changed.visit_id) == (("handed_over",), "V1")
+    assert [(each.quantity_left, each.refills_left) for each in changed.profile.prescriptions] == [
+        (Decimal(60), 2),
+        (Decimal(90), 1),
+    ]
+    new = changed.profile.fills[-1]
+    assert (new.filled_on, new.handed_over_on) == (date(2009, 9, 29), date(2009, 10, 1))
+
+    fed_later = records.fill(fill_id="PK1-RX1", filled_on="2009-09-29", handed_over_on="2009-10-01")
+    assert (await enrolled.feed("fills", fed_later))["accepted"] == 1
+    assert await enrolled.published() == []  # the same fill, known already
+
+
+async def test_a_fill_that_the_feed_brought_first_is_not_counted_twice(enrolled: Service) -> None:
+    await enrolled.feed("fills", records.fill(fill_id="PK1-RX1"))
+    await enrolled.published()
+    await enrolled.handle(picked_up(P1, "RX1"))
+    profile = (await enrolled.only(ProfileChanged)).profile
+    assert (len(profile.fills), profile.prescriptions[0].quantity_left) == (3, Decimal(90))
+
+
+async def test_a_return_adds_nothing(enrolled: Service) -> None:
+    await enrolled.handle(
+        PackageReturned(patient_id=P1, store_id="S1", package_id="PK1", plan_id="x", visit_id="V1", items=())
+    )
+    changed = await enrolled.only(ProfileChanged)
+    assert (changed.changes, changed.visit_id, len(changed.profile.fills)) == (("returned",), "V1", 2)
+
+
+async def test_a_drug_that_the_patient_stopped_is_on_hold_until_the_pharmacist_releases_it(
+    enrolled: Service,
+) -> None:
+    stopped = ChangeReported(
+        patient_id=P1, rx_id="RX1", change=ReportedChange.stopped, reported_on=date(2009, 10, 1)
+    )
+    await enrolled.handle(stopped)
+    changed = await enrolled.only(ProfileChanged)
+    assert (changed.changes, changed.profile.prescriptions[0].status) == (("stopped",), "on_hold")
+    await enrolled.feed("prescriptions", records.prescription(revision="2", quantity_left="60"))
+    assert (await enrolled.only(ProfileChanged)).profile.prescriptions[0].status == "on_hold"
+
+    release = f"/patients/{P1}/prescriptions/RX1/release"
+    await enrolled.post(release, status=403)
+    pharmacist = {"Medsync-Actor": "ph-1", "Medsync-Role": "pharmacist"}
+    assert (await enrolled.http.post(release, headers=pharmacist)).status_code == 200
+    assert (await enrolled.only(ProfileChanged)).profile.prescriptions[0].status == "active"
+
+
+async def test_what_the_patient_has_left_is_reported(enrolled: Service) -> None:
+    said = ChangeReported(
+        patient_id=P1, rx_id="RX2", change=ReportedChange.on_hand, reported_on=date(2009, 10, 1), days_left=9
+    )
+    await enrolled.handle(said)
+    (report,) = (await enrolled.only(ProfileChanged)).profile.stock_reports
+    assert (report.rx_id, report.days_left) == ("RX2", 9)
+
+
+async def test_a_changed_dose_is_kept_for_the_pharmacist(enrolled: Service) -> None:
+    said = ChangeReported(
+        patient_id=P1, rx_id="RX2", change=ReportedChange.dose_changed, reported_on=date(2009, 10, 1)
+    )
+    await enrolled.handle(said)
+    assert await enrolled.published() == []
+    assert (await enrolled.get(f"/patients/{P1}"))["reported"][0]["change"] == "dose_changed"
+
+
+async def test_a_stop_takes_the_channel_out_of_this_consent_and_the_next(enrolled: Service) -> None:
+    await enrolled.handle(ContactOptedOut(patient_id=P1, channel=Channel.phone))
+    assert (await enrolled.get(f"/patients/{P1}"))["consent"]["channels"] == []
+    await enrolled.post(f"/patients/{P1}/disenrolment", reason="revoked")
+    assert (await enrolled.post(f"/patients/{P1}/consent"))["consent"]["channels"] == []
+    assert await enrolled.published() != []
+
+
+async def test_events_about_strangers_are_refused(enrolled: Service) -> None:
+    await enrolled.feed("patients", records.patient(patient_number="P2"))
+    for event in (picked_up("nobody"), picked_up(P1, "RX9"), picked_up(P2, "RX1")):
+        with pytest.raises(Refused):
+            await enrolled.handle(event)
+
+
+# --- candidates, queries, republish ---
+
+
+async def test_who_would_benefit_is_told_once(fed: Service) -> None:
+    await fed.do_due("due_candidate_checks")
+    identified = await fed.only(CandidateIdentified)
+    assert [reason.code for reason in identified.reasons] == ["older_patient", "new_therapy"]
+    (listed,) = (await fed.get("/candidates?store=S1"))["items"]
+    assert listed["reasons"][0]["words"] == "is 69 years old"
+
+    await fed.feed("fills", records.fill(fill_id="F3", handed_over_on="2009-09-30"))
+    await fed.do_due("due_candidate_checks")
+    assert await fed.published() == []  # the reasons are the same
+
+
+async def test_who_takes_part_or_will_not_is_no_candidate(fed: Service) -> None:
+    await fed.do_due("due_candidate_checks")
+    await fed.post(f"/patients/{P1}/disenrolment", reason="revoked")
+    assert (await fed.get("/candidates"))["items"] == []
+    await fed.feed("fills", records.fill(fill_id="F3"))
+    assert await fed.rows("select * from candidate_checks") == []
+
+
+async def test_patients_are_listed_page_by_page(fed: Service) -> None:
+    await fed.feed("patients", *(records.patient(patient_number=f"Q{n}") for n in range(5)))
+    await fed.post(f"/patients/{P1}/consent")
+    seen, after = [], ""
+    while after is not None:
+        page = await fed.get(f"/patients?store=S1&limit=2&after={after}")
+        seen += [each["patient_id"] for each in page["items"]]
+        after = page["next"]
+    assert len(seen) == len(set(seen)) == 6
+    assert [each["patient_id"] for each in (await fed.get("/patients?status=enrolled"))["items"]] == [P1]
+
+
+async def test_what_is_published_again_is_what_was_published(enrolled: Service) -> None:
+    await enrolled.feed("fills", records.fill(fill_id="F3"))
+    told = (await enrolled.published())[-1]
+    assert isinstance(told, ProfileChanged)
+    async with enrolled.work.read() as db:
+        events = await store.current_state(db, patient=None, store=None, after="", limit=10)
+        only_patient = await store.current_state(db, patient=P1, store=None, after="", limit=10)
+        nothing = await store.current_state(db, patient=None, store="S1", after="z", limit=10)
+    assert sorted(type(event).__name__ for event in events) == [
+        "ContactDetailsChanged",
+        "PatientEnrolled",
+        "StoreChanged",
+    ]
+    again = next(event for event in only_patient if isinstance(event, PatientEnrolled))
+    assert (again.revision, again.profile) == (told.revision, told.profile)
+    assert nothing == []
+
+
+async def test_a_query_never_shows_who_the_patient_is(enrolled: Service) -> None:
+    shown = (await enrolled.http.get(f"/patients/{P1}")).text
+    assert not [canary for canary in ("Canary", "Ada", "555", "1940", "Elm") if canary in shown]
