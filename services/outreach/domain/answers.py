@@ -1,0 +1,338 @@
+"""What an answer means: which events follow, and where it leaves the contact."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from services.outreach.domain.model import (
+    ASKS,
+    Case,
+    Contact,
+    Kind,
+    Plan,
+    Status,
+    called_for,
+    confirmation,
+    contact_id,
+)
+from services.outreach.domain.review import declined, pickup
+from shared.events import Event
+from shared.events.outreach import (
+    AlignmentAgreed,
+    ChangeReported,
+    QuestionRaised,
+    ReportedChange,
+    RescheduleRequested,
+)
+from shared.events.planner import Visit
+
+CONFIRM_AHEAD = timedelta(days=7)
+"""Visits as near as this may be confirmed in any call (domain rules: T-7)."""
+
+STOP_WORDS = frozenset(
+    {"stop", "stopall", "quit", "end", "revoke", "opt out", "optout", "cancel", "unsubscribe"}
+    | {"alto", "parar", "cancelar"}
+)
+"""Words that end automated contact at once (47 CFR 64.1200, revocation; and their Spanish forms)."""
+
+HELD_BACK = frozenset({ReportedChange.stopped, ReportedChange.dose_changed})
+"""Changes after which the drug is not filled until a pharmacist has decided (domain rules: changes in mid-cycle)."""
+
+
+class Outcome(StrEnum):
+    """How an attempt ended. A message that needs no answer is reported as answered or voicemail once it is out."""
+
+    answered = "answered"
+    no_answer = "no_answer"
+    voicemail = "voicemail"
+    wrong_number = "wrong_number"
+    stop = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What the patient reported about one drug; `days_left` with `on_hand`."""
+
+    rx_id: str
+    change: ReportedChange
+    days_left: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the patient said: at most one decision, and anything beside it."""
+
+    anchor_on: date | None = None
+    confirm: bool = False
+    decline: bool = False
+    reschedule_to: date | None = None
+    declined_rx_ids: tuple[str, ...] = ()
+    confirm_visits: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    question: bool = False
+    text: str = ""  # as the patient wrote it: looked at for stop words alone
+
+    @property
+    def decisions(self) -> list[str]:
+        """The decisions given, by the name of their field."""
+        given = {
+            "anchor_on": self.anchor_on,
+            "confirm": self.confirm,
+            "decline": self.decline,
+            "reschedule_to": self.reschedule_to,
+        }
+        return [name for name, value in given.items() if value]
+
+
+class Unfit(Exception):
+    """An answer that does not fit its contact. `words` hold no personal data."""
+
+    def __init__(self, code: str, words: str) -> None:
+        super().__init__(f"{code}: {words}")
+        self.code, self.words = code, words
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What an attempt leads to: contacts as they stand afterwards (the one at hand first), and events."""
+
+    contacts: tuple[Contact, ...]
+    events: tuple[Event, ...] = ()
+    stale: bool = False  # the plan changed under the answer: recorded, and no decision follows
+
+
+@dataclass(slots=True)
+class _Draft:
+    """An effect in the making."""
+
+    contact: Contact
+    others: list[Contact]
+    events: list[Event]
+    stale: bool = False
+
+    def effect(self) -> Effect:
+        return Effect((self.contact, *self.others), tuple(self.events), self.stale)
+
+
+def says_stop(text: str) -> bool:
+    """Whether a reply asks for an end of contact: the whole reply is a stop word, or its first word is STOP."""
+    words = re.sub(r"[^\w\s]", " ", text.casefold()).split()
+    return " ".join(words) in STOP_WORDS or words[:1] == ["stop"]
+
+
+def effect_of(
+    contact: Contact, outcome: Outcome, answer: Answer, told: Plan | None, case: Case, now: datetime
+) -> Effect:
+    """What a reported attempt means.
+
+    `told` is the plan as it was read out; `case` is what is known now. A decision about what the plan no longer holds
+    is stale: it is recorded and leads to nothing.
+
+    Raises:
+        Unfit: the answer does not belong to this kind of contact, or names what was not offered.
+    """
+    contact = replace(
+        contact, attempts=contact.attempts + 1, last_attempt_at=now, lease_id=None, lease_until=None
+    )
+    if outcome is Outcome.answered:
+        return heard(contact, answer, told, case, now)
+    delivered = outcome is Outcome.voicemail and contact.kind not in ASKS | {Kind.question}
+    if delivered and contact.status is Status.open:
+        contact = replace(contact, status=Status.done)
+    return Effect((contact,))
+
+
+def heard(contact: Contact, answer: Answer, told: Plan | None, case: Case, now: datetime) -> Effect:
+    """What the patient's own words mean, on a call of ours or of theirs. Raises `Unfit`."""
+    _check(contact, answer, told, case, now)
+    events, call_backs = beside(answer, case, contact.visit_id, now)
+    draft = _Draft(contact, call_backs, events)
+    if contact.kind not in ASKS:
+        if contact.status is Status.open:
+            draft.contact = replace(contact, status=Status.done)
+    elif answer.decisions:
+        _decide(draft, answer, told, case, now)
+    return draft.effect()
+
+
+def called_in(case: Case, visit_id: str | None, answer: Answer, now: datetime) -> Effect:
+    """The patient called or walked in: hear the answer, and close the attempts that are open.
+
+    Without a `visit_id` the answer is about the proposal, or about the nearest visit still to be confirmed. What waits
+    to be told counts as told; what waits for a decision is not tried again on the same day.
+
+    Raises:
+        Unfit: there is nothing that the decision could belong to.
+    """
+    closed = [_interrupted(contact, now) for contact in case.contacts if contact.status is Status.open]
+    contact = _asked_about(case, closed, visit_id, now)
+    if contact is None:
+        if answer.decisions:
+            raise Unfit("nothing_to_answer", "the patient has no such visit to decide on")
+        events, call_backs = beside(answer, case, visit_id, now)
+        return Effect((*closed, *call_backs), tuple(events))
+    effect = heard(contact, answer, case.plan, case, now)
+    touched = {each.contact_id for each in effect.contacts}
+    others = (each for each in closed if each.contact_id not in touched)
+    return Effect((*effect.contacts, *others), effect.events, effect.stale)
+
+
+def confirmable(plan: Plan, today: date) -> list[Visit]:
+    """The visits that may be confirmed in a call of today beside what the call is about."""
+    return [visit for visit in plan.visits if today < visit.on <= today + CONFIRM_AHEAD]
+
+
+def _check(contact: Contact, answer: Answer, told: Plan | None, case: Case, now: datetime) -> None:
+    decisions = answer.decisions
+    allowed = {
+        Kind.alignment: {"anchor_on", "decline", "reschedule_to"},
+        Kind.confirmation: {"confirm", "decline", "reschedule_to"},
+    }.get(contact.kind, set())
+    if len(decisions) > 1:
+        raise Unfit("several_decisions", f"one decision is expected, found {', '.join(decisions)}")
+    if not allowed.issuperset(decisions):
+        raise Unfit(
+            "wrong_decision", f"a contact of kind {contact.kind} takes no decision {', '.join(decisions)}"
+        )
+    if told is None:
+        return
+    today = now.astimezone(ZoneInfo(case.zone or "UTC")).date()
+    if answer.anchor_on and answer.anchor_on not in told.days:
+        raise Unfit("day_not_offered", "the day is none of those offered: ask for it with reschedule_to")
+    if answer.confirm and contact.visit_on and contact.visit_on < today:
+        raise Unfit("visit_passed", "the visit's day has passed: there is nothing left to confirm")
+    if answer.reschedule_to and answer.reschedule_to <= today:
+        raise Unfit("day_passed", "the day asked for is not in the future")
+    near = {visit.visit_id for visit in confirmable(told, today)}
+    if not near.issuperset(answer.confirm_visits):
+        raise Unfit("not_confirmable", "confirm_visits names a visit that was not listed with confirm_now")
+
+
+def beside(
+    answer: Answer, case: Case, visit_id: str | None, now: datetime
+) -> tuple[list[Event], list[Contact]]:
+    """Reported changes and questions, whatever the decision; with a question, a pharmacist is to call back."""
+    if not case.enrolled:
+        return [], []
+    today = now.astimezone(ZoneInfo(case.zone or "UTC")).date()
+    events: list[Event] = [
+        ChangeReported(
+            patient_id=case.patient_id,
+            rx_id=change.rx_id,
+            change=change.change,
+            reported_on=today,
+            days_left=change.days_left,
+        )
+        for change in answer.changes
+    ]
+    if not answer.question:
+        return events, []
+    call_back = Contact(
+        contact_id=contact_id(case.patient_id, Kind.question, now.isoformat()),
+        patient_id=case.patient_id,
+        kind=Kind.question,
+        store_id=case.store_id,
+        opened_at=now,
+        visit_id=visit_id,
+    )
+    return [*events, QuestionRaised(patient_id=case.patient_id, visit_id=visit_id)], [call_back]
+
+
+def _decide(draft: _Draft, answer: Answer, told: Plan | None, case: Case, now: datetime) -> None:
+    """Carry out the decision on an alignment or a confirmation, unless the plan has changed under it."""
+    contact, plan = draft.contact, case.plan
+    holds = (
+        case.enrolled and told is not None and plan is not None and _still_holds(contact, answer, told, plan)
+    )
+    if not holds or told is None:
+        draft.stale = True
+        return
+    visit = told.synchronized if contact.kind is Kind.alignment else told.visit(contact.visit_id)
+    unwanted = frozenset(answer.declined_rx_ids) | {
+        change.rx_id for change in answer.changes if change.change in HELD_BACK
+    }
+    if answer.anchor_on:
+        draft.contact = replace(contact, status=Status.answered)
+        draft.events.append(
+            AlignmentAgreed(
+                patient_id=told.patient_id,
+                plan_id=told.plan_id,
+                plan_revision=told.revision,
+                anchor_on=answer.anchor_on,
+            )
+        )
+        draft.others.extend(_promises(answer, told, unwanted, now))
+    elif answer.confirm and visit:
+        draft.contact = replace(contact, status=Status.answered)
+        draft.events.append(pickup(told, visit, unwanted))
+        _confirm_others(draft, answer, told, case, unwanted)
+    elif answer.decline and visit:
+        draft.contact = replace(contact, status=Status.declined)
+        draft.events.append(declined(told, visit))
+    elif answer.reschedule_to and visit:
+        draft.contact = replace(contact, status=Status.rescheduled)
+        draft.events.append(
+            RescheduleRequested(
+                patient_id=told.patient_id,
+                plan_id=told.plan_id,
+                plan_revision=told.revision,
+                visit_id=visit.visit_id,
+                wanted_on=answer.reschedule_to,
+            )
+        )
+
+
+def _still_holds(contact: Contact, answer: Answer, told: Plan, plan: Plan) -> bool:
+    """Whether the newest plan still has what the patient decided on."""
+    if contact.kind is Kind.confirmation:
+        return plan.visit(contact.visit_id) is not None
+    same_proposal = plan.plan_id == told.plan_id and not plan.agreed
+    return same_proposal and (answer.anchor_on is None or answer.anchor_on in plan.days)
+
+
+def _promises(answer: Answer, told: Plan, unwanted: frozenset[str], now: datetime) -> Iterator[Contact]:
+    """Visits confirmed together with the alignment: each counts once the agreed plan has it, under the same id."""
+    for visit in told.visits:
+        if visit.visit_id in answer.confirm_visits:
+            yield replace(
+                confirmation(told, visit, now),
+                status=Status.promised,
+                declined_rx_ids=tuple(sorted(unwanted)),
+                last_attempt_at=now,
+            )
+
+
+def _confirm_others(draft: _Draft, answer: Answer, told: Plan, case: Case, unwanted: frozenset[str]) -> None:
+    """Confirm further near visits of an agreed plan in the same call, where that is still open."""
+    for other in case.contacts:
+        listed = other.visit_id in answer.confirm_visits and other.visit_id != draft.contact.visit_id
+        visit = told.visit(other.visit_id)
+        if other.kind is Kind.confirmation and other.status is Status.open and listed and visit:
+            draft.others.append(replace(other, status=Status.answered))
+            draft.events.append(pickup(told, visit, unwanted))
+
+
+def _interrupted(contact: Contact, now: datetime) -> Contact:
+    """An open contact of a patient who called in."""
+    free = replace(contact, lease_id=None, lease_until=None)
+    if contact.kind in ASKS:
+        under_way = contact.lease_id is not None or (contact.due_at is not None and contact.due_at <= now)
+        return replace(free, last_attempt_at=now) if under_way else free
+    return free if contact.kind is Kind.question else replace(free, status=Status.done)
+
+
+def _asked_about(case: Case, contacts: list[Contact], visit_id: str | None, now: datetime) -> Contact | None:
+    """The alignment or confirmation that the patient means; a decided one may be decided again."""
+    if case.plan is None:
+        return None
+    live = {contact.contact_id: contact for contact in contacts}
+    called = [live.get(contact.contact_id, contact) for contact in called_for(case.plan, now)]
+    if visit_id and case.plan.agreed:
+        return next((contact for contact in called if contact.visit_id == visit_id), None)
+    waiting = [contact for contact in called if contact.contact_id in live] or called
+    return min(waiting, key=lambda contact: contact.visit_on or date.max, default=None)

@@ -1,0 +1,241 @@
+"""What outreach knows of a patient: the plan, the contacts that are called for, and what was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from uuid import UUID, uuid5
+
+from shared.events.base import Fields
+from shared.events.enrollment import Channel
+from shared.events.fulfillment import PackageReady, PickupMissed
+from shared.events.planner import OfferedDay, PlanComputed, Visit, VisitKind
+
+CONTACT_IDS = UUID("7d0b0c7e-5b0e-5f0a-9d53-0f6f5f3f2f10")
+"""Namespace of contact ids: the same occasion has the same id, however often it is heard of."""
+
+RETURN_AFTER = timedelta(days=7)
+"""When a missed package goes back, where its last day is not known (domain rules: T+7 after a fill at T-3)."""
+
+
+class Kind(StrEnum):
+    """What a contact is about."""
+
+    alignment = "alignment"  # agree on the plan itself: the day, the bridge visits
+    confirmation = "confirmation"  # one visit of an agreed plan
+    ready = "ready"
+    reminder = "reminder"
+    missed = "missed"
+    question = "question"  # the patient asked something: a pharmacist calls back
+
+
+ASKS = frozenset({Kind.alignment, Kind.confirmation})
+"""Kinds that need the patient's decision; the others only tell."""
+
+
+class Status(StrEnum):
+    """Where a contact stands."""
+
+    open = "open"
+    promised = "promised"  # confirmed together with the alignment; holds once the agreed plan has the visit
+    answered = "answered"
+    declined = "declined"
+    rescheduled = "rescheduled"
+    unreached = "unreached"
+    standing = "standing"  # not reached, and filled on the standing instruction
+    done = "done"  # told, or the patient came
+    lapsed = "lapsed"  # its last day passed
+    withdrawn = "withdrawn"  # the plan no longer calls for it
+    closed = "closed"  # by staff, with a reason
+
+
+LIVE = frozenset({Status.open, Status.promised})
+"""Statuses in which time still matters."""
+
+
+class By(StrEnum):
+    """Who made an attempt; caps of automated contacts and of people are apart."""
+
+    dialler = "dialler"
+    person = "person"
+    patient = "patient"  # called in or walked in
+
+
+class Plan(Fields):
+    """What the newest plan says to the patient."""
+
+    patient_id: str
+    plan_id: str
+    revision: int
+    store_id: str
+    agreed: bool
+    anchor_on: date
+    visits: tuple[Visit, ...]
+    offered: tuple[OfferedDay, ...] = ()
+
+    @property
+    def days(self) -> frozenset[date]:
+        """The days that the patient may choose."""
+        return frozenset({self.anchor_on, *(day.on for day in self.offered)})
+
+    def visit(self, visit_id: str | None) -> Visit | None:
+        """The visit with this id, while the plan has it."""
+        return next((visit for visit in self.visits if visit.visit_id == visit_id), None)
+
+    @property
+    def synchronized(self) -> Visit | None:
+        """The synchronized pickup."""
+        return next((visit for visit in self.visits if visit.kind is VisitKind.synchronized), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contact:
+    """One occasion to speak to a patient, with its attempts and its lease."""
+
+    contact_id: UUID
+    patient_id: str
+    kind: Kind
+    store_id: str
+    opened_at: datetime
+    plan_id: str | None = None
+    visit_id: str | None = None
+    visit_on: date | None = None  # alignment: the first visit of the proposal
+    last_on: date | None = None  # missed: the last day before the package goes back
+    status: Status = Status.open
+    declined_rx_ids: tuple[str, ...] = ()  # promised: what the patient does not want
+    attempts: int = 0
+    last_attempt_at: datetime | None = None
+    lease_id: UUID | None = None
+    lease_until: datetime | None = None
+    due_at: datetime | None = None  # when the dialler may make the next attempt; none: it may not
+    review_at: datetime | None = None  # when to look at it again if nothing happens
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One attempt of the ledger."""
+
+    at: datetime
+    by: By
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """The days on which a store is open."""
+
+    weekdays: frozenset[int] = frozenset(range(7))  # 0 is Monday
+    closed_on: frozenset[date] = frozenset()
+
+    def is_open(self, day: date) -> bool:
+        """Whether a pharmacist is there on this day."""
+        return day.weekday() in self.weekdays and day not in self.closed_on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Everything outreach knows of one patient."""
+
+    patient_id: str
+    store_id: str = ""  # of the plan, else of the enrollment
+    enrolled: bool = False
+    channels: tuple[Channel, ...] = ()  # consented to
+    reachable: frozenset[Channel] = frozenset()  # with a number or an address that is not stopped
+    standing_instruction: bool = False
+    opted_out: bool = False  # no automated contact
+    zone: str | None = None  # IANA; of the patient's address, else of the store; none: not known yet
+    calendar: Calendar = Calendar()
+    plan: Plan | None = None
+    contacts: tuple[Contact, ...] = ()  # live ones
+    calls: tuple[Call, ...] = ()  # of the last eight days; leases included
+
+
+def plan_of(event: PlanComputed) -> Plan:
+    """The part of a computed plan that contacts need."""
+    return Plan(
+        patient_id=event.patient_id,
+        plan_id=event.plan_id,
+        revision=event.revision,
+        store_id=event.store_id,
+        agreed=event.agreed,
+        anchor_on=event.anchor_on,
+        visits=event.visits,
+        offered=event.offered,
+    )
+
+
+def contact_id(patient_id: str, kind: Kind, subject: str) -> UUID:
+    """The id of the contact of this kind about this plan, visit or package."""
+    return uuid5(CONTACT_IDS, f"{patient_id}/{kind}/{subject}")
+
+
+def called_for(plan: Plan, now: datetime) -> list[Contact]:
+    """The contacts that a plan calls for: agree on a proposal, or confirm each visit of an agreed plan."""
+    if plan.agreed:
+        return [confirmation(plan, visit, now) for visit in plan.visits]
+    first = min((visit.on for visit in plan.visits), default=plan.anchor_on)
+    return [
+        Contact(
+            contact_id=contact_id(plan.patient_id, Kind.alignment, plan.plan_id),
+            patient_id=plan.patient_id,
+            kind=Kind.alignment,
+            store_id=plan.store_id,
+            opened_at=now,
+            plan_id=plan.plan_id,
+            visit_on=first,
+        )
+    ]
+
+
+def confirmation(plan: Plan, visit: Visit, now: datetime) -> Contact:
+    """The contact that confirms a visit; it keeps its id while the visit keeps its day."""
+    return Contact(
+        contact_id=contact_id(plan.patient_id, Kind.confirmation, visit.visit_id),
+        patient_id=plan.patient_id,
+        kind=Kind.confirmation,
+        store_id=plan.store_id,
+        opened_at=now,
+        plan_id=plan.plan_id,
+        visit_id=visit.visit_id,
+        visit_on=visit.on,
+    )
+
+
+def kept_by(plan: Plan) -> Collection[UUID]:
+    """Ids of the contacts that stay while this plan stands."""
+    keeps = {contact_id(plan.patient_id, Kind.confirmation, visit.visit_id) for visit in plan.visits}
+    return keeps if plan.agreed else keeps | {contact_id(plan.patient_id, Kind.alignment, plan.plan_id)}
+
+
+def contacts_when_ready(event: PackageReady, now: datetime) -> list[Contact]:
+    """The ready message, and the reminder of the day before (which lapses where that day has come)."""
+    return [
+        Contact(
+            contact_id=contact_id(event.patient_id, kind, event.visit_id),
+            patient_id=event.patient_id,
+            kind=kind,
+            store_id=event.store_id,
+            opened_at=now,
+            plan_id=event.plan_id,
+            visit_id=event.visit_id,
+            visit_on=event.on,
+            last_on=event.return_on,
+        )
+        for kind in (Kind.ready, Kind.reminder)
+    ]
+
+
+def contact_when_missed(event: PickupMissed, store_id: str, return_on: date | None, now: datetime) -> Contact:
+    """The missed-pickup contact of the first, or the third, day after."""
+    return Contact(
+        contact_id=contact_id(event.patient_id, Kind.missed, f"{event.visit_id}/{event.days_late}"),
+        patient_id=event.patient_id,
+        kind=Kind.missed,
+        store_id=store_id,
+        opened_at=now,
+        plan_id=event.plan_id,
+        visit_id=event.visit_id,
+        visit_on=event.on,
+        last_on=return_on or event.on + RETURN_AFTER,
+    )

@@ -1,0 +1,181 @@
+"""Look at one patient's contacts anew: what is settled, what failed, when the rest is due.
+
+Every handler, job and command ends here. The answer follows from what is known and from the time alone, so it does not
+matter in which order the facts arrived, and looking twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from services.outreach.domain.model import ASKS, By, Case, Contact, Kind, Plan, Status
+from services.outreach.domain.schedule import (
+    POLICY,
+    Policy,
+    attempt_days,
+    channel_of,
+    closing,
+    last_day,
+    may_call,
+    priority,
+    scheduled,
+)
+from shared.events import Event
+from shared.events.enrollment import Channel
+from shared.events.outreach import ConfirmedItem, PatientUnreached, PickupConfirmed, PickupDeclined
+from shared.events.planner import PlannedItem, Visit
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A patient's live contacts as they stand now, and what follows."""
+
+    contacts: tuple[Contact, ...]
+    events: tuple[Event, ...] = ()
+
+
+def review(case: Case, now: datetime, policy: Policy = POLICY) -> Review:
+    """Settle what can be settled and schedule the rest.
+
+    While the patient's enrollment or time zone is not known yet, everything waits.
+    """
+    if not case.enrolled or case.zone is None:
+        return Review(tuple(replace(contact, due_at=None, review_at=None) for contact in case.contacts))
+    settled: list[Contact] = []
+    events: list[Event] = []
+    for contact in case.contacts:
+        settled_contact, event = _settled(_without_expired_lease(contact, now), case, now, policy)
+        settled.append(settled_contact)
+        events.extend([event] if event else [])
+    still_open = [contact for contact in settled if contact.status is Status.open]
+    over = [
+        replace(contact, due_at=None, review_at=None)
+        for contact in settled
+        if contact.status is not Status.open
+    ]
+    return Review((*over, *scheduled(case, still_open, now, policy)), tuple(events))
+
+
+def pickup(
+    plan: Plan, visit: Visit, unwanted: frozenset[str], *, standing: bool = False
+) -> PickupConfirmed | PickupDeclined:
+    """What confirming a visit means: every item that is wanted, or a decline where nothing is."""
+    wanted = [item for item in visit.items if item.rx_id not in unwanted]
+    if not wanted:
+        return declined(plan, visit)
+    return PickupConfirmed(
+        patient_id=plan.patient_id,
+        store_id=plan.store_id,
+        plan_id=plan.plan_id,
+        plan_revision=plan.revision,
+        visit_id=visit.visit_id,
+        visit_kind=visit.kind.value,
+        on=visit.on,
+        items=tuple(_confirmed(item) for item in wanted),
+        declined_rx_ids=tuple(item.rx_id for item in visit.items if item.rx_id in unwanted),
+        standing_instruction=standing,
+    )
+
+
+def declined(plan: Plan, visit: Visit) -> PickupDeclined:
+    """Nothing of this visit is wanted."""
+    return PickupDeclined(
+        patient_id=plan.patient_id,
+        plan_id=plan.plan_id,
+        plan_revision=plan.revision,
+        visit_id=visit.visit_id,
+        on=visit.on,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A contact that may be made now, how, and until when."""
+
+    contact: Contact
+    channel: Channel
+    until: datetime
+
+
+def lease_next(
+    reviewed: Case, by: By, now: datetime, lasts: timedelta, policy: Policy = POLICY
+) -> Lease | None:
+    """The most important contact that is due; none where none is or where a person may not call now."""
+    due = [
+        contact
+        for contact in reviewed.contacts
+        if contact.status is Status.open and contact.due_at is not None and contact.due_at <= now
+    ]
+    for contact in sorted(due, key=priority):
+        if by is By.dialler or may_call(reviewed, contact, now, policy) is None:
+            return lease(reviewed, contact, by, now, lasts, policy)
+    return None
+
+
+def lease(
+    case: Case, contact: Contact, by: By, now: datetime, lasts: timedelta, policy: Policy = POLICY
+) -> Lease | None:
+    """Lend a contact; none where no channel is left. It ends with the hours for calls at the latest."""
+    zone = ZoneInfo(case.zone or "UTC")
+    today = now.astimezone(zone).date()
+    channel = channel_of(contact, case, today, policy)
+    if by is By.person and Channel.phone in case.channels and Channel.phone in case.reachable:
+        channel = Channel.phone
+    return Lease(contact, channel, min(now + lasts, closing(today, zone, policy))) if channel else None
+
+
+def _without_expired_lease(contact: Contact, now: datetime) -> Contact:
+    """A lease that ran out goes back: nobody reported the call, so it is due again."""
+    if contact.lease_until and contact.lease_until <= now:
+        return replace(contact, lease_id=None, lease_until=None)
+    return contact
+
+
+def _settled(contact: Contact, case: Case, now: datetime, policy: Policy) -> tuple[Contact, Event | None]:
+    """The contact as time and plan leave it, and the event that follows."""
+    plan, zone = case.plan, ZoneInfo(case.zone or "UTC")
+    if contact.status is Status.promised:
+        visit = plan.visit(contact.visit_id) if plan and plan.agreed else None
+        if plan is None or visit is None:
+            return contact, None
+        return replace(contact, status=Status.answered), pickup(
+            plan, visit, frozenset(contact.declined_rx_ids)
+        )
+    tried_all = contact.attempts >= len(attempt_days(contact, zone, policy))
+    too_late = now >= closing(last_day(contact, zone, policy), zone, policy)
+    if contact.lease_id or contact.kind is Kind.question or not (tried_all or too_late):
+        return contact, None
+    if contact.kind not in ASKS:
+        return replace(contact, status=Status.lapsed), None
+    return _unreached(contact, case)
+
+
+def _unreached(contact: Contact, case: Case) -> tuple[Contact, Event | None]:
+    """Nothing is filled, but for what a standing instruction on record covers and payer and state allow."""
+    if case.plan is None:
+        return replace(contact, status=Status.withdrawn), None
+    visit = case.plan.visit(contact.visit_id)
+    if visit and case.standing_instruction:
+        not_allowed = frozenset(item.rx_id for item in visit.items if not item.standing_instruction_allowed)
+        if len(not_allowed) < len(visit.items):
+            covered = visit.model_copy(
+                update={"items": tuple(item for item in visit.items if item.rx_id not in not_allowed)}
+            )
+            return replace(contact, status=Status.standing), pickup(
+                case.plan, covered, frozenset(), standing=True
+            )
+    return replace(contact, status=Status.unreached), PatientUnreached(
+        patient_id=contact.patient_id,
+        plan_id=case.plan.plan_id,
+        plan_revision=case.plan.revision,
+        visit_id=contact.visit_id,
+        attempts=contact.attempts,
+    )
+
+
+def _confirmed(item: PlannedItem) -> ConfirmedItem:
+    return ConfirmedItem(
+        rx_id=item.rx_id, drug_name=item.drug_name, quantity=item.quantity, days_supply=item.days_supply
+    )

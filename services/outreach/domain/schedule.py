@@ -1,0 +1,235 @@
+"""When the next attempt of each contact is due: days before the visit, bands of the day, quiet hours, caps.
+
+Days and clock times are local to the called party. There are few distinct moments (the bands), so that attempts of
+many patients fall due together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from services.outreach.domain.model import ASKS, By, Case, Contact, Kind
+from shared.events.enrollment import Channel
+
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """At most so many contacts of one patient, on all channels and for all reasons together."""
+
+    a_day: int
+    a_week: int  # in any seven days on end
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a chain may set about contacts (domain rules: outreach rules)."""
+
+    opens: time = time(9)  # quiet hours end
+    closes: time = time(20)  # quiet hours begin
+    bands: tuple[time, ...] = (time(10), time(13, 30), time(17, 30))
+    automated: Cap = Cap(a_day=1, a_week=3)
+    person: Cap = Cap(a_day=2, a_week=6)
+    confirm_before: tuple[int, ...] = (7, 5, 3)  # days before the visit
+    letter_lead: int = 5  # days before the visit that a letter needs
+
+
+POLICY = Policy()
+
+PRIORITY = (Kind.missed, Kind.confirmation, Kind.alignment, Kind.ready, Kind.reminder, Kind.question)
+"""Which contact goes first where a cap binds (domain rules: outreach rules)."""
+
+
+def scheduled(
+    case: Case, contacts: Sequence[Contact], now: datetime, policy: Policy = POLICY
+) -> list[Contact]:
+    """Give each open contact of a patient the time of its next attempt and of its next review.
+
+    The most important contact takes its time first, the others what the caps leave. While one is leased the others
+    wait: the call that is being made may answer them.
+    """
+    zone = ZoneInfo(case.zone or "UTC")
+    booked = [call.at.astimezone(zone).date() for call in case.calls if call.by is By.dialler]
+    leased = any(contact.lease_id for contact in contacts)
+    result = []
+    for contact in sorted(contacts, key=priority):
+        if contact.lease_id or contact.kind is Kind.question:
+            result.append(replace(contact, due_at=None, review_at=contact.lease_until))
+            continue
+        due_at = None if leased else next_attempt(contact, case, now, booked, policy)
+        if due_at:
+            booked.append(due_at.astimezone(zone).date())
+        review_at = closing(
+            due_at.astimezone(zone).date() if due_at else last_day(contact, zone, policy), zone, policy
+        )
+        result.append(replace(contact, due_at=due_at, review_at=review_at))
+    return result
+
+
+def priority(contact: Contact) -> tuple[int, date, str]:
+    """Sort key: the most important contact first, then the nearest visit."""
+    return PRIORITY.index(contact.kind), contact.visit_on or date.max, str(contact.contact_id)
+
+
+def next_attempt(
+    contact: Contact, case: Case, now: datetime, booked: Sequence[date], policy: Policy = POLICY
+) -> datetime | None:
+    """The first moment at which the dialler may make the next attempt (UTC); none where there is none.
+
+    The moment may have passed: then the attempt is due now. `booked` are the local days of automated contacts, made
+    or to be made.
+    """
+    if case.opted_out:
+        return None
+    zone = ZoneInfo(case.zone or "UTC")
+    for moment in moments(contact, case, now, policy):
+        day = moment.astimezone(zone).date()
+        if channel_of(contact, case, day, policy) and fits(day, booked, policy.automated):
+            return moment
+    return None
+
+
+def moments(contact: Contact, case: Case, now: datetime, policy: Policy = POLICY) -> Iterator[datetime]:
+    """The moments at which the contact's next attempt may be made, leaving caps aside: one a local day."""
+    zone = ZoneInfo(case.zone or "UTC")
+    days = attempt_days(contact, zone, policy)
+    if contact.attempts >= len(days):
+        return
+    today = now.astimezone(zone).date()
+    day = max(_open_day(days[contact.attempts], contact, case, zone), today)
+    if now >= closing(today, zone, policy):
+        day = max(day, today + DAY)
+    if contact.last_attempt_at:
+        day = max(day, contact.last_attempt_at.astimezone(zone).date() + DAY)
+    while day <= last_day(contact, zone, policy):
+        if moment := _moment_on(day, contact, zone, policy):
+            yield moment
+        day += DAY
+
+
+def attempt_days(contact: Contact, zone: ZoneInfo, policy: Policy = POLICY) -> tuple[date, ...]:
+    """The local days planned for the attempts, in order; empty where it is too late for any.
+
+    A confirmation: seven, five and three days before the visit; at short notice once a day until the day before. An
+    alignment: at once, after two days and after four, then as a confirmation of the first visit; at short notice once
+    a day, and on three days even where the first visit passes meanwhile (agreeing plans it anew).
+    """
+    opened = contact.opened_at.astimezone(zone).date()
+    visit_on = contact.visit_on or opened
+    before = (visit_on - n * DAY for n in policy.confirm_before)
+    match contact.kind:
+        case Kind.alignment if short_notice(contact, zone):
+            return tuple(opened + n * DAY for n in range(max(3, (visit_on - opened).days)))
+        case Kind.confirmation if short_notice(contact, zone):
+            return tuple(opened + n * DAY for n in range((visit_on - opened).days))
+        case Kind.alignment:
+            days = (opened, opened + 2 * DAY, opened + 4 * DAY)
+            return days + tuple(day for day in before if day >= days[-1] + 2 * DAY)
+        case Kind.confirmation:
+            return tuple(before)
+        case Kind.reminder:
+            return (visit_on - DAY,) if visit_on - DAY > opened else ()
+        case _:
+            return opened, opened + DAY
+
+
+def last_day(contact: Contact, zone: ZoneInfo, policy: Policy = POLICY) -> date:
+    """The last local day for an attempt: T-3, or T-1 at short notice; for what is only told, while it is of use."""
+    opened = contact.opened_at.astimezone(zone).date()
+    visit_on = contact.visit_on or opened
+    match contact.kind:
+        case Kind.alignment | Kind.confirmation if short_notice(contact, zone):
+            return max(attempt_days(contact, zone, policy), default=visit_on - DAY)
+        case Kind.alignment | Kind.confirmation:
+            return visit_on - min(policy.confirm_before) * DAY
+        case Kind.ready:
+            return max(visit_on, opened + DAY)
+        case Kind.reminder:
+            return visit_on - DAY
+        case _:
+            return contact.last_on or opened + DAY
+
+
+def short_notice(contact: Contact, zone: ZoneInfo) -> bool:
+    """Whether the visit was nearer than seven days when it was first known."""
+    opened = contact.opened_at.astimezone(zone).date()
+    return contact.visit_on is not None and contact.visit_on - opened < 7 * DAY
+
+
+def fits(day: date, booked: Sequence[date], cap: Cap) -> bool:
+    """Whether one more contact on this day keeps within the cap, in each seven days that hold the day."""
+    if booked.count(day) >= cap.a_day:
+        return False
+    first_days = (day - n * DAY for n in range(7))
+    return all(sum(first <= other < first + 7 * DAY for other in booked) < cap.a_week for first in first_days)
+
+
+def channel_of(contact: Contact, case: Case, day: date, policy: Policy = POLICY) -> Channel | None:
+    """The channel of the next attempt among those consented to: speak to ask, write to tell, then the other way.
+
+    A letter is the last resort, once, where nothing else is left and there is time for an answer.
+    """
+    order = (Channel.text, Channel.phone)
+    if contact.kind in ASKS or contact.kind is Kind.missed:
+        order = (Channel.phone, Channel.text)
+    usable = [channel for channel in order if channel in case.channels and channel in case.reachable]
+    if usable:
+        return usable[contact.attempts % len(usable)]
+    in_time = contact.visit_on is not None and contact.visit_on - day >= policy.letter_lead * DAY
+    if Channel.letter in case.channels and Channel.letter in case.reachable:
+        return Channel.letter if contact.kind in ASKS and not contact.attempts and in_time else None
+    return None
+
+
+def may_call(case: Case, contact: Contact, now: datetime, policy: Policy = POLICY) -> str | None:
+    """Why a person may not call now, in words; none where nothing stands against it.
+
+    A pharmacist's answer to a question is never held back by caps.
+    """
+    zone = ZoneInfo(case.zone or "UTC")
+    here = now.astimezone(zone)
+    today = here.date()
+    if not policy.opens <= here.time() < policy.closes:
+        return f"it is {here:%H:%M} where the patient is: outside the hours for calls"
+    made = [call.at.astimezone(zone).date() for call in case.calls if call.by is By.person]
+    if contact.kind is not Kind.question and not fits(today, made, policy.person):
+        return f"people made {made.count(today)} calls today and {len(made)} this week: no more for now"
+    return None
+
+
+def closing(day: date, zone: ZoneInfo, policy: Policy = POLICY) -> datetime:
+    """When quiet hours begin on a local day (UTC)."""
+    return datetime.combine(day, policy.closes, zone).astimezone(UTC)
+
+
+def _open_day(day: date, contact: Contact, case: Case, zone: ZoneInfo) -> date:
+    """The planned day, or the nearest open day of the store before it, though not before the contact was opened."""
+    opened = contact.opened_at.astimezone(zone).date()
+    earlier = day
+    while earlier > opened and not case.calendar.is_open(earlier):
+        earlier -= DAY
+    return earlier if case.calendar.is_open(earlier) else day
+
+
+def _moment_on(day: date, contact: Contact, zone: ZoneInfo, policy: Policy) -> datetime | None:
+    """At once on the day of opening, else in the band after that of the last attempt; 24 hours after it at least."""
+    opened = contact.opened_at.astimezone(zone)
+    if not contact.attempts and day == opened.date() and opened.time() >= policy.opens:
+        return contact.opened_at
+    bands = [datetime.combine(day, clock, zone).astimezone(UTC) for clock in policy.bands]
+    if contact.last_attempt_at is None:
+        return bands[0]
+    last = contact.last_attempt_at
+    wanted = bands[(_band_of(last.astimezone(zone).time(), policy) + 1) % len(bands)]
+    if short_notice(contact, zone) or wanted - last >= DAY:
+        return wanted
+    return next((band for band in bands if band - last >= DAY), None)
+
+
+def _band_of(clock: time, policy: Policy) -> int:
+    """Index of the band that a local clock time falls into."""
+    return max((n for n, start in enumerate(policy.bands) if start <= clock), default=0)
