@@ -1,0 +1,79 @@
+"""The rules from confirmation to hand-over: what is filled and when, what the package holds, when it goes back.
+
+A work order is the fills of one visit; what is filled of them is the visit's package. Its state follows from facts
+that arrive in any order (the confirmation, the newest plan, whether the patient takes part, the store's calendar)
+and from what people do (fill, verify, hand over).
+
+- `work_order`: the values, and the two tables of moves that every change goes through;
+- `facts`: what is known of patient, plan and store;
+- `filling`: what is to be filled and when, concluded anew from the facts each time; leases and their results;
+- `package`: verification, hand-over, missed pickups, return to stock;
+- `telling`: which events tell of a change.
+"""
+
+from __future__ import annotations
+
+from services.fulfillment.domain.facts import Confirmation, ConfirmedItem, Facts, Patient, Plan, Store
+from services.fulfillment.domain.filling import confirm, expire_leases, lease, order_day, reconcile, report
+from services.fulfillment.domain.package import bin_label, hand_over, miss, verify, withdraw
+from services.fulfillment.domain.telling import Change, announce, changes, manifest
+from services.fulfillment.domain.work_order import (
+    Conflict,
+    Filled,
+    Item,
+    ItemStatus,
+    Lease,
+    LeaseLost,
+    Outcome,
+    PackageStatus,
+    Rejected,
+    Short,
+    UnknownTransition,
+    Unmet,
+    Why,
+    WorkOrder,
+    last_saleable_day,
+    settle,
+    short_id,
+)
+
+__all__ = [
+    "Change",
+    "Confirmation",
+    "ConfirmedItem",
+    "Conflict",
+    "Facts",
+    "Filled",
+    "Item",
+    "ItemStatus",
+    "Lease",
+    "LeaseLost",
+    "Outcome",
+    "PackageStatus",
+    "Patient",
+    "Plan",
+    "Rejected",
+    "Short",
+    "Store",
+    "UnknownTransition",
+    "Unmet",
+    "Why",
+    "WorkOrder",
+    "announce",
+    "bin_label",
+    "changes",
+    "confirm",
+    "expire_leases",
+    "hand_over",
+    "last_saleable_day",
+    "lease",
+    "manifest",
+    "miss",
+    "order_day",
+    "reconcile",
+    "report",
+    "settle",
+    "short_id",
+    "verify",
+    "withdraw",
+]

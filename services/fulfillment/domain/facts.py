@@ -1,0 +1,91 @@
+"""What fulfillment knows of its surroundings; each fact may arrive before or after the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import NamedTuple
+from zoneinfo import ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """Whether a patient takes part, as enrollment last said."""
+
+    patient_id: str
+    revision: int
+    enrolled: bool
+    died: bool = False
+    left_revision: int = 0  # of the last disenrolment; 0: never
+    caregiver_may_collect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the newest plan says of a patient's visits."""
+
+    patient_id: str
+    revision: int
+    profile_revision: int = 0
+    visits: Mapping[str, Mapping[str, date | None]] = field(default_factory=dict)
+    """By visit the prescriptions planned for it, each with the day from which its payer pays, where known."""
+    prescriptions: frozenset[str] = frozenset()
+    """Those (rx ids) that were not discontinued, whether this plan has a fill of them or not."""
+    cancelled_through: int = 0  # the planner withdrew this revision and all before it
+
+    @property
+    def stands(self) -> bool:
+        """Whether it is a plan at all, and not the withdrawal of one."""
+        return self.revision > self.cancelled_through
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A store's calendar."""
+
+    store_id: str
+    revision: int
+    time_zone: str  # IANA
+    weekdays: frozenset[int]  # with a pharmacist on duty; 0 is Monday
+    closed_on: frozenset[date] = frozenset()
+
+    def open_on(self, day: date) -> bool:
+        return day.weekday() in self.weekdays and day not in self.closed_on
+
+    def at(self, day: date, clock: time) -> datetime:
+        """The instant of a local time there, in UTC."""
+        return datetime.combine(day, clock, ZoneInfo(self.time_zone)).astimezone(UTC)
+
+
+class Facts(NamedTuple):
+    """What is known so far around one work order."""
+
+    patient: Patient | None = None
+    plan: Plan | None = None
+    store: Store | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmedItem:
+    """One fill that the patient wants."""
+
+    rx_id: str
+    drug_name: str
+    quantity: Decimal
+    days_supply: int
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """The patient wants these fills on this visit; `plan_revision` is that of the plan that was read out."""
+
+    visit_id: str
+    patient_id: str
+    store_id: str
+    plan_id: str
+    plan_revision: int
+    visit_kind: str
+    visit_on: date
+    items: tuple[ConfirmedItem, ...]

@@ -1,0 +1,218 @@
+"""What is to be filled and when, concluded anew from the facts each time; leases and their results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from itertools import chain
+
+from services.fulfillment.domain.facts import Confirmation, Facts, Plan, Store
+from services.fulfillment.domain.work_order import (
+    FINAL,
+    MORNING,
+    Filled,
+    Item,
+    ItemStatus,
+    Lease,
+    LeaseLost,
+    Outcome,
+    PackageStatus,
+    Rejected,
+    Short,
+    Why,
+    WorkOrder,
+    settle,
+    short_id,
+)
+
+FILL_LEAD = timedelta(days=3)
+"""Fills are ordered three days ahead (domain rules, appointment-based workflow: T-3)."""
+
+CONCLUDED = frozenset({Why.died, Why.discontinued, Why.plan_cancelled, Why.not_enrolled, Why.not_planned})
+"""Why an item is cancelled by the facts alone: concluded anew when they change."""
+
+RECALLED = frozenset({Why.died, Why.discontinued})
+"""What takes even a filled item out of its package."""
+
+STATUS_OF = {Filled: ItemStatus.filled, Rejected: ItemStatus.rejected, Short: ItemStatus.short}
+
+
+def confirm(order: WorkOrder | None, confirmation: Confirmation) -> WorkOrder | None:
+    """The work order of a confirmed visit; a later confirmation replaces its items until someone works on them.
+
+    None: the confirmation comes too late and has no effect.
+    """
+    if order and _begun(order):
+        return None
+    wanted = tuple(
+        Item(
+            short_id(confirmation.visit_id, item.rx_id),
+            item.rx_id,
+            item.drug_name,
+            item.quantity,
+            item.days_supply,
+        )
+        for item in confirmation.items
+    )
+    ids = {item.order_id for item in wanted}
+    dropped = tuple(
+        replace(item, status=ItemStatus.cancelled, why=Why.declined, due_at=None)
+        for item in (order.items if order else ())
+        if item.order_id not in ids
+    )
+    return WorkOrder(
+        visit_id=confirmation.visit_id,
+        patient_id=confirmation.patient_id,
+        store_id=confirmation.store_id,
+        package_id=short_id(confirmation.visit_id),
+        plan_id=confirmation.plan_id,
+        plan_revision=confirmation.plan_revision,
+        visit_kind=confirmation.visit_kind,
+        visit_on=confirmation.visit_on,
+        items=wanted + dropped,
+        status=order.status if order else PackageStatus.filling,
+    )
+
+
+def _begun(order: WorkOrder) -> bool:
+    untouched = (ItemStatus.to_fill, ItemStatus.cancelled)
+    return any(item.status not in untouched or item.why is Why.withdrawn for item in order.items)
+
+
+def reconcile(order: WorkOrder, facts: Facts) -> WorkOrder:
+    """Bring a work order in line with what is known; the order in which it became known does not matter.
+
+    Domain rules, changes in mid-cycle: leaving the program stops what is not filled, and what is filled stays
+    collectable; death stops everything; a discontinued drug leaves the package at once, even a ready one. A drug
+    that only moved to another visit after it was filled stays, for it is paid for and right: a filled item is
+    withheld only where the newer plan calls its prescription discontinued.
+    """
+    if order.status in FINAL:
+        return order
+    calendar = facts.store.revision if facts.store else 0
+    items = order.each(lambda item: _reconsider(item, order, facts))
+    return settle(replace(items, store_revision=calendar), facts.store)
+
+
+def _reconsider(item: Item, order: WorkOrder, facts: Facts) -> Item:
+    why = _against(item, order, facts)
+    match item.status:
+        case ItemStatus.filled if why in RECALLED:
+            return item.become(ItemStatus.withheld, why=why)
+        case ItemStatus.to_fill | ItemStatus.leased if why:
+            return item.become(ItemStatus.cancelled, why=why, due_at=None)
+        case ItemStatus.cancelled if item.why in CONCLUDED and why:
+            return replace(item, why=why)
+        case ItemStatus.cancelled if item.why in CONCLUDED and order.status is not PackageStatus.ready:
+            item = item.become(ItemStatus.to_fill, why=None, lease=None)
+    if item.status is ItemStatus.to_fill:
+        return replace(item, due_at=_due_at(item, order, facts))
+    return item
+
+
+def _against(item: Item, order: WorkOrder, facts: Facts) -> Why | None:
+    """What speaks against filling an item; what is not known does not."""
+    patient, plan = facts.patient, _plan_for(order, facts)
+    newer = plan if plan and plan.revision > order.plan_revision else None
+    if patient and patient.died:
+        return Why.died
+    if newer and newer.stands and item.rx_id not in newer.prescriptions:
+        return Why.discontinued
+    if plan and plan.cancelled_through >= order.plan_revision:
+        return Why.plan_cancelled
+    if patient and not patient.enrolled:
+        return Why.not_enrolled
+    if patient and plan and plan.profile_revision < patient.left_revision:
+        return Why.not_enrolled  # enrolled again since, but what was confirmed is from before
+    if newer and item.rx_id not in newer.visits.get(order.visit_id, {}):
+        return Why.not_planned
+    return None
+
+
+def _due_at(item: Item, order: WorkOrder, facts: Facts) -> datetime | None:
+    """When an item is to be ordered; none until the patient, the plan that was confirmed and the store are known."""
+    patient, plan, store = facts.patient, _plan_for(order, facts), facts.store
+    if not patient or not plan or not store:
+        return None
+    payable_from = plan.visits.get(order.visit_id, {}).get(item.rx_id)
+    return store.at(order_day(order.visit_on, payable_from, store), MORNING)
+
+
+def _plan_for(order: WorkOrder, facts: Facts) -> Plan | None:
+    """The newest plan, unless it is from before the one that was confirmed: that one is still on its way."""
+    return facts.plan if facts.plan and facts.plan.revision >= order.plan_revision else None
+
+
+def order_day(visit_on: date, payable_from: date | None, store: Store) -> date:
+    """The local day on which an item of a visit is ordered from the dispensing system.
+
+    Three days ahead, or on the day from which the payer pays where that is later; on a closed day earlier (domain
+    rules, store calendar), or later where the payer does not pay earlier. A payer that pays only from after the
+    visit granted an override, else the item would not be planned: that delays nothing.
+    """
+    paid_from = payable_from if payable_from and payable_from <= visit_on else date.min
+    target = max(visit_on - FILL_LEAD, paid_from)
+    before = (target - timedelta(days) for days in range(7))
+    after = (target + timedelta(days) for days in range(1, (visit_on - target).days + 1))
+    return next((day for day in chain(before, after) if day >= paid_from and store.open_on(day)), target)
+
+
+def lease(orders: Iterable[WorkOrder], taken: Lease, *, now: datetime, limit: int) -> list[WorkOrder]:
+    """The orders, with at most `limit` of their due items leased, the longest due first."""
+    orders = list(orders)
+    due = sorted(
+        (item.due_at, item.order_id)
+        for order in orders
+        for item in order.having(ItemStatus.to_fill)
+        if item.due_at and item.due_at <= now
+    )
+    first = {order_id for _, order_id in due[:limit]}
+    return [
+        order.each(
+            lambda item: item.become(ItemStatus.leased, lease=taken) if item.order_id in first else item
+        )
+        for order in orders
+    ]
+
+
+def expire_leases(order: WorkOrder, now: datetime) -> WorkOrder:
+    """The order with the items whose lease is over waiting to be leased again."""
+
+    def expire(item: Item) -> Item:
+        over = item.status is ItemStatus.leased and item.lease and item.lease.until <= now
+        return item.become(ItemStatus.to_fill, lease=None) if over else item
+
+    return order.each(expire)
+
+
+def report(
+    order: WorkOrder,
+    order_id: str,
+    lease_id: str,
+    outcome: Outcome,
+    *,
+    now: datetime,
+    store: Store | None,
+) -> WorkOrder:
+    """Record what the dispensing system did with one item; the same result under the same lease changes nothing.
+
+    An item that was refused or is short does not stop the others: the package holds what is filled.
+
+    Raises:
+        LeaseLost: the item is not leased under this id, or no longer.
+    """
+    item = next(item for item in order.items if item.order_id == order_id)
+    held = item.lease if item.lease and item.lease.lease_id == lease_id else None
+    if held and item.outcome == outcome:
+        return order
+    if item.status is ItemStatus.cancelled:
+        raise LeaseLost("the order was cancelled meanwhile: put the drug back and reverse the claim")
+    if not held or item.status is not ItemStatus.leased:
+        raise LeaseLost(
+            f"the order is {item.status} and not leased under this lease_id: lease it, then report"
+        )
+    if held.until <= now:
+        raise LeaseLost(f"the lease ended at {held.until.isoformat()}: lease the order again")
+    done = item.become(STATUS_OF[type(outcome)], outcome=outcome)
+    return settle(order.each(lambda other: done if other.order_id == order_id else other), store)

@@ -1,0 +1,127 @@
+"""Which events tell of a change: none without one, and no change of a fill or a package without its event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
+from typing import Any, NamedTuple
+
+from services.fulfillment.domain.work_order import (
+    Filled,
+    Item,
+    ItemStatus,
+    PackageStatus,
+    Rejected,
+    Short,
+    WorkOrder,
+)
+from shared.events import Event
+from shared.events.fulfillment import (
+    FillCompleted,
+    FillRejected,
+    ItemState,
+    PackagedItem,
+    PackagePickedUp,
+    PackageReady,
+    PackageReturned,
+    PickupMissed,
+    StockShort,
+)
+
+LISTED = (ItemStatus.filled, ItemStatus.rejected, ItemStatus.short, ItemStatus.withheld)
+
+
+class Change(NamedTuple):
+    """A work order before, none where it is new, and after."""
+
+    before: WorkOrder | None
+    after: WorkOrder
+
+
+def changes(orders: Iterable[WorkOrder], step: Callable[[WorkOrder], WorkOrder]) -> list[Change]:
+    """Put orders through a step; answers those that it changes."""
+    stepped = (Change(order, step(order)) for order in orders)
+    return [change for change in stepped if change.before != change.after]
+
+
+def announce(changed: Iterable[Change]) -> Iterator[Event]:
+    """The events of changes, a work order's fills before its package."""
+    for before, after in changed:
+        was = {item.order_id: item.status for item in before.items} if before else {}
+        for item in after.items:
+            if item.status is not was.get(item.order_id):
+                yield from _of_fill(after, item)
+        if before and after.missed_days > before.missed_days:
+            yield _missed(after)
+        if before and after.status is not before.status:
+            yield from _of_package(after)
+
+
+def _of_fill(order: WorkOrder, item: Item) -> Iterator[Event]:
+    fill: dict[str, Any] = {
+        "patient_id": order.patient_id,
+        "visit_id": order.visit_id,
+        "rx_id": item.rx_id,
+    }
+    match item.status, item.outcome:
+        case ItemStatus.filled, Filled(fill_id, filled_on):
+            yield FillCompleted(
+                **fill,
+                fill_id=fill_id,
+                filled_on=filled_on,
+                quantity=item.quantity,
+                days_supply=item.days_supply,
+            )
+        case ItemStatus.rejected, Rejected(reject_code, next_fill_on):
+            yield FillRejected(**fill, reject_code=reject_code, next_fill_on=next_fill_on)
+        case ItemStatus.short, Short(missing):
+            yield StockShort(**fill, missing=missing)
+
+
+def _of_package(order: WorkOrder) -> Iterator[Event]:
+    package: dict[str, Any] = {
+        "patient_id": order.patient_id,
+        "store_id": order.store_id,
+        "package_id": order.package_id,
+        "plan_id": order.plan_id,
+        "visit_id": order.visit_id,
+    }
+    match order.status, order.return_on, order.handed_over_on:
+        case PackageStatus.ready, date() as return_on, _:
+            yield PackageReady(**package, on=order.visit_on, items=manifest(order), return_on=return_on)
+        case PackageStatus.picked_up, _, date() as handed_over_on:
+            yield PackagePickedUp(
+                **package,
+                handed_over_on=handed_over_on,
+                taken=manifest(order, ItemStatus.filled),
+                left=manifest(order, ItemStatus.withheld),
+            )
+        case PackageStatus.returned, _, _:
+            yield PackageReturned(**package, items=manifest(order, ItemStatus.withheld))
+
+
+def _missed(order: WorkOrder) -> Event:
+    return PickupMissed(
+        patient_id=order.patient_id,
+        package_id=order.package_id,
+        plan_id=order.plan_id,
+        visit_id=order.visit_id,
+        on=order.visit_on,
+        days_late=(order.awaited_from - order.visit_on).days + order.missed_days,
+    )
+
+
+def manifest(order: WorkOrder, *statuses: ItemStatus) -> tuple[PackagedItem, ...]:
+    """The package's lines: the items of these statuses, or all that someone worked on."""
+    return tuple(
+        PackagedItem(
+            rx_id=item.rx_id,
+            drug_name=item.drug_name,
+            state=ItemState(item.status),
+            quantity=item.quantity,
+            days_supply=item.days_supply,
+            fill_id=item.outcome.fill_id if isinstance(item.outcome, Filled) else None,
+            filled_on=item.filled_on,
+        )
+        for item in order.having(*(statuses or LISTED))
+    )

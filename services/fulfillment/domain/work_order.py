@@ -1,0 +1,269 @@
+"""The work order of a visit, its items, and the moves that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from hashlib import sha256
+from typing import Any
+
+from services.fulfillment.domain.facts import Store
+
+RETURN_WINDOW = timedelta(days=10)
+"""The strictest payer's window, counted from the adjudicated fill (domain rules, return to stock)."""
+
+MISSED_AFTER = (1, 3)
+"""Days without a pickup after which it counts as missed (domain rules, appointment-based workflow: T+1, T+3)."""
+
+MORNING = time(9)
+"""Store local: when fills are ordered and missed pickups noticed."""
+
+CLOSING = time(21)
+"""Store local: when the last saleable day ends, so that claims are reversed while the window is still open."""
+
+
+class ItemStatus(StrEnum):
+    """Where one fill stands."""
+
+    to_fill = "to_fill"
+    leased = "leased"  # the dispensing system works on it
+    filled = "filled"
+    rejected = "rejected"  # by the payer
+    short = "short"  # the store has too little
+    withheld = "withheld"  # filled, but not for the patient any more: back to stock
+    cancelled = "cancelled"
+
+
+class PackageStatus(StrEnum):
+    """Where a work order stands, and with it its package."""
+
+    filling = "filling"
+    to_verify = "to_verify"
+    ready = "ready"
+    picked_up = "picked_up"
+    returned = "returned"
+    cancelled = "cancelled"  # nothing was filled, and nothing will be
+
+
+class Why(StrEnum):
+    """Why an item is cancelled or withheld."""
+
+    not_enrolled = "not_enrolled"
+    plan_cancelled = "plan_cancelled"
+    not_planned = "not_planned"  # a newer plan no longer has it on this visit
+    declined = "declined"  # a later confirmation leaves it out
+    discontinued = "discontinued"
+    excepted = "excepted"  # by the pharmacist at verification
+    left = "left"  # by the patient at the desk
+    not_collected = "not_collected"
+    withdrawn = "withdrawn"  # by the pharmacist, with a reason
+    died = "died"
+
+
+OPEN = frozenset({ItemStatus.to_fill, ItemStatus.leased})
+FINAL = frozenset({PackageStatus.picked_up, PackageStatus.returned})
+
+ITEM_MOVES: Mapping[ItemStatus, frozenset[ItemStatus]] = {
+    ItemStatus.to_fill: frozenset({ItemStatus.leased, ItemStatus.cancelled}),
+    ItemStatus.leased: frozenset(
+        {ItemStatus.to_fill, ItemStatus.filled, ItemStatus.rejected, ItemStatus.short, ItemStatus.cancelled}
+    ),
+    ItemStatus.filled: frozenset({ItemStatus.withheld}),
+    ItemStatus.rejected: frozenset(),
+    ItemStatus.short: frozenset(),
+    ItemStatus.withheld: frozenset(),
+    ItemStatus.cancelled: frozenset({ItemStatus.to_fill}),
+}
+
+PACKAGE_MOVES: Mapping[PackageStatus, frozenset[PackageStatus]] = {
+    PackageStatus.filling: frozenset(
+        {PackageStatus.to_verify, PackageStatus.returned, PackageStatus.cancelled}
+    ),
+    PackageStatus.to_verify: frozenset({PackageStatus.filling, PackageStatus.ready, PackageStatus.returned}),
+    PackageStatus.ready: frozenset({PackageStatus.picked_up, PackageStatus.returned}),
+    PackageStatus.picked_up: frozenset(),
+    PackageStatus.returned: frozenset(),
+    PackageStatus.cancelled: frozenset({PackageStatus.filling}),
+}
+
+
+class Conflict(Exception):
+    """What was asked does not fit the state of the work order."""
+
+
+class UnknownTransition(Conflict):
+    """There is no such move."""
+
+    def __init__(self, what: str, found: StrEnum, wanted: StrEnum) -> None:
+        super().__init__(f"the {what} is {found}: there is no way from there to {wanted}")
+
+
+class LeaseLost(Conflict):
+    """A result comes from someone who does not hold the item."""
+
+
+class Unmet(Exception):
+    """A condition of the release of a package is not met."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The dispensing system filled the item under this id; the claim is paid."""
+
+    fill_id: str
+    filled_on: date = field(compare=False)  # reported again on a later day, it is the same fill
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The payer refused it (NCPDP reject code), perhaps until a day."""
+
+    reject_code: str
+    next_fill_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """The store has too little: so many units are missing."""
+
+    missing: Decimal
+
+
+Outcome = Filled | Rejected | Short
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on items until an instant of business time."""
+
+    lease_id: str
+    worker: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One fill of a work order."""
+
+    order_id: str
+    rx_id: str
+    drug_name: str
+    quantity: Decimal
+    days_supply: int
+    status: ItemStatus = ItemStatus.to_fill
+    why: Why | None = None
+    due_at: datetime | None = None  # none: not every fact is known yet
+    lease: Lease | None = None
+    outcome: Outcome | None = None
+
+    @property
+    def filled_on(self) -> date | None:
+        """The day of its fill, and so of the claim."""
+        return self.outcome.filled_on if isinstance(self.outcome, Filled) else None
+
+    def become(self, status: ItemStatus, **changes: Any) -> Item:
+        """The item after a move.
+
+        Raises:
+            UnknownTransition: the table has no such move.
+        """
+        if status not in ITEM_MOVES[self.status]:
+            raise UnknownTransition("item", self.status, status)
+        return replace(self, status=status, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkOrder:
+    """The fills of one visit, and their package."""
+
+    visit_id: str
+    patient_id: str
+    store_id: str
+    package_id: str
+    plan_id: str
+    plan_revision: int  # of the confirmation
+    visit_kind: str
+    visit_on: date
+    items: tuple[Item, ...]
+    status: PackageStatus = PackageStatus.filling
+    store_revision: int = 0  # of the calendar that it is scheduled by; 0: none yet
+    return_on: date | None = None  # last saleable day
+    return_at: datetime | None = None
+    ready_on: date | None = None
+    missed_at: datetime | None = None  # when the pickup counts as missed next
+    missed_days: int = 0  # for how many days it was noticed already
+    handed_over_on: date | None = None
+    bin: int | None = None  # in will-call, while it is ready
+
+    def become(self, status: PackageStatus, **changes: Any) -> WorkOrder:
+        """The work order after a move; to stay is always allowed.
+
+        Raises:
+            UnknownTransition: the table has no such move.
+        """
+        if status is not self.status and status not in PACKAGE_MOVES[self.status]:
+            raise UnknownTransition("package", self.status, status)
+        return replace(self, status=status, **changes)
+
+    def each(self, step: Callable[[Item], Item]) -> WorkOrder:
+        """The work order with every item put through a step."""
+        return replace(self, items=tuple(step(item) for item in self.items))
+
+    def having(self, *statuses: ItemStatus) -> tuple[Item, ...]:
+        """Its items of these statuses."""
+        return tuple(item for item in self.items if item.status in statuses)
+
+    @property
+    def awaited_from(self) -> date:
+        """The day from which the patient may be missed: the visit's, or that on which a late package was ready."""
+        return max(self.visit_on, self.ready_on or self.visit_on)
+
+
+def settle(order: WorkOrder, store: Store | None) -> WorkOrder:
+    """The status, the return and the missed pickup that follow from the items.
+
+    When the last item is resolved the package waits for verification; where nothing was filled there is no package.
+    """
+    filled_on = [item.filled_on for item in order.having(ItemStatus.filled) if item.filled_on]
+    return_on = last_saleable_day(filled_on) if filled_on else None
+    status = _status_of(order)
+    ready = status is PackageStatus.ready
+    return order.become(
+        status,
+        bin=order.bin if ready else None,
+        return_on=return_on,
+        return_at=store.at(return_on, CLOSING) if store and return_on else None,
+        missed_at=_missed_at(order, store) if store and ready else None,
+    )
+
+
+def _status_of(order: WorkOrder) -> PackageStatus:
+    if order.status in FINAL:
+        return order.status
+    if order.having(*OPEN):
+        return PackageStatus.filling
+    if order.having(ItemStatus.filled):
+        return PackageStatus.ready if order.status is PackageStatus.ready else PackageStatus.to_verify
+    return PackageStatus.returned if order.having(ItemStatus.withheld) else PackageStatus.cancelled
+
+
+def _missed_at(order: WorkOrder, store: Store) -> datetime | None:
+    days = next((days for days in MISSED_AFTER if days > order.missed_days), None)
+    return store.at(order.awaited_from + timedelta(days), MORNING) if days else None
+
+
+def last_saleable_day(filled_on: Iterable[date], window: timedelta = RETURN_WINDOW) -> date:
+    """The last day on which a package may be handed over, counted from its earliest fill.
+
+    >>> last_saleable_day([date(2026, 12, 1), date(2026, 12, 2)]).isoformat()
+    '2026-12-11'
+    """
+    return min(filled_on) + window
+
+
+def short_id(*parts: str) -> str:
+    """A stable id for what these parts name: a visit always has the same package and the same orders."""
+    return sha256("\x1f".join(parts).encode()).hexdigest()[:24]

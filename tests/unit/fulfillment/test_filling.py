@@ -1,0 +1,319 @@
+"""What is filled and when: facts in any order, leases, results."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+
+import pytest
+
+from services.fulfillment.domain import (
+    Change,
+    Facts,
+    Filled,
+    Item,
+    LeaseLost,
+    PackageStatus,
+    Plan,
+    Rejected,
+    Short,
+    Store,
+    announce,
+    confirm,
+    expire_leases,
+    lease,
+    order_day,
+    reconcile,
+    report,
+)
+from shared.events import Event
+from tests.unit.fulfillment.given import (
+    BACK,
+    ENROLLED,
+    EVERY_DAY,
+    GONE,
+    KNOWN,
+    LEASE,
+    NOON,
+    RX,
+    VISIT,
+    VISIT_ON,
+    confirmation,
+    confirmed,
+    filled,
+    leased,
+    plan,
+    report_of,
+    states,
+)
+
+WEEKDAYS = Store("store-1", 1, "America/New_York", frozenset(range(5)))
+
+
+# ---- when ----
+
+
+@pytest.mark.parametrize(
+    ("zone", "visit_on", "due_at"),
+    [
+        ("America/New_York", date(2026, 10, 14), datetime(2026, 10, 11, 13, tzinfo=UTC)),  # summer time
+        (
+            "America/New_York",
+            date(2026, 11, 3),
+            datetime(2026, 10, 31, 13, tzinfo=UTC),
+        ),  # the day before it ends
+        (
+            "America/New_York",
+            date(2026, 11, 4),
+            datetime(2026, 11, 1, 14, tzinfo=UTC),
+        ),  # the day on which it ends
+        (
+            "America/New_York",
+            date(2027, 3, 17),
+            datetime(2027, 3, 14, 13, tzinfo=UTC),
+        ),  # the day on which it begins
+        ("America/Phoenix", date(2026, 11, 4), datetime(2026, 11, 1, 16, tzinfo=UTC)),  # never changes
+        ("Pacific/Honolulu", date(2026, 10, 14), datetime(2026, 10, 11, 19, tzinfo=UTC)),
+    ],
+)
+def test_items_are_ordered_three_days_ahead_at_nine_store_local_time(
+    zone: str, visit_on: date, due_at: datetime
+) -> None:
+    store = replace(EVERY_DAY, time_zone=zone)
+    order = confirm(None, replace(confirmation("rx-a"), visit_on=visit_on))
+    assert order
+    assert reconcile(order, KNOWN._replace(store=store)).items[0].due_at == due_at
+
+
+@pytest.mark.parametrize(
+    ("store", "payable_from", "expected"),
+    [
+        (EVERY_DAY, None, date(2026, 10, 11)),
+        (WEEKDAYS, None, date(2026, 10, 9)),  # T-3 is a Sunday: the Friday before
+        (replace(WEEKDAYS, closed_on=frozenset({date(2026, 10, 9)})), None, date(2026, 10, 8)),
+        (EVERY_DAY, date(2026, 10, 1), date(2026, 10, 11)),
+        (EVERY_DAY, date(2026, 10, 13), date(2026, 10, 13)),  # the payer refuses it before
+        (EVERY_DAY, VISIT_ON, VISIT_ON),
+        (WEEKDAYS, date(2026, 10, 10), date(2026, 10, 12)),  # not on the Friday: the payer refuses
+        (
+            EVERY_DAY,
+            date(2026, 10, 20),
+            date(2026, 10, 11),
+        ),  # paid only after the visit: there is an override
+        (replace(EVERY_DAY, weekdays=frozenset()), None, date(2026, 10, 11)),  # no calendar to go by
+    ],
+)
+def test_the_day_of_ordering_minds_the_store_and_the_payer(
+    store: Store, payable_from: date | None, expected: date
+) -> None:
+    assert order_day(VISIT_ON, payable_from, store) == expected
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        KNOWN._replace(patient=None),
+        KNOWN._replace(plan=None),
+        KNOWN._replace(store=None),
+        Facts(ENROLLED, plan(0), EVERY_DAY),
+    ],
+    ids=["patient", "plan", "store", "only an older plan"],
+)
+def test_a_confirmation_waits_for_what_is_not_known_yet(unknown: Facts) -> None:
+    waiting = confirmed("rx-a", facts=unknown)
+    assert (waiting.status, waiting.items[0].due_at) == (PackageStatus.filling, None)
+    assert reconcile(waiting, KNOWN) == confirmed("rx-a")
+
+
+# ---- what ----
+
+DROPPED = "cancelled not_planned"
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (KNOWN, ("to_fill", "to_fill")),
+        (KNOWN._replace(plan=plan(2, *RX)), ("to_fill", "to_fill")),
+        (KNOWN._replace(plan=plan(2, "rx-a", "rx-c")), ("to_fill", DROPPED)),
+        (KNOWN._replace(plan=plan(2)), (DROPPED, DROPPED)),
+        (KNOWN._replace(plan=plan(1, "rx-a")), ("to_fill", "to_fill")),  # not newer than the confirmation
+        (KNOWN._replace(patient=GONE), ("cancelled not_enrolled", "cancelled not_enrolled")),
+        (KNOWN._replace(patient=BACK), ("cancelled not_enrolled", "cancelled not_enrolled")),
+        (KNOWN._replace(patient=replace(GONE, died=True)), ("cancelled died", "cancelled died")),
+        (
+            KNOWN._replace(plan=plan(2, "rx-a", prescriptions=frozenset({"rx-a"}))),
+            ("to_fill", "cancelled discontinued"),
+        ),
+        (
+            KNOWN._replace(plan=Plan("patient-1", 2, cancelled_through=2)),
+            ("cancelled plan_cancelled", "cancelled plan_cancelled"),
+        ),
+        (
+            Facts(BACK, plan(3, *RX, profile=3, cancelled_through=2), EVERY_DAY),
+            ("cancelled plan_cancelled", "cancelled plan_cancelled"),
+        ),
+    ],
+)
+def test_what_is_to_be_filled_follows_from_the_newest_facts(facts: Facts, expected: tuple[str, str]) -> None:
+    order = confirmed("rx-a", "rx-b", facts=facts)
+    assert tuple(states(order).values()) == expected
+    stopped = all(state != "to_fill" for state in expected)
+    assert order.status is (PackageStatus.cancelled if stopped else PackageStatus.filling)
+
+
+def test_enrolled_again_the_patient_confirms_again() -> None:
+    stopped = confirmed("rx-a", facts=KNOWN._replace(patient=GONE))
+    now = Facts(BACK, plan(3, *RX, profile=3, cancelled_through=2), EVERY_DAY)
+    assert states(reconcile(stopped, now)) == {"rx-a": "cancelled plan_cancelled"}
+    again = confirm(stopped, confirmation("rx-a", plan_revision=3))
+    assert again
+    assert states(reconcile(again, now)) == {"rx-a": "to_fill"}
+
+
+def test_a_plan_that_has_the_item_again_takes_the_cancellation_back() -> None:
+    order = confirmed("rx-a", "rx-b")
+    order = reconcile(order, KNOWN._replace(plan=plan(2)))
+    order = reconcile(order, KNOWN._replace(plan=plan(3, "rx-b")))
+    assert states(order) == {"rx-a": DROPPED, "rx-b": "to_fill"}
+    assert order.status is PackageStatus.filling
+
+
+def test_a_second_confirmation_replaces_the_items_while_nobody_works_on_them() -> None:
+    again = confirm(confirmed("rx-a", "rx-b"), confirmation("rx-b", "rx-c"))
+    assert again
+    assert states(again) == {"rx-b": "to_fill", "rx-c": "to_fill", "rx-a": "cancelled declined"}
+    assert reconcile(again, KNOWN).status is PackageStatus.filling
+
+
+def test_a_second_confirmation_has_no_effect_once_someone_works_on_the_first() -> None:
+    assert confirm(leased("rx-a"), confirmation("rx-b")) is None
+
+
+# ---- what was filled already ----
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        (KNOWN._replace(patient=GONE), {"rx-a": "filled", "rx-b": "cancelled not_enrolled"}),
+        (KNOWN._replace(plan=plan(2)), {"rx-a": "filled", "rx-b": DROPPED}),
+        (KNOWN._replace(plan=plan(2, "rx-b")), {"rx-a": "filled", "rx-b": "leased"}),
+        (
+            KNOWN._replace(plan=plan(2, "rx-b", prescriptions=frozenset({"rx-b"}))),
+            {"rx-a": "withheld discontinued", "rx-b": "leased"},
+        ),
+        (
+            KNOWN._replace(patient=replace(GONE, died=True)),
+            {"rx-a": "withheld died", "rx-b": "cancelled died"},
+        ),
+    ],
+    ids=["left", "visit gone", "moved", "discontinued", "died"],
+)
+def test_what_is_filled_stays_unless_the_drug_or_the_patient_is_no_more(
+    facts: Facts, expected: dict[str, str]
+) -> None:
+    assert states(reconcile(filled("rx-a", of=leased("rx-a", "rx-b")), facts)) == expected
+
+
+# ---- leases and results ----
+
+
+def test_what_is_due_is_leased_up_to_the_limit() -> None:
+    early = datetime(2026, 10, 11, 12, 59, tzinfo=UTC)
+    (order,) = lease([confirmed(*RX)], LEASE, now=early, limit=10)
+    assert order == confirmed(*RX)
+    (order,) = lease([confirmed(*RX)], LEASE, now=early + timedelta(minutes=1), limit=2)
+    assert sorted(states(order).values()) == ["leased", "leased", "to_fill"]
+
+
+def test_an_expired_lease_gives_its_items_back() -> None:
+    order = leased("rx-a")
+    assert expire_leases(order, LEASE.until - timedelta(seconds=1)) == order
+    assert expire_leases(order, LEASE.until) == confirmed("rx-a")
+
+
+def test_a_result_is_told_once() -> None:
+    order = leased("rx-a", "rx-b")
+    first = filled("rx-a", of=order)
+    assert filled("rx-a", of=first) == first
+    assert report_of(first, "rx-a", Filled("fill-rx-a", date(2026, 10, 13))) == first
+    assert told(order, first) == [
+        ("fill-completed", {"fill_id": "fill-rx-a", "filled_on": date(2026, 10, 12), "rx_id": "rx-a"})
+    ]
+
+
+def told(before: object, after: object) -> list[tuple[str, dict[str, object]]]:
+    def short(event: Event) -> tuple[str, dict[str, object]]:
+        name = event.TYPE.removeprefix("medsync.fulfillment.").removesuffix(".v1")
+        shown = ("rx_id", "fill_id", "filled_on", "reject_code", "next_fill_on", "missing", "return_on")
+        return name, {key: value for key, value in dict(event).items() if key in shown and value is not None}
+
+    return [short(event) for event in announce([Change(before, after)])]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("lease_id", "outcome", "at", "words"),
+    [
+        ("lease-2", Filled("f", date(2026, 10, 12)), NOON, "not leased under this lease_id"),
+        ("lease-1", Filled("f", date(2026, 10, 12)), LEASE.until, "the lease ended"),
+    ],
+    ids=["foreign", "expired"],
+)
+def test_a_result_under_another_lease_is_refused(
+    lease_id: str, outcome: Filled, at: datetime, words: str
+) -> None:
+    order = leased("rx-a")
+    with pytest.raises(LeaseLost, match=words):
+        report(order, order.items[0].order_id, lease_id, outcome, now=at, store=EVERY_DAY)
+
+
+def test_another_result_of_the_same_lease_is_refused() -> None:
+    with pytest.raises(LeaseLost, match="the order is filled"):
+        report_of(filled("rx-a"), "rx-a", Rejected("79"))
+
+
+def test_the_result_of_an_order_cancelled_meanwhile_is_refused() -> None:
+    cancelled = reconcile(leased("rx-a"), KNOWN._replace(plan=plan(2)))
+    with pytest.raises(LeaseLost, match="reverse the claim"):
+        report_of(cancelled, "rx-a", Filled("f", date(2026, 10, 12)))
+
+
+def test_what_was_refused_or_is_short_does_not_stop_the_others() -> None:
+    order = leased(*RX)
+    refused = report_of(order, "rx-a", Rejected("79", date(2026, 10, 20)))
+    short = report_of(refused, "rx-b", Short(Decimal(12)))
+    assert (refused.status, short.status) == (PackageStatus.filling, PackageStatus.filling)
+    done = filled("rx-c", of=short)
+    assert done.status is PackageStatus.to_verify
+    assert told(order, refused) == [
+        ("fill-rejected", {"reject_code": "79", "next_fill_on": date(2026, 10, 20), "rx_id": "rx-a"})
+    ]
+    assert told(refused, short) == [("stock-short", {"missing": Decimal(12), "rx_id": "rx-b"})]
+
+
+def test_where_nothing_is_filled_there_is_no_package() -> None:
+    order = report_of(report_of(leased("rx-a", "rx-b"), "rx-a", Rejected("75")), "rx-b", Short(Decimal(30)))
+    assert order.status is PackageStatus.cancelled
+    assert [name for name, _ in told(leased("rx-a", "rx-b"), order)] == ["fill-rejected", "stock-short"]
+
+
+def test_the_item_that_held_a_package_up_is_dropped_and_the_package_goes_on() -> None:
+    waiting = filled("rx-a", of=leased("rx-a", "rx-b"))
+    assert waiting.status is PackageStatus.filling
+    assert reconcile(waiting, KNOWN._replace(plan=plan(2, "rx-a"))).status is PackageStatus.to_verify
+
+
+def test_moving_the_calendar_moves_what_is_not_leased_yet() -> None:
+    closed = replace(EVERY_DAY, revision=2, closed_on=frozenset({date(2026, 10, 11)}))
+    moved = reconcile(confirmed("rx-a"), KNOWN._replace(store=closed))
+    assert (moved.store_revision, due(moved.items[0])) == (2, datetime(2026, 10, 10, 13, tzinfo=UTC))
+    assert due(reconcile(leased("rx-a"), KNOWN._replace(store=closed)).items[0]) == EVERY_DAY.at(
+        date(2026, 10, 11), time(9)
+    )
+    assert moved.visit_id == VISIT
+
+
+def due(item: Item) -> datetime | None:
+    return item.due_at
