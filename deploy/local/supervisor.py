@@ -44,8 +44,8 @@ class LocalStack:
     No child survives this process, however it ends. Raises AlreadyRunning for a directory in use, and
     StackError, with what to do, for everything else that keeps a server from starting.
 
-    `durable=False` turns PostgreSQL's fsync off. Ports not given are free ones. A server that is at an address
-    already (`postgres_at`, `kafka_at`) is used as it is, not started. The other options are Kafka's.
+    `durable=False` turns PostgreSQL's fsync off. Ports not given are free ones. A server that has an address
+    already (`postgres_at`, `kafka_at`) is not started. The other options are Kafka's.
     """
 
     def __init__(
@@ -71,6 +71,12 @@ class LocalStack:
             say=say,
         )
         self._postgres_at, self._kafka_at = postgres_at, kafka_at
+        self._own = [
+            server
+            for server, elsewhere in ((self.postgres, postgres_at), (self.kafka, kafka_at))
+            if not elsewhere
+        ]
+        self._say = say
         self._undo = ExitStack()
 
     @property
@@ -79,17 +85,21 @@ class LocalStack:
             kafka=self._kafka_at or self.kafka.bootstrap, postgres=self._postgres_at or self.postgres.url
         )
 
+    def tend(self) -> None:
+        """Start a server again that died."""
+        for server in self._own:
+            if server.died:
+                self._say(f"{type(server).__name__} ended by itself: starting it again")
+                server.start()
+
     def __enter__(self) -> Self:
-        own: list[Postgres | Kafka] = []
-        own += [] if self._postgres_at else [self.postgres]
-        own += [] if self._kafka_at else [self.kafka]
         with ExitStack() as undo:
             try:
                 undo.enter_context(locked(self.directory / "stack.lock"))
-                for server in own:
+                for server in self._own:
                     undo.callback(server.stop)  # the last one in is the first one out
                     server.spawn()
-                for server in own:
+                for server in self._own:
                     server.wait_ready()
             except Held as held:
                 raise AlreadyRunning(self.directory, held.pid) from None

@@ -1,0 +1,145 @@
+"""`medsync up`: the whole system on this machine, until somebody stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from deploy.local.databases import SERVICES, create_databases, migrate, migrations_of
+from deploy.local.services import Services, running
+from deploy.local.supervisor import Addresses, LocalStack
+from shared.messaging.topics import PARTITIONS, create_topics
+
+DIRECTORY = Path(__file__).parents[2] / ".medsync"
+"""Belongs to this checkout, so that two checkouts never meet."""
+
+ONE_OF_EACH = dict.fromkeys(SERVICES, 1)
+_LOCAL_PARTITIONS = 4
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A running system: its servers, the URL of each service's database, and its services."""
+
+    stack: LocalStack
+    databases: dict[str, str]
+    services: Services
+
+    def tend(self) -> None:
+        """Start again what died. To be called every second or so."""
+        self.stack.tend()
+        self.services.tend()
+
+
+def up(
+    directory: Path = DIRECTORY,
+    *,
+    processes: Mapping[str, int] = ONE_OF_EACH,
+    clock_file: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Run the system until Ctrl-C or SIGTERM, then stop services, Kafka and PostgreSQL in this order.
+
+    `processes` says how many of each service; `{}` runs the servers alone. What runs where is in
+    `directory`/stack.json meanwhile.
+    Raises AlreadyRunning where another process has `directory`, or StackError.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with installation(directory, processes=processes, clock_file=clock_file, say=say) as system:
+            say(_summary(system))
+            while True:
+                system.tend()
+                time.sleep(0.5)
+    except KeyboardInterrupt:
+        say("stopped")
+
+
+@contextmanager
+def installation(
+    directory: Path = DIRECTORY,
+    *,
+    processes: Mapping[str, int] = ONE_OF_EACH,
+    clock_file: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> Iterator[Installation]:
+    """The system while the context lasts, ready to be used: servers, databases, topics, services.
+
+    KAFKA_BOOTSTRAP_SERVERS and MEDSYNC_POSTGRES_URL (a superuser's) name servers to use in place of local ones.
+    """
+    kafka_at, postgres_at = os.environ.get("KAFKA_BOOTSTRAP_SERVERS"), os.environ.get("MEDSYNC_POSTGRES_URL")
+    say(f"starting PostgreSQL and Kafka in {directory} …")
+    with LocalStack(directory, kafka_at=kafka_at, postgres_at=postgres_at, say=say) as stack:
+        databases = create_databases(stack.addresses.postgres)
+        for service, url in databases.items():
+            migrate(url, *migrations_of(service))
+        asyncio.run(create_topics(stack.addresses.kafka, PARTITIONS if kafka_at else _LOCAL_PARTITIONS))
+        services = Services(
+            processes,
+            databases=databases,
+            environment=_environment(directory, stack.addresses, clock_file),
+            logs=directory / "logs",
+            say=say,
+        )
+        say("starting the services …")
+        description = asdict(stack.addresses) | {
+            "databases": databases,
+            "services": services.urls,
+            "clock_file": str(clock_file.absolute()) if clock_file else None,
+            "pid": os.getpid(),
+        }
+        with running(services), _described(directory / "stack.json", description):
+            yield Installation(stack, databases, services)
+
+
+def _environment(directory: Path, addresses: Addresses, clock_file: Path | None) -> dict[str, str]:
+    clock = {"MEDSYNC_CLOCK_FILE": str(clock_file.absolute())} if clock_file else {}
+    return {"MEDSYNC_KAFKA_BOOTSTRAP": addresses.kafka, **_keys(directory / "keys.json"), **clock}
+
+
+def _keys(file: Path) -> dict[str, str]:
+    """The keys of this installation, made by its first start."""
+    if not file.exists():
+        names = ("MEDSYNC_SEALING_KEY", "MEDSYNC_PSEUDONYM_KEY")
+        _write_private(file, {name: secrets.token_hex(32) for name in names})
+    keys: dict[str, str] = json.loads(file.read_text())
+    return keys
+
+
+@contextmanager
+def _described(file: Path, description: object) -> Iterator[None]:
+    """Leave a file for other commands that says what runs where, while it does."""
+    _write_private(file, description)
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _write_private(file: Path, content: object) -> None:
+    """Write a file that only its owner may read: all of it or nothing."""
+    new = file.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    with open(new, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as output:
+        json.dump(content, output, indent=2)
+    new.replace(file)
+
+
+def _summary(system: Installation) -> str:
+    services = "".join(f"\n  {service:12} {' '.join(urls)}" for service, urls in system.services.urls.items())
+    return f"MedSync runs{services}\n  {'kafka':12} {system.stack.addresses.kafka}\nStop it with Ctrl-C."
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    """SIGTERM stops in the same order as Ctrl-C."""
+    raise KeyboardInterrupt
