@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import asyncpg
-from aiokafka.errors import KafkaError
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -18,6 +17,7 @@ from shared.messaging import Unit, Work, tables
 from shared.messaging.consumer import Consumer
 from shared.messaging.due import DueLoop
 from shared.messaging.lag import LagMeter
+from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.parking import NoSuchLetter, Parking
 from shared.messaging.relay import Relay
 
@@ -76,7 +76,7 @@ async def ready(request: Request) -> JSONResponse:
         missing.append(f"database: {type(error).__name__}")
     try:
         await m.meter.read()
-    except (KafkaError, OSError, TimeoutError, AssertionError) as error:
+    except (*BROKER_AWAY, AssertionError) as error:
         missing.append(f"broker: {type(error).__name__}")
     if m.consumer.stopped_because:
         missing.append(f"consumption stopped: {m.consumer.stopped_because}")
@@ -92,7 +92,7 @@ async def status(request: Request) -> dict[str, Any]:
     m.due.wake.set()
     try:
         lag = await m.meter.read()
-    except (KafkaError, AssertionError) as error:
+    except (*BROKER_AWAY, AssertionError) as error:
         raise Problem(503, "Unavailable", f"the broker does not answer: {type(error).__name__}") from None
     due_now, next_due = await m.due.due_now()
     async with m.work.read() as db:

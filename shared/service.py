@@ -12,7 +12,6 @@ from uuid import UUID
 import asyncpg
 import stamina
 import structlog
-from aiokafka.errors import KafkaError
 from fastapi import APIRouter, FastAPI
 
 from shared import operations
@@ -26,6 +25,7 @@ from shared.messaging.consumer import Consumer
 from shared.messaging.due import DueLoop
 from shared.messaging.intake import Intake
 from shared.messaging.lag import LagMeter
+from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.parking import Parking
 from shared.messaging.relay import Relay
 from shared.messaging.sealing import Sealer
@@ -152,7 +152,7 @@ async def _consume(consumer: Consumer, meter: LagMeter, settings: ServiceSetting
                 await meter.start()
                 await consumer.start()
                 break
-            except (KafkaError, OSError) as error:
+            except BROKER_AWAY as error:
                 log.warning("consumer.no_broker", error=type(error).__name__)
                 await meter.stop()
                 await asyncio.sleep(1)

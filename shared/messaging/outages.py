@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncpg
 from aiokafka.errors import KafkaError
 
+BROKER_AWAY = (KafkaError, OSError, TimeoutError)
+"""What asking the broker raises while it is away."""
+
 OUTAGE_CLASSES = (
     "08",  # connection exception
     "25P03",  # idle-in-transaction timeout: the process was frozen

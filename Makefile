@@ -1,0 +1,54 @@
+# The default target is this file's own help.
+PYTHON ?= python3
+VENV   := .venv
+RUN    := $(VENV)/bin/python -m
+READY  := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test unit check format lock schemas clean
+
+help: ## what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(READY) ## a virtual environment with everything, at the locked versions
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "MedSync needs Python 3.11 or newer; this is %s. Name another with: make PYTHON=python3.12 …" % sys.version.split()[0])'
+	@echo "setting up $(VENV) (about 600 MB; a minute or two the first time) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## four synchronized cycles of a pharmacy, on real input (DEMO_ARGS="--patients 2000 --days 365")
+	@$(VENV)/bin/medsync demo $(DEMO_ARGS)
+
+up: setup ## Kafka, PostgreSQL and the services, until Ctrl-C
+	@$(VENV)/bin/medsync up
+
+test: setup ## every test, on real Kafka and real PostgreSQL
+	@$(RUN) pytest $(TEST_ARGS)
+
+unit: setup ## the tests that need no servers
+	@$(RUN) pytest tests/unit tests/contract $(TEST_ARGS)
+
+check: setup ## lint, format, types, borders, unused and missing dependencies
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy
+	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/deptry .
+
+format: setup ## put the code in its form
+	@$(RUN) ruff check --fix .
+	@$(RUN) ruff format .
+
+schemas: setup ## the JSON Schemas of every event, from the code
+	@$(RUN) cli.schemas
+
+lock: ## resolve the dependencies anew (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --extra dev \
+		--custom-compile-command 'make lock' --quiet pyproject.toml -o requirements.lock
+
+clean: ## forget everything that was set up or stored here
+	rm -rf $(VENV) .medsync *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""`medsync`: the commands of those who run, feed and watch it."""

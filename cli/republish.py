@@ -1,0 +1,25 @@
+"""`medsync republish`: asks a service, page by page, to emit its current state."""
+
+from __future__ import annotations
+
+import httpx
+import typer
+
+from cli.system import find, staff_headers
+
+
+def republish_all(service: str, *, store: str | None, patient: str | None) -> None:
+    """Page through the state until the service says that there is no more, showing progress."""
+    url, after, total = f"{find().url(service)}/ops/republish", "", 0
+    with httpx.Client(headers=staff_headers(role="system"), timeout=60) as http:
+        while True:
+            answer = http.post(url, json={"store": store, "patient": patient, "after": after})
+            if answer.is_error:
+                raise SystemExit(f"{answer.status_code}: {answer.json()['detail']}")
+            page = answer.json()
+            total += page["republished"]
+            typer.echo(f"{total} events", nl=page["next"] is None)
+            if page["next"] is None:
+                return
+            typer.echo("\r", nl=False)
+            after = page["next"]

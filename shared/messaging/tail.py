@@ -1,0 +1,96 @@
+"""Reading the stream as an onlooker: no group, no offsets, nothing changes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from pydantic import ValidationError
+
+from shared.events import EVENTS, TOPICS, Event
+from shared.messaging.envelope import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One record of the stream; `event` is none where it is sealed, unknown or not valid."""
+
+    record: Record
+    at: datetime | None  # business time
+    event_id: str
+    event_type: str
+    correlation_id: str
+    causation_id: str
+    event: Event | None
+
+
+async def tail(
+    bootstrap: str,
+    *,
+    from_beginning: bool,
+    topics: Sequence[str] = TOPICS,
+    prefix: str = "",
+    follow: bool = True,
+) -> AsyncIterator[Seen]:
+    """Every record from the beginning, or from now on; ends at the present end unless it follows.
+
+    Raises KafkaError where the broker does not answer.
+    """
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed"
+    )
+    await consumer.start()
+    try:
+        places = []
+        for topic in topics:
+            await consumer._client._wait_on_metadata(prefix + topic)
+            partitions = consumer.partitions_for_topic(prefix + topic) or ()
+            places += [TopicPartition(prefix + topic, p) for p in partitions]
+        consumer.assign(places)
+        ends = await consumer.end_offsets(places)
+        await (consumer.seek_to_beginning(*places) if from_beginning else consumer.seek_to_end(*places))
+        while follow or [tp for tp in places if await consumer.position(tp) < ends[tp]]:
+            batch = [one for records in (await consumer.getmany(timeout_ms=200)).values() for one in records]
+            for raw in sorted(batch, key=lambda one: one.timestamp):
+                yield _seen(
+                    Record(
+                        raw.topic.removeprefix(prefix),
+                        raw.partition,
+                        raw.offset,
+                        raw.key,
+                        tuple(raw.headers),
+                        raw.value,
+                    )
+                )
+    finally:
+        await consumer.stop()
+
+
+def _seen(record: Record) -> Seen:
+    headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
+    event_type = headers.get("ce_type", "")
+    model = EVENTS.get(event_type)
+    event = None
+    if model is not None and not model.SEALED:
+        try:
+            event = model.model_validate_json(record.value or b"")
+        except ValidationError:
+            event = None
+    return Seen(
+        record,
+        _instant(headers.get("ce_time", "")),
+        headers.get("ce_id", ""),
+        event_type,
+        headers.get("ce_correlationid", ""),
+        headers.get("ce_causationid", ""),
+        event,
+    )
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
