@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from cli import clock, deadletters, events
+from shared.clock import SteppedClock
 
 SERVICES = ("enrollment", "planner", "outreach", "fulfillment")
 
@@ -23,17 +26,46 @@ app.add_typer(deadletters.app, name="deadletters")
 
 @app.command()
 def up(
-    services: Annotated[
-        bool, typer.Option(help="also run the services, not only Kafka and PostgreSQL")
-    ] = True,
+    servers_only: Annotated[
+        bool, typer.Option(help="Kafka and PostgreSQL alone, without the services")
+    ] = False,
+    outreach: Annotated[int, typer.Option(help="how many processes of outreach", min=1)] = 1,
     clock_at: Annotated[
-        str | None, typer.Option("--clock", help="a stepped clock set to this day, e.g. 2009-10-01")
+        datetime | None, typer.Option("--clock", help="a stepped clock that stands at this instant (UTC)")
     ] = None,
 ) -> None:
     """Start Kafka, PostgreSQL and the services here, and stay until Ctrl-C. Data is kept in .medsync/."""
-    from deploy.local.up import up as start  # the stack is not needed by the other commands
+    from deploy.local.process import StackError
+    from deploy.local.up import DIRECTORY, ONE_OF_EACH
+    from deploy.local.up import up as start
 
-    start(Path(".medsync"), services=services, clock_at=clock_at)
+    clock_file = DIRECTORY / "clock" if clock_at else None
+    if clock_file and clock_at:
+        clock_file.parent.mkdir(parents=True, exist_ok=True)
+        SteppedClock(clock_file).set(clock_at.replace(tzinfo=clock_at.tzinfo or UTC))
+    processes = {} if servers_only else {**ONE_OF_EACH, "outreach": outreach}
+    try:
+        start(processes=processes, clock_file=clock_file)
+    except StackError as error:
+        raise SystemExit(str(error)) from None
+
+
+@app.command()
+def demo(
+    patients: Annotated[int, typer.Option(help="how many, drawn from the sample", min=1)] = 300,
+    days: Annotated[int, typer.Option(help="how long they live through it", min=1)] = 125,
+    seed: Annotated[int, typer.Option(help="another seed is another run; the same one repeats exactly")] = 1,
+    keep: Annotated[bool, typer.Option(help="leave everything running afterwards, to play with")] = False,
+) -> None:
+    """Let a chain's pharmacies live through some synchronized cycles before your eyes, on real input."""
+    from cli.demo.run import Options
+    from cli.demo.run import demo as run_demo
+    from deploy.local.process import StackError
+
+    try:
+        raise typer.Exit(run_demo(Options(patients, days, seed, keep=keep), Console()))
+    except StackError as error:
+        raise SystemExit(str(error)) from None
 
 
 @app.command()

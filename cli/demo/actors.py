@@ -1,0 +1,374 @@
+"""The people and systems around MedSync: each uses only the public HTTP interfaces and leases.
+
+Every actor has `act(now)`, which does all it can at this moment and says how much that was, and `next_at(now)`,
+when it will want to act again although no service wakes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from data.resample import Population
+
+from cli.demo.behaviour import Behaviour
+from cli.demo.http import Actor, Refusal
+
+LEASED_AT_ONCE = 200
+BATCH = 500
+ZONE = ZoneInfo("America/Chicago")
+
+
+def local(day: date, hour: int) -> datetime:
+    """An hour of a day at the stores, in UTC."""
+    return datetime.combine(day, time(hour), ZONE).astimezone(UTC)
+
+
+async def in_turn(jobs: Sequence[Any], width: int = 12) -> list[Any]:
+    """Run coroutines, `width` at a time."""
+    gate = asyncio.Semaphore(width)
+
+    async def one(job: Any) -> Any:
+        async with gate:
+            return await job
+
+    return await asyncio.gather(*(one(job) for job in jobs))
+
+
+class ChainPlatform:
+    """Feeds what happens at the chain on the day it happens: new patients, new prescriptions, renewals."""
+
+    def __init__(self, urls: dict[str, list[str]], population: Population, start: date) -> None:
+        self._actor = Actor("chain-platform", "system", urls)
+        self._later: dict[date, list[tuple[str, dict[str, str]]]] = defaultdict(list)
+        self._prescriptions = {record["rx_id"]: record for record in population.prescriptions}
+        for kind, column, records in (
+            ("patients", "birth_date", population.patients),
+            ("prescriptions", "written_on", population.prescriptions),
+        ):
+            for record in records:
+                if (day := date.fromisoformat(record[column])) > start:
+                    self._later[day].append((kind, record))
+        self._sent = 0
+
+    async def act(self, now: datetime) -> int:
+        due = sorted(day for day in self._later if local(day, 8) <= now)
+        rows = [row for day in due for row in self._later.pop(day)]
+        for kind in ("patients", "prescriptions"):
+            await self._feed(kind, [record for of, record in rows if of == kind])
+        return len(rows)
+
+    def next_at(self, now: datetime) -> datetime | None:
+        return min((local(day, 8) for day in self._later), default=None)
+
+    async def renew(self, rx_id: str, number: int, on: date, refills: int) -> None:
+        """A prescriber's approval reaches the chain as a new prescription that replaces the old one."""
+        old = self._prescriptions[rx_id]
+        usual = float(old["usual_quantity"])
+        new = old | {
+            "rx_id": f"{rx_id.partition('-R')[0]}-R{number}",
+            "revision": "1",
+            "status": "active",
+            "written_on": on.isoformat(),
+            "expires_on": (on + timedelta(days=365)).isoformat(),
+            "quantity_left": f"{usual * (refills + 1):g}",
+            "refills_left": str(refills),
+            "renews": rx_id,
+        }
+        self._prescriptions[new["rx_id"]] = new
+        await self._feed("prescriptions", [new])
+
+    async def _feed(self, kind: str, records: list[dict[str, str]]) -> None:
+        for start in range(0, len(records), BATCH):
+            self._sent += 1
+            batch = records[start : start + BATCH]
+            key = f"{kind}:{self._sent}"
+            await self._actor.post(
+                "enrollment", f"/imports/{kind}", {"source": "chain", "records": batch}, key=key
+            )
+
+
+class EnrolmentDesk:
+    """Staff who ask candidates, and note who leaves."""
+
+    def __init__(self, urls: dict[str, list[str]], behaviour: Behaviour, start: date) -> None:
+        self._actor = Actor("technician-1", "technician", urls)
+        self._behaviour, self._start = behaviour, start
+        self._looked_on: date | None = None
+        self._to_ask: dict[str, datetime] = {}
+        self._to_leave: dict[str, datetime] = {}
+        self._seen: set[str] = set()
+        self.asked = 0
+
+    async def act(self, now: datetime) -> int:
+        await self._look(now)
+        ask = [patient for patient, at in self._to_ask.items() if at <= now]
+        leave = [patient for patient, at in self._to_leave.items() if at <= now]
+        await in_turn([self._ask(patient) for patient in ask])
+        await in_turn([self._leave(patient) for patient in leave])
+        return len(ask) + len(leave)
+
+    def next_at(self, now: datetime) -> datetime | None:
+        tomorrow = local(now.astimezone(ZONE).date() + timedelta(days=1), 9)
+        return min([tomorrow, *self._to_ask.values(), *self._to_leave.values()])
+
+    async def _look(self, now: datetime) -> None:
+        """Once a day: who is new on the list of candidates."""
+        today = now.astimezone(ZONE).date()
+        if self._looked_on == today:
+            return
+        self._looked_on = today
+        for candidate in await self._actor.every("enrollment", "/candidates"):
+            patient = candidate["patient_id"]
+            if patient not in self._seen:
+                self._seen.add(patient)
+                self._to_ask[patient] = local(
+                    today + timedelta(days=self._behaviour.asked_after(patient)), 10
+                )
+
+    async def _ask(self, patient: str) -> None:
+        del self._to_ask[patient]
+        self.asked += 1
+        if not self._behaviour.opts_in(patient):
+            return
+        consent = self._behaviour.consent(patient)
+        await self._actor.post(
+            "enrollment", f"/patients/{patient}/consent", consent, key=f"consent:{patient}"
+        )
+        if (day := self._behaviour.leaves_on_day(patient)) is not None:
+            self._to_leave[patient] = local(self._start + timedelta(days=day), 11)
+
+    async def _leave(self, patient: str) -> None:
+        del self._to_leave[patient]
+        path = f"/patients/{patient}/disenrolment"
+        await self._actor.post("enrollment", path, {"reason": "revoked"}, key=f"leave:{patient}")
+
+
+class Dialler:
+    """Leases due contacts, speaks with patients, reports what they said."""
+
+    def __init__(self, urls: dict[str, list[str]], behaviour: Behaviour) -> None:
+        self._actor = Actor("dialler-1", "technician", urls)
+        self._behaviour, self._leases = behaviour, 0
+        self._next: datetime | None = None
+        self.calls = self.reached = 0
+
+    async def act(self, now: datetime) -> int:
+        done = 0
+        while contacts := await self._lease():
+            await in_turn([self._contact(contact, now) for contact in contacts])
+            done += len(contacts)
+        answer = await self._actor.get("outreach", "/contacts/next-due")
+        self._next = datetime.fromisoformat(answer["next_due"]) if answer["next_due"] else None
+        return done
+
+    def next_at(self, now: datetime) -> datetime | None:
+        return self._next
+
+    async def _lease(self) -> list[dict[str, Any]]:
+        self._leases += 1
+        body = {"worker": "dialler-1", "limit": LEASED_AT_ONCE, "minutes": 15}
+        answer = await self._actor.post("outreach", "/contacts/lease", body, key=f"lease:{self._leases}")
+        found: list[dict[str, Any]] = answer["contacts"]
+        return found
+
+    async def _contact(self, contact: dict[str, Any], now: datetime) -> None:
+        kind, patient = contact["kind"], contact["patient_id"]
+        about = contact["visit"]["visit_id"] if contact["visit"] else ""
+        outcome = self._behaviour.contact_outcome(kind, patient, about, contact["attempt"])
+        report: dict[str, Any] = {"lease_id": contact["lease_id"], "outcome": outcome}
+        if outcome == "answered":
+            report["answer"] = self._answer(contact, patient, now)
+        self.calls += 1
+        self.reached += outcome == "answered"
+        path = f"/contacts/{contact['contact_id']}/outcome"
+        await self._actor.post("outreach", path, report, key=f"outcome:{contact['lease_id']}")
+
+    def _answer(self, contact: dict[str, Any], patient: str, now: datetime) -> dict[str, Any]:
+        if contact["kind"] == "alignment":
+            return self._answer_alignment(contact, patient)
+        if contact["kind"] == "confirmation":
+            return self._answer_confirmation(contact["visit"], patient, now)
+        return {}
+
+    def _answer_alignment(self, contact: dict[str, Any], patient: str) -> dict[str, Any]:
+        """Take one of the offered days, and confirm on the same call what is near."""
+        offered = contact["offered"]
+        chosen = self._behaviour.alignment_choice(patient, offered[0]["on"], len(offered))
+        near = [visit["visit_id"] for visit in contact["visits"]] if chosen == 0 else []
+        return {"anchor_on": offered[chosen]["on"], "confirm_visits": near}
+
+    def _answer_confirmation(self, visit: dict[str, Any], patient: str, now: datetime) -> dict[str, Any]:
+        said = self._behaviour.answer_to_confirmation(patient, visit["visit_id"])
+        items = [item["rx_id"] for item in visit["items"]]
+        one = self._behaviour.one_of(items, "which", patient, visit["visit_id"])
+        on = date.fromisoformat(visit["on"])
+        match said:
+            case "decline":
+                return {"decline": True}
+            case "another day" if on - timedelta(days=2) > now.date():
+                return {"reschedule_to": (on - timedelta(days=1)).isoformat()}
+            case "all but one" if len(items) > 1:
+                return {"confirm": True, "declined_rx_ids": [one]}
+            case "stopped one" if len(items) > 1:
+                return {
+                    "confirm": True,
+                    "declined_rx_ids": [one],
+                    "changes": [{"rx_id": one, "change": "stopped"}],
+                }
+            case "has some left":
+                return {"confirm": True, "changes": [{"rx_id": one, "change": "on_hand", "days_left": 9}]}
+            case "question":
+                return {"confirm": True, "question": True}
+            case _:
+                return {"confirm": True}
+
+
+class Prescribers:
+    """Answer requests for renewals; an approval reaches the chain as a new prescription."""
+
+    def __init__(self, urls: dict[str, list[str]], behaviour: Behaviour, platform: ChainPlatform) -> None:
+        self._actor = Actor("prescriber-line", "technician", urls)
+        self._behaviour, self._platform, self._leases = behaviour, platform, 0
+        self._renewals: dict[str, int] = defaultdict(int)
+        self._next: datetime | None = None
+
+    async def act(self, now: datetime) -> int:
+        done = 0
+        while True:
+            self._leases += 1
+            body = {"worker": "prescriber-line", "limit": LEASED_AT_ONCE, "minutes": 15}
+            answer = await self._actor.post(
+                "outreach", "/prescriber-contacts/lease", body, key=f"lease:{self._leases}"
+            )
+            if not answer["contacts"]:
+                break
+            await in_turn([self._contact(contact, now) for contact in answer["contacts"]])
+            done += len(answer["contacts"])
+        answer = await self._actor.get("outreach", "/prescriber-contacts/next-due")
+        self._next = datetime.fromisoformat(answer["next_due"]) if answer["next_due"] else None
+        return done
+
+    def next_at(self, now: datetime) -> datetime | None:
+        return self._next
+
+    async def _contact(self, contact: dict[str, Any], now: datetime) -> None:
+        rx_id = contact["rx_id"]
+        answer = self._behaviour.renewal_answer(rx_id, contact["attempt"])
+        path = f"/prescriber-contacts/{contact['contact_id']}/outcome"
+        report = {"lease_id": contact["lease_id"], "answer": answer}
+        await self._actor.post("outreach", path, report, key=f"outcome:{contact['lease_id']}")
+        if answer == "approved":
+            root = rx_id.partition("-R")[0]
+            self._renewals[root] += 1
+            refills = self._behaviour.renewal_refills(rx_id)
+            await self._platform.renew(rx_id, self._renewals[root], now.astimezone(ZONE).date(), refills)
+
+
+class DispensingSystem:
+    """The chain's legal record: leases fill orders, adjudicates, fills, reports."""
+
+    def __init__(self, urls: dict[str, list[str]], behaviour: Behaviour) -> None:
+        self._actor = Actor("dispensing-system", "system", urls)
+        self._behaviour, self._leases = behaviour, 0
+        self._next: datetime | None = None
+
+    async def act(self, now: datetime) -> int:
+        done = 0
+        while True:
+            self._leases += 1
+            body = {"worker": "dispensing-system", "limit": LEASED_AT_ONCE, "minutes": 60}
+            answer = await self._actor.post(
+                "fulfillment", "/fill-orders/lease", body, key=f"lease:{self._leases}"
+            )
+            if not answer["orders"]:
+                break
+            await in_turn([self._fill(order) for order in answer["orders"]])
+            done += len(answer["orders"])
+        answer = await self._actor.get("fulfillment", "/fill-orders/next-due")
+        self._next = datetime.fromisoformat(answer["next_due"]) if answer["next_due"] else None
+        return done
+
+    def next_at(self, now: datetime) -> datetime | None:
+        return self._next
+
+    async def _fill(self, order: dict[str, Any]) -> None:
+        rx_id, visit = order["rx_id"], order["visit_id"]
+        result = self._behaviour.fill_result(order["patient_id"], visit, rx_id)
+        report: dict[str, Any] = {"lease_id": order["lease_id"], "result": result, "licence": "DS-1"}
+        match result:
+            case "filled":
+                report["fill_id"] = f"F-{visit[:13]}-{rx_id}"
+            case "rejected":
+                report["reject_code"] = "75"
+            case "short":
+                report["missing"] = order["quantity"]
+        path = f"/fill-orders/{order['order_id']}/result"
+        await self._actor.post("fulfillment", path, report, key=f"result:{order['lease_id']}")
+
+
+class Bench:
+    """The pharmacist who verifies packages."""
+
+    def __init__(self, urls: dict[str, list[str]]) -> None:
+        self._actor = Actor("pharmacist-1", "pharmacist", urls)
+
+    async def act(self, now: datetime) -> int:
+        packages = await self._actor.every("fulfillment", "/packages", status="to_verify")
+        await in_turn([self._verify(package["package_id"]) for package in packages])
+        return len(packages)
+
+    def next_at(self, now: datetime) -> datetime | None:
+        return None
+
+    async def _verify(self, package: str) -> None:
+        path = f"/packages/{package}/verification"
+        await self._actor.post("fulfillment", path, {"licence": "RPH-1"}, key=f"verify:{package}")
+
+
+class PickupDesk:
+    """Patients come, show who they are, take their package and talk with the pharmacist."""
+
+    def __init__(self, urls: dict[str, list[str]], behaviour: Behaviour) -> None:
+        self._clerk = Actor("clerk-1", "clerk", urls)
+        self._pharmacist = Actor("pharmacist-2", "pharmacist", urls)
+        self._behaviour = behaviour
+        self._expected: dict[str, tuple[datetime, dict[str, Any]]] = {}
+
+    async def act(self, now: datetime) -> int:
+        ready = await self._clerk.every("fulfillment", "/packages", status="ready")
+        self._expected = {
+            package["package_id"]: (at, package)
+            for package in ready
+            if (at := self._comes_at(package)) is not None
+        }
+        here = [package for at, package in self._expected.values() if at <= now]
+        await in_turn([self._hand_over(package) for package in here])
+        for package in here:
+            del self._expected[package["package_id"]]
+        return len(here)
+
+    def next_at(self, now: datetime) -> datetime | None:
+        return min((at for at, _ in self._expected.values()), default=None)
+
+    def _comes_at(self, package: dict[str, Any]) -> datetime | None:
+        late = self._behaviour.comes_after(package["patient_id"], package["visit_id"])
+        return None if late is None else local(date.fromisoformat(package["on"]) + late, 16)
+
+    async def _hand_over(self, package: dict[str, Any]) -> None:
+        number, visit = package["package_id"], package["visit_id"]
+        body = {"identifiers": ["name", "birth_date"], "collected_by": "patient"}
+        try:
+            await self._clerk.post(
+                "fulfillment", f"/packages/{number}/hand-over", body, key=f"hand-over:{number}"
+            )
+        except Refusal as refusal:
+            if refusal.status != 409:  # it went back to the shelf while the patient was on the way
+                raise
+            return
+        talk = {"outcome": "held" if self._behaviour.talks(package["patient_id"], visit) else "declined"}
+        await self._pharmacist.post("fulfillment", f"/visits/{visit}/consultation", talk, key=f"talk:{visit}")

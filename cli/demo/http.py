@@ -1,0 +1,73 @@
+"""How the actors speak to the services: the public HTTP interfaces, every command with an idempotency key.
+
+A service that was killed is asked again until it is back; the key makes the second asking harmless.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import httpx
+import stamina
+
+
+class Refusal(Exception):
+    """A service said no: status and problem."""
+
+    def __init__(self, status: int, problem: dict[str, Any]) -> None:
+        super().__init__(f"{status}: {problem.get('detail', problem)}")
+        self.status, self.problem = status, problem
+
+
+class Unavailable(Exception):
+    """A service does not answer, or not now."""
+
+
+class Actor:
+    """One caller in one role."""
+
+    def __init__(self, name: str, role: str, urls: dict[str, list[str]]) -> None:
+        self.name, self._urls, self._turn = name, urls, 0
+        self._http = httpx.AsyncClient(
+            headers={"Medsync-Actor": name, "Medsync-Role": role},
+            timeout=30,
+            limits=httpx.Limits(max_connections=16),
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def get(self, service: str, path: str, **query: object) -> Any:
+        """A query; pages are the caller's matter."""
+        given = {name: str(value) for name, value in query.items() if value is not None}
+        return await self._send("GET", service, path, params=given)
+
+    async def every(self, service: str, path: str, **query: object) -> list[Any]:
+        """All items of a list, page by page."""
+        items: list[Any] = []
+        after: object = None
+        while True:
+            page = await self.get(service, path, after=after, limit=500, **query)
+            items += page["items"]
+            if (after := page["next"]) is None:
+                return items
+
+    async def post(self, service: str, path: str, body: object, *, key: str) -> Any:
+        """A command; `key` names it, so that it can be sent again. Raises Refusal."""
+        return await self._send(
+            "POST", service, path, json=body, headers={"Idempotency-Key": f"{self.name}:{key}"}
+        )
+
+    @stamina.retry(on=Unavailable, attempts=None, timeout=120, wait_initial=0.05, wait_max=1.0)
+    async def _send(self, method: str, service: str, path: str, **rest: Any) -> Any:
+        urls = self._urls[service]
+        self._turn += 1
+        try:
+            answer = await self._http.request(method, urls[self._turn % len(urls)] + path, **rest)
+        except httpx.TransportError as error:
+            raise Unavailable(type(error).__name__) from error
+        if answer.status_code == 503:
+            raise Unavailable("503")
+        if answer.is_error:
+            raise Refusal(answer.status_code, cast(dict[str, Any], answer.json()))
+        return answer.json()

@@ -1,0 +1,72 @@
+"""Listens to the stream while the demo runs: counters for the screen, and the story of some patients."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict, deque
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from shared import words
+from shared.events.fulfillment import PackagePickedUp
+from shared.events.planner import FillKind, PlanComputed, VisitKind
+from shared.messaging.tail import Seen, tail
+
+STORIES = 120
+"""Patients whose every event is kept in words."""
+
+LAST_LINES = 12
+
+
+@dataclass
+class Recorder:
+    """What the stream told."""
+
+    bootstrap: str
+    counts: Counter[str] = field(default_factory=Counter)
+    today: Counter[str] = field(default_factory=Counter)
+    latest: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
+    stories: dict[str, list[tuple[datetime, str]]] = field(default_factory=dict)
+    visit_kinds: dict[str, VisitKind] = field(default_factory=dict)  # of every planned visit
+    short_fills: dict[str, frozenset[str]] = field(default_factory=dict)  # visit → rx ids filled short
+    picked_up: list[tuple[str, str, date, frozenset[str]]] = field(default_factory=list)
+    plans: dict[str, PlanComputed] = field(default_factory=dict)  # the latest of each patient
+    computed: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+    async def listen(self) -> None:
+        """Follow the stream until cancelled."""
+        async for seen in tail(self.bootstrap, from_beginning=True):
+            self.note(seen)
+
+    async def caught_up(self, published: int) -> None:
+        """Wait until as many records were seen as the services published."""
+        while self.counts.total() < published:  # noqa: ASYNC110 (the stream has no event to wait for)
+            await asyncio.sleep(0.01)
+
+    def note(self, seen: Seen) -> None:
+        kind = seen.event_type.removeprefix("medsync.").partition(".")[2].removesuffix(".v1")
+        self.counts[kind] += 1
+        self.today[kind] += 1
+        event = seen.event
+        if event is None or seen.at is None:
+            return
+        sentence = words.tell(event)
+        self.latest.append(f"{seen.at:%d %b %H:%M}  {event.key[:8]}  {sentence}")
+        if event.KEYED_BY != "patient":
+            return
+        if event.key in self.stories or len(self.stories) < STORIES:
+            self.stories.setdefault(event.key, []).append((seen.at, sentence))
+        match event:
+            case PlanComputed():
+                self._note_plan(event)
+            case PackagePickedUp():
+                taken = frozenset(item.rx_id for item in event.taken)
+                self.picked_up.append((event.patient_id, event.visit_id, event.handed_over_on, taken))
+
+    def _note_plan(self, plan: PlanComputed) -> None:
+        self.plans[plan.patient_id] = plan
+        for visit in plan.visits:
+            self.visit_kinds[visit.visit_id] = visit.kind
+            self.short_fills[visit.visit_id] = frozenset(
+                item.rx_id for item in visit.items if item.kind == FillKind.bridge
+            )

@@ -1,0 +1,234 @@
+"""The demo: feed, enrol, plan, call, fill, hand over, and again, on the stepped clock; then the table and the proof."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from data.resample import Population, population
+from rich.console import Console
+
+from cli.demo.actors import (
+    ZONE,
+    Bench,
+    ChainPlatform,
+    Dialler,
+    DispensingSystem,
+    EnrolmentDesk,
+    PickupDesk,
+    Prescribers,
+    in_turn,
+    local,
+)
+from cli.demo.behaviour import Behaviour
+from cli.demo.http import Actor
+from cli.demo.outcome import Outcome, count, table
+from cli.demo.recorder import Recorder
+from cli.importing import import_records
+from cli.rest import Observer
+from deploy.local.up import Installation, installation
+from shared.clock import SteppedClock
+
+START = date(2009, 10, 1)
+"""The sample's fills end in September 2009."""
+
+DEMO_KEYS = {"MEDSYNC_SEALING_KEY": "de" * 32, "MEDSYNC_PSEUDONYM_KEY": "0d" * 32}
+"""Known to everyone, so that each run gives patients the same pseudonyms. A chain makes its own."""
+
+
+class Part(Protocol):
+    """Someone around MedSync."""
+
+    async def act(self, now: datetime) -> int: ...
+
+    def next_at(self, now: datetime) -> datetime | None: ...
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was asked for on the command line."""
+
+    patients: int = 300
+    days: int = 125
+    seed: int = 1
+    directory: Path = Path(".medsync/demo")
+    keep: bool = False
+    outreach: int = 2
+
+
+def demo(options: Options, console: Console) -> int:
+    """Run it; answers the exit code: 0 only if the proof holds."""
+    shutil.rmtree(options.directory, ignore_errors=True)
+    options.directory.mkdir(parents=True)
+    (options.directory / "keys.json").write_text(json.dumps(DEMO_KEYS), encoding="utf-8")
+    clock = SteppedClock(options.directory / "clock")
+    clock.set(local(START, 8))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with installation(
+        options.directory,
+        processes={"enrollment": 1, "planner": 1, "outreach": options.outreach, "fulfillment": 1},
+        clock_file=clock.path,
+        say=lambda text: console.print(f"[dim]{text}[/dim]"),
+    ) as system:
+        try:
+            held = asyncio.run(Demo(options, system, clock, console).run())
+            if options.keep:
+                _stay(system, console)
+        except KeyboardInterrupt:
+            console.print("stopped")
+            return 130
+    return 0 if held else 1
+
+
+def _stay(system: Installation, console: Console) -> None:
+    console.print(
+        "The system runs on. Try `medsync events tail --from beginning`, `medsync clock run --days 7`."
+    )
+    console.print("Ctrl-C stops it.")
+    while True:
+        system.tend()
+        time.sleep(0.5)
+
+
+class Demo:
+    """One run over a running installation."""
+
+    def __init__(self, options: Options, system: Installation, clock: SteppedClock, console: Console) -> None:
+        self.options, self.system, self.clock, self.console = options, system, clock, console
+        self.urls = {service: list(urls) for service, urls in system.services.urls.items()}
+        self.behaviour = Behaviour(options.seed)
+        self.recorder = Recorder(system.stack.addresses.kafka)
+        self.observer = Observer([url for urls in self.urls.values() for url in urls])
+        self.staff = Actor("demo", "technician", self.urls)
+
+    async def run(self) -> bool:
+        """Everything in order; says whether the proof held."""
+        helpers = [asyncio.create_task(self.recorder.listen()), asyncio.create_task(self._tend())]
+        try:
+            return await self._run()
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            await self.observer.close()
+            await self.staff.close()
+
+    async def _run(self) -> bool:
+        people = population(self.options.patients, self.options.seed)
+        self.console.print(people.described)
+        await self._import(people)
+        platform = ChainPlatform(self.urls, people, START)
+        desk = EnrolmentDesk(self.urls, self.behaviour, START)
+        dialler = Dialler(self.urls, self.behaviour)
+        await self._live(
+            [
+                platform,
+                desk,
+                dialler,
+                Prescribers(self.urls, self.behaviour, platform),
+                DispensingSystem(self.urls, self.behaviour),
+                Bench(self.urls),
+                PickupDesk(self.urls, self.behaviour),
+            ]
+        )
+        outcome = Outcome(self.options.days, asked=desk.asked, calls=dialler.calls, reached=dialler.reached)
+        await self._conclude(outcome)
+        return await self._prove()
+
+    async def _tend(self) -> None:
+        """Start again what died: someone may be killing services to see what happens."""
+        while True:
+            self.system.tend()
+            await asyncio.sleep(0.25)
+
+    async def _import(self, people: Population) -> None:
+        """The feed as it stands on the first morning; what is dated later comes when its day comes."""
+        known = people.until(START)
+        for kind, records in known.kinds():
+            report = await asyncio.to_thread(
+                import_records, kind, records, self.urls["enrollment"][0], source="chain"
+            )
+            self.console.print(f"  {kind}: {report}")
+
+    async def _live(self, parts: Sequence[Part]) -> None:
+        """From one due moment to the next until the last day is over."""
+        end = local(START + timedelta(days=self.options.days), 8)
+        day = self.clock.now().astimezone(ZONE).date()
+        while (now := self.clock.now()) < end:
+            due = await self._settle(parts, now)
+            if (today := now.astimezone(ZONE).date()) != day:
+                day = today
+                self._tell_day(day)
+            moments = [at for part in parts if (at := part.next_at(now)) is not None]
+            self.clock.set(
+                min(
+                    end,
+                    max(now + timedelta(seconds=1), min([*moments, *([due] if due else [])], default=end)),
+                )
+            )
+        await self._settle(parts, end)
+
+    async def _settle(self, parts: Sequence[Part], now: datetime) -> datetime | None:
+        """Let everyone act until nobody has anything left to do at this moment."""
+        while True:
+            due = await self.observer.until_rest()
+            if not sum([await part.act(now) for part in parts]):
+                return due
+
+    def _tell_day(self, day: date) -> None:
+        today = self.recorder.today
+        self.console.print(
+            f"{day:%a %d %b %Y}  plans {today['plan-computed']:3}  confirmed {today['pickup-confirmed']:3}  "
+            f"fills {today['fill-completed']:3}  ready {today['package-ready']:3}  "
+            f"picked up {today['package-picked-up']:3}  returned {today['package-returned']:2}",
+            highlight=False,
+        )
+        for line in list(self.recorder.latest)[-2:]:
+            self.console.print(f"[dim]    {line}[/dim]", highlight=False)
+        today.clear()
+
+    async def _conclude(self, outcome: Outcome) -> None:
+        listed = await self.staff.every("enrollment", "/patients")
+        ever = [row["patient_id"] for row in listed if row["status"] in ("enrolled", "disenrolled")]
+        patients = await in_turn([self.staff.get("enrollment", f"/patients/{patient}") for patient in ever])
+        outcome.enrolled = len(ever)
+        outcome.candidates = self.recorder.counts["candidate-identified"]
+        outcome.blocked = await self._blocked()
+        count(outcome, self.recorder, patients, START + timedelta(days=self.options.days))
+        self.console.print(table(outcome))
+        await self._story()
+
+    async def _blocked(self) -> Counter[str]:
+        rows = await self.staff.every("planner", "/plans", status="blocked")
+        return Counter(row["why"] for row in rows)
+
+    async def _story(self) -> None:
+        """The patient with the most varied story among those followed, told in full."""
+        picked = Counter(patient for patient, *_ in self.recorder.picked_up)
+        followed = [patient for patient in self.recorder.stories if picked[patient] >= 3]
+        if not followed:
+            return
+
+        def variety(patient: str) -> tuple[int, str]:
+            story = self.recorder.stories[patient]
+            return len({sentence.split()[0:4].__str__() for _, sentence in story}), patient
+
+        patient = max(followed, key=variety)
+        self.console.rule(f"One patient's story: {patient[:8]}", align="left")
+        for at, sentence in self.recorder.stories[patient]:
+            self.console.print(f"{at.astimezone(ZONE):%a %d %b %H:%M}  {sentence}", highlight=False)
+        explanation: dict[str, Any] = await self.staff.get("planner", f"/plans/{patient}/explanation")
+        for line in explanation["sentences"]:
+            self.console.print(f"    {line}", highlight=False)
+
+    async def _prove(self) -> bool:
+        return True
