@@ -50,15 +50,16 @@ def renewals(prescriptions: Collection[Prescription]) -> dict[str, str]:
         if new.status is PrescriptionStatus.active
         and new.renews is not None
         and (old := by_id.get(new.renews)) is not None
-        and _same_use(old, new)
+        and _use(old) == _use(new)
     }
 
 
-def _same_use(one: Prescription, other: Prescription) -> bool:
-    return all(
-        getattr(one.drug, name).casefold() == getattr(other.drug, name).casefold()
-        for name in ("ingredient", "strength", "form")
-    ) and (one.units_per_day, one.as_needed) == (other.units_per_day, other.as_needed)
+def _use(prescription: Prescription) -> tuple[object, ...]:
+    drug = prescription.drug
+    daily = prescription.units_per_day  # where it is not known, the words of the directions have to agree
+    taken = prescription.directions.casefold() if daily is None else daily
+    names = (drug.ingredient.casefold(), drug.strength.casefold(), drug.form.casefold())
+    return (*names, taken, prescription.as_needed)
 
 
 def belongs(prescription: Prescription, fills: Iterable[Fill]) -> bool:
