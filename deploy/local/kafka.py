@@ -114,7 +114,7 @@ def serves(port: int) -> bool:
         struct.pack(">i", 0),
     )
     request = header + no_client_id + no_topics  # Metadata, version 1
-    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
         connection.sendall(struct.pack(">i", len(request)) + request)
         answer = connection.makefile("rb").read(_METADATA_HEAD.size)
         if len(answer) == _METADATA_HEAD.size:

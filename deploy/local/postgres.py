@@ -79,7 +79,7 @@ class Postgres(Server):
 
     def _answers(self) -> bool:
         try:
-            on_server(self.url, lambda connection: connection.execute("select 1"))
+            on_server(self.url, lambda connection: connection.execute("select 1"), timeout=2)
         except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError):
             return False
         return True

@@ -65,9 +65,12 @@ class Process:
     def wait_until(self, ready: Callable[[], bool], deadline: float) -> None:
         """Poll `ready` for up to `deadline` seconds. StackError, with the reason, if it ends or is late."""
         end = time.monotonic() + deadline
-        while not ready():
-            if self.exit_code is not None:
+        while True:
+            answered = ready()
+            if self.exit_code is not None:  # then whoever answered is somebody else
                 raise self.failure(f"{self.name} ended with code {self.exit_code} while it was starting")
+            if answered:
+                return
             if time.monotonic() > end:
                 raise self.failure(f"{self.name} did not answer a request within {deadline:.0f} s")
             time.sleep(0.05)

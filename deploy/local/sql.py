@@ -12,11 +12,14 @@ import asyncpg
 T = TypeVar("T")
 
 
-def on_server(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-    """Run `work` on a connection of its own and wait for it. The caller may be inside an event loop."""
+def on_server(url: str, work: Callable[[asyncpg.Connection], Awaitable[T]], *, timeout: float = 10) -> T:
+    """Run `work` on a connection of its own and wait for it. The caller may be inside an event loop.
+
+    `timeout`: seconds to connect; a statement has 60. Raises what asyncpg raises.
+    """
 
     async def connected() -> T:
-        connection = await asyncpg.connect(url, timeout=10, command_timeout=60)
+        connection = await asyncpg.connect(url, timeout=timeout, command_timeout=60)
         try:
             return await work(connection)
         finally:
