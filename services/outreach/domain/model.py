@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 from enum import StrEnum
 from uuid import UUID, uuid5
 
@@ -15,9 +15,6 @@ from shared.events.planner import OfferedDay, PlanComputed, Visit, VisitKind
 
 CONTACT_IDS = UUID("7d0b0c7e-5b0e-5f0a-9d53-0f6f5f3f2f10")
 """Namespace of contact ids: the same occasion has the same id, however often it is heard of."""
-
-RETURN_AFTER = timedelta(days=7)
-"""When a missed package goes back, where its last day is not known (domain rules: T+7 after a fill at T-3)."""
 
 
 class Kind(StrEnum):
@@ -53,6 +50,10 @@ class Status(StrEnum):
 
 LIVE = frozenset({Status.open, Status.promised})
 """Statuses in which time still matters."""
+
+
+DECIDED = frozenset({Status.answered, Status.declined, Status.rescheduled})
+"""Statuses that the patient's decision led to."""
 
 
 class By(StrEnum):
@@ -100,9 +101,10 @@ class Contact:
     store_id: str
     opened_at: datetime
     plan_id: str | None = None
+    plan_revision: int = 0  # alignment: of the proposal that it is about
     visit_id: str | None = None
     visit_on: date | None = None  # alignment: the first visit of the proposal
-    last_on: date | None = None  # missed: the last day before the package goes back
+    last_on: date | None = None  # of a package: the last day before it goes back
     status: Status = Status.open
     declined_rx_ids: tuple[str, ...] = ()  # promised: what the patient does not want
     attempts: int = 0
@@ -165,16 +167,31 @@ def plan_of(event: PlanComputed) -> Plan:
     )
 
 
-def contact_id(patient_id: str, kind: Kind, subject: str) -> UUID:
-    """The id of the contact of this kind about this plan, visit or package."""
-    return uuid5(CONTACT_IDS, f"{patient_id}/{kind}/{subject}")
+def replanned(plan: Plan | None, known: Collection[Contact], now: datetime) -> list[Contact]:
+    """The contacts that a new plan opens, moves or withdraws; `known` are the patient's, decided ones included.
+
+    A visit that keeps its day keeps its contact, and what was answered stays answered. One that left the plan loses
+    its answer; if it returns, it is asked about anew. A proposal that changed after it was answered is asked about
+    again; one that is given up on, or closed by staff, is not.
+    """
+    held = {contact.contact_id: contact for contact in known}
+    kept = _kept_by(plan) if plan else set()
+    called = called_for(plan, now) if plan else []
+    left = (contact for contact in known if contact.kind in ASKS and contact.contact_id not in kept)
+    withdrawn = [withdraw(contact) for contact in left if _matters(contact, now)]
+    taken = (_taken_up(contact, held.get(contact.contact_id)) for contact in called)
+    return [*withdrawn, *(contact for contact in taken if contact != held.get(contact.contact_id))]
+
+
+def withdraw(contact: Contact) -> Contact:
+    """Nothing calls for the contact any more; a lease stays until it is reported or runs out."""
+    return replace(contact, status=Status.withdrawn, due_at=None, review_at=None)
 
 
 def called_for(plan: Plan, now: datetime) -> list[Contact]:
-    """The contacts that a plan calls for: agree on a proposal, or confirm each visit of an agreed plan."""
+    """The contacts that a plan calls for: agree on a proposal, or confirm each coming visit of an agreed plan."""
     if plan.agreed:
-        return [confirmation(plan, visit, now) for visit in plan.visits]
-    first = min((visit.on for visit in plan.visits), default=plan.anchor_on)
+        return [confirmation(plan, visit, now) for visit in plan.visits if visit.on >= now.date()]
     return [
         Contact(
             contact_id=contact_id(plan.patient_id, Kind.alignment, plan.plan_id),
@@ -183,7 +200,8 @@ def called_for(plan: Plan, now: datetime) -> list[Contact]:
             store_id=plan.store_id,
             opened_at=now,
             plan_id=plan.plan_id,
-            visit_on=first,
+            plan_revision=plan.revision,
+            visit_on=min((visit.on for visit in plan.visits), default=plan.anchor_on),
         )
     ]
 
@@ -202,10 +220,40 @@ def confirmation(plan: Plan, visit: Visit, now: datetime) -> Contact:
     )
 
 
-def kept_by(plan: Plan) -> Collection[UUID]:
+def _kept_by(plan: Plan) -> set[UUID]:
     """Ids of the contacts that stay while this plan stands."""
-    keeps = {contact_id(plan.patient_id, Kind.confirmation, visit.visit_id) for visit in plan.visits}
-    return keeps if plan.agreed else keeps | {contact_id(plan.patient_id, Kind.alignment, plan.plan_id)}
+    kept = {contact_id(plan.patient_id, Kind.confirmation, visit.visit_id) for visit in plan.visits}
+    return kept if plan.agreed else kept | {contact_id(plan.patient_id, Kind.alignment, plan.plan_id)}
+
+
+def _matters(contact: Contact, now: datetime) -> bool:
+    """Whether withdrawing the contact says anything: it waits, or its answer is about a day to come."""
+    if contact.status is Status.withdrawn or contact.visit_on is None:
+        return False
+    return contact.status in LIVE or (contact.kind is Kind.confirmation and contact.visit_on >= now.date())
+
+
+def _taken_up(called: Contact, held: Contact | None) -> Contact:
+    """The contact as it stands once a plan calls for it."""
+    if held is None:
+        return called
+    answered = held.kind is Kind.alignment and held.status in DECIDED
+    if held.status is Status.withdrawn or (answered and held.plan_revision < called.plan_revision):
+        return replace(
+            called,
+            last_attempt_at=held.last_attempt_at,
+            lease_id=held.lease_id,
+            lease_until=held.lease_until,
+        )
+    if held.status in LIVE:
+        return replace(
+            held,
+            store_id=called.store_id,
+            plan_id=called.plan_id,
+            plan_revision=called.plan_revision,
+            visit_on=called.visit_on,
+        )
+    return held
 
 
 def contacts_when_ready(event: PackageReady, now: datetime) -> list[Contact]:
@@ -226,16 +274,23 @@ def contacts_when_ready(event: PackageReady, now: datetime) -> list[Contact]:
     ]
 
 
-def contact_when_missed(event: PickupMissed, store_id: str, return_on: date | None, now: datetime) -> Contact:
-    """The missed-pickup contact of the first, or the third, day after."""
-    return Contact(
+def contact_when_missed(event: PickupMissed, ready: Contact, now: datetime) -> Contact:
+    """The missed-pickup contact of the first, or of the third, day after; `ready` announced the package."""
+    return replace(
+        ready,
         contact_id=contact_id(event.patient_id, Kind.missed, f"{event.visit_id}/{event.days_late}"),
-        patient_id=event.patient_id,
         kind=Kind.missed,
-        store_id=store_id,
         opened_at=now,
-        plan_id=event.plan_id,
-        visit_id=event.visit_id,
-        visit_on=event.on,
-        last_on=return_on or event.on + RETURN_AFTER,
+        status=Status.open,
+        attempts=0,
+        last_attempt_at=None,
+        lease_id=None,
+        lease_until=None,
+        due_at=None,
+        review_at=None,
     )
+
+
+def contact_id(patient_id: str, kind: Kind, subject: str) -> UUID:
+    """The id of the contact of this kind about this plan, visit or package."""
+    return uuid5(CONTACT_IDS, f"{patient_id}/{kind}/{subject}")

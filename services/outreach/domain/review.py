@@ -7,10 +7,11 @@ matter in which order the facts arrived, and looking twice changes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from services.outreach.domain.model import ASKS, By, Case, Contact, Kind, Plan, Status
+from services.outreach.domain.model import ASKS, By, Case, Contact, Kind, Plan, Status, withdraw
 from services.outreach.domain.schedule import (
     POLICY,
     Policy,
@@ -92,38 +93,50 @@ def declined(plan: Plan, visit: Visit) -> PickupDeclined:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A contact that may be made now, how, and until when."""
+    """A contact lent to a dialler or a person: how to make it, and until when."""
 
+    case: Case  # as it stands with the contact lent
     contact: Contact
     channel: Channel
+    lease_id: UUID
     until: datetime
 
 
-def lease_next(
-    reviewed: Case, by: By, now: datetime, lasts: timedelta, policy: Policy = POLICY
-) -> Lease | None:
-    """The most important contact that is due; none where none is or where a person may not call now."""
-    due = [
-        contact
-        for contact in reviewed.contacts
-        if contact.status is Status.open and contact.due_at is not None and contact.due_at <= now
-    ]
+def lease_next(case: Case, by: By, now: datetime, until: datetime, lease_id: UUID) -> Lease | None:
+    """Lend the most important contact that is due; none where none is, or where a person may not call now."""
+    due = (contact for contact in case.contacts if contact.due_at and contact.due_at <= now)
     for contact in sorted(due, key=priority):
-        if by is By.dialler or may_call(reviewed, contact, now, policy) is None:
-            return lease(reviewed, contact, by, now, lasts, policy)
+        if by is By.dialler or may_call(case, contact, now) is None:
+            return lease(case, contact, by, now, until, lease_id)
     return None
 
 
 def lease(
-    case: Case, contact: Contact, by: By, now: datetime, lasts: timedelta, policy: Policy = POLICY
+    case: Case,
+    contact: Contact,
+    by: By,
+    now: datetime,
+    until: datetime,
+    lease_id: UUID,
+    policy: Policy = POLICY,
 ) -> Lease | None:
-    """Lend a contact; none where no channel is left. It ends with the hours for calls at the latest."""
+    """Lend this contact, to the end of the hours for calls at the latest; none where no channel is left."""
     zone = ZoneInfo(case.zone or "UTC")
     today = now.astimezone(zone).date()
     channel = channel_of(contact, case, today, policy)
     if by is By.person and Channel.phone in case.channels and Channel.phone in case.reachable:
         channel = Channel.phone
-    return Lease(contact, channel, min(now + lasts, closing(today, zone, policy))) if channel else None
+    if channel is None:
+        return None
+    lent = replace(
+        contact, lease_id=lease_id, lease_until=min(until, closing(today, zone, policy)), due_at=None
+    )
+    contacts = [lent if each.contact_id == contact.contact_id else each for each in case.contacts]
+    waiting = scheduled(case, [each for each in contacts if each.status is Status.open], now, policy)
+    rest = [each for each in contacts if each.status is not Status.open]
+    return Lease(
+        replace(case, contacts=(*rest, *waiting)), lent, channel, lease_id, lent.lease_until or until
+    )
 
 
 def _without_expired_lease(contact: Contact, now: datetime) -> Contact:
@@ -149,27 +162,25 @@ def _settled(contact: Contact, case: Case, now: datetime, policy: Policy) -> tup
         return contact, None
     if contact.kind not in ASKS:
         return replace(contact, status=Status.lapsed), None
-    return _unreached(contact, case)
+    if plan is None:
+        return withdraw(contact), None
+    return _unreached(contact, plan, standing_instruction=case.standing_instruction)
 
 
-def _unreached(contact: Contact, case: Case) -> tuple[Contact, Event | None]:
+def _unreached(contact: Contact, plan: Plan, *, standing_instruction: bool) -> tuple[Contact, Event]:
     """Nothing is filled, but for what a standing instruction on record covers and payer and state allow."""
-    if case.plan is None:
-        return replace(contact, status=Status.withdrawn), None
-    visit = case.plan.visit(contact.visit_id)
-    if visit and case.standing_instruction:
+    visit = plan.visit(contact.visit_id)
+    if visit and standing_instruction:
         not_allowed = frozenset(item.rx_id for item in visit.items if not item.standing_instruction_allowed)
         if len(not_allowed) < len(visit.items):
             covered = visit.model_copy(
                 update={"items": tuple(item for item in visit.items if item.rx_id not in not_allowed)}
             )
-            return replace(contact, status=Status.standing), pickup(
-                case.plan, covered, frozenset(), standing=True
-            )
+            return replace(contact, status=Status.standing), pickup(plan, covered, frozenset(), standing=True)
     return replace(contact, status=Status.unreached), PatientUnreached(
         patient_id=contact.patient_id,
-        plan_id=case.plan.plan_id,
-        plan_revision=case.plan.revision,
+        plan_id=plan.plan_id,
+        plan_revision=plan.revision,
         visit_id=contact.visit_id,
         attempts=contact.attempts,
     )

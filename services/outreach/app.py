@@ -1,0 +1,18 @@
+"""Outreach: whom to contact, when and on which channel, and what the answer means."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from services.outreach import api, prescribers
+from services.outreach.handlers import on
+from services.outreach.jobs import due
+from services.outreach.settings import OutreachSettings
+from shared.service import service_app
+
+
+def create_app(settings: OutreachSettings) -> FastAPI:
+    """One process of the service."""
+    return service_app(
+        name="outreach", settings=settings, handlers=on, jobs=due, routers=[api.router, prescribers.router]
+    )

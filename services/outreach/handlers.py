@@ -1,0 +1,174 @@
+"""What outreach takes from the other services. Each handler keeps the facts; `review` draws the conclusions.
+
+Nothing depends on the order between topics: a plan that comes before the enrollment, the store or the numbers opens its
+contacts, and they wait until all is known.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+
+from services.outreach import store
+from services.outreach.domain.model import (
+    ASKS,
+    LIVE,
+    Contact,
+    Kind,
+    Plan,
+    contact_id,
+    contact_when_missed,
+    contacts_when_ready,
+    plan_of,
+    replanned,
+    withdraw,
+)
+from services.outreach.domain.renewals import renewal_of
+from services.outreach.reviewing import review
+from shared.events.enrollment import ContactDetailsChanged, PatientDisenrolled, PatientEnrolled, StoreChanged
+from shared.events.fulfillment import PackagePickedUp, PackageReady, PickupMissed, StockShort
+from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded
+from shared.messaging import Handlers, Unit
+
+on = Handlers()
+
+
+# ---- plans ----------------------------------------------------------------------------------------------------
+
+
+@on(PlanComputed)
+async def take_plan(events: Sequence[PlanComputed], unit: Unit) -> None:
+    """Open the contacts that the new plan calls for, and withdraw those that it no longer does."""
+    plans = {event.patient_id: plan_of(event) for event in events}
+    newer = await store.save_plans(unit.db, {each: (plan.revision, plan) for each, plan in plans.items()})
+    await _replan(unit, {patient_id: plans[patient_id] for patient_id in newer})
+
+
+@on(PlanBlocked)
+async def drop_plan(events: Sequence[PlanBlocked], unit: Unit) -> None:
+    """No plan can be made: nothing is left to agree on or to confirm."""
+    newer = await store.save_plans(unit.db, {event.patient_id: (event.revision, None) for event in events})
+    await _replan(unit, dict.fromkeys(newer))
+
+
+@on(PlanCancelled)
+async def cancel_plan(events: Sequence[PlanCancelled], unit: Unit) -> None:
+    """The plan is withdrawn: nothing is left to agree on or to confirm."""
+    newer = await store.save_plans(unit.db, {event.patient_id: (event.revision, None) for event in events})
+    await _replan(unit, dict.fromkeys(newer))
+
+
+async def _replan(unit: Unit, plans: Mapping[str, Plan | None]) -> None:
+    known = _by_patient(await store.contacts_of(unit.db, plans, unit.now, kinds=ASKS))
+    changed = [
+        contact
+        for patient_id, plan in plans.items()
+        for contact in replanned(plan, known[patient_id], unit.now)
+    ]
+    await store.save_contacts(unit.db, changed)
+    await review(unit, plans)
+
+
+# ---- patients and stores --------------------------------------------------------------------------------------
+
+
+@on(PatientEnrolled)
+async def take_patient(events: Sequence[PatientEnrolled], unit: Unit) -> None:
+    """Keep how the patient wants to be contacted; a plan that came first is taken up now."""
+    newer = await store.save_enrolled(unit.db, events)
+    plans = await store.load_plans(unit.db, newer)
+    await _replan(unit, {patient_id: plans.get(patient_id) for patient_id in newer})
+
+
+@on(PatientDisenrolled)
+async def stop_contacts(events: Sequence[PatientDisenrolled], unit: Unit) -> None:
+    """Close everything at once, with the patient and with prescribers."""
+    gone = await store.save_disenrolled(unit.db, events)
+    known = _by_patient(await store.contacts_of(unit.db, gone, unit.now, kinds=list(Kind)))
+    asked = [contact for each in gone for contact in replanned(None, known[each], unit.now)]
+    told = [
+        withdraw(contact)
+        for each in gone
+        for contact in known[each]
+        if contact.kind not in ASKS and contact.status in LIVE
+    ]
+    await store.save_contacts(unit.db, asked + told)
+    await store.close_renewals(unit.db, gone)
+
+
+@on(ContactDetailsChanged)
+async def take_details(events: Sequence[ContactDetailsChanged], unit: Unit) -> None:
+    """Keep names and numbers apart; contacts that waited for them, or for another time zone, are scheduled."""
+    await review(unit, await store.save_details(unit.db, events))
+
+
+@on(StoreChanged)
+async def take_store(events: Sequence[StoreChanged], unit: Unit) -> None:
+    """Keep the store's zone, days and number. Patients who waited for the zone fall due for review by themselves."""
+    await store.save_stores(unit.db, events)
+
+
+# ---- packages -------------------------------------------------------------------------------------------------
+
+
+@on(PackageReady)
+async def announce(events: Sequence[PackageReady], unit: Unit) -> None:
+    """Say that the order is ready, and remind the day before."""
+    await _open(unit, [contact for event in events for contact in contacts_when_ready(event, unit.now)])
+
+
+@on(PickupMissed)
+async def follow_up(events: Sequence[PickupMissed], unit: Unit) -> None:
+    """Contact the patient who did not come, unless such a contact is still open."""
+    ready_ids = {event: contact_id(event.patient_id, Kind.ready, event.visit_id) for event in events}
+    ready = {
+        contact.contact_id: contact for contact in await store.load_contacts(unit.db, ready_ids.values())
+    }
+    patients = [event.patient_id for event in events]
+    known = _by_patient(await store.contacts_of(unit.db, patients, unit.now, kinds={Kind.missed}))
+    missed = []
+    for event in events:
+        waiting = any(
+            each.visit_id == event.visit_id and each.status in LIVE for each in known[event.patient_id]
+        )
+        announced = ready.get(ready_ids[event])
+        if announced and not waiting:
+            missed.append(contact_when_missed(event, announced, unit.now))
+    await _open(unit, missed)
+
+
+@on(PackagePickedUp)
+async def close_visit(events: Sequence[PackagePickedUp], unit: Unit) -> None:
+    """The patient came: nothing about this visit is left to say."""
+    await store.close_visits(unit.db, {event.patient_id: event.visit_id for event in events})
+    await review(unit, [event.patient_id for event in events])
+
+
+@on(StockShort)
+async def note_short_item(events: Sequence[StockShort], unit: Unit) -> None:
+    """Keep what the store has too little of, so that the next contact about the visit says so."""
+    await store.save_short_items(unit.db, events)
+
+
+async def _open(unit: Unit, contacts: Sequence[Contact]) -> None:
+    """Open contacts that are not known yet."""
+    known = await store.load_contacts(unit.db, [contact.contact_id for contact in contacts])
+    there = {contact.contact_id for contact in known}
+    await store.save_contacts(unit.db, [each for each in contacts if each.contact_id not in there])
+    await review(unit, {contact.patient_id for contact in contacts})
+
+
+# ---- prescribers ----------------------------------------------------------------------------------------------
+
+
+@on(RenewalNeeded)
+async def ask_prescriber(events: Sequence[RenewalNeeded], unit: Unit) -> None:
+    """Open the contact with the prescriber, once per prescription."""
+    await store.open_renewals_for(unit.db, [renewal_of(event, unit.now) for event in events])
+
+
+def _by_patient(contacts: Collection[Contact]) -> dict[str, list[Contact]]:
+    found: dict[str, list[Contact]] = defaultdict(list)
+    for contact in contacts:
+        found[contact.patient_id].append(contact)
+    return found

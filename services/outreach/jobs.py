@@ -1,0 +1,31 @@
+"""What falls due by itself. Contacts that wait to be made are not among it: a dialler leases those."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.outreach import store
+from services.outreach.domain.renewals import review_renewal
+from services.outreach.reviewing import review
+from shared.messaging import Jobs, Unit
+
+due = Jobs()
+
+
+@due("due_reviews")
+async def review_contacts(patients: Sequence[str], unit: Unit) -> None:
+    """A deadline passed, a lease ran out, a day's hours for calls ended, or a time zone became known."""
+    await review(unit, patients)
+
+
+@due("due_renewal_reviews")
+async def review_renewals(patients: Sequence[str], unit: Unit) -> None:
+    """Take back leases that ran out, and give up on prescribers who did not answer."""
+    reviewed = [
+        review_renewal(renewal, unit.now)
+        for renewal in await store.open_renewals(unit.db, patients)
+        if renewal.review_at and renewal.review_at <= unit.now
+    ]
+    await store.save_renewals(unit.db, [renewal for renewal, _ in reviewed])
+    for _, events in reviewed:
+        unit.emit(events)

@@ -1,0 +1,9 @@
+"""What outreach is told from outside."""
+
+from __future__ import annotations
+
+from shared.settings import ServiceSettings
+
+
+class OutreachSettings(ServiceSettings):
+    """What every service is told, and nothing more: the rules of contact are data of the domain."""
