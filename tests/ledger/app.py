@@ -1,6 +1,6 @@
 """The smallest service on the fabric: writes down every effect, so that tests can count them.
 
-A profile's `store_id` tells its handler what to do: `refuse`, `fail` or `slow`; anything else goes well.
+A `store_id` tells the handler of its event what to do: `refuse`, `fail`, `slow` or `die`; anything else goes well.
 """
 
 from __future__ import annotations
@@ -10,10 +10,18 @@ import os
 from collections.abc import Sequence
 from datetime import datetime
 
+import asyncpg
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 
-from shared.events.enrollment import PatientDisenrolled, PatientEnrolled, ProfileChanged
+from shared.events import Event
+from shared.events.enrollment import (
+    ContactDetailsChanged,
+    PatientDisenrolled,
+    PatientEnrolled,
+    ProfileChanged,
+)
+from shared.events.outreach import PickupConfirmed
 from shared.events.planner import PlanBlocked
 from shared.http import Commanding, Working
 from shared.messaging import Handlers, Jobs, Refused, Unit, patient
@@ -42,6 +50,18 @@ async def disenrolled(events: Sequence[PatientDisenrolled], unit: Unit) -> None:
     await write_down(unit, "disenrolled", events)
 
 
+@on(PickupConfirmed)
+async def confirmed(events: Sequence[PickupConfirmed], unit: Unit) -> None:
+    for event in events:
+        await misbehave(event.store_id)
+    await write_down(unit, "confirmed", events)
+
+
+@on(ContactDetailsChanged)
+async def contact(events: Sequence[ContactDetailsChanged], unit: Unit) -> None:
+    await write_down(unit, "contact", events, notes=[event.family_name for event in events])
+
+
 @due("due_things")
 async def do_things(patients: Sequence[str], unit: Unit) -> None:
     rows = await unit.db.fetch(
@@ -65,6 +85,7 @@ async def do_things(patients: Sequence[str], unit: Unit) -> None:
 class Thing(BaseModel):
     due_at: datetime | None = None
     revision: int = 0
+    fail_with: str | None = None
 
 
 @router.post("/patients/{patient_id}/things")
@@ -79,38 +100,76 @@ async def add_thing(patient_id: str, body: Thing, caller: Commanding, work: Work
             patient_id,
             body.revision,
         )
-        unit.emit(
-            PlanBlocked(
-                patient_id=patient_id, revision=body.revision, profile_revision=0, store_id="s", reasons=()
-            )
-        )
+        unit.emit(blocked(patient_id, body.revision))
+        if body.fail_with:
+            raise ValueError(body.fail_with)
         return {"number": number}
 
     return await work.command(caller, [patient(patient_id)], decide)
 
 
+@router.post("/patients/{patient_id}/contact")
+async def change_contact(
+    patient_id: str, body: ContactDetailsChanged, caller: Commanding, work: Working
+) -> None:
+    async def decide(unit: Unit) -> None:
+        unit.emit(body)
+
+    await work.command(caller, [patient(patient_id)], decide)
+
+
 async def write_down(
-    unit: Unit, kind: str, events: Sequence[PatientEnrolled | ProfileChanged | PatientDisenrolled]
+    unit: Unit,
+    kind: str,
+    events: Sequence[
+        PatientEnrolled | ProfileChanged | PatientDisenrolled | PickupConfirmed | ContactDetailsChanged
+    ],
+    *,
+    notes: Sequence[str | None] | None = None,
 ) -> None:
     """Note each effect, and publish that it happened."""
+    revisions = [
+        event.plan_revision if isinstance(event, PickupConfirmed) else event.revision for event in events
+    ]
     await unit.db.execute(
         """
-        insert into effects (patient_id, kind, revision)
-        select p, $2, r from unnest($1::text[], $3::int[]) with ordinality as row (p, r, place) order by place
+        insert into effects (patient_id, kind, revision, note)
+        select p, $2, r, n
+        from unnest($1::text[], $3::int[], $4::text[]) with ordinality as row (p, r, n, place)
+        order by place
         """,
         [event.patient_id for event in events],
         kind,
-        [event.revision for event in events],
+        revisions,
+        notes or [None] * len(events),
     )
-    unit.emit(
-        PlanBlocked(
-            patient_id=event.patient_id,
-            revision=event.revision,
-            profile_revision=event.revision,
-            store_id="s",
-            reasons=(),
-        )
-        for event in events
+    unit.emit(blocked(event.patient_id, revision) for event, revision in zip(events, revisions, strict=True))
+
+
+async def current_state(
+    db: asyncpg.Connection, *, patient: str | None, store: str | None, after: str, limit: int
+) -> list[Event]:
+    """The newest revision of each patient, as the event that last told it."""
+    rows = await db.fetch(
+        """
+        select patient_id, max(revision) as revision
+        from effects
+        where patient_id > $1
+          and ($2::text is null or patient_id = $2)
+        group by patient_id
+        order by patient_id
+        limit $3
+        """,
+        after,
+        patient,
+        limit,
+    )
+    return [blocked(row["patient_id"], row["revision"]) for row in rows]
+
+
+def blocked(patient_id: str, revision: int) -> PlanBlocked:
+    return PlanBlocked(
+        patient_id=patient_id, revision=revision, profile_revision=revision, store_id="s", reasons=()
     )
 
 
@@ -121,7 +180,16 @@ async def misbehave(how: str) -> None:
         raise ValueError("a secret that must not get into the letter")
     if how == "slow":
         await asyncio.sleep(60)
+    if how == "die":
+        os._exit(9)
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
-    return service_app(name="ledger", settings=settings, handlers=on, jobs=due, routers=[router])
+    return service_app(
+        name="ledger",
+        settings=settings,
+        handlers=on,
+        jobs=due,
+        routers=[router],
+        republish=current_state,
+    )

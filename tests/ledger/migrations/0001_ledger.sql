@@ -3,7 +3,8 @@ create table effects (
     id bigint generated always as identity primary key,
     patient_id text not null,
     kind text not null,
-    revision integer not null
+    revision integer not null,
+    note text
 );
 
 create table things (
