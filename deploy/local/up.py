@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import secrets
@@ -15,10 +14,11 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from deploy.local.databases import SERVICES, create_databases, migrate, migrations_of
+from deploy.local.databases import SERVICES
 from deploy.local.services import Services, running
 from deploy.local.supervisor import Addresses, LocalStack
-from shared.messaging.topics import PARTITIONS, create_topics
+from deploy.setup import set_up
+from shared.messaging.topics import PARTITIONS
 
 DIRECTORY = Path(__file__).parents[2] / ".medsync"
 """Belongs to this checkout, so that two checkouts never meet."""
@@ -80,10 +80,8 @@ def installation(
     kafka_at, postgres_at = os.environ.get("KAFKA_BOOTSTRAP_SERVERS"), os.environ.get("MEDSYNC_POSTGRES_URL")
     say(f"starting PostgreSQL and Kafka in {directory} …")
     with LocalStack(directory, kafka_at=kafka_at, postgres_at=postgres_at, say=say) as stack:
-        databases = create_databases(stack.addresses.postgres)
-        for service, url in databases.items():
-            migrate(url, *migrations_of(service))
-        asyncio.run(create_topics(stack.addresses.kafka, PARTITIONS if kafka_at else _LOCAL_PARTITIONS))
+        kafka, postgres = stack.addresses.kafka, stack.addresses.postgres
+        databases = set_up(kafka, postgres, partitions=PARTITIONS if kafka_at else _LOCAL_PARTITIONS)
         services = Services(
             processes,
             databases=databases,

@@ -73,10 +73,10 @@ async def test_a_killed_server_comes_back_on_its_port_with_what_it_had(running: 
 def test_the_pid_of_a_crashed_server_may_be_another_programs_by_now(running: LocalStack) -> None:
     running.postgres.kill()
     left = running.directory / "postgres" / "data" / "postmaster.pid"
-    with subprocess.Popen(["sleep", "60"]) as program:
+    with subprocess.Popen(["sleep", "60"]) as program, ExitStack() as undo:
+        undo.callback(program.kill)
         left.write_text("\n".join([str(program.pid), *left.read_text().splitlines()[1:], ""]))
         running.postgres.start()
-        program.kill()
 
 
 async def test_two_stacks_run_side_by_side_and_data_outlives_a_stop(

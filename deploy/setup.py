@@ -1,0 +1,34 @@
+"""Databases, roles, migrations and topics on servers that run already.
+
+`python -m deploy.setup` does it for KAFKA_BOOTSTRAP_SERVERS and MEDSYNC_POSTGRES_URL, the URL of a superuser.
+Doing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+from deploy.local.databases import create_databases, migrate, migrations_of
+from deploy.local.process import StackError
+from shared.messaging.topics import PARTITIONS, create_topics
+
+
+def set_up(kafka: str, postgres: str, *, partitions: int = PARTITIONS) -> dict[str, str]:
+    """Create what is missing: the URL of each service's database, as its own role. StackError if a step fails."""
+    databases = create_databases(postgres)
+    for service, url in databases.items():
+        migrate(url, *migrations_of(service))
+    asyncio.run(create_topics(kafka, partitions))
+    return databases
+
+
+if __name__ == "__main__":
+    try:
+        databases = set_up(os.environ["KAFKA_BOOTSTRAP_SERVERS"], os.environ["MEDSYNC_POSTGRES_URL"])
+    except KeyError as missing:
+        sys.exit(f"Name the servers to set up: {missing.args[0]} is not set.")
+    except StackError as error:
+        sys.exit(str(error))
+    print(f"ready: {', '.join(databases)}")
