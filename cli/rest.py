@@ -32,7 +32,7 @@ class Observer:
         A service that does not answer is waited for: it may be starting again.
         """
         deadline = time.monotonic() + self._patience
-        before: list[tuple[int, ...]] | None = None
+        before: list[tuple[int, int]] | None = None
         while True:
             states = await self._states()
             if states is not None and all(_quiet(state) for state in states):

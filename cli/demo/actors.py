@@ -13,10 +13,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from data.resample import Population
-
 from cli.demo.behaviour import Behaviour
 from cli.demo.http import Actor, Refusal
+from data.resample import Records, Row
 
 LEASED_AT_ONCE = 200
 BATCH = 500
@@ -42,24 +41,21 @@ async def in_turn(jobs: Sequence[Any], width: int = 12) -> list[Any]:
 class ChainPlatform:
     """Feeds what happens at the chain on the day it happens: new patients, new prescriptions, renewals."""
 
-    def __init__(self, urls: dict[str, list[str]], population: Population, start: date) -> None:
+    def __init__(self, urls: dict[str, list[str]], records: Records, fed_until: date) -> None:
         self._actor = Actor("chain-platform", "system", urls)
-        self._later: dict[date, list[tuple[str, dict[str, str]]]] = defaultdict(list)
-        self._prescriptions = {record["rx_id"]: record for record in population.prescriptions}
-        for kind, column, records in (
-            ("patients", "birth_date", population.patients),
-            ("prescriptions", "written_on", population.prescriptions),
-        ):
-            for record in records:
-                if (day := date.fromisoformat(record[column])) > start:
-                    self._later[day].append((kind, record))
+        self._prescriptions = {row["rx_id"]: row for row in records.prescriptions}
+        self._later: dict[date, list[tuple[str, Row]]] = defaultdict(list)
+        for kind in ("patients", "prescriptions"):  # the chain's own refills stop: MedSync plans them now
+            for row in records.of(kind):
+                if (day := date.fromisoformat(row["known_on"])) > fed_until:
+                    self._later[day].append((kind, row))
         self._sent = 0
 
     async def act(self, now: datetime) -> int:
         due = sorted(day for day in self._later if local(day, 8) <= now)
         rows = [row for day in due for row in self._later.pop(day)]
         for kind in ("patients", "prescriptions"):
-            await self._feed(kind, [record for of, record in rows if of == kind])
+            await self._feed(kind, [row for of, row in rows if of == kind])
         return len(rows)
 
     def next_at(self, now: datetime) -> datetime | None:
@@ -82,7 +78,7 @@ class ChainPlatform:
         self._prescriptions[new["rx_id"]] = new
         await self._feed("prescriptions", [new])
 
-    async def _feed(self, kind: str, records: list[dict[str, str]]) -> None:
+    async def _feed(self, kind: str, records: list[Row]) -> None:
         for start in range(0, len(records), BATCH):
             self._sent += 1
             batch = records[start : start + BATCH]
@@ -149,10 +145,13 @@ class EnrolmentDesk:
 
 
 class Dialler:
-    """Leases due contacts, speaks with patients, reports what they said."""
+    """Leases due contacts, speaks with patients, reports what they said.
 
-    def __init__(self, urls: dict[str, list[str]], behaviour: Behaviour) -> None:
-        self._actor = Actor("dialler-1", "technician", urls)
+    In the role of the system it is the automatic dialler; as a technician it also calls whom the dialler may not.
+    """
+
+    def __init__(self, name: str, role: str, urls: dict[str, list[str]], behaviour: Behaviour) -> None:
+        self._actor = Actor(name, role, urls)
         self._behaviour, self._leases = behaviour, 0
         self._next: datetime | None = None
         self.calls = self.reached = 0
@@ -171,7 +170,7 @@ class Dialler:
 
     async def _lease(self) -> list[dict[str, Any]]:
         self._leases += 1
-        body = {"worker": "dialler-1", "limit": LEASED_AT_ONCE, "minutes": 15}
+        body = {"worker": self._actor.name, "limit": LEASED_AT_ONCE, "minutes": 15}
         answer = await self._actor.post("outreach", "/contacts/lease", body, key=f"lease:{self._leases}")
         found: list[dict[str, Any]] = answer["contacts"]
         return found

@@ -69,7 +69,7 @@ def count(outcome: Outcome, recorder: Recorder, patients: Sequence[dict[str, Any
     outcome.packages_ready, outcome.returned = counts["package-ready"], counts["package-returned"]
     outcome.consultations, outcome.renewals = counts["consultation-held"], counts["renewal-requested"]
     first_synchronized: dict[str, date] = {}
-    for patient, visit, day, taken in recorder.picked_up:
+    for patient_id, visit, day, taken in recorder.picked_up:
         kind = recorder.visit_kinds.get(visit, VisitKind.other)
         outcome.bridge_visits += kind == VisitKind.bridge
         outcome.ride_along_visits += kind == VisitKind.ride_along
@@ -77,9 +77,9 @@ def count(outcome: Outcome, recorder: Recorder, patients: Sequence[dict[str, Any
         outcome.fills += len(taken)
         outcome.short_fills += len(taken & recorder.short_fills.get(visit, frozenset()))
         if kind == VisitKind.synchronized:
-            first_synchronized.setdefault(patient, day)
+            first_synchronized.setdefault(patient_id, day)
     outcome.synchronized = len(first_synchronized)
-    outcome.pickups = len({(patient, day) for patient, _, day, _ in recorder.picked_up})
+    outcome.pickups = len({(patient_id, day) for patient_id, _, day, _ in recorder.picked_up})
     for patient in patients:
         _count_history(outcome, patient, recorder, first_synchronized.get(patient["patient_id"]), end)
 

@@ -14,7 +14,6 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from data.resample import Population, population
 from rich.console import Console
 
 from cli.demo.actors import (
@@ -33,13 +32,16 @@ from cli.demo.behaviour import Behaviour
 from cli.demo.http import Actor
 from cli.demo.outcome import Outcome, count, table
 from cli.demo.recorder import Recorder
-from cli.importing import import_records
+from cli.importing import import_directory
 from cli.rest import Observer
+from data.resample import Records, read_directory, resample
 from deploy.local.up import Installation, installation
 from shared.clock import SteppedClock
 
 START = date(2009, 10, 1)
 """The sample's fills end in September 2009."""
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample-patients"
 
 DEMO_KEYS = {"MEDSYNC_SEALING_KEY": "de" * 32, "MEDSYNC_PSEUDONYM_KEY": "0d" * 32}
 """Known to everyone, so that each run gives patients the same pseudonyms. A chain makes its own."""
@@ -123,24 +125,35 @@ class Demo:
             await self.staff.close()
 
     async def _run(self) -> bool:
-        people = population(self.options.patients, self.options.seed)
-        self.console.print(people.described)
-        await self._import(people)
-        platform = ChainPlatform(self.urls, people, START)
+        records = resample(read_directory(SAMPLE), self.options.patients, self.options.seed)
+        self.console.print(
+            f"{len(records.patients)} sample patients: {records.originals} of them originals, the others drawn from "
+            "those with dates, names and numbers of their own"
+        )
+        await self._import(records)
+        platform = ChainPlatform(self.urls, records, START)
         desk = EnrolmentDesk(self.urls, self.behaviour, START)
-        dialler = Dialler(self.urls, self.behaviour)
+        callers = [
+            Dialler("dialler-1", "system", self.urls, self.behaviour),
+            Dialler("technician-2", "technician", self.urls, self.behaviour),
+        ]
         await self._live(
             [
                 platform,
                 desk,
-                dialler,
+                *callers,
                 Prescribers(self.urls, self.behaviour, platform),
                 DispensingSystem(self.urls, self.behaviour),
                 Bench(self.urls),
                 PickupDesk(self.urls, self.behaviour),
             ]
         )
-        outcome = Outcome(self.options.days, asked=desk.asked, calls=dialler.calls, reached=dialler.reached)
+        outcome = Outcome(
+            self.options.days,
+            asked=desk.asked,
+            calls=sum(caller.calls for caller in callers),
+            reached=sum(caller.reached for caller in callers),
+        )
         await self._conclude(outcome)
         return await self._prove()
 
@@ -150,14 +163,11 @@ class Demo:
             self.system.tend()
             await asyncio.sleep(0.25)
 
-    async def _import(self, people: Population) -> None:
-        """The feed as it stands on the first morning; what is dated later comes when its day comes."""
-        known = people.until(START)
-        for kind, records in known.kinds():
-            report = await asyncio.to_thread(
-                import_records, kind, records, self.urls["enrollment"][0], source="chain"
-            )
-            self.console.print(f"  {kind}: {report}")
+    async def _import(self, records: Records) -> None:
+        """The chain's files as they stand on the first morning; what is dated later comes when its day comes."""
+        feed = self.options.directory / "feed"
+        records.known_by(START).write(feed)
+        await asyncio.to_thread(import_directory, feed, self.urls["enrollment"][0], source="chain")
 
     async def _live(self, parts: Sequence[Part]) -> None:
         """From one due moment to the next until the last day is over."""
@@ -168,13 +178,8 @@ class Demo:
             if (today := now.astimezone(ZONE).date()) != day:
                 day = today
                 self._tell_day(day)
-            moments = [at for part in parts if (at := part.next_at(now)) is not None]
-            self.clock.set(
-                min(
-                    end,
-                    max(now + timedelta(seconds=1), min([*moments, *([due] if due else [])], default=end)),
-                )
-            )
+            moments = [due, *(part.next_at(now) for part in parts)]
+            self.clock.set(min((at for at in moments if at and now < at < end), default=end))
         await self._settle(parts, end)
 
     async def _settle(self, parts: Sequence[Part], now: datetime) -> datetime | None:
