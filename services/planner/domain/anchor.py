@@ -1,0 +1,309 @@
+"""The search for the anchor date, the day of the synchronized pickup.
+
+Every candidate day is arranged in full (which drug joins when, which fills it needs before, on which trips), then
+the criteria choose: see `choose`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from services.planner.domain.calendar import PickupDays, next_anchor, weekday_of
+from services.planner.domain.course import Course, Need, Supply, course_of
+from services.planner.domain.model import Rules
+from services.planner.domain.visits import assign, visit_days
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One patient as the search sees them. Days are ordinals."""
+
+    supplies: tuple[Supply, ...]  # what takes part, as it stands after the visits that stand
+    pickup: PickupDays
+    earliest: int  # the first workable day
+    cycle_days: int
+    rules: Rules
+    preferred_weekday: int | None = None
+    load: Mapping[int, int] = field(default_factory=dict)
+    told_anchor: int | None = None
+    told_days: Mapping[str, Sequence[int]] = field(
+        default_factory=dict
+    )  # by rx_id: visits that may still move
+    moved: tuple[int, int] | None = None  # a visit's day, and the day asked for instead
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One candidate day with all that it takes."""
+
+    anchor: int
+    second: int  # the synchronized pickup after it
+    courses: tuple[Course, ...]
+    fill_days: tuple[tuple[int, ...], ...]  # the day of each need of each course
+    days: tuple[int, ...]  # of visits besides the anchor, in order
+    uncovered: tuple[int, int]  # avoidable days: of critical drugs, of the others
+    told_changes: int
+    visits_before: int
+    short_fills: int
+    tiny_fills: int  # short fills below the chain's minimum
+    days_left: tuple[int, ...]  # at the start of the anchor day, of each drug dispensed on it
+    from_preferred: int
+    from_cushion: int
+    load: int
+    extra_cost: Decimal | None = None  # what the patient pays beyond the usual; none: unknown
+    extra_cost_limit: Decimal = Decimal(0)
+
+    @property
+    def joins_later(self) -> frozenset[str]:
+        """The drugs that join at the second pickup."""
+        return frozenset(each.supply.rx_id for each in self.courses if each.joins == self.second)
+
+
+# --- the criteria, each minimised, in their default order (domain rules: anchor date choice) ---
+
+
+def avoidable_uncovered_days(option: Option) -> tuple[int, int]:
+    """Days without a drug from the first workable day to the second pickup; critical drugs first."""
+    return option.uncovered
+
+
+def changes_to_what_was_told(option: Option) -> int:
+    """Visits that the patient was told of and that would not take place on their day."""
+    return option.told_changes
+
+
+def extra_cost_above_limit(option: Option) -> Decimal:
+    """What the patient pays beyond the usual, above what they accept."""
+    return max(Decimal(0), _known(option.extra_cost) - option.extra_cost_limit)
+
+
+def visits_before_alignment(option: Option) -> int:
+    """Distinct pickup days before the day on which every synchronized drug has joined."""
+    return option.visits_before
+
+
+def short_fills_and_overrides(option: Option) -> tuple[int, int]:
+    """Short fills; of equals, those below the chain's minimum, where an early fill is preferred."""
+    return option.short_fills, option.tiny_fills
+
+
+def drugs_run_dry(option: Option) -> int:
+    """Drugs dispensed at the anchor with nothing left at the start of that day."""
+    return sum(left == 0 for left in option.days_left)
+
+
+def distance_from_preferred_day(option: Option) -> int:
+    """Days to the nearest day that the patient prefers."""
+    return option.from_preferred
+
+
+def extra_cost(option: Option) -> Decimal:
+    """What the patient pays beyond the usual."""
+    return _known(option.extra_cost)
+
+
+def distance_from_cushion(option: Option) -> int:
+    """How far the drugs dispensed at the anchor are from a few days left, in days, summed."""
+    return option.from_cushion
+
+
+Criterion = Callable[[Option], Any]
+
+CRITERIA: tuple[Criterion, ...] = (
+    avoidable_uncovered_days,
+    changes_to_what_was_told,
+    extra_cost_above_limit,
+    visits_before_alignment,
+    short_fills_and_overrides,
+    drugs_run_dry,
+    distance_from_preferred_day,
+    extra_cost,
+    distance_from_cushion,
+)
+OF_COST = frozenset({extra_cost_above_limit, extra_cost})
+
+
+def choose(options: Sequence[Option], rules: Rules) -> tuple[Option, list[Option]]:
+    """The anchor date, and the best days to offer, the anchor date first."""
+    criteria = order_of(options, rules)
+    chosen = min(options, key=criteria)  # this line decides the anchor date
+    return chosen, sorted(options, key=criteria)[: rules.offered_days]
+
+
+def order_of(options: Sequence[Option], rules: Rules) -> Callable[[Option], tuple[Any, ...]]:
+    """How options compare: the chain's criteria in its order, then the least-loaded day, then the earliest.
+
+    A cost that is unknown is not nothing: unless every option's is known, criteria of cost do not decide.
+    """
+    named = {criterion.__name__: criterion for criterion in CRITERIA}
+    ordered = [named[name] for name in rules.criteria] if rules.criteria else CRITERIA
+    costs_known = all(option.extra_cost is not None for option in options)
+    deciding = [each for each in ordered if costs_known or each not in OF_COST]
+    return lambda option: (*(criterion(option) for criterion in deciding), option.load, option.anchor)
+
+
+def nearest_feasible(options: Sequence[Option], wanted: int, told: Option | None) -> Option:
+    """The day nearest to the one that the patient asks for, the earlier of two.
+
+    Feasible is a day that leaves no more days uncovered than the best, and at which no drug joins later that would
+    have joined at the pickup they were told of (domain rules: earlier within the payer's window, later only if no
+    drug runs out).
+    """
+    fewest = min(option.uncovered for option in options)
+    may_join_later = told.joins_later if told else min((o.joins_later for o in options), key=len)
+    feasible = [
+        option for option in options if option.uncovered == fewest and option.joins_later <= may_join_later
+    ]
+    return min(feasible or options, key=lambda option: (abs(option.anchor - wanted), option.anchor))
+
+
+# --- candidates ---
+
+
+def candidates(case: Case, today: int) -> list[int]:
+    """Every pickup day from the first workable one to a cycle after the earliest run-out, or after today."""
+    run_outs = [supply.run_out for supply in case.supplies if not supply.ride_along]
+    end = max(min(run_outs), today) + case.cycle_days
+    return [day for day in case.pickup.days if case.earliest <= day <= end]
+
+
+def arrange_all(case: Case, days: Iterable[int]) -> list[Option]:
+    """The options at which at least one synchronized drug is dispensed: nobody comes for nothing."""
+    options = [arrange(day, case) for day in days]
+    return [option for option in options if any(_dispensed_at_anchor(each) for each in option.courses)]
+
+
+def arrange(anchor: int, case: Case) -> Option:
+    """All that one candidate day takes: how each drug joins, and the fewest trips for the fills before."""
+    pickup, rules = case.pickup, case.rules
+    second = next_anchor(anchor, case.cycle_days, pickup)
+    earliest = min(case.earliest, anchor)
+    courses = [course_of(supply, anchor, second, pickup, earliest) for supply in case.supplies]
+    if case.told_days:
+        courses = _on_told_days(courses, case)
+
+    chains = [course.needs for course in courses]
+    aligned = second if any(course.joins == second for course in courses) else anchor
+    free = anchor if anchor in pickup else NO_DAY
+    days = visit_days(chains, free, aligned, pickup)
+    pickups = sorted([*days, free])
+    fill_days = [tuple(assign(chain, pickups)) if chain else () for chain in chains]
+    short_fills = [days for course in courses for days in course.short_fills]
+    days_left = _days_left(courses, fill_days, anchor)
+    return Option(
+        anchor=anchor,
+        second=second,
+        courses=tuple(courses),
+        fill_days=tuple(fill_days),
+        days=tuple(days),
+        uncovered=_uncovered(courses),
+        told_changes=_told_changes(case, anchor, days),
+        visits_before=sum(day < aligned for day in days) + (aligned > anchor),
+        short_fills=len(short_fills),
+        tiny_fills=sum(days < rules.minimum_short_fill_days for days in short_fills),
+        days_left=days_left,
+        from_preferred=_weekdays_apart(anchor, case.preferred_weekday),
+        from_cushion=sum(abs(left - rules.cushion_days) for left in days_left),
+        load=case.load.get(anchor, 0),
+        extra_cost_limit=rules.extra_cost_limit,
+    )
+
+
+NO_DAY = -1
+"""The anchor of a visit that stands takes nothing more: no pickup day as far as other fills are concerned."""
+
+
+def _dispensed_at_anchor(course: Course) -> bool:
+    return course.at_anchor is not None or course.supply.joined_with is not None
+
+
+def _uncovered(courses: Sequence[Course]) -> tuple[int, int]:
+    critical = sum(course.uncovered for course in courses if course.supply.critical)
+    return critical, sum(course.uncovered for course in courses) - critical
+
+
+def _days_left(
+    courses: Sequence[Course], fill_days: Sequence[tuple[int, ...]], anchor: int
+) -> tuple[int, ...]:
+    """Days on hand at the start of the anchor day of each drug dispensed on it, ride-alongs included."""
+    joined = [course.left_at_anchor for course in courses if _dispensed_at_anchor(course)]
+    carried = [
+        max(0, need.due - anchor)
+        for course, chosen in zip(courses, fill_days, strict=True)
+        for need, day in zip(course.needs, chosen, strict=True)
+        if day == anchor
+    ]
+    return (*joined, *carried)
+
+
+def _weekdays_apart(day: int, weekday: int | None) -> int:
+    if weekday is None:
+        return 0
+    apart = (weekday_of(day) - weekday) % 7
+    return min(apart, 7 - apart)
+
+
+def _told_changes(case: Case, anchor: int, days: Sequence[int]) -> int:
+    told = {day for days_of in case.told_days.values() for day in days_of}
+    moved = case.told_anchor is not None and case.told_anchor != anchor
+    return len(told - {anchor, *days}) + moved
+
+
+def _known(cost: Decimal | None) -> Decimal:
+    if cost is None:
+        raise ValueError("a criterion of cost was asked of an option whose cost is unknown")
+    return cost
+
+
+# --- what the patient was told stays on its day ---
+
+
+def _on_told_days(courses: Sequence[Course], case: Case) -> list[Course]:
+    """Fills that the patient was told of stay on their day where they still can; a moved visit's go to its new one."""
+    told = dict(case.told_days)
+    if case.moved:
+        told = _with_moved(courses, told, *case.moved, case.pickup)
+    return [
+        course._replace(needs=_kept(course.needs, told[course.supply.rx_id], case.pickup))
+        if course.supply.rx_id in told
+        else course
+        for course in courses
+    ]
+
+
+def _with_moved(
+    courses: Sequence[Course], told: dict[str, Sequence[int]], day: int, wanted: int, pickup: PickupDays
+) -> dict[str, Sequence[int]]:
+    """What was told, with the fills of one visit on the day nearest to the wanted one on which they all can be."""
+    of_visit = [
+        min(course.needs, key=lambda need: max(need.first - day, day - need.last, 0))
+        for course in courses
+        if course.needs and day in told.get(course.supply.rx_id, ())
+    ]
+    first = max((need.first for need in of_visit), default=wanted)
+    last = min((need.last for need in of_visit), default=wanted)
+    common = [each for each in pickup.days if first <= each <= last]
+    nearest = min(common, key=lambda each: (abs(each - wanted), each), default=day)
+    return {rx_id: [nearest if each == day else each for each in days] for rx_id, days in told.items()}
+
+
+def _kept(needs: tuple[Need, ...], told: Sequence[int], pickup: PickupDays) -> tuple[Need, ...]:
+    """Narrow each need to the day that was told, if it is among its days; then the others to what that leaves."""
+    kept: list[Need] = []
+    payable = 0
+    for need in needs:
+        first = max(need.first, pickup.on_or_after(payable) if payable else 0)
+        day = next((day for day in told if first <= day <= need.last and day in pickup), None)
+        need = need._replace(first=first) if day is None else need._replace(first=day, last=day)
+        kept.append(need)
+        payable = need.first + need.wait
+    limit = kept[-1].last + kept[-1].wait if kept else 0
+    narrowed: list[Need] = []
+    for need in reversed(kept):
+        need = need._replace(last=max(need.first, pickup.on_or_before(min(need.last, limit - need.wait))))
+        narrowed.append(need)
+        limit = need.last
+    return tuple(reversed(narrowed))

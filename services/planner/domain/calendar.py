@@ -1,0 +1,99 @@
+"""Days on which a patient can come, and the cycle from one synchronized pickup to the next.
+
+Inside the search a day is its proleptic ordinal (`date.toordinal`): whole numbers, cheap to compare and add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+NEVER = 10_000_000
+"""A day after every other: `PickupDays.on_or_after` where there is none."""
+
+LONG_AGO = 0
+"""A day before every other: `PickupDays.on_or_before` where there is none."""
+
+
+@dataclass(frozen=True)
+class Calendar:
+    """When a store has a pharmacist on duty, and how full its days are."""
+
+    weekdays: frozenset[int] = frozenset(range(7))  # with pharmacist hours; 0 is Monday
+    closed_on: frozenset[date] = frozenset()  # holidays and emergency closures
+    load: Mapping[date, int] = field(default_factory=dict)  # synchronized pickups planned for other patients
+
+    def is_open(self, day: date) -> bool:
+        """Are there pharmacist hours on this day?"""
+        return day.weekday() in self.weekdays and day not in self.closed_on
+
+
+class PickupDays:
+    """The days from `first` to `last` on which a patient can come, with neighbours in constant time.
+
+    From `workable` on, open days of the store that are among the patient's weekdays; at any time the `extra` days,
+    asked for by the patient or told to them, if open; never those in `without`.
+    """
+
+    def __init__(
+        self,
+        calendar: Calendar,
+        first: int,
+        workable: int,
+        last: int,
+        weekdays: Collection[int] = (),
+        extra: Collection[int] = (),
+        without: Collection[int] = (),
+    ) -> None:
+        closed = {day.toordinal() for day in calendar.closed_on} | set(without)
+        usual = calendar.weekdays & set(weekdays) if weekdays else calendar.weekdays
+        days = {day for day in range(workable, last + 1) if weekday_of(day) in usual}
+        days |= {day for day in extra if first <= day <= last and weekday_of(day) in calendar.weekdays}
+        self.first, self.last = first, last
+        self.days = sorted(days - closed)
+        self._before, self._after = _neighbours(self.days, first, last)
+
+    def __contains__(self, day: int) -> bool:
+        return self.on_or_before(day) == day
+
+    def on_or_before(self, day: int) -> int:
+        """The nearest pickup day not after `day`; `LONG_AGO` where there is none."""
+        return self._before[min(day, self.last) - self.first] if day >= self.first else LONG_AGO
+
+    def on_or_after(self, day: int) -> int:
+        """The nearest pickup day not before `day`; `NEVER` where there is none up to the last."""
+        return self._after[max(day, self.first) - self.first] if day <= self.last else NEVER
+
+
+def _neighbours(days: list[int], first: int, last: int) -> tuple[list[int], list[int]]:
+    before, after = [LONG_AGO] * (last - first + 1), [NEVER] * (last - first + 1)
+    for day in days:
+        before[day - first] = after[day - first] = day
+    for index in range(1, len(before)):
+        before[index] = before[index] or before[index - 1]
+    for index in range(len(after) - 2, -1, -1):
+        after[index] = min(after[index], after[index + 1])
+    return before, after
+
+
+def first_workable(calendar: Calendar, weekdays: Collection[int], start: date, within: int) -> date | None:
+    """The first open day among the patient's weekdays, from `start` on; none within that many days."""
+    days = (start + timedelta(days=ahead) for ahead in range(within))
+    return next(
+        (day for day in days if calendar.is_open(day) and (not weekdays or day.weekday() in weekdays)), None
+    )
+
+
+def weekday_of(day: int) -> int:
+    """0 is Monday."""
+    return (day + 6) % 7
+
+
+def next_anchor(anchor: int, cycle_days: int, pickup: PickupDays) -> int:
+    """The synchronized pickup after `anchor`: a cycle later, or on the nearest pickup day before that.
+
+    Never after it: later leaves a gap (domain rules: pick-up date and store calendar).
+    """
+    day = pickup.on_or_before(anchor + cycle_days)
+    return day if day > anchor else anchor + cycle_days

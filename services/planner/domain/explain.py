@@ -1,0 +1,263 @@
+"""Why: every decision as reasons, codes with parameters; `shared.words` has the sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+from services.planner.domain.anchor import Case, Option
+from services.planner.domain.course import Course
+from services.planner.domain.model import (
+    Action,
+    Decision,
+    Item,
+    Offer,
+    Profile,
+    Reason,
+    Told,
+    Visit,
+    because,
+)
+from services.planner.domain.participation import Part
+from services.planner.domain.stock import refill_percent
+from services.planner.domain.told import Standing
+
+
+def left_out(part: Part) -> Decision:
+    """What is said about a drug that no plan has a place for."""
+    each = part.prescription
+    return Decision(
+        each.rx_id, each.drug.name, part.participation, (part.reason,), run_out_on=part.stock.run_out_on
+    )
+
+
+def decision(
+    part: Part,
+    chosen: Option,
+    visits: Sequence[Visit],
+    unavoidable: Mapping[str, int],
+    case: Case,
+    told: Told,
+) -> Decision:
+    """What the plan does about one drug: how it takes part, what is done, and what that leaves open."""
+    course = next((each for each in chosen.courses if each.supply.rx_id == part.prescription.rx_id), None)
+    if course is None:
+        return left_out(part)
+    rx_id = course.supply.rx_id
+    fills = [(visit.on, item) for visit in visits for item in visit.items if item.rx_id == rx_id]
+    if course.supply.ride_along:
+        action, joins_on, reason = _ride_along(course, fills, chosen)
+    else:
+        action, joins_on, reason = _synchronized(course, fills, chosen, case)
+    remarks = [
+        *_payers_word(part, case),
+        *_declined(rx_id, told),
+        *_about_fills(course, fills, case),
+        *_uncovered(course, unavoidable[rx_id], case),
+    ]
+    return Decision(
+        rx_id=rx_id,
+        drug_name=part.prescription.drug.name,
+        participation=part.participation,
+        action=action,
+        run_out_on=part.stock.run_out_on,
+        joins_on=joins_on,
+        days_left_at_anchor=_left_at_anchor(course, fills, chosen),
+        reasons=(part.reason, reason, *remarks),
+    )
+
+
+def _synchronized(
+    course: Course, fills: Sequence[tuple[date, Item]], chosen: Option, case: Case
+) -> tuple[Action, date, Reason]:
+    """The action that brings a synchronized drug to its joining day."""
+    run_out_on = date.fromordinal(course.supply.run_out)
+    if course.joins is None:
+        joins_on = _next_due(course.supply.run_out, chosen, case.cycle_days)
+        return Action.not_due, joins_on, because("not_due", run_out_on=run_out_on, joins_on=joins_on)
+    joins_on = date.fromordinal(course.joins)
+    if course.joins == chosen.second:
+        return Action.join_later, joins_on, _joins_later(course, chosen, joins_on)
+    before = [(on, item) for on, item in fills if on < joins_on]
+    if not before:
+        left = course.left_at_anchor
+        if left:
+            return Action.early, joins_on, because("early", days=left)
+        return Action.on_time, joins_on, because("on_time")
+    usual = course.supply.prescription.usual_days
+    full = sum(item.days_supply >= usual for _, item in before)
+    short = sum(item.days_supply for _, item in before if item.days_supply < usual)
+    if not full:
+        return Action.bridge, joins_on, because("bridge", days=short, on=before[-1][0], until=joins_on)
+    if not short:
+        return Action.full_then_bridge, joins_on, because("full_fills", fills=full, until=joins_on)
+    why = because("full_then_bridge", fills=full, days=short, until=joins_on)
+    return Action.full_then_bridge, joins_on, why
+
+
+def _joins_later(course: Course, chosen: Option, joins_on: date) -> Reason:
+    anchor_on = date.fromordinal(chosen.anchor)
+    if course.supply.ready > chosen.anchor:
+        ready = date.fromordinal(course.supply.ready)
+        return because("join_later", payable_from=ready, anchor_on=anchor_on, joins_on=joins_on)
+    return because("join_later_visit_stands", anchor_on=anchor_on, joins_on=joins_on)
+
+
+def _next_due(run_out: int, chosen: Option, cycle_days: int) -> date:
+    """The first synchronized pickup, as far as it can be seen, at which the stock does not last to the next."""
+    pickup = chosen.second
+    while run_out >= pickup + cycle_days:
+        pickup += cycle_days
+    return date.fromordinal(pickup)
+
+
+def _ride_along(
+    course: Course, fills: Sequence[tuple[date, Item]], chosen: Option
+) -> tuple[Action, date | None, Reason]:
+    """With a pickup where it can be, else at a visit of its own."""
+    run_out = course.supply.run_out
+    if not fills:
+        return Action.not_due, None, because("ride_along_not_due", run_out_on=date.fromordinal(run_out))
+    on = fills[0][0]
+    action = Action.early if on.toordinal() < run_out else Action.on_time
+    if on.toordinal() == chosen.anchor:
+        return action, None, because("ride_along_with_pickup", on=on)
+    return action, None, because("ride_along_before_run_out", on=on, run_out_on=date.fromordinal(run_out))
+
+
+def _left_at_anchor(course: Course, fills: Sequence[tuple[date, Item]], chosen: Option) -> int:
+    if not course.supply.ride_along:
+        return course.left_at_anchor
+    covered = course.supply.run_out
+    for on, item in fills:
+        if on.toordinal() < chosen.anchor:
+            covered = max(covered, on.toordinal()) + item.days_supply
+    return max(0, covered - chosen.anchor)
+
+
+# --- remarks: what a pharmacist wants to know besides ---
+
+
+def _payers_word(part: Part, case: Case) -> list[Reason]:
+    remarks = []
+    percent, known = refill_percent(part.prescription.payer, case.rules)
+    said = part.payer_says
+    if said and said.next_fill_on:
+        remarks.append(because("payer_says", code=said.code, on=said.next_fill_on))
+    elif not known:
+        remarks.append(because("payer_rule_assumed", percent=percent))
+    return remarks
+
+
+def _declined(rx_id: str, told: Told) -> list[Reason]:
+    until = told.declined_until.get(rx_id)
+    return [because("declined", until=until)] if until else []
+
+
+def _about_fills(course: Course, fills: Sequence[tuple[date, Item]], case: Case) -> list[Reason]:
+    """A fill below the minimum, a surplus from whole units, a supply that does not reach the next pickup."""
+    remarks = []
+    usual, minimum = course.supply.prescription.usual_days, case.rules.minimum_short_fill_days
+    tiny = [item.days_supply for _, item in fills if item.days_supply < min(usual, minimum)]
+    if tiny:
+        remarks.append(because("below_minimum", days=tiny[0], minimum=minimum))
+    if course.needs and course.joins:
+        surplus = course.needs[-1].due + course.needs[-1].days - course.joins
+        if surplus > 0:
+            remarks.append(because("whole_units", days=surplus))
+    if course.at_anchor and usual < case.cycle_days:
+        remarks.append(because("supply_shorter_than_cycle", days=usual, cycle_days=case.cycle_days))
+    return remarks
+
+
+def _uncovered(course: Course, unavoidable: int, case: Case) -> list[Reason]:
+    remarks = []
+    if unavoidable:
+        earliest = date.fromordinal(case.earliest)
+        remarks.append(because("unavoidable", days=unavoidable, workable_on=earliest))
+    if course.uncovered:
+        remarks.append(because("uncovered", days=course.uncovered))
+    return remarks
+
+
+# --- fills, offers, the plan as a whole ---
+
+
+def item(course: Course, days: int, *, at_anchor: bool) -> Reason:
+    """Why this fill, of so many days."""
+    usual = course.supply.prescription.usual_days
+    if course.supply.ride_along:
+        return because("item_ride_along", days=days)
+    if days >= usual:
+        return because("item_full", days=days)
+    if at_anchor:
+        return because("item_rest", days=days)
+    return because("item_bridge", days=days, until=date.fromordinal(course.joins or 0))
+
+
+def offer(option: Option, unavoidable: Mapping[str, int]) -> Offer:
+    """One day as it is offered to the patient."""
+    uncovered = sum(option.uncovered) + sum(unavoidable.values())
+    return Offer(
+        on=date.fromordinal(option.anchor),
+        visits_before=option.visits_before,
+        short_fills=option.short_fills,
+        uncovered_days=uncovered,
+        extra_cost=option.extra_cost,
+        reason=because(
+            "offered", visits=option.visits_before, short_fills=option.short_fills, uncovered=uncovered
+        ),
+    )
+
+
+def why_this_day(chosen: Option, options: Sequence[Option], case: Case) -> tuple[Reason, ...]:
+    """What the chosen day takes, and what the usual rule, the latest run-out day, would have taken."""
+    best = because(
+        "anchor_best",
+        candidates=len(options),
+        visits=chosen.visits_before,
+        short_fills=chosen.short_fills,
+        uncovered=sum(chosen.uncovered),
+    )
+    due = [supply.run_out for supply in case.supplies if not supply.ride_along]
+    latest = case.pickup.on_or_before(max(due))
+    usual = next((option for option in options if option.anchor == latest), None)
+    if usual is None or usual is chosen:
+        return (best,)
+    compared = because(
+        "instead_of_latest_due",
+        on=date.fromordinal(latest),
+        visits=usual.visits_before,
+        short_fills=usual.short_fills,
+        uncovered=sum(usual.uncovered),
+    )
+    return best, compared
+
+
+def rescheduled(wanted: date, on: date) -> Reason:
+    """The patient asked for a day: granted, or the nearest that could be."""
+    if wanted == on:
+        return because("rescheduled", on=on)
+    return because("wanted_day_not_possible", wanted=wanted, on=on)
+
+
+def about_plan(chosen: Option, standing: Sequence[Standing], profile: Profile, case: Case) -> list[Reason]:
+    """What holds for the whole plan."""
+    remarks = [because("visit_stands", on=each.visit.on) for each in standing]
+    if case.moved:
+        told, wanted = case.moved
+        moved = [rx_id for rx_id, days in case.told_days.items() if told in days]
+        new_days = [
+            days[0]
+            for course, days in zip(chosen.courses, chosen.fill_days, strict=True)
+            if course.supply.rx_id in moved and days
+        ]
+        if new_days:
+            remarks.append(rescheduled(date.fromordinal(wanted), date.fromordinal(new_days[0])))
+    if profile.cycle_policy not in case.rules.cycle_days:
+        remarks.append(
+            because("cycle_policy_not_offered", policy=profile.cycle_policy, cycle_days=case.cycle_days)
+        )
+    if chosen.extra_cost is None:
+        remarks.append(because("cost_unknown"))
+    return remarks

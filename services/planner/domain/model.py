@@ -1,0 +1,314 @@
+"""What the planner knows and what it answers: values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+
+
+class Participation(StrEnum):
+    """How a drug takes part (domain rules: eligible prescriptions)."""
+
+    sync = "sync"  # may be short-filled
+    ride_along = "ride_along"  # never short-filled; dispensed with the package, or at a visit of its own
+    excluded = "excluded"
+
+
+class Action(StrEnum):
+    """What is done about one drug to bring it to the synchronized pickup."""
+
+    early = "early"
+    on_time = "on_time"
+    bridge = "bridge"
+    full_then_bridge = "full_then_bridge"
+    not_due = "not_due"
+    join_later = "join_later"
+    none = "none"
+
+
+class FillKind(StrEnum):
+    full = "full"
+    bridge = "bridge"  # a short fill: less than the usual days' supply
+
+
+class VisitKind(StrEnum):
+    bridge = "bridge"
+    synchronized = "synchronized"
+    ride_along = "ride_along"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why something was decided: a code, and parameters that `shared.words` puts into a sentence.
+
+    Dates are ISO text; nothing in it names the patient.
+    """
+
+    code: str
+    params: Mapping[str, str | int] = field(default_factory=dict)
+
+
+def because(code: str, /, **params: str | int | date | Decimal) -> Reason:
+    """A reason with its parameters in the form that events carry."""
+    return Reason(code, {name: _plain(value) for name, value in params.items()})
+
+
+def _plain(value: str | int | date | Decimal) -> str | int:
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    return value
+
+
+# --- what comes in ---
+
+
+@dataclass(frozen=True, slots=True)
+class Drug:
+    """Facts of a drug product, as the chain's drug file states them."""
+
+    name: str
+    ingredient: str
+    strength: str = ""
+    form: str = "tablet"
+    schedule: str = "none"  # none, c2, c3, c4, c5
+    maintenance: bool = True
+    unbreakable: bool = False
+    antibiotic: bool = False
+    critical: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prescription:
+    """One prescription of the profile."""
+
+    rx_id: str
+    drug: Drug
+    usual_quantity: Decimal
+    usual_days: int
+    quantity_left: Decimal  # authorised, not yet dispensed
+    written_on: date
+    expires_on: date  # the last day on which it may be dispensed
+    units_per_day: Decimal | None = None  # none where the directions do not say
+    status: str = "active"  # active, on_hold, discontinued, superseded
+    directions: str = ""
+    as_needed: bool = False
+    prescriber_id: str = ""
+    payer: str | None = None
+    renews: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One fill that reached the patient."""
+
+    rx_id: str
+    filled_on: date  # the payer's clock
+    handed_over_on: date  # the patient's stock
+    days_supply: int
+
+
+@dataclass(frozen=True, slots=True)
+class StockReport:
+    """What the patient said is left at the start of a day."""
+
+    rx_id: str
+    reported_on: date
+    days_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """The payer refused a fill. Its own next-fill date overrides our rule (domain rules: two ledgers)."""
+
+    rx_id: str
+    code: str  # NCPDP reject code
+    rejected_on: date
+    next_fill_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Everything the patient takes that the chain knows of, and how the patient wants to be served."""
+
+    patient_id: str
+    store_id: str
+    prescriptions: tuple[Prescription, ...]
+    fills: tuple[Fill, ...] = ()
+    stock_reports: tuple[StockReport, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
+    cycle_policy: str = "rolling_30"
+    must_weekdays: frozenset[int] = frozenset()  # 0 is Monday; empty: any day
+    preferred_weekday: int | None = None
+
+
+CRITERIA = (
+    "avoidable_uncovered_days",
+    "changes_to_what_was_told",
+    "extra_cost_above_limit",
+    "visits_before_alignment",
+    "short_fills_and_overrides",
+    "drugs_run_dry",
+    "distance_from_preferred_day",
+    "extra_cost",
+    "distance_from_cushion",
+)
+"""The default order in which candidate days are compared (domain rules: anchor date choice)."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The chain's policy: data, never code. Percentages are whole, days are calendar days."""
+
+    lead_days: int = 4  # from today to the first workable day
+    cycle_days: Mapping[str, int] = field(default_factory=lambda: {"rolling_28": 28, "rolling_30": 30})
+    default_cycle: str = "rolling_30"
+    refill_percent: Mapping[str, int] = field(default_factory=dict)  # refill too soon, by payer
+    unknown_payer_percent: int = 85
+    synchronized_schedules: frozenset[str] = frozenset({"none"})
+    divisible_forms: frozenset[str] = frozenset({"tablet", "capsule"})  # that may be short-filled
+    minimum_short_fill_days: int = 3
+    cushion_days: int = 3
+    extra_cost_limit: Decimal = Decimal("10.00")
+    criteria: tuple[str, ...] = CRITERIA
+    offered_days: int = 3
+    open_visit_days: int = 12  # a confirmed visit that nobody reports on is open so long
+    missed_cycles: int = 2  # in a row, before staff act
+    rejection_days: int = 14  # a payer's refusal without a date keeps the drug out so long
+    look_again_days: int = 7  # a blocked patient is looked at again
+
+
+@dataclass(frozen=True, slots=True)
+class ToldItem:
+    """One fill of a visit that the patient was told of."""
+
+    rx_id: str
+    kind: FillKind
+    quantity: Decimal
+    days_supply: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToldVisit:
+    """A visit of the agreed plan, today or later."""
+
+    kind: VisitKind
+    on: date
+    items: tuple[ToldItem, ...]
+    confirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the patient was told; it does not change without need.
+
+    `wanted_on` is the day that the patient asked for in place of the pickup of day `instead_of`.
+    """
+
+    agreed: bool = False
+    anchor_on: date | None = None  # a pin
+    visits: tuple[ToldVisit, ...] = ()
+    declined_until: Mapping[str, date] = field(default_factory=dict)  # by rx_id: no fill before
+    wanted_on: date | None = None
+    instead_of: date | None = None
+
+
+NOTHING_TOLD = Told()
+
+
+# --- what goes out ---
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One fill planned for one visit."""
+
+    rx_id: str
+    drug_name: str
+    kind: FillKind
+    quantity: Decimal
+    days_supply: int
+    payable_from: date | None  # the payer refuses it before (reject 79); none: never paid for yet
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One trip to the store. The id stays while patient, kind and day stay."""
+
+    visit_id: str
+    kind: VisitKind
+    on: date
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the plan does about one prescription, and why."""
+
+    rx_id: str
+    drug_name: str
+    participation: Participation
+    reasons: tuple[Reason, ...]
+    action: Action = Action.none
+    run_out_on: date | None = None
+    joins_on: date | None = None
+    days_left_at_anchor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One of the best days, as offered to the patient; the first is the plan's own."""
+
+    on: date
+    visits_before: int
+    short_fills: int
+    uncovered_days: int
+    extra_cost: Decimal | None  # none: unknown
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A prescription that will not last: the prescriber is to be asked."""
+
+    rx_id: str
+    drug_name: str
+    prescriber_id: str
+    needed_by: date
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The whole plan of one patient's cycle."""
+
+    plan_id: str
+    cycle: int
+    computed_on: date
+    anchor_on: date
+    next_anchor_on: date
+    agreed: bool
+    visits: tuple[Visit, ...]  # by day
+    drugs: tuple[Decision, ...]  # in the profile's order
+    offered: tuple[Offer, ...]
+    short_fills: int
+    uncovered_days: int  # avoidable and not
+    unavoidable_days: int  # before the first workable day
+    extra_cost: Decimal | None  # none: unknown
+    reasons: tuple[Reason, ...]
+    renewals: tuple[Renewal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """No plan can be made now."""
+
+    reasons: tuple[Reason, ...]
+    drugs: tuple[Decision, ...] = ()
+    renewals: tuple[Renewal, ...] = ()
+    look_again_on: date | None = None  # none: only an event can change it

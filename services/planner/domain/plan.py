@@ -1,0 +1,322 @@
+"""One patient in, one plan out: the entry to the rules of planning."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date, timedelta
+from uuid import UUID, uuid5
+
+from services.planner.domain import explain
+from services.planner.domain.anchor import (
+    Case,
+    Option,
+    arrange,
+    arrange_all,
+    candidates,
+    choose,
+    nearest_feasible,
+)
+from services.planner.domain.calendar import Calendar, PickupDays, first_workable
+from services.planner.domain.course import Course, Supply
+from services.planner.domain.model import (
+    Blocked,
+    FillKind,
+    Item,
+    Participation,
+    Plan,
+    Profile,
+    Reason,
+    Rules,
+    Told,
+    ToldVisit,
+    Visit,
+    VisitKind,
+    because,
+)
+from services.planner.domain.participation import Part, take_part
+from services.planner.domain.renewals import renewals_needed
+from services.planner.domain.stock import payable_from, refill_percent
+from services.planner.domain.told import Standing, commit, stands
+
+IDS = UUID("0a7a2c6e-6d1c-5d43-9a8e-6a5d1f0b7c11")
+"""Namespace of plan and visit ids: the same visit has the same id, however often it is planned."""
+
+OPEN_DAY_WITHIN = 60
+"""Days in which a store is expected to open at all."""
+
+
+def plan_id_of(patient_id: str, cycle: int) -> str:
+    """One plan per patient and cycle."""
+    return str(uuid5(IDS, f"plan {patient_id} {cycle}"))
+
+
+def visit_id_of(patient_id: str, kind: str, on: date) -> str:
+    """The id of a visit stays while patient, kind and day stay: so does its confirmation."""
+    return str(uuid5(IDS, f"visit {patient_id} {kind} {on.isoformat()}"))
+
+
+def plan_cycle(
+    profile: Profile, calendar: Calendar, rules: Rules, today: date, told: Told, cycle: int
+) -> Plan | Blocked:
+    """The plan of the patient's current cycle as of `today`, or why there can be none.
+
+    Pure: the same values give the same plan. `told` is what must not change without need: the agreed anchor date,
+    visits that the patient was told of, what was declined.
+    """
+    lead = today + timedelta(days=rules.lead_days)
+    workable = first_workable(calendar, profile.must_weekdays, lead, OPEN_DAY_WITHIN)
+    if workable is None:
+        return _blocked(because("no_pickup_day", days=OPEN_DAY_WITHIN), [], rules, today)
+
+    near = [visit for visit in told.visits if stands(visit, told, calendar, rules, today)]
+    parts = take_part(profile, rules, today, min([workable, *(visit.on for visit in near)]))
+    taking_part = [part for part in parts if part.participation is not Participation.excluded]
+    supplies, standing = commit([_supply(part, rules, told) for part in taking_part], near, today)
+    if all(supply.ride_along for supply in supplies):
+        return _blocked(because("nothing_to_synchronize"), parts, rules, today)
+
+    pin = _pin(told, near, standing, today)
+    case = _case(profile, calendar, rules, told, supplies, standing, today, workable, pin)
+    found = _search(case, told, pin, standing, today)
+    if found is None:
+        return _blocked(because("nothing_payable"), parts, rules, today)
+    chosen, offered, why = found
+    visits = _visits(profile, chosen, standing)
+    unavoidable = {each.supply.rx_id: _unavoidable(each, chosen, case, today) for each in chosen.courses}
+    return Plan(
+        plan_id=plan_id_of(profile.patient_id, cycle),
+        cycle=cycle,
+        computed_on=today,
+        anchor_on=date.fromordinal(chosen.anchor),
+        next_anchor_on=date.fromordinal(chosen.second),
+        agreed=told.agreed,
+        visits=visits,
+        drugs=tuple(explain.decision(part, chosen, visits, unavoidable, case, told) for part in parts),
+        offered=() if told.agreed else tuple(explain.offer(each, unavoidable) for each in offered),
+        short_fills=sum(item.kind is FillKind.bridge for visit in visits for item in visit.items),
+        uncovered_days=sum(chosen.uncovered) + sum(unavoidable.values()),
+        unavoidable_days=sum(unavoidable.values()),
+        extra_cost=chosen.extra_cost,
+        reasons=(*why, *explain.about_plan(chosen, standing, profile, case)),
+        renewals=tuple(renewals_needed(parts, chosen, case.cycle_days, today)),
+    )
+
+
+# --- what the search starts from ---
+
+
+def _supply(part: Part, rules: Rules, told: Told) -> Supply:
+    """A drug's stock, the payer's clock and what is authorised; the payer's own date overrides our rule."""
+    each = part.prescription
+    percent, _ = refill_percent(each.payer, rules)
+    payable = payable_from(part.stock.last_fill, percent)
+    if part.payer_says and part.payer_says.next_fill_on:
+        payable = part.payer_says.next_fill_on
+    declined_until = told.declined_until.get(each.rx_id, date.min)
+    run_out = part.stock.run_out_on
+    if run_out is None:
+        raise ValueError(f"prescription {each.rx_id} was never taken: participation lets none of it pass")
+    return Supply(
+        prescription=each,
+        ride_along=part.participation is Participation.ride_along,
+        percent=percent,
+        run_out=run_out.toordinal(),
+        payable=payable.toordinal(),
+        ready=max(payable, declined_until).toordinal(),
+        quantity_left=each.quantity_left,
+        expires=each.expires_on.toordinal(),
+    )
+
+
+def _pin(told: Told, near: Sequence[ToldVisit], standing: Sequence[Standing], today: date) -> date | None:
+    """The agreed anchor date, unless it passed, or is so near that its visit stood and has nothing left to fill."""
+    if told.anchor_on is None or told.anchor_on < today:
+        return None
+    is_near = any(visit.on == told.anchor_on for visit in near)
+    return told.anchor_on if not is_near or _stands_on(told.anchor_on, standing) else None
+
+
+def _stands_on(day: date | None, standing: Sequence[Standing]) -> bool:
+    return any(each.visit.on == day and each.visit.kind is VisitKind.synchronized for each in standing)
+
+
+def _case(
+    profile: Profile,
+    calendar: Calendar,
+    rules: Rules,
+    told: Told,
+    supplies: Sequence[Supply],
+    standing: Sequence[Standing],
+    today: date,
+    workable: date,
+    pin: date | None,
+) -> Case:
+    cycle_days = rules.cycle_days.get(profile.cycle_policy, rules.cycle_days[rules.default_cycle])
+    run_outs = [supply.run_out for supply in supplies if not supply.ride_along]
+    asked = {day.toordinal() for day in (pin, told.wanted_on) if day}
+    end = max([*run_outs, today.toordinal(), *asked]) + 2 * cycle_days
+    stood = {each.visit.on.toordinal() for each in standing}
+    return Case(
+        supplies=tuple(supplies),
+        pickup=PickupDays(
+            calendar,
+            first=today.toordinal(),
+            workable=(today + timedelta(days=rules.lead_days)).toordinal(),
+            last=end,
+            weekdays=profile.must_weekdays,
+            extra=asked,
+            without=stood,
+        ),
+        earliest=workable.toordinal(),
+        cycle_days=cycle_days,
+        rules=rules,
+        preferred_weekday=profile.preferred_weekday,
+        load={day.toordinal(): load for day, load in calendar.load.items()},
+        told_anchor=told.anchor_on.toordinal() if told.anchor_on else None,
+        told_days=_movable(told, stood, today),
+        moved=_moved(told),
+    )
+
+
+def _movable(told: Told, stood: set[int], today: date) -> dict[str, list[int]]:
+    """The days, by rx_id, of visits before or after the anchor that the patient was told of and that may move."""
+    days: dict[str, list[int]] = defaultdict(list)
+    for visit in told.visits:
+        if visit.on >= today and visit.on != told.anchor_on and visit.on.toordinal() not in stood:
+            for item in visit.items:
+                days[item.rx_id].append(visit.on.toordinal())
+    return dict(days)
+
+
+def _moved(told: Told) -> tuple[int, int] | None:
+    if told.wanted_on is None or told.instead_of is None or told.instead_of == told.anchor_on:
+        return None
+    return told.instead_of.toordinal(), told.wanted_on.toordinal()
+
+
+# --- which day ---
+
+
+def _search(
+    case: Case, told: Told, pin: date | None, standing: Sequence[Standing], today: date
+) -> tuple[Option, list[Option], tuple[Reason, ...]] | None:
+    """The chosen day, the days to offer, and why; none where on no day anything could be dispensed."""
+    if pin and _stands_on(pin, standing):
+        return arrange(pin.toordinal(), case), [], (because("anchor_agreed", on=pin),)
+    agreed = arrange_all(case, [pin.toordinal()] if pin and pin.toordinal() in case.pickup else [])
+    asks = told.wanted_on if told.instead_of == told.anchor_on else None
+    if agreed and not asks:
+        return agreed[0], [], (because("anchor_agreed", on=date.fromordinal(agreed[0].anchor)),)
+
+    days = candidates(case, today.toordinal())
+    options = arrange_all(
+        case, {*days, *(day.toordinal() for day in (asks,) if day and day.toordinal() in case.pickup)}
+    )
+    if not options:
+        return None
+    if asks:
+        chosen = nearest_feasible(options, asks.toordinal(), agreed[0] if agreed else None)
+        return chosen, [], (explain.rescheduled(asks, date.fromordinal(chosen.anchor)),)
+    if pin and pin.toordinal() not in case.pickup:
+        chosen = _nearest_open(options, pin.toordinal())
+        return chosen, [], (because("anchor_moved_closed", told=pin, on=date.fromordinal(chosen.anchor)),)
+    chosen, best = choose(options, case.rules)
+    why = explain.why_this_day(chosen, options, case)
+    if pin:
+        why = (because("anchor_moved_nothing_due", told=pin), *why)
+    return chosen, best, why
+
+
+def _nearest_open(options: Sequence[Option], told: int) -> Option:
+    """Earlier where there is such a day, for later leaves a gap (domain rules: pick-up date and store calendar)."""
+    earlier = [option for option in options if option.anchor < told]
+    return max(earlier, key=lambda option: option.anchor) if earlier else min(options, key=lambda o: o.anchor)
+
+
+def _blocked(reason: Reason, parts: Sequence[Part], rules: Rules, today: date) -> Blocked:
+    """No plan; time alone may change that, so it is looked at again."""
+    return Blocked(
+        reasons=(reason,),
+        drugs=tuple(explain.left_out(part) for part in parts),
+        renewals=tuple(renewals_needed(parts, None, 0, today)),
+        look_again_on=today + timedelta(days=rules.look_again_days),
+    )
+
+
+# --- what comes of it ---
+
+
+def _unavoidable(course: Course, chosen: Option, case: Case, today: date) -> int:
+    """Uncovered days from today to the first day on which anything can be dispensed."""
+    supply = course.supply
+    earliest = min(case.earliest, chosen.anchor)
+    return supply.unavoidable + max(0, earliest - max(supply.run_out, today.toordinal()))
+
+
+def _visits(profile: Profile, chosen: Option, standing: Sequence[Standing]) -> tuple[Visit, ...]:
+    """Every trip up to the second synchronized pickup, by day."""
+    items: dict[int, list[Item]] = defaultdict(list)
+    divisible: set[int] = set()  # days with a synchronized drug
+    for course, days in zip(chosen.courses, chosen.fill_days, strict=True):
+        for day, item in planned_items(course, days, chosen.anchor):
+            items[day].append(item)
+            if not course.supply.ride_along:
+                divisible.add(day)
+    visits = [_standing_visit(profile, each, chosen) for each in standing]
+    for day, dispensed in items.items():
+        kind = VisitKind.bridge if day in divisible else VisitKind.ride_along
+        kind = VisitKind.synchronized if day == chosen.anchor else kind
+        on = date.fromordinal(day)
+        visits.append(Visit(visit_id_of(profile.patient_id, kind, on), kind, on, tuple(dispensed)))
+    return tuple(sorted(visits, key=lambda visit: visit.on))
+
+
+def _standing_visit(profile: Profile, standing: Standing, chosen: Option) -> Visit:
+    names = {each.supply.rx_id: each.supply.prescription.drug.name for each in chosen.courses}
+    visit = standing.visit
+    return Visit(
+        visit_id_of(profile.patient_id, visit.kind, visit.on),
+        visit.kind,
+        visit.on,
+        tuple(
+            Item(
+                rx_id=item.rx_id,
+                drug_name=names[item.rx_id],
+                kind=item.kind,
+                quantity=item.quantity,
+                days_supply=item.days_supply,
+                payable_from=day_or_none(standing.payable_from[item.rx_id]),
+                reason=because("item_stands", days=item.days_supply),
+            )
+            for item in standing.items
+        ),
+    )
+
+
+def planned_items(course: Course, days: Sequence[int], anchor: int) -> list[tuple[int, Item]]:
+    """The fills of one drug with their days; each is payable from some days after the one before."""
+    supply = course.supply
+    fills = [(day, need.quantity, need.days, need.wait) for day, need in zip(days, course.needs, strict=True)]
+    if course.at_anchor:
+        fills.append((anchor, *course.at_anchor, 0))
+    planned, payable = [], supply.payable
+    for day, quantity, days_supply, wait in fills:
+        short = days_supply < supply.prescription.usual_days
+        item = Item(
+            rx_id=supply.rx_id,
+            drug_name=supply.prescription.drug.name,
+            kind=FillKind.bridge if short else FillKind.full,
+            quantity=quantity,
+            days_supply=days_supply,
+            payable_from=day_or_none(payable),
+            reason=explain.item(course, days_supply, at_anchor=day == anchor),
+        )
+        planned.append((day, item))
+        payable = day + wait
+    return planned
+
+
+def day_or_none(day: int) -> date | None:
+    """A date; none for one before all, of a drug that the payer never paid."""
+    return date.fromordinal(day) if day > date.min.toordinal() else None

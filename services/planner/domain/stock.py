@@ -1,0 +1,111 @@
+"""What the patient has on hand, when the payer pays again, and how much to fill: exact arithmetic.
+
+Two ledgers (domain rules: days on hand): the patient's stock runs from the hand-over, the payer's clock from the
+date of service.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+
+from services.planner.domain.model import Drug, Fill, Prescription, Profile, Rules, StockReport
+
+StockKey = tuple[str, str]
+"""Ingredient and strength: what is counted together, whichever prescription it came from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What is known of one ingredient and strength."""
+
+    run_out_on: date | None = None  # nothing is left at the start of this day; none: never taken
+    last_fill: Fill | None = None  # by date of service
+
+
+NEVER_TAKEN = Stock()
+
+
+def stock_key(drug: Drug) -> StockKey:
+    """Renewals and prescriptions side by side draw on one stock."""
+    return drug.ingredient.casefold().strip(), drug.strength.casefold().strip()
+
+
+def stocks_of(profile: Profile, today: date) -> Mapping[StockKey, Stock]:
+    """The stock of everything in the profile, as known at the start of `today`'s work."""
+    keys = {each.rx_id: stock_key(each.drug) for each in profile.prescriptions}
+    fills: dict[StockKey, list[Fill]] = defaultdict(list)
+    for fill in profile.fills:
+        if fill.rx_id in keys and fill.handed_over_on <= today:
+            fills[keys[fill.rx_id]].append(fill)
+    reports: dict[StockKey, list[StockReport]] = defaultdict(list)
+    for report in profile.stock_reports:
+        if report.rx_id in keys and report.reported_on <= today:
+            reports[keys[report.rx_id]].append(report)
+    return {
+        key: Stock(run_out_day(fills[key], reports[key]), last_paid(fills[key])) for key in set(keys.values())
+    }
+
+
+def run_out_day(fills: Iterable[Fill], reports: Iterable[StockReport] = ()) -> date | None:
+    """The day at whose start nothing is left: roll forward, never below nothing.
+
+    The first dose of a fill is taken on the day of its hand-over; what the patient says is left replaces the
+    estimate from that day on, before a fill of the same day is added (domain rules: days on hand).
+    """
+    said = [(report.reported_on, 0, report.days_left) for report in reports]
+    handed_over = [(fill.handed_over_on, 1, fill.days_supply) for fill in fills]
+    run_out: date | None = None
+    for day, is_fill, days in sorted(said + handed_over):
+        start = max(run_out, day) if is_fill and run_out else day
+        run_out = start + timedelta(days=days)
+    return run_out
+
+
+def days_on_hand(run_out: date | None, day: date) -> int:
+    """Whole days left at the start of `day`."""
+    return max(0, (run_out - day).days) if run_out else 0
+
+
+def last_paid(fills: Sequence[Fill]) -> Fill | None:
+    """The fill from which the payer counts: the latest by date of service, the longest of equals."""
+    return max(fills, key=lambda fill: (fill.filled_on, fill.days_supply), default=None)
+
+
+def refill_wait(days_supply: int, percent: int) -> int:
+    """Days from a fill until the payer pays the next: ceil(percent × days' supply), in whole numbers."""
+    return -(-percent * days_supply // 100)
+
+
+def payable_from(last: Fill | None, percent: int) -> date:
+    """The first day on which the payer pays; before it, reject 79 (domain rules: refill too soon)."""
+    if last is None:
+        return date.min
+    return last.filled_on + timedelta(days=refill_wait(last.days_supply, percent))
+
+
+def refill_percent(payer: str | None, rules: Rules) -> tuple[int, bool]:
+    """The payer's threshold, and whether it is known; an unknown plan's is assumed."""
+    if payer is not None and payer in rules.refill_percent:
+        return rules.refill_percent[payer], True
+    return rules.unknown_payer_percent, False
+
+
+def short_fill(days: int, units_per_day: Decimal, available: Decimal) -> tuple[Decimal, int]:
+    """Units for `days` days, and how many days they truly last: whole units, at most what is authorised.
+
+    A half tablet is rounded up and the extra day carried: 9 days at 0.5 a day are 5 tablets, 10 days.
+    """
+    wanted = (days * units_per_day).to_integral_value(ROUND_CEILING)
+    quantity = min(wanted, available.to_integral_value(ROUND_FLOOR))
+    return quantity, int(quantity // units_per_day)
+
+
+def usual_fill(prescription: Prescription, available: Decimal) -> tuple[Decimal, int]:
+    """The usual quantity and days, or what is still authorised of it."""
+    if available >= prescription.usual_quantity or prescription.units_per_day is None:
+        return prescription.usual_quantity, prescription.usual_days
+    return short_fill(prescription.usual_days, prescription.units_per_day, available)

@@ -1,0 +1,98 @@
+"""One sentence for each event, for people who watch the stream: no names, no numbers, no drugs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from shared.events import Event, enrollment, fulfillment, outreach, planner
+from shared.words.formats import counted, sentence, spoken
+
+
+def tell(event: Event) -> str:
+    """What happened, in one sentence. Patients and prescriptions are not named."""
+    say = _WORDS.get(type(event).TYPE)
+    return say(event) if say else f"{type(event).__name__}."
+
+
+def _plan_computed(event: planner.PlanComputed) -> str:
+    before = sum(visit.on < event.anchor_on for visit in event.visits)
+    kind = "Plan" if event.agreed else "Proposal"
+    return (
+        f"{kind} {event.revision} for cycle {event.cycle}: synchronized pickup on {spoken(event.anchor_on)}, "
+        f"{counted(before, 'visit')} before it, {counted(event.short_fills, 'short fill')}, "
+        f"{counted(event.uncovered_days, 'day')} without a drug."
+    )
+
+
+def _plan_blocked(event: planner.PlanBlocked) -> str:
+    return f"No plan can be made now ({_codes(event.reasons)})."
+
+
+def _candidate(event: enrollment.CandidateIdentified) -> str:
+    return f"A patient would benefit from synchronization ({_codes(event.reasons)})."
+
+
+def _codes(reasons: tuple[Any, ...]) -> str:
+    return ", ".join(reason.code.replace("_", " ") for reason in reasons) or "no reason given"
+
+
+def _profile_changed(event: enrollment.ProfileChanged) -> str:
+    what = ", ".join(change.replace("_", " ") for change in event.changes) or "as republished"
+    return f"The medication profile changed: {what}."
+
+
+def _picked_up(event: fulfillment.PackagePickedUp) -> str:
+    left = f", {counted(len(event.left), 'fill')} left behind" if event.left else ""
+    return (
+        f"The package was picked up on {spoken(event.handed_over_on)}: "
+        f"{counted(len(event.taken), 'fill')} taken{left}."
+    )
+
+
+def _confirmed(event: outreach.PickupConfirmed) -> str:
+    how = "on the standing instruction" if event.standing_instruction else "by the patient"
+    return f"Visit on {spoken(event.on)} confirmed {how}: {counted(len(event.items), 'fill')} wanted."
+
+
+def _unreached(event: outreach.PatientUnreached) -> str:
+    about = "a visit" if event.visit_id else "the alignment"
+    return f"The patient was not reached about {about}, after {counted(event.attempts, 'attempt')}."
+
+
+def _template(text: str) -> Callable[[Event], str]:
+    return lambda event: sentence(text, dict(event))
+
+
+_WORDS: dict[str, Callable[[Any], str]] = {
+    enrollment.PatientEnrolled.TYPE: _template("The patient gave consent and takes part."),
+    enrollment.ProfileChanged.TYPE: _profile_changed,
+    enrollment.PatientDisenrolled.TYPE: _template("The patient takes part no longer ({reason})."),
+    enrollment.CandidateIdentified.TYPE: _candidate,
+    enrollment.ContactDetailsChanged.TYPE: _template("The patient's contact details changed."),
+    enrollment.StoreChanged.TYPE: _template("Store {store_id} changed its hours, closures or details."),
+    planner.PlanComputed.TYPE: _plan_computed,
+    planner.PlanBlocked.TYPE: _plan_blocked,
+    planner.PlanCancelled.TYPE: _template("The plan is withdrawn."),
+    planner.RenewalNeeded.TYPE: _template(
+        "A prescription will not last: a renewal is needed by {needed_by}."
+    ),
+    outreach.AlignmentAgreed.TYPE: _template("The patient agreed to the synchronized pickup on {anchor_on}."),
+    outreach.PickupConfirmed.TYPE: _confirmed,
+    outreach.PickupDeclined.TYPE: _template("The patient wants nothing of the visit on {on}."),
+    outreach.RescheduleRequested.TYPE: _template("The patient asks for {wanted_on} instead."),
+    outreach.ChangeReported.TYPE: _template("The patient reported a change of a drug ({change})."),
+    outreach.QuestionRaised.TYPE: _template("The patient has a question for the pharmacist."),
+    outreach.PatientUnreached.TYPE: _unreached,
+    outreach.ContactOptedOut.TYPE: _template("The patient said stop to automated contact by {channel}."),
+    outreach.RenewalRequested.TYPE: _template("The prescriber was asked for a renewal, attempt {attempt}."),
+    outreach.RenewalAnswered.TYPE: _template("The prescriber's answer to a renewal: {answer}."),
+    fulfillment.FillCompleted.TYPE: _template("A fill of {days_supply:day} was completed on {filled_on}."),
+    fulfillment.FillRejected.TYPE: _template("The payer refused a fill (reject {reject_code})."),
+    fulfillment.StockShort.TYPE: _template("The store has too little of a drug."),
+    fulfillment.PackageReady.TYPE: _template("The package for {on} is verified and ready."),
+    fulfillment.PackagePickedUp.TYPE: _picked_up,
+    fulfillment.PickupMissed.TYPE: _template("The package for {on} still waits, {days_late:day} late."),
+    fulfillment.PackageReturned.TYPE: _template("The package was returned to stock."),
+    fulfillment.ConsultationHeld.TYPE: _template("The talk with the pharmacist: {outcome}."),
+}

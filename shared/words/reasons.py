@@ -1,0 +1,99 @@
+"""A sentence for every reason that a plan gives, in words that a pharmacist accepts."""
+
+from __future__ import annotations
+
+from shared.events import Reason
+from shared.words.formats import sentence
+
+REASONS: dict[str, str] = {
+    # how a drug takes part
+    "maintenance": "Taken regularly and may be short-filled: synchronized.",
+    "unbreakable_pack": "A pack that cannot be split: never short-filled, dispensed whole with a pickup.",
+    "not_divisible": "A form that is not divided ({form}): never short-filled, dispensed whole with a pickup.",
+    "form_unknown": "The drug file does not give the form: never short-filled, dispensed whole with a pickup.",
+    "on_hold": "On hold: the patient said they stopped taking it; pharmacist and prescriber decide.",
+    "discontinued": "Discontinued by the prescriber.",
+    "superseded": "Replaced by a newer prescription.",
+    "superseded_by": "Replaced by the same prescription of {written_on}.",
+    "inactive": "Not an active prescription.",
+    "schedule_2": "Schedule II: refills are prohibited, so it is never synchronized.",
+    "controlled": "A controlled substance ({schedule}): not synchronized by this chain's policy.",
+    "as_needed": "Taken as needed: it has no day on which it is due.",
+    "antibiotic": "An antibiotic: a course that ends, not a maintenance drug.",
+    "not_maintenance": "Not a maintenance drug.",
+    "same_ingredient": "The same ingredient as {other}: a pharmacist has to say whether both are meant.",
+    "directions_unknown": "The directions do not say how much is taken a day, so no short fill can be counted.",
+    "days_supply_unknown": "The usual quantity or days' supply is not known.",
+    "first_fill_awaited": "New: it joins once the patient has taken home a first fill and tolerates it.",
+    "expired": "The prescription expired on {on}: it needs a renewal.",
+    "no_quantity_left": "Nothing more is authorised: it needs a renewal.",
+    "payer_refused": "The payer refused it (reject {code}); to be settled, or tried again from {until}.",
+    # what is done about it
+    "early": "Filled at the synchronized pickup with {days:day} left.",
+    "on_time": "Filled at the synchronized pickup, on the day it runs out.",
+    "bridge": "Runs out before the synchronized pickup: a short fill of {days:day} on {on} lasts until {until}.",
+    "full_fills": "Runs out before the synchronized pickup: {fills:usual fill} before it, until {until}.",
+    "full_then_bridge": (
+        "Runs out long before it joins: {fills:usual fill}, then a short fill of {days:day}, until {until}."
+    ),
+    "not_due": "Not due: the stock lasts until {run_out_on}, past the next pickup; filled on {joins_on}.",
+    "join_later": "The payer pays from {payable_from}, after the pickup on {anchor_on}: joins on {joins_on}.",
+    "join_later_visit_stands": (
+        "The pickup on {anchor_on} is agreed without it and takes nothing more: joins on {joins_on}."
+    ),
+    "ride_along_with_pickup": "Goes with the synchronized pickup on {on}, the last one before it runs out.",
+    "ride_along_before_run_out": "Dispensed on {on}, because it runs out on {run_out_on}.",
+    "ride_along_not_due": "Not due: the stock lasts until {run_out_on}.",
+    # remarks on a drug
+    "payer_says": "The payer's own word (reject {code}): payable from {on}.",
+    "payer_rule_assumed": "The plan's refill rule is not known: {percent} % of the days' supply is assumed.",
+    "declined": "The patient declined it: nothing is filled before {until}.",
+    "below_minimum": "A short fill of {days:day}, below the chain's minimum of {minimum:day}: nothing else fits.",
+    "whole_units": "Whole units only: {days:day} more than needed, carried over.",
+    "supply_shorter_than_cycle": "{days:day} of usual supply do not reach the next pickup, {cycle_days:day} later.",
+    "unavoidable": "{days:day} without it before {workable_on}, the first day on which anything can be filled.",
+    "uncovered": "{days:day} without it that no arrangement covers.",
+    # fills
+    "item_full": "The usual fill of {days:day}.",
+    "item_bridge": "A short fill of {days:day}, until {until}.",
+    "item_rest": "The {days:day} that are still authorised.",
+    "item_ride_along": "The whole pack of {days:day}.",
+    "item_stands": "As agreed with the patient: {days:day}.",
+    # the day
+    "anchor_best": (
+        "The best of {candidates:day} compared: {visits:visit} before it, {short_fills:short fill}, "
+        "{uncovered:day} without a drug."
+    ),
+    "instead_of_latest_due": (
+        "{on}, when the last drug runs out, would take {visits:visit} before it, {short_fills:short fill}, "
+        "{uncovered:day} without a drug."
+    ),
+    "anchor_agreed": "The patient was told {on}, so it stays.",
+    "anchor_moved_closed": "{told} was agreed, but the store is closed: the nearest open day is {on}.",
+    "anchor_moved_nothing_due": "{told} was agreed, but nothing can be dispensed on it any more.",
+    "rescheduled": "Moved to {on}, as the patient asked.",
+    "wanted_day_not_possible": "The patient asked for {wanted}, which is not possible: {on} is the nearest that is.",
+    "visit_stands": "The visit on {on} is confirmed, or too near to change: it stays.",
+    "offered": "{visits:visit} before it, {short_fills:short fill}, {uncovered:day} without a drug.",
+    "cycle_policy_not_offered": "The cycle {policy} is not offered here: planned for {cycle_days:day}.",
+    "cost_unknown": "What the patient pays is not known, so cost did not decide.",
+    # no plan
+    "no_pickup_day": "The store has no open day that suits the patient within {days:day}.",
+    "nothing_to_synchronize": "No drug can be synchronized now.",
+    "nothing_payable": "No drug can be dispensed on any day of the next cycle.",
+    "not_reached": "In {cycles:cycle} in a row the patient was not reached or declined: staff have to act.",
+    "disenrolled": "The patient takes part no longer.",
+    "plan_withdrawn": "No plan can be made any more, so the one that stood is withdrawn.",
+    # renewals
+    "renewal_quantity": "{left} units will be left of what is authorised: not enough for the next usual fill.",
+    "renewal_expiry": "The prescription expires on {expires_on}, before the pickup after next.",
+}
+
+
+def render(reason: Reason) -> str:
+    """The reason as a sentence; a code of a later version reads as its own words."""
+    template = REASONS.get(reason.code)
+    if template is None:
+        return reason.code.replace("_", " ").capitalize() + "."
+    text = sentence(template, reason.params)
+    return text[0].upper() + text[1:]

@@ -1,0 +1,121 @@
+"""Days on hand, refill too soon, short-fill quantities: the worked vectors of the domain rules."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+
+from services.planner.domain.model import Fill, Profile, StockReport
+from services.planner.domain.stock import (
+    days_on_hand,
+    payable_from,
+    refill_percent,
+    run_out_day,
+    short_fill,
+    stock_key,
+    stocks_of,
+    usual_fill,
+)
+from tests.unit.planner.cases import COMMERCIAL, TODAY, drug, fill, in_days, patient, prescription
+
+
+@pytest.mark.parametrize(
+    ("filled_on", "days_supply", "percent", "payable"),
+    [
+        (date(2026, 9, 1), 30, 75, date(2026, 9, 24)),  # TV10
+        (date(2026, 9, 10), 90, 80, date(2026, 11, 21)),
+        (date(2026, 9, 15), 30, 70, date(2026, 10, 6)),  # eye drops
+        (date(2026, 9, 1), 30, 80, date(2026, 9, 25)),
+        (date(2026, 9, 1), 30, 85, date(2026, 9, 27)),
+        (date(2026, 9, 1), 30, 90, date(2026, 9, 28)),
+        (date(2026, 9, 1), 28, 75, date(2026, 9, 22)),
+        (date(2026, 9, 1), 90, 75, date(2026, 11, 8)),
+        (date(2026, 9, 1), 90, 85, date(2026, 11, 17)),
+        (date(2026, 9, 1), 30, 100, date(2026, 10, 1)),
+    ],
+)
+def test_refill_too_soon(filled_on: date, days_supply: int, percent: int, payable: date) -> None:
+    assert payable_from(fill("a", filled_on, days_supply), percent) == payable
+
+
+def test_the_payer_counts_from_the_date_of_service_and_the_stock_from_the_hand_over() -> None:
+    filled = Fill("rx-a", filled_on=in_days(-10), handed_over_on=in_days(-7), days_supply=30)
+    profile = patient([prescription("a")], [filled])
+    stock = stocks_of(profile, TODAY)[stock_key(drug("a"))]
+    assert stock.run_out_on == in_days(23)
+    assert payable_from(stock.last_fill, 75) == in_days(13)
+
+
+def test_an_unknown_plan_is_assumed_strict() -> None:
+    assert refill_percent("commercial", COMMERCIAL) == (75, True)
+    assert refill_percent("never heard of", COMMERCIAL) == (85, False)
+    assert refill_percent(None, COMMERCIAL) == (85, False)
+
+
+TV13 = [fill("a", date(2026, 1, 5)), fill("a", date(2026, 2, 1)), fill("a", date(2026, 3, 10))]
+
+
+@pytest.mark.parametrize(
+    ("day", "fills", "on_hand"),
+    [
+        (date(2026, 2, 1), 2, 33),
+        (date(2026, 3, 5), 2, 1),
+        (date(2026, 3, 6), 2, 0),
+        (date(2026, 3, 9), 2, 0),
+        (date(2026, 3, 10), 3, 30),
+        (date(2026, 3, 20), 3, 20),
+        (date(2026, 4, 9), 3, 0),
+    ],
+)
+def test_days_on_hand_roll_forward_and_never_fall_below_nothing(day: date, fills: int, on_hand: int) -> None:
+    assert days_on_hand(run_out_day(TV13[:fills]), day) == on_hand
+
+
+def test_what_the_patient_says_is_left_replaces_the_estimate_from_that_day_on() -> None:
+    fills = [fill("a", in_days(-20)), fill("a", in_days(-2), 5)]
+    assert run_out_day(fills) == in_days(15)
+    assert run_out_day(fills, [StockReport("rx-a", in_days(-3), 1)]) == in_days(3)
+    assert run_out_day(fills, [StockReport("rx-a", in_days(-2), 4)]) == in_days(7), "before that day's fill"
+    assert run_out_day(fills, [StockReport("rx-a", in_days(-1), 0)]) == in_days(-1)
+
+
+def test_stock_is_counted_by_ingredient_and_strength_whichever_prescription_it_came_from() -> None:
+    old = prescription("a", rx_id="rx-old", status="superseded")
+    other = prescription("a", rx_id="rx-20", drug=drug("a", strength="20 mg"))
+    fills = [
+        Fill("rx-old", in_days(-20), in_days(-20), 30),
+        Fill("rx-20", in_days(-1), in_days(-1), 90),
+        Fill("rx-nobody", in_days(-1), in_days(-1), 90),
+        Fill("rx-a", in_days(3), in_days(3), 30),
+    ]
+    stocks = stocks_of(Profile("p", "s", (old, prescription("a"), other), tuple(fills)), TODAY)
+    assert stocks["a", "10 mg"].run_out_on == in_days(10), "what is not handed over yet does not count"
+    assert stocks["a", "20 mg"].run_out_on == in_days(89)
+
+
+@pytest.mark.parametrize(
+    ("days", "per_day", "quantity", "lasts"),
+    [
+        (8, "1", 8, 8),  # TV11
+        (9, "0.5", 5, 10),  # TV18: the extra day is carried
+        (9, "1.5", 14, 9),
+        (7, "2", 14, 7),
+        (1, "0.5", 1, 2),
+        (10, "0.3", 3, 10),
+    ],
+)
+def test_short_fills_are_whole_units(days: int, per_day: str, quantity: int, lasts: int) -> None:
+    assert short_fill(days, Decimal(per_day), Decimal(1000)) == (quantity, lasts)
+
+
+def test_no_fill_takes_more_than_is_authorised() -> None:
+    assert short_fill(9, Decimal("0.5"), Decimal("3.5")) == (3, 6)
+    assert usual_fill(prescription("a"), Decimal(22)) == (22, 22)
+    assert usual_fill(prescription("a"), Decimal(0)) == (0, 0)
+    assert usual_fill(prescription("a"), Decimal(31)) == (30, 30)
+
+
+def test_a_single_fill_on_day_d_runs_out_after_its_days() -> None:
+    assert run_out_day([fill("a", TODAY)]) == TODAY + timedelta(days=30)
