@@ -7,11 +7,11 @@ from fastapi import FastAPI
 from services.enrollment import api, imports, store
 from services.enrollment.handlers import on
 from services.enrollment.jobs import due
-from services.enrollment.settings import EnrollmentSettings
+from services.enrollment.settings import Settings
 from shared.service import service_app
 
 
-def create_app(settings: EnrollmentSettings) -> FastAPI:
+def create_app(settings: Settings) -> FastAPI:
     """One process of the service."""
     return service_app(
         name="enrollment",

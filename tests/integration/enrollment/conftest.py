@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from services.enrollment import handlers, jobs
 from services.enrollment.app import create_app
 from services.enrollment.imports import pseudonym
-from services.enrollment.settings import EnrollmentSettings
+from services.enrollment.settings import Settings
 from shared.clock import SteppedClock
 from shared.database import open_pool
 from shared.events import EVENTS, Event
@@ -91,9 +91,7 @@ async def service(fresh_database: Callable[[str], str], tmp_path: Path) -> Async
     url = fresh_database("enrollment")
     clock = SteppedClock(tmp_path / "clock")
     clock.set(NOW)
-    settings = EnrollmentSettings(
-        database_url=url, kafka_bootstrap="unused", sealing_key="5a" * 32, pseudonym_key=KEY
-    )
+    settings = Settings(database_url=url, kafka_bootstrap="unused", sealing_key="5a" * 32, pseudonym_key=KEY)
     pool = await open_pool(url, size=3, name="test")
     app = create_app(settings)
     app.state.work = Work(
