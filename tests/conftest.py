@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -16,7 +15,6 @@ from deploy.local.sql import on_server
 from tests.stack import StackOfTheRun, ask
 
 RUN = pytest.StashKey[StackOfTheRun]()
-_PREFIX = f"medsync_test_{os.environ.get('PYTEST_XDIST_TESTRUNUID', uuid4().hex)[:8]}"
 _TEMPLATES = 7_633_502  # an advisory lock: several workers want the same template first
 
 
@@ -28,7 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: object) -> None:
     """Tell a worker of pytest-xdist, before it starts, where to ask for the stack."""
-    node.workerinput["stack"] = node.config.stash[RUN].served_at()
+    run = node.config.stash[RUN]
+    node.workerinput["stack"], node.workerinput["prefix"] = run.served_at(), run.prefix
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -44,14 +43,23 @@ def stack(pytestconfig: pytest.Config) -> Addresses:
     return ask(pytestconfig.workerinput["stack"])
 
 
+@pytest.fixture(scope="session")
+def database_prefix(pytestconfig: pytest.Config) -> str:
+    """What the names of this run's databases begin with."""
+    if RUN in pytestconfig.stash:
+        return pytestconfig.stash[RUN].prefix
+    return pytestconfig.workerinput["prefix"]
+
+
 @pytest.fixture
-def fresh_database(stack: Addresses) -> Iterator[Callable[[str], str]]:
+def fresh_database(stack: Addresses, database_prefix: str) -> Iterator[Callable[[str], str]]:
     """`fresh_database("planner")` is the URL of a migrated database that this test has to itself."""
     made: list[str] = []
 
     def make(service: str, *migrations: Path) -> str:
-        template = _template(stack.postgres, service, migrations or migrations_of(service))
-        made.append(f"{_PREFIX}_{service}_{uuid4().hex[:12]}")
+        template = f"{database_prefix}_{service}"
+        _make_template(stack.postgres, template, role_of(service), migrations or migrations_of(service))
+        made.append(f"{template}_{uuid4().hex[:12]}")
         return _create(stack.postgres, made[-1], role_of(service), template)
 
     yield make
@@ -66,20 +74,19 @@ def unique_name() -> str:
     return f"test-{uuid4().hex[:12]}"
 
 
-def _template(admin_url: str, service: str, migrations: tuple[Path, ...]) -> str:
-    """The migrated database of a service that fresh ones are copied from, made once per run."""
-    template, unfinished = f"{_PREFIX}_{service}", f"{_PREFIX}_{service}_unfinished"
+def _make_template(admin_url: str, template: str, role: str, migrations: tuple[Path, ...]) -> None:
+    """Make the migrated database that a service's fresh ones are copied from, once per run."""
+    unfinished = f"{template}_unfinished"
 
     async def make(admin: asyncpg.Connection) -> None:
         await admin.execute("select pg_advisory_lock($1)", _TEMPLATES)
         if await admin.fetchval("select true from pg_database where datname = $1", template):
             return
-        await create_database(admin, admin_url, unfinished, role_of(service))
-        migrate(url_of(admin_url, unfinished, role_of(service)), *migrations)
+        await create_database(admin, admin_url, unfinished, role)
+        migrate(url_of(admin_url, unfinished, role), *migrations)
         await admin.execute(f"alter database {unfinished} rename to {template}")
 
     on_server(admin_url, make)
-    return template
 
 
 def _create(admin_url: str, database: str, role: str, template: str) -> str:

@@ -9,8 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Client, Listener
 from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
 
 from deploy.local import Addresses, LocalStack, StackError
+from deploy.local.sql import on_server
 
 Say = Callable[[str], None]
 
@@ -19,6 +23,7 @@ class StackOfTheRun:
     """Belongs to the process that the run was started as; pytest-xdist's workers ask it over a socket."""
 
     def __init__(self, say: Say) -> None:
+        self.prefix = f"medsync_test_{uuid4().hex[:8]}"  # of the databases that this run makes
         self._say = say
         self._lock = threading.Lock()
         self._addresses: Addresses | None = None
@@ -28,7 +33,7 @@ class StackOfTheRun:
         """Where the stack listens; the first call starts it."""
         with self._lock:
             if self._addresses is None:
-                self._addresses = self._undo.enter_context(_stack(self._say))
+                self._addresses = self._undo.enter_context(_stack(self.prefix, self._say))
             return self._addresses
 
     def served_at(self) -> str:
@@ -60,8 +65,9 @@ def ask(socket: str) -> Addresses:
 
 
 @contextmanager
-def _stack(say: Say) -> Iterator[Addresses]:
+def _stack(prefix: str, say: Say) -> Iterator[Addresses]:
     """Docker's servers where MEDSYNC_TEST_STACK says so; else those given by environment, the others local."""
+    kafka_at, postgres_at = os.environ.get("KAFKA_BOOTSTRAP_SERVERS"), os.environ.get("MEDSYNC_POSTGRES_URL")
     if os.environ.get("MEDSYNC_TEST_STACK") == "docker":
         from tests.docker import docker_stack  # noqa: PLC0415 - its library is slow to import
 
@@ -72,9 +78,17 @@ def _stack(say: Say) -> Iterator[Addresses]:
         local = LocalStack(
             Path(folder),
             durable=False,
-            kafka_at=os.environ.get("KAFKA_BOOTSTRAP_SERVERS"),
-            postgres_at=os.environ.get("MEDSYNC_POSTGRES_URL"),
+            kafka_at=kafka_at,
+            postgres_at=postgres_at,
             say=say,
         )
         with local:
             yield local.addresses
+            if postgres_at:
+                on_server(postgres_at, lambda admin: _drop_databases(admin, prefix))
+
+
+async def _drop_databases(admin: asyncpg.Connection, prefix: str) -> None:
+    """Leave nothing of this run on a server that goes on without it."""
+    for row in await admin.fetch("select datname from pg_database where starts_with(datname, $1)", prefix):
+        await admin.execute(f"drop database {row['datname']} with (force)")
