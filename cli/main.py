@@ -56,6 +56,7 @@ def demo(
     days: Annotated[int, typer.Option(help="how long they live through it", min=1)] = 125,
     seed: Annotated[int, typer.Option(help="another seed is another run; the same one repeats exactly")] = 1,
     keep: Annotated[bool, typer.Option(help="leave everything running afterwards, to play with")] = False,
+    directory: Annotated[Path, typer.Option(help="emptied first, then holds everything")] = Path(".medsync"),
 ) -> None:
     """Let a chain's pharmacies live through some synchronized cycles before your eyes, on real input."""
     from cli.demo.run import Options
@@ -63,7 +64,7 @@ def demo(
     from deploy.local.process import StackError
 
     try:
-        raise typer.Exit(run_demo(Options(patients, days, seed, keep=keep), Console()))
+        raise typer.Exit(run_demo(Options(patients, days, seed, directory, keep), Console()))
     except StackError as error:
         raise SystemExit(str(error)) from None
 

@@ -62,7 +62,7 @@ class Options:
     patients: int = 300
     days: int = 125
     seed: int = 1
-    directory: Path = Path(".medsync/demo")
+    directory: Path = Path(".medsync")
     keep: bool = False
     outreach: int = 2
 
