@@ -159,7 +159,10 @@ def order_day(visit_on: date, payable_from: date | None, store: Store) -> date:
 
 
 def lease(orders: Iterable[WorkOrder], taken: Lease, *, now: datetime, limit: int) -> list[WorkOrder]:
-    """The orders, with at most `limit` of their due items leased, the longest due first."""
+    """The orders, with at most `limit` of their due items leased, the longest due first.
+
+    Each item has a lease id of its own, made from that of `taken`.
+    """
     orders = list(orders)
     due = sorted(
         (item.due_at, item.order_id)
@@ -168,12 +171,14 @@ def lease(orders: Iterable[WorkOrder], taken: Lease, *, now: datetime, limit: in
         if item.due_at and item.due_at <= now
     )
     first = {order_id for _, order_id in due[:limit]}
-    return [
-        order.each(
-            lambda item: item.become(ItemStatus.leased, lease=taken) if item.order_id in first else item
-        )
-        for order in orders
-    ]
+
+    def take(item: Item) -> Item:
+        if item.order_id not in first:
+            return item
+        own = replace(taken, lease_id=short_id(taken.lease_id, item.order_id))
+        return item.become(ItemStatus.leased, lease=own)
+
+    return [order.each(take) for order in orders]
 
 
 def expire_leases(order: WorkOrder, now: datetime) -> WorkOrder:

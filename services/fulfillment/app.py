@@ -1,0 +1,16 @@
+"""Fulfillment: orders fills when they are due, keeps the packages, hands them over."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from services.fulfillment import api
+from services.fulfillment.handlers import on
+from services.fulfillment.jobs import due
+from services.fulfillment.settings import Settings
+from shared.service import service_app
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """One process of the service."""
+    return service_app(name="fulfillment", settings=settings, handlers=on, jobs=due, routers=[api.router])

@@ -1,0 +1,163 @@
+"""What fulfillment does with events: it keeps the newest of each fact, and draws the conclusions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from services.fulfillment import store
+from services.fulfillment.domain import (
+    Change,
+    Confirmation,
+    ConfirmedItem,
+    Patient,
+    Plan,
+    Store,
+    confirm,
+    reconcile,
+)
+from services.fulfillment.orders import catch_up, keep
+from shared.events.enrollment import (
+    ContactDetailsChanged,
+    DisenrolmentReason,
+    PatientDisenrolled,
+    PatientEnrolled,
+    StoreChanged,
+)
+from shared.events.outreach import PickupConfirmed
+from shared.events.planner import PlanCancelled, PlanComputed
+from shared.messaging import Handlers, Refused, Unit
+
+on = Handlers()
+
+DISCONTINUED = "discontinued"
+"""The reason with which a plan excludes a prescription that was discontinued, where it still lists it."""
+
+
+@on(PickupConfirmed)
+async def open_work_orders(events: Sequence[PickupConfirmed], unit: Unit) -> None:
+    """One work order per visit; a confirmation that comes when someone works on it is recorded without effect."""
+    confirmations = [confirmation_of(event) for event in events]
+    visit_ids = [confirmation.visit_id for confirmation in confirmations]
+    held = {order.visit_id: order for order in await store.orders_of_visits(unit.db, visit_ids)}
+    taken = [(each, confirm(held.get(each.visit_id), each)) for each in confirmations]
+    await store.save_confirmations(
+        unit.db, [(each, order is not None) for each, order in taken], received_at=unit.now
+    )
+    orders = [order for _, order in taken if order]
+    facts = await store.facts_around(unit.db, orders)
+    await keep(
+        unit,
+        [Change(held.get(order.visit_id), reconcile(order, facts[order.visit_id])) for order in orders],
+    )
+
+
+@on(PlanComputed)
+async def follow_plans(events: Sequence[PlanComputed], unit: Unit) -> None:
+    """A newer plan cancels what it no longer has, while it is not filled, and recalls what was discontinued."""
+    await store.save_plans(unit.db, [plan_of(event) for event in events])
+    await catch_up(unit, [event.patient_id for event in events])
+
+
+@on(PlanCancelled)
+async def stop_for_cancelled_plans(events: Sequence[PlanCancelled], unit: Unit) -> None:
+    """A plan withdrawn takes its confirmations with it, for good."""
+    await store.save_plans(
+        unit.db,
+        [Plan(event.patient_id, event.revision, cancelled_through=event.revision) for event in events],
+    )
+    await catch_up(unit, [event.patient_id for event in events])
+
+
+@on(PatientEnrolled)
+async def open_to_patients(events: Sequence[PatientEnrolled], unit: Unit) -> None:
+    """Who takes part (again) may have fills; confirmations that came earlier wait for this."""
+    patients = [
+        Patient(
+            event.patient_id, event.revision, enrolled=True, caregiver_may_collect=event.consent.caregiver
+        )
+        for event in events
+    ]
+    await store.save_patients(unit.db, patients)
+    await catch_up(unit, [event.patient_id for event in events])
+
+
+@on(PatientDisenrolled)
+async def stop_for_patients(events: Sequence[PatientDisenrolled], unit: Unit) -> None:
+    """Nothing more is filled; what is filled stays collectable, unless the patient died."""
+    patients = [
+        Patient(
+            event.patient_id,
+            event.revision,
+            enrolled=False,
+            died=event.reason is DisenrolmentReason.died,
+            left_revision=event.revision,
+        )
+        for event in events
+    ]
+    await store.save_patients(unit.db, patients)
+    await catch_up(unit, [event.patient_id for event in events])
+
+
+@on(ContactDetailsChanged)
+async def keep_names(events: Sequence[ContactDetailsChanged], unit: Unit) -> None:
+    """Names and birth dates, for the pickup desk."""
+    contacts = [
+        store.Contact(event.patient_id, event.revision, event.given_name, event.family_name, event.birth_date)
+        for event in events
+    ]
+    await store.save_contacts(unit.db, contacts)
+
+
+@on(StoreChanged)
+async def keep_calendars(events: Sequence[StoreChanged], unit: Unit) -> None:
+    """A calendar; its open work orders are scheduled by it as due work, some patients at a time."""
+    await store.save_stores(unit.db, [store_of(event) for event in events], known_at=unit.now)
+
+
+def confirmation_of(event: PickupConfirmed) -> Confirmation:
+    """Raises Refused where it names a prescription twice: a visit has one fill of each."""
+    if len({item.rx_id for item in event.items}) < len(event.items):
+        raise Refused("prescription_twice", "the confirmation names a prescription twice for one visit")
+    return Confirmation(
+        visit_id=event.visit_id,
+        patient_id=event.patient_id,
+        store_id=event.store_id,
+        plan_id=event.plan_id,
+        plan_revision=event.plan_revision,
+        visit_kind=event.visit_kind,
+        visit_on=event.on,
+        items=tuple(
+            ConfirmedItem(item.rx_id, item.drug_name, item.quantity, item.days_supply) for item in event.items
+        ),
+    )
+
+
+def plan_of(event: PlanComputed) -> Plan:
+    """What matters here of a plan. A discontinued prescription is excluded as such, or has left the profile."""
+    visits = {
+        visit.visit_id: {item.rx_id: item.payable_from for item in visit.items} for visit in event.visits
+    }
+    listed = {drug.rx_id for drug in event.drugs if all(r.code != DISCONTINUED for r in drug.reasons)}
+    return Plan(
+        event.patient_id,
+        event.revision,
+        event.profile_revision,
+        visits,
+        frozenset(listed.union(*visits.values())),
+    )
+
+
+def store_of(event: StoreChanged) -> Store:
+    """Raises Refused where the time zone is not an IANA name."""
+    try:
+        ZoneInfo(event.time_zone)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise Refused("unknown_time_zone", f"{event.time_zone!r} is not an IANA time zone") from None
+    return Store(
+        event.store_id,
+        event.revision,
+        event.time_zone,
+        frozenset(hours.weekday for hours in event.hours),
+        frozenset(event.closed_on),
+    )

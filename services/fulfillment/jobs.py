@@ -1,0 +1,60 @@
+"""What falls due in fulfillment without anyone asking: leases end, pickups are missed, packages go back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from services.fulfillment import store
+from services.fulfillment.domain import (
+    Why,
+    WorkOrder,
+    changes,
+    expire_leases,
+    miss,
+    withdraw,
+)
+from services.fulfillment.orders import catch_up, keep
+from shared.messaging import Jobs, Unit
+
+due = Jobs()
+
+
+@due("due_lease_ends")
+async def take_back_leases(patients: Sequence[str], unit: Unit) -> None:
+    """Items whose lease is over wait to be leased again."""
+    orders = await store.open_orders(unit.db, patients)
+    await keep(unit, changes(orders, lambda order: expire_leases(order, unit.now)))
+
+
+@due("due_missed_pickups")
+async def miss_pickups(patients: Sequence[str], unit: Unit) -> None:
+    """The day passed and the package still waits."""
+    orders = [
+        order
+        for order in await store.open_orders(unit.db, patients)
+        if order.missed_at and order.missed_at <= unit.now
+    ]
+    facts = await store.facts_around(unit.db, orders)
+
+    def step(order: WorkOrder) -> WorkOrder:
+        calendar = facts[order.visit_id].store
+        return miss(order, today=unit.today(calendar.time_zone), store=calendar) if calendar else order
+
+    await keep(unit, changes(orders, step))
+
+
+@due("due_returns")
+async def return_to_stock(patients: Sequence[str], unit: Unit) -> None:
+    """The payer's window ends: what was not collected goes back, and its claims are reversed."""
+    orders = [
+        order
+        for order in await store.open_orders(unit.db, patients)
+        if order.return_at and order.return_at <= unit.now
+    ]
+    await keep(unit, changes(orders, lambda order: withdraw(order, Why.not_collected, None)))
+
+
+@due("due_reschedules")
+async def reschedule(patients: Sequence[str], unit: Unit) -> None:
+    """Work orders follow the newest calendar of their store; the first makes waiting ones due."""
+    await catch_up(unit, patients)

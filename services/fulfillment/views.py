@@ -1,0 +1,168 @@
+"""What the HTTP interface answers."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Self
+
+from pydantic import BaseModel
+
+from services.fulfillment.domain import (
+    Filled,
+    Item,
+    ItemStatus,
+    Lease,
+    PackageStatus,
+    Rejected,
+    Short,
+    Why,
+    WorkOrder,
+    bin_label,
+)
+from services.fulfillment.store import Contact
+
+
+class FillOrder(BaseModel):
+    """One fill, to be done by who holds the lease."""
+
+    order_id: str
+    lease_id: str
+    patient_id: str
+    store_id: str
+    visit_id: str
+    rx_id: str
+    drug_name: str
+    quantity: Decimal
+    days_supply: int
+    on: date  # the visit's day
+    until: datetime  # the lease ends
+
+    @classmethod
+    def of(cls, order: WorkOrder, item: Item, lease: Lease) -> Self:
+        return cls(
+            order_id=item.order_id,
+            lease_id=lease.lease_id,
+            patient_id=order.patient_id,
+            store_id=order.store_id,
+            visit_id=order.visit_id,
+            rx_id=item.rx_id,
+            drug_name=item.drug_name,
+            quantity=item.quantity,
+            days_supply=item.days_supply,
+            on=order.visit_on,
+            until=lease.until,
+        )
+
+
+class FillOrders(BaseModel):
+    orders: list[FillOrder]
+
+
+class NextDue(BaseModel):
+    next_due: datetime | None
+
+
+class PackageItem(BaseModel):
+    """One fill of a visit, with what came of it."""
+
+    order_id: str
+    rx_id: str
+    drug_name: str
+    quantity: Decimal
+    days_supply: int
+    state: ItemStatus
+    why: Why | None  # it is withheld or cancelled
+    due_at: datetime | None
+    fill_id: str | None = None
+    filled_on: date | None = None
+    reject_code: str | None = None
+    next_fill_on: date | None = None
+    missing: Decimal | None = None
+
+    @classmethod
+    def of(cls, item: Item) -> Self:
+        found = cls(
+            order_id=item.order_id,
+            rx_id=item.rx_id,
+            drug_name=item.drug_name,
+            quantity=item.quantity,
+            days_supply=item.days_supply,
+            state=item.status,
+            why=item.why,
+            due_at=item.due_at,
+        )
+        match item.outcome:
+            case Filled(fill_id, filled_on):
+                return found.model_copy(update={"fill_id": fill_id, "filled_on": filled_on})
+            case Rejected(code, next_fill_on):
+                return found.model_copy(update={"reject_code": code, "next_fill_on": next_fill_on})
+            case Short(missing):
+                return found.model_copy(update={"missing": missing})
+        return found
+
+
+class Package(BaseModel):
+    """The package of a visit. Commands answer it without a name: answers are kept for a repeated command."""
+
+    package_id: str
+    visit_id: str
+    patient_id: str
+    store_id: str
+    plan_id: str
+    visit_kind: str
+    on: date
+    status: PackageStatus
+    bin: str | None
+    return_on: date | None
+    handed_over_on: date | None
+    items: list[PackageItem]
+
+    @classmethod
+    def of(cls, order: WorkOrder) -> Self:
+        return cls(
+            package_id=order.package_id,
+            visit_id=order.visit_id,
+            patient_id=order.patient_id,
+            store_id=order.store_id,
+            plan_id=order.plan_id,
+            visit_kind=order.visit_kind,
+            on=order.visit_on,
+            status=order.status,
+            bin=bin_label(order.bin) if order.bin else None,
+            return_on=order.return_on,
+            handed_over_on=order.handed_over_on,
+            items=[PackageItem.of(item) for item in order.items],
+        )
+
+
+class NamedPackage(Package):
+    """A package as the pickup desk sees it."""
+
+    given_name: str | None = None
+    family_name: str | None = None
+    birth_date: date | None = None
+
+    @classmethod
+    def named(cls, order: WorkOrder, contact: Contact | None) -> Self:
+        found = cls.of(order)
+        if contact is None:
+            return found
+        return found.model_copy(
+            update={
+                "given_name": contact.given_name,
+                "family_name": contact.family_name,
+                "birth_date": contact.birth_date,
+            }
+        )
+
+
+class Packages(BaseModel):
+    items: list[NamedPackage]
+    next: str | None
+
+
+class Talk(BaseModel):
+    visit_id: str
+    outcome: str
+    topics: list[str]
