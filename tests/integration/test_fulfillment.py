@@ -1,0 +1,657 @@
+"""Fulfillment on a real database: from the confirmation to the hand-over, or back to the shelf."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from deploy.local import Addresses
+from services.fulfillment import handlers, jobs
+from services.fulfillment.app import create_app
+from services.fulfillment.settings import Settings
+from shared.clock import SteppedClock
+from shared.events import Event
+from shared.events.base import Reason
+from shared.events.enrollment import (
+    Consent,
+    ContactDetailsChanged,
+    DisenrolmentReason,
+    OpenHours,
+    PatientDisenrolled,
+    PatientEnrolled,
+    Profile,
+    StoreChanged,
+)
+from shared.events.fulfillment import (
+    TOPIC,
+    ConsultationHeld,
+    FillCompleted,
+    FillRejected,
+    PackagePickedUp,
+    PackageReady,
+    PackageReturned,
+    PickupMissed,
+    StockShort,
+)
+from shared.events.outreach import ConfirmedItem, PickupConfirmed
+from shared.events.planner import (
+    DrugDecision,
+    FillKind,
+    Participation,
+    PlanCancelled,
+    PlanComputed,
+    PlannedItem,
+    Visit,
+    VisitKind,
+)
+from shared.messaging import Refused
+from shared.messaging.topics import create_topics
+from tests.running import SEALING_KEY, at_rest, everything_on, publish, running
+from tests.without_broker import Unbrokered, without_broker
+
+NOW = datetime(2026, 10, 8, 15, tzinfo=UTC)
+VISIT_ON = date(2026, 10, 14)
+DUE = datetime(2026, 10, 11, 13, tzinfo=UTC)  # nine in New York, three days before
+BECAUSE = Reason(code="due")
+RX = ("rx-a", "rx-b")
+
+
+@pytest.fixture
+async def service(fresh_database: Callable[[str], str], tmp_path: Path) -> AsyncIterator[Unbrokered]:
+    url = fresh_database("fulfillment")
+    app = create_app(Settings(database_url=url, kafka_bootstrap="unused", sealing_key=SecretStr(SEALING_KEY)))
+    async with without_broker(
+        "fulfillment", app, handlers.on, jobs.due, url=url, now=NOW, folder=tmp_path
+    ) as service:
+        yield service
+
+
+# ---- what arrives ----
+
+
+def store(revision: int = 1, *, closed_on: Sequence[date] = ()) -> StoreChanged:
+    hours = tuple(OpenHours(weekday=day, opens=time(8), closes=time(20)) for day in range(7))
+    return StoreChanged(
+        store_id="store-1",
+        revision=revision,
+        name="One",
+        state="NY",
+        time_zone="America/New_York",
+        hours=hours,
+        closed_on=tuple(closed_on),
+    )
+
+
+def enrolled(patient_id: str = "p1", revision: int = 1, *, caregiver: bool = False) -> PatientEnrolled:
+    return PatientEnrolled(
+        patient_id=patient_id,
+        revision=revision,
+        consent=Consent(given_at=NOW, caregiver=caregiver),
+        profile=Profile(store_id="store-1"),
+    )
+
+
+def disenrolled(revision: int = 2, reason: str = "revoked") -> PatientDisenrolled:
+    return PatientDisenrolled(patient_id="p1", revision=revision, reason=DisenrolmentReason(reason))
+
+
+def planned(
+    revision: int, *rx_ids: str, patient_id: str = "p1", profile: int = 1, discontinued: Sequence[str] = ()
+) -> PlanComputed:
+    """A plan of one visit with these items; without any it has no visit."""
+    items = tuple(
+        PlannedItem(
+            rx_id=rx,
+            drug_name=f"drug {rx}",
+            kind=FillKind.full,
+            quantity=Decimal(30),
+            days_supply=30,
+            reason=BECAUSE,
+        )
+        for rx in rx_ids
+    )
+    drugs = tuple(
+        DrugDecision(rx_id=rx, drug_name=f"drug {rx}", participation=Participation.sync, reasons=(BECAUSE,))
+        for rx in RX
+        if rx not in discontinued
+    )
+    visit = Visit(visit_id=f"visit-{patient_id}", kind=VisitKind.synchronized, on=VISIT_ON, items=items)
+    return PlanComputed(
+        patient_id=patient_id,
+        plan_id=f"plan-{revision}",
+        revision=revision,
+        profile_revision=profile,
+        cycle=1,
+        store_id="store-1",
+        computed_on=NOW.date(),
+        anchor_on=VISIT_ON,
+        next_anchor_on=VISIT_ON + timedelta(30),
+        agreed=True,
+        visits=(visit,) if items else (),
+        drugs=drugs,
+    )
+
+
+def confirmed(*rx_ids: str, patient_id: str = "p1", plan_revision: int = 1) -> PickupConfirmed:
+    return PickupConfirmed(
+        patient_id=patient_id,
+        store_id="store-1",
+        plan_id=f"plan-{plan_revision}",
+        plan_revision=plan_revision,
+        visit_id=f"visit-{patient_id}",
+        visit_kind="synchronized",
+        on=VISIT_ON,
+        items=tuple(
+            ConfirmedItem(rx_id=rx, drug_name=f"drug {rx}", quantity=Decimal("30.5"), days_supply=30)
+            for rx in rx_ids
+        ),
+    )
+
+
+def cancelled(revision: int) -> PlanCancelled:
+    return PlanCancelled(patient_id="p1", plan_id="plan-1", revision=revision, reason=BECAUSE)
+
+
+# ---- what people do ----
+
+
+async def with_work_order(service: Unbrokered, *rx_ids: str, caregiver: bool = False) -> None:
+    await service.handle(store())
+    await service.handle(enrolled(caregiver=caregiver))
+    await service.handle(planned(1, *RX))
+    await service.handle(confirmed(*rx_ids))
+
+
+async def lease(service: Unbrokered, limit: int = 10) -> dict[str, Any]:
+    """By prescription the fill orders leased now."""
+    answer = await service.send("/fill-orders/lease", role="system", worker="robot", limit=limit, minutes=30)
+    return {order["rx_id"]: order for order in answer["orders"]}
+
+
+async def report(service: Unbrokered, order: dict[str, Any], status: int = 200, **result: Any) -> Any:
+    path = f"/fill-orders/{order['order_id']}/result"
+    return await service.send(path, status, role="technician", lease_id=order["lease_id"], **result)
+
+
+async def fill_everything(service: Unbrokered) -> Any:
+    """The package after the dispensing system filled what is due."""
+    package = None
+    for rx_id, order in (await lease(service)).items():
+        package = await report(service, order, result="filled", fill_id=f"fill-{rx_id}", licence="T-7")
+    return package
+
+
+async def with_ready_package(service: Unbrokered, *rx_ids: str, caregiver: bool = False) -> dict[str, Any]:
+    await with_work_order(service, *rx_ids, caregiver=caregiver)
+    service.clock.set(DUE)
+    package = await fill_everything(service)
+    path = f"/packages/{package['package_id']}/verification"
+    ready: dict[str, Any] = await service.send(path, role="pharmacist", licence="RPH-1")
+    await service.published()
+    return ready
+
+
+async def states(service: Unbrokered) -> dict[str, str]:
+    rows = await service.rows("select rx_id, concat_ws(' ', status, why) as state from items order by rx_id")
+    return {row["rx_id"]: row["state"] for row in rows}
+
+
+# ---- the path of a package ----
+
+
+async def test_a_confirmed_visit_is_filled_verified_handed_over_and_talked_about(service: Unbrokered) -> None:
+    contact = ContactDetailsChanged(
+        patient_id="p1", revision=1, given_name="Ada", family_name="Byron", birth_date=date(1940, 12, 10)
+    )
+    await service.handle(contact)
+    await with_work_order(service, *RX)
+    assert await service.get("/fill-orders/next-due") == {"next_due": "2026-10-11T13:00:00Z"}
+    assert await lease(service) == {}
+
+    service.clock.set(DUE)
+    orders = await lease(service)
+    assert orders["rx-a"] | {"order_id": "", "lease_id": ""} == {
+        "order_id": "",
+        "lease_id": "",
+        "patient_id": "p1",
+        "store_id": "store-1",
+        "visit_id": "visit-p1",
+        "rx_id": "rx-a",
+        "drug_name": "drug rx-a",
+        "quantity": "30.5",
+        "days_supply": 30,
+        "on": "2026-10-14",
+        "until": "2026-10-11T13:30:00Z",
+    }
+    assert await service.get("/fill-orders/next-due") == {"next_due": None}
+    await report(service, orders["rx-a"], result="filled", fill_id="fill-a")
+    package = await report(service, orders["rx-b"], result="short", missing="12")
+    assert package["status"] == "to_verify"
+
+    (waiting,) = (await service.get("/packages", status="to_verify", store="store-1"))["items"]
+    assert [waiting[name] for name in ("given_name", "family_name", "birth_date")] == [
+        "Ada",
+        "Byron",
+        "1940-12-10",
+    ]
+    path = f"/packages/{waiting['package_id']}"
+    ready = await service.send(f"{path}/verification", role="pharmacist", licence="RPH-1")
+    assert (ready["status"], ready["bin"], ready["return_on"]) == ("ready", "1-01", "2026-10-21")
+    assert "given_name" not in ready
+
+    service.clock.set(DUE + timedelta(days=3))
+    taken = await service.send(f"{path}/hand-over", role="clerk", identifiers=["name", "birth_date"])
+    assert (taken["status"], taken["handed_over_on"], taken["bin"]) == ("picked_up", "2026-10-14", None)
+    talked = "/visits/visit-p1/consultation"
+    await service.send(talked, role="pharmacist", outcome="held", topics=["missed_doses"])
+
+    events = await service.published()
+    assert [type(event) for event in events] == [
+        FillCompleted,
+        StockShort,
+        PackageReady,
+        PackagePickedUp,
+        ConsultationHeld,
+    ]
+    picked_up = events[3]
+    assert isinstance(picked_up, PackagePickedUp)
+    (item,) = picked_up.taken
+    assert (item.fill_id, item.filled_on, item.quantity) == ("fill-a", date(2026, 10, 11), Decimal("30.5"))
+    actions = await service.rows("select action, role, licence from actions order by action_id")
+    assert [tuple(row.values()) for row in actions] == [
+        ("fill", "technician", None),
+        ("fill", "technician", None),
+        ("verification", "pharmacist", "RPH-1"),
+        ("hand_over", "clerk", None),
+        ("consultation", "pharmacist", None),
+    ]
+
+
+async def test_a_refused_item_does_not_stop_the_others_and_alone_makes_no_package(
+    service: Unbrokered,
+) -> None:
+    await with_work_order(service, "rx-a")
+    service.clock.set(DUE)
+    order = (await lease(service))["rx-a"]
+    package = await report(service, order, result="rejected", reject_code="79", next_fill_on="2026-10-20")
+    assert package["status"] == "cancelled"
+    assert package["items"][0]["next_fill_on"] == "2026-10-20"
+    (event,) = await service.published()
+    assert isinstance(event, FillRejected)
+    assert (event.reject_code, event.next_fill_on) == ("79", date(2026, 10, 20))
+
+
+async def test_a_package_not_collected_is_missed_twice_and_goes_back_on_the_tenth_day(
+    service: Unbrokered,
+) -> None:
+    await with_ready_package(service, *RX)
+    told = []
+    for days in range(14):
+        for hour in (0, 8, 12, 20):
+            service.clock.set(DUE + timedelta(days=days, hours=hour - 8))
+            await service.do_due()
+            told += [(event, service.clock.now()) for event in await service.published()]
+    missed, again, back = told
+    assert isinstance(missed[0], PickupMissed)
+    assert (missed[0].days_late, missed[1]) == (1, datetime(2026, 10, 15, 13, tzinfo=UTC))
+    assert isinstance(again[0], PickupMissed)
+    assert (again[0].days_late, again[1]) == (3, datetime(2026, 10, 17, 13, tzinfo=UTC))
+    assert isinstance(back[0], PackageReturned)
+    assert back[1] == datetime(2026, 10, 22, 1, tzinfo=UTC)  # 21:00 on the 21st
+    assert (await service.get("/packages", status="ready"))["items"] == []
+
+
+# ---- between topics there is no order ----
+
+
+def every_interleaving(*topics: Sequence[Event]) -> list[list[Event]]:
+    places = [place for place, topic in enumerate(topics) for _ in topic]
+    orders = sorted(set(permutations(places)))
+    return [
+        [next(waiting[place]) for place in order]
+        for order in orders
+        for waiting in [[iter(t) for t in topics]]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("topics", "expected"),
+    [
+        (
+            [[enrolled()], [planned(1, *RX), planned(2, "rx-b")], [confirmed(*RX)], [store()]],
+            {"rx-a": "cancelled not_planned", "rx-b": "to_fill"},
+        ),
+        (
+            [[enrolled(), disenrolled()], [planned(1, *RX), cancelled(2)], [confirmed("rx-a")]],
+            {"rx-a": "cancelled plan_cancelled"},
+        ),
+        (
+            [
+                [enrolled(), disenrolled(), enrolled(revision=3)],
+                [planned(1, "rx-a"), cancelled(2), planned(3, "rx-a", profile=3)],
+                [confirmed("rx-a")],
+            ],
+            {"rx-a": "cancelled plan_cancelled"},
+        ),
+        (
+            [
+                [enrolled(), disenrolled(), enrolled(revision=3)],
+                [cancelled(2), planned(3, "rx-a", profile=3)],
+                [confirmed("rx-a", plan_revision=3)],
+            ],
+            {"rx-a": "to_fill"},
+        ),
+    ],
+    ids=["a newer plan", "disenrolled", "enrolled again", "confirmed again"],
+)
+async def test_the_order_of_topics_does_not_matter(
+    service: Unbrokered, topics: list[list[Event]], expected: dict[str, str]
+) -> None:
+    for arrivals in every_interleaving(*topics):
+        await service.rows(
+            "truncate patients, plans, stores, confirmations, actions, work_orders, items, consultations"
+        )
+        for event in arrivals:
+            await service.handle(event)
+        await service.do_due()
+        assert await states(service) == expected, [type(event).__name__ for event in arrivals]
+
+
+async def test_a_confirmation_waits_for_the_store_and_follows_its_calendar(service: Unbrokered) -> None:
+    await service.handle(enrolled())
+    await service.handle(planned(1, *RX))
+    await service.handle(confirmed("rx-a"))
+    await service.do_due()
+    assert await service.get("/fill-orders/next-due") == {"next_due": None}
+    await service.handle(store())
+    await service.do_due()
+    assert await service.get("/fill-orders/next-due") == {"next_due": "2026-10-11T13:00:00Z"}
+    await service.handle(store(2, closed_on=[date(2026, 10, 11)]))
+    await service.do_due()
+    assert await service.get("/fill-orders/next-due") == {"next_due": "2026-10-10T13:00:00Z"}
+
+
+async def test_an_older_revision_changes_nothing(service: Unbrokered) -> None:
+    await with_work_order(service, "rx-a")
+    await service.handle(planned(3, *RX))
+    await service.handle(disenrolled(revision=4))
+    await service.handle(enrolled(revision=5))
+    await service.handle(planned(4, *RX, profile=5))
+    before = await states(service)
+    for old in (disenrolled(revision=4), planned(2), enrolled(revision=1), cancelled(3)):
+        await service.handle(old)
+    assert await states(service) == before == {"rx-a": "to_fill"}
+
+
+async def test_one_work_order_and_one_live_confirmation_per_visit(service: Unbrokered) -> None:
+    await with_work_order(service, "rx-a")
+    await service.handle(confirmed("rx-b"))
+    assert await states(service) == {"rx-a": "cancelled declined", "rx-b": "to_fill"}
+    service.clock.set(DUE)
+    await lease(service)
+    await service.handle(confirmed("rx-a"))
+    assert await states(service) == {"rx-a": "cancelled declined", "rx-b": "leased"}
+    recorded = await service.rows(
+        """
+        select (select min(rx_id) from jsonb_object_keys(items) rx_id), live
+        from confirmations
+        order by confirmation_id
+        """
+    )
+    assert [tuple(row.values()) for row in recorded] == [("rx-a", False), ("rx-b", True), ("rx-a", False)]
+    assert len(await service.rows("select from work_orders")) == 1
+
+
+async def test_hundreds_of_patients_are_taken_in_one_batch(service: Unbrokered) -> None:
+    names = [f"p{number}" for number in range(300)]
+    await service.handle(store())
+    await service.handle(*(enrolled(name) for name in names))
+    await service.handle(*(planned(1, *RX, patient_id=name) for name in names))
+    await service.handle(*(confirmed(*RX, patient_id=name) for name in names))
+    await service.handle(*(planned(2, "rx-a", patient_id=name) for name in names))
+    counted = await service.rows("select status, count(*) from items group by status order by status")
+    assert [tuple(row.values()) for row in counted] == [("cancelled", 300), ("to_fill", 300)]
+    service.clock.set(DUE)
+    assert (
+        len((await service.send("/fill-orders/lease", role="system", worker="robot", limit=200))["orders"])
+        == 200
+    )
+
+
+async def test_poison_is_refused_in_words(service: Unbrokered) -> None:
+    with pytest.raises(Refused, match="not an IANA time zone"):
+        await service.handle(store().model_copy(update={"time_zone": "Mars/Olympus"}))
+    with pytest.raises(Refused, match="names a prescription twice"):
+        await service.handle(confirmed("rx-a", "rx-a"))
+
+
+# ---- leases ----
+
+
+async def test_an_expired_lease_gives_the_order_to_the_next(service: Unbrokered) -> None:
+    await with_work_order(service, "rx-a")
+    service.clock.set(DUE)
+    first = (await lease(service))["rx-a"]
+    assert await lease(service) == {}
+    service.clock.advance(timedelta(minutes=30))
+    await service.do_due()
+    second = (await lease(service))["rx-a"]
+    assert second["order_id"] == first["order_id"]
+    problem = await report(service, first, 409, result="filled", fill_id="fill-1")
+    assert "not leased under this lease_id" in problem["detail"]
+    await report(service, second, result="filled", fill_id="fill-1")
+
+
+async def test_a_result_reported_twice_answers_the_same_and_is_told_once(service: Unbrokered) -> None:
+    await with_work_order(service, "rx-a")
+    service.clock.set(DUE)
+    order = (await lease(service))["rx-a"]
+    first = await report(service, order, result="filled", fill_id="fill-1")
+    service.clock.advance(timedelta(days=1))
+    assert await report(service, order, result="filled", fill_id="fill-1") == first
+    await report(service, order, 409, result="filled", fill_id="fill-2")
+    assert [type(event) for event in await service.published()] == [FillCompleted]
+    assert len(await service.rows("select from actions")) == 1
+
+
+async def test_a_result_for_a_cancelled_order_is_refused(service: Unbrokered) -> None:
+    await with_work_order(service, "rx-a")
+    service.clock.set(DUE)
+    order = (await lease(service))["rx-a"]
+    await service.handle(disenrolled())
+    problem = await report(service, order, 409, result="filled", fill_id="fill-1")
+    assert "reverse the claim" in problem["detail"]
+
+
+async def test_a_result_needs_its_own_field(service: Unbrokered) -> None:
+    await with_work_order(service, "rx-a")
+    service.clock.set(DUE)
+    order = (await lease(service))["rx-a"]
+    problem = await report(service, order, 400, result="filled", reject_code="79")
+    assert "filled needs fill_id" in problem["detail"]
+
+
+# ---- who may do what ----
+
+
+@pytest.mark.parametrize(
+    ("path", "role", "body"),
+    [
+        ("/fill-orders/lease", "clerk", {"worker": "w"}),
+        ("/fill-orders/x/result", "clerk", {"lease_id": "l", "result": "filled", "fill_id": "f"}),
+        ("/packages/x/verification", "technician", {"licence": "T-7"}),
+        ("/packages/x/cancel", "technician", {"reason": "recalled lot"}),
+        ("/packages/x/hand-over", "system", {"identifiers": ["name", "birth_date"]}),
+        ("/visits/x/consultation", "clerk", {"outcome": "held"}),
+    ],
+)
+async def test_what_a_role_may_not_do_is_refused(
+    service: Unbrokered, path: str, role: str, body: dict[str, Any]
+) -> None:
+    problem = await service.send(path, 403, role=role, **body)
+    assert "you act as" in problem["detail"]
+    await service.send(path, 200 if path.endswith("lease") else 404, role="pharmacist", **body)
+
+
+async def test_the_release_gate(service: Unbrokered) -> None:
+    package = await with_ready_package(service, *RX)
+    path = f"/packages/{package['package_id']}/hand-over"
+    problem = await service.send(path, 422, role="clerk", identifiers=["name"])
+    assert "two identifiers" in problem["detail"]
+    again = f"/packages/{package['package_id']}/verification"
+    problem = await service.send(again, 409, role="pharmacist", licence="RPH-1")
+    assert "the package is ready" in problem["detail"]
+    two = ["name", "birth_date"]
+    taken = await service.send(path, role="clerk", key="k1", identifiers=two, left_rx_ids=["rx-b"])
+    assert await service.send(path, role="clerk", key="k1", identifiers=two, left_rx_ids=["rx-b"]) == taken
+    assert [(item["rx_id"], item["state"], item["why"]) for item in taken["items"]] == [
+        ("rx-a", "filled", None),
+        ("rx-b", "withheld", "left"),
+    ]
+    await service.send(path, 409, role="clerk", identifiers=two)
+
+
+@pytest.mark.parametrize(
+    ("consented", "role", "reason", "status"),
+    [
+        (True, "clerk", None, 200),
+        (False, "clerk", None, 422),
+        (False, "clerk", "her daughter, known here", 422),
+        (False, "pharmacist", None, 422),
+        (False, "pharmacist", "her daughter, known here", 200),
+    ],
+)
+async def test_a_caregiver_collects_with_consent_or_on_a_pharmacists_word(
+    service: Unbrokered, consented: bool, role: str, reason: str | None, status: int
+) -> None:
+    package = await with_ready_package(service, "rx-a", caregiver=consented)
+    two = ["name", "photo_id"]
+    body: dict[str, Any] = {"identifiers": two, "collected_by": "caregiver", "reason": reason}
+    await service.send(f"/packages/{package['package_id']}/hand-over", status, role=role, **body)
+
+
+async def test_a_pharmacist_stops_a_work_order_for_good(service: Unbrokered) -> None:
+    package = await with_ready_package(service, "rx-a")
+    path = f"/packages/{package['package_id']}/cancel"
+    stopped = await service.send(path, role="pharmacist", reason="recalled lot")
+    assert stopped["status"] == "returned"
+    assert [type(event) for event in await service.published()] == [PackageReturned]
+    (action,) = await service.rows("select actor, detail from actions where action = 'cancellation'")
+    assert action == {"actor": "pharmacist-1", "detail": {"reason": "recalled lot"}}
+    await service.handle(confirmed("rx-a", "rx-b"))
+    assert await states(service) == {"rx-a": "withheld withdrawn"}
+    await service.send(path, 409, role="pharmacist", reason="recalled lot")
+
+
+async def test_the_consultation_is_recorded_once(service: Unbrokered) -> None:
+    await with_work_order(service, "rx-a")
+    path = "/visits/visit-p1/consultation"
+    await service.send(path, role="pharmacist", outcome="declined")
+    await service.send(path, 409, role="pharmacist", outcome="held")
+    (event,) = await service.published()
+    assert isinstance(event, ConsultationHeld)
+    assert event.outcome == "declined"
+
+
+# ---- changes while a package waits ----
+
+
+async def test_a_ready_package_stays_collectable_after_disenrolment(service: Unbrokered) -> None:
+    package = await with_ready_package(service, "rx-a")
+    await service.handle(disenrolled())
+    await service.handle(cancelled(2))
+    path = f"/packages/{package['package_id']}/hand-over"
+    await service.send(path, role="clerk", identifiers=["name", "birth_date"])
+    assert [type(event) for event in await service.published()] == [PackagePickedUp]
+
+
+async def test_a_package_of_one_who_died_goes_back_at_once(service: Unbrokered) -> None:
+    await with_ready_package(service, "rx-a")
+    await service.handle(disenrolled(reason="died"))
+    assert [type(event) for event in await service.published()] == [PackageReturned]
+
+
+async def test_a_discontinued_drug_leaves_the_package(service: Unbrokered) -> None:
+    await with_ready_package(service, *RX)
+    await service.handle(planned(2, "rx-b", profile=2, discontinued=["rx-a"]))
+    assert await states(service) == {"rx-a": "withheld discontinued", "rx-b": "filled"}
+    (package,) = (await service.get("/packages", status="ready"))["items"]
+    assert package["bin"] == "1-01"
+
+
+async def test_every_package_of_a_store_has_a_bin_of_its_own(service: Unbrokered) -> None:
+    await service.handle(store())
+    names = [f"p{number}" for number in range(3)]
+    await service.handle(*(enrolled(name) for name in names))
+    await service.handle(*(planned(1, "rx-a", patient_id=name) for name in names))
+    await service.handle(*(confirmed("rx-a", patient_id=name) for name in names))
+    service.clock.set(DUE)
+    orders = (await service.send("/fill-orders/lease", role="system", worker="robot"))["orders"]
+    package_ids = []
+    for order in orders:
+        package = await report(service, order, result="filled", fill_id=f"fill-{order['patient_id']}")
+        package_ids.append(package["package_id"])
+
+    async def bin_of(package_id: str) -> str:
+        path = f"/packages/{package_id}/verification"
+        return str((await service.send(path, role="pharmacist", licence="RPH-1"))["bin"])
+
+    assert [await bin_of(package_id) for package_id in package_ids[:2]] == ["1-01", "1-02"]
+    first = f"/packages/{package_ids[0]}/hand-over"
+    await service.send(first, role="clerk", identifiers=["name", "birth_date"])
+    assert await bin_of(package_ids[2]) == "1-01"
+
+
+async def test_packages_are_listed_page_by_page(service: Unbrokered) -> None:
+    names = [f"p{number}" for number in range(5)]
+    await service.handle(*(confirmed("rx-a", patient_id=name) for name in names))
+    seen: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        answer = await service.get("/packages", on=str(VISIT_ON), status="filling", limit=2, after=cursor)
+        seen += [package["visit_id"] for package in answer["items"]]
+        cursor = answer["next"]
+    assert sorted(seen) == [f"visit-{name}" for name in names]
+
+
+# ---- as a process runs it ----
+
+
+async def test_over_kafka_from_confirmation_to_hand_over(
+    stack: Addresses, fresh_database: Callable[[str], str], unique_name: str, tmp_path: Path
+) -> None:
+    clock, prefix = SteppedClock(tmp_path / "clock"), f"{unique_name}."
+    clock.set(DUE)
+    await create_topics(stack.kafka, 2, prefix=prefix)
+    settings = Settings(
+        database_url=await asyncio.to_thread(fresh_database, "fulfillment"),
+        kafka_bootstrap=stack.kafka,
+        sealing_key=SecretStr(SEALING_KEY),
+        clock_file=clock.path,
+        topic_prefix=prefix,
+    )
+    async with running(create_app(settings)) as http:
+        await publish(stack.kafka, [confirmed(*RX), planned(1, *RX), enrolled(), store()], prefix=prefix)
+        await at_rest(http)
+        leased = (await http.post("/fill-orders/lease", json={"worker": "robot"})).json()["orders"]
+        for order in leased:
+            done = {"lease_id": order["lease_id"], "result": "filled", "fill_id": f"fill-{order['rx_id']}"}
+            await http.post(f"/fill-orders/{order['order_id']}/result", json=done)
+        (package,) = (await http.get("/packages", params={"status": "to_verify"})).json()["items"]
+        path = f"/packages/{package['package_id']}"
+        await http.post(f"{path}/verification", json={"licence": "RPH-1"})
+        await http.post(f"{path}/hand-over", json={"identifiers": ["name", "birth_date"]})
+        await at_rest(http)
+    told = [
+        dict(each.headers)["ce_type"].decode() for each in await everything_on(stack.kafka, prefix + TOPIC)
+    ]
+    expected: list[type[Event]] = [FillCompleted, FillCompleted, PackageReady, PackagePickedUp]
+    assert told == [event.TYPE for event in expected]
