@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import typer
 
-from cli.system import STATE, find
+from cli.system import STATE, described, find
 from shared.database import connect
 
 FREE_BYTES = 2 * 1024**3
@@ -22,7 +22,7 @@ LOCKS_NEEDED = 256
 def examine() -> int:
     """Run every check; prints a line each, and answers how many found something wrong."""
     checks: list[Callable[[], str | None]] = [_python, _disk, _namespaces]
-    if (STATE / "stack.json").exists():
+    if described().exists():
         checks += [_services, _databases]
     wrong = 0
     for check in checks:
@@ -31,7 +31,7 @@ def examine() -> int:
         typer.echo(
             f"{'WRONG' if problem else 'ok   '}  {(check.__doc__ or '').strip()}{': ' + problem if problem else ''}"
         )
-    if not (STATE / "stack.json").exists():
+    if not described().exists():
         typer.echo(
             "       nothing runs here (`medsync up` starts it), so servers and services were not looked at"
         )

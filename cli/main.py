@@ -56,7 +56,9 @@ def demo(
     days: Annotated[int, typer.Option(help="how long they live through it", min=1)] = 125,
     seed: Annotated[int, typer.Option(help="another seed is another run; the same one repeats exactly")] = 1,
     keep: Annotated[bool, typer.Option(help="leave everything running afterwards, to play with")] = False,
-    directory: Annotated[Path, typer.Option(help="emptied first, then holds everything")] = Path(".medsync"),
+    directory: Annotated[Path, typer.Option(help="emptied first, then holds everything")] = Path(
+        ".medsync/demo"
+    ),
 ) -> None:
     """Let a chain's pharmacies live through some synchronized cycles before your eyes, on real input."""
     from cli.demo.run import Options

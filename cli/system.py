@@ -11,6 +11,8 @@ from pathlib import Path
 import typer
 
 STATE = Path(".medsync")
+PLACES = (STATE, STATE / "demo")
+"""Where `medsync up` and `medsync demo` keep what they run."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,18 @@ class System:
         return [url for urls in self.services.values() for url in urls]
 
 
-def find(directory: Path = STATE) -> System:
+def described() -> Path:
+    """The description of the system that runs here; it need not exist."""
+    return next((path for place in PLACES if (path := place / "stack.json").exists()), STATE / "stack.json")
+
+
+def find() -> System:
     """The system that `medsync up` or `medsync demo` started here.
 
     `KAFKA_BOOTSTRAP_SERVERS` and `MEDSYNC_<SERVICE>_URL` go before what the file says.
     Exits with a clear text where there is none.
     """
-    path = directory / "stack.json"
+    path = described()
     state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     services = {name: tuple(urls) for name, urls in state.get("services", {}).items()}
     for name in ("enrollment", "planner", "outreach", "fulfillment"):

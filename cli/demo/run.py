@@ -35,6 +35,8 @@ from cli.demo.recorder import Recorder
 from cli.importing import import_directory
 from cli.rest import Observer
 from data.resample import Records, read_directory, resample
+from deploy.local.lock import Held, locked
+from deploy.local.supervisor import LOCK, AlreadyRunning
 from deploy.local.up import Installation, installation
 from shared.clock import SteppedClock
 
@@ -62,15 +64,14 @@ class Options:
     patients: int = 300
     days: int = 125
     seed: int = 1
-    directory: Path = Path(".medsync")
+    directory: Path = Path(".medsync/demo")
     keep: bool = False
     outreach: int = 2
 
 
 def demo(options: Options, console: Console) -> int:
     """Run it; answers the exit code: 0 only if the proof holds."""
-    shutil.rmtree(options.directory, ignore_errors=True)
-    options.directory.mkdir(parents=True)
+    _empty(options.directory)
     (options.directory / "keys.json").write_text(json.dumps(DEMO_KEYS), encoding="utf-8")
     clock = SteppedClock(options.directory / "clock")
     clock.set(local(START, 8))
@@ -89,6 +90,16 @@ def demo(options: Options, console: Console) -> int:
             console.print("stopped")
             return 130
     return 0 if held else 1
+
+
+def _empty(directory: Path) -> None:
+    """Forget the run before, unless it still runs. Raises AlreadyRunning."""
+    try:
+        with locked(directory / LOCK):
+            shutil.rmtree(directory)
+    except Held as held:
+        raise AlreadyRunning(directory, held.pid) from None
+    directory.mkdir(parents=True)
 
 
 def _stay(system: Installation, console: Console) -> None:

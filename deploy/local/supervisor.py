@@ -16,6 +16,10 @@ from deploy.local.postgres import Postgres
 from deploy.local.process import StackError, explained
 
 
+LOCK = "stack.lock"
+"""Held in its directory by whoever runs a stack there."""
+
+
 @dataclass(frozen=True)
 class Addresses:
     """Where the stack listens: `kafka` is host:port, `postgres` the URL of an administrator."""
@@ -95,7 +99,7 @@ class LocalStack:
     def __enter__(self) -> Self:
         with ExitStack() as undo:
             try:
-                undo.enter_context(locked(self.directory / "stack.lock"))
+                undo.enter_context(locked(self.directory / LOCK))
                 for server in self._own:
                     undo.callback(server.stop)  # the last one in is the first one out
                     server.spawn()
