@@ -20,15 +20,18 @@ def set_up(kafka: str, postgres: str, *, partitions: int = PARTITIONS) -> dict[s
     databases = create_databases(postgres)
     for service, url in databases.items():
         migrate(url, *migrations_of(service))
-    asyncio.run(create_topics(kafka, partitions))
+    try:
+        asyncio.run(create_topics(kafka, partitions))
+    except RuntimeError as error:  # what every error of the Kafka client derives from
+        raise StackError(f"The topics could not be created on Kafka at {kafka}: {error}") from None
     return databases
 
 
 if __name__ == "__main__":
+    servers = [os.environ.get(name, "") for name in ("KAFKA_BOOTSTRAP_SERVERS", "MEDSYNC_POSTGRES_URL")]
+    if not all(servers):
+        sys.exit("Name the servers to set up: KAFKA_BOOTSTRAP_SERVERS and MEDSYNC_POSTGRES_URL.")
     try:
-        databases = set_up(os.environ["KAFKA_BOOTSTRAP_SERVERS"], os.environ["MEDSYNC_POSTGRES_URL"])
-    except KeyError as missing:
-        sys.exit(f"Name the servers to set up: {missing.args[0]} is not set.")
+        print(f"ready: {', '.join(set_up(*servers))}")
     except StackError as error:
         sys.exit(str(error))
-    print(f"ready: {', '.join(databases)}")

@@ -10,12 +10,19 @@ import asyncpg
 import pytest
 
 from deploy.local import Addresses
-from deploy.local.databases import create_database, migrate, migrations_of, role_of, url_of
+from deploy.local.databases import (
+    create_database,
+    ensure_role,
+    migrate,
+    migrations_of,
+    role_of,
+    url_of,
+    wait_for_others,
+)
 from deploy.local.sql import on_server
 from tests.stack import StackOfTheRun, ask
 
 RUN = pytest.StashKey[StackOfTheRun]()
-_TEMPLATES = 7_633_502  # an advisory lock: several workers want the same template first
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -79,10 +86,11 @@ def _make_template(admin_url: str, template: str, role: str, migrations: tuple[P
     unfinished = f"{template}_unfinished"
 
     async def make(admin: asyncpg.Connection) -> None:
-        await admin.execute("select pg_advisory_lock($1)", _TEMPLATES)
+        await wait_for_others(admin)
         if await admin.fetchval("select true from pg_database where datname = $1", template):
             return
-        await create_database(admin, admin_url, unfinished, role)
+        await ensure_role(admin, admin_url, role)
+        await create_database(admin, unfinished, role)
         migrate(url_of(admin_url, unfinished, role), *migrations)
         await admin.execute(f"alter database {unfinished} rename to {template}")
 
@@ -91,7 +99,7 @@ def _make_template(admin_url: str, template: str, role: str, migrations: tuple[P
 
 def _create(admin_url: str, database: str, role: str, template: str) -> str:
     async def create(admin: asyncpg.Connection) -> None:
-        await create_database(admin, admin_url, database, role, template)
+        await create_database(admin, database, role, template)
 
     on_server(admin_url, create)
     return url_of(admin_url, database, role)

@@ -19,21 +19,32 @@ from deploy.local.sql import on_server
 SERVICES = ("enrollment", "planner", "outreach", "fulfillment")
 _ROOT = Path(__file__).parents[2]
 _FABRIC = _ROOT / "shared" / "messaging" / "migrations"
-_LOCK = 7_633_501  # taken while databases are created: two starts may share one server
+_LOCK = 7_633_501  # an advisory lock: two starts may set up one server at once
 
 
 def create_databases(admin_url: str, services: Sequence[str] = SERVICES) -> dict[str, str]:
     """Create what is missing of `medsync_<service>` for each service: the URL of each service's own role.
 
-    No role but its owner can connect to a database. `admin_url` is the URL of a superuser.
+    No role but its owner can connect to a database. `admin_url` is the URL of a superuser. StackError where
+    the server cannot be reached or refuses.
     """
 
     async def create(admin: asyncpg.Connection) -> None:
-        await admin.execute("select pg_advisory_lock($1)", _LOCK)
+        await wait_for_others(admin)
         for service in services:
-            await create_database(admin, admin_url, f"medsync_{service}", role_of(service))
+            await ensure_role(admin, admin_url, role_of(service))
+            if not await admin.fetchval(
+                "select true from pg_database where datname = $1", f"medsync_{service}"
+            ):
+                await create_database(admin, f"medsync_{service}", role_of(service))
 
-    on_server(admin_url, create)
+    try:
+        on_server(admin_url, create)
+    except (OSError, asyncpg.PostgresError) as error:
+        server = urlsplit(admin_url).netloc.rpartition("@")[2]
+        raise StackError(
+            f"PostgreSQL at {server} could not be set up: {error or type(error).__name__}"
+        ) from None
     return {service: url_of(admin_url, f"medsync_{service}", role_of(service)) for service in services}
 
 
@@ -72,15 +83,24 @@ def url_of(admin_url: str, database: str, role: str) -> str:
     ).geturl()
 
 
-async def create_database(
-    admin: asyncpg.Connection, admin_url: str, database: str, role: str, template: str = "template1"
-) -> None:
-    """Create a database and its owner, each if it is missing."""
+async def wait_for_others(admin: asyncpg.Connection) -> None:
+    """Let one process at a time set up a server: until this connection closes, it is this one."""
+    await admin.execute("select pg_advisory_lock($1)", _LOCK)
+
+
+async def ensure_role(admin: asyncpg.Connection, admin_url: str, role: str) -> None:
+    """Create a service's role if it is missing, and give it its password."""
     if not await admin.fetchval("select true from pg_roles where rolname = $1", role):
-        password = _password(admin_url, role)
-        await admin.execute(f"create role {role} login" + (f" password '{password}'" if password else ""))
-    if not await admin.fetchval("select true from pg_database where datname = $1", database):
-        await admin.execute(f"create database {database} owner {role} template {template}")
+        await admin.execute(f"create role {role} login")
+    if password := _password(admin_url, role):
+        await admin.execute(f"alter role {role} password '{password}'")
+
+
+async def create_database(
+    admin: asyncpg.Connection, database: str, owner: str, template: str = "template1"
+) -> None:
+    """Create a database that nobody but its owner can connect to."""
+    await admin.execute(f"create database {database} owner {owner} template {template}")
     await admin.execute(f"revoke connect, temporary on database {database} from public")
 
 

@@ -1,0 +1,129 @@
+"""`medsync up`: services run, come back when they die, and are stopped before what they stand on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parents[2]
+UP = """
+import sys
+from functools import partial
+from pathlib import Path
+from deploy.local.up import up
+up(Path(sys.argv[1]), processes={"enrollment": 1, "outreach": 2}, say=partial(print, flush=True))
+"""
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("checkout") / ".medsync"
+
+
+@pytest.fixture(scope="module")
+def system(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    said = directory.with_name("said")
+    with said.open("wb") as output:
+        system = subprocess.Popen(
+            [sys.executable, "-c", UP, str(directory)], cwd=ROOT, stdout=output, stderr=output
+        )
+    with system:
+        _eventually(
+            lambda: "MedSync runs" in said.read_text() or system.poll() is not None,
+            said.read_text,
+            deadline=60,
+        )
+        assert system.poll() is None, said.read_text()
+        yield system
+        system.kill()
+
+
+def test_every_process_is_ready_and_its_address_is_written_down(
+    system: subprocess.Popen[bytes], directory: Path
+) -> None:
+    description = _description(directory)
+    assert description["pid"] == system.pid
+    assert {name: len(urls) for name, urls in description["services"].items()} == {
+        "enrollment": 1,
+        "outreach": 2,
+    }
+    assert all(_is_ready(url) for urls in description["services"].values() for url in urls)
+
+
+def test_nobody_else_can_read_passwords_and_keys(system: subprocess.Popen[bytes], directory: Path) -> None:
+    for file in (directory / "stack.json", directory / "keys.json", directory / "postgres" / "password"):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_process_that_dies_is_started_again_on_its_port(
+    system: subprocess.Popen[bytes], directory: Path
+) -> None:
+    url = _description(directory)["services"]["outreach"][1]
+    os.kill(_pid_of(system, "--slot 1"), signal.SIGKILL)
+    assert not _is_ready(url)
+    _eventually(lambda: _is_ready(url), lambda: "outreach-1 is not back", deadline=30)
+
+
+def test_a_second_up_says_which_process_is_the_first(
+    system: subprocess.Popen[bytes], directory: Path
+) -> None:
+    second = subprocess.run(
+        [sys.executable, "-c", UP, str(directory)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 1
+    assert f"already runs in {directory}, as process {system.pid}" in second.stderr
+
+
+def test_a_stop_ends_services_first_and_leaves_nothing(
+    system: subprocess.Popen[bytes], directory: Path
+) -> None:
+    children = _children(system)
+    system.send_signal(signal.SIGTERM)
+    assert system.wait(timeout=60) == 0
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
+    assert not (directory / "stack.json").exists()
+    stopped_at = [
+        (directory / log).stat().st_mtime
+        for log in ("logs/enrollment-0.log", "kafka/kafka.log", "postgres/postgres.log")
+    ]
+    assert stopped_at == sorted(stopped_at)
+
+
+def _description(directory: Path) -> dict[str, Any]:
+    description: dict[str, Any] = json.loads((directory / "stack.json").read_text())
+    return description
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/ops/ready", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _children(system: subprocess.Popen[bytes]) -> list[int]:
+    tasks = Path(f"/proc/{system.pid}/task").iterdir()
+    return [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+
+
+def _pid_of(system: subprocess.Popen[bytes], argument: str) -> int:
+    commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in _children(system)}
+    return next(pid for pid, command in commands.items() if argument in command.replace(b"\0", b" ").decode())
+
+
+def _eventually(holds: Callable[[], bool], else_say: Callable[[], str], deadline: float) -> None:
+    end = time.monotonic() + deadline
+    while not holds():
+        assert time.monotonic() < end, else_say()
+        time.sleep(0.1)
