@@ -106,7 +106,7 @@ async def recent_calls(db: Db, patient_ids: Collection[str], now: datetime) -> d
         select patient_id, at, made_by
         from attempts
         where patient_id = any($1)
-          and at > $2 - interval '8 days'
+          and at > $2::timestamptz - interval '8 days'
           and kind <> 'renewal'
           and (outcome is not null or until > $2)
         order by at
@@ -397,8 +397,8 @@ async def call_list(db: Db, store_id: str, now: datetime, after: str, limit: int
         left join opt_outs o using (patient_id)
         where c.store_id = $1
           and c.status = 'open'
-          and (c.due_at <= $2 + interval '1 day'
-               or c.due_at is null and coalesce(c.visit_on, $2::date) <= $2::date + 7)
+          and (c.due_at <= $2::timestamptz + interval '1 day'
+               or c.due_at is null and coalesce(c.visit_on, $2::timestamptz::date) <= $2::timestamptz::date + 7)
           and coalesce(c.visit_on::text, '') || '.' || c.contact_id > $3
         order by position
         limit $4
@@ -425,7 +425,7 @@ async def contacts_listed(db: Db, patient_id: str, now: datetime) -> list[dict[s
                ) as tried
         from contacts c
         where c.patient_id = $1
-          and c.opened_at > $2 - interval '1 year'
+          and c.opened_at > $2::timestamptz - interval '1 year'
         order by c.opened_at, c.contact_id
         """,
         patient_id,

@@ -1,0 +1,669 @@
+"""Outreach against a real PostgreSQL (and once against a real Kafka): who is contacted, when, and what follows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from deploy.local import Addresses
+from services.outreach import handlers, jobs
+from services.outreach.app import create_app
+from services.outreach.settings import OutreachSettings
+from shared.clock import SteppedClock
+from shared.database import open_pool
+from shared.events import EVENTS, Event, Reason
+from shared.events.enrollment import (
+    Channel,
+    Consent,
+    ContactDetailsChanged,
+    DisenrolmentReason,
+    OpenHours,
+    PatientDisenrolled,
+    PatientEnrolled,
+    Phone,
+    Profile,
+    StoreChanged,
+)
+from shared.events.fulfillment import PackagePickedUp, PackageReady, PickupMissed, StockShort
+from shared.events.outreach import (
+    AlignmentAgreed,
+    ContactOptedOut,
+    PatientUnreached,
+    PickupConfirmed,
+    PickupDeclined,
+    QuestionRaised,
+    RenewalAnswered,
+    RenewalRequested,
+)
+from shared.events.planner import (
+    FillKind,
+    OfferedDay,
+    PlanBlocked,
+    PlanCancelled,
+    PlanComputed,
+    PlannedItem,
+    RenewalNeeded,
+    Visit,
+    VisitKind,
+)
+from shared.messaging import Work, patient
+from shared.messaging.bell import Bell
+from shared.messaging.envelope import payload_of
+from shared.messaging.sealing import Sealer
+from shared.messaging.topics import create_topics
+from shared.messaging.unit import Cause
+from tests.running import SEALING_KEY, at_rest, everything_on, producing, publish, record, running
+
+DIALLER = {"Medsync-Actor": "dialler-1", "Medsync-Role": "system"}
+CLERK = {"Medsync-Actor": "staff-2", "Medsync-Role": "clerk"}
+PHARMACIST = {"Medsync-Actor": "staff-1", "Medsync-Role": "pharmacist"}
+NOW = datetime(2026, 10, 1, 15, tzinfo=UTC)  # eleven in the morning in New York, a Thursday
+BECAUSE = Reason(code="because")
+NUMBER = "+12125550123"
+
+
+class Service:
+    """The service without its broker: HTTP, handlers and jobs, and the outbox to look into."""
+
+    def __init__(self, works: Sequence[Work], http: Sequence[httpx.AsyncClient], clock: SteppedClock) -> None:
+        self.work, self.http, self.other = works[0], http[0], http[1]
+        self.clock = clock
+
+    async def handle(self, *events: Event) -> None:
+        keys = [patient(event.key) for event in events]
+        async with self.work.begin(keys, cause=Cause("test", "test")) as unit:
+            await handlers.on.by_type[events[0].TYPE](events, unit)
+
+    async def at(self, moment: datetime) -> None:
+        """Move the clock, and do what falls due."""
+        self.clock.set(moment)
+        await self.do_due()
+
+    async def do_due(self) -> None:
+        for view in jobs.due.by_view:
+            async with self.work.begin((), cause=Cause("test", "test")) as unit:
+                await jobs.due.by_view[view](await self.work.free_patients(unit, view, 500), unit)
+            async with self.work.begin((), cause=Cause("test", "test")) as unit:
+                assert await self.work.free_patients(unit, view, 500) == []
+
+    async def post(
+        self, path: str, status: int = 200, by: dict[str, str] = DIALLER, **body: Any
+    ) -> dict[str, Any]:
+        answer = await self.http.post(path, json=body, headers=by)
+        assert answer.status_code == status, answer.text
+        return dict(answer.json())
+
+    async def get(self, path: str) -> dict[str, Any]:
+        answer = await self.http.get(path)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def lease(self, limit: int = 20, by: dict[str, str] = DIALLER) -> list[dict[str, Any]]:
+        return (await self.post("/contacts/lease", by=by, worker="w", limit=limit, minutes=15))["contacts"]
+
+    async def report(
+        self, lent: dict[str, Any], outcome: str, status: int = 200, **answer: Any
+    ) -> dict[str, Any]:
+        return await self.post(
+            f"/contacts/{lent['contact_id']}/outcome",
+            status,
+            lease_id=lent["lease_id"],
+            outcome=outcome,
+            answer=answer,
+        )
+
+    async def statuses(self, patient_id: str = "p1") -> dict[tuple[str, str | None], str]:
+        items = (await self.get(f"/patients/{patient_id}/contacts"))["items"]
+        return {(each["kind"], each["visit_id"]): each["status"] for each in items}
+
+    async def published(self) -> list[Event]:
+        """What was published since the last look."""
+        async with self.work.pool.acquire() as db:
+            rows = await db.fetch("delete from fabric.outbox returning id, headers, payload")
+        return [
+            EVENTS[row["headers"]["ce_type"]].model_validate_json(row["payload"])
+            for row in sorted(rows, key=lambda row: row["id"])
+        ]
+
+
+@pytest_asyncio.fixture
+async def service(fresh_database: Callable[[str], str], tmp_path: Path) -> AsyncIterator[Service]:
+    """Two processes of the service on one database."""
+    url = fresh_database("outreach")
+    clock = SteppedClock(tmp_path / "clock")
+    clock.set(NOW)
+    works, clients = [], []
+    for slot in range(2):
+        pool = await open_pool(url, size=4, name=f"test-{slot}")
+        settings = OutreachSettings(
+            database_url=url, kafka_bootstrap="unused", sealing_key=SEALING_KEY, slot=slot
+        )
+        app = create_app(settings)
+        sealer, bell = Sealer(SEALING_KEY, key_id="1"), Bell(url, name="test")
+        app.state.work = Work(pool, service="outreach", clock=clock, sealer=sealer, bell=bell)
+        works.append(app.state.work)
+        clients.append(httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://outreach"))
+    yield Service(works, clients, clock)
+    for work, client in zip(works, clients, strict=True):
+        await client.aclose()
+        await work.pool.close()
+
+
+@pytest_asyncio.fixture
+async def known(service: Service) -> Service:
+    """One patient, all known, without a plan."""
+    await service.handle(store())
+    await service.handle(enrolled())
+    await service.handle(details())
+    await service.do_due()
+    return service
+
+
+def store(store_id: str = "s1", **changes: Any) -> StoreChanged:
+    fields = {
+        "store_id": store_id,
+        "revision": 1,
+        "name": "Corner Pharmacy",
+        "state": "NY",
+        "time_zone": "America/New_York",
+        "hours": tuple(OpenHours(weekday=day, opens=time(9), closes=time(18)) for day in range(7)),
+        "phone": "+12125550100",
+    }
+    return StoreChanged(**(fields | changes))
+
+
+def enrolled(patient_id: str = "p1", revision: int = 1, **consent: Any) -> PatientEnrolled:
+    given = {"given_at": NOW - timedelta(hours=1), "channels": (Channel.phone,)} | consent
+    return PatientEnrolled(
+        patient_id=patient_id, revision=revision, consent=Consent(**given), profile=Profile(store_id="s1")
+    )
+
+
+def details(patient_id: str = "p1", revision: int = 1, **changes: Any) -> ContactDetailsChanged:
+    fields = {
+        "patient_id": patient_id,
+        "revision": revision,
+        "given_name": "Ada",
+        "family_name": "Canary",
+        "birth_date": date(1950, 3, 4),
+        "phones": (Phone(number=NUMBER, kind="mobile"),),
+    }
+    return ContactDetailsChanged(**(fields | changes))
+
+
+def visit(on: date, kind: VisitKind = VisitKind.synchronized, *rx_ids: str) -> Visit:
+    items = tuple(
+        PlannedItem(
+            rx_id=rx_id,
+            drug_name="Lisinopril",
+            kind=FillKind.full,
+            quantity=Decimal(30),
+            days_supply=30,
+            reason=BECAUSE,
+        )
+        for rx_id in rx_ids or ("rx1", "rx2")
+    )
+    return Visit(visit_id=f"{kind}-{on}", kind=kind, on=on, items=items)
+
+
+BRIDGE = visit(date(2026, 10, 6), VisitKind.bridge, "rx1")
+VISIT = visit(date(2026, 10, 20))
+
+
+def plan(*visits: Visit, patient_id: str = "p1", revision: int = 1, agreed: bool = True) -> PlanComputed:
+    return PlanComputed(
+        patient_id=patient_id,
+        plan_id=f"plan-{patient_id}",
+        revision=revision,
+        profile_revision=1,
+        cycle=1,
+        store_id="s1",
+        computed_on=NOW.date(),
+        anchor_on=VISIT.on,
+        next_anchor_on=VISIT.on + timedelta(days=30),
+        agreed=agreed,
+        visits=visits or (BRIDGE, VISIT),
+        drugs=(),
+        offered=tuple(
+            OfferedDay(on=on, visits_before=1, short_fills=1, uncovered_days=0, reason=BECAUSE)
+            for on in (VISIT.on, date(2026, 10, 21))
+        ),
+    )
+
+
+def package(kind: type[Event], about: Visit = VISIT, **more: Any) -> Any:
+    fields = {
+        "patient_id": "p1",
+        "store_id": "s1",
+        "package_id": "k1",
+        "plan_id": "plan-p1",
+        "visit_id": about.visit_id,
+        "on": about.on,
+        "items": (),
+        "return_on": about.on + timedelta(days=7),
+    }
+    return kind(**(fields | more))
+
+
+async def test_the_alignment_then_the_confirmations(known: Service) -> None:
+    await known.handle(plan(agreed=False))
+    [lent] = await known.lease()
+    assert (lent["kind"], lent["channel"], lent["attempt"]) == ("alignment", "phone", 1)
+    assert (lent["name"], lent["phone"], lent["birth_date"]) == ("Ada Canary", NUMBER, "1950-03-04")
+    assert [(each["visit_id"], each["confirm_now"]) for each in lent["visits"]] == [
+        (BRIDGE.visit_id, True),
+        (VISIT.visit_id, False),
+    ]
+    assert [day["on"] for day in lent["offered"]] == ["2026-10-20", "2026-10-21"]
+    assert lent["visits"][0]["items"][0]["drug_name"] == "Lisinopril"
+    assert "Lisinopril" not in lent["message"]
+
+    await known.report(lent, "answered", anchor_on="2026-10-20", confirm_visits=[BRIDGE.visit_id])
+    [agreed] = await known.published()
+    assert agreed == AlignmentAgreed(
+        patient_id="p1", plan_id="plan-p1", plan_revision=1, anchor_on=date(2026, 10, 20)
+    )
+    await known.handle(plan(revision=2))
+    [confirmed] = await known.published()
+    assert isinstance(confirmed, PickupConfirmed)
+    assert (confirmed.visit_id, confirmed.plan_revision) == (BRIDGE.visit_id, 2)
+
+    assert await known.lease() == []
+    assert (await known.get("/contacts/next-due"))["next_due"] == "2026-10-13T14:00:00Z"
+    await known.at(datetime(2026, 10, 13, 14, tzinfo=UTC))
+    [lent] = await known.lease()
+    assert (lent["kind"], lent["visit"]["visit_id"]) == ("confirmation", VISIT.visit_id)
+    await known.report(lent, "answered", confirm=True, declined_rx_ids=["rx2"])
+    [confirmed] = await known.published()
+    assert isinstance(confirmed, PickupConfirmed)
+    assert [each.rx_id for each in confirmed.items] == ["rx1"]
+    assert await known.statuses() == {
+        ("alignment", None): "answered",
+        ("confirmation", BRIDGE.visit_id): "answered",
+        ("confirmation", VISIT.visit_id): "answered",
+    }
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+async def test_a_contact_waits_until_all_is_known_whatever_came_first(
+    service: Service, order: tuple[int, ...]
+) -> None:
+    events: list[Event] = [store(), enrolled(), details(), plan(agreed=False)]
+    for number, position in enumerate(order):
+        assert await service.lease() == [], f"leased before event {number}"
+        await service.handle(events[position])
+        await service.do_due()
+    assert [lent["kind"] for lent in await service.lease()] == ["alignment"]
+
+
+async def test_the_patients_own_zone_wins_over_the_stores(known: Service) -> None:
+    await known.handle(plan(VISIT))
+    assert (await known.get("/contacts/next-due"))["next_due"] == "2026-10-13T14:00:00Z"
+    await known.handle(details(revision=2, time_zone="Pacific/Honolulu"))
+    assert (await known.get("/contacts/next-due"))["next_due"] == "2026-10-13T20:00:00Z"
+
+
+async def test_older_revisions_are_ignored(known: Service) -> None:
+    await known.handle(plan(VISIT, revision=3))
+    await known.handle(plan(BRIDGE, revision=2))
+    await known.handle(enrolled(revision=1, channels=()))
+    await known.handle(details(phones=()))
+    assert await known.statuses() == {("confirmation", VISIT.visit_id): "open"}
+    await known.at(datetime(2026, 10, 13, 14, tzinfo=UTC))
+    assert len(await known.lease()) == 1
+
+
+async def test_a_lease_that_runs_out_goes_back_and_its_outcome_is_refused(known: Service) -> None:
+    await known.handle(plan(agreed=False))
+    [lent] = await known.lease()
+    assert await known.lease() == []
+    await known.at(NOW + timedelta(minutes=15))
+    late = await known.report(lent, "no_answer", status=409)
+    assert late["code"] == "expired"
+    [again] = await known.lease()
+    assert (again["contact_id"], again["attempt"]) == (lent["contact_id"], 1)
+    assert again["lease_id"] != lent["lease_id"]
+    assert (await known.report(again | {"lease_id": str(uuid4())}, "no_answer", status=409))[
+        "code"
+    ] == "foreign"
+
+
+async def test_the_same_outcome_again_gets_the_same_answer_and_another_is_refused(known: Service) -> None:
+    await known.handle(plan(agreed=False))
+    [lent] = await known.lease()
+    first = await known.report(lent, "answered", anchor_on="2026-10-20")
+    assert await known.report(lent, "answered", anchor_on="2026-10-20") == first
+    assert (await known.report(lent, "no_answer", status=409))["code"] == "reported"
+    assert [type(event) for event in await known.published()] == [AlignmentAgreed]
+
+
+async def test_diallers_on_two_processes_share_the_work_and_repeat_no_call(service: Service) -> None:
+    ids = [f"p{number}" for number in range(60)]
+    await service.handle(store())
+    await service.handle(*[enrolled(each) for each in ids])
+    await service.handle(*[details(each) for each in ids])
+    await service.do_due()
+    await service.handle(*[plan(patient_id=each, agreed=False) for each in ids])
+    called: list[str] = []
+
+    async def dial(client: httpx.AsyncClient) -> None:
+        idle = 0
+        while idle < 3:
+            body = {"worker": "w", "limit": 7, "minutes": 15}
+            lent = (await client.post("/contacts/lease", json=body, headers=DIALLER)).json()["contacts"]
+            idle = 0 if lent else idle + 1
+            for each in lent:
+                called.append(each["patient_id"])
+                report = {
+                    "lease_id": each["lease_id"],
+                    "outcome": "answered",
+                    "answer": {"anchor_on": "2026-10-20"},
+                }
+                done = await client.post(
+                    f"/contacts/{each['contact_id']}/outcome", json=report, headers=DIALLER
+                )
+                assert done.status_code == 200, done.text
+
+    await asyncio.gather(*[dial(client) for client in (service.http, service.other) * 2])
+    assert sorted(called) == sorted(ids)
+    assert len(await service.published()) == len(ids)
+
+
+async def test_nobody_reached_by_three_days_before_the_visit(known: Service) -> None:
+    await known.handle(plan(VISIT))
+    moments = ["2026-10-13T14:00", "2026-10-15T17:30", "2026-10-17T21:30"]
+    for number, moment in enumerate(moments, start=1):
+        assert (await known.get("/contacts/next-due"))["next_due"] == f"{moment}:00Z"
+        await known.at(datetime.fromisoformat(moment).replace(tzinfo=UTC))
+        [lent] = await known.lease()
+        assert lent["attempt"] == number
+        await known.report(lent, "no_answer")
+    [unreached] = await known.published()
+    assert unreached == PatientUnreached(
+        patient_id="p1", plan_id="plan-p1", plan_revision=1, visit_id=VISIT.visit_id, attempts=3
+    )
+
+
+async def test_without_a_dialler_the_deadline_passes_by_itself(known: Service) -> None:
+    await known.handle(plan(VISIT))
+    await known.at(datetime(2026, 10, 17, 23, 59, tzinfo=UTC))
+    assert await known.published() == []
+    await known.at(datetime(2026, 10, 18, 0, 0, tzinfo=UTC))
+    assert [type(event) for event in await known.published()] == [PatientUnreached]
+
+
+async def test_a_standing_instruction_stands_in_for_the_call(known: Service) -> None:
+    item = VISIT.items[0].model_copy(update={"standing_instruction_allowed": True})
+    await known.handle(enrolled(revision=2, standing_instruction=True))
+    await known.handle(plan(VISIT.model_copy(update={"items": (item, VISIT.items[1])})))
+    await known.at(datetime(2026, 10, 18, 0, 0, tzinfo=UTC))
+    [confirmed] = await known.published()
+    assert isinstance(confirmed, PickupConfirmed)
+    assert (confirmed.standing_instruction, [each.rx_id for each in confirmed.items]) == (True, ["rx1"])
+
+
+async def test_stop_ends_automated_contact_at_once_and_people_may_still_call(known: Service) -> None:
+    await known.handle(plan(agreed=False))
+    [lent] = await known.lease()
+    reply = await known.report(lent, "no_answer", text="STOP")
+    assert "Corner Pharmacy" in reply["message"]
+    assert await known.published() == [ContactOptedOut(patient_id="p1", channel=Channel.phone)]
+    await known.at(NOW + timedelta(days=1))
+    assert await known.lease() == []
+    [listed] = (await known.get("/call-list?store=s1"))["items"]
+    assert (listed["opted_out"], listed["tried"][0]["outcome"]) == (True, "stop")
+    by_hand = await known.post(f"/contacts/{listed['contact_id']}/lease", by=CLERK, worker="w")
+    await known.report(by_hand["contacts"][0], "answered", anchor_on="2026-10-20")
+    assert [type(event) for event in await known.published()] == [AlignmentAgreed]
+    await known.handle(enrolled(revision=2, given_at=NOW + timedelta(days=1)))
+    await known.handle(plan(VISIT, revision=2))
+    assert (await known.get("/contacts/next-due"))["next_due"] is not None
+
+
+async def test_opting_out_works_for_a_patient_not_known_yet(service: Service) -> None:
+    await service.post("/patients/p1/opt-out", channel="text")
+    assert await service.published() == [ContactOptedOut(patient_id="p1", channel=Channel.text)]
+    for event in (store(), enrolled(), details(), plan(agreed=False)):
+        await service.handle(event)
+    await service.do_due()
+    assert await service.lease() == []
+
+
+async def test_a_wrong_number_is_never_handed_out_again(known: Service) -> None:
+    second = Phone(number="+12125550199", kind="home")
+    await known.handle(details(revision=2, phones=(Phone(number=NUMBER, kind="mobile"), second)))
+    await known.handle(details("p2"))
+    await known.handle(enrolled("p2"))
+    await known.do_due()
+    await known.handle(plan(agreed=False), plan(patient_id="p2", agreed=False))
+    lent = {each["patient_id"]: each for each in await known.lease()}
+    assert {each["phone"] for each in lent.values()} == {NUMBER}
+    await known.report(lent["p1"], "wrong_number")
+    await known.report(lent["p2"], "no_answer")
+    await known.at(datetime(2026, 10, 2, 17, 30, tzinfo=UTC))
+    assert [(each["patient_id"], each["phone"]) for each in await known.lease()] == [("p1", second.number)]
+
+
+async def test_a_disenrolment_closes_everything_at_once(known: Service) -> None:
+    await known.handle(plan(VISIT))
+    await known.handle(package(PackageReady, BRIDGE))
+    await known.handle(renewal())
+    gone = PatientDisenrolled(patient_id="p1", revision=2, reason=DisenrolmentReason.revoked)
+    await known.handle(gone)
+    assert set((await known.statuses()).values()) == {"withdrawn"}
+    assert await known.lease() == []
+    assert (await known.get("/prescriber-contacts/next-due"))["next_due"] is None
+
+
+async def test_a_disenrolment_during_the_call_makes_the_answer_stale(known: Service) -> None:
+    await known.handle(plan(agreed=False))
+    [lent] = await known.lease()
+    await known.handle(PatientDisenrolled(patient_id="p1", revision=2, reason=DisenrolmentReason.revoked))
+    assert (await known.report(lent, "answered", anchor_on="2026-10-20"))["stale"] is True
+    assert await known.published() == []
+
+
+@pytest.mark.parametrize("ended_by", [PlanBlocked, PlanCancelled])
+async def test_a_plan_that_ends_takes_its_contacts_along(known: Service, ended_by: type[Event]) -> None:
+    await known.handle(plan(VISIT))
+    fields = {
+        "patient_id": "p1",
+        "revision": 2,
+        "store_id": "s1",
+        "profile_revision": 1,
+        "plan_id": "plan-p1",
+    }
+    await known.handle(ended_by(**fields, reasons=(), reason=BECAUSE))
+    assert await known.statuses() == {("confirmation", VISIT.visit_id): "withdrawn"}
+
+
+async def test_ready_reminder_missed_and_picked_up(known: Service) -> None:
+    await known.handle(enrolled(revision=2, channels=(Channel.text, Channel.phone)))
+    await known.handle(StockShort(patient_id="p1", visit_id=VISIT.visit_id, rx_id="rx2", missing=Decimal(5)))
+    await known.at(datetime(2026, 10, 18, 15, tzinfo=UTC))
+    await known.handle(package(PackageReady))
+    [lent] = await known.lease()
+    assert (lent["kind"], lent["channel"], lent["visit"]["items"]) == ("ready", "text", [])
+    assert lent["message"].endswith("Reply STOP to end messages.")
+    assert lent["script"][-1]["code"] == "short_items"
+    await known.report(lent, "voicemail")
+    await known.at(datetime(2026, 10, 19, 14, tzinfo=UTC))
+    [lent] = await known.lease()
+    assert lent["kind"] == "reminder"
+    await known.report(lent, "answered")
+    await known.at(datetime(2026, 10, 21, 13, tzinfo=UTC))
+    await known.handle(package(PickupMissed, days_late=1))
+    await known.handle(package(PickupMissed, days_late=3))
+    [lent] = await known.lease()
+    assert (lent["kind"], lent["channel"]) == ("missed", "phone")
+    await known.report(lent, "no_answer")
+    await known.handle(package(PackagePickedUp, handed_over_on=date(2026, 10, 22), taken=()))
+    await known.at(datetime(2026, 10, 22, 18, tzinfo=UTC))
+    assert await known.lease() == []
+    assert set((await known.statuses()).values()) == {"done"}
+    assert await known.published() == []
+
+
+async def test_a_patient_who_calls_in_takes_the_diallers_lease_back(known: Service) -> None:
+    await known.handle(plan(VISIT))
+    await known.at(datetime(2026, 10, 13, 14, tzinfo=UTC))
+    [lent] = await known.lease()
+    await known.post("/patients/p1/inbound", by=CLERK, answer={"decline": True, "question": True})
+    assert [type(event) for event in await known.published()] == [QuestionRaised, PickupDeclined]
+    assert (await known.report(lent, "no_answer", status=409))["code"] == "taken_back"
+    refused = await known.post("/patients/p1/inbound", 422, by=CLERK, answer={"anchor_on": "2026-10-20"})
+    assert refused["code"] == "wrong_decision"
+
+
+async def test_only_a_pharmacist_answers_questions(known: Service) -> None:
+    await known.post("/patients/p1/inbound", by=CLERK, answer={"question": True})
+    [listed] = (await known.get("/call-list?store=s1"))["items"]
+    path = f"/contacts/{listed['contact_id']}"
+    assert (listed["kind"], await known.lease()) == ("question", [])
+    await known.post(f"{path}/lease", 403, by=CLERK, worker="w")
+    await known.post(f"{path}/close", 403, by=CLERK, reason="answered at the counter")
+    [lent] = (await known.post(f"{path}/lease", by=PHARMACIST, worker="w"))["contacts"]
+    done = await known.post(
+        f"{path}/outcome", by=PHARMACIST, lease_id=lent["lease_id"], outcome="answered", answer={}
+    )
+    assert done["contacts"] == [{"contact_id": listed["contact_id"], "kind": "question", "status": "done"}]
+
+
+async def test_staff_overrule_with_a_reason(known: Service) -> None:
+    await known.handle(plan(agreed=False))
+    [listed] = (await known.get("/call-list?store=s1"))["items"]
+    await known.post(f"/contacts/{listed['contact_id']}/close", 403, by=DIALLER, reason="no reason")
+    await known.post(f"/contacts/{listed['contact_id']}/close", by=CLERK, reason="spoke at the counter")
+    assert await known.lease() == []
+    await known.handle(plan(agreed=False, revision=2))
+    assert await known.lease() == []
+    [item] = (await known.get("/patients/p1/contacts"))["items"]
+    assert (item["status"], item["closed_by"], item["closed_because"]) == (
+        "closed",
+        "clerk/staff-2",
+        "spoke at the counter",
+    )
+    await known.post(f"/contacts/{listed['contact_id']}/close", 409, by=CLERK, reason="once more")
+    await known.post(f"/contacts/{uuid4()}/close", 404, by=CLERK, reason="never heard of")
+
+
+def renewal(rx_id: str = "rx1") -> RenewalNeeded:
+    return RenewalNeeded(
+        patient_id="p1",
+        store_id="s1",
+        rx_id=rx_id,
+        drug_name="Lisinopril",
+        prescriber_id="d1",
+        needed_by=date(2026, 10, 20),
+        reason=BECAUSE,
+    )
+
+
+async def test_prescribers_are_asked_until_they_answer_or_time_is_up(known: Service) -> None:
+    await known.handle(renewal())
+    await known.handle(renewal())
+    await known.handle(renewal("rx2"))
+
+    async def ask(answers: dict[str, str]) -> list[tuple[str, str]]:
+        body = {"worker": "fax", "limit": 10}
+        lent = (await known.post("/prescriber-contacts/lease", **body))["contacts"]
+        for each in lent:
+            path = f"/prescriber-contacts/{each['contact_id']}/outcome"
+            report = {"lease_id": each["lease_id"], "answer": answers[each["rx_id"]]}
+            first = await known.post(path, **report)
+            assert await known.post(path, **report) == first
+        return sorted((each["rx_id"], each["stage"]) for each in lent)
+
+    assert await ask({"rx1": "no_answer", "rx2": "approved"}) == [("rx1", "first"), ("rx2", "first")]
+    assert await ask({}) == []
+    await known.at(NOW + timedelta(days=4))
+    assert await ask({"rx1": "no_answer"}) == [("rx1", "repeat")]
+    await known.at(NOW + timedelta(days=7))
+    assert await ask({"rx1": "no_answer"}) == [("rx1", "escalation")]
+    await known.at(NOW + timedelta(days=11))
+    events = await known.published()
+    assert [(e.rx_id, e.attempt) for e in events if isinstance(e, RenewalRequested)] == [
+        *sorted([("rx1", 1), ("rx2", 1)], key=lambda asked: [e.rx_id for e in events].index(asked[0])),
+        ("rx1", 2),
+        ("rx1", 3),
+    ]
+    assert [(e.rx_id, e.answer) for e in events if isinstance(e, RenewalAnswered)] == [
+        ("rx2", "approved"),
+        ("rx1", "no_answer"),
+    ]
+
+
+async def test_a_parked_patient_can_still_say_stop(known: Service) -> None:
+    await known.handle(plan(agreed=False))
+    async with known.work.pool.acquire() as db:
+        letter = await db.fetchval(
+            """
+            insert into fabric.dead_letters (topic, attempts, reason, message, headers)
+            values ('t', 1, 'refused', 'm', '[]')
+            returning id
+            """
+        )
+        await db.execute(
+            "insert into fabric.parked (key, reason, dead_letter_id) values ('patient:p1', 'refused', $1)",
+            letter,
+        )
+    assert await known.lease() == []
+    assert (await known.get("/contacts/next-due"))["next_due"] is None
+    await known.post("/patients/p1/opt-out", channel="phone")
+    await known.post("/patients/p1/inbound", by=CLERK, answer={"text": "stop"})
+    assert [type(event) for event in await known.published()] == [ContactOptedOut, ContactOptedOut]
+
+
+async def test_handlers_take_hundreds_of_patients_at_once(service: Service) -> None:
+    ids = [f"p{number}" for number in range(400)]
+    await service.handle(store())
+    await service.handle(*[enrolled(each) for each in ids])
+    await service.handle(*[details(each) for each in ids])
+    await service.do_due()
+    await service.handle(*[plan(patient_id=each) for each in ids])
+    await service.handle(*[plan(VISIT, patient_id=each, revision=2) for each in ids])
+    assert await service.statuses("p399") == {
+        ("confirmation", BRIDGE.visit_id): "withdrawn",
+        ("confirmation", VISIT.visit_id): "open",
+    }
+
+
+async def test_over_kafka_from_plan_to_answer(
+    stack: Addresses, fresh_database: Callable[[str], str], unique_name: str, tmp_path: Path
+) -> None:
+    clock = SteppedClock(tmp_path / "clock")
+    clock.set(NOW)
+    prefix = f"{unique_name}."
+    await create_topics(stack.kafka, 2, prefix=prefix)
+    settings = OutreachSettings(
+        database_url=await asyncio.to_thread(fresh_database, "outreach"),
+        kafka_bootstrap=stack.kafka,
+        sealing_key=SEALING_KEY,
+        clock_file=tmp_path / "clock",
+        topic_prefix=prefix,
+    )
+    payload, seal = payload_of(details(), Sealer(SEALING_KEY, key_id="1"))
+    sealed = record(details(), **seal) | {"value": payload}
+    async with running(create_app(settings)) as http:
+        await publish(stack.kafka, [plan(agreed=False), store(), enrolled()], prefix=prefix)
+        async with producing(stack.kafka) as producer:
+            await producer.send_and_wait(prefix + ContactDetailsChanged.TOPIC, **sealed)
+        await at_rest(http)
+        lease = {"worker": "w", "limit": 5, "minutes": 15}
+        [lent] = (await http.post("/contacts/lease", json=lease, headers=DIALLER)).json()["contacts"]
+        report = {"lease_id": lent["lease_id"], "outcome": "answered", "answer": {"anchor_on": "2026-10-20"}}
+        await http.post(f"/contacts/{lent['contact_id']}/outcome", json=report, headers=DIALLER)
+        await at_rest(http)
+    published = await everything_on(stack.kafka, prefix + AlignmentAgreed.TOPIC)
+    assert [dict(each.headers)["ce_type"].decode() for each in published] == [AlignmentAgreed.TYPE]
+    assert b"Canary" not in b"".join(each.value for each in published)
