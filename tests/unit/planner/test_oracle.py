@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 import pytest
@@ -60,6 +60,19 @@ def test_the_search_finds_the_optimum() -> None:
 @pytest.mark.slow
 def test_the_search_finds_the_optimum_on_many_more() -> None:
     assert compare(range(10_000, 16_000)) >= 5_000
+
+
+@pytest.mark.parametrize("seed", [22, 61, 75, 78, 84])
+def test_which_drug_is_critical_decides_the_day_where_not_all_can_be_covered(seed: int) -> None:
+    """Cases found by trying: brute force and the planner move together."""
+    case = random_small(Random(seed))
+    days = set()
+    for number in range(len(case.pills)):
+        pills = tuple(replace(pill, critical=at == number) for at, pill in enumerate(case.pills))
+        found, best = outcome_of(replace(case, pills=pills)), oracle.best(replace(case, pills=pills))
+        assert found and best and found.anchor == best.anchor
+        days.add(found.anchor)
+    assert len(days) > 1
 
 
 def test_the_latest_due_rule_is_often_not_best() -> None:

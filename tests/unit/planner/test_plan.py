@@ -1,0 +1,466 @@
+"""Plans of patients made by hand: what is planned, what stays as it was told, what is asked of prescribers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from services.planner.domain.calendar import Calendar, PickupDays, next_anchor
+from services.planner.domain.model import (
+    NOTHING_TOLD,
+    Action,
+    Blocked,
+    Decision,
+    FillKind,
+    Plan,
+    Profile,
+    Rejection,
+    Rules,
+    StockReport,
+    Told,
+    ToldItem,
+    ToldVisit,
+    VisitKind,
+)
+from services.planner.domain.plan import plan_cycle
+from tests.unit.planner.cases import (
+    COMMERCIAL,
+    EVERY_DAY,
+    TODAY,
+    drug,
+    fill,
+    in_days,
+    patient,
+    prescription,
+    taking,
+)
+
+SYNCHRONIZED, BRIDGE, RIDE_ALONG = VisitKind.synchronized, VisitKind.bridge, VisitKind.ride_along
+
+
+def planned(profile: Profile, told: Told = NOTHING_TOLD, **facts: Any) -> Plan:
+    plan = plan_cycle(
+        profile,
+        facts.get("calendar", EVERY_DAY),
+        facts.get("rules", COMMERCIAL),
+        facts.get("today", TODAY),
+        told,
+        facts.get("cycle", 1),
+    )
+    assert isinstance(plan, Plan)
+    return plan
+
+
+def trips(plan: Plan) -> list[tuple[VisitKind, int, list[str]]]:
+    """Kind, days from today and drugs of each visit."""
+    return [
+        (visit.kind, (visit.on - TODAY).days, [item.drug_name for item in visit.items])
+        for visit in plan.visits
+    ]
+
+
+def of(plan: Plan | Blocked, name: str) -> Decision:
+    return next(each for each in plan.drugs if each.drug_name == name)
+
+
+def codes(reasons: tuple[Any, ...]) -> list[str]:
+    return [reason.code for reason in reasons]
+
+
+def pinned(days: int, *visits: ToldVisit, **facts: Any) -> Told:
+    return Told(agreed=True, anchor_on=in_days(days), visits=visits, **facts)
+
+
+def told_visit(
+    kind: VisitKind, days: int, *names: str, confirmed: bool = False, supply: int = 30
+) -> ToldVisit:
+    what = FillKind.full if supply == 30 else FillKind.bridge
+    items = tuple(ToldItem(f"rx-{name}", what, Decimal(supply), supply) for name in names)
+    return ToldVisit(kind, in_days(days), items, confirmed)
+
+
+# --- which day ---
+
+
+def test_an_earlier_day_on_which_everything_is_payable_spares_the_short_fill() -> None:
+    plan = planned(taking({"a": 12, "b": 15, "c": 18}))
+    assert trips(plan) == [(SYNCHRONIZED, 11, ["a", "b", "c"])]
+    assert plan.short_fills == 0
+    assert codes(plan.reasons)[:2] == ["anchor_best", "instead_of_latest_due"]
+    assert plan.reasons[1].params == {"on": "2026-03-20", "visits": 1, "short_fills": 2, "uncovered": 0}
+
+
+def test_a_bridge_lasts_to_the_anchor_and_shares_its_trip() -> None:
+    """Lisinopril and atorvastatin of the published vector, pinned to the latest-due day: 8 units."""
+    profile = patient(
+        [prescription("lisinopril"), prescription("atorvastatin")],
+        [fill("lisinopril", date(2026, 9, 20)), fill("atorvastatin", date(2026, 9, 28))],
+    )
+    profile = replace(
+        profile,
+        prescriptions=tuple(
+            replace(each, expires_on=date(2027, 3, 1), written_on=date(2026, 3, 1))
+            for each in profile.prescriptions
+        ),
+    )
+    told = Told(agreed=True, anchor_on=date(2026, 10, 28))
+    plan = planned(profile, told, today=date(2026, 10, 1))
+    bridge, anchor = plan.visits
+    assert (bridge.kind, bridge.on) == (BRIDGE, date(2026, 10, 20))
+    assert [(item.quantity, item.days_supply, item.kind) for item in bridge.items] == [
+        (8, 8, FillKind.bridge)
+    ]
+    assert [item.drug_name for item in anchor.items] == ["lisinopril", "atorvastatin"]
+    assert of(plan, "lisinopril").action is Action.bridge
+    assert of(plan, "atorvastatin").action is Action.on_time
+
+
+def test_a_gap_of_more_than_the_usual_supply_takes_a_full_fill_first() -> None:
+    """A gap of 35 days: one usual fill, then a short fill of 5 days."""
+    profile = taking({"a": 5, "b": 40 - 10})
+    told = pinned(40)
+    plan = planned(profile, told)
+    fills = [
+        (item.kind, item.days_supply)
+        for visit in plan.visits
+        for item in visit.items
+        if item.drug_name == "a"
+    ]
+    assert fills == [(FillKind.full, 30), (FillKind.bridge, 5), (FillKind.full, 30)]
+    assert of(plan, "a").action is Action.full_then_bridge
+
+
+def test_half_tablets_are_rounded_up_and_the_extra_day_is_carried() -> None:
+    halves = prescription("a", units_per_day=Decimal("0.5"), usual_quantity=Decimal(15))
+    plan = planned(patient([halves], [fill("a", in_days(-20))]), pinned(19))
+    assert [(item.quantity, item.days_supply) for item in plan.visits[0].items] == [(5, 10)]
+    assert of(plan, "a").days_left_at_anchor == 1
+    assert "whole_units" in codes(of(plan, "a").reasons)
+
+
+def test_a_drug_that_ran_out_is_bridged_on_the_first_workable_day() -> None:
+    profile = taking({"a": 20, "b": -8})
+    plan = planned(profile, pinned(17))
+    assert trips(plan)[0] == (BRIDGE, 4, ["b"])
+    assert plan.unavoidable_days == plan.uncovered_days == 4
+    assert "unavoidable" in codes(of(plan, "b").reasons)
+
+
+def test_a_ninety_day_drug_with_more_than_a_cycle_left_is_not_due() -> None:
+    ninety = prescription("b", usual_days=90, usual_quantity=Decimal(90))
+    profile = patient([prescription("a"), ninety], [fill("a", in_days(-20)), fill("b", in_days(-10), 90)])
+    plan = planned(profile)
+    assert trips(plan) == [(SYNCHRONIZED, 7, ["a"])]
+    decision = of(plan, "b")
+    assert decision.action is Action.not_due
+    assert decision.days_left_at_anchor == 80 - 7
+    assert decision.joins_on == plan.anchor_on + timedelta(days=60)
+
+
+def test_what_no_payer_pays_by_the_anchor_joins_at_the_next() -> None:
+    """The patient lost some of b: it runs out before the payer pays."""
+    profile = replace(taking({"a": 10, "b": 28}), stock_reports=(StockReport("rx-b", in_days(0), 6),))
+    plan = planned(profile, pinned(10))
+    assert of(plan, "b").action is Action.join_later
+    assert of(plan, "b").joins_on == plan.next_anchor_on
+    assert trips(plan) == [(SYNCHRONIZED, 10, ["a"]), (BRIDGE, 21, ["b"])]
+    assert plan.uncovered_days - plan.unavoidable_days == 21 - 6
+
+
+def test_nobody_comes_for_nothing() -> None:
+    plan = planned(taking({"a": 30, "b": 30}))
+    assert trips(plan) == [(SYNCHRONIZED, 27, ["a", "b"])]
+
+
+def test_the_preferred_weekday_decides_between_equals() -> None:
+    for weekday in range(7):
+        plan = planned(taking({"a": 20, "b": 20}, preferred_weekday=weekday))
+        assert plan.anchor_on.weekday() == weekday
+        assert plan.short_fills == 0
+
+
+def test_the_patients_weekdays_bind_every_visit() -> None:
+    plan = planned(taking({"a": 9, "b": 25, "c": 17}, must_weekdays=frozenset({2})))
+    assert {visit.on.weekday() for visit in plan.visits} == {2}
+
+
+def test_of_equal_days_the_least_loaded_then_the_earliest() -> None:
+    profile = taking({"a": 10, "b": 16})
+    plan = planned(profile)
+    ties = {day.on for day in plan.offered if day.on != plan.anchor_on}
+    assert (plan.anchor_on - TODAY).days == 10 - 1
+    crowded = Calendar(load={in_days(day): 9 for day in range(60)} | {plan.anchor_on: 10})
+    assert planned(profile, calendar=crowded).anchor_on == plan.anchor_on, "only ties are decided by load"
+    assert ties
+
+
+def test_the_chain_may_order_the_criteria_otherwise() -> None:
+    order = ("avoidable_uncovered_days", "distance_from_preferred_day", "visits_before_alignment")
+    rules = replace(COMMERCIAL, criteria=order)
+    for weekday in range(7):
+        profile = taking({"a": 6, "b": 29}, preferred_weekday=weekday)
+        assert planned(profile, rules=rules).anchor_on.weekday() == weekday
+
+
+def test_unknown_costs_are_said_to_be_unknown() -> None:
+    plan = planned(taking({"a": 12, "b": 15}))
+    assert plan.extra_cost is None
+    assert plan.offered[0].extra_cost is None
+    assert "cost_unknown" in codes(plan.reasons)
+
+
+# --- ride-alongs ---
+
+
+def with_inhaler(run_out: int, days: int = 30) -> Profile:
+    inhaler = prescription("i", drug=drug("i", form="inhaler"), usual_days=days, usual_quantity=Decimal(1))
+    return replace(
+        taking({"a": 12, "b": 14}),
+        prescriptions=(prescription("a"), prescription("b"), inhaler),
+        fills=(fill("a", in_days(-18)), fill("b", in_days(-16)), fill("i", in_days(run_out - days), days)),
+    )
+
+
+def test_a_ride_along_goes_with_the_last_pickup_before_it_runs_out() -> None:
+    plan = planned(with_inhaler(15))
+    assert trips(plan) == [(SYNCHRONIZED, 11, ["a", "b", "i"])]
+
+
+def test_a_ride_along_that_is_not_payable_then_has_a_visit_of_its_own() -> None:
+    plan = planned(with_inhaler(25), pinned(11))
+    assert trips(plan) == [(SYNCHRONIZED, 11, ["a", "b"]), (RIDE_ALONG, 25, ["i"])]
+
+
+def test_a_pack_of_28_days_needs_a_second_visit_in_a_cycle_of_30() -> None:
+    plan = planned(with_inhaler(11, days=28), pinned(11))
+    assert trips(plan) == [(SYNCHRONIZED, 11, ["a", "b", "i"]), (RIDE_ALONG, 39, ["i"])]
+    assert plan.uncovered_days == 0
+
+
+# --- calendar and cycle ---
+
+
+def test_rolling_cycles_drift_through_the_months_without_a_gap() -> None:
+    days = PickupDays(EVERY_DAY, 0, 0, date(2027, 3, 1).toordinal())
+    for cycle, expected in (
+        (30, {1: date(2026, 2, 14), 2: date(2026, 3, 16), 3: date(2026, 4, 15), 12: date(2027, 1, 10)}),
+        (28, {1: date(2026, 2, 12), 13: date(2027, 1, 14)}),
+    ):
+        anchor = date(2026, 1, 15).toordinal()
+        for number in range(1, 14):
+            anchor = next_anchor(anchor, cycle, days)
+            on = date.fromordinal(anchor)
+            assert expected.get(number, on) == on
+            assert cycle == 30 or on.weekday() == 3
+
+
+def test_a_closed_day_moves_the_next_pickup_earlier_never_later() -> None:
+    closed = Calendar(closed_on=frozenset({in_days(41), in_days(40)}))
+    plan = planned(taking({"a": 12, "b": 15}), pinned(11), calendar=closed)
+    assert plan.next_anchor_on == in_days(39)
+
+
+def test_an_agreed_day_on_which_the_store_closes_moves_to_the_nearest_open_day_before() -> None:
+    closed = Calendar(closed_on=frozenset({in_days(11), in_days(10)}))
+    plan = planned(taking({"a": 12, "b": 15}), pinned(11), calendar=closed)
+    assert plan.anchor_on == in_days(9)
+    assert plan.reasons[0].code == "anchor_moved_closed"
+
+
+def test_a_cycle_that_is_not_offered_is_planned_as_thirty_days_and_said() -> None:
+    plan = planned(taking({"a": 12, "b": 15}, cycle_policy="day_of_month"))
+    assert plan.next_anchor_on == plan.anchor_on + timedelta(days=30)
+    assert "cycle_policy_not_offered" in codes(plan.reasons)
+    plan = planned(taking({"a": 12, "b": 15}, cycle_policy="rolling_28"))
+    assert plan.next_anchor_on == plan.anchor_on + timedelta(days=28)
+
+
+# --- what the patient was told ---
+
+
+def test_an_agreed_day_stays_whatever_else_would_be_better() -> None:
+    profile = taking({"a": 12, "b": 15})
+    plan = planned(profile, pinned(17))
+    assert plan.anchor_on == in_days(17)
+    assert plan.agreed
+    assert plan.offered == ()
+    assert codes(plan.reasons)[0] == "anchor_agreed"
+
+
+def test_a_confirmed_visit_stays_loses_what_may_not_be_filled_and_gains_nothing() -> None:
+    anchor = told_visit(SYNCHRONIZED, 5, "a", "b", confirmed=True)
+    profile = taking({"a": 7, "b": 8, "c": 9})
+    plan = planned(profile, pinned(5, anchor))
+    assert trips(plan) == [(SYNCHRONIZED, 5, ["a", "b"]), (BRIDGE, 9, ["c"])]
+    assert of(plan, "c").action is Action.join_later
+    held = replace(
+        profile, prescriptions=(prescription("a"), prescription("b", status="on_hold"), prescription("c"))
+    )
+    assert trips(planned(held, pinned(5, anchor)))[0] == (SYNCHRONIZED, 5, ["a"])
+
+
+def test_a_visit_nearer_than_the_lead_time_stands_even_unconfirmed() -> None:
+    bridge = told_visit(BRIDGE, 2, "a", supply=15)
+    plan = planned(taking({"a": 2, "b": 20}), pinned(17, bridge))
+    assert trips(plan) == [(BRIDGE, 2, ["a"]), (SYNCHRONIZED, 17, ["a", "b"])]
+    assert plan.uncovered_days == 0
+
+
+def test_the_same_visit_keeps_its_id_and_a_moved_one_gets_another() -> None:
+    profile = taking({"a": 9, "b": 25})
+    first = planned(profile, pinned(20))
+    again = planned(profile, pinned(20), today=in_days(1))
+    assert [visit.visit_id for visit in first.visits] == [visit.visit_id for visit in again.visits]
+    moved = planned(profile, pinned(21))
+    assert first.visits[-1].visit_id != moved.visits[-1].visit_id
+    assert first.plan_id == moved.plan_id != planned(profile, cycle=2).plan_id
+
+
+def test_a_told_bridge_stays_on_its_day_while_it_can() -> None:
+    profile = taking({"a": 9, "b": 25})
+    told = pinned(20, told_visit(BRIDGE, 7, "a", supply=11))
+    assert trips(planned(profile, told))[0] == (BRIDGE, 7, ["a"]), "the latest day would be the 9th"
+    assert trips(planned(profile, pinned(20)))[0] == (BRIDGE, 9, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "granted"),
+    [
+        (12, 12),
+        (8, 9),  # b is payable from the 9th
+        (2, 9),  # within the lead time
+    ],
+)
+def test_the_patient_gets_the_nearest_day_that_leaves_no_drug_behind(wanted: int, granted: int) -> None:
+    told = pinned(11, wanted_on=in_days(wanted), instead_of=in_days(11))
+    plan = planned(taking({"a": 12, "b": 16}), told)
+    assert plan.anchor_on == in_days(granted)
+    assert codes(plan.reasons)[0] == ("rescheduled" if wanted == granted else "wanted_day_not_possible")
+
+
+def test_a_later_day_is_bridged_so_that_no_drug_runs_out() -> None:
+    told = pinned(11, wanted_on=in_days(18), instead_of=in_days(11))
+    plan = planned(taking({"a": 12, "b": 15}), told)
+    assert trips(plan) == [(BRIDGE, 12, ["a", "b"]), (SYNCHRONIZED, 18, ["a", "b"])]
+
+
+def test_a_bridge_moves_to_the_nearest_day_that_it_can() -> None:
+    visit = told_visit(BRIDGE, 9, "a", supply=11)
+    profile = taking({"a": 9, "b": 25})
+    for wanted, granted in ((6, 6), (15, 9), (3, 4)):
+        told = pinned(20, visit, wanted_on=in_days(wanted), instead_of=in_days(9))
+        plan = planned(profile, told)
+        assert trips(plan)[0] == (BRIDGE, granted, ["a"])
+        expected = "rescheduled" if wanted == granted else "wanted_day_not_possible"
+        assert expected in codes(plan.reasons)
+
+
+def test_what_the_patient_declined_is_not_filled_until_then() -> None:
+    profile = taking({"a": 9, "b": 25})
+    plan = planned(profile, pinned(20, declined_until={"rx-a": in_days(20)}))
+    assert trips(plan) == [(SYNCHRONIZED, 20, ["a", "b"])]
+    assert "declined" in codes(of(plan, "a").reasons)
+    plan = planned(profile, pinned(20, declined_until={"rx-a": in_days(50)}))
+    assert trips(plan) == [(SYNCHRONIZED, 20, ["b"])]
+
+
+def test_the_payers_own_date_overrides_the_rule() -> None:
+    refused = Rejection("rx-a", "79", rejected_on=in_days(-1), next_fill_on=in_days(11))
+    profile = replace(taking({"a": 12, "b": 12}), rejections=(refused,))
+    plan = planned(profile)
+    assert (plan.anchor_on - TODAY).days == 11
+    assert "payer_says" in codes(of(plan, "a").reasons)
+    assert next(item for item in plan.visits[0].items if item.drug_name == "a").payable_from == in_days(11)
+
+
+# --- what is authorised ---
+
+
+def test_the_last_authorised_units_are_filled_and_a_renewal_asked_for() -> None:
+    scarce = prescription("a", quantity_left=Decimal(25))
+    profile = replace(taking({"a": 12, "b": 15}), prescriptions=(scarce, prescription("b")))
+    plan = planned(profile, pinned(11))
+    assert [(item.quantity, item.reason.code) for item in plan.visits[0].items] == [
+        (25, "item_rest"),
+        (30, "item_full"),
+    ]
+    assert [(renewal.rx_id, renewal.needed_by) for renewal in plan.renewals] == [("rx-a", plan.anchor_on)]
+    assert plan.uncovered_days == 0, "days that only a renewal covers are no fault of the plan"
+
+
+@pytest.mark.parametrize(
+    ("facts", "code", "needed_by"),
+    [
+        ({"quantity_left": Decimal(30)}, "renewal_quantity", 41),
+        ({"quantity_left": Decimal(60)}, None, None),
+        ({"expires_on": in_days(40)}, "renewal_expiry", 41),
+        ({"expires_on": in_days(41)}, None, None),
+        ({"quantity_left": Decimal(0)}, "renewal_quantity", 12),
+        ({"expires_on": in_days(2)}, "renewal_expiry", 12),
+    ],
+)
+def test_a_renewal_is_needed_before_the_pickup_after_next(
+    facts: dict[str, Any], code: str | None, needed_by: int | None
+) -> None:
+    profile = replace(
+        taking({"a": 12, "b": 14}), prescriptions=(prescription("a", **facts), prescription("b"))
+    )
+    plan = planned(profile, pinned(11))
+    found = [(each.reason.code, (each.needed_by - TODAY).days) for each in plan.renewals]
+    assert found == ([(code, needed_by)] if code else [])
+
+
+def test_a_long_stock_asks_for_its_renewal_later() -> None:
+    ninety = prescription("b", usual_days=90, usual_quantity=Decimal(90), quantity_left=Decimal(0))
+    profile = patient([prescription("a"), ninety], [fill("a", in_days(-20)), fill("b", in_days(-10), 90)])
+    assert planned(profile).renewals == ()
+
+
+def test_a_prescription_that_expires_is_filled_before() -> None:
+    expiring = prescription("a", expires_on=in_days(6))
+    profile = replace(taking({"a": 6, "b": 12}), prescriptions=(expiring, prescription("b")))
+    plan = planned(profile)
+    assert plan.anchor_on <= in_days(6)
+
+
+# --- no plan ---
+
+
+def test_without_a_drug_to_synchronize_there_is_no_plan_but_renewals_are_asked_for() -> None:
+    profile = patient([prescription("a", quantity_left=Decimal(0))], [fill("a", in_days(-20))])
+    blocked = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, NOTHING_TOLD, 1)
+    assert isinstance(blocked, Blocked)
+    assert codes(blocked.reasons) == ["nothing_to_synchronize"]
+    assert codes(of(blocked, "a").reasons) == ["no_quantity_left"]
+    assert [renewal.needed_by for renewal in blocked.renewals] == [in_days(10)]
+    assert blocked.look_again_on == in_days(7)
+
+
+def test_a_store_that_never_opens_on_the_patients_days_has_no_plan() -> None:
+    weekdays_only = Calendar(weekdays=frozenset(range(5)))
+    profile = taking({"a": 12, "b": 15}, must_weekdays=frozenset({6}))
+    blocked = plan_cycle(profile, weekdays_only, COMMERCIAL, TODAY, NOTHING_TOLD, 1)
+    assert isinstance(blocked, Blocked)
+    assert codes(blocked.reasons) == ["no_pickup_day"]
+
+
+def test_a_drug_that_no_payer_pays_within_the_cycle_gives_no_plan() -> None:
+    refused = Rejection("rx-a", "79", rejected_on=in_days(-1), next_fill_on=in_days(200))
+    blocked = plan_cycle(
+        replace(taking({"a": 12}), rejections=(refused,)), EVERY_DAY, COMMERCIAL, TODAY, NOTHING_TOLD, 1
+    )
+    assert isinstance(blocked, Blocked)
+    assert codes(blocked.reasons) == ["nothing_payable"]
+
+
+def test_the_lead_time_is_the_chains() -> None:
+    profile = taking({"a": 2, "b": 3})
+    assert planned(profile, rules=replace(COMMERCIAL, lead_days=1)).uncovered_days == 0
+    assert (
+        planned(profile, rules=Rules(refill_percent={"commercial": 75}, lead_days=7)).unavoidable_days
+        == 5 + 4
+    )
