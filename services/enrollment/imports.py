@@ -33,6 +33,7 @@ from services.enrollment.domain.records import (
     FedPatient,
     Layout,
     Person,
+    Problem,
     Reading,
     Wishes,
     read_records,
@@ -99,14 +100,7 @@ async def import_records(
     async def decide(unit: Unit) -> Imported:
         taken, merged = await take(reading, unit)
         rejected = [
-            Rejection(
-                index=index,
-                field=problem.field,
-                value=None
-                if layout.is_personal(problem.field)
-                else _shown(body.records[index].get(problem.field)),
-                reason=problem.reason,
-            )
+            _rejection(layout, index, body.records[index], problem)
             for index, problem in sorted(taken.bad.items())
         ]
         return Imported(accepted=merged.accepted, unchanged=merged.unchanged, rejected=rejected)
@@ -115,9 +109,14 @@ async def import_records(
     return await work.command(caller, _keys(layout, reading), decide, even_if_parked=True)
 
 
-def _shown(value: str | None) -> str:
-    """The beginning of a value, without what cannot be stored or printed."""
-    return "".join(character for character in (value or "")[:80] if character.isprintable())
+def _rejection(
+    layout: Layout[Any], index: int, record: Mapping[str, str | None], problem: Problem
+) -> Rejection:
+    """The answer is kept for a repeated request: it holds nothing personal, and only what can be stored."""
+    value = None
+    if not layout.is_personal(problem.field):
+        value = "".join(filter(str.isprintable, (record.get(problem.field) or "")[:80]))
+    return Rejection(index=index, field=problem.field, value=value, reason=problem.reason)
 
 
 def pseudonym(secret: str, source: str, number: str) -> str:
