@@ -27,6 +27,7 @@ from services.fulfillment.domain import (
     Unmet,
     Why,
     WorkOrder,
+    check_collector,
     hand_over,
     lease,
     report,
@@ -43,6 +44,8 @@ router = APIRouter()
 
 Id = Annotated[str, Field(pattern=r"^[!-~]{1,80}$")]
 Licence = Annotated[str, Field(pattern=r"^[ -~]{1,40}$", description="of the person who did it")]
+RejectCode = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,3}$", description="NCPDP")]
+Units = Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=4, description="of the drug")]
 Reason = Annotated[str, Field(min_length=3, max_length=500)]
 Topic = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
@@ -95,11 +98,9 @@ class FillResult(BaseModel):
     lease_id: Id
     result: Literal["filled", "rejected", "short"]
     fill_id: Id | None = None  # with filled
-    reject_code: Annotated[str, Field(pattern=r"^[A-Z0-9]{1,3}$")] | None = None  # with rejected; NCPDP
-    next_fill_on: date | None = None
-    missing: Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=4)] | None = (
-        None  # with short; units
-    )
+    reject_code: RejectCode | None = None  # with rejected
+    next_fill_on: date | None = None  # with rejected, where the payer names it
+    missing: Units | None = None  # with short
     licence: Licence | None = None
 
     @model_validator(mode="after")
@@ -248,12 +249,8 @@ async def hand_over_package(package_id: Id, body: HandOver, caller: Commanding, 
     caller.require(*DESK)
 
     async def step(case: Case) -> WorkOrder:
-        consented = case.facts.patient and case.facts.patient.caregiver_may_collect
-        overridden = body.reason and caller.role == "pharmacist"
-        if body.collected_by == "caregiver" and not consented and not overridden:
-            raise Unmet(
-                "the patient did not consent to a caregiver; a pharmacist may overrule that, with a reason"
-            )
+        overruled = caller.role == "pharmacist" and body.reason is not None
+        check_collector(body.collected_by, case.facts.patient, overruled=overruled)
         await case.note("hand_over", None, **body.model_dump())
         return hand_over(case.order, identifiers=body.identifiers, left=body.left_rx_ids, today=case.today)
 

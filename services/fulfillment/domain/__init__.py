@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from services.fulfillment.domain.facts import Confirmation, ConfirmedItem, Facts, Patient, Plan, Store
 from services.fulfillment.domain.filling import confirm, expire_leases, lease, order_day, reconcile, report
-from services.fulfillment.domain.package import bin_label, hand_over, miss, verify, withdraw
+from services.fulfillment.domain.package import bin_label, check_collector, hand_over, miss, verify, withdraw
 from services.fulfillment.domain.telling import Change, announce, changes, manifest
 from services.fulfillment.domain.work_order import (
     Conflict,
@@ -62,6 +62,7 @@ __all__ = [
     "announce",
     "bin_label",
     "changes",
+    "check_collector",
     "confirm",
     "expire_leases",
     "hand_over",

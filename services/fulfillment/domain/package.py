@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import date
 
-from services.fulfillment.domain.facts import Store
+from services.fulfillment.domain.facts import Patient, Store
 from services.fulfillment.domain.work_order import (
     FINAL,
     MISSED_AFTER,
@@ -65,6 +65,17 @@ def hand_over(
     if not order.having(ItemStatus.filled):
         raise Unmet("nothing is taken: leave the package in will-call, or cancel it")
     return settle(order.become(PackageStatus.picked_up, handed_over_on=today), None)
+
+
+def check_collector(collected_by: str, patient: Patient | None, *, overruled: bool) -> None:
+    """A caregiver collects where the patient's consent says so, or where a pharmacist overrules that with a reason.
+
+    Raises:
+        Unmet: neither is the case.
+    """
+    consented = patient is not None and patient.caregiver_may_collect
+    if collected_by == "caregiver" and not consented and not overruled:
+        raise Unmet("the patient consented to no caregiver; a pharmacist may overrule that, with a reason")
 
 
 def miss(order: WorkOrder, *, today: date, store: Store | None) -> WorkOrder:

@@ -12,6 +12,7 @@ from services.fulfillment.domain import (
     Facts,
     Filled,
     Lease,
+    Outcome,
     Patient,
     Plan,
     Store,
@@ -78,9 +79,11 @@ def filled(*rx_ids: str, of: WorkOrder | None = None) -> WorkOrder:
     return order
 
 
-def report_of(order: WorkOrder, rx_id: str, outcome: object, lease_id: str = "lease-1") -> WorkOrder:
-    order_id = next(item.order_id for item in order.items if item.rx_id == rx_id)
-    return report(order, order_id, lease_id, outcome, now=NOON, store=EVERY_DAY)  # type: ignore[arg-type]
+def report_of(order: WorkOrder, rx_id: str, outcome: Outcome) -> WorkOrder:
+    """What whoever holds the lease of this prescription's item reports."""
+    item = next(item for item in order.items if item.rx_id == rx_id)
+    held = item.lease.lease_id if item.lease else "none"
+    return report(order, item.order_id, held, outcome, now=NOON, store=EVERY_DAY)
 
 
 def states(order: WorkOrder) -> dict[str, str]:

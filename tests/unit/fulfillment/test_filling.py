@@ -48,6 +48,7 @@ from tests.unit.fulfillment.given import (
     states,
 )
 
+FILLED = Filled("fill-1", date(2026, 10, 12))
 WEEKDAYS = Store("store-1", 1, "America/New_York", frozenset(range(5)))
 
 
@@ -253,20 +254,22 @@ def told(before: object, after: object) -> list[tuple[str, dict[str, object]]]:
     return [short(event) for event in announce([Change(before, after)])]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("lease_id", "outcome", "at", "words"),
-    [
-        ("lease-2", Filled("f", date(2026, 10, 12)), NOON, "not leased under this lease_id"),
-        ("lease-1", Filled("f", date(2026, 10, 12)), LEASE.until, "the lease ended"),
-    ],
-    ids=["foreign", "expired"],
-)
-def test_a_result_under_another_lease_is_refused(
-    lease_id: str, outcome: Filled, at: datetime, words: str
-) -> None:
-    order = leased("rx-a")
-    with pytest.raises(LeaseLost, match=words):
-        report(order, order.items[0].order_id, lease_id, outcome, now=at, store=EVERY_DAY)
+def test_a_result_under_another_lease_is_refused() -> None:
+    item = leased("rx-a").items[0]
+    with pytest.raises(LeaseLost, match="not leased under this lease_id"):
+        report(leased("rx-a"), item.order_id, "lease-2", FILLED, now=NOON, store=EVERY_DAY)
+
+
+def test_a_result_that_comes_after_the_lease_is_refused() -> None:
+    item = leased("rx-a").items[0]
+    assert item.lease
+    with pytest.raises(LeaseLost, match="the lease ended"):
+        report(leased("rx-a"), item.order_id, item.lease.lease_id, FILLED, now=LEASE.until, store=EVERY_DAY)
+
+
+def test_each_item_has_a_lease_of_its_own() -> None:
+    leases = {item.lease.lease_id for item in leased(*RX).items if item.lease}
+    assert len(leases) == len(RX)
 
 
 def test_another_result_of_the_same_lease_is_refused() -> None:
@@ -277,7 +280,7 @@ def test_another_result_of_the_same_lease_is_refused() -> None:
 def test_the_result_of_an_order_cancelled_meanwhile_is_refused() -> None:
     cancelled = reconcile(leased("rx-a"), KNOWN._replace(plan=plan(2)))
     with pytest.raises(LeaseLost, match="reverse the claim"):
-        report_of(cancelled, "rx-a", Filled("f", date(2026, 10, 12)))
+        report_of(cancelled, "rx-a", FILLED)
 
 
 def test_what_was_refused_or_is_short_does_not_stop_the_others() -> None:
