@@ -108,12 +108,7 @@ class Kafka(Server):
 
 def serves(port: int) -> bool:
     """True once the broker names itself as alive: before that it answers, but takes no records."""
-    header, no_client_id, no_topics = (
-        struct.pack(">hhi", 3, 1, 0),
-        struct.pack(">h", -1),
-        struct.pack(">i", 0),
-    )
-    request = header + no_client_id + no_topics  # Metadata, version 1
+    request = struct.pack(">hhihi", 3, 1, 0, -1, 0)  # Metadata, version 1, of no client and about no topic
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
         connection.sendall(struct.pack(">i", len(request)) + request)
         answer = connection.makefile("rb").read(_METADATA_HEAD.size)

@@ -53,6 +53,10 @@ class Process:
     def stop(self, number: signal.Signals, grace: float) -> None:
         """Ask it to end with this signal, wait up to `grace` seconds, then kill it."""
         self.send(number)
+        self.end_within(grace)
+
+    def end_within(self, grace: float) -> None:
+        """Wait up to `grace` seconds for its end, then kill it."""
         try:
             self._popen.wait(grace)
         except subprocess.TimeoutExpired:

@@ -100,7 +100,7 @@ class Services:
             member.process = None
             process.send(signal.SIGTERM)
         for _, process in running:
-            process.stop(signal.SIGTERM, _GRACE)
+            process.end_within(_GRACE)
 
     def kill(self, service: str, slot: int = 0) -> None:
         """End one as a crash would. `tend` does not start it again; `start` does."""
@@ -147,10 +147,7 @@ class Services:
         }
         command = [sys.executable, "-m", "cli.main", "run", member.service, "--slot", str(member.slot)]
         log = self._logs / f"{member.name}.log"
-        # SIGTERM, so that a service hands its lease back even where its supervisor was killed.
-        member.process = Process(
-            member.name, command, log, environment=environment, on_parent_death=signal.SIGTERM
-        )
+        member.process = Process(member.name, command, log, environment=environment)
         member.started_at, member.again_at = time.monotonic(), None
 
 

@@ -15,7 +15,6 @@ from deploy.local.ports import free_port
 from deploy.local.postgres import Postgres
 from deploy.local.process import StackError, explained
 
-
 LOCK = "stack.lock"
 """Held in its directory by whoever runs a stack there."""
 
