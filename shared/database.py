@@ -11,7 +11,7 @@ COMMAND_TIMEOUT = 10.0
 
 SERVER_SETTINGS = {
     "statement_timeout": "15s",
-    "lock_timeout": "10s",
+    "lock_timeout": "5s",  # well below ours: whoever waits for a lock learns that it was one, and not his own weight
     "idle_in_transaction_session_timeout": "30s",
 }
 

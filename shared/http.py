@@ -7,17 +7,20 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Annotated, Any
 
-import asyncpg
+import structlog
 from fastapi import Depends, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.messaging import Parked, Refused, Work
 from shared.messaging import unit as units
-from shared.messaging.outages import is_outage
+from shared.messaging.outages import is_outage, is_timeout
 
 PROBLEM_JSON = "application/problem+json"
+
+log = structlog.get_logger()
 
 
 class Role(StrEnum):
@@ -62,7 +65,8 @@ async def get_caller(
     fingerprint = ""
     if idempotency_key:
         body = await request.body()
-        fingerprint = sha256(f"{request.method} {request.url.path}\n".encode() + body).hexdigest()
+        what = f"{request.method} {request.url.path}?{request.url.query}\n"
+        fingerprint = sha256(what.encode() + body).hexdigest()
     return Caller(medsync_actor, medsync_role.value, idempotency_key, fingerprint, traceparent)
 
 
@@ -119,16 +123,45 @@ def install_problems(app: FastAPI) -> None:
         what = "; ".join(f"{e['field'] or 'body'}: {e['problem']}" for e in errors[:5])
         return _answer(400, "Invalid request", what, errors=errors)
 
-    @app.exception_handler(Exception)
-    async def unexpected(_: Request, error: Exception) -> JSONResponse:
-        if is_outage(error) or isinstance(error, (TimeoutError, asyncpg.QueryCanceledError)):
-            return _answer(
-                503,
-                "Unavailable",
-                "the database does not answer; nothing was changed, try again",
-                code="outage",
-            )
-        return _answer(500, "Internal error", "nothing was changed; the log of the service has the trace")
+    app.add_middleware(_Unexpected)
+
+
+class _Unexpected:
+    """Answers what no handler expected. Further out, the server would log messages, which may quote a person's data."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def note(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            away = is_outage(error) or is_timeout(error)
+            if not away:
+                log.error(
+                    "http.unexpected", path=scope["route"].path if "route" in scope else "", exc_info=error
+                )
+            if not begun:
+                await (_unavailable() if away else _internal_error())(scope, receive, send)
+
+
+def _unavailable() -> JSONResponse:
+    # Where the connection was lost in the middle of the commit, nobody knows: only the same key makes it safe.
+    detail = "the database does not answer; try again, with the same Idempotency-Key if you sent one"
+    return _answer(503, "Unavailable", detail, code="outage")
+
+
+def _internal_error() -> JSONResponse:
+    return _answer(500, "Internal error", "nothing was changed; the log of the service has the trace")
 
 
 def _answer(status: int, title: str, detail: str, **extra: Any) -> JSONResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from typing import Any
 
 import structlog
 from structlog.typing import EventDict, WrappedLogger
@@ -25,7 +26,9 @@ def configure_logging(service: str, *, level: int = logging.INFO) -> None:
     )
     structlog.contextvars.bind_contextvars(service=service)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the fabric reports outages itself
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_WithoutValues("%(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
 
 
 def _trace_without_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -34,7 +37,22 @@ def _trace_without_values(_logger: WrappedLogger, _method: str, event: EventDict
     if error is True:
         error = sys.exc_info()[1]
     if isinstance(error, BaseException):
-        frames = traceback.extract_tb(error.__traceback__)
         event["error"] = type(error).__name__
-        event["trace"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-12:]]
+        event["trace"] = _places(error)
     return event
+
+
+class _WithoutValues(logging.Formatter):
+    """The same for what the standard library logs, such as the error of a task that nobody awaited."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.exc_text = None  # may be another formatter's
+        return super().format(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the library's name
+        return f"{type(ei[1]).__name__} at {', '.join(_places(ei[1]))}" if ei[1] else ""
+
+
+def _places(error: BaseException) -> list[str]:
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames[-12:]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import asyncpg
@@ -16,6 +17,7 @@ from shared.http import Commanding, Problem
 from shared.messaging import Unit, Work, tables
 from shared.messaging.consumer import Consumer
 from shared.messaging.due import DueLoop
+from shared.messaging.envelope import typed_key
 from shared.messaging.lag import LagMeter
 from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.parking import NoSuchLetter, Parking
@@ -76,8 +78,10 @@ async def ready(request: Request) -> JSONResponse:
         missing.append(f"database: {type(error).__name__}")
     try:
         await m.meter.read()
-    except (*BROKER_AWAY, AssertionError) as error:
+    except BROKER_AWAY as error:
         missing.append(f"broker: {type(error).__name__}")
+    if m.due.stopped_because:
+        missing.append(f"due work stopped: {m.due.stopped_because}")
     if m.consumer.stopped_because:
         missing.append(f"consumption stopped: {m.consumer.stopped_because}")
     elif not m.consumer.running:
@@ -92,7 +96,7 @@ async def status(request: Request) -> dict[str, Any]:
     m.due.wake.set()
     try:
         lag = await m.meter.read()
-    except (*BROKER_AWAY, AssertionError) as error:
+    except BROKER_AWAY as error:
         raise Problem(503, "Unavailable", f"the broker does not answer: {type(error).__name__}") from None
     due_now, next_due = await m.due.due_now()
     async with m.work.read() as db:
@@ -110,7 +114,7 @@ async def status(request: Request) -> dict[str, Any]:
         "outbox_age_seconds": round(age, 3),
         "leads_relay": m.relay.leads,
         "published": m.relay.published,
-        "stopped_because": m.consumer.stopped_because,
+        "stopped_because": m.consumer.stopped_because or m.due.stopped_because,
         **counts,
         "tally": {
             "taken": m.consumer.intake.tally.taken,
@@ -203,13 +207,23 @@ async def republish(request: Request, body: Republish, caller: Commanding) -> di
         raise Problem(404, "Nothing to republish", f"{m.service} publishes no state")
 
     async def emit(unit: Unit) -> dict[str, Any]:
-        events = await current(
-            unit.db, patient=body.patient, store=body.store, after=body.after, limit=REPUBLISHED_A_TURN
+        # Read, lock, read again: else a change made meanwhile could leave first, and an older state after it.
+        read = partial(
+            current,
+            unit.db,
+            patient=body.patient,
+            store=body.store,
+            after=body.after,
+            limit=REPUBLISHED_A_TURN,
         )
+        found = await read()
+        locked = {typed_key(event) for event in found}
+        await m.work.lock(unit, locked)
+        events = [event for event in await read() if typed_key(event) in locked]
         unit.emit(events)
         return {
             "republished": len(events),
-            "next": events[-1].key if len(events) >= REPUBLISHED_A_TURN else None,
+            "next": found[-1].key if len(found) >= REPUBLISHED_A_TURN else None,
         }
 
     return await m.work.command(caller, (), emit)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+import os
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -35,7 +38,8 @@ INBOX_DAYS = 35
 """How long taken ids are kept: longer than any topic keeps its records."""
 
 ANSWER_DAYS = 7
-KEEP_HOUSE_SECONDS = 3600.0
+KEEP_HOUSE_SECONDS = 600.0
+EXIT_FAULT = 71
 
 log = structlog.get_logger()
 
@@ -75,7 +79,7 @@ async def _start(
     jobs: Jobs,
     republish: operations.CurrentState | None,
 ) -> None:
-    """Open the pool, then run everything; the stack closes in the opposite order."""
+    """Open the pool, then run everything; at the end all parts stop at once, and the pool closes after them."""
     label = f"medsync-{name}-{settings.slot}"
     pool = await _pool(settings, label)
     stack.push_async_callback(_close_pool, pool)
@@ -103,6 +107,7 @@ async def _start(
         topic_prefix=settings.topic_prefix,
     )
     due = DueLoop(work, jobs, bell)
+    parking = Parking(work, handlers)
     meter = LagMeter(settings.kafka_bootstrap, consumer.group, consumer.topics)
     app.state.machinery = operations.Machinery(
         service=name,
@@ -112,23 +117,34 @@ async def _start(
         relay=relay,
         due=due,
         meter=meter,
-        parking=Parking(work, handlers),
+        parking=parking,
         migrations=_migrations_of(name),
         republish=republish,
     )
-    for part in (bell.run(), relay.run(), due.run(), _consume(consumer, meter, settings), _keep_house(work)):
-        _run_in(stack, part)
+    parts = (
+        bell.run(),
+        relay.run(),
+        due.run(),
+        _consume(consumer, meter, settings.stuck_after_seconds),
+        _keep_house(work, parking),
+    )
+    tasks = [asyncio.create_task(_or_end_the_process(part)) for part in parts]
+    stack.push_async_callback(_stop, tasks)
 
 
-def _run_in(stack: AsyncExitStack, part: object) -> None:
-    task = asyncio.ensure_future(part)  # type: ignore[call-overload]
+async def _or_end_the_process(part: Coroutine[Any, Any, None]) -> None:
+    """A part that fails for good would leave a process that looks alive: better that it is started again."""
+    try:
+        await part
+    except Exception as error:
+        log.critical("service.part_failed", exc_info=error)
+        os._exit(EXIT_FAULT)
 
-    async def end() -> None:
+
+async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
+    for task in tasks:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-    stack.push_async_callback(end)
+    await asyncio.wait(tasks)
 
 
 @stamina.retry(on=(OSError, asyncpg.PostgresError, TimeoutError), attempts=None, timeout=60.0, wait_max=2.0)
@@ -144,7 +160,7 @@ async def _close_pool(pool: asyncpg.Pool) -> None:
         pool.terminate()
 
 
-async def _consume(consumer: Consumer, meter: LagMeter, settings: ServiceSettings) -> None:
+async def _consume(consumer: Consumer, meter: LagMeter, stuck_after: float) -> None:
     """Join the group as soon as the broker answers, then watch that the position moves; leave when cancelled."""
     try:
         while True:
@@ -156,29 +172,37 @@ async def _consume(consumer: Consumer, meter: LagMeter, settings: ServiceSetting
                 log.warning("consumer.no_broker", error=type(error).__name__)
                 await meter.stop()
                 await asyncio.sleep(1)
-        await consumer.watch(meter, stuck_after=settings.stuck_after_seconds)
+        await consumer.watch(meter, stuck_after=stuck_after)
     finally:
         await consumer.stop()
         await meter.stop()
 
 
-async def _keep_house(work: Work) -> None:
-    """Make the inbox's next weekly partitions, drop those too old, forget old answers: hourly."""
+async def _keep_house(work: Work, parking: Parking) -> None:
+    """Finish cut-off redrives, make the inbox's next weekly partitions, drop what is too old; every ten minutes."""
     while True:
-        try:
-            async with work.pool.acquire() as db, db.transaction():
-                await tables.lock(db, [0])
-                await tables.ensure_inbox_partitions(
-                    db, [_week(datetime.now(UTC), ahead) for ahead in (1, 2)]
-                )
-                oldest = _week(datetime.now(UTC) - timedelta(days=INBOX_DAYS), 0)[0]
-                for partition in await tables.inbox_partitions(db):
-                    if partition < oldest:
-                        await tables.drop_inbox_partition(db, partition)
-                await tables.forget_answers(db, ANSWER_DAYS)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            log.warning("house.unkept", error=type(error).__name__)
+        for chore in (parking.finish, partial(_tend_inbox, work), partial(_forget_answers, work)):
+            try:
+                await chore()
+            except Exception as error:
+                log.warning("house.unkept", exc_info=error)
         await asyncio.sleep(KEEP_HOUSE_SECONDS)
+
+
+async def _tend_inbox(work: Work) -> None:
+    now = datetime.now(UTC)
+    oldest = _week(now - timedelta(days=INBOX_DAYS), 0)[0]
+    async with work.connection() as db, db.transaction():
+        await tables.lock(db, [0])
+        await tables.ensure_inbox_partitions(db, [_week(now, ahead) for ahead in (1, 2)])
+        for partition in await tables.inbox_partitions(db):
+            if partition < oldest:
+                await tables.drop_inbox_partition(db, partition)
+
+
+async def _forget_answers(work: Work) -> None:
+    async with work.connection() as db:
+        await tables.forget_answers(db, ANSWER_DAYS)
 
 
 def _week(moment: datetime, ahead: int) -> tuple[str, UUID, UUID]:

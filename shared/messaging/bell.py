@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -75,7 +76,6 @@ async def _rung_or_closed(rung: asyncio.Event, closed: Callable[[], bool]) -> No
     while not rung.is_set():
         if closed():
             raise ConnectionError("closed by the server")
-        try:
-            await asyncio.wait_for(rung.wait(), timeout=1)
-        except TimeoutError:
-            continue
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):  # not wait_for: it can swallow a cancellation (Python 3.11)
+                await rung.wait()

@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
+from uuid import uuid4
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -27,6 +28,7 @@ from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import Record
 from shared.messaging.intake import BadRelease, Intake, Outage
 from shared.messaging.lag import LagMeter, Place
+from shared.messaging.outages import is_outage
 
 BATCH_BYTES = 8 * 1024 * 1024
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
@@ -34,6 +36,12 @@ DEADLY = 3
 """Processes that died with one record at the head of their batch: then it is poison."""
 
 EXIT_STUCK = 70
+
+STOP_SECONDS = 10.0
+"""How long a batch in hand may take at a stop; then it is rolled back."""
+
+COMMIT_SECONDS = 30.0
+"""aiokafka tries for ever to commit to a broker that is away."""
 
 log = structlog.get_logger()
 
@@ -60,15 +68,19 @@ class Consumer:
         self.commit_errors = 0
         self._pause = FIRST_PAUSE
         self._resuming: asyncio.Task[None] | None = None
+        self._busy_since: float | None = None  # a batch is in hand
+        self._busy_for = max_poll_interval_ms / 1000
         self._vetted: set[Place] = set()
+        self._process = uuid4()
         self._broker = KafkaBroker(
             bootstrap,
             client_id=f"medsync-{service}-{slot}",
             ack_policy=AckPolicy.MANUAL,
+            consumer_only=True,
             allow_auto_create_topics=False,
             apply_types=False,
             logger=None,
-            graceful_timeout=15.0,
+            graceful_timeout=STOP_SECONDS,
             request_timeout_ms=10_000,
         )
         self._subscriber = self._broker.subscriber(
@@ -112,10 +124,14 @@ class Consumer:
             raise
 
     async def stop(self) -> None:
-        """Finish or roll back the batch in hand, leave."""
+        """Finish or roll back the batch in hand, leave. Takes no longer where the broker is away."""
+        try:
+            async with asyncio.timeout(STOP_SECONDS + 3):
+                await self._broker.stop()
+        except TimeoutError:
+            log.warning("consumer.abandoned")
         if self._resuming:
             self._resuming.cancel()
-        await self._broker.stop()
 
     async def watch(self, meter: LagMeter, *, stuck_after: float) -> None:
         """End the process if it holds partitions whose end moves on and whose position stands still.
@@ -133,11 +149,12 @@ class Consumer:
                 continue
             now = time.monotonic()
             waiting = self._resuming is not None or self.stopped_because is not None
+            working = self._busy_since is not None and now - self._busy_since < self._busy_for
             for tp in self.assignment:
                 place = (tp.topic, tp.partition)
                 done, end = lag.committed.get(place, 0), lag.end.get(place, 0)
                 position, since = stood_since.get(place, (-1, now))
-                if waiting or done >= end or position != done:
+                if waiting or working or done >= end or position != done:
                     stood_since[place] = (done, now)
                 elif now - since > stuck_after:
                     log.critical(
@@ -151,66 +168,86 @@ class Consumer:
         by_partition: dict[TopicPartition, list[Record]] = defaultdict(list)
         for one in raw:
             by_partition[TopicPartition(one.topic, one.partition)].append(self._record(one))
+        if self.stopped_because or self._resuming:  # a rebalance has forgotten the pause
+            self._hold_back(consumer, by_partition)
+            return
+        self._busy_since = time.monotonic()
         try:
             await self._take(consumer, by_partition)
         except BadRelease as bad:
             log.critical("consumer.bad_release", reason=str(bad))
             self.stopped_because = str(bad)
-            self._rewind(consumer, by_partition)
-            consumer.pause(*consumer.assignment())
+            self._hold_back(consumer, by_partition)
         except Exception as error:  # an outage, or a fault of the fabric itself: nobody's event is blamed
-            log.warning(
-                "consumer.waits", error=str(error) if isinstance(error, Outage) else type(error).__name__
-            )
-            if not isinstance(error, Outage):
+            if isinstance(error, Outage) or is_outage(error):
+                log.warning(
+                    "consumer.waits", error=str(error) if isinstance(error, Outage) else type(error).__name__
+                )
+            else:
                 log.exception("consumer.fault")
-            self._rewind(consumer, by_partition)
-            consumer.pause(*consumer.assignment())
+            self._hold_back(consumer, by_partition)
             self._resuming = asyncio.create_task(self._resume_later(consumer))
         else:
             self._pause = FIRST_PAUSE
             reach("intake.acknowledged")
+        finally:
+            self._busy_since = None
 
     async def _take(
         self, consumer: AIOKafkaConsumer, by_partition: dict[TopicPartition, list[Record]]
     ) -> None:
-        suspected = await self._suspects(by_partition)
-        for tp, deaths in suspected.items():
-            if deaths:
-                await self._take_carefully(consumer, tp, by_partition.pop(tp), deaths)
-        records = [record for of_it in by_partition.values() for record in of_it]
-        if records:
-            await self.intake.take(records)
-            await self._commit(consumer, {tp: of_it[-1].offset + 1 for tp, of_it in by_partition.items()})
-        if suspected:
-            async with self.intake.work.pool.acquire() as db:
-                await tables.clear_suspects(db, [(tp.topic, tp.partition) for tp in suspected])
-            self._vetted |= {(tp.topic, tp.partition) for tp in suspected}
-
-    async def _suspects(self, by_partition: dict[TopicPartition, list[Record]]) -> dict[TopicPartition, int]:
-        """The first batch of each partition since it was assigned: how many processes died at its head."""
+        """Give the batch its effect and acknowledge it; carefully where a process died with it."""
         fresh = [tp for tp in by_partition if (tp.topic, tp.partition) not in self._vetted]
-        if not fresh:
-            return {}
-        async with self.intake.work.pool.acquire() as db:
-            return {
-                tp: await tables.suspect(db, tp.topic, tp.partition, by_partition[tp][0].offset)
-                for tp in fresh
-            }
+        try:
+            suspected = await self._unfinished({tp: by_partition[tp] for tp in fresh})
+            for tp in suspected:
+                await self._take_carefully(consumer, tp, by_partition[tp])
+            together = {tp: records for tp, records in by_partition.items() if tp not in suspected}
+            if together:
+                await self._suspect([tp for tp in fresh if tp in together], together)
+                await self.intake.take([record for records in together.values() for record in records])
+                await self._commit(consumer, {tp: records[-1].offset + 1 for tp, records in together.items()})
+        except asyncio.CancelledError:  # stopped, not killed
+            await self._clear(fresh)
+            raise
+        await self._clear(fresh)
+        self._vetted |= {(tp.topic, tp.partition) for tp in fresh}
 
     async def _take_carefully(
-        self, consumer: AIOKafkaConsumer, tp: TopicPartition, records: Sequence[Record], deaths: int
+        self, consumer: AIOKafkaConsumer, tp: TopicPartition, records: list[Record]
     ) -> None:
         """After a death: one record at a time, so that a killer comes to stand at the head alone."""
-        for record in records:
-            if record is not records[0]:
-                async with self.intake.work.pool.acquire() as db:
-                    deaths = await tables.suspect(db, tp.topic, tp.partition, record.offset)
-            if deaths >= DEADLY:
-                await self.intake.bury_killer(record, deaths)
+        while records:
+            record = records[0]
+            deaths = await self._suspect([tp], {tp: records})
+            if deaths[tp.topic, tp.partition] >= DEADLY:
+                await self.intake.bury_killer(record, DEADLY)
             else:
                 await self.intake.take([record])
             await self._commit(consumer, {tp: record.offset + 1})
+            del records[0]
+
+    async def _unfinished(self, heads: dict[TopicPartition, list[Record]]) -> set[TopicPartition]:
+        """Partitions newly held at whose very next record another process began and came to no end."""
+        if not heads:
+            return set()
+        async with self.intake.work.connection() as db:
+            found = await tables.unfinished(db, self._process, _places(heads))
+        return {tp for tp in heads if (tp.topic, tp.partition) in found}
+
+    async def _suspect(
+        self, partitions: Sequence[TopicPartition], records: dict[TopicPartition, list[Record]]
+    ) -> dict[Place, int]:
+        """Note what this process begins with; how many others came to no end with it."""
+        if not partitions:
+            return {}
+        async with self.intake.work.connection() as db:
+            return await tables.suspect(db, self._process, _places({tp: records[tp] for tp in partitions}))
+
+    async def _clear(self, partitions: Sequence[TopicPartition]) -> None:
+        if partitions:
+            async with self.intake.work.connection() as db:
+                await tables.clear_suspects(db, [(tp.topic, tp.partition) for tp in partitions])
 
     async def _commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
         """Acknowledge; a failure means redelivery, which the inbox absorbs."""
@@ -218,16 +255,20 @@ class Consumer:
         mine = {tp: offset for tp, offset in offsets.items() if tp in held}
         try:
             if mine:
-                await consumer.commit(mine)
+                async with asyncio.timeout(COMMIT_SECONDS):
+                    await consumer.commit(mine)
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             self.commit_errors += 1
             log.warning("consumer.commit_failed", error=type(error).__name__)
 
-    def _rewind(self, consumer: AIOKafkaConsumer, by_partition: dict[TopicPartition, list[Record]]) -> None:
-        """Go back to the start of the batch in every partition that is still assigned."""
+    def _hold_back(
+        self, consumer: AIOKafkaConsumer, by_partition: dict[TopicPartition, list[Record]]
+    ) -> None:
+        """Go back to the start of the batch in every partition that is still assigned, and pause."""
         for tp, records in by_partition.items():
-            if tp in consumer.assignment():
+            if records and tp in consumer.assignment():
                 consumer.seek(tp, records[0].offset)
+        consumer.pause(*consumer.assignment())
 
     async def _resume_later(self, consumer: AIOKafkaConsumer) -> None:
         await asyncio.sleep(self._pause)
@@ -252,6 +293,10 @@ class Consumer:
     def assigned(self, partitions: Sequence[TopicPartition]) -> None:
         """Newly held partitions: their first batch is looked at with care."""
         self._vetted -= {(tp.topic, tp.partition) for tp in partitions}
+
+
+def _places(heads: dict[TopicPartition, list[Record]]) -> list[tables.Place]:
+    return [(tp.topic, tp.partition, records[0].offset) for tp, records in heads.items()]
 
 
 async def _raw_records(message: KafkaAckableMessage) -> Any:

@@ -6,9 +6,11 @@ Structured mode (one JSON document that holds attributes and `data`) is accepted
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -19,6 +21,13 @@ from shared.messaging.sealing import SealBroken, Sealer
 STRUCTURED = "application/cloudevents+json"
 JSON = "application/json"
 SEALED = "application/octet-stream"
+
+READ_HEADERS = ("content-type", "ce_type", "ce_id", "ce_subject", "ce_correlationid", "ce_sealingkeyid")
+"""Others may hold anything."""
+
+CORRELATION = re.compile(r"[\w.:/-]{1,80}", re.ASCII)
+TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""Both are copied to the events that follow: a stranger's text is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +158,13 @@ def _read(record: Record, handled: Mapping[str, type[Event]], sealer: Sealer) ->
         raise _Flaw("key_mismatch", "the record key is not the id in the body", event_id, event_type)
     if record.topic != model.TOPIC:
         raise _Flaw("wrong_topic", f"{event_type} belongs on {model.TOPIC}", event_id, event_type)
+    correlation, trace = attributes.get("correlationid", ""), headers.get("traceparent", "")
     return Delivery(
-        record, event_id, event, attributes.get("correlationid", str(event_id)), headers.get("traceparent")
+        record,
+        event_id,
+        event,
+        correlation_id=correlation if CORRELATION.fullmatch(correlation) else str(event_id),
+        trace_parent=trace if TRACE_PARENT.fullmatch(trace) else None,
     )
 
 
@@ -160,8 +174,8 @@ def _text_headers(record: Record) -> dict[str, str]:
         try:
             texts[name] = (value or b"").decode()
         except UnicodeDecodeError:
-            if name.startswith("ce_") or name == "content-type":
-                raise _Flaw("bad_header", f"header {name[:40]} is not UTF-8") from None
+            if name in READ_HEADERS:
+                raise _Flaw("bad_header", f"header {name} is not UTF-8") from None
     return texts
 
 
@@ -203,13 +217,21 @@ def _parsed(payload: bytes, model: type[Event], event_id: UUID) -> Event:
         problems = error.errors(include_input=False, include_context=False, include_url=False)
         if problems[0]["type"] == "json_invalid":
             raise _Flaw("undecodable", "not valid JSON", event_id, model.TYPE) from None
-        where = "; ".join(f"{'.'.join(map(_place, p['loc']))}: {p['type']}" for p in problems[:5])
+        where = "; ".join(f"{_path(p['loc'], model)}: {p['type']}" for p in problems[:5])
         raise _Flaw("schema", where, event_id, model.TYPE) from None
 
 
-def _place(part: str | int) -> str:
-    """A step of the path to a field; keys of maps could be anything, so only identifiers pass."""
-    return str(part) if isinstance(part, int) or part.isidentifier() else "?"
+def _path(steps: tuple[str | int, ...], model: type[Event]) -> str:
+    """The way to a field. What is not the name of one is a key of a map, and could be a person's name."""
+    names = _names(model)
+    return ".".join(str(step) if isinstance(step, int) or step in names else "?" for step in steps)
+
+
+@cache
+def _names(model: type[Event]) -> frozenset[str]:
+    schema = model.model_json_schema()
+    parts = (schema, *schema.get("$defs", {}).values())
+    return frozenset(name for part in parts for name in part.get("properties", ()))
 
 
 _KEYED_BY = {event.TOPIC: event.KEYED_BY for event in EVENTS.values()}

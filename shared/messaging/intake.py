@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-import asyncpg
 import structlog
 
 from shared.messaging import tables
 from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import Delivery, Invalid, Record, Unhandled, read
-from shared.messaging.outages import is_outage, is_timeout
+from shared.messaging.outages import is_timeout
 from shared.messaging.registry import Handlers
 from shared.messaging.unit import Cause, Refused, Unit, Work
 
@@ -24,7 +23,8 @@ BATCH_SECONDS = 20.0
 TIMEOUTS_ALONE = 3
 
 MANY_PATIENTS, MINUTE = 5, 60.0
-"""More patients than this parked by one fault of the handlers within a minute is a bad release, not bad data."""
+"""More patients than this parked by one fault within a minute is a bad release, not bad data. Counted are faults of
+handlers, due work and keys; records that are malformed in themselves are bad data, however many."""
 
 log = structlog.get_logger()
 
@@ -125,16 +125,8 @@ class Intake:
             self.tally.by_type[delivery.event.TYPE] += 1
 
     async def _raise_if_outage(self, error: Exception) -> None:
-        if is_outage(error) or (is_timeout(error) and not await self._database_answers()):
+        if await self.work.is_outage(error):
             raise Outage(type(error).__name__) from error
-
-    async def _database_answers(self) -> bool:
-        try:
-            async with asyncio.timeout(3), self.work.pool.acquire() as db:
-                await db.execute("select 1")
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            return False
-        return True
 
     async def _blame(self, delivery: Delivery, error: Exception) -> None:
         """The event stands alone and fails: a dead letter, once a timeout has had three tries."""
@@ -168,23 +160,19 @@ class Intake:
                 if letter.event_id and not await tables.claim(unit.db, [letter.event_id]):
                     return  # taken before: redelivered after the letter was written
                 parked = await tables.parked_among(unit.db, [key]) if key else {}
-                if parked and isinstance(letter, Delivery):
+                if parked and not (isinstance(letter, Delivery) and letter.event.OVERTAKES):
                     await tables.store_behind(unit.db, [letter])
                     return
                 number = await tables.bury(unit.db, letter, attempts=attempts, reason=reason, message=message)
                 if number and key and not parked:
-                    if isinstance(letter, Delivery):
-                        await self._check_release(unit, reason)
+                    if isinstance(letter, Delivery) or reason == "seal_broken":
+                        await check_release(unit, reason)
                     await tables.park(unit.db, key, reason, number)
         except Exception as error:
             await self._raise_if_outage(error)
             raise
         reach("letter.after")
         self.tally.buried += 1
-
-    async def _check_release(self, unit: Unit, reason: str) -> None:
-        if await tables.parked_since(unit.db, reason, MINUTE) >= MANY_PATIENTS:
-            raise BadRelease(f"more than {MANY_PATIENTS} patients failed within a minute: {reason}")
 
 
 async def run_handlers(unit: Unit, handlers: Handlers, deliveries: Sequence[Delivery]) -> None:
@@ -205,6 +193,12 @@ async def run_handlers(unit: Unit, handlers: Handlers, deliveries: Sequence[Deli
             unit.causes = {d.key: Cause(d.correlation_id, str(d.event_id), d.trace_parent) for d in group}
             await handlers.by_type[event_type]([delivery.event for delivery in group], unit)
     unit.causes = {}
+
+
+async def check_release(unit: Unit, reason: str) -> None:
+    """Raises BadRelease where one more patient parked for this reason would be too many."""
+    if await tables.parked_since(unit.db, reason, MINUTE) >= MANY_PATIENTS:
+        raise BadRelease(f"more than {MANY_PATIENTS} patients failed within a minute: {reason}")
 
 
 def verdict(error: Exception) -> tuple[str, str]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError
+
+REQUEST_MS = 5000
+READ_SECONDS = 5.0
 
 Place = tuple[str, int]
 """Topic and partition."""
@@ -34,29 +39,42 @@ class LagMeter:
         self._reader: AIOKafkaConsumer | None = None
 
     async def start(self) -> None:
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
-        self._reader = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, enable_auto_commit=False, isolation_level="read_committed"
+        """Raises KafkaError while the broker is away."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, request_timeout_ms=REQUEST_MS)
+        reader = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            request_timeout_ms=REQUEST_MS,
         )
-        await self._admin.start()
-        await self._reader.start()
+        try:
+            await admin.start()
+            await reader.start()
+        except BaseException:
+            await _close(admin, reader)
+            raise
+        self._admin, self._reader = admin, reader
 
     async def stop(self) -> None:
-        for client in (self._reader, self._admin):
-            if client is not None:
-                await (client.stop() if isinstance(client, AIOKafkaConsumer) else client.close())
+        if self._admin is not None and self._reader is not None:
+            await _close(self._admin, self._reader)
         self._admin = self._reader = None
 
     async def read(self) -> Lag:
-        """The lag now. Raises KafkaError while the broker is away."""
-        assert self._admin and self._reader, "start it first"
+        """The lag now. Raises KafkaError or TimeoutError while the broker is away."""
+        if self._admin is None or self._reader is None:
+            raise KafkaConnectionError("not connected yet")
+        async with asyncio.timeout(READ_SECONDS):
+            return await self._read(self._admin, self._reader)
+
+    async def _read(self, admin: AIOKafkaAdminClient, reader: AIOKafkaConsumer) -> Lag:
         partitions = [
             TopicPartition(topic, partition)
             for topic in self._topics
-            for partition in await self._partitions(self._reader, topic)
+            for partition in await self._partitions(reader, topic)
         ]
-        offsets = await self._admin.list_consumer_group_offsets(self._group, partitions=partitions)
-        ends = await self._reader.end_offsets(partitions)
+        offsets = await admin.list_consumer_group_offsets(self._group, partitions=partitions)
+        ends = await reader.end_offsets(partitions)
         return Lag(
             committed={
                 (tp.topic, tp.partition): max(0, offsets[tp].offset) if tp in offsets else 0
@@ -71,3 +89,8 @@ class LagMeter:
             await reader._client._wait_on_metadata(topic)  # the public way to ask is to subscribe
             known = reader.partitions_for_topic(topic)
         return known or set()
+
+
+async def _close(admin: AIOKafkaAdminClient, reader: AIOKafkaConsumer) -> None:
+    await reader.stop()
+    await admin.close()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncpg
 from aiokafka.errors import KafkaError
 
+from shared.clock import ClockError
+
 BROKER_AWAY = (KafkaError, OSError, TimeoutError)
 """What asking the broker raises while it is away."""
 
 OUTAGE_CLASSES = (
     "08",  # connection exception
+    "25006",  # read-only: a standby answers, in the middle of a failover
     "25P03",  # idle-in-transaction timeout: the process was frozen
     "40",  # serialization failure, deadlock
     "53",  # resource shortage: disk full, out of memory, too many connections
@@ -21,16 +24,23 @@ OUTAGE_CLASSES = (
 FATAL_SETUP = ("3D000", "28")
 """A missing database or refused login: a matter of setup, and just as little the event's fault."""
 
+STALE_CACHES = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
+"""A migration ran under this connection's prepared statements; asyncpg has dropped them by now."""
+
 
 def is_outage(error: BaseException) -> bool:
     """Whether the database or the broker is away, so that the work waits and costs no event an attempt."""
     if isinstance(error, asyncpg.QueryCanceledError):
         return False  # a statement timeout: see is_timeout
+    if isinstance(error, STALE_CACHES):
+        return True
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith((*OUTAGE_CLASSES, *FATAL_SETUP))
     if isinstance(error, asyncpg.InterfaceError):
         return "clos" in str(error)  # the connection or the pool was closed under us; the rest is misuse
-    return isinstance(error, (ConnectionError, OSError, KafkaError)) and not isinstance(error, TimeoutError)
+    if isinstance(error, (OSError, KafkaError, ClockError)):
+        return not isinstance(error, TimeoutError)
+    return False
 
 
 def is_timeout(error: BaseException) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
 
-from shared.messaging import tables
-from shared.messaging.envelope import Invalid, Record, Unhandled, read
+from shared.messaging import intake, tables
+from shared.messaging.envelope import Delivery, Invalid, Record, Unhandled, read
 from shared.messaging.intake import run_handlers, verdict
-from shared.messaging.outages import is_outage
 from shared.messaging.registry import Handlers
 from shared.messaging.unit import Caller, Cause, Unit, Work
 
@@ -33,6 +33,8 @@ class Parking:
         Stops at the first that fails: it becomes what the patient waits for.
         """
         letter = await self._open_letter(number)
+        if letter["status"] != "open":
+            return await self._go_on(caller, letter)
 
         async def close(unit: Unit) -> bool:
             return await tables.close_letter(
@@ -58,6 +60,14 @@ class Parking:
             )
 
         return await self._close_and_go_on(caller, letter, close)
+
+    async def finish(self) -> None:
+        """Go on where a redrive or a skip was cut off: its letter is closed, and its patient still parked."""
+        async with self.work.read() as db:
+            letters = await tables.cut_off(db)
+        for letter in letters:
+            log.warning("letter.cut_off", letter=letter["id"])
+            await self._go_on(Caller("system", "system"), letter)
 
     async def _close_and_go_on(
         self, caller: Caller, letter: dict[str, Any], close: Callable[[Unit], Awaitable[bool]]
@@ -100,12 +110,14 @@ class Parking:
         found = read(record, self.handlers.events, self.work.sealer)
         if isinstance(found, Invalid):
             return found.reason, found.message
+        if isinstance(found, Delivery):
+            key = found.key
         try:
-            async with self._unit(caller, key) as unit:
+            async with asyncio.timeout(intake.BATCH_SECONDS), self._unit(caller, key) as unit:
                 if await settle(unit) and not isinstance(found, Unhandled):
                     await run_handlers(unit, self.handlers, [found])
         except Exception as error:
-            if is_outage(error):
+            if await self.work.is_outage(error):
                 raise
             log.warning("redrive.failed", error=type(error).__name__)
             return verdict(error)
@@ -125,11 +137,14 @@ class Parking:
                 await tables.park_behind(unit.db, key, reason, letter)
 
     async def _open_letter(self, number: int) -> dict[str, Any]:
+        """The letter, if it is open or its patient still waits for it."""
         async with self.work.read() as db:
             letter = await tables.dead_letter(db, number)
-        if letter is None or letter["status"] != "open":
-            raise NoSuchLetter(f"no open dead letter {number}")
-        return letter
+            if letter and letter["status"] == "open":
+                return letter
+            if letter and letter["key"] and await tables.letter_that_parks(db, letter["key"]) == number:
+                return letter
+        raise NoSuchLetter(f"no open dead letter {number}")
 
     def _unit(self, caller: Caller, key: str | None) -> Any:
         name = f"redrive:{caller.actor}"

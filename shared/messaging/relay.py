@@ -12,6 +12,7 @@ import socket
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from uuid import uuid4
 
 import asyncpg
@@ -31,10 +32,12 @@ from shared.database import connect
 from shared.messaging import tables
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
+from shared.messaging.outages import is_outage, is_timeout
 from shared.messaging.tables import OutboxRow
 
 WINDOW = 2000
-"""Rows read, sent and deleted together."""
+WINDOW_BYTES = 16_000_000
+"""Rows read, sent and deleted together, and about how large they may be."""
 
 SEND_SECONDS = 20.0
 """An idempotent producer never gives up by itself, and may be wedged after an outage: then it is replaced."""
@@ -90,8 +93,12 @@ class Relay:
                     await self._lead_when_possible()
                 except Deposed:
                     log.warning("relay.deposed")
-                except (KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                    log.warning("relay.outage", error=type(error).__name__)
+                except Exception as error:
+                    if is_outage(error) or is_timeout(error):
+                        log.warning("relay.outage", error=type(error).__name__)
+                    else:
+                        log.exception("relay.fault")
+                    self._drop_connection()
                 finally:
                     self.leads = False
                     await self._drop_producer()
@@ -113,11 +120,11 @@ class Relay:
                     raise Deposed
                 renewed = time.monotonic()
             self._heard.clear()
-            rows = await tables.unpublished(db, WINDOW)
+            rows = await tables.unpublished(db, WINDOW, WINDOW_BYTES)
             if rows:
                 reach("relay.fetched")
                 await self._publish(db, rows, epoch)
-            if len(rows) < WINDOW:
+            else:
                 await self._wait(self._lease_seconds / 3)
 
     async def _publish(self, db: tables.Db, rows: Sequence[OutboxRow], epoch: int) -> None:
@@ -197,10 +204,9 @@ class Relay:
 
     async def _wait(self, seconds: float) -> None:
         """Until a commit is heard of, or a while: polling is the truth."""
-        try:
-            await asyncio.wait_for(self._heard.wait(), timeout=min(seconds, POLL_SECONDS))
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(seconds, POLL_SECONDS)):
+                await self._heard.wait()
 
     async def _started_producer(self) -> AIOKafkaProducer:
         if self._producer is None:
@@ -214,37 +220,48 @@ class Relay:
                 max_request_size=4 * RECORD_BYTES,
                 request_timeout_ms=10_000,
             )
+            self._producer = producer
             try:
                 await producer.start()
             except BaseException:
-                await producer.stop()
+                await self._drop_producer()
                 raise
-            self._producer = producer
         return self._producer
 
     async def _drop_producer(self) -> None:
+        """Let go of it without flushing: what was not acknowledged is still in the outbox.
+
+        One that is stopped while the broker is away does not end by itself, and sends what it holds when it is back.
+        """
         producer, self._producer = self._producer, None
-        if producer is not None:
-            try:
-                async with asyncio.timeout(3):
-                    await producer.stop()
-            except (TimeoutError, KafkaError):
-                log.warning("relay.producer_abandoned")
+        if producer is None:
+            return
+        try:
+            async with asyncio.timeout(3):
+                if (sender := producer._sender.sender_task) is not None:
+                    sender.cancel()
+                await producer.client.close()  # ends the requests in flight, which the sender waits for
+                await producer.stop()
+        except (TimeoutError, KafkaError, OSError) as error:
+            log.warning("relay.producer_abandoned", error=type(error).__name__)
 
     async def _connection(self) -> tables.Db:
         if self._db is None or self._db.is_closed():
             self._db = await connect(self._url, name=f"{self._name} relay")
         return self._db
 
+    def _drop_connection(self) -> None:
+        """It may be half dead: then every statement on it would time out."""
+        if self._db is not None:
+            self._db.terminate()
+            self._db = None
+
     async def _resign(self) -> None:
-        await self._drop_producer()
         if self._db is not None and not self._db.is_closed():
-            try:
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 async with asyncio.timeout(2):
                     await tables.release_lease(self._db, self._holder)
-                    await self._db.close()
-            except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                self._db.terminate()
+        self._drop_connection()
 
 
 def headers(row: OutboxRow) -> list[tuple[str, bytes]]:

@@ -38,7 +38,7 @@ class Sealer:
             SealBroken: another key, another subject, or a changed payload.
         """
         if key_id != self.key_id:
-            raise SealBroken(f"sealed with key {key_id[:16]!r}, this service holds {self.key_id!r}")
+            raise SealBroken(f"not sealed with key {self.key_id!r}, which this service holds")
         try:
             return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound_to.encode())
         except (InvalidTag, ValueError):

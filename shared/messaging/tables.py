@@ -15,6 +15,8 @@ import asyncpg
 from shared.messaging.envelope import Delivery, Invalid, Record
 
 Db: TypeAlias = "asyncpg.Connection"
+Place: TypeAlias = tuple[str, int, int]
+"""Topic, partition and offset."""
 
 
 # ---- locks ----------------------------------------------------------------------------------------------------
@@ -107,20 +109,34 @@ async def append(db: Db, rows: Sequence[tuple[str, str, dict[str, str], bytes]])
     )
 
 
-async def unpublished(db: Db, limit: int) -> list[OutboxRow]:
-    """The oldest rows; none of a key that has a held row."""
+async def unpublished(db: Db, limit: int, bytes_: int) -> list[OutboxRow]:
+    """The oldest rows, of payloads up to about so many bytes together; none behind a held row of its key."""
     rows = await db.fetch(
         """
+        with oldest as materialized (
+            select id, octet_length(payload) as size
+            from fabric.outbox
+            where held is null
+              and not exists (
+                select
+                from fabric.outbox h
+                where h.key = outbox.key
+                  and h.held is not null
+                  and h.id < outbox.id
+              )
+            order by id
+            limit $1
+        ), fitting as (
+            select id, sum(size) over (order by id) - size as before
+            from oldest
+        )
         select id, event_id, topic, key, headers, payload
         from fabric.outbox
-        where held is null
-          and not exists (
-            select from fabric.outbox h where h.key = outbox.key and h.held is not null and h.id < outbox.id
-          )
+        where id = any(array(select id from fitting where before < $2))
         order by id
-        limit $1
         """,
         limit,
+        bytes_,
     )
     return [OutboxRow(**row) for row in rows]
 
@@ -205,7 +221,7 @@ async def bury(db: Db, letter: Delivery | Invalid, *, attempts: int, reason: str
             (topic, partition, "offset", key, event_id, event_type, attempts, reason, message, headers,
              record_key, payload)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-        on conflict (topic, partition, "offset") do nothing
+        on conflict (topic, partition, "offset") where event_id is null do nothing
         returning id
         """,
         record.topic,
@@ -223,16 +239,17 @@ async def bury(db: Db, letter: Delivery | Invalid, *, attempts: int, reason: str
     )
 
 
-async def bury_due_work(db: Db, view: str, key: str, *, reason: str, message: str) -> int:
+async def bury_due_work(db: Db, view: str, key: str, *, attempts: int, reason: str, message: str) -> int:
     """Keep due work that fails as a dead letter of its own kind."""
     letter: int = await db.fetchval(
         """
         insert into fabric.dead_letters (topic, key, attempts, reason, message, headers)
-        values ('due:' || $1, $2, 1, $3, $4, '[]')
+        values ('due:' || $1, $2, $3, $4, $5, '[]')
         returning id
         """,
         view,
         key,
+        attempts,
         reason,
         message,
     )
@@ -269,29 +286,34 @@ async def parked_among(db: Db, keys: Sequence[str]) -> dict[str, str]:
     return {row["key"]: row["reason"] for row in rows}
 
 
-async def store_behind(db: Db, deliveries: Sequence[Delivery]) -> None:
-    """Keep events of parked patients in the order in which they came."""
+async def store_behind(db: Db, letters: Sequence[Delivery | Invalid]) -> None:
+    """Keep records of parked patients in the order in which they came; each once."""
     await db.execute(
         """
-        insert into fabric.parked_events (key, topic, partition, "offset", headers, record_key, payload)
-        select key, topic, partition, "offset", headers::jsonb, record_key, payload
-        from unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::text[], $6::bytea[], $7::bytea[])
-            with ordinality as row (key, topic, partition, "offset", headers, record_key, payload, place)
+        insert into fabric.parked_events
+            (key, topic, partition, "offset", event_id, headers, record_key, payload)
+        select key, topic, partition, "offset", event_id, headers::jsonb, record_key, payload
+        from unnest(
+            $1::text[], $2::text[], $3::int[], $4::bigint[], $5::uuid[], $6::text[], $7::bytea[], $8::bytea[]
+        ) with ordinality
+            as row (key, topic, partition, "offset", event_id, headers, record_key, payload, place)
         order by place
+        on conflict (topic, partition, "offset") where event_id is null do nothing
         """,
-        [d.key for d in deliveries],
-        [d.record.topic for d in deliveries],
-        [d.record.partition for d in deliveries],
-        [d.record.offset for d in deliveries],
-        [
-            json.dumps(pack_headers(d.record)) for d in deliveries
-        ],  # as text: a list of lists is an array to asyncpg
-        [d.record.key for d in deliveries],
-        [d.record.value for d in deliveries],
+        [letter.key for letter in letters],
+        [letter.record.topic for letter in letters],
+        [letter.record.partition for letter in letters],
+        [letter.record.offset for letter in letters],
+        [letter.event_id for letter in letters],
+        # as text: a list of lists is an array to asyncpg
+        [json.dumps(pack_headers(letter.record)) for letter in letters],
+        [letter.record.key for letter in letters],
+        [letter.record.value for letter in letters],
     )
 
 
 async def dead_letters(db: Db, *, status: str | None, after: int, limit: int) -> list[dict[str, Any]]:
+    """Letters of a status, or all. A closed one whose patient is parked still counts as open: see `cut_off`."""
     rows = await db.fetch(
         """
         select id, topic, partition, "offset", d.key, event_id, event_type, attempts, first_at, last_at,
@@ -299,7 +321,7 @@ async def dead_letters(db: Db, *, status: str | None, after: int, limit: int) ->
                (select count(*) from fabric.parked_events e where e.key = d.key and p.key is not null) as behind
         from fabric.dead_letters d
         left join fabric.parked p on p.dead_letter_id = d.id
-        where ($1::text is null or status = $1)
+        where ($1::text is null or status = $1 or ($1 = 'open' and p.key is not null))
           and id > $2
         order by id
         limit $3
@@ -343,11 +365,26 @@ async def letter_failed_again(db: Db, letter: int, reason: str, message: str) ->
         update fabric.dead_letters
         set attempts = attempts + 1, last_at = clock_timestamp(), reason = $2, message = $3
         where id = $1
+          and status = 'open'
         """,
         letter,
         reason,
         message,
     )
+
+
+async def cut_off(db: Db) -> list[dict[str, Any]]:
+    """Closed letters whose patients are still parked: the process died before it had worked off what waits behind."""
+    rows = await db.fetch(
+        """
+        select d.*
+        from fabric.parked p
+        join fabric.dead_letters d on d.id = p.dead_letter_id
+        where d.status <> 'open'
+        order by d.id
+        """
+    )
+    return [dict(row) for row in rows]
 
 
 async def first_behind(db: Db, key: str) -> tuple[int, Record] | None:
@@ -373,10 +410,8 @@ async def unpark(db: Db, key: str) -> None:
 
 
 def pack_headers(record: Record) -> list[list[str | None]]:
-    """Headers as JSON: values in base64, for they may be anything."""
-    return [
-        [name, None if value is None else base64.b64encode(value).decode()] for name, value in record.headers
-    ]
+    """Headers as JSON: names without the one character that PostgreSQL refuses, values in base64."""
+    return [[name.replace("\0", "\N{SYMBOL FOR NULL}"), as_base64(value)] for name, value in record.headers]
 
 
 def record_of(row: Any) -> Record:
@@ -392,25 +427,48 @@ def record_of(row: Any) -> Record:
 # ---- suspects -------------------------------------------------------------------------------------------------
 
 
-async def suspect(db: Db, topic: str, partition: int, offset: int) -> int:
-    """Note that a batch begins at this record; answers how many processes died with it at the head."""
-    deaths: int = await db.fetchval(
+async def unfinished(db: Db, process: UUID, heads: Sequence[Place]) -> set[tuple[str, int]]:
+    """At which of these heads (topic, partition, offset) another process began, and was not heard of again."""
+    rows = await db.fetch(
         """
-        insert into fabric.suspects (topic, partition, "offset", deaths)
-        values ($1, $2, $3, 0)
-        on conflict (topic, partition) do update
-        set deaths = case when suspects."offset" = excluded."offset" then suspects.deaths + 1 else 0 end,
-            "offset" = excluded."offset"
-        returning deaths
+        select s.topic, s.partition
+        from fabric.suspects s
+        join unnest($1::text[], $2::int[], $3::bigint[]) as head (topic, partition, "offset")
+          using (topic, partition, "offset")
+        where s.process <> $4
+           or s.deaths > 0
         """,
-        topic,
-        partition,
-        offset,
+        *_columns(heads),
+        process,
     )
-    return deaths
+    return {(row["topic"], row["partition"]) for row in rows}
+
+
+async def suspect(db: Db, process: UUID, heads: Sequence[Place]) -> dict[tuple[str, int], int]:
+    """Note that this process begins with these records at the head; how many others did and came to no end."""
+    rows = await db.fetch(
+        """
+        insert into fabric.suspects as s (topic, partition, "offset", process, deaths)
+        select topic, partition, "offset", $4, 0
+        from unnest($1::text[], $2::int[], $3::bigint[]) as head (topic, partition, "offset")
+        on conflict (topic, partition) do update
+        set deaths = case
+                when s."offset" <> excluded."offset" then 0
+                when s.process <> excluded.process then s.deaths + 1
+                else s.deaths
+            end,
+            "offset" = excluded."offset",
+            process = excluded.process
+        returning topic, partition, deaths
+        """,
+        *_columns(heads),
+        process,
+    )
+    return {(row["topic"], row["partition"]): row["deaths"] for row in rows}
 
 
 async def clear_suspects(db: Db, places: Sequence[tuple[str, int]]) -> None:
+    """Forget the heads in these (topic, partition): their batches came to an end."""
     await db.execute(
         """
         delete from fabric.suspects s
@@ -420,6 +478,10 @@ async def clear_suspects(db: Db, places: Sequence[tuple[str, int]]) -> None:
         [topic for topic, _ in places],
         [partition for _, partition in places],
     )
+
+
+def _columns(heads: Sequence[Place]) -> tuple[list[str], list[int], list[int]]:
+    return [head[0] for head in heads], [head[1] for head in heads], [head[2] for head in heads]
 
 
 # ---- due work -------------------------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ Begin, lock, read, decide, write, append the outbox rows, commit. Nobody else op
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -22,7 +23,8 @@ from shared.events import Event
 from shared.messaging import tables
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
-from shared.messaging.envelope import headers_of, payload_of, typed_key
+from shared.messaging.envelope import TRACE_PARENT, headers_of, payload_of, typed_key
+from shared.messaging.outages import is_outage, is_timeout
 from shared.messaging.sealing import Sealer
 
 T = TypeVar("T")
@@ -30,6 +32,7 @@ Key = str
 """A typed lock key: `patient:…`, `store:…`, or whatever a rule needs (`phone:…`)."""
 
 LOCKS_A_TRANSACTION = 1000
+POOL_SECONDS = 10.0
 
 
 def patient(patient_id: str) -> Key:
@@ -96,6 +99,7 @@ class Unit:
     cause: Cause
     causes: dict[Key, Cause] = field(default_factory=dict)  # of the events at hand, by typed key
     emitted: list[tuple[Event, Cause]] = field(default_factory=list)
+    idle: bool = False  # found nothing to do: nobody is woken after it
 
     def today(self, time_zone: str) -> date:
         """The local date there. `time_zone` is an IANA name."""
@@ -172,37 +176,72 @@ class Work:
         """Patients with due work, now locked by this unit, in their order of waiting.
 
         Candidates are read without locks and locked in sorted order, skipping those taken; the caller reads again
-        what is still due. Claiming rows first and patients second deadlocks with the handlers.
+        what is still due. Claiming rows first and patients second deadlocks with the handlers. Whoever was parked
+        between the reading and the locking is left out.
         """
         found = await tables.due_patients(unit.db, view, unit.now, min(limit, LOCKS_A_TRANSACTION))
         if not found:
             return []
         lock_of = {patient_id: lock_key(patient(patient_id)) for patient_id in found}
         got = await tables.try_lock(unit.db, sorted(lock_of.values()))
-        return [patient_id for patient_id in found if lock_of[patient_id] in got]
+        locked = [patient_id for patient_id in found if lock_of[patient_id] in got]
+        return await self.unparked(unit, locked)
+
+    async def unparked(self, unit: Unit, patients: Sequence[str]) -> list[str]:
+        """Those of these locked patients who are not parked."""
+        parked = await tables.parked_among(unit.db, [patient(patient_id) for patient_id in patients])
+        return [patient_id for patient_id in patients if patient(patient_id) not in parked]
+
+    async def lock(self, unit: Unit, keys: Collection[Key]) -> None:
+        """Lock what only a first look could name; the caller reads again. Never in a unit that has locks on others."""
+        await _lock(unit.db, keys)
 
     @asynccontextmanager
     async def begin(
         self, keys: Sequence[Key], *, cause: Cause, actor: str = "system", role: str = "system"
     ) -> AsyncIterator[Unit]:
         """One transaction with its locks taken; commits at the end, with the outbox rows of what was emitted."""
-        async with self.pool.acquire() as db:
+        async with self.connection() as db:
             async with db.transaction():
-                if keys:
-                    await tables.lock(cast(tables.Db, db), sorted({lock_key(key) for key in keys}))
+                await _lock(db, keys)
                 reach("unit.locked")
-                unit = Unit(cast(tables.Db, db), self.clock.now(), actor, role, cause)
+                unit = Unit(db, self.clock.now(), actor, role, cause)
                 yield unit
                 if unit.emitted:
                     await tables.append(unit.db, [self._row(unit, event, why) for event, why in unit.emitted])
                 reach("unit.outbox_written")
             reach("unit.committed")
-        self.bell.ring()
+        if not unit.idle:
+            self.bell.ring()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection of the pool. Raises ConnectionError where none becomes free: that is nobody's event's fault."""
+        try:
+            db = await self.pool.acquire(timeout=POOL_SECONDS)
+        except TimeoutError:
+            raise ConnectionError("no connection became free, or the database does not answer") from None
+        try:
+            yield cast(tables.Db, db)
+        finally:
+            await self.pool.release(db)
+
+    async def is_outage(self, error: Exception) -> bool:
+        """Whether the world failed, and not what was done. After a timeout the database itself is asked."""
+        return is_outage(error) or (is_timeout(error) and not await self._database_answers())
+
+    async def _database_answers(self) -> bool:
+        try:
+            async with asyncio.timeout(3), self.connection() as db:
+                await db.execute("select 1")
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return False
+        return True
 
     @asynccontextmanager
     async def _read(self) -> AsyncIterator[asyncpg.Connection]:
-        async with self.pool.acquire() as db, db.transaction(readonly=True):
-            yield cast(tables.Db, db)
+        async with self.connection() as db, db.transaction(readonly=True):
+            yield db
 
     def _row(self, unit: Unit, event: Event, why: Cause) -> tuple[str, str, dict[str, str], bytes]:
         payload, seal = payload_of(event, self.sealer)
@@ -217,6 +256,11 @@ class Work:
         return event.TOPIC, event.key, headers | seal, payload
 
 
+async def _lock(db: tables.Db, keys: Collection[Key]) -> None:
+    if keys:
+        await tables.lock(db, sorted({lock_key(key) for key in keys}))
+
+
 def lock_key(key: Key) -> int:
     """The 64-bit number that an advisory lock takes."""
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big", signed=True)
@@ -228,5 +272,9 @@ def due_cause(view: str) -> Cause:
 
 
 def _cause_of(caller: Caller) -> Cause:
-    correlation = str(uuid4())
-    return Cause(correlation, f"command:{caller.idempotency_key or correlation}", caller.trace_parent)
+    correlation, trace = str(uuid4()), caller.trace_parent
+    return Cause(
+        correlation,
+        f"command:{caller.idempotency_key or correlation}",
+        trace if trace and TRACE_PARENT.fullmatch(trace) else None,
+    )

@@ -51,11 +51,13 @@ create table fabric.dead_letters (
     status text not null default 'open' check (status in ('open', 'redriven', 'skipped')),
     closed_by text,
     closed_at timestamptz,
-    closed_because text,
-    unique (topic, partition, "offset")
+    closed_because text
 );
 
 create index dead_letters_open on fabric.dead_letters (id) where status = 'open';
+
+-- What has no id to be known again by is known by its place. The rest is not: topics may be created anew.
+create unique index dead_letters_place on fabric.dead_letters (topic, partition, "offset") where event_id is null;
 
 -- Patients (or stores) that wait for a person to look at a dead letter.
 create table fabric.parked (
@@ -72,6 +74,7 @@ create table fabric.parked_events (
     topic text not null,
     partition integer not null,
     "offset" bigint not null,
+    event_id uuid,
     headers jsonb not null,
     record_key bytea,
     payload bytea
@@ -79,12 +82,15 @@ create table fabric.parked_events (
 
 create index parked_events_key on fabric.parked_events (key, id);
 
--- Records that stood at the head of a batch when the process died.
+create unique index parked_events_place on fabric.parked_events (topic, partition, "offset") where event_id is null;
+
+-- Records with which a process began after it was given their partition; what stays here killed it.
 create table fabric.suspects (
     topic text not null,
     partition integer not null,
     "offset" bigint not null,
-    deaths integer not null,
+    process uuid not null, -- the one that began last
+    deaths integer not null, -- of processes before it
     primary key (topic, partition)
 );
 
