@@ -148,29 +148,42 @@ class Work:
             Parked: one of the patients is parked, and the command does not overtake.
             KeyReused: the idempotency key belongs to another command.
         """
-        locks = [*keys, f"command:{caller.idempotency_key}"] if caller.idempotency_key else keys
-        async with self.begin(locks, actor=caller.actor, role=caller.role, cause=_cause_of(caller)) as unit:
-            reach("command.begun")
-            if caller.idempotency_key and (kept := await tables.answer_to(unit.db, caller.idempotency_key)):
-                if kept[0] != caller.fingerprint:
-                    raise KeyReused(caller.idempotency_key)
-                return cast(T, kept[1])
+
+        async def checked(unit: Unit) -> T:
             if not even_if_parked and (parked := await tables.parked_among(unit.db, keys)):
                 raise Parked(parked)
-            answer = await decide(unit)
-            reach("command.decided")
-            if caller.idempotency_key:
-                await tables.keep_answer(
-                    unit.db, caller.idempotency_key, caller.fingerprint, to_jsonable_python(answer)
-                )
-            return answer
+            return await decide(unit)
+
+        return await self._once(caller, keys, checked)
 
     async def claim(
         self, caller: Caller, view: str, limit: int, decide: Callable[[Sequence[str], Unit], Awaitable[T]]
     ) -> T:
-        """Run a command on up to `limit` patients with due work in the view whose locks are free now."""
-        async with self.begin((), actor=caller.actor, role=caller.role, cause=_cause_of(caller)) as unit:
+        """Run a command on up to `limit` patients with due work in the view whose locks are free now.
+
+        The same idempotency key gives the first answer again: a lease whose answer was lost is not lost.
+        """
+
+        async def claimed(unit: Unit) -> T:
             return await decide(await self.free_patients(unit, view, limit), unit)
+
+        return await self._once(caller, (), claimed)
+
+    async def _once(self, caller: Caller, keys: Sequence[Key], decide: Callable[[Unit], Awaitable[T]]) -> T:
+        """Run a command in its unit, or give the answer that its idempotency key had before."""
+        key = caller.idempotency_key
+        locks = [*keys, f"command:{key}"] if key else keys
+        async with self.begin(locks, actor=caller.actor, role=caller.role, cause=_cause_of(caller)) as unit:
+            reach("command.begun")
+            if key and (kept := await tables.answer_to(unit.db, key)):
+                if kept[0] != caller.fingerprint:
+                    raise KeyReused(key)
+                return cast(T, kept[1])
+            answer = await decide(unit)
+            reach("command.decided")
+            if key:
+                await tables.keep_answer(unit.db, key, caller.fingerprint, to_jsonable_python(answer))
+            return answer
 
     async def free_patients(self, unit: Unit, view: str, limit: int) -> list[str]:
         """Patients with due work, now locked by this unit, in their order of waiting.
