@@ -132,7 +132,7 @@ async def report_result(order_id: Id, body: FillResult, caller: Commanding, work
             await case.note("fill", body.licence, order_id=order_id, result=body.result)
         return after
 
-    return await change(work, caller, await found(work, store.place_of_item, order_id), step)
+    return await change(work, caller, await found(work, order_id=order_id), step)
 
 
 # ---- the pharmacist ----
@@ -152,7 +152,7 @@ class Verification(BaseModel):
 async def verify_package(package_id: Id, body: Verification, caller: Commanding, work: Working) -> Package:
     """Every filled item is verified but those excepted: the package is ready, in a bin of its own."""
     caller.require("pharmacist")
-    place = await found(work, store.place_of_package, package_id)
+    place = await found(work, package_id=package_id)
 
     async def step(case: Case) -> WorkOrder:
         after = verify(
@@ -181,7 +181,7 @@ async def cancel_package(package_id: Id, body: Cancellation, caller: Commanding,
         await case.note("cancellation", None, reason=body.reason)
         return withdraw(case.order, Why.withdrawn, case.facts.store)
 
-    return await change(work, caller, await found(work, store.place_of_package, package_id), step)
+    return await change(work, caller, await found(work, package_id=package_id), step)
 
 
 class ConsultationDone(BaseModel):
@@ -195,7 +195,7 @@ async def record_consultation(
 ) -> Talk:
     """The talk was offered, and held or declined: recorded once per visit."""
     caller.require("pharmacist")
-    place = await found(work, store.place_of_visit, visit_id)
+    place = await found(work, visit_id=visit_id)
 
     async def decide(unit: Unit) -> Talk:
         if not await store.save_consultation(unit.db, visit_id, body.outcome, body.topics):
@@ -254,7 +254,7 @@ async def hand_over_package(package_id: Id, body: HandOver, caller: Commanding, 
         await case.note("hand_over", None, **body.model_dump())
         return hand_over(case.order, identifiers=body.identifiers, left=body.left_rx_ids, today=case.today)
 
-    return await change(work, caller, await found(work, store.place_of_package, package_id), step)
+    return await change(work, caller, await found(work, package_id=package_id), step)
 
 
 # ---- how every command on a package runs ----
@@ -289,12 +289,10 @@ def action_of(
     return store.Action(visit_id, action, unit.now, unit.actor, unit.role, licence, detail)
 
 
-async def found(
-    work: Work, place_of: Callable[[store.Db, str], Awaitable[store.Place | None]], name: str
-) -> store.Place:
-    """Where a command's work order is; 404 where there is none."""
+async def found(work: Work, **named: str) -> store.Place:
+    """Where the work order of a command is, by its visit_id, package_id or order_id; 404 where there is none."""
     async with work.read() as db:
-        place = await place_of(db, name)
+        place = await store.place_of(db, **named)
     if place is None:
         raise Problem(404, "Unknown", "no confirmed visit has this id")
     return place

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 
 import asyncpg
@@ -291,7 +292,7 @@ async def save(db: Db, changed: Sequence[Change]) -> None:
             handed_over_on = excluded.handed_over_on,
             bin = excluded.bin
         """,
-        *_columns(_order_row(order) for order in orders),
+        *_columns(map(_order_row, orders)),
     )
     await db.execute(
         """
@@ -346,28 +347,20 @@ async def free_bin(db: Db, store_id: str) -> int:
 # ---- commands ---------------------------------------------------------------------------------------------------
 
 
-async def place_of_visit(db: Db, visit_id: str) -> Place | None:
-    row = await db.fetchrow(
-        "select visit_id, patient_id, store_id from work_orders where visit_id = $1", visit_id
-    )
-    return Place(*row) if row else None
-
-
-async def place_of_package(db: Db, package_id: str) -> Place | None:
-    row = await db.fetchrow(
-        "select visit_id, patient_id, store_id from work_orders where package_id = $1", package_id
-    )
-    return Place(*row) if row else None
-
-
-async def place_of_item(db: Db, order_id: str) -> Place | None:
+async def place_of(
+    db: Db, *, visit_id: str | None = None, package_id: str | None = None, order_id: str | None = None
+) -> Place | None:
+    """Where the work order is that one of these ids names."""
     row = await db.fetchrow(
         """
-        select w.visit_id, w.patient_id, w.store_id
-        from items i
-        join work_orders w using (visit_id)
-        where order_id = $1
+        select visit_id, patient_id, store_id
+        from work_orders
+        where visit_id = $1
+           or package_id = $2
+           or visit_id = (select visit_id from items where order_id = $3)
         """,
+        visit_id,
+        package_id,
         order_id,
     )
     return Place(*row) if row else None
@@ -421,26 +414,25 @@ async def _with_items(db: Db, rows: Sequence[Any]) -> list[WorkOrder]:
     ]
 
 
-def _order_row(order: WorkOrder) -> tuple[Any, ...]:
-    return (
-        order.visit_id,
-        order.patient_id,
-        order.store_id,
-        order.package_id,
-        order.plan_id,
-        order.plan_revision,
-        order.visit_kind,
-        order.visit_on,
-        order.status,
-        order.store_revision,
-        order.return_on,
-        order.return_at,
-        order.ready_on,
-        order.missed_at,
-        order.missed_days,
-        order.handed_over_on,
-        order.bin,
-    )
+_order_row = attrgetter(
+    "visit_id",
+    "patient_id",
+    "store_id",
+    "package_id",
+    "plan_id",
+    "plan_revision",
+    "visit_kind",
+    "visit_on",
+    "status",
+    "store_revision",
+    "return_on",
+    "return_at",
+    "ready_on",
+    "missed_at",
+    "missed_days",
+    "handed_over_on",
+    "bin",
+)
 
 
 def _item_row(item: Item) -> tuple[Any, ...]:
