@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, Field
 from pydantic_core import to_jsonable_python
 
@@ -21,11 +21,12 @@ from services.outreach.lending import STAFF, LeaseRequest, lent_contact, number_
 from services.outreach.reviewing import review
 from shared.events.enrollment import Channel
 from shared.events.outreach import ContactOptedOut
-from shared.http import Commanding, Problem, Working, page
+from shared.http import Commanding, Problem, Role, Working, page
 from shared.messaging import Refused, Unit, Work, patient, tables
 
 router = APIRouter()
 
+DUE_FOR = {By.dialler: "due_contacts", By.person: "due_contacts_for_people"}
 PatientId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
 Limit = Annotated[int, Query(ge=1, le=500)]
 
@@ -35,7 +36,7 @@ Limit = Annotated[int, Query(ge=1, le=500)]
 
 @router.post("/contacts/lease")
 async def lease_contacts(body: LeaseRequest, caller: Commanding, work: Working) -> dict[str, Any]:
-    """Lend contacts that are due, one per patient, to a dialler or to a member of staff."""
+    """Lend contacts that are due, one per patient: to a dialler, or to a person also those that no dialler may make."""
     caller.require("system", *STAFF)
     by = By.dialler if caller.role == "system" else By.person
 
@@ -45,7 +46,7 @@ async def lease_contacts(body: LeaseRequest, caller: Commanding, work: Working) 
         leases = [made for case in cases if (made := lease_next(case, by, unit.now, until, uuid4()))]
         return {"contacts": await _hand_out(unit, leases, by, body.worker)}
 
-    return await work.claim(caller, "due_contacts", body.limit, lend)
+    return await work.claim(caller, DUE_FOR[by], body.limit, lend)
 
 
 @router.post("/contacts/{contact_id}/lease")
@@ -332,10 +333,13 @@ async def call_list(
 
 
 @router.get("/contacts/next-due")
-async def next_due(work: Working) -> dict[str, datetime | None]:
-    """When the next contact may be leased (or might have been since): when a dialler is to come back."""
+async def next_due(
+    work: Working, medsync_role: Annotated[Role, Header()] = Role.system
+) -> dict[str, datetime | None]:
+    """When the next contact may be leased in this role (or might have been since): when to come back."""
+    view = DUE_FOR[By.dialler if medsync_role is Role.system else By.person]
     async with work.read() as db:
-        return {"next_due": await tables.next_due(db, "due_contacts")}
+        return {"next_due": await tables.next_due(db, view)}
 
 
 @router.get("/patients/{patient_id}/contacts")

@@ -25,7 +25,7 @@ class LeaseRequest(BaseModel):
     """`minutes` are of business time; what is not reported within them is due again."""
 
     worker: Annotated[str, Field(min_length=1, max_length=80)]
-    limit: Annotated[int, Field(ge=1, le=100, description="patients")] = 20
+    limit: Annotated[int, Field(ge=1, le=500, description="patients")] = 20
     minutes: Annotated[int, Field(ge=1, le=120)] = 15
 
 
@@ -81,7 +81,7 @@ def _visit_at_hand(contact: Contact, visits: Sequence[dict[str, Any]]) -> dict[s
     """The visit that the contact is about; without its items where nothing is asked about them."""
     if contact.visit_id is None:
         return None
-    bare = {
+    bare: dict[str, Any] = {
         "visit_id": contact.visit_id,
         "kind": None,
         "on": contact.visit_on,

@@ -341,6 +341,7 @@ async def save_contacts(db: Db, contacts: Sequence[Contact]) -> None:
             lease_id = excluded.lease_id,
             lease_until = excluded.lease_until,
             due_at = excluded.due_at,
+            by_hand_at = excluded.by_hand_at,
             review_at = excluded.review_at
         """,
         to_jsonable_python(contacts),
@@ -352,7 +353,7 @@ async def close_visits(db: Db, visits: Mapping[str, str]) -> None:
     await db.execute(
         """
         update contacts c
-        set status = 'done', due_at = null, review_at = null
+        set status = 'done', due_at = null, by_hand_at = null, review_at = null
         from unnest($1::text[], $2::text[]) v (patient_id, visit_id)
         where c.patient_id = v.patient_id
           and c.visit_id = v.visit_id
@@ -369,7 +370,13 @@ async def close_contact(db: Db, contact_id: UUID, by: str, because: str) -> None
     await db.execute(
         """
         update contacts
-        set status = 'closed', closed_by = $2, closed_because = $3, due_at = null, review_at = null, lease_id = null,
+        set status = 'closed',
+            closed_by = $2,
+            closed_because = $3,
+            due_at = null,
+            by_hand_at = null,
+            review_at = null,
+            lease_id = null,
             lease_until = null
         where contact_id = $1
         """,
@@ -380,12 +387,14 @@ async def close_contact(db: Db, contact_id: UUID, by: str, because: str) -> None
 
 
 async def call_list(db: Db, store_id: str, now: datetime, after: str, limit: int) -> list[dict[str, Any]]:
-    """Open contacts of a store that are due within a day, or that only a person can make; what was tried with them."""
+    """Open contacts of a store that are due within a day, leased, or beyond every channel; what was tried with them."""
     rows = await db.fetch(
         """
         select coalesce(c.visit_on::text, '') || '.' || c.contact_id as position,
-               c.contact_id, c.kind, c.patient_id, c.visit_id, c.visit_on, c.due_at, c.lease_until as leased_until,
-               o.at is not null as opted_out,
+               c.contact_id, c.kind, c.patient_id, c.visit_id, c.visit_on,
+               coalesce(c.due_at, c.by_hand_at) as due_at,
+               c.due_at is null and c.lease_id is null as by_hand,
+               c.lease_until as leased_until,
                array(
                    select jsonb_build_object('at', a.at, 'channel', a.channel, 'by', a.made_by, 'outcome', a.outcome)
                    from attempts a
@@ -394,11 +403,13 @@ async def call_list(db: Db, store_id: str, now: datetime, after: str, limit: int
                    order by a.at
                ) as tried
         from contacts c
-        left join opt_outs o using (patient_id)
         where c.store_id = $1
           and c.status = 'open'
-          and (c.due_at <= $2::timestamptz + interval '1 day'
-               or c.due_at is null and coalesce(c.visit_on, $2::timestamptz::date) <= $2::timestamptz::date + 7)
+          and case
+                  when c.lease_id is null and coalesce(c.due_at, c.by_hand_at) is not null
+                      then coalesce(c.due_at, c.by_hand_at) <= $2::timestamptz + interval '1 day'
+                  else coalesce(c.visit_on, $2::timestamptz::date) <= $2::timestamptz::date + 7
+              end
           and coalesce(c.visit_on::text, '') || '.' || c.contact_id > $3
         order by position
         limit $4

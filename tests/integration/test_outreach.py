@@ -421,9 +421,10 @@ async def test_stop_ends_automated_contact_at_once_and_people_may_still_call(kno
     await known.at(NOW + timedelta(days=1))
     assert await known.lease() == []
     [listed] = (await known.get("/call-list?store=s1"))["items"]
-    assert (listed["opted_out"], listed["tried"][0]["outcome"]) == (True, "stop")
-    by_hand = await known.post(f"/contacts/{listed['contact_id']}/lease", by=CLERK, worker="w")
-    await known.report(by_hand["contacts"][0], "answered", anchor_on="2026-10-20")
+    assert (listed["by_hand"], listed["tried"][0]["outcome"]) == (True, "stop")
+    await known.at(datetime(2026, 10, 2, 17, 30, tzinfo=UTC))
+    [by_hand] = await known.lease(by=CLERK)
+    await known.report(by_hand, "answered", anchor_on="2026-10-20")
     assert [type(event) for event in await known.published()] == [AlignmentAgreed]
     await known.handle(enrolled(revision=2, given_at=NOW + timedelta(days=1)))
     await known.handle(plan(VISIT, revision=2))

@@ -183,7 +183,7 @@ def called_in(case: Case, visit_id: str | None, answer: Answer, now: datetime) -
 
 
 def confirmable(plan: Plan, today: date) -> list[Visit]:
-    """The visits that may be confirmed in a call of today beside what the call is about."""
+    """The visits that a call of today may confirm beside what it is about; later ones are asked about in their time."""
     return [visit for visit in plan.visits if today < visit.on <= today + CONFIRM_AHEAD]
 
 
@@ -208,9 +208,8 @@ def _check(contact: Contact, answer: Answer, told: Plan | None, case: Case, now:
         raise Unfit("visit_passed", "the visit's day has passed: there is nothing left to confirm")
     if answer.reschedule_to and answer.reschedule_to <= today:
         raise Unfit("day_passed", "the day asked for is not in the future")
-    near = {visit.visit_id for visit in confirmable(told, today)}
-    if not near.issuperset(answer.confirm_visits):
-        raise Unfit("not_confirmable", "confirm_visits names a visit that was not listed with confirm_now")
+    if not {visit.visit_id for visit in told.visits}.issuperset(answer.confirm_visits):
+        raise Unfit("no_such_visit", "confirm_visits names a visit that was not listed")
 
 
 def beside(
@@ -252,6 +251,7 @@ def _decide(draft: _Draft, answer: Answer, told: Plan | None, case: Case, now: d
     if not holds or told is None:
         draft.stale = True
         return
+    today = now.astimezone(ZoneInfo(case.zone or "UTC")).date()
     visit = told.synchronized if contact.kind is Kind.alignment else told.visit(contact.visit_id)
     unwanted = frozenset(answer.declined_rx_ids) | {
         change.rx_id for change in answer.changes if change.change in HELD_BACK
@@ -266,11 +266,11 @@ def _decide(draft: _Draft, answer: Answer, told: Plan | None, case: Case, now: d
                 anchor_on=answer.anchor_on,
             )
         )
-        draft.others.extend(_promises(answer, told, unwanted, now))
+        draft.others.extend(_promises(answer, told, unwanted, today, now))
     elif answer.confirm and visit:
         draft.contact = replace(contact, status=Status.answered)
         draft.events.append(pickup(told, visit, unwanted))
-        _confirm_others(draft, answer, told, case, unwanted)
+        _confirm_others(draft, answer, told, case, unwanted, today)
     elif answer.decline and visit:
         draft.contact = replace(contact, status=Status.declined)
         draft.events.append(declined(told, visit))
@@ -295,9 +295,11 @@ def _still_holds(contact: Contact, answer: Answer, told: Plan, plan: Plan) -> bo
     return same_proposal and (answer.anchor_on is None or answer.anchor_on in plan.days)
 
 
-def _promises(answer: Answer, told: Plan, unwanted: frozenset[str], now: datetime) -> Iterator[Contact]:
-    """Visits confirmed together with the alignment: each counts once the agreed plan has it, under the same id."""
-    for visit in told.visits:
+def _promises(
+    answer: Answer, told: Plan, unwanted: frozenset[str], today: date, now: datetime
+) -> Iterator[Contact]:
+    """Near visits confirmed together with the alignment: each counts once the agreed plan has it, under the same id."""
+    for visit in confirmable(told, today):
         if visit.visit_id in answer.confirm_visits:
             yield replace(
                 confirmation(told, visit, now),
@@ -307,12 +309,17 @@ def _promises(answer: Answer, told: Plan, unwanted: frozenset[str], now: datetim
             )
 
 
-def _confirm_others(draft: _Draft, answer: Answer, told: Plan, case: Case, unwanted: frozenset[str]) -> None:
+def _confirm_others(
+    draft: _Draft, answer: Answer, told: Plan, case: Case, unwanted: frozenset[str], today: date
+) -> None:
     """Confirm further near visits of an agreed plan in the same call, where that is still open."""
+    near = {
+        visit.visit_id: visit for visit in confirmable(told, today) if visit.visit_id in answer.confirm_visits
+    }
     for other in case.contacts:
-        listed = other.visit_id in answer.confirm_visits and other.visit_id != draft.contact.visit_id
-        visit = told.visit(other.visit_id)
-        if other.kind is Kind.confirmation and other.status is Status.open and listed and visit:
+        visit = near.get(other.visit_id or "")
+        is_open = other.kind is Kind.confirmation and other.status is Status.open
+        if visit and is_open and other.contact_id != draft.contact.contact_id:
             draft.others.append(replace(other, status=Status.answered))
             draft.events.append(pickup(told, visit, unwanted))
 

@@ -112,6 +112,7 @@ class Contact:
     lease_id: UUID | None = None
     lease_until: datetime | None = None
     due_at: datetime | None = None  # when the dialler may make the next attempt; none: it may not
+    by_hand_at: datetime | None = None  # when a person may, where the dialler may not
     review_at: datetime | None = None  # when to look at it again if nothing happens
 
 
@@ -185,7 +186,7 @@ def replanned(plan: Plan | None, known: Collection[Contact], now: datetime) -> l
 
 def withdraw(contact: Contact) -> Contact:
     """Nothing calls for the contact any more; a lease stays until it is reported or runs out."""
-    return replace(contact, status=Status.withdrawn, due_at=None, review_at=None)
+    return replace(contact, status=Status.withdrawn, due_at=None, by_hand_at=None, review_at=None)
 
 
 def called_for(plan: Plan, now: datetime) -> list[Contact]:
@@ -287,6 +288,7 @@ def contact_when_missed(event: PickupMissed, ready: Contact, now: datetime) -> C
         lease_id=None,
         lease_until=None,
         due_at=None,
+        by_hand_at=None,
         review_at=None,
     )
 

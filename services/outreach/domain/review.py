@@ -43,7 +43,7 @@ def review(case: Case, now: datetime, policy: Policy = POLICY) -> Review:
     While the patient's enrollment or time zone is not known yet, everything waits.
     """
     if not case.enrolled or case.zone is None:
-        return Review(tuple(replace(contact, due_at=None, review_at=None) for contact in case.contacts))
+        return Review(tuple(_unscheduled(contact) for contact in case.contacts))
     settled: list[Contact] = []
     events: list[Event] = []
     for contact in case.contacts:
@@ -51,11 +51,7 @@ def review(case: Case, now: datetime, policy: Policy = POLICY) -> Review:
         settled.append(settled_contact)
         events.extend([event] if event else [])
     still_open = [contact for contact in settled if contact.status is Status.open]
-    over = [
-        replace(contact, due_at=None, review_at=None)
-        for contact in settled
-        if contact.status is not Status.open
-    ]
+    over = [_unscheduled(contact) for contact in settled if contact.status is not Status.open]
     return Review((*over, *scheduled(case, still_open, now, policy)), tuple(events))
 
 
@@ -104,7 +100,11 @@ class Lease:
 
 def lease_next(case: Case, by: By, now: datetime, until: datetime, lease_id: UUID) -> Lease | None:
     """Lend the most important contact that is due; none where none is, or where a person may not call now."""
-    due = (contact for contact in case.contacts if contact.due_at and contact.due_at <= now)
+    times = {
+        contact: contact.due_at or (contact.by_hand_at if by is By.person else None)
+        for contact in case.contacts
+    }
+    due = (contact for contact, at in times.items() if at and at <= now)
     for contact in sorted(due, key=priority):
         if by is By.dialler or may_call(case, contact, now) is None:
             return lease(case, contact, by, now, until, lease_id)
@@ -123,20 +123,19 @@ def lease(
     """Lend this contact, to the end of the hours for calls at the latest; none where no channel is left."""
     zone = ZoneInfo(case.zone or "UTC")
     today = now.astimezone(zone).date()
-    channel = channel_of(contact, case, today, policy)
-    if by is By.person and Channel.phone in case.channels and Channel.phone in case.reachable:
-        channel = Channel.phone
+    channel = channel_of(contact, case, today, by, policy)
     if channel is None:
         return None
-    lent = replace(
-        contact, lease_id=lease_id, lease_until=min(until, closing(today, zone, policy)), due_at=None
-    )
+    ends = min(until, closing(today, zone, policy))
+    lent = replace(_unscheduled(contact), lease_id=lease_id, lease_until=ends)
     contacts = [lent if each.contact_id == contact.contact_id else each for each in case.contacts]
     waiting = scheduled(case, [each for each in contacts if each.status is Status.open], now, policy)
     rest = [each for each in contacts if each.status is not Status.open]
-    return Lease(
-        replace(case, contacts=(*rest, *waiting)), lent, channel, lease_id, lent.lease_until or until
-    )
+    return Lease(replace(case, contacts=(*rest, *waiting)), lent, channel, lease_id, ends)
+
+
+def _unscheduled(contact: Contact) -> Contact:
+    return replace(contact, due_at=None, by_hand_at=None, review_at=None)
 
 
 def _without_expired_lease(contact: Contact, now: datetime) -> Contact:

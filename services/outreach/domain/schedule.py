@@ -49,24 +49,30 @@ def scheduled(
 ) -> list[Contact]:
     """Give each open contact of a patient the time of its next attempt and of its next review.
 
-    The most important contact takes its time first, the others what the caps leave. While one is leased the others
-    wait: the call that is being made may answer them.
+    The most important contact takes its time first, the others what the caps leave. What the dialler may not make (the
+    patient said stop, the caps are used up, no channel is left) falls to people, with caps of their own. While one is
+    leased the others wait: the call that is being made may answer them.
     """
     zone = ZoneInfo(case.zone or "UTC")
-    booked = [call.at.astimezone(zone).date() for call in case.calls if call.by is By.dialler]
+    booked = {by: [call.at.astimezone(zone).date() for call in case.calls if call.by is by] for by in By}
     leased = any(contact.lease_id for contact in contacts)
     result = []
     for contact in sorted(contacts, key=priority):
         if contact.lease_id or contact.kind is Kind.question:
-            result.append(replace(contact, due_at=None, review_at=contact.lease_until))
+            result.append(replace(contact, due_at=None, by_hand_at=None, review_at=contact.lease_until))
             continue
-        due_at = None if leased else next_attempt(contact, case, now, booked, policy)
+        due_at = by_hand_at = None
+        if not leased:
+            due_at = next_attempt(contact, case, now, booked[By.dialler], By.dialler, policy)
+            by_hand_at = (
+                None if due_at else next_attempt(contact, case, now, booked[By.person], By.person, policy)
+            )
         if due_at:
-            booked.append(due_at.astimezone(zone).date())
-        review_at = closing(
-            due_at.astimezone(zone).date() if due_at else last_day(contact, zone, policy), zone, policy
+            booked[By.dialler].append(due_at.astimezone(zone).date())
+        until = due_at.astimezone(zone).date() if due_at else last_day(contact, zone, policy)
+        result.append(
+            replace(contact, due_at=due_at, by_hand_at=by_hand_at, review_at=closing(until, zone, policy))
         )
-        result.append(replace(contact, due_at=due_at, review_at=review_at))
     return result
 
 
@@ -76,19 +82,20 @@ def priority(contact: Contact) -> tuple[int, date, str]:
 
 
 def next_attempt(
-    contact: Contact, case: Case, now: datetime, booked: Sequence[date], policy: Policy = POLICY
+    contact: Contact, case: Case, now: datetime, booked: Sequence[date], by: By, policy: Policy = POLICY
 ) -> datetime | None:
-    """The first moment at which the dialler may make the next attempt (UTC); none where there is none.
+    """The first moment at which the dialler, or a person, may make the next attempt (UTC); none where there is none.
 
-    The moment may have passed: then the attempt is due now. `booked` are the local days of automated contacts, made
+    The moment may have passed: then the attempt is due now. `booked` are the local days of contacts by the same, made
     or to be made.
     """
-    if case.opted_out:
+    if by is By.dialler and case.opted_out:
         return None
     zone = ZoneInfo(case.zone or "UTC")
+    cap = policy.automated if by is By.dialler else policy.person
     for moment in moments(contact, case, now, policy):
         day = moment.astimezone(zone).date()
-        if channel_of(contact, case, day, policy) and fits(day, booked, policy.automated):
+        if channel_of(contact, case, day, by, policy) and fits(day, booked, cap):
             return moment
     return None
 
@@ -168,15 +175,18 @@ def fits(day: date, booked: Sequence[date], cap: Cap) -> bool:
     return all(sum(first <= other < first + 7 * DAY for other in booked) < cap.a_week for first in first_days)
 
 
-def channel_of(contact: Contact, case: Case, day: date, policy: Policy = POLICY) -> Channel | None:
+def channel_of(contact: Contact, case: Case, day: date, by: By, policy: Policy = POLICY) -> Channel | None:
     """The channel of the next attempt among those consented to: speak to ask, write to tell, then the other way.
 
-    A letter is the last resort, once, where nothing else is left and there is time for an answer.
+    A person calls where that is possible. A letter is the last resort, once, where nothing else is left and there is
+    time for an answer.
     """
     order = (Channel.text, Channel.phone)
     if contact.kind in ASKS or contact.kind is Kind.missed:
         order = (Channel.phone, Channel.text)
     usable = [channel for channel in order if channel in case.channels and channel in case.reachable]
+    if by is By.person and Channel.phone in usable:
+        return Channel.phone
     if usable:
         return usable[contact.attempts % len(usable)]
     in_time = contact.visit_on is not None and contact.visit_on - day >= policy.letter_lead * DAY

@@ -91,6 +91,7 @@ create table contacts (
     lease_id uuid,
     lease_until timestamptz,
     due_at timestamptz, -- when the dialler may make the next attempt
+    by_hand_at timestamptz, -- when a person may, where the dialler may not
     review_at timestamptz, -- when to look at it again if nothing happens
     closed_by text,
     closed_because text
@@ -98,6 +99,7 @@ create table contacts (
 
 create index contacts_of_patient on contacts (patient_id, visit_on);
 create index contacts_due on contacts (due_at) where status = 'open' and lease_id is null;
+create index contacts_for_people on contacts (coalesce(due_at, by_hand_at)) where status = 'open' and lease_id is null;
 create index contacts_to_review on contacts (review_at) where status = 'open';
 create index contacts_of_store on contacts (store_id, visit_on) where status = 'open';
 
@@ -162,6 +164,14 @@ where status = 'open'
   and lease_id is null
   and due_at is not null;
 
+-- What a person may lease: the same, and what the dialler may not make. A pharmacist's answers are chosen one by one.
+create view due_contacts_for_people as
+select patient_id, coalesce(due_at, by_hand_at) as due_at
+from contacts
+where status = 'open'
+  and lease_id is null
+  and coalesce(due_at, by_hand_at) is not null;
+
 create view due_renewals as
 select r.patient_id, r.due_at
 from renewals r
@@ -195,6 +205,6 @@ where status = 'open'
   and review_at is not null;
 
 -- migrate:down
-drop view due_renewal_reviews, due_reviews, due_renewals, due_contacts;
+drop view due_renewal_reviews, due_reviews, due_renewals, due_contacts_for_people, due_contacts;
 drop table renewals, short_items, attempts, contacts, plans, lent_numbers, stopped_numbers, phones, details, stores,
     opt_outs, patients;

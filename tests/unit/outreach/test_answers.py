@@ -41,6 +41,7 @@ NOW = at(2)
 
 CONFIRMING = contact(Kind.confirmation, VISIT.on, at(1), VISIT.visit_id)
 OF_BRIDGE = contact(Kind.confirmation, BRIDGE.on, at(1), BRIDGE.visit_id)
+OF_LATER = contact(Kind.confirmation, LATER.on, at(1), LATER.visit_id)
 ALIGNING = contact(Kind.alignment, BRIDGE.on, at(1))
 
 
@@ -123,7 +124,7 @@ def test_a_question_is_raised_and_a_pharmacist_is_to_call_back() -> None:
         (ALIGNING, Answer(confirm=True), "wrong_decision"),
         (ALIGNING, Answer(anchor_on=date(2026, 10, 20)), "day_not_offered"),
         (CONFIRMING, Answer(reschedule_to=date(2026, 10, 2)), "day_passed"),
-        (CONFIRMING, Answer(confirm=True, confirm_visits=(LATER.visit_id,)), "not_confirmable"),
+        (CONFIRMING, Answer(confirm=True, confirm_visits=("another",)), "no_such_visit"),
         (contact(Kind.ready, VISIT.on, at(1)), Answer(confirm=True), "wrong_decision"),
     ],
 )
@@ -172,9 +173,9 @@ def test_who_takes_part_no_longer_has_nothing_to_confirm() -> None:
     assert (events, stale) == ((), True)
 
 
-def test_one_call_confirms_the_other_near_visits_too() -> None:
-    known = case(CONFIRMING, OF_BRIDGE, plan=AGREED)
-    answer = Answer(confirm=True, confirm_visits=(BRIDGE.visit_id,))
+def test_one_call_confirms_the_other_near_visits_and_leaves_the_later_ones() -> None:
+    known = case(CONFIRMING, OF_BRIDGE, OF_LATER, plan=AGREED)
+    answer = Answer(confirm=True, confirm_visits=(BRIDGE.visit_id, LATER.visit_id))
     effect = effect_of(CONFIRMING, Outcome.answered, answer, AGREED, known, NOW)
     assert [event.visit_id for event in effect.events if isinstance(event, PickupConfirmed)] == [
         VISIT.visit_id,

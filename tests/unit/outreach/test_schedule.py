@@ -194,6 +194,7 @@ def test_when_the_cap_binds_the_more_important_goes_first() -> None:
         (Kind.ready, "2026-10-25 10:00"),
         (Kind.reminder, None),
     ]
+    assert local(planned[-1].by_hand_at) == "2026-10-23 10:00"
 
 
 def test_while_one_contact_is_leased_the_others_wait() -> None:
@@ -205,9 +206,9 @@ def test_while_one_contact_is_leased_the_others_wait() -> None:
     assert [each.due_at for each in planned] == [None, None]
 
 
-def test_who_said_stop_gets_no_automated_contact() -> None:
+def test_who_said_stop_is_contacted_by_people_alone() -> None:
     [planned] = scheduled(case(opted_out=True), [contact(Kind.confirmation, VISIT_ON, at(5))], at(5))
-    assert planned.due_at is None
+    assert (planned.due_at, local(planned.by_hand_at)) == (None, "2026-10-23 10:00")
     assert local(planned.review_at) == "2026-10-27 20:00"
 
 
@@ -232,7 +233,7 @@ def test_the_channel_is_one_that_the_patient_consented_to(
 ) -> None:
     known = case(channels=tuple(map(Channel, consented)), reachable=frozenset(map(Channel, reachable)))
     waiting = contact(kind, VISIT_ON, at(5), attempts=attempts)
-    assert channel_of(waiting, known, date(2026, 10, 23)) == expected
+    assert channel_of(waiting, known, date(2026, 10, 23), By.dialler) == expected
 
 
 @pytest.mark.parametrize(
