@@ -7,11 +7,11 @@ from fastapi import FastAPI
 from services.outreach import api, prescribers
 from services.outreach.handlers import on
 from services.outreach.jobs import due
-from services.outreach.settings import OutreachSettings
+from services.outreach.settings import Settings
 from shared.service import service_app
 
 
-def create_app(settings: OutreachSettings) -> FastAPI:
+def create_app(settings: Settings) -> FastAPI:
     """One process of the service."""
     return service_app(
         name="outreach", settings=settings, handlers=on, jobs=due, routers=[api.router, prescribers.router]

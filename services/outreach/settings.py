@@ -5,5 +5,5 @@ from __future__ import annotations
 from shared.settings import ServiceSettings
 
 
-class OutreachSettings(ServiceSettings):
+class Settings(ServiceSettings):
     """What every service is told, and nothing more: the rules of contact are data of the domain."""
