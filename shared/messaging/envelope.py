@@ -51,6 +51,8 @@ class Delivery:
     event: Event
     correlation_id: str
     trace_parent: str | None = None
+    causation_id: str | None = None  # the event, command or due work that it follows from
+    at: datetime | None = None  # business time; none where the sender gave none
 
     @property
     def key(self) -> str:
@@ -159,13 +161,25 @@ def _read(record: Record, handled: Mapping[str, type[Event]], sealer: Sealer) ->
     if record.topic != model.TOPIC:
         raise _Flaw("wrong_topic", f"{event_type} belongs on {model.TOPIC}", event_id, event_type)
     correlation, trace = attributes.get("correlationid", ""), headers.get("traceparent", "")
+    causation = attributes.get("causationid", "")
     return Delivery(
         record,
         event_id,
         event,
         correlation_id=correlation if CORRELATION.fullmatch(correlation) else str(event_id),
         trace_parent=trace if TRACE_PARENT.fullmatch(trace) else None,
+        causation_id=causation if 0 < len(causation) <= 200 and causation.isprintable() else None,
+        at=_instant(attributes.get("time", "")),
     )
+
+
+def _instant(text: str) -> datetime | None:
+    """An instant with its offset; none for anything else, for the time of an event is optional."""
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return instant if instant.tzinfo else None
 
 
 def _text_headers(record: Record) -> dict[str, str]:

@@ -190,9 +190,9 @@ async def run_handlers(unit: Unit, handlers: Handlers, deliveries: Sequence[Deli
         rounds[place][delivery.event.TYPE].append(delivery)
     for by_type in rounds:
         for event_type, group in by_type.items():
-            unit.causes = {d.key: Cause(d.correlation_id, str(d.event_id), d.trace_parent) for d in group}
+            unit.at_hand = {delivery.key: delivery for delivery in group}
             await handlers.by_type[event_type]([delivery.event for delivery in group], unit)
-    unit.causes = {}
+    unit.at_hand = {}
 
 
 async def check_release(unit: Unit, reason: str) -> None:

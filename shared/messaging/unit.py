@@ -23,7 +23,7 @@ from shared.events import Event
 from shared.messaging import tables
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
-from shared.messaging.envelope import TRACE_PARENT, headers_of, payload_of, typed_key
+from shared.messaging.envelope import TRACE_PARENT, Delivery, headers_of, payload_of, typed_key
 from shared.messaging.outages import is_outage, is_timeout
 from shared.messaging.sealing import Sealer
 
@@ -97,7 +97,7 @@ class Unit:
     actor: str
     role: str
     cause: Cause
-    causes: dict[Key, Cause] = field(default_factory=dict)  # of the events at hand, by typed key
+    at_hand: dict[Key, Delivery] = field(default_factory=dict)  # the events being handled, by typed key
     emitted: list[tuple[Event, Cause]] = field(default_factory=list)
     idle: bool = False  # found nothing to do: nobody is woken after it
 
@@ -109,7 +109,15 @@ class Unit:
         """Publish events with this unit: they leave in this order if it commits, and not at all if it does not."""
         for group in events:
             for event in (group,) if isinstance(group, Event) else group:
-                self.emitted.append((event, self.causes.get(typed_key(event), self.cause)))
+                self.emitted.append((event, self._cause_of(event)))
+
+    def origin(self, event: Event) -> Delivery:
+        """How an event at hand came: its envelope, and its place on the topic. Raises KeyError for any other."""
+        return self.at_hand[typed_key(event)]
+
+    def _cause_of(self, event: Event) -> Cause:
+        came = self.at_hand.get(typed_key(event))
+        return Cause(came.correlation_id, str(came.event_id), came.trace_parent) if came else self.cause
 
 
 class Work:
