@@ -1,0 +1,23 @@
+"""The planner: which day, which drug takes part and how, which fill, how much, and why."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from services.planner import api, store
+from services.planner.handlers import on
+from services.planner.jobs import due
+from services.planner.settings import Settings
+from shared.service import service_app
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """One process of the service."""
+    return service_app(
+        name="planner",
+        settings=settings,
+        handlers=on,
+        jobs=due,
+        routers=[api.router],
+        republish=store.current_state,
+    )

@@ -1,0 +1,315 @@
+"""Where a patient stands on the path, and how each answer, and each day that passes, moves it on.
+
+Pure transitions; each takes where the patient stands and gives where they stand then. An answer about a plan or visit
+that no longer stands is stale: the transition gives none (how the events interplay: state and answers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from services.planner.domain.calendar import Calendar
+from services.planner.domain.model import (
+    Blocked,
+    Plan,
+    Profile,
+    Rules,
+    Told,
+    ToldItem,
+    ToldVisit,
+    VisitKind,
+    because,
+)
+from services.planner.domain.plan import plan_cycle
+
+
+class Status(StrEnum):
+    """What the patient has now."""
+
+    waiting = "waiting"  # for the store's calendar
+    planned = "planned"
+    blocked = "blocked"
+    gone = "gone"  # disenrolled
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVisit:
+    """A visit of the newest plan that has not come to an end."""
+
+    visit_id: str
+    kind: VisitKind
+    on: date
+    items: tuple[ToldItem, ...]
+    confirmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where one patient stands. What was published is kept beside it."""
+
+    patient_id: str
+    status: Status = Status.waiting
+    cycle: int = 1
+    agreed: bool = False  # the patient accepted the alignment, in this cycle or before
+    misses: int = 0  # cycles in a row in which the patient was not reached, or declined
+    plan_id: str | None = None
+    anchor_on: date | None = None  # none: the next plan chooses it
+    next_anchor_on: date | None = None
+    offered: tuple[date, ...] = ()
+    visits: tuple[OpenVisit, ...] = ()
+    declined_until: Mapping[str, date] = field(default_factory=dict)
+    wanted_on: date | None = None  # asked for instead of a visit; until the next plan
+    instead_of: date | None = None
+    look_again_on: date | None = None  # when time alone calls for another look
+
+    def visit(self, visit_id: str | None) -> OpenVisit | None:
+        """The open visit with this id."""
+        return next((visit for visit in self.visits if visit.visit_id == visit_id), None)
+
+
+# --- the patient comes and goes ---
+
+
+def enrolled(progress: Progress) -> Progress:
+    """Begin; who comes back, or gives consent anew after being out of reach, begins another cycle."""
+    if progress.status is Status.gone:
+        return Progress(progress.patient_id, cycle=progress.cycle + 1)
+    return replace(progress, misses=0)
+
+
+def disenrolled(progress: Progress) -> Progress:
+    """Nothing is planned any more."""
+    return Progress(progress.patient_id, status=Status.gone, cycle=progress.cycle)
+
+
+def in_touch(progress: Progress) -> Progress:
+    """The patient came, or said how they want to be served: those not reached count anew."""
+    return replace(progress, misses=0)
+
+
+# --- answers ---
+
+
+def alignment_agreed(progress: Progress, plan_id: str, anchor_on: date) -> Progress | None:
+    """The day becomes a pin. Stale if the day is no longer among those offered."""
+    if progress.agreed or progress.plan_id != plan_id or anchor_on not in progress.offered:
+        return None
+    return replace(progress, agreed=True, misses=0, anchor_on=anchor_on, visits=())
+
+
+def pickup_confirmed(
+    progress: Progress, visit_id: str, wanted: Mapping[str, tuple[Decimal, int]], declined: Collection[str]
+) -> Progress | None:
+    """The visit stands, with what is wanted (quantity and days by rx_id); what is declined waits.
+
+    Who confirms a visit of a proposal agrees to the proposal.
+    """
+    visit = progress.visit(visit_id)
+    if visit is None:
+        return None
+    items = tuple(
+        replace(item, quantity=wanted[item.rx_id][0], days_supply=wanted[item.rx_id][1])
+        for item in visit.items
+        if item.rx_id in wanted and item.rx_id not in declined
+    )
+    kept = replace(visit, items=items, confirmed=True)
+    if not items:
+        return pickup_declined(progress, visit_id)
+    unwanted = {item.rx_id for item in visit.items} - {item.rx_id for item in items}
+    progress = _without(progress, visit)
+    return replace(
+        progress,
+        agreed=True,
+        misses=0 if visit.kind is VisitKind.synchronized else progress.misses,
+        visits=(*progress.visits, kept),
+        declined_until={**progress.declined_until, **_put_off(progress, visit, unwanted)},
+    )
+
+
+def pickup_declined(progress: Progress, visit_id: str) -> Progress | None:
+    """Nothing of the visit is wanted: its drugs wait for the next synchronized pickup, or the next cycle begins."""
+    visit = progress.visit(visit_id)
+    if visit is None:
+        return None
+    if visit.kind is VisitKind.synchronized:
+        return _next_cycle(_without(progress, visit), missed=True)
+    declined = _put_off(progress, visit, {item.rx_id for item in visit.items})
+    return replace(_without(progress, visit), declined_until={**progress.declined_until, **declined})
+
+
+def unreached(progress: Progress, plan_id: str, visit_id: str | None) -> Progress | None:
+    """Every attempt failed. About the synchronized pickup, or the alignment itself: the next cycle begins."""
+    if visit_id is None:
+        waits = progress.plan_id == plan_id and not progress.agreed
+        return _next_cycle(progress, missed=True) if waits else None
+    visit = progress.visit(visit_id)
+    if visit is None:
+        return None
+    if visit.kind is VisitKind.synchronized:
+        return _next_cycle(_without(progress, visit), missed=True)
+    return _without(progress, visit)
+
+
+def reschedule_requested(progress: Progress, visit_id: str, wanted_on: date) -> Progress | None:
+    """The visit stands no longer where it was; the next plan finds the nearest day that can be."""
+    visit = progress.visit(visit_id)
+    if visit is None:
+        return None
+    moving = replace(visit, confirmed=False)
+    progress = _without(progress, visit)
+    return replace(
+        progress, visits=(*progress.visits, moving), wanted_on=wanted_on, instead_of=visit.on, agreed=True
+    )
+
+
+def came_to_an_end(progress: Progress, visit_id: str | None) -> Progress:
+    """The visit was handed over or returned; after the synchronized one the next cycle begins."""
+    visit = progress.visit(visit_id)
+    if visit is None:
+        return progress
+    progress = _without(progress, visit)
+    return _next_cycle(progress) if visit.kind is VisitKind.synchronized else progress
+
+
+# --- time passes ---
+
+
+def as_of(progress: Progress, today: date, rules: Rules) -> Progress:
+    """Where the patient stands once days that passed have had their effect.
+
+    A visit whose day passed unconfirmed did not take place; a confirmed one that nobody reported on is given up after
+    twelve days. With the synchronized pickup the cycle ends, but for a proposal that nobody answered yet.
+    """
+    for visit in progress.visits:
+        last = visit.on + timedelta(days=rules.open_visit_days - 1 if visit.confirmed else 0)
+        if last < today:
+            progress = _without(progress, visit)
+            if visit.kind is VisitKind.synchronized and progress.agreed:
+                progress = _next_cycle(progress, missed=not visit.confirmed)
+    if progress.anchor_on and progress.anchor_on < today and not progress.agreed:
+        progress = replace(progress, anchor_on=None)
+    return progress
+
+
+def waits_for_visit(progress: Progress, today: date) -> bool:
+    """While a confirmed visit whose day has come is open, nothing is planned anew."""
+    return any(visit.confirmed and visit.on <= today for visit in progress.visits)
+
+
+def _look_again_on(progress: Progress, rules: Rules) -> date | None:
+    """The day on which the first open visit will have come to its end by time alone."""
+    return min(
+        (
+            visit.on + timedelta(days=rules.open_visit_days if visit.confirmed else 1)
+            for visit in progress.visits
+        ),
+        default=None,
+    )
+
+
+# --- planning ---
+
+
+def plan_anew(
+    progress: Progress, profile: Profile, calendar: Calendar | None, rules: Rules, today: date
+) -> tuple[Progress, Plan | Blocked | None]:
+    """Plan as of today, and where the patient stands with that plan; no plan where nothing is to be planned now.
+
+    Without a calendar the patient waits for the store's.
+    """
+    progress = as_of(progress, today, rules)
+    if calendar is None:
+        return replace(progress, look_again_on=today + timedelta(days=1)), None
+    if waits_for_visit(progress, today):
+        return replace(progress, look_again_on=_look_again_on(progress, rules)), None
+    if progress.misses >= rules.missed_cycles:
+        outcome: Plan | Blocked = Blocked((because("not_reached", cycles=progress.misses),))
+    else:
+        outcome = plan_cycle(profile, calendar, rules, today, told(progress), progress.cycle)
+    progress = replace(progress, wanted_on=None, instead_of=None)
+    if isinstance(outcome, Blocked):
+        return _blocked(progress, outcome), outcome
+    planned = _planned(progress, outcome)
+    return replace(planned, look_again_on=_look_again_on(planned, rules)), outcome
+
+
+def told(progress: Progress) -> Told:
+    """What the next plan has to keep to. A proposal that nobody agreed to binds nothing."""
+    return Told(
+        agreed=progress.agreed,
+        anchor_on=progress.anchor_on if progress.agreed else None,
+        visits=tuple(
+            ToldVisit(visit.kind, visit.on, visit.items, visit.confirmed)
+            for visit in progress.visits
+            if progress.agreed
+        ),
+        declined_until=progress.declined_until,
+        wanted_on=progress.wanted_on,
+        instead_of=progress.instead_of,
+    )
+
+
+def _planned(progress: Progress, plan: Plan) -> Progress:
+    confirmed = {visit.visit_id for visit in progress.visits if visit.confirmed}
+    return replace(
+        progress,
+        status=Status.planned,
+        plan_id=plan.plan_id,
+        anchor_on=plan.anchor_on,
+        next_anchor_on=plan.next_anchor_on,
+        offered=tuple(offer.on for offer in plan.offered),
+        visits=tuple(
+            OpenVisit(
+                visit.visit_id,
+                visit.kind,
+                visit.on,
+                tuple(
+                    ToldItem(item.rx_id, item.kind, item.quantity, item.days_supply) for item in visit.items
+                ),
+                confirmed=visit.visit_id in confirmed,
+            )
+            for visit in plan.visits
+        ),
+    )
+
+
+def _blocked(progress: Progress, blocked: Blocked) -> Progress:
+    return replace(
+        progress,
+        status=Status.blocked,
+        plan_id=None,
+        anchor_on=None,
+        next_anchor_on=None,
+        offered=(),
+        visits=(),
+        look_again_on=blocked.look_again_on,
+    )
+
+
+def _next_cycle(progress: Progress, *, missed: bool = False) -> Progress:
+    """Nothing is pinned any more, but for other visits that are confirmed."""
+    return replace(
+        progress,
+        cycle=progress.cycle + 1,
+        misses=progress.misses + 1 if missed else progress.misses,
+        anchor_on=None,
+        next_anchor_on=None,
+        offered=(),
+        visits=tuple(visit for visit in progress.visits if visit.confirmed),
+        declined_until={},
+    )
+
+
+def _without(progress: Progress, visit: OpenVisit) -> Progress:
+    return replace(progress, visits=tuple(each for each in progress.visits if each is not visit))
+
+
+def _put_off(progress: Progress, visit: OpenVisit, rx_ids: Collection[str]) -> dict[str, date]:
+    """Declined before the synchronized pickup: until that; at it or later: until the one after."""
+    before = progress.anchor_on is not None and visit.on < progress.anchor_on
+    until = progress.anchor_on if before else progress.next_anchor_on
+    return dict.fromkeys(rx_ids, until) if until else {}

@@ -1,0 +1,172 @@
+"""What the planner takes from the other services: who takes part, what they take, and what they answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from services.planner import store
+from services.planner.domain import progress as path
+from services.planner.domain.model import Rejection
+from services.planner.domain.progress import Progress
+from services.planner.planning import replan, withdraw
+from services.planner.store import Answer, Record
+from shared.events.enrollment import PatientDisenrolled, PatientEnrolled, ProfileChanged, StoreChanged
+from shared.events.fulfillment import FillRejected
+from shared.events.outreach import (
+    AlignmentAgreed,
+    PatientUnreached,
+    PickupConfirmed,
+    PickupDeclined,
+    RenewalAnswered,
+    RescheduleRequested,
+)
+from shared.messaging import Handlers, Unit
+
+on = Handlers()
+
+A = TypeVar("A", AlignmentAgreed, PickupConfirmed, PickupDeclined, PatientUnreached, RescheduleRequested)
+
+
+# --- who takes part, and what they take ---
+
+
+@on(PatientEnrolled)
+async def plan_first_cycle(events: Sequence[PatientEnrolled], unit: Unit) -> None:
+    """Plan the first synchronized pickup of each newly enrolled patient."""
+    newer = await store.save_profiles(unit.db, events, consented=True)
+    records = await store.load_records(unit.db, newer)
+    await replan(
+        unit, [replace(record, progress=path.enrolled(record.progress)) for record in records.values()]
+    )
+
+
+@on(ProfileChanged)
+async def plan_with_profile(events: Sequence[ProfileChanged], unit: Unit) -> None:
+    """Answer each newer profile with a plan; a visit that was handed over or returned has come to its end."""
+    newer = await store.save_profiles(unit.db, events, consented=False)
+    records = await store.load_records(unit.db, newer)
+    known = [(records[event.patient_id], event) for event in events if event.patient_id in records]
+    await replan(unit, [replace(record, progress=_after(record.progress, event)) for record, event in known])
+
+
+def _after(progress: Progress, event: ProfileChanged) -> Progress:
+    if {"handed_over", "preferences"} & set(event.changes):
+        progress = path.in_touch(progress)
+    return path.came_to_an_end(progress, event.visit_id)
+
+
+@on(PatientDisenrolled)
+async def cancel_plan(events: Sequence[PatientDisenrolled], unit: Unit) -> None:
+    """Withdraw the plans of those who left."""
+    left = await store.save_disenrolments(unit.db, events)
+    records = await store.load_records(unit.db, left)
+    await withdraw(unit, records.values())
+
+
+@on(StoreChanged)
+async def plan_store_anew(events: Sequence[StoreChanged], unit: Unit) -> None:
+    """Have the patients of a store planned anew where its days changed: as due work, batch by batch."""
+    changed = await store.save_stores(unit.db, events)
+    await store.ask_for_replans(unit.db, changed, unit.now)
+
+
+# --- what patients answered ---
+
+
+@on(AlignmentAgreed)
+async def pin_anchor(events: Sequence[AlignmentAgreed], unit: Unit) -> None:
+    """The day that the patient accepted becomes a pin."""
+    await _take_answers(
+        unit, events, lambda progress, event: path.alignment_agreed(progress, event.plan_id, event.anchor_on)
+    )
+
+
+@on(PickupConfirmed)
+async def keep_visit(events: Sequence[PickupConfirmed], unit: Unit) -> None:
+    """A confirmed visit stands; what the patient does not want waits."""
+
+    def confirm(progress: Progress, event: PickupConfirmed) -> Progress | None:
+        wanted = {item.rx_id: (item.quantity, item.days_supply) for item in event.items}
+        return path.pickup_confirmed(progress, event.visit_id, wanted, event.declined_rx_ids)
+
+    await _take_answers(unit, events, confirm)
+
+
+@on(PickupDeclined)
+async def give_up_visit(events: Sequence[PickupDeclined], unit: Unit) -> None:
+    """Nothing of the visit is wanted."""
+    await _take_answers(unit, events, lambda progress, event: path.pickup_declined(progress, event.visit_id))
+
+
+@on(PatientUnreached)
+async def go_on_without_answer(events: Sequence[PatientUnreached], unit: Unit) -> None:
+    """Nobody answered: nothing is filled, and the next cycle or another day is planned."""
+    await _take_answers(
+        unit, events, lambda progress, event: path.unreached(progress, event.plan_id, event.visit_id)
+    )
+
+
+@on(RescheduleRequested)
+async def move_visit(events: Sequence[RescheduleRequested], unit: Unit) -> None:
+    """Move the visit to the wanted day, or to the nearest that can be."""
+    await _take_answers(
+        unit,
+        events,
+        lambda progress, event: path.reschedule_requested(progress, event.visit_id, event.wanted_on),
+    )
+
+
+async def _take_answers(
+    unit: Unit, events: Sequence[A], move: Callable[[Progress, A], Progress | None]
+) -> None:
+    """Record every answer; plan anew where it still fits what stands."""
+    records = await store.load_records(unit.db, [event.patient_id for event in events])
+    moved, answers = [], []
+    for event in events:
+        record = records.get(event.patient_id)
+        after = move(record.progress, event) if record and record.enrolled else None
+        if record and after:
+            moved.append(replace(record, progress=after))
+        answers.append(
+            Answer(
+                event.patient_id,
+                type(event).TYPE,
+                event.plan_id,
+                event.plan_revision,
+                getattr(event, "visit_id", None),
+                stale=after is None,
+            )
+        )
+    await store.record_answers(unit.db, answers, unit.now)
+    await replan(unit, moved)
+
+
+# --- what payers and prescribers answered ---
+
+
+@on(FillRejected)
+async def heed_refusal(events: Sequence[FillRejected], unit: Unit) -> None:
+    """A payer's refusal, with its own next-fill date, overrides our rule."""
+    records = await store.load_records(unit.db, [event.patient_id for event in events])
+    stores = await store.load_stores(unit.db, _store_ids(records.values()), unit.now.date())
+    refused = {}
+    for event in events:
+        record = records.get(event.patient_id)
+        days = stores.get(record.store_id) if record else None
+        today = unit.today(days.time_zone if days else "UTC")
+        refused[event.patient_id] = Rejection(event.rx_id, event.reject_code, today, event.next_fill_on)
+    await store.save_rejections(unit.db, refused)
+    heard = await store.load_records(unit.db, list(records))
+    await replan(unit, [record for record in heard.values() if record.enrolled])
+
+
+@on(RenewalAnswered)
+async def record_renewal_answers(events: Sequence[RenewalAnswered], unit: Unit) -> None:
+    """Keep the prescriber's answer. An approved renewal arrives as a prescription, with a changed profile."""
+    await store.save_renewal_answers(unit.db, events, unit.now)
+
+
+def _store_ids(records: Collection[Record]) -> set[str]:
+    return {record.store_id for record in records}

@@ -1,0 +1,117 @@
+"""Planning patients anew, the same way after every event, answer and due date: plan, compare, save, publish."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from services.planner import store, translation
+from services.planner.domain.calendar import Calendar
+from services.planner.domain.model import Blocked, Plan, Renewal, Rules, because
+from services.planner.domain.progress import Progress, Status, disenrolled, plan_anew
+from services.planner.store import Record, StoreDays
+from shared.events import Event
+from shared.events.planner import PlanBlocked, PlanComputed
+from shared.messaging import Unit
+
+RULES = Rules()
+"""The chain's policy."""
+
+DAY = timedelta(days=1)
+
+
+async def replan(unit: Unit, records: Sequence[Record]) -> None:
+    """Plan these patients as of now, save where they stand, and publish what is news."""
+    stores = await store.load_stores(unit.db, {record.store_id for record in records}, unit.now.date() - DAY)
+    planned: list[Record] = []
+    events: list[list[Event]] = []
+    needed: list[tuple[str, Renewal]] = []
+    for record in records:
+        days = stores.get(record.store_id)
+        progress, outcome = plan_anew(
+            record.progress,
+            record.profile,
+            _calendar(record, days),
+            RULES,
+            unit.today(days.time_zone if days else "UTC"),
+        )
+        after, news = _published(record, progress, outcome)
+        planned.append(replace(after, due_at=_due_at(progress, days)))
+        events.append(news)
+        needed += [(record.patient_id, each) for each in outcome.renewals] if outcome else []
+
+    await store.save_records(unit.db, planned)
+    unit.emit(*events)
+    first_asked = await store.save_renewals(unit.db, needed, unit.now)
+    store_of = {record.patient_id: record.store_id for record in planned}
+    unit.emit(
+        translation.renewal_needed(renewal, patient_id, store_of[patient_id])
+        for patient_id, renewal in needed
+        if (patient_id, renewal.rx_id) in first_asked
+    )
+
+
+async def withdraw(unit: Unit, records: Iterable[Record]) -> None:
+    """These patients take part no longer: a plan that stands is cancelled."""
+    gone = []
+    for record in records:
+        after = replace(record, progress=disenrolled(record.progress), due_at=None, published=None)
+        if record.progress.status is Status.planned and record.progress.plan_id:
+            cancelled = translation.plan_cancelled(
+                record.patient_id, record.progress.plan_id, record.revision + 1, because("disenrolled")
+            )
+            unit.emit(cancelled)
+            published = cancelled.model_dump(mode="json")
+            after = replace(after, revision=cancelled.revision, published=published)
+        gone.append(after)
+    await store.save_records(unit.db, gone)
+
+
+def _published(
+    record: Record, progress: Progress, outcome: Plan | Blocked | None
+) -> tuple[Record, list[Event]]:
+    """The record with what it now says in public, and the events that say it: none where nothing changed."""
+    after = replace(record, progress=progress)
+    if outcome is None:
+        return after, []
+    of_patient = record.patient_id, record.store_id
+    news: list[Event] = []
+    revision = record.revision + 1
+    said: PlanComputed | PlanBlocked
+    if isinstance(outcome, Plan):
+        said = translation.plan_computed(outcome, *of_patient, revision, record.profile_revision)
+    else:
+        standing = record.progress.plan_id if record.progress.status is Status.planned else None
+        if standing:
+            why = because("plan_withdrawn")
+            news.append(translation.plan_cancelled(record.patient_id, standing, revision, why))
+            revision += 1
+        said = translation.plan_blocked(outcome, *of_patient, revision, record.profile_revision)
+    if record.progress.status is progress.status and translation.says_the_same(record.published, said):
+        return after, []
+    news.append(said)
+    return replace(after, revision=revision, published=said.model_dump(mode="json")), news
+
+
+def _calendar(record: Record, days: StoreDays | None) -> Calendar | None:
+    """The store's calendar; the patient's own plan is no load on its day."""
+    if days is None:
+        return None
+    own, load = record.progress.anchor_on, days.calendar.load
+    if record.progress.status is not Status.planned or own is None or own not in load:
+        return days.calendar
+    return replace(days.calendar, load={**load, own: load[own] - 1})
+
+
+def _due_at(progress: Progress, days: StoreDays | None) -> datetime | None:
+    """The start of the day, at the store, on which time alone calls for another look."""
+    if progress.look_again_on is None:
+        return None
+    return midnight(progress.look_again_on, days.time_zone if days else "UTC")
+
+
+def midnight(day: date, time_zone: str) -> datetime:
+    """The moment at which a day begins there, in UTC."""
+    return datetime.combine(day, time.min, ZoneInfo(time_zone)).astimezone(UTC)

@@ -1,0 +1,584 @@
+"""Every SQL statement of the planner. Statements are set-wise: one for a whole batch.
+
+Rows go in as one jsonb value and become records in the database (`jsonb_populate_recordset`): names instead of
+positions.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+import asyncpg
+
+from services.planner.domain.calendar import Calendar
+from services.planner.domain.model import FillKind, Profile, Rejection, Renewal, ToldItem, VisitKind
+from services.planner.domain.progress import OpenVisit, Progress, Status
+from services.planner.translation import profile_of, weekdays_of
+from shared.events import Event, enrollment
+from shared.events.enrollment import PatientDisenrolled, PatientEnrolled, ProfileChanged, StoreChanged
+from shared.events.outreach import RenewalAnswered
+from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed
+
+Db: TypeAlias = "asyncpg.Connection"
+
+
+@dataclass(frozen=True)
+class StoreDays:
+    """A store's calendar, with the synchronized pickups planned on each day, and its zone."""
+
+    time_zone: str  # IANA
+    calendar: Calendar
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that is held about one patient."""
+
+    profile: Profile
+    profile_revision: int
+    enrolled: bool
+    progress: Progress
+    revision: int = 0  # of the newest event published about the patient's plan
+    published: Mapping[str, Any] | None = (
+        None  # that event: by status PlanComputed, PlanBlocked or PlanCancelled
+    )
+    due_at: datetime | None = None  # when time alone calls for another look
+
+    @property
+    def patient_id(self) -> str:
+        return self.profile.patient_id
+
+    @property
+    def store_id(self) -> str:
+        return self.profile.store_id
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a patient answered, with or without effect."""
+
+    patient_id: str
+    answer: str  # the type of the event
+    plan_id: str | None
+    plan_revision: int | None
+    visit_id: str | None
+    stale: bool
+
+
+# --- what enrollment says ---
+
+
+async def save_profiles(
+    db: Db, events: Sequence[PatientEnrolled] | Sequence[ProfileChanged], *, consented: bool
+) -> set[str]:
+    """Keep newer profiles; says whose was newer.
+
+    Who left takes part again only by consent: `consented` says that these are enrolments.
+    """
+    rows = await db.fetch(
+        """
+        insert into patients as p
+        select *
+        from jsonb_populate_recordset(null::patients, $1)
+        on conflict (patient_id) do update
+        set revision = excluded.revision,
+            enrolled = excluded.enrolled,
+            store_id = excluded.store_id,
+            profile = excluded.profile
+        where excluded.revision > p.revision
+          and (p.enrolled or $2)
+        returning patient_id
+        """,
+        [
+            {
+                "patient_id": event.patient_id,
+                "revision": event.revision,
+                "enrolled": True,
+                "store_id": event.profile.store_id,
+                "profile": event.profile.model_dump(mode="json"),
+            }
+            for event in events
+        ],
+        consented,
+    )
+    return {row["patient_id"] for row in rows}
+
+
+async def save_disenrolments(db: Db, events: Sequence[PatientDisenrolled]) -> set[str]:
+    """Note who left, and forget what they take; says of whom it is news."""
+    rows = await db.fetch(
+        """
+        insert into patients as p (patient_id, revision, enrolled, store_id, profile)
+        select patient_id, revision, false, '', '{}'
+        from unnest($1::text[], $2::bigint[]) as told (patient_id, revision)
+        on conflict (patient_id) do update
+        set revision = excluded.revision,
+            enrolled = false,
+            profile = '{}'
+        where excluded.revision > p.revision
+        returning patient_id
+        """,
+        [event.patient_id for event in events],
+        [event.revision for event in events],
+    )
+    return {row["patient_id"] for row in rows}
+
+
+async def save_stores(db: Db, events: Sequence[StoreChanged]) -> set[str]:
+    """Keep newer stores; says of which the calendar or the zone is news."""
+    held = await db.fetch("select * from stores where store_id = any($1)", [each.store_id for each in events])
+    rows = await db.fetch(
+        """
+        insert into stores as s
+        select *
+        from jsonb_populate_recordset(null::stores, $1)
+        on conflict (store_id) do update
+        set revision = excluded.revision,
+            time_zone = excluded.time_zone,
+            weekdays = excluded.weekdays,
+            closed_on = excluded.closed_on
+        where excluded.revision > s.revision
+        returning *
+        """,
+        [
+            {
+                "store_id": event.store_id,
+                "revision": event.revision,
+                "time_zone": event.time_zone,
+                "weekdays": sorted(weekdays_of(event)),
+                "closed_on": sorted(day.isoformat() for day in event.closed_on),
+            }
+            for event in events
+        ],
+    )
+    days = {row["store_id"]: _days(row) for row in held}
+    return {row["store_id"] for row in rows if _days(row) != days.get(row["store_id"])}
+
+
+def _days(row: asyncpg.Record) -> tuple[Any, ...]:
+    return row["time_zone"], row["weekdays"], row["closed_on"]
+
+
+async def load_stores(db: Db, store_ids: Collection[str], since: date) -> dict[str, StoreDays]:
+    """The stores, with the synchronized pickups that are planned from the day `since` on."""
+    rows = await db.fetch(
+        """
+        select store_id, time_zone, weekdays, closed_on
+        from stores
+        where store_id = any($1)
+        """,
+        list(store_ids),
+    )
+    planned = await db.fetch(
+        """
+        select store_id, anchor_on, count(*) as pickups
+        from plans
+        where store_id = any($1)
+          and status = 'planned'
+          and anchor_on >= $2
+        group by store_id, anchor_on
+        """,
+        list(store_ids),
+        since,
+    )
+    load: dict[str, dict[date, int]] = defaultdict(dict)
+    for row in planned:
+        load[row["store_id"]][row["anchor_on"]] = row["pickups"]
+    return {
+        row["store_id"]: StoreDays(
+            row["time_zone"],
+            Calendar(frozenset(row["weekdays"]), frozenset(row["closed_on"]), load[row["store_id"]]),
+        )
+        for row in rows
+    }
+
+
+# --- where patients stand ---
+
+
+async def load_records(db: Db, patient_ids: Collection[str]) -> dict[str, Record]:
+    """All that is held about these patients; nothing of those never heard of."""
+    ids = list(patient_ids)
+    rows = await db.fetch(
+        """
+        select
+            p.patient_id, p.revision as profile_revision, p.enrolled, p.store_id, p.profile,
+            l.revision, l.status, l.plan_id, l.cycle, l.agreed, l.misses, l.anchor_on, l.next_anchor_on,
+            l.offered_on, l.declined_until, l.wanted_on, l.instead_of, l.published, l.due_at
+        from patients p
+        left join plans l on l.patient_id = p.patient_id
+        where p.patient_id = any($1)
+        """,
+        ids,
+    )
+    visits = await _load_visits(db, ids)
+    rejections = await _load_rejections(db, ids)
+    records = {}
+    for row in rows:
+        patient_id = row["patient_id"]
+        told = enrollment.Profile.model_validate(row["profile"] or {"store_id": row["store_id"]})
+        known = Record(
+            profile=profile_of(patient_id, told, rejections[patient_id]),
+            profile_revision=row["profile_revision"],
+            enrolled=row["enrolled"],
+            progress=Progress(patient_id),
+        )
+        records[patient_id] = _with_plan(known, row, visits[patient_id]) if row["status"] else known
+    return records
+
+
+def _with_plan(record: Record, row: asyncpg.Record, visits: Iterable[OpenVisit]) -> Record:
+    progress = replace(
+        record.progress,
+        status=Status(row["status"]),
+        cycle=row["cycle"],
+        agreed=row["agreed"],
+        misses=row["misses"],
+        plan_id=row["plan_id"],
+        anchor_on=row["anchor_on"],
+        next_anchor_on=row["next_anchor_on"],
+        offered=tuple(row["offered_on"]),
+        visits=tuple(visits),
+        declined_until={rx: date.fromisoformat(day) for rx, day in row["declined_until"].items()},
+        wanted_on=row["wanted_on"],
+        instead_of=row["instead_of"],
+    )
+    return replace(
+        record,
+        progress=progress,
+        revision=row["revision"],
+        published=row["published"],
+        due_at=row["due_at"],
+    )
+
+
+async def _load_visits(db: Db, patient_ids: Sequence[str]) -> dict[str, list[OpenVisit]]:
+    rows = await db.fetch(
+        """
+        select patient_id, visit_id, kind, on_day, confirmed, items
+        from visits
+        where patient_id = any($1)
+        order by on_day, visit_id
+        """,
+        patient_ids,
+    )
+    found: dict[str, list[OpenVisit]] = defaultdict(list)
+    for row in rows:
+        items = tuple(
+            ToldItem(item["rx_id"], FillKind(item["kind"]), Decimal(item["quantity"]), item["days_supply"])
+            for item in row["items"]
+        )
+        found[row["patient_id"]].append(
+            OpenVisit(row["visit_id"], VisitKind(row["kind"]), row["on_day"], items, row["confirmed"])
+        )
+    return found
+
+
+async def _load_rejections(db: Db, patient_ids: Sequence[str]) -> dict[str, list[Rejection]]:
+    rows = await db.fetch(
+        """
+        select patient_id, rx_id, code, rejected_on, next_fill_on
+        from rejections
+        where patient_id = any($1)
+        order by rx_id
+        """,
+        patient_ids,
+    )
+    found: dict[str, list[Rejection]] = defaultdict(list)
+    for row in rows:
+        found[row["patient_id"]].append(
+            Rejection(row["rx_id"], row["code"], row["rejected_on"], row["next_fill_on"])
+        )
+    return found
+
+
+async def save_records(db: Db, records: Sequence[Record]) -> None:
+    """Where these patients stand now: the plan with what was published, and the visits that are open."""
+    await db.execute(
+        """
+        insert into plans
+        select *
+        from jsonb_populate_recordset(null::plans, $1)
+        on conflict (patient_id) do update
+        set store_id = excluded.store_id,
+            revision = excluded.revision,
+            status = excluded.status,
+            plan_id = excluded.plan_id,
+            cycle = excluded.cycle,
+            agreed = excluded.agreed,
+            misses = excluded.misses,
+            anchor_on = excluded.anchor_on,
+            next_anchor_on = excluded.next_anchor_on,
+            offered_on = excluded.offered_on,
+            declined_until = excluded.declined_until,
+            wanted_on = excluded.wanted_on,
+            instead_of = excluded.instead_of,
+            published = excluded.published,
+            due_at = excluded.due_at
+        """,
+        [_plan_row(record) for record in records],
+    )
+    visits = [row for record in records for row in _visit_rows(record)]
+    await db.execute(
+        """
+        delete from visits
+        where patient_id = any($1)
+          and (patient_id, visit_id) not in (select * from unnest($2::text[], $3::text[]))
+        """,
+        [record.patient_id for record in records],
+        [row["patient_id"] for row in visits],
+        [row["visit_id"] for row in visits],
+    )
+    await db.execute(
+        """
+        insert into visits as v
+        select *
+        from jsonb_populate_recordset(null::visits, $1)
+        on conflict (patient_id, visit_id) do update
+        set confirmed = excluded.confirmed,
+            items = excluded.items
+        where (v.confirmed, v.items) is distinct from (excluded.confirmed, excluded.items)
+        """,
+        visits,
+    )
+
+
+def _plan_row(record: Record) -> dict[str, Any]:
+    progress = record.progress
+    return {
+        "patient_id": record.patient_id,
+        "store_id": record.store_id,
+        "revision": record.revision,
+        "status": progress.status,
+        "plan_id": progress.plan_id,
+        "cycle": progress.cycle,
+        "agreed": progress.agreed,
+        "misses": progress.misses,
+        "anchor_on": _text(progress.anchor_on),
+        "next_anchor_on": _text(progress.next_anchor_on),
+        "offered_on": [_text(day) for day in progress.offered],
+        "declined_until": {rx_id: _text(day) for rx_id, day in progress.declined_until.items()},
+        "wanted_on": _text(progress.wanted_on),
+        "instead_of": _text(progress.instead_of),
+        "published": record.published,
+        "due_at": _text(record.due_at),
+    }
+
+
+def _visit_rows(record: Record) -> list[dict[str, Any]]:
+    return [
+        {
+            "patient_id": record.patient_id,
+            "visit_id": visit.visit_id,
+            "kind": visit.kind,
+            "on_day": _text(visit.on),
+            "confirmed": visit.confirmed,
+            "items": [
+                {
+                    "rx_id": item.rx_id,
+                    "kind": item.kind,
+                    "quantity": str(item.quantity),
+                    "days_supply": item.days_supply,
+                }
+                for item in visit.items
+            ],
+        }
+        for visit in record.progress.visits
+    ]
+
+
+def _text(day: date | datetime | None) -> str | None:
+    return day.isoformat() if day else None
+
+
+# --- what falls due ---
+
+
+async def ask_for_replans(db: Db, store_ids: Collection[str], now: datetime) -> None:
+    """Have every patient of these stores planned anew, as due work."""
+    await db.execute(
+        """
+        insert into replans (patient_id, due_at)
+        select patient_id, $2
+        from patients
+        where store_id = any($1)
+          and enrolled
+        """,
+        list(store_ids),
+        now,
+    )
+
+
+async def take_replans(db: Db, patient_ids: Sequence[str], now: datetime) -> set[str]:
+    """Whose store changed since they were last planned; that is no longer asked for."""
+    rows = await db.fetch(
+        """
+        delete from replans
+        where patient_id = any($1)
+          and due_at <= $2
+        returning patient_id
+        """,
+        patient_ids,
+        now,
+    )
+    return {row["patient_id"] for row in rows}
+
+
+async def due_looks(db: Db, patient_ids: Sequence[str], now: datetime) -> set[str]:
+    """Of these patients, those whom time alone calls to look at again."""
+    rows = await db.fetch(
+        """
+        select patient_id
+        from plans
+        where patient_id = any($1)
+          and due_at <= $2
+        """,
+        patient_ids,
+        now,
+    )
+    return {row["patient_id"] for row in rows}
+
+
+# --- answers, refusals, renewals ---
+
+
+async def record_answers(db: Db, answers: Sequence[Answer], now: datetime) -> None:
+    """Keep every answer."""
+    await db.execute(
+        """
+        insert into answers (patient_id, answered_at, answer, plan_id, plan_revision, visit_id, stale)
+        select patient_id, $2, answer, plan_id, plan_revision, visit_id, stale
+        from jsonb_populate_recordset(null::answers, $1)
+        """,
+        [vars(answer) for answer in answers],
+        now,
+    )
+
+
+async def save_rejections(db: Db, rejections: Mapping[str, Rejection]) -> None:
+    """The payer's newest refusals, by patient."""
+    await db.execute(
+        """
+        insert into rejections
+        select *
+        from unnest($1::text[], $2::text[], $3::text[], $4::date[], $5::date[])
+        on conflict (patient_id, rx_id) do update
+        set code = excluded.code,
+            rejected_on = excluded.rejected_on,
+            next_fill_on = excluded.next_fill_on
+        """,
+        list(rejections),
+        [each.rx_id for each in rejections.values()],
+        [each.code for each in rejections.values()],
+        [each.rejected_on for each in rejections.values()],
+        [each.next_fill_on for each in rejections.values()],
+    )
+
+
+async def save_renewals(db: Db, needed: Sequence[tuple[str, Renewal]], now: datetime) -> set[tuple[str, str]]:
+    """Note the renewals that patients need; says which are asked for the first time, by patient and prescription."""
+    rows = await db.fetch(
+        """
+        insert into renewals (patient_id, rx_id, needed_by, asked_at)
+        select patient_id, rx_id, needed_by, $4
+        from unnest($1::text[], $2::text[], $3::date[]) as needed (patient_id, rx_id, needed_by)
+        on conflict do nothing
+        returning patient_id, rx_id
+        """,
+        [patient_id for patient_id, _ in needed],
+        [renewal.rx_id for _, renewal in needed],
+        [renewal.needed_by for _, renewal in needed],
+        now,
+    )
+    return {(row["patient_id"], row["rx_id"]) for row in rows}
+
+
+async def save_renewal_answers(db: Db, events: Sequence[RenewalAnswered], now: datetime) -> None:
+    """What came of asking the prescribers."""
+    await db.execute(
+        """
+        update renewals r
+        set answer = told.answer, answered_at = $4
+        from unnest($1::text[], $2::text[], $3::text[]) as told (patient_id, rx_id, answer)
+        where (r.patient_id, r.rx_id) = (told.patient_id, told.rx_id)
+        """,
+        [event.patient_id for event in events],
+        [event.rx_id for event in events],
+        [event.answer.value for event in events],
+        now,
+    )
+
+
+# --- queries ---
+
+
+async def load_plan(db: Db, patient_id: str) -> dict[str, Any] | None:
+    """Status, revision and the newest published event of one patient."""
+    row = await db.fetchrow(
+        """
+        select status, revision, cycle, agreed, published
+        from plans
+        where patient_id = $1
+        """,
+        patient_id,
+    )
+    return dict(row) if row else None
+
+
+async def list_plans(
+    db: Db, *, store: str | None, status: str | None, after: str, limit: int
+) -> list[dict[str, Any]]:
+    """One line per patient, by patient id."""
+    rows = await db.fetch(
+        """
+        select
+            patient_id, store_id, status, revision, cycle, agreed, anchor_on, next_anchor_on,
+            published -> 'reasons' -> 0 ->> 'code' as why
+        from plans
+        where patient_id > $3
+          and ($1::text is null or store_id = $1)
+          and ($2::text is null or status = $2)
+        order by patient_id
+        limit $4
+        """,
+        store,
+        status,
+        after,
+        limit,
+    )
+    return [dict(row) for row in rows]
+
+
+PUBLISHED: dict[Status, type[PlanComputed] | type[PlanBlocked] | type[PlanCancelled]] = {
+    Status.planned: PlanComputed,
+    Status.blocked: PlanBlocked,
+    Status.gone: PlanCancelled,
+}
+
+
+async def current_state(
+    db: Db, *, patient: str | None, store: str | None, after: str, limit: int
+) -> list[Event]:
+    """The newest published event of each patient, with its revision as it was."""
+    rows = await db.fetch(
+        """
+        select status, published
+        from plans
+        where patient_id > $3
+          and ($1::text is null or patient_id = $1)
+          and ($2::text is null or store_id = $2)
+          and published is not null
+        order by patient_id
+        limit $4
+        """,
+        patient,
+        store,
+        after,
+        limit,
+    )
+    return [PUBLISHED[Status(row["status"])].model_validate(row["published"]) for row in rows]
