@@ -13,7 +13,6 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
-from uuid import uuid4
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -26,15 +25,12 @@ from faststream.kafka.message import KafkaAckableMessage
 from shared.messaging import tables
 from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import Record
-from shared.messaging.intake import BadRelease, Intake, Outage
+from shared.messaging.intake import DEADLY, BadRelease, Intake, Outage
 from shared.messaging.lag import LagMeter, Place
 from shared.messaging.outages import is_outage
 
 BATCH_BYTES = 8 * 1024 * 1024
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-DEADLY = 3
-"""Processes that died with one record at the head of their batch: then it is poison."""
-
 EXIT_STUCK = 70
 
 STOP_SECONDS = 10.0
@@ -71,7 +67,6 @@ class Consumer:
         self._busy_since: float | None = None  # a batch is in hand
         self._busy_for = max_poll_interval_ms / 1000
         self._vetted: set[Place] = set()
-        self._process = uuid4()
         self._broker = KafkaBroker(
             bootstrap,
             client_id=f"medsync-{service}-{slot}",
@@ -221,7 +216,7 @@ class Consumer:
             record = records[0]
             deaths = await self._suspect([tp], {tp: records})
             if deaths[tp.topic, tp.partition] >= DEADLY:
-                await self.intake.bury_killer(record, DEADLY)
+                await self.intake.bury_killer(record)
             else:
                 await self.intake.take([record])
             await self._commit(consumer, {tp: record.offset + 1})
@@ -232,7 +227,7 @@ class Consumer:
         if not heads:
             return set()
         async with self.intake.work.connection() as db:
-            found = await tables.unfinished(db, self._process, _places(heads))
+            found = await tables.unfinished(db, self.intake.work.process, _places(heads))
         return {tp for tp in heads if (tp.topic, tp.partition) in found}
 
     async def _suspect(
@@ -242,7 +237,8 @@ class Consumer:
         if not partitions:
             return {}
         async with self.intake.work.connection() as db:
-            return await tables.suspect(db, self._process, _places({tp: records[tp] for tp in partitions}))
+            heads = _places({tp: records[tp] for tp in partitions})
+            return await tables.suspect(db, self.intake.work.process, heads)
 
     async def _clear(self, partitions: Sequence[TopicPartition]) -> None:
         if partitions:

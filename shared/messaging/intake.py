@@ -22,6 +22,11 @@ BATCH_SECONDS = 20.0
 
 TIMEOUTS_ALONE = 3
 
+DEADLY = 3
+"""Processes that died with one record at the head of their batch: then it is poison."""
+
+KILLED = ("killed_process", f"{DEADLY} processes died on it")
+
 MANY_PATIENTS, MINUTE = 5, 60.0
 """More patients than this parked by one fault within a minute is a bad release, not bad data. Counted are faults of
 handlers, due work and keys; records that are malformed in themselves are bad data, however many."""
@@ -78,15 +83,13 @@ class Intake:
                     self.tally.passed += 1
         await self._settle(run)
 
-    async def bury_killer(self, record: Record, deaths: int) -> None:
+    async def bury_killer(self, record: Record) -> None:
         """Set aside a record that stood at the head of batch after batch that killed the process."""
         match read(record, self.handlers.events, self.work.sealer):
             case Unhandled():
                 return
             case Delivery() | Invalid() as letter:
-                await self._bury(
-                    letter, attempts=deaths, reason="killed_process", message=f"{deaths} processes died on it"
-                )
+                await self._bury(letter, attempts=DEADLY, reason=KILLED[0], message=KILLED[1])
 
     async def _settle(self, deliveries: Sequence[Delivery]) -> None:
         """Apply all in one transaction; where that fails for what is in them, halve until the culprit is alone."""

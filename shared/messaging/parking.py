@@ -10,7 +10,7 @@ import structlog
 
 from shared.messaging import intake, tables
 from shared.messaging.envelope import Delivery, Invalid, Record, Unhandled, read
-from shared.messaging.intake import run_handlers, verdict
+from shared.messaging.intake import DEADLY, KILLED, run_handlers, verdict
 from shared.messaging.registry import Handlers
 from shared.messaging.unit import Caller, Cause, Unit, Work
 
@@ -80,25 +80,36 @@ class Parking:
         """Work off what waits behind the closed letter; unpark once nothing does."""
         number, key, went_on = letter["id"], letter["key"], 0
         answer = {"letter": number, "status": "closed"}
-        while key is not None:
-            async with self._unit(caller, key) as unit:
-                if await tables.letter_that_parks(unit.db, key) != number:
-                    break
-                waiting = await tables.first_behind(unit.db, key)
-                if waiting is None:
-                    await tables.unpark(unit.db, key)
-                    break
-            row_id, record = waiting
+        while waiting := await self._next_behind(caller, letter):
+            row_id, record, deaths = waiting
 
             async def drop(unit: Unit, row_id: int = row_id) -> bool:
                 return await tables.drop_behind(unit.db, row_id)
 
-            if failure := await self._step(caller, key, record, drop):
+            failure = KILLED if deaths >= DEADLY else await self._step(caller, key, record, drop)
+            if failure:
                 await self._bury_behind(caller, key, record, row_id, failure)
                 return answer | {"went_on": went_on, "failed": failure[0]}
             went_on += 1
         log.info("letter.closed", letter=number, by=caller.actor, went_on=went_on)
         return answer | {"went_on": went_on}
+
+    async def _next_behind(self, caller: Caller, letter: dict[str, Any]) -> tuple[int, Record, int] | None:
+        """The oldest record behind the letter, its row id, and how many processes died on it.
+
+        None where the patient waits for another letter by now, or for nothing more: then it is parked no longer.
+        """
+        key, place = letter["key"], (f"parked:{letter['key']}", 0)
+        async with self._unit(caller, key) as unit:
+            if await tables.letter_that_parks(unit.db, key) != letter["id"]:
+                return None
+            waiting = await tables.first_behind(unit.db, key)
+            if waiting is None:
+                await tables.clear_suspects(unit.db, [place])
+                await tables.unpark(unit.db, key)
+                return None
+            deaths = await tables.suspect(unit.db, self.work.process, [(*place, waiting[0])])
+        return *waiting, deaths[place]
 
     async def _step(
         self, caller: Caller, key: str | None, record: Record, settle: Callable[[Unit], Awaitable[bool]]

@@ -133,6 +133,7 @@ class Work:
         bell: Bell,
     ) -> None:
         self.pool, self.service, self.clock, self.sealer, self.bell = pool, service, clock, sealer, bell
+        self.process = uuid4()  # so that the next one knows that this one ended
 
     def now(self) -> datetime:
         """Business time."""

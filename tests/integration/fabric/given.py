@@ -93,9 +93,9 @@ class Ledger:
         return ServiceSettings(**self._settings() | overrides)
 
     @asynccontextmanager
-    async def running(self, **overrides: Any) -> AsyncIterator[httpx.AsyncClient]:
+    async def running(self, *, wait_ready: bool = True, **overrides: Any) -> AsyncIterator[httpx.AsyncClient]:
         """It runs in this process; the client speaks to it."""
-        async with running(create_app(self.settings(**overrides))) as client:
+        async with running(create_app(self.settings(**overrides)), wait_ready=wait_ready) as client:
             yield client
 
     @asynccontextmanager
@@ -220,7 +220,7 @@ class LedgerProcess:
         """Wait until a crash point has stopped it."""
 
         async def stopped() -> bool:
-            return "State:\tT" in Path(f"/proc/{self.process.pid}/status").read_text()
+            return await asyncio.to_thread(_is_stopped, self.process.pid)
 
         await until(stopped, "the process is frozen", seconds=seconds)
 
@@ -257,5 +257,5 @@ def due_in(seconds: float) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 
 
-async def together(*waits: Any) -> list[Any]:
-    return list(await asyncio.gather(*waits))
+def _is_stopped(pid: int) -> bool:
+    return "State:\tT" in Path(f"/proc/{pid}/status").read_text()
