@@ -189,16 +189,19 @@ class Dialler:
 
     def _answer(self, contact: dict[str, Any], patient: str, now: datetime) -> dict[str, Any]:
         if contact["kind"] == "alignment":
-            return self._answer_alignment(contact, patient)
+            return self._answer_alignment(contact, patient, now)
         if contact["kind"] == "confirmation":
             return self._answer_confirmation(contact["visit"], patient, now)
         return {}
 
-    def _answer_alignment(self, contact: dict[str, Any], patient: str) -> dict[str, Any]:
+    def _answer_alignment(self, contact: dict[str, Any], patient: str, now: datetime) -> dict[str, Any]:
         """Take one of the offered days, and confirm on the same call what is near."""
         offered = contact["offered"]
         chosen = self._behaviour.alignment_choice(patient, offered[0]["on"], len(offered))
-        near = [visit["visit_id"] for visit in contact["visits"]] if chosen == 0 else []
+        week = now.astimezone(ZONE).date() + timedelta(days=7)
+        near = [
+            v["visit_id"] for v in contact["visits"] if chosen == 0 and date.fromisoformat(v["on"]) <= week
+        ]
         return {"anchor_on": offered[chosen]["on"], "confirm_visits": near}
 
     def _answer_confirmation(self, visit: dict[str, Any], patient: str, now: datetime) -> dict[str, Any]:
