@@ -108,6 +108,8 @@ TAKES: Mapping[str, frozenset[str]] = {
             PICKUP_DECLINED,
             RESCHEDULE_REQUESTED,
             PATIENT_UNREACHED,
+            RENEWAL_ANSWERED,
+            FILL_REJECTED,
         }
     ),
     "outreach": frozenset(
@@ -137,10 +139,13 @@ TAKES: Mapping[str, frozenset[str]] = {
             STORE_CHANGED,
         }
     ),
+    "console": frozenset().union(*TOPICS.values()),
 }
 """The types that each service takes in."""
 
 HOLDS: Mapping[tuple[str, str], frozenset[str]] = {
+    ("planner", "patients"): frozenset({PATIENT_ENROLLED, PROFILE_CHANGED, PATIENT_DISENROLLED}),
+    ("planner", "stores"): frozenset({STORE_CHANGED}),
     ("outreach", "patients"): frozenset({PATIENT_ENROLLED, PATIENT_DISENROLLED}),
     ("outreach", "plans"): frozenset({PLAN_COMPUTED, PLAN_BLOCKED, PLAN_CANCELLED}),
     ("outreach", "stores"): frozenset({STORE_CHANGED}),

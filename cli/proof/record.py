@@ -5,7 +5,7 @@ Events are kept as ids, revisions and quantities: a year of 2,000 patients is ab
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -151,6 +151,25 @@ class Enrollment:
     changes: frozenset[tuple[str, str, date]] = frozenset()  # prescription, change, day
 
 
+class Plan(NamedTuple):
+    """Where the planner stands with a patient."""
+
+    revision: int  # of what was published; 0: nothing yet
+    status: str
+    plan_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """What the planner keeps and did."""
+
+    plans: Mapping[str, Plan] = field(default_factory=dict)  # by patient
+    answers: Counter[tuple[str, str, str, int, str]] = field(default_factory=Counter)
+    """How often each stands there: patient, type, plan, its revision, visit."""
+    rejections: frozenset[tuple[str, str]] = frozenset()  # patient, prescription
+    renewals: frozenset[tuple[str, str]] = frozenset()  # patient, prescription
+
+
 class Attempt(NamedTuple):
     lease_id: str
     patient_id: str
@@ -209,6 +228,13 @@ class Fulfillment:
     consultations: frozenset[str] = frozenset()  # visits
 
 
+@dataclass(frozen=True, slots=True)
+class Console:
+    """What the console shows."""
+
+    stream: frozenset[str] = frozenset()  # event ids
+
+
 # ---- all of it --------------------------------------------------------------------------------------------------
 
 
@@ -224,8 +250,10 @@ class Record:
     held: Mapping[tuple[str, str], Mapping[str, int]] = field(default_factory=dict)
     """Revisions that a service holds: service and table to patient (or store) to revision."""
     enrollment: Enrollment = Enrollment()
+    planner: Planner = field(default_factory=Planner)
     outreach: Outreach = Outreach()
     fulfillment: Fulfillment = Fulfillment()
+    console: Console = Console()
     allow_parked: bool = False
     hearing: timedelta = timedelta(0)
     """How long, in business time, a service may take to hear of a disenrolment."""

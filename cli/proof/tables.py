@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -14,6 +15,7 @@ from cli.proof.contract import HOLDS, SEALED_HELD
 from cli.proof.record import (
     Attempt,
     Confirmation,
+    Console,
     Copied,
     DeadLetter,
     Enrollment,
@@ -24,6 +26,8 @@ from cli.proof.record import (
     Line,
     Order,
     Outreach,
+    Plan,
+    Planner,
     Standing,
     Waiting,
 )
@@ -39,8 +43,10 @@ class Tables:
     fabrics: dict[str, Fabric] = field(default_factory=dict)
     held: dict[tuple[str, str], dict[str, int]] = field(default_factory=dict)
     enrollment: Enrollment = field(default_factory=Enrollment)
+    planner: Planner = field(default_factory=Planner)
     outreach: Outreach = field(default_factory=Outreach)
     fulfillment: Fulfillment = field(default_factory=Fulfillment)
+    console: Console = field(default_factory=Console)
 
 
 async def read_tables(databases: Mapping[str, str]) -> Tables:
@@ -64,10 +70,15 @@ async def _read_service(db: Db, service: str, found: Tables) -> None:
     match service:
         case "enrollment":
             found.enrollment = await _enrollment(db)
+        case "planner":
+            found.planner = await _planner(db)
         case "outreach":
             found.outreach = await _outreach(db)
         case "fulfillment":
             found.fulfillment = await _fulfillment(db)
+        case "console":
+            stream = await db.fetch("select event_id::text from stream")
+            found.console = Console(frozenset(event_id for (event_id,) in stream))
 
 
 async def _held(db: Db, table: str) -> dict[str, int]:
@@ -107,7 +118,7 @@ async def _fabric(db: Db) -> Fabric:
 
 
 async def _copies(db: Db) -> list[Copied] | None:
-    """What fault tests copy of the outbox, before the relay deletes it (`recording`)."""
+    """What fault tests keep: a trigger copies each outbox row, before the relay deletes it."""
     if not await db.fetchval("select to_regclass('proof.outbox_copy')"):
         return None
     rows = await db.fetch(
@@ -117,7 +128,7 @@ async def _copies(db: Db) -> list[Copied] | None:
 
 
 async def _commands(db: Db) -> dict[str, int] | None:
-    """What fault tests note of the commands that they sent (`recording`)."""
+    """What fault tests keep: idempotency keys of the commands sent, each with the HTTP status of its last answer."""
     if not await db.fetchval("select to_regclass('proof.commands')"):
         return None
     return dict(await db.fetch("select idempotency_key, status from proof.commands where status is not null"))
@@ -138,6 +149,26 @@ async def _enrollment(db: Db) -> Enrollment:
         fills={fill_id: HeldFill(*row) for fill_id, *row in fills},
         opt_outs=frozenset(map(tuple, opt_outs)),
         changes=frozenset(map(tuple, changes)),
+    )
+
+
+async def _planner(db: Db) -> Planner:
+    plans = await db.fetch("select patient_id, revision, status, coalesce(plan_id, '') from plans")
+    answers = await db.fetch(
+        """
+        select patient_id, answer, coalesce(plan_id, ''), coalesce(plan_revision, 0), coalesce(visit_id, ''),
+               count(*)
+        from answers
+        group by 1, 2, 3, 4, 5
+        """
+    )
+    rejections = await db.fetch("select patient_id, rx_id from rejections")
+    renewals = await db.fetch("select patient_id, rx_id from renewals")
+    return Planner(
+        plans={patient_id: Plan(*row) for patient_id, *row in plans},
+        answers=Counter({tuple(answer): count for *answer, count in answers}),
+        rejections=frozenset(map(tuple, rejections)),
+        renewals=frozenset(map(tuple, renewals)),
     )
 
 

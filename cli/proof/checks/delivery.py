@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from cli.proof.contract import (
     PATIENT_DISENROLLED,
     PATIENT_ENROLLED,
+    PLAN_BLOCKED,
+    PLAN_CANCELLED,
+    PLAN_COMPUTED,
     PROFILE_CHANGED,
     TAKES,
     TOPICS,
@@ -291,16 +294,24 @@ def _sent_again(event: Event, before: Event) -> bool:
     )
 
 
-@check("I6 no revision of a profile is missing", whole=True)
+@check("I6 no revision is missing", whole=True)
 def no_revision_missing(record: Record) -> Found:
-    """Between a patient's enrolment and its end, revisions go up by one; what happens outside is not told."""
+    """Of a patient's plans, revisions go up by one; of the profile, between an enrolment and its end."""
+    counted = {
+        PATIENT_ENROLLED,
+        PROFILE_CHANGED,
+        PATIENT_DISENROLLED,
+        PLAN_COMPUTED,
+        PLAN_BLOCKED,
+        PLAN_CANCELLED,
+    }
     looked_at, found = 0, []
-    newest: dict[str, int] = {}
-    for event in record.of(PATIENT_ENROLLED, PROFILE_CHANGED, PATIENT_DISENROLLED):
+    newest: dict[tuple[str, str], int] = {}
+    for event in record.of(*counted):
         looked_at += 1
-        before = newest.get(event.key, 0)
-        newest[event.key] = event.says.revision
-        if event.type != PATIENT_ENROLLED and event.says.revision > before + 1:
+        before = newest.get((event.topic, event.key), 0)
+        newest[event.topic, event.key] = event.says.revision
+        if event.says.revision > before + 1 and event.type != PATIENT_ENROLLED:
             found.append(
                 f"{event.key}: {name(event.type)} {event.id} has revision {event.says.revision}, the one before "
                 f"{before or 'none'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -12,6 +13,7 @@ from cli.proof import contract as c
 from cli.proof.record import (
     Attempt,
     Confirmation,
+    Console,
     Enrollment,
     Event,
     Fabric,
@@ -21,6 +23,8 @@ from cli.proof.record import (
     Line,
     Order,
     Outreach,
+    Plan,
+    Planner,
     Record,
     Said,
     Standing,
@@ -30,7 +34,8 @@ PATIENT, STORE = "patient-1", "store-1"
 START = datetime(2009, 10, 1, 9, tzinfo=UTC)
 PICKED_UP_ON = date(2009, 10, 10)
 DRUG = Item("rx-1", Decimal(30), 30)
-OTHER = Item("rx-2", Decimal(60), 30)
+SHORT, REJECTED = Item("rx-2", Decimal(60), 30), Item("rx-3", Decimal(10), 10)
+WANTED = (DRUG, SHORT, REJECTED)
 FILL = DRUG._replace(fill_id="fill-1")
 PACKED = FILL._replace(state="filled")
 
@@ -83,13 +88,14 @@ def events() -> dict[str, Event]:
     tell("store", c.STORE_CHANGED, day(0), cause="command:feed", subject=STORE, revision=1)
     tell("enrolled", c.PATIENT_ENROLLED, day(0), cause="command:consent", revision=1, given_at=day(0))
     tell("details", c.CONTACT_DETAILS_CHANGED, day(0), cause="command:consent")
-    plan: dict[str, Any] = {"plan_id": "plan-1", "visits": {"visit-1": (DRUG, OTHER)}}
+    plan: dict[str, Any] = {"plan_id": "plan-1", "visits": {"visit-1": WANTED}}
     tell("planned", c.PLAN_COMPUTED, day(0), cause="enrolled", revision=1, **plan)
     tell("agreed", c.ALIGNMENT_AGREED, day(1), cause="command:call-1", plan_id="plan-1", plan_revision=1)
-    tell("confirmed", c.PICKUP_CONFIRMED, day(2), cause="command:call-2", items=(DRUG, OTHER), **visit)
+    tell("confirmed", c.PICKUP_CONFIRMED, day(2), cause="command:call-2", items=WANTED, **visit)
     fill: dict[str, Any] = {"rx_id": "rx-1", "fill_id": "fill-1", "quantity": Decimal(30), "days_supply": 30}
     tell("filled", c.FILL_COMPLETED, day(6), cause="command:fill", visit_id="visit-1", **fill)
     tell("short", c.STOCK_SHORT, day(6), cause="command:short", visit_id="visit-1", rx_id="rx-2")
+    tell("rejected", c.FILL_REJECTED, day(6), cause="command:reject", visit_id="visit-1", rx_id="rx-3")
     tell("ready", c.PACKAGE_READY, day(7), cause="command:verify", items=(PACKED,), **package)
     tell(
         "picked-up",
@@ -116,6 +122,7 @@ def events() -> dict[str, Event]:
     )
     tell("opted-out", c.CONTACT_OPTED_OUT, day(12), cause="command:call-4", detail="phone")
     tell("left", c.PATIENT_DISENROLLED, day(20), cause="command:leave", revision=3)
+    tell("cancelled", c.PLAN_CANCELLED, day(20), cause="left", revision=3, plan_id="plan-2")
     return story.events
 
 
@@ -126,12 +133,14 @@ def history(given: Iterable[Event] | None = None) -> Record:
         events=sorted(told, key=lambda event: (event.topic, event.partition, event.offset)),
         fabrics={service: Fabric(inbox=inbox_of(service, told)) for service in c.TAKES},
         held={
+            ("planner", "patients"): {PATIENT: 3},
+            ("planner", "stores"): {STORE: 1},
             ("outreach", "patients"): {PATIENT: 3},
-            ("outreach", "plans"): {PATIENT: 2},
+            ("outreach", "plans"): {PATIENT: 3},
             ("outreach", "stores"): {STORE: 1},
             ("outreach", "details"): {PATIENT: 1},
             ("fulfillment", "patients"): {PATIENT: 3},
-            ("fulfillment", "plans"): {PATIENT: 2},
+            ("fulfillment", "plans"): {PATIENT: 3},
             ("fulfillment", "stores"): {STORE: 1},
             ("fulfillment", "contacts"): {PATIENT: 1},
         },
@@ -144,6 +153,17 @@ def history(given: Iterable[Event] | None = None) -> Record:
             opt_outs=frozenset({(PATIENT, "phone")}),
             changes=frozenset({("rx-1", "stopped", PICKED_UP_ON)}),
         ),
+        planner=Planner(
+            plans={PATIENT: Plan(3, "gone", "plan-2")},
+            answers=Counter(
+                [
+                    (PATIENT, c.ALIGNMENT_AGREED, "plan-1", 1, ""),
+                    (PATIENT, c.PICKUP_CONFIRMED, "plan-1", 1, "visit-1"),
+                ]
+            ),
+            rejections=frozenset({(PATIENT, "rx-3")}),
+            renewals=frozenset({(PATIENT, "rx-1")}),
+        ),
         outreach=Outreach(
             attempts=(
                 attempt(1, c.ALIGNMENT_AGREED),
@@ -155,14 +175,16 @@ def history(given: Iterable[Event] | None = None) -> Record:
             renewals=frozenset({(PATIENT, "rx-1")}),
         ),
         fulfillment=Fulfillment(
-            confirmations=(Confirmation("visit-1", PATIENT, 1, frozenset({DRUG, OTHER}), live=True),),
+            confirmations=(Confirmation("visit-1", PATIENT, 1, frozenset(WANTED), live=True),),
             orders={"visit-1": Order(PATIENT, "package-1", "picked_up", PICKED_UP_ON)},
             lines=(
                 Line("visit-1", FILL, "filled", rejected=False, short=False),
-                Line("visit-1", OTHER, "short", rejected=False, short=True),
+                Line("visit-1", SHORT, "short", rejected=False, short=True),
+                Line("visit-1", REJECTED, "rejected", rejected=True, short=False),
             ),
             consultations=frozenset({"visit-1"}),
         ),
+        console=Console(inbox_of("console", told)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, timedelta
@@ -11,14 +12,36 @@ from typing import Any
 import pytest
 
 from cli.proof import contract as c
-from cli.proof.checks import CHECKS, delivery, enrollment, fulfillment, outreach, promises, state
-from cli.proof.record import Confirmation, Copied, DeadLetter, Enrollment, HeldFill, Record, Standing, Waiting
+from cli.proof.checks import (
+    CHECKS,
+    console,
+    delivery,
+    enrollment,
+    fulfillment,
+    outreach,
+    planner,
+    promises,
+    state,
+)
+from cli.proof.record import (
+    Confirmation,
+    Copied,
+    DeadLetter,
+    Enrollment,
+    HeldFill,
+    Plan,
+    Planner,
+    Record,
+    Standing,
+    Waiting,
+)
 from cli.proof.result import Check
 from tests.unit.proof.given import (
     DRUG,
-    OTHER,
     PATIENT,
+    SHORT,
     STORE,
+    WANTED,
     again,
     altered,
     attempt,
@@ -73,6 +96,10 @@ def with_copies(service: str, change: Callable[[list[Copied]], list[Copied]]) ->
 def without(service: str, event_id: str) -> Record:
     """The history with one row missing from an inbox."""
     return with_fabric(service, inbox=history().fabrics[service].inbox - {event_id})
+
+
+def with_plan(status: str) -> Record:
+    return with_tables("planner", plans={PATIENT: Plan(3, status, "plan-2")})
 
 
 def held(service: str, table: str, revisions: dict[str, int]) -> Record:
@@ -148,9 +175,10 @@ FAULTS: list[tuple[Check, str, Record]] = [
     (delivery.one_effect_per_cause, "both follow", with_events(twice=again("replanned", says_revision=3))),
     (delivery.order_of_commits, "comes after", with_events(late=again("changed", sequence=1))),
     (delivery.order_of_commits, "partitions 0 and 1", with_events(elsewhere=again("changed", partition=1))),
-    (delivery.revisions_grow, "has revision 1, after", with_events(old=again("replanned", says_revision=1))),
-    (delivery.revisions_grow, "has revision 2, after", with_events(same=again("replanned", payload=1))),
+    (delivery.revisions_grow, "has revision 1, after", with_events(old=again("cancelled", says_revision=1))),
+    (delivery.revisions_grow, "has revision 3, after", with_events(same=again("cancelled", payload=1))),
     (delivery.no_revision_missing, "the one before 1", with_events(changed=None)),
+    (delivery.no_revision_missing, "the one before none", with_events(planned=None)),
     (delivery.one_id_one_payload, "is not what it was", copied(whole=1)),
     (delivery.one_id_one_payload, "is not what it was", copied(partition=1)),
     (delivery.one_sequence, "belongs to events", with_events(other=again("filled", sequence=1))),
@@ -192,6 +220,31 @@ FAULTS: list[tuple[Check, str, Record]] = [
     (enrollment.words_are_kept, "was reported stopped", with_tables("enrollment", changes=frozenset())),
     (enrollment.words_are_kept, "never said", with_events(opted_out=None)),
     (enrollment.words_are_kept, "never said", with_events(stopped=None)),
+    # ---- planner
+    (
+        planner.standing_plan_is_published,
+        "has revision 3; PlanComputed replanned has 2",
+        with_events(cancelled=None),
+    ),
+    (
+        planner.standing_plan_is_published,
+        "is planned; last published was PlanCancelled",
+        with_plan("planned"),
+    ),
+    (
+        planner.standing_plan_is_published,
+        "plan-9 of patient-1 stands",
+        replace(with_events(cancelled=None), planner=Planner({PATIENT: Plan(2, "planned", "plan-9")})),
+    ),
+    (
+        planner.standing_plan_is_published,
+        "none was published",
+        with_events(planned=None, replanned=None, cancelled=None),
+    ),
+    (planner.answers_are_recorded, "PickupConfirmed of patient-1", with_tables("planner", answers=Counter())),
+    (planner.answers_are_recorded, "0 published, 1 recorded", with_events(confirmed=None)),
+    (planner.answers_are_recorded, "refusal of rx-3", with_tables("planner", rejections=frozenset())),
+    (planner.renewals_are_told, "renewal of rx-1", with_events(renewal=None)),
     # ---- outreach
     (outreach.attempts_are_told, "led to 1 PickupConfirmed, 0", with_events(confirmed=None)),
     (outreach.answers_were_given, "comes from no attempt", with_tables("outreach", attempts=())),
@@ -207,7 +260,7 @@ FAULTS: list[tuple[Check, str, Record]] = [
         "2 live",
         with_tables(
             "fulfillment",
-            confirmations=[Confirmation("visit-1", PATIENT, 1, frozenset({DRUG, OTHER}), live=True)] * 2,
+            confirmations=[Confirmation("visit-1", PATIENT, 1, frozenset(WANTED), live=True)] * 2,
         ),
     ),
     (fulfillment.one_order_per_visit, "has no work order", with_tables("fulfillment", orders={})),
@@ -243,6 +296,9 @@ FAULTS: list[tuple[Check, str, Record]] = [
     ),
     (fulfillment.talks_are_told, "not kept", with_tables("fulfillment", consultations=frozenset())),
     (fulfillment.talks_are_told, "0 times", with_events(talk=None)),
+    # ---- console
+    (console.stream_is_published, "is not shown", with_tables("console", stream=frozenset())),
+    (console.stream_is_published, "is on no topic", with_tables("console", stream=frozenset({"ghost"}))),
     # ---- promises
     (promises.answers_fit_a_plan, "never published", with_events(planned=None)),
     (
@@ -259,7 +315,7 @@ FAULTS: list[tuple[Check, str, Record]] = [
     (
         promises.filled_as_confirmed,
         "was never confirmed",
-        with_events(confirmed=altered("confirmed", says_items=(OTHER,))),
+        with_events(confirmed=altered("confirmed", says_items=(SHORT,))),
     ),
     (promises.filled_as_confirmed, "only after it", with_events(confirmed=altered("confirmed", at=day(7)))),
     (
@@ -328,7 +384,7 @@ RIGHT: list[tuple[str, Check, Record]] = [
     (
         "a plan sent again",
         delivery.revisions_grow,
-        with_events(again=again("replanned", cause="command:republish")),
+        with_events(again=again("cancelled", cause="command:republish")),
     ),
     (
         "an enrolment sent again",
