@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -13,7 +14,7 @@ from pydantic_core import to_jsonable_python
 
 from services.outreach import store
 from services.outreach.domain.answers import Answer, Effect, Outcome, Unfit, called_in, effect_of, says_stop
-from services.outreach.domain.model import By, Case, Contact, Kind, Status
+from services.outreach.domain.model import ASKS, By, Case, Contact, Kind, Status
 from services.outreach.domain.review import Lease, lease, lease_next
 from services.outreach.domain.schedule import may_call
 from services.outreach.domain.words import stopped_message
@@ -64,7 +65,8 @@ async def lease_contact(
         made = _lease_by_hand(case, contact_id, unit.now, unit.now + timedelta(minutes=body.minutes))
         return {"contacts": await _hand_out(unit, [made], By.person, body.worker)}
 
-    return await work.command(caller, [patient(await _patient_of(work, contact_id))], lend)
+    unkept = replace(caller, idempotency_key=None)  # its answer has a name and a number: it is not stored
+    return await work.command(unkept, [patient(await _patient_of(work, contact_id))], lend)
 
 
 def _lease_by_hand(case: Case, contact_id: UUID, now: datetime, until: datetime) -> Lease:
@@ -104,7 +106,7 @@ async def _hand_out(unit: Unit, leases: Sequence[Lease], by: By, worker: str) ->
                 at=unit.now,
                 channel=made.channel,
                 until=made.until,
-                told=made.case.plan,
+                told=made.case.plan if made.contact.kind in ASKS else None,
             )
             for made in leases
         ],
@@ -310,6 +312,10 @@ async def _stop(unit: Unit, patient_id: str, channel: Channel) -> dict[str, Any]
 
 async def _opt_out(unit: Unit, patient_id: str, channel: Channel) -> dict[str, Any]:
     """End automated contact; answers the one message that confirms it."""
+    if not await store.is_known(unit.db, patient_id):
+        raise Problem(
+            404, "Not found", "outreach has heard of no such patient, and contacts nobody it does not know"
+        )
     await store.opt_out(unit.db, patient_id, channel, unit.now)
     unit.emit(ContactOptedOut(patient_id=patient_id, channel=channel))
     person = (await store.load_people(unit.db, [patient_id])).get(patient_id)

@@ -195,6 +195,19 @@ async def note_waiting(db: Db, waits: Mapping[str, bool]) -> None:
     )
 
 
+async def is_known(db: Db, patient_id: str) -> bool:
+    """Whether anything was heard of this patient, in whatever order."""
+    known: bool = await db.fetchval(
+        """
+        select exists (select from patients where patient_id = $1)
+            or exists (select from plans where patient_id = $1)
+            or exists (select from details where patient_id = $1)
+        """,
+        patient_id,
+    )
+    return known
+
+
 async def opt_out(db: Db, patient_id: str, channel: Channel, now: datetime) -> None:
     await db.execute(
         """

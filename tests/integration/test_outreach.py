@@ -18,7 +18,7 @@ import pytest_asyncio
 from deploy.local import Addresses
 from services.outreach import handlers, jobs
 from services.outreach.app import create_app
-from services.outreach.settings import OutreachSettings
+from services.outreach.settings import Settings
 from shared.clock import SteppedClock
 from shared.database import open_pool
 from shared.events import EVENTS, Event, Reason
@@ -145,9 +145,7 @@ async def service(fresh_database: Callable[[str], str], tmp_path: Path) -> Async
     works, clients = [], []
     for slot in range(2):
         pool = await open_pool(url, size=4, name=f"test-{slot}")
-        settings = OutreachSettings(
-            database_url=url, kafka_bootstrap="unused", sealing_key=SEALING_KEY, slot=slot
-        )
+        settings = Settings(database_url=url, kafka_bootstrap="unused", sealing_key=SEALING_KEY, slot=slot)
         app = create_app(settings)
         sealer, bell = Sealer(SEALING_KEY, key_id="1"), Bell(url, name="test")
         app.state.work = Work(pool, service="outreach", clock=clock, sealer=sealer, bell=bell)
@@ -431,10 +429,12 @@ async def test_stop_ends_automated_contact_at_once_and_people_may_still_call(kno
     assert (await known.get("/contacts/next-due"))["next_due"] is not None
 
 
-async def test_opting_out_works_for_a_patient_not_known_yet(service: Service) -> None:
+async def test_opting_out_works_before_the_enrollment_is_known(service: Service) -> None:
+    await service.post("/patients/p1/opt-out", 404, channel="text")
+    await service.handle(details())
     await service.post("/patients/p1/opt-out", channel="text")
     assert await service.published() == [ContactOptedOut(patient_id="p1", channel=Channel.text)]
-    for event in (store(), enrolled(), details(), plan(agreed=False)):
+    for event in (store(), enrolled(), plan(agreed=False)):
         await service.handle(event)
     await service.do_due()
     assert await service.lease() == []
@@ -646,7 +646,7 @@ async def test_over_kafka_from_plan_to_answer(
     clock.set(NOW)
     prefix = f"{unique_name}."
     await create_topics(stack.kafka, 2, prefix=prefix)
-    settings = OutreachSettings(
+    settings = Settings(
         database_url=await asyncio.to_thread(fresh_database, "outreach"),
         kafka_bootstrap=stack.kafka,
         sealing_key=SEALING_KEY,

@@ -44,6 +44,10 @@ HELD_BACK = frozenset({ReportedChange.stopped, ReportedChange.dose_changed})
 """Changes after which the drug is not filled until a pharmacist has decided (domain rules: changes in mid-cycle)."""
 
 
+DAYS_LEFT = range(3661)
+"""What a patient may count of one drug: the contract's limits."""
+
+
 class Outcome(StrEnum):
     """How an attempt ended. A message that needs no answer is reported as answered or voicemail once it is out."""
 
@@ -150,6 +154,7 @@ def effect_of(
 def heard(contact: Contact, answer: Answer, told: Plan | None, case: Case, now: datetime) -> Effect:
     """What the patient's own words mean, on a call of ours or of theirs. Raises `Unfit`."""
     _check(contact, answer, told, case, now)
+    _check_changes(answer, told or case.plan)
     events, call_backs = beside(answer, case, contact.visit_id, now)
     draft = _Draft(contact, call_backs, events)
     if contact.kind not in ASKS:
@@ -174,6 +179,7 @@ def called_in(case: Case, visit_id: str | None, answer: Answer, now: datetime) -
     if contact is None:
         if answer.decisions:
             raise Unfit("nothing_to_answer", "the patient has no such visit to decide on")
+        _check_changes(answer, case.plan)
         events, call_backs = beside(answer, case, visit_id, now)
         return Effect((*closed, *call_backs), tuple(events))
     effect = heard(contact, answer, case.plan, case, now)
@@ -212,6 +218,16 @@ def _check(contact: Contact, answer: Answer, told: Plan | None, case: Case, now:
         raise Unfit("no_such_visit", "confirm_visits names a visit that was not listed")
 
 
+def _check_changes(answer: Answer, plan: Plan | None) -> None:
+    """A change is about a prescription of the plan; a count of what is left has the count."""
+    known = {*plan.rx_ids, *(item.rx_id for visit in plan.visits for item in visit.items)} if plan else set()
+    for change in answer.changes:
+        if change.rx_id not in known:
+            raise Unfit("no_such_prescription", "a change names a prescription that is not in the plan")
+        if change.change is ReportedChange.on_hand and change.days_left not in DAYS_LEFT:
+            raise Unfit("days_left_missing", f"on_hand goes with days_left, 0 to {DAYS_LEFT[-1]}")
+
+
 def beside(
     answer: Answer, case: Case, visit_id: str | None, now: datetime
 ) -> tuple[list[Event], list[Contact]]:
@@ -225,7 +241,7 @@ def beside(
             rx_id=change.rx_id,
             change=change.change,
             reported_on=today,
-            days_left=change.days_left,
+            days_left=change.days_left if change.change is ReportedChange.on_hand else None,
         )
         for change in answer.changes
     ]

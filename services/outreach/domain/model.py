@@ -75,6 +75,7 @@ class Plan(Fields):
     anchor_on: date
     visits: tuple[Visit, ...]
     offered: tuple[OfferedDay, ...] = ()
+    rx_ids: tuple[str, ...] = ()  # of every prescription that the plan decides on
 
     @property
     def days(self) -> frozenset[date]:
@@ -165,6 +166,7 @@ def plan_of(event: PlanComputed) -> Plan:
         anchor_on=event.anchor_on,
         visits=event.visits,
         offered=event.offered,
+        rx_ids=tuple(drug.rx_id for drug in event.drugs),
     )
 
 

@@ -126,6 +126,8 @@ def test_a_question_is_raised_and_a_pharmacist_is_to_call_back() -> None:
         (CONFIRMING, Answer(reschedule_to=date(2026, 10, 2)), "day_passed"),
         (CONFIRMING, Answer(confirm=True, confirm_visits=("another",)), "no_such_visit"),
         (contact(Kind.ready, VISIT.on, at(1)), Answer(confirm=True), "wrong_decision"),
+        (CONFIRMING, Answer(changes=(Change("x", ReportedChange.stopped),)), "no_such_prescription"),
+        (CONFIRMING, Answer(changes=(Change("a", ReportedChange.on_hand),)), "days_left_missing"),
     ],
 )
 def test_an_answer_that_does_not_fit_is_refused(about: Contact, answer: Answer, code: str) -> None:
