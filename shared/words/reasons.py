@@ -58,7 +58,6 @@ REASONS: dict[str, str] = {
     "item_bridge": "A short fill of {days:day}, until {until}.",
     "item_rest": "The {days:day} that are still authorised.",
     "item_ride_along": "The whole pack of {days:day}.",
-    "item_stands": "As agreed with the patient: {days:day}.",
     # the day
     "anchor_best": (
         "The best of {candidates:day} compared: {visits:visit} before it, {short_fills:short fill}, "
@@ -73,7 +72,6 @@ REASONS: dict[str, str] = {
     "anchor_moved_nothing_due": "{told} was agreed, but nothing can be dispensed on it any more.",
     "rescheduled": "Moved to {on}, as the patient asked.",
     "wanted_day_not_possible": "The patient asked for {wanted}, which is not possible: {on} is the nearest that is.",
-    "visit_stands": "The visit on {on} is confirmed, or too near to change: it stays.",
     "offered": "{visits:visit} before it, {short_fills:short fill}, {uncovered:day} without a drug.",
     "cycle_policy_not_offered": "The cycle {policy} is not offered here: planned for {cycle_days:day}.",
     "cost_unknown": "What the patient pays is not known, so cost did not decide.",

@@ -20,7 +20,6 @@ from services.planner.domain.model import (
 )
 from services.planner.domain.participation import Part
 from services.planner.domain.stock import refill_percent
-from services.planner.domain.told import Standing
 
 
 def left_out(part: Part) -> Decision:
@@ -52,7 +51,7 @@ def decision(
     remarks = [
         *_payers_word(part, case),
         *_declined(rx_id, told),
-        *_about_fills(course, fills, case),
+        *_about_fills(course, fills, chosen, case),
         *_uncovered(course, unavoidable[rx_id], case),
     ]
     return Decision(
@@ -154,18 +153,20 @@ def _declined(rx_id: str, told: Told) -> list[Reason]:
     return [because("declined", until=until)] if until else []
 
 
-def _about_fills(course: Course, fills: Sequence[tuple[date, Item]], case: Case) -> list[Reason]:
+def _about_fills(
+    course: Course, fills: Sequence[tuple[date, Item]], chosen: Option, case: Case
+) -> list[Reason]:
     """A fill below the minimum, a surplus from whole units, a supply that does not reach the next pickup."""
     remarks = []
     usual, minimum = course.supply.prescription.usual_days, case.rules.minimum_short_fill_days
     tiny = [item.days_supply for _, item in fills if item.days_supply < min(usual, minimum)]
     if tiny:
         remarks.append(because("below_minimum", days=tiny[0], minimum=minimum))
-    if course.needs and course.joins:
-        surplus = course.needs[-1].due + course.needs[-1].days - course.joins
+    if course.joins and any(on.toordinal() < course.joins for on, _ in fills):
+        surplus = course.left_at_anchor if course.joins == chosen.anchor else course.covered_to - course.joins
         if surplus > 0:
             remarks.append(because("whole_units", days=surplus))
-    if course.at_anchor and usual < case.cycle_days:
+    if course.joins == chosen.anchor and usual < case.cycle_days:
         remarks.append(because("supply_shorter_than_cycle", days=usual, cycle_days=case.cycle_days))
     return remarks
 
@@ -241,9 +242,9 @@ def rescheduled(wanted: date, on: date) -> Reason:
     return because("wanted_day_not_possible", wanted=wanted, on=on)
 
 
-def about_plan(chosen: Option, standing: Sequence[Standing], profile: Profile, case: Case) -> list[Reason]:
+def about_plan(chosen: Option, profile: Profile, case: Case) -> list[Reason]:
     """What holds for the whole plan."""
-    remarks = [because("visit_stands", on=each.visit.on) for each in standing]
+    remarks = []
     if case.moved:
         told, wanted = case.moved
         moved = [rx_id for rx_id, days in case.told_days.items() if told in days]

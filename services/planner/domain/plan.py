@@ -98,7 +98,7 @@ def plan_cycle(
         uncovered_days=sum(chosen.uncovered) + sum(unavoidable.values()),
         unavoidable_days=sum(unavoidable.values()),
         extra_cost=chosen.extra_cost,
-        reasons=(*why, *explain.about_plan(chosen, standing, profile, case)),
+        reasons=(*why, *explain.about_plan(chosen, profile, case)),
         renewals=tuple(renewals_needed(parts, chosen, case.cycle_days, today)),
     )
 
@@ -273,8 +273,10 @@ def _visits(profile: Profile, chosen: Option, standing: Sequence[Standing]) -> t
 
 
 def _standing_visit(profile: Profile, standing: Standing, chosen: Option) -> Visit:
-    names = {each.supply.rx_id: each.supply.prescription.drug.name for each in chosen.courses}
+    """The visit as it was told, with the reasons that it had: a confirmation alone makes no new plan."""
+    courses = {course.supply.rx_id: course for course in chosen.courses}
     visit = standing.visit
+    at_anchor = visit.kind is VisitKind.synchronized
     return Visit(
         visit_id_of(profile.patient_id, visit.kind, visit.on),
         visit.kind,
@@ -282,12 +284,12 @@ def _standing_visit(profile: Profile, standing: Standing, chosen: Option) -> Vis
         tuple(
             Item(
                 rx_id=item.rx_id,
-                drug_name=names[item.rx_id],
+                drug_name=courses[item.rx_id].supply.prescription.drug.name,
                 kind=item.kind,
                 quantity=item.quantity,
                 days_supply=item.days_supply,
                 payable_from=day_or_none(standing.payable_from[item.rx_id]),
-                reason=because("item_stands", days=item.days_supply),
+                reason=explain.item(courses[item.rx_id], item.days_supply, at_anchor=at_anchor),
             )
             for item in standing.items
         ),

@@ -95,10 +95,11 @@ def in_touch(progress: Progress) -> Progress:
 
 
 def alignment_agreed(progress: Progress, plan_id: str, anchor_on: date) -> Progress | None:
-    """The day becomes a pin. Stale if the day is no longer among those offered."""
+    """The day becomes a pin, and with the plan's own day its visits are told. Stale if it is no longer offered."""
     if progress.agreed or progress.plan_id != plan_id or anchor_on not in progress.offered:
         return None
-    return replace(progress, agreed=True, misses=0, anchor_on=anchor_on, visits=())
+    visits = progress.visits if anchor_on == progress.anchor_on else ()
+    return replace(progress, agreed=True, misses=0, anchor_on=anchor_on, visits=visits)
 
 
 def pickup_confirmed(

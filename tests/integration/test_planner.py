@@ -1,0 +1,510 @@
+"""The planner against a real PostgreSQL: what is planned, published and kept, in whatever order events come."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from itertools import permutations
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from services.planner import handlers, jobs, store
+from services.planner.app import create_app
+from services.planner.settings import Settings
+from shared.clock import SteppedClock
+from shared.database import open_pool
+from shared.events import EVENTS, Event
+from shared.events.enrollment import (
+    Consent,
+    DisenrolmentReason,
+    Drug,
+    Fill,
+    OpenHours,
+    PatientDisenrolled,
+    PatientEnrolled,
+    Prescription,
+    Profile,
+    ProfileChanged,
+    StoreChanged,
+)
+from shared.events.fulfillment import FillRejected
+from shared.events.outreach import (
+    AlignmentAgreed,
+    ConfirmedItem,
+    PatientUnreached,
+    PickupConfirmed,
+    PickupDeclined,
+    RenewalAnswer,
+    RenewalAnswered,
+    RescheduleRequested,
+)
+from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded, Visit, VisitKind
+from shared.messaging import Work, patient
+from shared.messaging import store as store_key
+from shared.messaging.bell import Bell
+from shared.messaging.sealing import Sealer
+from shared.messaging.unit import Cause
+from tests.running import SEALING_KEY
+
+TODAY = date(2026, 3, 2)
+NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)  # ten in the morning in New York, a Monday
+E = TypeVar("E", bound=Event)
+
+
+class Service:
+    """The planner without its broker: handlers, jobs, HTTP, and the outbox to look into."""
+
+    def __init__(self, work: Work, http: httpx.AsyncClient, clock: SteppedClock) -> None:
+        self.work, self.http, self.clock = work, http, clock
+
+    async def handle(self, *events: Event) -> list[Event]:
+        """Take events of one type in one transaction; what was published."""
+        key = store_key if events[0].KEYED_BY == "store" else patient
+        async with self.work.begin([key(event.key) for event in events], cause=Cause("test", "test")) as unit:
+            await handlers.on.by_type[events[0].TYPE](events, unit)
+        return await self.published()
+
+    async def on_day(self, days: int) -> list[Event]:
+        """Move to noon of that day and do what falls due; what was published."""
+        self.clock.set(NOW + timedelta(days=days))
+        return await self.do_due()
+
+    async def do_due(self) -> list[Event]:
+        for view in jobs.due.by_view:
+            async with self.work.begin((), cause=Cause("test", "test")) as unit:
+                await jobs.due.by_view[view](await self.work.free_patients(unit, view, 500), unit)
+            async with self.work.begin((), cause=Cause("test", "test")) as unit:
+                assert await self.work.free_patients(unit, view, 500) == [], "due work is done once"
+        return await self.published()
+
+    async def published(self) -> list[Event]:
+        async with self.work.pool.acquire() as db:
+            rows = await db.fetch("delete from fabric.outbox returning id, headers, payload")
+        return [
+            EVENTS[row["headers"]["ce_type"]].model_validate_json(row["payload"])
+            for row in sorted(rows, key=lambda row: row["id"])
+        ]
+
+    async def answers(self) -> list[tuple[str, bool]]:
+        async with self.work.read() as db:
+            rows = await db.fetch("select answer, stale from answers order by answer_id")
+        return [(row["answer"].split(".")[2], row["stale"]) for row in rows]
+
+    async def get(self, path: str, answered: int = 200, **query: Any) -> dict[str, Any]:
+        answer = await self.http.get(path, params=query)
+        assert answer.status_code == answered, answer.text
+        return dict(answer.json())
+
+
+@pytest_asyncio.fixture
+async def service(fresh_database: Callable[[str], str], tmp_path: Path) -> AsyncIterator[Service]:
+    url = fresh_database("planner")
+    clock = SteppedClock(tmp_path / "clock")
+    clock.set(NOW)
+    pool = await open_pool(url, size=4, name="test")
+    app = create_app(Settings(database_url=url, kafka_bootstrap="unused", sealing_key=SEALING_KEY))
+    work = Work(
+        pool,
+        service="planner",
+        clock=clock,
+        sealer=Sealer(SEALING_KEY, key_id="1"),
+        bell=Bell(url, name="test"),
+    )
+    app.state.work = work
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://planner") as http:
+        yield Service(work, http, clock)
+    await pool.close()
+
+
+@pytest_asyncio.fixture
+async def proposed(service: Service) -> Service:
+    """One patient on two drugs, with a proposal."""
+    await service.handle(store_changed())
+    await service.handle(enrolled())
+    return service
+
+
+def in_days(days: int) -> date:
+    return TODAY + timedelta(days=days)
+
+
+def store_changed(revision: int = 1, **changes: Any) -> StoreChanged:
+    fields = {
+        "store_id": "s1",
+        "revision": revision,
+        "name": "Corner Pharmacy",
+        "state": "NY",
+        "time_zone": "America/New_York",
+        "hours": tuple(OpenHours(weekday=day, opens=time(9), closes=time(18)) for day in range(7)),
+    }
+    return StoreChanged(**(fields | changes))
+
+
+def prescription(name: str, **changes: Any) -> Prescription:
+    fields = {
+        "rx_id": f"rx-{name}",
+        "drug": Drug(code="1", name=name, ingredient=name, strength="10 mg", form="tablet"),
+        "units_per_day": Decimal(1),
+        "usual_quantity": Decimal(30),
+        "usual_days": 30,
+        "quantity_left": Decimal(360),
+        "written_on": in_days(-100),
+        "expires_on": in_days(265),
+        "prescriber_id": "dr-1",
+    }
+    return Prescription(**(fields | changes))
+
+
+def fill(name: str, days: int, supply: int = 30) -> Fill:
+    return Fill(
+        fill_id=f"{name}{days}",
+        rx_id=f"rx-{name}",
+        filled_on=in_days(days),
+        handed_over_on=in_days(days),
+        quantity=Decimal(supply),
+        days_supply=supply,
+    )
+
+
+def profile(*fills: Fill, **changes: Any) -> Profile:
+    """a runs out in 8 days, b in 16: a bridge for a, and both on the 12th or later."""
+    fields = {
+        "store_id": "s1",
+        "prescriptions": (prescription("a"), prescription("b")),
+        "fills": (fill("a", -22), fill("b", -14), *fills),
+    }
+    return Profile(**(fields | changes))
+
+
+def enrolled(patient_id: str = "p1", revision: int = 1, **changes: Any) -> PatientEnrolled:
+    return PatientEnrolled(
+        patient_id=patient_id, revision=revision, consent=Consent(given_at=NOW), profile=profile(**changes)
+    )
+
+
+def changed(
+    revision: int, *fills: Fill, changes: tuple[str, ...] = ("fed",), visit_id: str | None = None, **more: Any
+) -> ProfileChanged:
+    return ProfileChanged(
+        patient_id="p1",
+        revision=revision,
+        profile=profile(*fills, **more),
+        changes=changes,
+        visit_id=visit_id,
+    )
+
+
+def agreed(plan: PlanComputed, **changes: Any) -> AlignmentAgreed:
+    fields = {
+        "patient_id": "p1",
+        "plan_id": plan.plan_id,
+        "plan_revision": plan.revision,
+        "anchor_on": plan.anchor_on,
+    }
+    return AlignmentAgreed(**(fields | changes))
+
+
+def confirmed(plan: PlanComputed, visit: Visit, *declined: str) -> PickupConfirmed:
+    return PickupConfirmed(
+        patient_id="p1",
+        store_id="s1",
+        plan_id=plan.plan_id,
+        plan_revision=plan.revision,
+        visit_id=visit.visit_id,
+        visit_kind=visit.kind,
+        on=visit.on,
+        items=tuple(
+            ConfirmedItem(
+                rx_id=item.rx_id,
+                drug_name=item.drug_name,
+                quantity=item.quantity,
+                days_supply=item.days_supply,
+            )
+            for item in visit.items
+            if item.rx_id not in declined
+        ),
+        declined_rx_ids=declined,
+    )
+
+
+def only(events: Sequence[Event], kind: type[E]) -> E:
+    """The one event there is, of that type."""
+    assert [type(event) for event in events] == [kind]
+    event = events[0]
+    assert isinstance(event, kind)
+    return event
+
+
+def pickup(plan: PlanComputed) -> Visit:
+    return next(visit for visit in plan.visits if visit.kind is VisitKind.synchronized)
+
+
+async def test_the_first_plan_is_a_proposal_with_three_days(service: Service) -> None:
+    await service.handle(store_changed())
+    plan = only(await service.handle(enrolled()), PlanComputed)
+    assert (plan.revision, plan.cycle, plan.agreed, plan.profile_revision) == (1, 1, False, 1)
+    assert plan.computed_on == TODAY
+    assert plan.offered[0].on == plan.anchor_on
+    assert len(plan.offered) == 3
+    assert [(visit.kind, [item.rx_id for item in visit.items]) for visit in plan.visits] == [
+        (VisitKind.bridge, ["rx-a"]),
+        (VisitKind.synchronized, ["rx-a", "rx-b"]),
+    ]
+    assert plan.extra_cost is None
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+async def test_whatever_comes_first_the_newest_profile_is_planned_with_the_newest_store(
+    service: Service, order: tuple[int, ...]
+) -> None:
+    """Two revisions of a store and of a patient's profile."""
+    newer = changed(2, prescriptions=(prescription("a"),))
+    closed = tuple(in_days(day) for day in range(9, 15))
+    events = [store_changed(), enrolled(), store_changed(2, closed_on=closed), newer]
+    newest: Event | None = None
+    for position in order:
+        for event in [*await service.handle(events[position]), *await service.do_due()]:
+            newest = event
+    assert isinstance(newest, PlanComputed)
+    assert newest.profile_revision == 2
+    assert [drug.rx_id for drug in newest.drugs] == ["rx-a"]
+    assert newest.anchor_on not in closed
+    assert (await service.get("/plans/p1"))["revision"] == newest.revision
+
+
+async def test_the_same_plan_is_not_published_again(proposed: Service) -> None:
+    assert await proposed.handle(enrolled()) == []
+    assert await proposed.handle(changed(2)) == []
+    assert await proposed.handle(store_changed(2, phone="+12125550100")) == []
+    assert await proposed.do_due() == []
+    assert only(await proposed.handle(changed(3, fill("b", -1))), PlanComputed).revision == 2
+    assert await proposed.handle(changed(2)) == [], "an older profile"
+
+
+async def test_from_the_proposal_to_the_next_cycle(proposed: Service) -> None:
+    """The whole path: agreed, confirmed, handed over, planned again."""
+    [offered] = (await proposed.get("/plans"))["items"]
+    proposal = PlanComputed.model_validate((await proposed.get("/plans/p1"))["plan"])
+    assert offered["anchor_on"] == proposal.anchor_on.isoformat()
+
+    plan = only(await proposed.handle(agreed(proposal)), PlanComputed)
+    assert (plan.agreed, plan.anchor_on, plan.offered) == (True, proposal.anchor_on, ())
+    assert [visit.visit_id for visit in plan.visits] == [visit.visit_id for visit in proposal.visits]
+
+    bridge, sync = plan.visits
+    assert await proposed.handle(confirmed(plan, bridge)) == []
+    days = (bridge.on - TODAY).days
+    assert await proposed.on_day(days) == []
+    taken = fill("a", days, bridge.items[0].days_supply)
+    after = only(
+        await proposed.handle(changed(2, taken, changes=("handed_over",), visit_id=bridge.visit_id)),
+        PlanComputed,
+    )
+    assert [visit.visit_id for visit in after.visits] == [sync.visit_id]
+
+    assert await proposed.handle(confirmed(after, sync)) == []
+    days = (sync.on - TODAY).days
+    assert await proposed.on_day(days) == []
+    assert await proposed.handle(changed(3, taken, changes=("fed",))) == [], (
+        "the visit's day has come: it is open"
+    )
+    fills = (taken, fill("a", days), fill("b", days))
+    second = only(
+        await proposed.handle(changed(4, *fills, changes=("handed_over",), visit_id=sync.visit_id)),
+        PlanComputed,
+    )
+    assert (second.cycle, second.agreed, second.revision) == (2, True, 4)
+    assert second.plan_id != plan.plan_id
+    assert [visit.kind for visit in second.visits] == [VisitKind.synchronized]
+    assert [answer for answer, _ in await proposed.answers()] == [
+        "alignment-agreed",
+        "pickup-confirmed",
+        "pickup-confirmed",
+    ]
+
+
+async def test_stale_answers_are_recorded_and_change_nothing(proposed: Service) -> None:
+    plan = PlanComputed.model_validate((await proposed.get("/plans/p1"))["plan"])
+    gone = plan.visits[0].model_copy(update={"visit_id": "of-another-plan"})
+    for answer in (
+        agreed(plan, plan_id="another"),
+        agreed(plan, anchor_on=in_days(90)),
+        confirmed(plan, gone),
+        PickupDeclined(patient_id="p1", plan_id=plan.plan_id, plan_revision=0, visit_id="x", on=TODAY),
+        PatientUnreached(patient_id="p1", plan_id="another", plan_revision=1, visit_id=None, attempts=3),
+        RescheduleRequested(
+            patient_id="p1", plan_id=plan.plan_id, plan_revision=1, visit_id="x", wanted_on=in_days(20)
+        ),
+        agreed(plan, patient_id="never heard of"),
+    ):
+        assert await proposed.handle(answer) == []
+    assert [stale for _, stale in await proposed.answers()] == [True] * 7
+    assert (await proposed.get("/plans/p1"))["revision"] == plan.revision
+
+
+async def test_an_answer_to_an_older_revision_is_good_while_the_visit_stands(proposed: Service) -> None:
+    proposal = PlanComputed.model_validate((await proposed.get("/plans/p1"))["plan"])
+    plan = only(await proposed.handle(agreed(proposal)), PlanComputed)
+    newer = only(
+        await proposed.handle(changed(2, preferred_weekday=1, cycle_policy="day_of_month")), PlanComputed
+    )
+    assert newer.revision == plan.revision + 1
+    assert await proposed.handle(confirmed(plan, pickup(plan), "rx-b")) != []
+    assert (await proposed.answers())[-1] == ("pickup-confirmed", False)
+
+
+async def test_unreached_twice_blocks_the_plan_until_the_patient_consents_anew(proposed: Service) -> None:
+    proposal = PlanComputed.model_validate((await proposed.get("/plans/p1"))["plan"])
+    plan = only(await proposed.handle(agreed(proposal)), PlanComputed)
+    for _ in range(2):
+        missed = PatientUnreached(
+            patient_id="p1",
+            plan_id=plan.plan_id,
+            plan_revision=plan.revision,
+            visit_id=pickup(plan).visit_id,
+            attempts=3,
+        )
+        events = await proposed.handle(missed)
+        if isinstance(events[0], PlanComputed):
+            plan = events[0]
+    cancelled, blocked = events
+    assert isinstance(cancelled, PlanCancelled) and isinstance(blocked, PlanBlocked)
+    assert (cancelled.plan_id, cancelled.revision) == (plan.plan_id, plan.revision + 1)
+    assert (blocked.revision, [reason.code for reason in blocked.reasons]) == (
+        plan.revision + 2,
+        ["not_reached"],
+    )
+    assert [row["why"] for row in (await proposed.get("/plans", status="blocked"))["items"]] == [
+        "not_reached"
+    ]
+    assert await proposed.on_day(30) == [], "staff act, not time"
+    again = only(await proposed.handle(enrolled(revision=2)), PlanComputed)
+    assert again.revision == blocked.revision + 1
+
+
+async def test_a_pickup_that_passes_unconfirmed_begins_the_next_cycle(proposed: Service) -> None:
+    proposal = PlanComputed.model_validate((await proposed.get("/plans/p1"))["plan"])
+    plan = only(await proposed.handle(agreed(proposal)), PlanComputed)
+    on = (plan.anchor_on - TODAY).days
+    await proposed.on_day(on)
+    second = only(await proposed.on_day(on + 1), PlanComputed)
+    assert (second.cycle, second.agreed) == (2, True)
+    assert second.anchor_on > plan.anchor_on
+
+
+async def test_a_confirmed_pickup_that_nobody_reports_on_is_given_up_after_twelve_days(
+    proposed: Service,
+) -> None:
+    proposal = PlanComputed.model_validate((await proposed.get("/plans/p1"))["plan"])
+    plan = only(await proposed.handle(agreed(proposal)), PlanComputed)
+    for visit in plan.visits:
+        await proposed.handle(confirmed(plan, visit))
+    on = (plan.anchor_on - TODAY).days
+    assert await proposed.on_day(on + 11) == []
+    assert only(await proposed.on_day(on + 12), PlanComputed).cycle == 2
+
+
+async def test_a_store_that_closes_has_its_patients_planned_anew_batch_by_batch(service: Service) -> None:
+    await service.handle(store_changed())
+    plans = await service.handle(*[enrolled(f"p{number}") for number in range(30)])
+    anchor = plans[0].anchor_on  # type: ignore[attr-defined]
+    assert {plan.anchor_on for plan in plans} == {anchor}  # type: ignore[attr-defined]
+    assert await service.handle(store_changed(2, closed_on=(anchor,))) == [], "as due work, not at once"
+    again = await service.do_due()
+    assert len(again) == 30
+    assert anchor not in {plan.anchor_on for plan in again}  # type: ignore[attr-defined]
+
+
+async def test_who_leaves_loses_the_plan_and_what_is_known_of_them(proposed: Service) -> None:
+    left = PatientDisenrolled(patient_id="p1", revision=2, reason=DisenrolmentReason.revoked)
+    cancelled = only(await proposed.handle(left), PlanCancelled)
+    assert (cancelled.revision, cancelled.reason.code) == (2, "disenrolled")
+    assert await proposed.handle(changed(3)) == [], "a change after leaving"
+    assert await proposed.handle(enrolled()) == [], "an enrolment from before"
+    async with proposed.work.read() as db:
+        assert await db.fetchval("select profile from patients") == {}
+        assert await db.fetchval("select count(*) from visits") == 0
+    back = only(await proposed.handle(enrolled(revision=4)), PlanComputed)
+    assert (back.cycle, back.revision, back.agreed) == (2, 3, False)
+
+
+async def test_renewals_are_asked_for_once_and_before_all_else_blocks_the_plan(service: Service) -> None:
+    await service.handle(store_changed())
+    scarce = (prescription("a", quantity_left=Decimal(0)),)
+    blocked, renewal = await service.handle(enrolled(prescriptions=scarce))
+    assert isinstance(blocked, PlanBlocked) and isinstance(renewal, RenewalNeeded)
+    assert (renewal.rx_id, renewal.needed_by, renewal.prescriber_id) == ("rx-a", in_days(8), "dr-1")
+    answer = RenewalAnswered(patient_id="p1", rx_id="rx-a", answer=RenewalAnswer.approved)
+    assert await service.handle(answer) == []
+    assert await service.on_day(7) == [], "looked at again, with the same result"
+    renewed = prescription("a", rx_id="rx-a2", renews="rx-a")
+    after = only(await service.handle(changed(2, prescriptions=(*scarce, renewed))), PlanComputed)
+    assert [drug.reasons[0].code for drug in after.drugs] == ["superseded_by", "maintenance"]
+
+
+async def test_a_payers_own_date_moves_the_plan(proposed: Service) -> None:
+    refused = FillRejected(
+        patient_id="p1", visit_id="v", rx_id="rx-b", reject_code="79", next_fill_on=in_days(15)
+    )
+    plan = only(await proposed.handle(refused), PlanComputed)
+    assert plan.anchor_on >= in_days(15)
+    assert [item.payable_from for item in pickup(plan).items if item.rx_id == "rx-b"] == [in_days(15)]
+
+
+async def test_the_patient_moves_the_pickup(proposed: Service) -> None:
+    proposal = PlanComputed.model_validate((await proposed.get("/plans/p1"))["plan"])
+    plan = only(await proposed.handle(agreed(proposal)), PlanComputed)
+    wish = RescheduleRequested(
+        patient_id="p1",
+        plan_id=plan.plan_id,
+        plan_revision=plan.revision,
+        visit_id=pickup(plan).visit_id,
+        wanted_on=plan.anchor_on + timedelta(days=1),
+    )
+    moved = only(await proposed.handle(wish), PlanComputed)
+    assert moved.anchor_on == plan.anchor_on + timedelta(days=1)
+    assert moved.reasons[0].code == "rescheduled"
+    assert pickup(moved).visit_id != pickup(plan).visit_id
+
+
+async def test_plans_are_listed_explained_and_republished(service: Service) -> None:
+    await service.handle(store_changed())
+    await service.handle(*[enrolled(f"p{number}") for number in range(5)])
+    first = await service.get("/plans", store="s1", status="planned", limit=3)
+    rest = await service.get("/plans", limit=3, after=first["next"])
+    assert [row["patient_id"] for row in first["items"] + rest["items"]] == [f"p{n}" for n in range(5)]
+    assert rest["next"] is None
+    explained = await service.get("/plans/p1/explanation")
+    assert explained["sentences"][0].startswith("Synchronized pickup on ")
+    assert all(reason["words"].endswith(".") for drug in explained["drugs"] for reason in drug["reasons"])
+    await service.get("/plans/nobody", 404)
+    await service.get("/plans/nobody/explanation", 404)
+
+    await service.handle(PatientDisenrolled(patient_id="p3", revision=2, reason=DisenrolmentReason.died))
+    async with service.work.read() as db:
+        events = await store.current_state(db, patient=None, store=None, after="p0", limit=3)
+        [one] = await store.current_state(db, patient="p4", store="s1", after="", limit=10)
+    assert [(event.key, type(event)) for event in events] == [
+        ("p1", PlanComputed),
+        ("p2", PlanComputed),
+        ("p3", PlanCancelled),
+    ]
+    assert isinstance(one, PlanComputed)
+    assert one.revision == 1
+
+
+async def test_a_patient_without_a_store_waits(service: Service) -> None:
+    assert await service.handle(enrolled()) == []
+    found = await service.get("/plans/p1/explanation")
+    assert (found["status"], found["sentences"]) == (
+        "waiting",
+        ["There is no plan yet: the store's calendar is awaited."],
+    )
+    assert await service.on_day(1) == []
+    assert await service.handle(store_changed()) == []
+    only(await service.do_due(), PlanComputed)

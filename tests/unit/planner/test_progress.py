@@ -1,0 +1,237 @@
+"""How answers, and days that pass, move a patient along the path."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from services.planner.domain import progress as path
+from services.planner.domain.model import Action, Blocked, Plan, Profile, Rules, VisitKind
+from services.planner.domain.progress import OpenVisit, Progress, Status
+from tests.unit.planner.cases import COMMERCIAL, EVERY_DAY, TODAY, fill, in_days, taking
+
+PROFILE = taking({"a": 9, "b": 25})
+PINNED = 18  # the day agreed on in these tests, with a bridge for a before it
+
+
+def planned(progress: Progress, profile: Profile = PROFILE, today: date = TODAY) -> tuple[Progress, Any]:
+    return path.plan_anew(progress, profile, EVERY_DAY, COMMERCIAL, today)
+
+
+@pytest.fixture
+def proposed() -> Progress:
+    """The first plan, not agreed yet."""
+    progress, plan = planned(Progress("patient-1"))
+    assert isinstance(plan, Plan) and not plan.agreed and len(plan.offered) == 3
+    return progress
+
+
+@pytest.fixture
+def agreed(proposed: Progress) -> Progress:
+    """The agreed plan: a bridge on the 9th day, the pickup on the 18th."""
+    progress = replace(proposed, offered=(*proposed.offered, in_days(PINNED)))
+    after = path.alignment_agreed(progress, _id(progress), in_days(PINNED))
+    assert after is not None
+    progress, plan = planned(after)
+    assert isinstance(plan, Plan) and plan.agreed and plan.anchor_on == in_days(PINNED)
+    assert [visit.kind for visit in progress.visits] == [VisitKind.bridge, VisitKind.synchronized]
+    return progress
+
+
+def _id(progress: Progress) -> str:
+    assert progress.plan_id
+    return progress.plan_id
+
+
+def bridge(progress: Progress) -> OpenVisit:
+    return progress.visits[0]
+
+
+def pickup(progress: Progress) -> OpenVisit:
+    return next(visit for visit in progress.visits if visit.kind is VisitKind.synchronized)
+
+
+def confirmed(progress: Progress, visit: OpenVisit, *without: str) -> Progress:
+    wanted = {item.rx_id: (item.quantity, item.days_supply) for item in visit.items}
+    after = path.pickup_confirmed(progress, visit.visit_id, wanted, without)
+    assert after is not None
+    return after
+
+
+def test_only_an_offered_day_of_the_plan_that_stands_is_agreed(proposed: Progress) -> None:
+    plan_id = _id(proposed)
+    assert path.alignment_agreed(proposed, "another plan", proposed.offered[0]) is None
+    assert path.alignment_agreed(proposed, plan_id, in_days(60)) is None
+    agreed = path.alignment_agreed(proposed, plan_id, proposed.offered[2])
+    assert agreed and agreed.anchor_on == proposed.offered[2]
+    assert path.alignment_agreed(agreed, plan_id, proposed.offered[0]) is None, "agreed already"
+
+
+def test_visits_of_the_agreed_proposal_stay_although_the_patient_answered_late(proposed: Progress) -> None:
+    profile = taking({"a": 4, "b": 25})
+    progress, _ = planned(Progress("patient-1"), profile)
+    assert bridge(progress).on == in_days(4)
+    after = path.alignment_agreed(progress, _id(progress), progress.offered[0])
+    assert after is not None
+    later, plan = planned(after, profile, in_days(2))
+    assert isinstance(plan, Plan)
+    assert [visit.visit_id for visit in later.visits] == [visit.visit_id for visit in progress.visits]
+
+
+def test_a_confirmed_visit_stands_and_what_was_declined_waits_for_the_next_pickup(agreed: Progress) -> None:
+    progress = confirmed(agreed, pickup(agreed), "rx-b")
+    assert progress.declined_until == {"rx-b": agreed.next_anchor_on}
+    progress, plan = planned(progress, today=in_days(11))
+    assert isinstance(plan, Plan)
+    assert [item.rx_id for item in plan.visits[-1].items if plan.visits[-1].on == plan.anchor_on] == ["rx-a"]
+    assert pickup(progress).confirmed
+    decision = next(drug for drug in plan.drugs if drug.rx_id == "rx-b")
+    assert decision.action is Action.join_later
+
+
+def test_a_confirmed_quantity_is_kept_as_it_was_confirmed(agreed: Progress) -> None:
+    visit = bridge(agreed)
+    after = path.pickup_confirmed(agreed, visit.visit_id, {"rx-a": (Decimal(9), 9)}, ())
+    assert after is not None
+    _, plan = planned(after)
+    assert isinstance(plan, Plan)
+    assert [(item.quantity, item.days_supply) for item in plan.visits[0].items] == [(9, 9)]
+
+
+def test_a_declined_bridge_is_not_offered_again(agreed: Progress) -> None:
+    after = path.pickup_declined(agreed, bridge(agreed).visit_id)
+    assert after is not None
+    progress, plan = planned(after)
+    assert isinstance(plan, Plan)
+    assert [visit.on for visit in plan.visits] == [in_days(PINNED)]
+    assert (progress.cycle, progress.misses) == (1, 0)
+    assert path.pickup_declined(progress, bridge(agreed).visit_id) is None, "stale"
+
+
+def test_confirming_nothing_is_declining(agreed: Progress) -> None:
+    visit = pickup(agreed)
+    assert path.pickup_confirmed(agreed, visit.visit_id, {}, ["rx-a", "rx-b"]) == path.pickup_declined(
+        agreed, visit.visit_id
+    )
+
+
+@pytest.mark.parametrize("how", ["declined", "unreached", "passed"])
+def test_without_the_pickup_the_next_cycle_is_planned_agreed_and_unpinned(agreed: Progress, how: str) -> None:
+    visit_id, plan_id, today = pickup(agreed).visit_id, _id(agreed), in_days(10)
+    after = {
+        "declined": lambda: path.pickup_declined(agreed, visit_id),
+        "unreached": lambda: path.unreached(agreed, plan_id, visit_id),
+        "passed": lambda: agreed,
+    }[how]()
+    assert after is not None
+    today = in_days(PINNED + 1) if how == "passed" else today
+    progress, plan = planned(after, today=today)
+    assert isinstance(plan, Plan)
+    assert (plan.cycle, plan.agreed, progress.misses) == (2, True, 1)
+    assert plan.plan_id != plan_id
+    assert plan.reasons[0].code == "anchor_best"
+
+
+def test_after_two_cycles_in_vain_staff_act_until_the_patient_is_in_touch(agreed: Progress) -> None:
+    after = path.unreached(agreed, _id(agreed), pickup(agreed).visit_id)
+    assert after is not None
+    second, _ = planned(after, today=in_days(14))
+    after = path.pickup_declined(second, pickup(second).visit_id)
+    assert after is not None
+    progress, blocked = planned(after, today=in_days(15))
+    assert isinstance(blocked, Blocked)
+    assert [reason.code for reason in blocked.reasons] == ["not_reached"]
+    assert (progress.status, progress.look_again_on) == (Status.blocked, None)
+    assert path.unreached(progress, _id(agreed), None) is None
+    again, plan = planned(path.in_touch(progress), today=in_days(16))
+    assert isinstance(plan, Plan)
+    assert again.status is Status.planned
+
+
+def test_an_unanswered_proposal_is_proposed_again_and_counts_once_given_up(proposed: Progress) -> None:
+    later, plan = planned(proposed, today=in_days(26))
+    assert isinstance(plan, Plan)
+    assert (later.cycle, later.misses, plan.agreed) == (1, 0, False)
+    assert min(visit.on for visit in plan.visits) >= in_days(30)
+    after = path.unreached(proposed, _id(proposed), None)
+    assert after is not None
+    given_up, plan = planned(after)
+    assert isinstance(plan, Plan)
+    assert (given_up.cycle, given_up.misses, plan.agreed) == (2, 1, False)
+
+
+def test_the_next_cycle_begins_when_the_pickup_was_handed_over(agreed: Progress) -> None:
+    progress = confirmed(confirmed(agreed, bridge(agreed)), pickup(agreed))
+    taken = replace(PROFILE, fills=(*PROFILE.fills, fill("a", in_days(9), 9)))
+    progress = path.came_to_an_end(progress, bridge(agreed).visit_id)
+    progress, plan = planned(progress, taken, in_days(9))
+    assert isinstance(plan, Plan)
+    assert (plan.cycle, plan.anchor_on) == (1, in_days(PINNED))
+    assert [visit.on for visit in plan.visits] == [in_days(PINNED)]
+
+    all_taken = replace(taken, fills=(*taken.fills, fill("a", in_days(18)), fill("b", in_days(18))))
+    progress = path.came_to_an_end(progress, pickup(agreed).visit_id)
+    progress, plan = planned(progress, all_taken, in_days(18))
+    assert isinstance(plan, Plan)
+    assert (plan.cycle, plan.agreed, progress.misses) == (2, True, 0)
+    assert in_days(18 + 23) <= plan.anchor_on <= in_days(18 + 30)
+
+
+def test_while_a_confirmed_visit_is_open_nothing_is_planned_until_it_is_given_up(agreed: Progress) -> None:
+    progress = confirmed(agreed, pickup(agreed))
+    progress = replace(progress, visits=(pickup(progress),))
+    for days in (0, 11):
+        waiting, outcome = planned(progress, today=in_days(PINNED + days))
+        assert outcome is None
+        assert waiting.look_again_on == in_days(PINNED + 12)
+    given_up, plan = planned(progress, today=in_days(PINNED + 12))
+    assert isinstance(plan, Plan)
+    assert (plan.cycle, given_up.misses) == (2, 0)
+
+
+def test_a_moved_visit_needs_a_new_confirmation(agreed: Progress) -> None:
+    progress = confirmed(agreed, pickup(agreed))
+    after = path.reschedule_requested(progress, pickup(agreed).visit_id, in_days(19))
+    assert after is not None
+    moved, plan = planned(after)
+    assert isinstance(plan, Plan)
+    assert plan.anchor_on == in_days(19)
+    assert not pickup(moved).confirmed
+    assert pickup(moved).visit_id != pickup(agreed).visit_id
+    assert (moved.wanted_on, moved.cycle) == (None, 1)
+    _, again = planned(moved)
+    assert isinstance(again, Plan)
+    assert again.anchor_on == in_days(19)
+
+
+def test_who_leaves_has_no_plan_and_who_comes_back_begins_a_cycle_of_their_own(agreed: Progress) -> None:
+    gone = path.disenrolled(agreed)
+    assert (gone.status, gone.visits, gone.plan_id) == (Status.gone, (), None)
+    back, plan = planned(path.enrolled(gone))
+    assert isinstance(plan, Plan)
+    assert (plan.cycle, plan.agreed) == (2, False)
+    assert back.plan_id != agreed.plan_id
+
+
+def test_without_a_calendar_the_patient_waits_for_the_store() -> None:
+    progress, outcome = path.plan_anew(Progress("patient-1"), PROFILE, None, COMMERCIAL, TODAY)
+    assert outcome is None
+    assert (progress.status, progress.look_again_on) == (Status.waiting, in_days(1))
+
+
+def test_after_each_look_the_next_lies_ahead(agreed: Progress) -> None:
+    """A year in which nobody ever answers or comes: due work never stands still, and staff are asked to act."""
+    progress, today = agreed, TODAY
+    for _ in range(50):
+        progress, _ = planned(progress, today=today)
+        if progress.look_again_on is None:
+            break
+        assert progress.look_again_on > today
+        today = progress.look_again_on
+    assert progress.status is Status.blocked
+    assert today < TODAY + timedelta(days=120)
+    assert Rules().missed_cycles == progress.misses
