@@ -116,14 +116,12 @@ async def unpublished(db: Db, limit: int, bytes_: int) -> list[OutboxRow]:
         with oldest as materialized (
             select id, octet_length(payload) as size
             from fabric.outbox
-            where held is null
-              and not exists (
+            where not exists (
                 select
-                from fabric.outbox h
+                from fabric.held h
                 where h.key = outbox.key
-                  and h.held is not null
-                  and h.id < outbox.id
-              )
+                  and h.id <= outbox.id
+            )
             order by id
             limit $1
         ), fitting as (
@@ -162,10 +160,12 @@ async def hold(db: Db, row_id: int, why: str, epoch: int) -> None:
     """Set a row aside that the broker refuses; its key's later rows wait behind it."""
     await db.execute(
         """
-        update fabric.outbox
-        set held = $2
+        insert into fabric.held (id, key, why)
+        select id, key, $2
+        from fabric.outbox
         where id = $1
           and exists (select from fabric.relay_lease where epoch = $3)
+        on conflict do nothing
         """,
         row_id,
         why,
@@ -174,15 +174,20 @@ async def hold(db: Db, row_id: int, why: str, epoch: int) -> None:
 
 
 async def held_rows(db: Db) -> list[dict[str, Any]]:
-    rows = await db.fetch("select id, topic, key, held from fabric.outbox where held is not null order by id")
+    rows = await db.fetch(
+        """
+        select id, o.topic, o.key, h.why as held
+        from fabric.held h
+        join fabric.outbox o using (id)
+        order by id
+        """
+    )
     return [dict(row) for row in rows]
 
 
 async def release_held(db: Db, row_id: int) -> bool:
     """Let the relay try a held row again."""
-    return (
-        await db.execute("update fabric.outbox set held = null where id = $1 and held is not null", row_id)
-    ) == "UPDATE 1"
+    return await db.execute("delete from fabric.held where id = $1", row_id) == "DELETE 1"
 
 
 async def acquire_lease(db: Db, holder: str, seconds: float) -> int | None:
@@ -549,8 +554,8 @@ async def counts(db: Db) -> dict[str, int]:
     """How much waits: unpublished and held outbox rows, parked patients, open dead letters."""
     row = await db.fetchrow(
         """
-        select (select count(*) from fabric.outbox where held is null) as outbox,
-               (select count(*) from fabric.outbox where held is not null) as held,
+        select (select count(*) from fabric.outbox) - (select count(*) from fabric.held) as outbox,
+               (select count(*) from fabric.held) as held,
                (select count(*) from fabric.parked) as parked,
                (select count(*) from fabric.dead_letters where status = 'open') as dead_letters
         """

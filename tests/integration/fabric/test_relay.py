@@ -1,0 +1,244 @@
+"""What is in the outbox leaves: in order, once or more, by one relay at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import httpx
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+
+from shared.database import connect
+from shared.events.enrollment import CONTACTS_TOPIC, ContactDetailsChanged
+from shared.events.planner import TOPIC as PLANNER
+from shared.messaging import relay, tables
+from tests.integration.fabric.given import Ledger, first_appearances, status
+from tests.running import at_rest, until
+
+PATIENTS = [f"p{n}" for n in range(20)]
+
+
+async def commands(client: httpx.AsyncClient, revisions: range) -> None:
+    """A command of each patient per revision; each publishes one event."""
+    for revision in revisions:
+        answers = await asyncio.gather(
+            *(client.post(f"/patients/{patient}/things", json={"revision": revision}) for patient in PATIENTS)
+        )
+        assert {answer.status_code for answer in answers} == {200}
+
+
+async def published(ledger: Ledger) -> dict[str, list[int]]:
+    """The revisions of each patient as they stand on the topic, each event where it first appears."""
+    records = await ledger.topic(PLANNER)
+    for sequence in first_appearances(records).values():
+        assert sequence == sorted(sequence)
+    found: dict[str, dict[str, int]] = {}
+    for one in sorted(records, key=lambda r: (r.partition, r.offset)):
+        body = json.loads(one.value or b"")
+        found.setdefault(body["patient_id"], {})[str(dict(one.headers)["ce_id"])] = body["revision"]
+    return {patient: list(by_id.values()) for patient, by_id in found.items()}
+
+
+async def test_a_leader_that_dies_is_followed_by_another_and_order_is_kept(ledger: Ledger) -> None:
+    async with ledger.process(crash_at="relay.sent:3", slot=1) as leader:
+        await leader.ready()
+        async with ledger.running() as client:
+            load = asyncio.create_task(commands(client, range(1, 31)))
+            assert await leader.ended() == -9
+            await load
+            await at_rest(client)
+            assert (await status(client))["leads_relay"]
+    assert await published(ledger) == {key: [*range(1, 31)] for key in PATIENTS}
+
+
+async def test_a_leader_frozen_beyond_its_lease_deletes_nothing_when_it_wakes(ledger: Ledger) -> None:
+    async with ledger.process(crash_at="relay.sent:1:stop", slot=1) as leader:
+        await leader.ready()
+        await ledger.sql(
+            """
+            insert into fabric.outbox (topic, key, headers, payload)
+            select $1, 'p0', '{"ce_type": "x"}', '{"patient_id": "p0", "revision": 1}'
+            """,
+            PLANNER,
+        )
+        await leader.frozen()
+        db = await connect(ledger.database_url, name="the next relay")
+
+        async def lease() -> int | None:
+            return await tables.acquire_lease(db, "the next relay", 60)
+
+        await until(lease, "the lease has run out and is taken")
+        leader.wake()
+
+        async def deposed() -> bool:
+            return "relay.deposed" in leader.said()
+
+        await until(deposed, "the late relay notices")
+        assert await ledger.count("fabric.outbox") == 1
+
+        await tables.release_lease(db, "the next relay")
+        await db.close()
+        await at_rest(leader.client)
+    assert len(await ledger.topic(PLANNER)) == 2  # sent twice, known by its id
+    assert await published(ledger) == {"p0": [1]}
+
+
+@pytest.mark.parametrize("point", ["relay.fetched", "relay.sent"])
+async def test_a_leader_frozen_under_load_disturbs_no_order_when_it_wakes(ledger: Ledger, point: str) -> None:
+    async with ledger.process(crash_at=f"{point}:3:stop", slot=1) as late:
+        await late.ready()
+        async with ledger.running() as client:
+            load = asyncio.create_task(commands(client, range(1, 31)))
+            await late.frozen()
+
+            async def taken_over() -> bool:
+                return bool((await status(client))["leads_relay"])
+
+            await until(taken_over, "the other relay leads")
+            late.wake()
+            await load
+            await at_rest(client)
+    assert await published(ledger) == {key: [*range(1, 31)] for key in PATIENTS}
+
+
+async def test_a_commit_in_one_process_wakes_the_relay_in_another(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "POLL_SECONDS", 60.0)
+    async with ledger.running(relay_lease_seconds=180.0) as leader:
+
+        async def leads() -> bool:
+            return bool((await status(leader))["leads_relay"])
+
+        await until(leads, "this process leads")
+        async with ledger.process(slot=1) as other:
+            await other.ready()
+            began = time.monotonic()
+            await other.client.post("/patients/p/things", json={})
+
+            async def empty() -> bool:
+                return await ledger.count("fabric.outbox") == 0
+
+            await until(empty, "the outbox is empty", seconds=5)
+            assert time.monotonic() - began < 5
+            assert (await status(leader))["published"] == 1
+
+
+def large(patient: str, revision: int, kilobytes: int) -> dict[str, Any]:
+    event = ContactDetailsChanged(patient_id=patient, revision=revision, address="x" * kilobytes * 1000)
+    return event.model_dump(mode="json")
+
+
+async def send_contacts(client: httpx.AsyncClient) -> None:
+    """A patient whose second event is too large, among others."""
+    for patient, revision, kilobytes in [("p", 1, 1), ("p", 2, 1100), ("p", 3, 1), ("q", 1, 1), ("q", 2, 1)]:
+        body = large(patient, revision, kilobytes)
+        assert (await client.post(f"/patients/{patient}/contact", json=body)).status_code == 200
+
+
+async def until_held(client: httpx.AsyncClient) -> dict[str, Any]:
+    async def held() -> Any:
+        return (await client.get("/ops/deadletters")).json()["held"]
+
+    (row,) = await until(held, "the row is held")
+    return dict(row)
+
+
+async def test_a_row_too_large_is_held_and_only_its_patient_waits_until_it_is_released(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ledger.running() as client:
+        await send_contacts(client)
+        row = await until_held(client)
+        assert (row["key"], row["held"]) == ("p", "larger than 1000000 bytes")
+        await ledger.until_effects(3)
+        contacts = f"fabric.outbox where topic = '{CONTACTS_TOPIC}' and id <> {row['id']}"
+        assert await ledger.count(contacts) == 1
+        assert await ledger.effects_of("p") == [("contact", 1)]
+        assert await ledger.effects_of("q") == [("contact", 1), ("contact", 2)]
+
+        await allow_records_of(ledger, 4_000_000)
+        monkeypatch.setattr(relay, "RECORD_BYTES", 3_000_000)
+        app = client._transport.app  # type: ignore[attr-defined]
+        await app.state.machinery.relay._drop_producer()  # as a restart with the new limit would
+        assert (await client.post(f"/ops/held/{row['id']}/release")).status_code == 200
+        await at_rest(client)
+    assert await ledger.effects_of("p") == [("contact", 1), ("contact", 2), ("contact", 3)]
+
+
+async def test_what_the_broker_itself_refuses_is_found_and_held_and_the_rest_of_the_window_leaves(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "RECORD_BYTES", 3_000_000)  # the broker takes 1 MiB
+    async with ledger.running() as client:
+        await send_contacts(client)
+        row = await until_held(client)
+        assert (row["key"], row["held"]) == ("p", "MessageSizeTooLargeError")
+        await ledger.until_effects(3)
+        assert await ledger.effects_of("p") == [("contact", 1)]
+        assert await ledger.effects_of("q") == [("contact", 1), ("contact", 2)]
+        assert (await client.post("/ops/held/999/release")).status_code == 404
+
+
+async def allow_records_of(ledger: Ledger, size: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=ledger.bootstrap)
+    await admin.start()
+    topic = ledger.prefix + CONTACTS_TOPIC
+    change = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"max.message.bytes": str(size)})
+    await admin.alter_configs([change])
+    await admin.close()
+
+
+async def test_windows_are_bounded_in_bytes_and_go_on_until_nothing_is_left(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "WINDOW_BYTES", 300_000)
+    db = await connect(ledger.database_url, name="test")
+    rows = [(CONTACTS_TOPIC, f"p{n}", {}, b"x" * 100_000) for n in range(10)]
+    await tables.append(db, rows)
+    window = await tables.unpublished(db, 2000, relay.WINDOW_BYTES)
+    assert [row.id for row in window] == [1, 2, 3]
+    assert [row.id for row in await tables.unpublished(db, 2, relay.WINDOW_BYTES)] == [1, 2]
+    assert [row.id for row in await tables.unpublished(db, 2000, 1)] == [1]  # one always goes
+    await db.close()
+    async with ledger.running() as client:
+        await until(lambda: nothing_left(ledger), "the outbox is empty")
+        assert (await status(client))["published"] == 10
+
+
+async def nothing_left(ledger: Ledger) -> bool:
+    return await ledger.count("fabric.outbox") == 0
+
+
+async def test_a_window_of_a_long_outbox_is_found_by_index_whether_or_not_rows_are_held(
+    ledger: Ledger,
+) -> None:
+    """And without fresh statistics, as in a queue that filled up while the broker was away."""
+    db = await connect(ledger.database_url, name="test")
+    await db.execute(
+        """
+        insert into fabric.outbox (topic, key, headers, payload)
+        select 't', 'p' || n % 20000, '{}', repeat('x', 500)::bytea
+        from generate_series(1, 100000) n;
+
+        insert into fabric.held (id, key, why)
+        select id, key, 'large'
+        from fabric.outbox
+        where id % 10000 = 7;
+        """
+    )
+    for _ in range(2):
+        async with db.transaction():
+            rows = await tables.unpublished(db, relay.WINDOW, relay.WINDOW_BYTES)
+            scans = await db.fetchrow(
+                "select seq_scan, idx_tup_fetch from pg_stat_xact_user_tables where relname = 'outbox'"
+            )
+        assert [row.id for row in rows[:8]] == [1, 2, 3, 4, 5, 6, 8, 9]
+        assert len(rows) == relay.WINDOW
+        assert (scans["seq_scan"], scans["idx_tup_fetch"] < 5 * relay.WINDOW) == (0, True), scans
+        await db.execute("analyze fabric.outbox")
+    await db.close()
