@@ -1,0 +1,268 @@
+"""The pages: a chain's stores, a store's day, patients, one patient, the stream, health."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse
+
+from services.console.domain.ahead import is_soon, steps_ahead
+from services.console.domain.lines import Fold, Line, fold
+from services.console.domain.month import weeks_of
+from services.console.domain.story import chains_of
+from services.console.domain.supply import What, picture_of
+from services.console.domain.today import arrange
+from services.console.domain.visits import CALLED_BEFORE, standing
+from services.console.names import details_of
+from services.console.pages import Viewing, in_zone, page
+from services.console.services import look_at
+from services.console.store import actions, ask
+from services.console.store.ask import Filter
+from shared.events import EVENTS
+from shared.events.enrollment import Profile
+from shared.events.planner import PlanComputed
+from shared.http import Problem, Working
+from shared.messaging import Work
+
+router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
+
+STORES_A_PAGE = 25
+PATIENTS_A_PAGE = 50
+ROWS_A_LIST = 100
+"""Of each of a day's lists; the rest is counted."""
+
+LINES_A_PAGE = 200
+EVENTS_OF_A_PATIENT = 1000
+
+KINDS = sorted(event_type.split(".")[2] for event_type in EVENTS)
+SERVICES = ("enrollment", "planner", "outreach", "fulfillment")
+
+
+# ---- stores ---------------------------------------------------------------------------------------------------
+
+
+@router.get("/")
+async def stores(request: Request, work: Working, q: str = "", after: str = "") -> HTMLResponse:
+    """Every store with its day in figures."""
+    async with work.read() as db:
+        await ask.at_one_instant(db)
+        found = await ask.stores_page(db, search=q.strip()[:80], after=after, limit=STORES_A_PAGE + 1)
+        days = {each.store_id: _today(work, each.time_zone) for each in found}
+        counts = await ask.day_counts(db, days)
+        generation, newest = await ask.place(db)
+    rows = [(each, days[each.store_id], counts[each.store_id]) for each in found[:STORES_A_PAGE]]
+    more = found[STORES_A_PAGE - 1].store_id if len(found) > STORES_A_PAGE else None
+    return page(request, "stores.html", rows=rows, q=q, more=more, live=f"{generation}.{newest}")
+
+
+@router.get("/stores/{store_id}")
+async def store_day(request: Request, work: Working, store_id: str, on: date | None = None) -> HTMLResponse:
+    """A store's day: expected, ready, missing and why, who did not come, the calls."""
+    async with work.read() as db:
+        await ask.at_one_instant(db)
+        store = await ask.store_of(db, store_id)
+        if store is None:
+            raise Problem(404, "No such store", "no event has named this store yet")
+        today = _today(work, store.time_zone)
+        shown = on or today
+        visits = await ask.visits_around(db, store_id, shown, CALLED_BEFORE)
+        proposals = await ask.proposals(db, store_id, ROWS_A_LIST)
+        calls = await ask.calls_of_day(db, store_id, *_bounds(shown, store.time_zone))
+        generation, newest = await ask.place(db)
+    return page(
+        request,
+        "store.html",
+        store=store,
+        zone=store.time_zone,
+        today=today,
+        day_=arrange(visits, shown),
+        proposals=proposals,
+        calls=calls,
+        limit=ROWS_A_LIST,
+        before=shown - timedelta(days=1),
+        after=shown + timedelta(days=1),
+        live=f"{generation}.{newest}" if shown == today else None,
+    )
+
+
+# ---- the stream -----------------------------------------------------------------------------------------------
+
+
+@router.get("/stream")
+async def stream(
+    request: Request,
+    work: Working,
+    service: str = "",
+    kind: str = "",
+    store: str = "",
+    patient: str = "",
+    first: int | None = None,
+    last: int | None = None,
+    before: int | None = None,
+) -> HTMLResponse:
+    """Every event, newest first; the live part goes on from here where a script runs."""
+    which = Filter(service or None, kind or None, store or None, patient or None, first, last)
+    async with work.read() as db:
+        await ask.at_one_instant(db)
+        generation, newest = await ask.place(db)
+        bound = before if before is not None else newest + 1
+        lines = await ask.lines_before(db, which, bound, LINES_A_PAGE)
+        zones = await zones_of(db, lines)
+    whole = first is not None
+    return page(
+        request,
+        "stream.html",
+        folds=[Fold((line,)) for line in lines] if whole else fold(lines),
+        zones=zones,
+        which=asdict(which),
+        kinds=KINDS,
+        services=SERVICES,
+        live=None if before is not None or whole else f"{generation}.{newest}",
+        older=lines[-1].number if len(lines) == LINES_A_PAGE else None,
+    )
+
+
+async def zones_of(db: Any, lines: Iterable[Line]) -> dict[str, str]:
+    """The time zone of each line's store."""
+    return await ask.zones(db, {line.store_id for line in lines if line.store_id})
+
+
+# ---- patients -------------------------------------------------------------------------------------------------
+
+
+@router.get("/patients")
+async def patients(
+    request: Request, work: Working, store: str = "", status: str = "", q: str = "", after: str = ""
+) -> HTMLResponse:
+    """Patients by their pseudonyms."""
+    async with work.read() as db:
+        found = await ask.patients_page(
+            db,
+            store=store or None,
+            status=status or None,
+            prefix=q.strip()[:64],
+            after=after,
+            limit=PATIENTS_A_PAGE + 1,
+        )
+    more = found[PATIENTS_A_PAGE - 1].patient_id if len(found) > PATIENTS_A_PAGE else None
+    rows = found[:PATIENTS_A_PAGE]
+    return page(request, "patients.html", rows=rows, store=store, status=status, q=q, more=more)
+
+
+@router.get("/patients/{patient_id}")
+async def patient(
+    request: Request,
+    work: Working,
+    viewer: Viewing,
+    patient_id: str,
+    revision: int | None = None,
+    order: Annotated[str, Query(pattern="^(newest|oldest)$")] = "newest",
+) -> HTMLResponse:
+    """One patient: the plan drawn and in words, what happens next, and the story of cause and effect."""
+    async with work.read() as db:
+        await ask.at_one_instant(db)
+        found = await ask.patient_of(db, patient_id)
+        if found is None:
+            raise Problem(404, "No such patient", "no event has named this patient yet")
+        store = await ask.store_of(db, found.store_id) if found.store_id else None
+        plans = await ask.plans_of(db, patient_id)
+        visits = await ask.visits_of(db, patient_id)
+        renewals = await ask.renewals_of(db, patient_id)
+        generation, newest = await ask.place(db)
+        lines = await ask.lines_before(db, Filter(patient=patient_id), newest + 1, EVENTS_OF_A_PATIENT)
+        reveals = await actions.reveals_of(db, patient_id)
+        details = await details_of(db, work, patient_id, viewer)
+    zone = store.time_zone if store else "UTC"
+    today = _today(work, zone)
+    shown = revision or found.plan_revision
+    plan = next((each for each in plans.values() if each.revision == shown), None)
+    computed = PlanComputed.model_validate(plan.content) if plan and "visits" in plan.content else None
+    standings = {visit.visit_id: standing(visit, today) for visit in visits}
+    open_visits = [visit for visit in visits if visit.in_plan or visit.package == "ready"]
+    current = plans_by_revision(plans.values()).get(found.plan_revision)
+    steps = (
+        steps_ahead(
+            open_visits,
+            renewals,
+            current.status if current else None,
+            today,
+            date.fromisoformat(current.content["next_anchor_on"])
+            if current and "visits" in current.content
+            else None,
+        )
+        if found.status in ("enrolled", "candidate")
+        else []
+    )
+    profile = Profile.model_validate(found.profile) if found.profile else None
+    chains = chains_of(lines)
+    return page(
+        request,
+        "patient.html",
+        zone=zone,
+        patient=found,
+        store=store,
+        today=today,
+        details=details,
+        reveals=reveals,
+        plan=plan,
+        plans=plans,
+        plan_is_current=shown == found.plan_revision,
+        computed=computed,
+        profile=profile,
+        picture=picture_of(profile, computed, standings, today) if profile else None,
+        What=What,
+        visits=[visit for visit in visits if visit.on],
+        standings=standings,
+        weeks=weeks_of(
+            visits,
+            steps,
+            today,
+            open_weekdays=store.open_weekdays if store else range(7),
+            closed_on=store.closed_on if store else (),
+        ),
+        steps=steps,
+        is_soon=is_soon,
+        renewals=renewals,
+        chains=chains if order == "oldest" else chains[::-1],
+        order=order,
+        cut=len(lines) == EVENTS_OF_A_PATIENT,
+        live=f"{generation}.{newest}",
+    )
+
+
+def plans_by_revision(plans: Iterable[ask.Plan]) -> Mapping[int, ask.Plan]:
+    return {plan.revision: plan for plan in plans}
+
+
+# ---- health ---------------------------------------------------------------------------------------------------
+
+
+@router.get("/health")
+async def health(request: Request, work: Working) -> HTMLResponse:
+    """How far each service is, what waits for a person, and the ways out."""
+    states, done = await asyncio.gather(look_at(request.app), _latest_actions(work))
+    return page(request, "health.html", states=states, actions=done)
+
+
+async def _latest_actions(work: Work) -> list[actions.Action]:
+    async with work.read() as db:
+        return await actions.latest_actions(db, 30)
+
+
+# ---- days -----------------------------------------------------------------------------------------------------
+
+
+def _today(work: Work, zone: str) -> date:
+    return in_zone(work.now(), zone).date()
+
+
+def _bounds(day: date, zone: str) -> tuple[datetime, datetime]:
+    """The instants at which a local day begins and ends."""
+    start = datetime.combine(day, time(), ZoneInfo(zone))
+    return start.astimezone(UTC), (start + timedelta(days=1)).astimezone(UTC)

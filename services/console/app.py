@@ -1,0 +1,24 @@
+"""The console: the pharmacy live, for people. It owns a read model built from the topics, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from services.console import api, commands, live
+from services.console.handlers import on
+from services.console.pages import install_pages
+from services.console.settings import Settings
+from shared.messaging import Jobs
+from shared.service import service_app
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """One process of the service."""
+    routers = [api.router, live.router, commands.router]
+    app = service_app(name="console", settings=settings, handlers=on, jobs=Jobs(), routers=routers)
+    app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
+    install_pages(app)
+    return app

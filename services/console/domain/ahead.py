@@ -1,0 +1,158 @@
+"""What happens next to a patient, and when: from the plan, how its visits stand, and the path every visit takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from services.console.domain.visits import CALLED_BEFORE, FILLED_BEFORE, OVER, Standing, Visit, standing
+from shared.words.formats import counted, spoken
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that is to happen; without a day: now, or when somebody acts."""
+
+    on: date | None
+    service: str  # whose step it is
+    short: str  # for a calendar
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """A prescription that will not last."""
+
+    drug_name: str
+    needed_by: date | None
+    asked: int | None
+    answer: str | None
+
+
+def steps_ahead(
+    visits: Sequence[Visit],
+    renewals: Sequence[Renewal],
+    plan_status: str | None,
+    today: date,
+    after: date | None,
+) -> list[Step]:
+    """The steps in order of their days; `after` is the pickup after the next, as far as it can be seen."""
+    steps = [
+        *_of_plan(plan_status),
+        *(_renewal(each) for each in renewals if each.answer is None and each.needed_by),
+    ]
+    for visit in visits:
+        steps += _of_visit(visit, today)
+    if after and after > today and plan_status in ("agreed", "proposed"):
+        steps.append(
+            Step(
+                after, "planner", "next cycle", f"The synchronized pickup after that, about {spoken(after)}."
+            )
+        )
+    return sorted(steps, key=lambda step: (step.on or today, step.on is not None))
+
+
+def _of_plan(status: str | None) -> list[Step]:
+    words = {
+        None: ("planner", "no plan", "No plan yet: staff ask whether the patient wants to take part."),
+        "proposed": (
+            "outreach",
+            "agree",
+            "The first contact: the day is agreed with the patient, and nothing is filled before.",
+        ),
+        "blocked": ("planner", "staff", "Staff act: no plan can be made as things stand."),
+        "cancelled": ("planner", "none", "Nothing: the plan was withdrawn."),
+    }.get(status)
+    return [Step(None, *words)] if words else []
+
+
+def _renewal(renewal: Renewal) -> Step:
+    asked = f"asked {counted(renewal.asked, 'time')}" if renewal.asked else "to be asked"
+    return Step(
+        renewal.needed_by,
+        "outreach",
+        "renewal",
+        f"A renewal of {renewal.drug_name} is needed by {spoken(renewal.needed_by)}; the prescriber is {asked}.",
+    )
+
+
+def _of_visit(visit: Visit, today: date) -> list[Step]:
+    now = standing(visit, today)
+    if now in OVER or visit.on is None:
+        return []
+    trip = {"bridge": "bridge visit", "ride_along": "ride-along pickup"}.get(
+        visit.kind or "", "synchronized pickup"
+    )
+    come = Step(visit.on, "fulfillment", "pickup", f"The {trip}: {counted(visit.expected, 'fill')}.")
+    match now:
+        case Standing.late:
+            return [_waits(visit), *_goes_back(visit)]
+        case Standing.ready:
+            return [come, *_goes_back(visit)]
+        case Standing.declined | Standing.unreached:
+            return [
+                Step(
+                    visit.on,
+                    "planner",
+                    "next cycle",
+                    f"Nothing is filled for the {trip}: the next cycle is planned.",
+                )
+            ]
+        case Standing.moving:
+            return [
+                Step(
+                    None,
+                    "planner",
+                    "new day",
+                    f"The day is planned anew: {spoken(visit.wanted_on)} is wanted.",
+                )
+            ]
+        case Standing.proposed:
+            return [come]
+    return [*_call(visit, now, today), *_fill(visit, now, today), come]
+
+
+def _waits(visit: Visit) -> Step:
+    return Step(
+        None, "outreach", "missed", f"The package of {spoken(visit.on)} waits: the patient is contacted."
+    )
+
+
+def _goes_back(visit: Visit) -> list[Step]:
+    if visit.return_on is None:
+        return []
+    words = f"Where nobody has come, the package goes back to stock after {spoken(visit.return_on)}."
+    return [Step(visit.return_on, "fulfillment", "goes back", words)]
+
+
+def _call(visit: Visit, now: Standing, today: date) -> list[Step]:
+    if now is not Standing.to_confirm or visit.on is None:
+        return []
+    on = max(today, visit.on - CALLED_BEFORE)
+    return [
+        Step(
+            on, "outreach", "call", "The confirmation call; again in the days after where nobody is reached."
+        )
+    ]
+
+
+def _fill(visit: Visit, now: Standing, today: date) -> list[Step]:
+    if visit.on is None:
+        return []
+    if now is Standing.to_verify:
+        return [Step(None, "fulfillment", "verify", "A pharmacist verifies the package.")]
+    if now is Standing.filling:
+        return [
+            Step(
+                None, "fulfillment", "fill", f"The other fills: {visit.filled} of {visit.expected} are made."
+            )
+        ]
+    on = max(today, visit.on - FILLED_BEFORE)
+    once = "" if now is Standing.confirmed else ", once confirmed"
+    return [Step(on, "fulfillment", "fill", f"The fills are ordered{once}, then verified by a pharmacist.")]
+
+
+def is_soon(step: Step, today: date) -> bool:
+    """Whether it is due within a day."""
+    return step.on is None or step.on <= today + timedelta(days=1)

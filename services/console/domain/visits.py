@@ -1,0 +1,160 @@
+"""How a visit stands, and what it still lacks: worked out from facts that three services publish."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+
+from shared.words.formats import counted, spoken
+
+FILLED_BEFORE = timedelta(days=3)
+"""Fills are ordered so long before the visit (the path of one patient, section 4)."""
+
+CALLED_BEFORE = timedelta(days=7)
+"""The confirmation call is due so long before the visit (the path of one patient, section 3)."""
+
+
+class Standing(StrEnum):
+    """Where a visit is on its way."""
+
+    proposed = "proposed"  # of a plan that the patient has not agreed to yet
+    to_confirm = "to confirm"
+    moving = "other day wanted"
+    declined = "declined"
+    unreached = "not reached"
+    confirmed = "confirmed"
+    filling = "being filled"
+    to_verify = "to verify"
+    ready = "ready"
+    late = "did not come"
+    picked_up = "picked up"
+    returned = "returned to stock"
+    withdrawn = "withdrawn"
+
+
+OVER = frozenset({Standing.picked_up, Standing.returned, Standing.withdrawn})
+"""Nothing is left to do about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FillFact:
+    """What came of one ordered fill."""
+
+    rx_id: str
+    state: str  # filled, rejected, short
+    reject_code: str | None = None
+    next_fill_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What is known of one visit."""
+
+    visit_id: str
+    patient_id: str
+    store_id: str | None
+    kind: str | None  # bridge, synchronized, ride_along
+    on: date | None
+    plan_revision: int
+    in_plan: bool  # the newest plan holds it
+    agreed: bool  # the patient agreed to that plan
+    enrolled: bool
+    fills: int = 0  # planned
+    short_fills: int = 0
+    answer: str | None = None  # confirmed, declined, moved, unreached
+    answered_at: datetime | None = None
+    answer_revision: int | None = None
+    wanted: int | None = None  # fills confirmed
+    declined_rx_ids: tuple[str, ...] = ()
+    wanted_on: date | None = None
+    attempts: int | None = None
+    package: str | None = None  # ready, picked_up, returned
+    package_at: datetime | None = None
+    return_on: date | None = None
+    days_late: int | None = None
+    handed_over_on: date | None = None
+    taken: int | None = None
+    consultation: str | None = None
+    outcomes: tuple[FillFact, ...] = field(default=())
+
+    @property
+    def expected(self) -> int:
+        """How many fills go into the package, as far as is known."""
+        return self.wanted if self.wanted is not None else self.fills
+
+    @property
+    def filled(self) -> int:
+        return sum(fill.state == "filled" for fill in self.outcomes)
+
+
+def standing(visit: Visit, today: date) -> Standing:
+    """How the visit stands on this day; a package that exists says more than any answer or plan."""
+    match visit.package:
+        case "picked_up":
+            return Standing.picked_up
+        case "returned":
+            return Standing.returned
+        case "ready":
+            return Standing.late if visit.on and visit.on < today else Standing.ready
+    if visit.answer == "confirmed" and (_still_wanted(visit) or visit.filled):
+        return _being_filled(visit)
+    if not _still_wanted(visit):
+        return Standing.withdrawn
+    match visit.answer:
+        case "declined":
+            return Standing.declined
+        case "unreached":
+            return Standing.unreached
+        case "moved" if visit.plan_revision <= (visit.answer_revision or 0):
+            return Standing.moving  # the planner has not answered yet
+    return Standing.to_confirm if visit.agreed else Standing.proposed
+
+
+def _still_wanted(visit: Visit) -> bool:
+    return visit.in_plan and visit.enrolled
+
+
+def _being_filled(visit: Visit) -> Standing:
+    if not visit.outcomes:
+        return Standing.confirmed
+    return Standing.to_verify if len(visit.outcomes) >= visit.expected else Standing.filling
+
+
+def missing(visit: Visit, today: date) -> list[str]:
+    """What the visit still lacks until its package is ready, and why, in words; nothing where nothing is."""
+    now = standing(visit, today)
+    if now in OVER or visit.package:
+        return []
+    first = {
+        Standing.proposed: "The patient has not agreed to the alignment yet.",
+        Standing.to_confirm: _not_confirmed(visit, today),
+        Standing.moving: f"The patient asks for {spoken(visit.wanted_on)} instead.",
+        Standing.declined: "The patient wants nothing of it.",
+        Standing.unreached: f"Nobody was reached after {counted(visit.attempts or 0, 'attempt')}: nothing is filled.",
+        Standing.confirmed: _not_ordered(visit, today),
+        Standing.filling: f"{visit.filled} of {counted(visit.expected, 'fill')} made.",
+        Standing.to_verify: "The pharmacist's verification.",
+    }[now]
+    return [first, *_of_fills(visit)]
+
+
+def _not_confirmed(visit: Visit, today: date) -> str:
+    call = visit.on - CALLED_BEFORE if visit.on else today
+    return "Not confirmed yet." if call <= today else f"To be confirmed: the call is due on {spoken(call)}."
+
+
+def _not_ordered(visit: Visit, today: date) -> str:
+    order = visit.on - FILLED_BEFORE if visit.on else today
+    return "No fill is made yet." if order <= today else f"The fills are ordered on {spoken(order)}."
+
+
+def _of_fills(visit: Visit) -> list[str]:
+    refused = [fill for fill in visit.outcomes if fill.state == "rejected"]
+    said = []
+    for code in sorted({fill.reject_code or "?" for fill in refused}):
+        number = sum((fill.reject_code or "?") == code for fill in refused)
+        said.append(f"The payer refused {counted(number, 'fill')} (reject {code}).")
+    if short := sum(fill.state == "short" for fill in visit.outcomes):
+        said.append(f"The store has too little for {counted(short, 'fill')}.")
+    return said

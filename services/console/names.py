@@ -1,0 +1,36 @@
+"""A name and its numbers, opened for one person who gave a reason, for as long as that lasts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.console.pages import Viewer
+from services.console.store import actions, ask
+from shared.events.enrollment import ContactDetailsChanged
+from shared.messaging import Work
+from shared.messaging.sealing import SealBroken
+
+
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """What a person may see until then; without details where none are known, or the seal does not open."""
+
+    until: datetime  # machine time
+    details: ContactDetailsChanged | None
+
+
+async def details_of(db: ask.Db, work: Work, patient_id: str, viewer: Viewer | None) -> Revealed | None:
+    """None where this person has not revealed them, or too long ago."""
+    until = await actions.revealed_until(db, patient_id, viewer.actor) if viewer else None
+    if until is None:
+        return None
+    kept = await ask.sealed_details(db, patient_id)
+    if kept is None:
+        return Revealed(until, None)
+    key_id, sealed = kept
+    try:
+        plain = work.sealer.open(sealed, key_id=key_id, bound_to=f"{ContactDetailsChanged.TYPE}/{patient_id}")
+    except SealBroken:
+        return Revealed(until, None)
+    return Revealed(until, ContactDetailsChanged.model_validate_json(plain))

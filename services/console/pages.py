@@ -1,0 +1,217 @@
+"""How a page is made: templates, dates as people read them, who is looking, and errors that are pages too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import asyncpg
+from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.console.settings import Settings
+from shared.events.base import Reason
+from shared.http import Caller, Problem, Role
+from shared.messaging.outages import is_outage
+from shared.words import render as in_words
+
+ACTOR, ROLE = "medsync-actor", "medsync-role"
+"""Cookies in which a person says who they are, where nobody in front of the console does."""
+
+STAFF = (Role.clerk, Role.technician, Role.pharmacist)
+
+SECURITY = {
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Who is looking."""
+
+    actor: str
+    role: str
+
+
+def viewer_of(request: Request) -> Viewer | None:
+    """From the headers of a proxy that authenticates, or from what the person said here; none if neither."""
+    settings: Settings = request.app.state.settings
+    said: Mapping[str, str] = request.headers
+    if ACTOR not in said and settings.sign_in:
+        said = request.cookies
+    actor, role = said.get(ACTOR, ""), said.get(ROLE, "")
+    return Viewer(actor, role) if 0 < len(actor) <= 80 and role in set(Role) else None
+
+
+def acting(request: Request) -> Caller:
+    """Who sends a form. Raises a 401 problem where nobody said, 403 where the form came from another site."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise Problem(403, "Not allowed", "this form was sent from another site")
+    viewer = viewer_of(request)
+    if viewer is None:
+        raise Problem(401, "Who are you?", "say first who you are: it is recorded with what you do")
+    return Caller(viewer.actor, viewer.role)
+
+
+Viewing = Annotated[Viewer | None, Depends(viewer_of)]
+Acting = Annotated[Caller, Depends(acting)]
+
+
+def page(request: Request, template: str, http_status: int = 200, **given: Any) -> HTMLResponse:
+    """The template as an answer; every page gets the viewer and the business time."""
+    context = {
+        "viewer": viewer_of(request),
+        "now": request.app.state.work.now(),
+        "zone": "UTC",
+        "address": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+    }
+    return HTMLResponse(fragment(template, **(context | given)), status_code=http_status)
+
+
+def fragment(template: str, **given: Any) -> str:
+    """The template as text."""
+    return _templates.get_template(template).render(**given)
+
+
+# ---- words and dates ------------------------------------------------------------------------------------------
+
+
+def short(pseudonym: str | None) -> str:
+    """The first characters: enough to tell patients apart on a screen."""
+    return (pseudonym or "")[:8]
+
+
+def day(value: date | str | None) -> str:
+    """`Thu 15 Oct`."""
+    value = date.fromisoformat(value) if isinstance(value, str) else value
+    return f"{value:%a} {value.day} {value:%b}" if value else ""
+
+
+def moment(value: datetime | None, zone: str = "UTC") -> str:
+    """`Thu 15 Oct 09:00`, in the zone."""
+    local = in_zone(value, zone) if value else None
+    return f"{day(local.date())} {local:%H:%M}" if local else ""
+
+
+def in_zone(value: datetime, zone: str) -> datetime:
+    """The instant there; in UTC where the zone is not known."""
+    try:
+        return value.astimezone(ZoneInfo(zone))
+    except (ZoneInfoNotFoundError, ValueError):
+        return value.astimezone(UTC)
+
+
+def plain(code: str | None) -> str:
+    """`plan-computed` and `ride_along` as words."""
+    return (code or "").replace("-", " ").replace("_", " ")
+
+
+def words_of(reason: Reason | Mapping[str, Any]) -> str:
+    """A reason, or one as JSON, as a sentence."""
+    return in_words(reason if isinstance(reason, Reason) else Reason.model_validate(reason))
+
+
+def seconds(value: float) -> str:
+    """A duration as people say it."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if value >= size:
+            return f"{value / size:.0f} {unit}"
+    return f"{value:.0f} s"
+
+
+def query(**given: object) -> str:
+    """A query string of what is given."""
+    return urlencode({name: value for name, value in given.items() if value not in (None, "")})
+
+
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters |= {
+    "short": short,
+    "day": day,
+    "moment": moment,
+    "plain": plain,
+    "words_of": words_of,
+    "seconds": seconds,
+    "local": in_zone,
+    "segment": lambda text: quote(str(text), safe=""),
+}
+_templates.globals |= {"query": query, "roles": STAFF, "one_day": timedelta(days=1)}
+
+
+# ---- errors, and the headers that keep pages safe ---------------------------------------------------------------
+
+
+def install_pages(app: FastAPI) -> None:
+    """Answer browsers with pages where something is wrong, and everyone with the headers below."""
+    for kind, read in _READ.items():
+        app.add_exception_handler(kind, _as_page(read, app.exception_handlers.get(kind)))
+    app.add_middleware(_Safe)
+
+
+def _as_page(read: Callable[[Any], tuple[int, str, str]], otherwise: Any) -> Any:
+    async def answer(request: Request, error: Exception) -> Response:
+        for_people = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(
+            "/ops/"
+        )
+        if otherwise is None and not (for_people and is_outage(error)):
+            raise error  # the fabric answers it
+        if not for_people:
+            problem: Response = await otherwise(request, error)
+            return problem
+        status, title, detail = read(error)
+        return page(request, "problem.html", status, status=status, title=title, detail=detail)
+
+    return answer
+
+
+def _away(_: Exception) -> tuple[int, str, str]:
+    return 503, "Not now", "The database does not answer. Nothing is lost: this page comes back with it."
+
+
+_READ: dict[type[Exception], Callable[[Any], tuple[int, str, str]]] = {
+    Problem: lambda error: (error.status, error.title, error.detail),
+    HTTPException: lambda error: (error.status_code, HTTPStatus(error.status_code).phrase, str(error.detail)),
+    RequestValidationError: lambda _: (
+        400,
+        "Not understood",
+        "The address or the form has a value that does not fit.",
+    ),
+    OSError: _away,
+    asyncpg.PostgresError: _away,
+    asyncpg.InterfaceError: _away,
+}
+
+
+class _Safe:
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-cache" if "etag" in headers else "no-store")
+            await send(message)
+
+        await self._app(scope, receive, with_headers)

@@ -1,0 +1,113 @@
+"""The other services, asked how they are and told what a person decided: by their own operations routes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from services.console.settings import Settings
+from shared.http import Caller, Problem
+
+PATIENCE = httpx.Timeout(3.0)
+LETTERS_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One service: what each of its processes says of itself, and what it cannot handle."""
+
+    service: str
+    processes: tuple[dict[str, Any], ...] = ()  # of /ops/status; {"url", "away"} where one does not answer
+    letters: tuple[dict[str, Any], ...] = ()
+    held: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def known(self) -> bool:
+        return bool(self.processes)
+
+    @property
+    def away(self) -> list[str]:
+        return [each["away"] for each in self.processes if "away" in each]
+
+    def most(self, figure: str) -> Any:
+        """The greatest of a figure over the processes that answer; none where none does."""
+        return max((each[figure] for each in self.processes if each.get(figure) is not None), default=None)
+
+    def stopped(self) -> list[str]:
+        """Why processes stopped taking events in, where they did."""
+        return [each["stopped_because"] for each in self.processes if each.get("stopped_because")]
+
+
+@dataclass(slots=True)
+class _Asked:
+    client: httpx.AsyncClient
+    urls: tuple[str, ...] = field(default=())
+
+
+async def look_at(app: FastAPI) -> list[State]:
+    """Every service, the console last; all are asked at once, and none is waited for longer than three seconds."""
+    settings: Settings = app.state.settings
+    async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as out, _to_itself(app) as home:
+        asked = [(name, _Asked(out, urls)) for name, urls in settings.services.items()]
+        asked.append(("console", _Asked(home, ("http://console",))))
+        return list(await asyncio.gather(*(_look_at(name, each) for name, each in asked)))
+
+
+async def _look_at(service: str, asked: _Asked) -> State:
+    processes = await asyncio.gather(*(_get(asked.client, f"{url}/ops/status") for url in asked.urls))
+    letters: dict[str, Any] = {}
+    for url, state in zip(asked.urls, processes, strict=True):
+        if "away" not in state:
+            letters = await _get(asked.client, f"{url}/ops/deadletters?limit={LETTERS_SHOWN}")
+            break
+    return State(service, tuple(processes), tuple(letters.get("items", ())), tuple(letters.get("held", ())))
+
+
+async def _get(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
+    try:
+        answer = await client.get(url)
+        found: dict[str, Any] = answer.json()
+    except (httpx.TransportError, ValueError) as error:
+        return {"url": url, "away": f"does not answer ({type(error).__name__})"}
+    return (
+        found
+        if answer.is_success
+        else {"url": url, "away": found.get("detail", f"answers {answer.status_code}")}
+    )
+
+
+async def tell(app: FastAPI, caller: Caller, service: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Send a command in the person's name; answers what the service answers.
+
+    Raises:
+        Problem: 404 where no address of the service is known, 502 where it does not answer, or its own problem.
+    """
+    settings: Settings = app.state.settings
+    urls = ("http://console",) if service == "console" else settings.services.get(service, ())
+    if not urls:
+        raise Problem(404, "No such service", f"no address of {service} is known here (MEDSYNC_…_URL)")
+    headers = {"Medsync-Actor": caller.actor, "Medsync-Role": caller.role}
+    client = _to_itself(app) if service == "console" else httpx.AsyncClient(timeout=30, trust_env=False)
+    async with client:
+        try:
+            answer = await client.post(f"{urls[0]}{path}", json=body, headers=headers)
+            said: dict[str, Any] = answer.json()
+        except (httpx.TransportError, ValueError) as error:
+            raise Problem(
+                502,
+                "No answer",
+                f"{service} does not answer ({type(error).__name__}); nothing is known to be done",
+            ) from None
+    if answer.is_error:
+        raise Problem(
+            answer.status_code, said.get("title", "Refused"), said.get("detail", "the service refused")
+        )
+    return said
+
+
+def _to_itself(app: FastAPI) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), timeout=PATIENCE)

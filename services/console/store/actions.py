@@ -1,0 +1,113 @@
+"""What people did here: who, when and why. No part of the read model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias
+
+import asyncpg
+
+Db: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Who did what, when and why."""
+
+    at: datetime
+    actor: str
+    role: str
+    what: str
+    patient_id: str | None
+    service: str | None
+    letter: int | None
+    because: str
+    came_of_it: str | None
+
+
+async def record_reveal(
+    db: Db, *, patient_id: str, actor: str, role: str, because: str, minutes: int
+) -> None:
+    await db.execute(
+        """
+        insert into actions (actor, role, what, patient_id, because, until)
+        values ($1, $2, 'reveal', $3, $4, clock_timestamp() + make_interval(mins => $5))
+        """,
+        actor,
+        role,
+        patient_id,
+        because,
+        minutes,
+    )
+
+
+async def record_command(
+    db: Db,
+    *,
+    what: str,
+    actor: str,
+    role: str,
+    because: str,
+    service: str,
+    letter: int | None,
+    came_of_it: str,
+) -> None:
+    await db.execute(
+        """
+        insert into actions (actor, role, what, because, service, letter, came_of_it)
+        values ($1, $2, $3, $4, $5, $6, $7)
+        """,
+        actor,
+        role,
+        what,
+        because,
+        service,
+        letter,
+        came_of_it,
+    )
+
+
+async def revealed_until(db: Db, patient_id: str, actor: str) -> datetime | None:
+    """Until when this person may see this patient's name; none where nothing is revealed now."""
+    until: datetime | None = await db.fetchval(
+        """
+        select max(until)
+        from actions
+        where what = 'reveal'
+          and patient_id = $1
+          and actor = $2
+          and until > clock_timestamp()
+        """,
+        patient_id,
+        actor,
+    )
+    return until
+
+
+async def latest_actions(db: Db, limit: int) -> list[Action]:
+    rows = await db.fetch(
+        """
+        select at, actor, role, what, patient_id, service, letter, because, came_of_it
+        from actions
+        order by action_id desc
+        limit $1
+        """,
+        limit,
+    )
+    return [Action(*row.values()) for row in rows]
+
+
+async def reveals_of(db: Db, patient_id: str) -> list[Action]:
+    """Who looked at this patient's name."""
+    rows = await db.fetch(
+        """
+        select at, actor, role, what, patient_id, service, letter, because, came_of_it
+        from actions
+        where what = 'reveal'
+          and patient_id = $1
+        order by action_id desc
+        """,
+        patient_id,
+    )
+    return [Action(*row.values()) for row in rows]

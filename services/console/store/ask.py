@@ -1,0 +1,409 @@
+"""What the pages ask."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import asyncpg
+
+from services.console.domain.ahead import Renewal
+from services.console.domain.lines import Line
+from services.console.domain.visits import FillFact, Visit
+
+Db: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+
+# ---- the stream
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which lines of the stream; all where nothing is said."""
+
+    service: str | None = None
+    kind: str | None = None
+    store: str | None = None
+    patient: str | None = None
+    first: int | None = None  # lowest and highest number
+    last: int | None = None
+
+    def conditions(self) -> tuple[tuple[str, str | int | None], ...]:
+        """Column and comparison, and the value where one is given."""
+        return (
+            ("service =", self.service),
+            ("kind =", self.kind),
+            ("store_id =", self.store),
+            ("patient_id =", self.patient),
+            ("number >=", self.first),
+            ("number <=", self.last),
+        )
+
+
+async def at_one_instant(db: Db) -> None:
+    """Let all that this transaction reads be of one instant; the first thing it says."""
+    await db.execute("set transaction isolation level repeatable read")
+
+
+async def place(db: Db) -> tuple[int, int]:
+    """The generation of the numbers, and the highest; a reader who goes on after it misses nothing."""
+    row = await db.fetchrow(
+        "select generation, (select coalesce(max(number), 0) from stream) as newest from numbering"
+    )
+    assert row is not None
+    return row["generation"], row["newest"]
+
+
+async def lines_after(db: Db, which: Filter, after: int, limit: int) -> list[Line]:
+    """The next lines, oldest first."""
+    return await _lines(db, which, "number > $1 {filters} order by number", after, limit)
+
+
+async def lines_before(db: Db, which: Filter, before: int, limit: int) -> list[Line]:
+    """The lines before a number, newest first."""
+    return await _lines(db, which, "number < $1 {filters} order by number desc", before, limit)
+
+
+async def _lines(db: Db, which: Filter, clause: str, bound: int, limit: int) -> list[Line]:
+    """Only the conditions that are given are said: the planner finds the index for them."""
+    said = [(condition, value) for condition, value in which.conditions() if value is not None]
+    filters = " ".join(f"and {condition} ${place}" for place, (condition, _) in enumerate(said, 3))
+    rows = await db.fetch(
+        f"""
+        select event_id, service, kind, at, patient_id, store_id, correlation_id, causation_id,
+               topic, partition, "offset", words, number
+        from stream
+        where {clause.format(filters=filters)}
+        limit $2
+        """,
+        bound,
+        limit,
+        *(value for _, value in said),
+    )
+    return [Line(*row.values()) for row in rows]
+
+
+# ---- stores
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """What the pages need of a store."""
+
+    store_id: str
+    name: str
+    time_zone: str
+    open_weekdays: frozenset[int]
+    closed_on: frozenset[date]
+
+    def is_open(self, day: date) -> bool:
+        return day.weekday() in self.open_weekdays and day not in self.closed_on
+
+
+@dataclass(frozen=True, slots=True)
+class DayCounts:
+    """A store's day in figures."""
+
+    enrolled: int
+    expected: int
+    picked_up: int
+    ready: int
+    late: int
+    unconfirmed: int  # of the next three days
+
+
+async def zones(db: Db, store_ids: Collection[str]) -> dict[str, str]:
+    """The time zone of each of these stores."""
+    rows = await db.fetch("select store_id, time_zone from stores where store_id = any($1)", list(store_ids))
+    return {row["store_id"]: row["time_zone"] for row in rows}
+
+
+async def store_of(db: Db, store_id: str) -> Store | None:
+    row = await db.fetchrow(
+        "select store_id, name, time_zone, open_weekdays, closed_on from stores where store_id = $1", store_id
+    )
+    return _store(row) if row else None
+
+
+async def stores_page(db: Db, *, search: str, after: str, limit: int) -> list[Store]:
+    """Stores in order of their ids, whose id or name holds the text."""
+    rows = await db.fetch(
+        """
+        select store_id, name, time_zone, open_weekdays, closed_on
+        from stores
+        where store_id > $1
+          and ($2 = '' or store_id ilike '%' || $2 || '%' or name ilike '%' || $2 || '%')
+        order by store_id
+        limit $3
+        """,
+        after,
+        search,
+        limit,
+    )
+    return [_store(row) for row in rows]
+
+
+def _store(row: Any) -> Store:
+    return Store(
+        row["store_id"],
+        row["name"],
+        row["time_zone"],
+        frozenset(row["open_weekdays"]),
+        frozenset(row["closed_on"]),
+    )
+
+
+async def day_counts(db: Db, days: Mapping[str, date]) -> dict[str, DayCounts]:
+    """The figures of each store on its own local day."""
+    rows = await db.fetch(
+        """
+        select s.store_id,
+               (
+                   select count(*) from patients p where p.store_id = s.store_id and p.status = 'enrolled'
+               ) as enrolled,
+               v.*
+        from unnest($1::text[], $2::date[]) s (store_id, today)
+        cross join lateral (
+            select count(*) filter (where v."on" = s.today and (planned or v.package is not null)) as expected,
+                   count(*) filter (where v."on" = s.today and v.package = 'picked_up') as picked_up,
+                   count(*) filter (where v.package = 'ready' and v."on" >= s.today) as ready,
+                   count(*) filter (where v.package = 'ready' and v."on" < s.today) as late,
+                   count(*) filter (
+                       where planned and v.answer is null and v.package is null
+                         and v."on" between s.today and s.today + 3
+                   ) as unconfirmed
+            from visits v
+            join patients p using (patient_id)
+            cross join lateral (select p.status = 'enrolled' and v.plan_revision = p.plan_revision as planned) x
+            where v.store_id = s.store_id
+              and (v."on" between s.today and s.today + 3 or v.package = 'ready')
+        ) v
+        """,
+        list(days.keys()),
+        list(days.values()),
+    )
+    return {row["store_id"]: DayCounts(*list(row.values())[1:]) for row in rows}
+
+
+async def visits_around(db: Db, store_id: str, on: date, ahead: timedelta) -> list[Visit]:
+    """A store's visits from a day on for so long, and every one whose package waits."""
+    rows = await db.fetch(
+        f"""
+        {_VISITS}
+        where v.store_id = $1
+          and (v."on" between $2 and $3 or v.package = 'ready')
+        """,
+        store_id,
+        on,
+        on + ahead,
+    )
+    return [_visit(row) for row in rows]
+
+
+async def visits_of(db: Db, patient_id: str) -> list[Visit]:
+    """Every visit of a patient, in order of their days."""
+    rows = await db.fetch(
+        f"""
+        {_VISITS}
+        where v.patient_id = $1
+        order by v."on"
+        """,
+        patient_id,
+    )
+    return [_visit(row) for row in rows]
+
+
+_VISITS = """
+        select v.visit_id, v.patient_id, v.store_id, v.kind, v."on", v.plan_revision,
+               coalesce(v.plan_revision = p.plan_revision, false) as in_plan,
+               coalesce(l.status = 'agreed', false) as agreed,
+               coalesce(p.status = 'enrolled', false) as enrolled,
+               v.fills, v.short_fills, v.answer, v.answered_at, v.answer_revision, v.wanted, v.declined_rx_ids,
+               v.wanted_on, v.attempts, v.package, v.package_at, v.return_on, v.days_late, v.handed_over_on,
+               v.taken, v.consultation, f.rx_ids, f.states, f.codes, f.days
+        from visits v
+        left join patients p using (patient_id)
+        left join plans l on l.patient_id = p.patient_id and l.revision = p.plan_revision
+        left join lateral (
+            select array_agg(f.rx_id) as rx_ids, array_agg(f.state) as states, array_agg(f.reject_code) as codes,
+                   array_agg(f.next_fill_on) as days
+            from fills f
+            where f.visit_id = v.visit_id
+        ) f on true"""
+
+
+def _visit(row: Any) -> Visit:
+    *facts, rx_ids, states, codes, days = row.values()
+    outcomes = zip(rx_ids, states, codes, days, strict=True) if rx_ids else ()
+    return Visit(*[*facts, tuple(FillFact(*each) for each in outcomes)])
+
+
+# ---- patients
+
+
+@dataclass(frozen=True, slots=True)
+class PatientRow:
+    """One line of a list of patients."""
+
+    patient_id: str
+    status: str | None
+    since: datetime | None
+    store_id: str | None
+    plan_status: str | None
+    cycle: int | None
+    anchor_on: date | None
+
+
+async def patients_page(
+    db: Db, *, store: str | None, status: str | None, prefix: str, after: str, limit: int
+) -> list[PatientRow]:
+    """Patients in order of their pseudonyms: of one store, in one status, beginning with some characters."""
+    said = [
+        (condition, value)
+        for condition, value in (
+            ("p.store_id =", store),
+            ("p.status =", status),
+            ("p.patient_id >=", prefix or None),
+            ("p.patient_id <", f"{prefix}~" if prefix else None),
+        )
+        if value
+    ]
+    filters = " ".join(f"and {condition} ${place}" for place, (condition, _) in enumerate(said, 3))
+    rows = await db.fetch(
+        f"""
+        select p.patient_id, p.status, p.since, p.store_id, l.status as plan_status,
+               (l.content ->> 'cycle')::integer as cycle, (l.content ->> 'anchor_on')::date as anchor_on
+        from patients p
+        left join plans l on l.patient_id = p.patient_id and l.revision = p.plan_revision
+        where p.patient_id > $1
+          {filters}
+        order by p.patient_id
+        limit $2
+        """,
+        after,
+        limit,
+        *(value for _, value in said),
+    )
+    return [PatientRow(*row.values()) for row in rows]
+
+
+async def proposals(db: Db, store_id: str, limit: int) -> list[PatientRow]:
+    """Patients of a store who have not agreed to their alignment yet, the nearest day first; one more than `limit`."""
+    rows = await db.fetch(
+        """
+        select p.patient_id, p.status, p.since, p.store_id, l.status as plan_status,
+               (l.content ->> 'cycle')::integer as cycle, (l.content ->> 'anchor_on')::date as anchor_on
+        from patients p
+        join plans l on l.patient_id = p.patient_id and l.revision = p.plan_revision
+        where p.store_id = $1
+          and p.status = 'enrolled'
+          and l.status = 'proposed'
+        order by anchor_on, p.patient_id
+        limit $2
+        """,
+        store_id,
+        limit + 1,
+    )
+    return [PatientRow(*row.values()) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One revision of a patient's plan; `content` is its event as JSON."""
+
+    revision: int
+    event_id: UUID
+    at: datetime | None
+    status: str
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """Everything but names and numbers."""
+
+    patient_id: str
+    status: str | None
+    since: datetime | None
+    store_id: str | None
+    consent: dict[str, Any] | None
+    profile: dict[str, Any] | None
+    left_because: str | None
+    candidate_because: list[dict[str, Any]] | None
+    plan_revision: int
+    opted_out_at: datetime | None
+    question_at: datetime | None
+    unreached_revision: int | None
+
+
+async def patient_of(db: Db, patient_id: str) -> Patient | None:
+    row = await db.fetchrow(
+        """
+        select patient_id, status, since, store_id, consent, profile, left_because, candidate_because, plan_revision,
+               opted_out_at, question_at, unreached_revision
+        from patients
+        where patient_id = $1
+        """,
+        patient_id,
+    )
+    return Patient(*row.values()) if row else None
+
+
+async def plan_of(db: Db, patient_id: str, revision: int) -> Plan | None:
+    row = await db.fetchrow(
+        "select revision, event_id, at, status, content from plans where patient_id = $1 and revision = $2",
+        patient_id,
+        revision,
+    )
+    return Plan(*row.values()) if row else None
+
+
+async def plans_of(db: Db, patient_id: str) -> dict[UUID, Plan]:
+    """Every revision by the event that published it."""
+    rows = await db.fetch(
+        "select revision, event_id, at, status, content from plans where patient_id = $1", patient_id
+    )
+    return {row["event_id"]: Plan(*row.values()) for row in rows}
+
+
+async def renewals_of(db: Db, patient_id: str) -> list[Renewal]:
+    rows = await db.fetch(
+        """
+        select drug_name, needed_by, asked, answer
+        from renewals
+        where patient_id = $1
+          and drug_name is not null
+        order by needed_by, rx_id
+        """,
+        patient_id,
+    )
+    return [Renewal(*row.values()) for row in rows]
+
+
+async def sealed_details(db: Db, patient_id: str) -> tuple[str, bytes] | None:
+    """The id of the key, and the sealed names and numbers."""
+    row = await db.fetchrow("select key_id, sealed from sealed_details where patient_id = $1", patient_id)
+    return (row["key_id"], row["sealed"]) if row else None
+
+
+async def calls_of_day(db: Db, store_id: str, since: datetime, until: datetime) -> dict[str, int]:
+    """How many of each kind outreach published about a store's patients between two instants."""
+    rows = await db.fetch(
+        """
+        select kind, count(*) as number
+        from stream
+        where store_id = $1
+          and service = 'outreach'
+          and at >= $2
+          and at < $3
+          and number > (select coalesce(max(number), 0) - 200000 from stream)
+        group by kind
+        """,
+        store_id,
+        since,
+        until,
+    )
+    return {row["kind"]: row["number"] for row in rows}
