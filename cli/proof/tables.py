@@ -92,7 +92,12 @@ async def _held(db: Db, table: str) -> dict[str, int]:
 async def _fabric(db: Db) -> Fabric:
     inbox = await db.fetch("select event_id::text from fabric.inbox")
     outbox = await db.fetch(
-        "select id as sequence, event_id::text, held is not null as held from fabric.outbox order by id"
+        """
+        select id as sequence, event_id::text, h.why is not null as held
+        from fabric.outbox o
+        left join fabric.held h using (id)
+        order by id
+        """
     )
     letters = await db.fetch(
         """
