@@ -33,6 +33,8 @@ Key = str
 
 LOCKS_A_TRANSACTION = 1000
 POOL_SECONDS = 10.0
+SIDE_BY_SIDE = 8
+"""Processes that find due work beside one another: where one holds the oldest, the next looks further."""
 
 
 def patient(patient_id: str) -> Key:
@@ -201,13 +203,14 @@ class Work:
         what is still due. Claiming rows first and patients second deadlocks with the handlers. Whoever was parked
         between the reading and the locking is left out.
         """
-        found = await tables.due_patients(unit.db, view, unit.now, min(limit, LOCKS_A_TRANSACTION))
-        if not found:
-            return []
-        lock_of = {patient_id: lock_key(patient(patient_id)) for patient_id in found}
-        got = await tables.try_lock(unit.db, sorted(lock_of.values()))
-        locked = [patient_id for patient_id in found if lock_of[patient_id] in got]
-        return await self.unparked(unit, locked)
+        limit = min(limit, LOCKS_A_TRANSACTION)
+        found = await tables.due_patients(unit.db, view, unit.now, limit * SIDE_BY_SIDE)
+        for start in range(0, len(found), limit):
+            lock_of = {each: lock_key(patient(each)) for each in found[start : start + limit]}
+            got = await tables.try_lock(unit.db, sorted(lock_of.values()))
+            if got:
+                return await self.unparked(unit, [each for each, lock in lock_of.items() if lock in got])
+        return []
 
     async def unparked(self, unit: Unit, patients: Sequence[str]) -> list[str]:
         """Those of these locked patients who are not parked."""
