@@ -29,6 +29,7 @@ from shared.messaging.intake import DEADLY, BadRelease, Intake, Outage
 from shared.messaging.lag import LagMeter, Place
 from shared.messaging.outages import is_outage
 
+POLL_MS = 1000
 BATCH_BYTES = 8 * 1024 * 1024
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 EXIT_STUCK = 70
@@ -62,6 +63,7 @@ class Consumer:
         self.topics = [topic_prefix + topic for topic in intake.handlers.topics]
         self.stopped_because: str | None = None
         self.commit_errors = 0
+        self._batch_size = batch_size
         self._pause = FIRST_PAUSE
         self._resuming: asyncio.Task[None] | None = None
         self._busy_since: float | None = None  # a batch is in hand
@@ -85,9 +87,7 @@ class Consumer:
             group_instance_id=f"{self.group}-{slot}",  # never a default: two with one id steal from each other
             auto_offset_reset="earliest",
             isolation_level="read_committed",
-            max_records=batch_size,
-            batch_timeout_ms=10,
-            fetch_max_wait_ms=100,
+            fetch_max_wait_ms=500,
             fetch_max_bytes=BATCH_BYTES,
             max_partition_fetch_bytes=BATCH_BYTES,
             session_timeout_ms=session_timeout_ms,
@@ -98,6 +98,7 @@ class Consumer:
             decoder=_raw_records,
             no_reply=True,  # a reply_to header would publish past the outbox
         )
+        self._subscriber.get_msg = self._poll  # type: ignore[method-assign]  # its own sleeps between polls
         self._subscriber(self._on_batch)
 
     @property
@@ -156,6 +157,15 @@ class Consumer:
                         "consumer.stuck", topic=tp.topic, partition=tp.partition, seconds=now - since
                     )
                     os._exit(EXIT_STUCK)
+
+    async def _poll(self, consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord[Any, Any], ...]:
+        """The next batch, as soon as there is one.
+
+        FastStream's poll waits for batch_timeout_ms and then sleeps as long: short, it kept an idle service busy;
+        long, it held back what came during the sleep.
+        """
+        batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._batch_size)
+        return tuple(record for records in batches.values() for record in records)
 
     async def _on_batch(self, raw: Sequence[ConsumerRecord[Any, Any]]) -> None:
         consumer = self._subscriber.consumer

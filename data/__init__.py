@@ -1,0 +1,1 @@
+"""The sample patients, how they were converted, and how more are drawn."""
