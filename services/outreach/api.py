@@ -28,6 +28,9 @@ from shared.messaging import Refused, Unit, Work, patient, tables
 router = APIRouter()
 
 DUE_FOR = {By.dialler: "due_contacts", By.person: "due_contacts_for_people"}
+HEEDED_LATE = frozenset({Outcome.stop, Outcome.wrong_number})
+"""Outcomes that count whether or not the lease still holds: nobody has to say stop twice."""
+
 PatientId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
 Limit = Annotated[int, Query(ge=1, le=500)]
 
@@ -147,9 +150,14 @@ async def outcome(contact_id: UUID, body: Report, caller: Commanding, work: Work
         attempt = await store.load_attempt(unit.db, body.lease_id)
         if attempt and attempt.outcome:
             return _same_again(attempt, contact_id, body)
-        _check_lease(attempt, contact, body.lease_id, unit.now)
-        assert attempt is not None
-        effect = await _effect(unit, contact, attempt, body)
+        if attempt is None or attempt.contact_id != contact_id:
+            raise Problem(
+                409, "Not your lease", "the contact was never leased under this lease_id", code="foreign"
+            )
+        over = _why_over(attempt, contact, unit.now)
+        if over and body.outcome not in HEEDED_LATE:
+            raise over
+        effect = Effect((), stale=True) if over else await _effect(unit, contact, attempt, body)
         reply = await _take_effect(unit, effect, stale=effect.stale)
         if body.outcome is Outcome.wrong_number:
             await store.stop_number(unit.db, attempt.lease_id, unit.now)
@@ -164,26 +172,15 @@ async def outcome(contact_id: UUID, body: Report, caller: Commanding, work: Work
     return await work.command(caller, [key], take, even_if_parked=body.outcome is Outcome.stop)
 
 
-def _check_lease(attempt: store.Attempt | None, contact: Contact, lease_id: UUID, now: datetime) -> None:
-    """A lease must be of this contact, still held, and not over."""
-    if attempt is None or attempt.contact_id != contact.contact_id:
-        raise Problem(
-            409, "Not your lease", "the contact was never leased under this lease_id", code="foreign"
-        )
+def _why_over(attempt: store.Attempt, contact: Contact, now: datetime) -> Problem | None:
+    """Why the lease is held no longer; none while it is."""
     if attempt.until is None or attempt.until <= now:
-        raise Problem(
-            409,
-            "Lease over",
-            "the lease ran out before the outcome came and the contact is due again: lease it anew",
-            code="expired",
-        )
-    if contact.lease_id != lease_id:
-        raise Problem(
-            409,
-            "Lease taken back",
-            "the patient called in or staff closed the contact meanwhile: nothing is left to report",
-            code="taken_back",
-        )
+        detail = "the lease ran out before the outcome came and the contact is due again: lease it anew"
+        return Problem(409, "Lease over", detail, code="expired")
+    if contact.lease_id != attempt.lease_id:
+        detail = "the patient called in or staff closed the contact meanwhile: nothing is left to report"
+        return Problem(409, "Lease taken back", detail, code="taken_back")
+    return None
 
 
 def _same_again(attempt: store.Attempt, contact_id: UUID, body: Report) -> dict[str, Any]:

@@ -429,6 +429,15 @@ async def test_stop_ends_automated_contact_at_once_and_people_may_still_call(kno
     assert (await known.get("/contacts/next-due"))["next_due"] is not None
 
 
+async def test_a_stop_counts_even_where_the_lease_ran_out(known: Service) -> None:
+    await known.handle(plan(agreed=False))
+    [lent] = await known.lease()
+    await known.at(NOW + timedelta(minutes=15))
+    assert (await known.report(lent, "stop"))["stale"] is True
+    assert [type(event) for event in await known.published()] == [ContactOptedOut]
+    assert await known.lease() == []
+
+
 async def test_opting_out_works_before_the_enrollment_is_known(service: Service) -> None:
     await service.post("/patients/p1/opt-out", 404, channel="text")
     await service.handle(details())
