@@ -43,7 +43,7 @@ class Said:
     detail: str = ""  # a channel, a kind of change, an outcome
     on: date | None = None
     given_at: datetime | None = None  # of a consent
-    standing: bool = False
+    standing: bool = False  # a standing instruction: given with the consent, or used for a confirmation
     items: tuple[Item, ...] = ()  # confirmed, in the package, or taken
     visits: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)  # of a plan
 

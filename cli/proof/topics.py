@@ -181,7 +181,7 @@ def _read_payload(payload: bytes | None, event_type: str, flaws: list[str]) -> S
 
 def said(body: Mapping[str, Any]) -> Said:
     """What the checks read of a payload. Raises where a field is not what it must be."""
-    items = body.get("taken", body.get("items", ()))
+    items, consent = body.get("taken", body.get("items", ())), body.get("consent", {})
     visits = {visit["visit_id"]: tuple(map(_item, visit["items"])) for visit in body.get("visits", ())}
     return Said(
         subject=body.get("patient_id") or body["store_id"],
@@ -196,8 +196,8 @@ def said(body: Mapping[str, Any]) -> Said:
         days_supply=body.get("days_supply", 0),
         detail=sys.intern(body.get("channel") or body.get("change") or body.get("outcome") or ""),
         on=_day(body.get("handed_over_on") or body.get("reported_on")),
-        given_at=_instant(body["consent"]["given_at"]) if "consent" in body else None,
-        standing=body.get("standing_instruction", False),
+        given_at=_instant(consent.get("given_at", "")),
+        standing=body.get("standing_instruction", consent.get("standing_instruction", False)),
         items=tuple(map(_item, items)),
         visits=visits or _NO_VISITS,
     )

@@ -85,6 +85,28 @@ def filled_as_confirmed(record: Record) -> Found:
     return Found(looked_at, found)
 
 
+@check("a standing instruction is used only where one was given", whole=True)
+def standing_instructions_were_given(record: Record) -> Found:
+    """A confirmation without a call belongs to a patient whose newest consent before it says that this is wanted."""
+    consents = grouped(record.of(PATIENT_ENROLLED), "subject")
+    confirmed = list(record.of(PICKUP_CONFIRMED))
+    used = [event for event in confirmed if event.says.standing]
+
+    def given(event: Event) -> bool:
+        before = [each for each in consents.get(event.key, ()) if _consented(each) <= _at(event)]
+        return bool(before) and max(before, key=_consented).says.standing
+
+    return Found(
+        len(confirmed),
+        (
+            f"{event.key}: event {event.id} uses a standing instruction that was not given"
+            for event in used
+            if not given(event)
+        ),
+        f"{len(used)} used one",
+    )
+
+
 @check("one package per visit, in one hand", whole=True)
 def one_package_per_visit(record: Record) -> Found:
     """A visit has one package, which is ready once, then picked up or returned, once, and never both."""
@@ -212,12 +234,17 @@ def _spans(record: Record, beginning: str) -> Spans:
     """From each event of a type to the next consent. An enrolment sent again names the consent that it was."""
     consents: defaultdict[str, set[datetime]] = defaultdict(set)
     for event in record.of(PATIENT_ENROLLED):
-        consents[event.key].add(event.says.given_at or _at(event))
+        consents[event.key].add(_consented(event))
     spans: defaultdict[str, list[tuple[datetime, datetime]]] = defaultdict(list)
     for event in record.of(beginning):
         begun = _at(event)
         spans[event.key].append((begun, min((at for at in consents[event.key] if at >= begun), default=END)))
     return spans
+
+
+def _consented(event: Event) -> datetime:
+    """When the consent of an enrolment was given."""
+    return event.says.given_at or _at(event)
 
 
 def _at(event: Event) -> datetime:
@@ -227,6 +254,7 @@ def _at(event: Event) -> datetime:
 PROMISES = (
     answers_fit_a_plan,
     filled_as_confirmed,
+    standing_instructions_were_given,
     one_package_per_visit,
     handed_over_as_filled,
     nothing_filled_after_leaving,

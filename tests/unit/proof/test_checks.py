@@ -323,6 +323,11 @@ FAULTS: list[tuple[Check, str, Record]] = [
         "is 60 for 30 days",
         with_events(filled=altered("filled", says_quantity=Decimal(60))),
     ),
+    (
+        promises.standing_instructions_were_given,
+        "event confirmed uses",
+        with_events(confirmed=altered("confirmed", says_standing=True)),
+    ),
     (promises.one_package_per_visit, "2 times", with_events(ready_twice=again("ready"))),
     (
         promises.one_package_per_visit,
@@ -396,6 +401,14 @@ RIGHT: list[tuple[str, Check, Record]] = [
         "a standing instruction",
         outreach.answers_were_given,
         with_events(confirmed=altered("confirmed", says_standing=True, at=day(0))),
+    ),
+    (
+        "a standing instruction, given",
+        promises.standing_instructions_were_given,
+        with_events(
+            enrolled=altered("enrolled", says_standing=True),
+            confirmed=altered("confirmed", says_standing=True),
+        ),
     ),
     ("confirmed twice", promises.filled_as_confirmed, with_events(confirmed_again=again("confirmed"))),
     (
