@@ -13,7 +13,7 @@ from rich.table import Table
 from cli.system import find, staff_headers
 
 app = typer.Typer(no_args_is_help=True, help="Events that could not be handled: look, redrive, skip.")
-Service = Annotated[str, typer.Argument(help="enrollment, planner, outreach or fulfillment")]
+Service = Annotated[str, typer.Argument(help="enrollment, planner, outreach, fulfillment or console")]
 Number = Annotated[int, typer.Argument(help="the number that `list` shows")]
 Actor = Annotated[str | None, typer.Option(help="who does it; your login name unless given")]
 

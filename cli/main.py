@@ -10,9 +10,10 @@ import typer
 from rich.console import Console
 
 from cli import clock, deadletters, events
+from cli.proof.__main__ import main as prove
 from shared.clock import SteppedClock
 
-SERVICES = ("enrollment", "planner", "outreach", "fulfillment")
+SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -50,7 +50,7 @@ def find() -> System:
     path = described()
     state = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     services = {name: tuple(urls) for name, urls in state.get("services", {}).items()}
-    for name in ("enrollment", "planner", "outreach", "fulfillment"):
+    for name in ("enrollment", "planner", "outreach", "fulfillment", "console"):
         if given := os.environ.get(f"MEDSYNC_{name.upper()}_URL"):
             services[name] = tuple(given.split(","))
     kafka = os.environ.get("KAFKA_BOOTSTRAP_SERVERS") or state.get("kafka", "")

@@ -78,7 +78,13 @@ def demo(options: Options, console: Console) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with installation(
         options.directory,
-        processes={"enrollment": 1, "planner": 1, "outreach": options.outreach, "fulfillment": 1},
+        processes={
+            "enrollment": 1,
+            "planner": 1,
+            "outreach": options.outreach,
+            "fulfillment": 1,
+            "console": 1,
+        },
         clock_file=clock.path,
         say=lambda text: console.print(f"[dim]{text}[/dim]"),
     ) as system:

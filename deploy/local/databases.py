@@ -16,7 +16,7 @@ import asyncpg
 from deploy.local.process import StackError
 from deploy.local.sql import on_server
 
-SERVICES = ("enrollment", "planner", "outreach", "fulfillment")
+SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
 _ROOT = Path(__file__).parents[2]
 _FABRIC = _ROOT / "shared" / "messaging" / "migrations"
 _LOCK = 7_633_501  # an advisory lock: two starts may set up one server at once

@@ -139,6 +139,7 @@ class Services:
     def _start(self, member: _Member) -> None:
         environment = {name: value for name, value in os.environ.items() if name != "MEDSYNC_POSTGRES_URL"}
         environment |= self._environment
+        environment |= {f"MEDSYNC_{name.upper()}_URL": ",".join(urls) for name, urls in self.urls.items()}
         environment |= {
             "MEDSYNC_DATABASE_URL": self._databases[member.service],
             "MEDSYNC_HOST": "127.0.0.1",

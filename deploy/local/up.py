@@ -135,7 +135,10 @@ def _write_private(file: Path, content: object) -> None:
 
 def _summary(system: Installation) -> str:
     services = "".join(f"\n  {service:12} {' '.join(urls)}" for service, urls in system.services.urls.items())
-    return f"MedSync runs{services}\n  {'kafka':12} {system.stack.addresses.kafka}\nStop it with Ctrl-C."
+    kafka = f"\n  {'kafka':12} {system.stack.addresses.kafka}"
+    console = system.services.urls.get("console")
+    look = f"\nLook at it in a browser: {console[0]}" if console else ""
+    return f"MedSync runs{services}{kafka}{look}\nStop it with Ctrl-C."
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
