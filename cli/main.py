@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,7 @@ app = typer.Typer(
     help="MedSync: medication synchronization for chain pharmacies.",
     pretty_exceptions_enable=False,
 )
+app.command("prove")(prove)
 app.add_typer(clock.app, name="clock")
 app.add_typer(events.app, name="events")
 app.add_typer(deadletters.app, name="deadletters")
@@ -67,7 +69,8 @@ def demo(
     from deploy.local.process import StackError
 
     try:
-        raise typer.Exit(run_demo(Options(patients, days, seed, directory, keep), Console()))
+        console = Console() if sys.stdout.isatty() else Console(width=120)
+        raise typer.Exit(run_demo(Options(patients, days, seed, directory, keep), console))
     except StackError as error:
         raise SystemExit(str(error)) from None
 

@@ -33,6 +33,8 @@ from cli.demo.http import Actor
 from cli.demo.outcome import Outcome, count, table
 from cli.demo.recorder import Recorder
 from cli.importing import import_directory
+from cli.proof import prove
+from cli.proof.__main__ import show
 from cli.rest import Observer
 from data.resample import Records, read_directory, resample
 from deploy.local.lock import Held, locked
@@ -203,7 +205,7 @@ class Demo:
         """Let everyone act until nobody has anything left to do at this moment."""
         while True:
             due = await self.observer.until_rest()
-            if not sum([await part.act(now) for part in parts]):
+            if not sum(await asyncio.gather(*(part.act(now) for part in parts))):
                 return due
 
     def _tell_day(self, day: date) -> None:
@@ -253,4 +255,8 @@ class Demo:
             self.console.print(f"    {line}", highlight=False)
 
     async def _prove(self) -> bool:
-        return True
+        """Judged by a reader that shares no code with the services."""
+        began = time.monotonic()
+        results = await prove(self.system.stack.addresses.kafka, self.system.databases)
+        show(results, self.console, seconds=time.monotonic() - began)
+        return all(result.holds for result in results)
