@@ -185,7 +185,7 @@ def _uncovered(course: Course, unavoidable: int, case: Case) -> list[Reason]:
 
 
 def item(course: Course, days: int, *, at_anchor: bool) -> Reason:
-    """Why this fill, of so many days."""
+    """Why this fill, of so many days. A bridge that stands may last past the next pickup: then the drug joins none."""
     usual = course.supply.prescription.usual_days
     if course.supply.ride_along:
         return because("item_ride_along", days=days)
@@ -193,7 +193,8 @@ def item(course: Course, days: int, *, at_anchor: bool) -> Reason:
         return because("item_full", days=days)
     if at_anchor:
         return because("item_rest", days=days)
-    return because("item_bridge", days=days, until=date.fromordinal(course.joins or 0))
+    until = course.supply.run_out if course.joins is None else course.joins
+    return because("item_bridge", days=days, until=date.fromordinal(until))
 
 
 def offer(option: Option, unavoidable: Mapping[str, int]) -> Offer:

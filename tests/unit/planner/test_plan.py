@@ -189,13 +189,29 @@ def test_the_patients_weekdays_bind_every_visit() -> None:
 
 
 def test_of_equal_days_the_least_loaded_then_the_earliest() -> None:
-    profile = taking({"a": 10, "b": 16})
+    """Between the third day before a runs out and the third before b does, the distance from the cushion is equal."""
+    profile = taking({"a": 14, "b": 18})
+    loads: list[tuple[dict[int, int], int]] = [
+        ({}, 11),
+        ({11: 2, 12: 1, 13: 1}, 12),
+        ({11: 2, 12: 2, 13: 1}, 13),
+    ]
+    for load, expected in loads:
+        calendar = Calendar(load={in_days(day): pickups for day, pickups in load.items()})
+        assert (planned(profile, calendar=calendar).anchor_on - TODAY).days == expected
+
+
+def test_trips_count_before_short_fills_unless_the_chain_says_otherwise() -> None:
+    """On the 8th a and b need nothing and c joins a cycle later: two trips, one short fill. From the 15th on c can be
+    filled, and a and b share the trip for their bridges: one trip, two short fills."""
+    profile = taking({"a": 8, "b": 9, "c": 22})
     plan = planned(profile)
-    ties = {day.on for day in plan.offered if day.on != plan.anchor_on}
-    assert (plan.anchor_on - TODAY).days == 10 - 1
-    crowded = Calendar(load={in_days(day): 9 for day in range(60)} | {plan.anchor_on: 10})
-    assert planned(profile, calendar=crowded).anchor_on == plan.anchor_on, "only ties are decided by load"
-    assert ties
+    assert (plan.offered[0].visits_before, plan.short_fills) == (1, 2)
+    assert plan.anchor_on >= in_days(15)
+    order = ("avoidable_uncovered_days", "short_fills_and_overrides", "visits_before_alignment")
+    plan = planned(profile, rules=replace(COMMERCIAL, criteria=order))
+    assert (plan.offered[0].visits_before, plan.short_fills) == (2, 1)
+    assert plan.anchor_on <= in_days(8)
 
 
 def test_the_chain_may_order_the_criteria_otherwise() -> None:

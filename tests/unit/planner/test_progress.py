@@ -5,14 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
 
 from services.planner.domain import progress as path
-from services.planner.domain.model import Action, Blocked, Plan, Profile, Rules, VisitKind
+from services.planner.domain.model import (
+    Action,
+    Blocked,
+    Fill,
+    Plan,
+    Profile,
+    Rules,
+    StockReport,
+    VisitKind,
+)
 from services.planner.domain.progress import OpenVisit, Progress, Status
-from tests.unit.planner.cases import COMMERCIAL, EVERY_DAY, TODAY, fill, in_days, taking
+from tests.unit.planner.cases import COMMERCIAL, EVERY_DAY, TODAY, fill, in_days, random_patient, taking
 
 PROFILE = taking({"a": 9, "b": 25})
 PINNED = 18  # the day agreed on in these tests, with a bridge for a before it
@@ -221,6 +231,96 @@ def test_without_a_calendar_the_patient_waits_for_the_store() -> None:
     progress, outcome = path.plan_anew(Progress("patient-1"), PROFILE, None, COMMERCIAL, TODAY)
     assert outcome is None
     assert (progress.status, progress.look_again_on) == (Status.waiting, in_days(1))
+
+
+Walked = tuple[Progress, Profile, date]
+
+
+def random_walk(seed: int) -> None:
+    """Anything that can happen to a patient, in any order, on any day: planning never fails, and keeps its word."""
+    rng = Random(seed)
+    profile, today = random_patient(rng), TODAY
+    progress, _ = planned(Progress("patient-1"), profile)
+    for _ in range(25):
+        happens = rng.choice(
+            [_confirm, _confirm, _decline, _miss, _move, _come, _agree, _wait, _report, _hold]
+        )
+        progress, profile, today = happens(rng, progress, profile, today)
+        stood = path.as_of(progress, today, COMMERCIAL)
+        progress, plan = planned(progress, profile, today)
+        assert progress.look_again_on is None or progress.look_again_on > today, f"seed {seed}"
+        if isinstance(plan, Plan):
+            assert all(visit.items and visit.on >= today for visit in plan.visits), f"seed {seed}"
+            assert len({visit.on for visit in plan.visits}) == len(plan.visits), f"seed {seed}"
+            assert plan.next_anchor_on > plan.anchor_on, f"seed {seed}"
+            if happens is _wait and stood.agreed and stood.anchor_on and plan.cycle == stood.cycle:
+                assert plan.anchor_on == stood.anchor_on, f"seed {seed}: an agreed day moved by itself"
+
+
+def _confirm(rng: Random, progress: Progress, profile: Profile, today: date) -> Walked:
+    near = [visit for visit in progress.visits if visit.on <= today + timedelta(days=7)]
+    if not near:
+        return progress, profile, today
+    visit = rng.choice(near)
+    unwanted = [item.rx_id for item in visit.items if rng.random() < 0.2]
+    wanted = {item.rx_id: (item.quantity, item.days_supply) for item in visit.items}
+    return path.pickup_confirmed(progress, visit.visit_id, wanted, unwanted) or progress, profile, today
+
+
+def _decline(rng: Random, progress: Progress, profile: Profile, today: date) -> Walked:
+    visit_id = rng.choice([visit.visit_id for visit in progress.visits] or ["none"])
+    return path.pickup_declined(progress, visit_id) or progress, profile, today
+
+
+def _miss(rng: Random, progress: Progress, profile: Profile, today: date) -> Walked:
+    visit_id = rng.choice([None, *(visit.visit_id for visit in progress.visits)])
+    after = path.unreached(progress, progress.plan_id or "none", visit_id) or progress
+    return path.in_touch(after), profile, today
+
+
+def _move(rng: Random, progress: Progress, profile: Profile, today: date) -> Walked:
+    visit_id = rng.choice([visit.visit_id for visit in progress.visits] or ["none"])
+    wanted_on = today + timedelta(days=rng.randint(-3, 45))
+    return path.reschedule_requested(progress, visit_id, wanted_on) or progress, profile, today
+
+
+def _come(rng: Random, progress: Progress, profile: Profile, today: date) -> Walked:
+    visit = next((visit for visit in progress.visits if visit.confirmed), None)
+    if visit is None:
+        return progress, profile, today
+    today = max(today, visit.on)
+    fills = tuple(Fill(item.rx_id, visit.on, today, item.days_supply) for item in visit.items)
+    profile = replace(profile, fills=profile.fills + fills)
+    return path.came_to_an_end(progress, visit.visit_id), profile, today
+
+
+def _agree(rng: Random, progress: Progress, profile: Profile, today: date) -> Walked:
+    day = rng.choice(progress.offered or (today,))
+    return path.alignment_agreed(progress, progress.plan_id or "none", day) or progress, profile, today
+
+
+def _wait(rng: Random, progress: Progress, profile: Profile, today: date) -> Walked:
+    return progress, profile, today + timedelta(days=rng.randint(0, 9))
+
+
+def _report(rng: Random, progress: Progress, profile: Profile, today: date) -> Walked:
+    rx_id = rng.choice(profile.prescriptions).rx_id
+    report = StockReport(rx_id, today, rng.choice([0, 2, 10, 40, 90]))
+    return progress, replace(profile, stock_reports=(*profile.stock_reports, report)), today
+
+
+def _hold(rng: Random, progress: Progress, profile: Profile, today: date) -> Walked:
+    at = rng.randrange(len(profile.prescriptions))
+    changed = [
+        replace(each, status=rng.choice(["active", "on_hold"])) if number == at else each
+        for number, each in enumerate(profile.prescriptions)
+    ]
+    return progress, replace(profile, prescriptions=tuple(changed)), today
+
+
+def test_whatever_happens_planning_never_fails_and_keeps_its_word() -> None:
+    for seed in range(80):
+        random_walk(seed)
 
 
 def test_after_each_look_the_next_lies_ahead(agreed: Progress) -> None:
