@@ -11,7 +11,7 @@ import os
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from uuid import uuid4
 
@@ -46,6 +46,9 @@ POLL_SECONDS = 1.0
 
 RECORD_BYTES = 1_000_000
 """Below the broker's own limit (message.max.bytes, 1 MiB by default), headers included."""
+
+SEQUENCE_BYTES = 100
+"""The headers `ce_id` and `ce_sequence`."""
 
 REFUSALS = (
     MessageSizeTooLargeError,
@@ -168,10 +171,10 @@ class Relay:
     async def _send(self, rows: Sequence[OutboxRow]) -> None:
         """Send in order, one batch per partition, and wait until all are acknowledged."""
         producer = await self._started_producer()
+        choose = {topic: await self._partitioning(producer, topic) for topic in {row.topic for row in rows}}
         by_partition: dict[tuple[str, int], list[OutboxRow]] = defaultdict(list)
         for row in rows:
-            topic = self._prefix + row.topic
-            by_partition[topic, await self._partition(producer, topic, row.key)].append(row)
+            by_partition[self._prefix + row.topic, choose[row.topic](row.key)].append(row)
         async with asyncio.timeout(SEND_SECONDS):
             await asyncio.gather(
                 *(self._send_partition(producer, *place, of_it) for place, of_it in by_partition.items())
@@ -197,10 +200,11 @@ class Relay:
         sent.append(await producer.send_batch(batch, topic, partition=partition))
         await asyncio.gather(*sent)
 
-    async def _partition(self, producer: AIOKafkaProducer, topic: str, key: str) -> int:
-        partitions = sorted(await producer.partitions_for(topic))
-        chosen: int = DefaultPartitioner()(key.encode(), partitions, partitions)
-        return chosen
+    async def _partitioning(self, producer: AIOKafkaProducer, topic: str) -> Callable[[str], int]:
+        """Which partition of a topic a key goes to."""
+        partitions = sorted(await producer.partitions_for(self._prefix + topic))
+        partitioner = DefaultPartitioner()
+        return lambda key: partitioner(key.encode(), partitions, partitions)
 
     async def _wait(self, seconds: float) -> None:
         """Until a commit is heard of, or a while: polling is the truth."""
@@ -272,4 +276,5 @@ def headers(row: OutboxRow) -> list[tuple[str, bytes]]:
 
 def row_bytes(row: OutboxRow) -> int:
     """About what the record takes on the wire."""
-    return len(row.payload) + len(row.key) + sum(len(name) + len(value) + 8 for name, value in headers(row))
+    own = sum(len(name) + len(value) + 8 for name, value in row.headers.items())
+    return len(row.payload) + len(row.key) + own + SEQUENCE_BYTES

@@ -136,7 +136,7 @@ async def unpublished(db: Db, limit: int, bytes_: int) -> list[OutboxRow]:
         limit,
         bytes_,
     )
-    return [OutboxRow(**row) for row in rows]
+    return [OutboxRow(*row) for row in rows]
 
 
 async def delete_published(db: Db, ids: Sequence[int], epoch: int) -> bool:
