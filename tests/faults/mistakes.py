@@ -1,0 +1,400 @@
+"""The suite can fail: classic mistakes, put back one at a time into a copy of the code, and caught.
+
+Each is a few exact replacements; one that does not apply exactly once fails loudly, so none goes stale in silence.
+Each comes with what provokes it: the least that lets it do its harm for certain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tests.faults import faults
+from tests.faults.faults import Run
+from tests.faults.round import Outcome, run_round
+from tests.faults.schedule import Blow
+from tests.faults.servers import Servers
+from tests.faults.system import ROOT, Member
+
+COMMANDS, RATE = 60, 20.0
+REST_SECONDS = 12.0
+AT_ONCE = 3
+COPIED = (
+    "shared",
+    "tests/faults",
+    "tests/__init__.py",
+    "tests/running.py",
+    "deploy",
+    "cli/proof",
+    "cli/__init__.py",
+)
+
+Provocation = Callable[[Run, random.Random], Awaitable[None]]
+
+
+class PatchFailed(Exception):
+    """The code has changed: this mistake has to be written anew."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """`patches`: file below shared/messaging, what stands there, what the mistake makes of it."""
+
+    name: str
+    patches: Sequence[tuple[str, str, str]]
+    provocations: Sequence[Provocation]
+    rate: float = RATE
+
+
+@dataclass(frozen=True)
+class Caught:
+    """What the suite said about a mistake."""
+
+    mistake: str
+    by: tuple[str, ...]  # the invariants that did not hold
+    first: str
+
+
+# ---- what provokes them -----------------------------------------------------------------------------------------
+
+
+async def _crash(run: Run, rng: random.Random, *, service: str, point: str, processes: int = 2) -> None:
+    """Processes of a service die at a point, one after another."""
+    for member in run.system.of(service)[:processes]:
+        run.system.kill(member, crash_at=f"{point}:2")
+        await asyncio.sleep(1.2)
+
+
+async def _pause_at(run: Run, rng: random.Random, *, service: str, point: str, seconds: float) -> None:
+    """A process stops at a point for a while, and goes on."""
+    for member in run.system.of(service):
+        run.system.kill(member, crash_at=f"{point}:2:stop")
+        await _frozen(member)
+        await asyncio.sleep(seconds)
+        run.system.signal(member, signal.SIGCONT)
+
+
+async def _frozen(member: Member) -> None:
+    for _ in range(100):
+        if faults.is_frozen(member):
+            return
+        await asyncio.sleep(0.05)
+
+
+async def _fail_for_a_while(run: Run, rng: random.Random, *, patient: str = "hot-0") -> None:
+    """One patient's events fail, and then would not any more."""
+    await run.system.sql("ledger", "insert into stumbling values ($1)", patient)
+    await asyncio.sleep(1.5)
+    await run.system.sql("ledger", "delete from stumbling")
+    await asyncio.sleep(1.5)
+
+
+async def _lock_and_kill(run: Run, rng: random.Random) -> None:
+    """A batch is in hand for almost as long as a statement waits for a lock; then its process dies."""
+    for _ in range(2):
+        locking = asyncio.create_task(faults.lock(run, "ledger", 4.7))
+        await asyncio.sleep(4.5)
+        for member in run.system.of("ledger"):
+            run.system.kill(member)
+        await locking
+
+
+async def _statements_fail(run: Run, rng: random.Random) -> None:
+    await faults.fail_statements(run, "ledger", "40001", 2.0)
+
+
+async def _unanswered(run: Run, rng: random.Random) -> None:
+    """Commands are carried out, and nobody is told."""
+    for _ in range(3):
+        await _crash(run, rng, service="sender", point="unit.committed")
+
+
+def _at(service: str, *points: str) -> Sequence[Provocation]:
+    return [partial(_crash, service=service, point=point) for point in points]
+
+
+# ---- the mistakes -----------------------------------------------------------------------------------------------
+
+MISTAKES = (
+    Mistake(
+        "the relay remembers the last id that it sent, and goes on behind it",
+        [
+            (
+                "relay.py",
+                "        self.leads = False\n        self.published = 0\n",
+                "        self.leads = False\n        self.published = self._cursor = 0\n",
+            ),
+            (
+                "relay.py",
+                "            rows = await tables.unpublished(db, WINDOW, WINDOW_BYTES)\n            if rows:\n",
+                "            rows = await tables.unpublished(db, WINDOW, WINDOW_BYTES)\n"
+                "            rows = [row for row in rows if row.id > self._cursor]\n"
+                "            if rows:\n"
+                "                self._cursor = rows[-1].id\n",
+            ),
+        ],
+        [partial(_pause_at, service="ledger", point="unit.outbox_written", seconds=1.5)],
+    ),
+    Mistake(
+        "two relays share the outbox with SKIP LOCKED, and no fence",
+        [
+            (
+                "tables.py",
+                "        where holder = $1 or until < clock_timestamp()\n        returning epoch",
+                "        returning epoch",
+            ),
+            ("tables.py", "case when holder = $1 then epoch else epoch + 1 end", "epoch"),
+            (
+                "tables.py",
+                "            order by id\n            limit $1\n",
+                "            order by id\n            limit $1\n            for update skip locked\n",
+            ),
+            (
+                "relay.py",
+                "            rows = await tables.unpublished(db, WINDOW, WINDOW_BYTES)\n"
+                "            if rows:\n"
+                '                reach("relay.fetched")\n'
+                "                await self._publish(db, rows, epoch)\n"
+                "            else:\n",
+                "            async with db.transaction():\n"
+                "                rows = await tables.unpublished(db, 3, WINDOW_BYTES)\n"
+                "                if rows:\n"
+                '                    reach("relay.fetched")\n'
+                "                    await self._publish(db, rows, epoch)\n"
+                "            if not rows:\n",
+            ),
+        ],
+        [partial(_pause_at, service="sender", point="relay.fetched", seconds=1.0)],
+    ),
+    Mistake(
+        "offsets are committed before the work",
+        [
+            (
+                "consumer.py",
+                "                await self.intake.take([record for records in together.values() for record in records])\n"
+                "                await self._commit(consumer, {tp: records[-1].offset + 1 for tp, records in together.items()})\n",
+                "                await self._commit(consumer, {tp: records[-1].offset + 1 for tp, records in together.items()})\n"
+                "                await self.intake.take([record for records in together.values() for record in records])\n",
+            )
+        ],
+        _at("ledger", "intake.received", "intake.handled"),
+    ),
+    Mistake(
+        "the inbox is written outside the transaction",
+        [
+            (
+                "intake.py",
+                "            new = await tables.claim(unit.db, [delivery.event_id for delivery in deliveries])\n",
+                "            async with self.work.connection() as own:\n"
+                "                new = await tables.claim(own, [delivery.event_id for delivery in deliveries])\n",
+            )
+        ],
+        _at("ledger", "intake.claimed", "intake.handled"),
+    ),
+    Mistake(
+        "the default acknowledgement policy",
+        [("consumer.py", "ack_policy=AckPolicy.MANUAL", "ack_policy=AckPolicy.ACK_FIRST")],
+        [_lock_and_kill],
+    ),
+    Mistake(
+        "events are written down after the commit",
+        [
+            (
+                "unit.py",
+                "                yield unit\n"
+                "                if unit.emitted:\n"
+                "                    await tables.append(unit.db, [self._row(unit, event, why) for event, why in unit.emitted])\n"
+                '                reach("unit.outbox_written")\n'
+                '            reach("unit.committed")\n',
+                "                yield unit\n"
+                '                reach("unit.outbox_written")\n'
+                '            reach("unit.committed")\n'
+                "            if unit.emitted:\n"
+                "                await tables.append(db, [self._row(unit, event, why) for event, why in unit.emitted])\n",
+            )
+        ],
+        _at("ledger", "unit.committed", "unit.committed"),
+    ),
+    Mistake(
+        "what fails is tried again later, and later events overtake it",
+        [
+            (
+                "intake.py",
+                "        attempts = 1\n        while is_timeout(error) and attempts < TIMEOUTS_ALONE:\n",
+                "        again = partial(lambda: asyncio.ensure_future(self._settle([delivery])))\n"
+                "        asyncio.get_running_loop().call_later(0.7, again)\n"
+                "        return\n"
+                "        attempts = 1\n        while is_timeout(error) and attempts < TIMEOUTS_ALONE:\n",
+            ),
+            ("intake.py", "import asyncio\n", "import asyncio\nfrom functools import partial\n"),
+        ],
+        [_fail_for_a_while],
+    ),
+    Mistake(
+        "what fails is given back without a pause",
+        [("consumer.py", "await asyncio.sleep(self._pause)", "await asyncio.sleep(0)")],
+        [_statements_fail],
+    ),
+    Mistake(
+        "no lock on the patient",
+        [
+            (
+                "unit.py",
+                "        await tables.lock(db, sorted({lock_key(key) for key in keys}))\n",
+                "        return\n",
+            )
+        ],
+        [partial(_pause_at, service="sender", point="command.decided", seconds=0.5)],
+        rate=60.0,
+    ),
+    Mistake(
+        "outbox rows are deleted before they are acknowledged",
+        [
+            (
+                "relay.py",
+                "        try:\n            await self._send(rows)\n        except REFUSALS:\n            await self._drop_producer()  # every",
+                "        await tables.delete_published(db, [row.id for row in rows], epoch)\n"
+                '        reach("relay.sent")\n'
+                "        try:\n            await self._send(rows)\n        except REFUSALS:\n            await self._drop_producer()  # every",
+            )
+        ],
+        _at("sender", "relay.sent", "relay.sent"),
+    ),
+    Mistake(
+        "records are sent without their key",
+        [
+            ("relay.py", '                "key": row.key.encode(),\n', '                "key": None,\n'),
+            ("relay.py", "await self._partition(producer, topic, row.key)", "row.id % 4"),
+        ],
+        [],
+    ),
+    Mistake(
+        "a batch is acknowledged though a part of it failed",
+        [
+            (
+                "consumer.py",
+                "            self._hold_back(consumer, by_partition)\n            self._resuming = asyncio",
+                "            await self._commit(consumer, {tp: r[-1].offset + 1 for tp, r in by_partition.items() if r})\n"
+                "            return\n"
+                "            self._resuming = asyncio",
+            )
+        ],
+        [_statements_fail],
+    ),
+    Mistake(
+        "nobody looks into the inbox",
+        [
+            (
+                "intake.py",
+                "            new = await tables.claim(unit.db, [delivery.event_id for delivery in deliveries])\n",
+                "            new = await tables.claim(unit.db, [delivery.event_id for delivery in deliveries])\n"
+                "            new = {delivery.event_id for delivery in deliveries}\n",
+            )
+        ],
+        _at("ledger", "intake.committed", "intake.committed"),
+    ),
+    Mistake(
+        "an event that fails is logged and passed",
+        [
+            (
+                "intake.py",
+                "        await self._bury(delivery, attempts=attempts, reason=reason, message=message)\n",
+                "        return\n",
+            )
+        ],
+        [_fail_for_a_while],
+    ),
+    Mistake(
+        "a parked patient's later events go on",
+        [
+            ("intake.py", "if d.key in parked and not d.event.OVERTAKES]", "if False]"),
+            ("intake.py", "if d.key not in parked or d.event.OVERTAKES]", "]"),
+        ],
+        [_fail_for_a_while],
+    ),
+    Mistake(
+        "idempotency keys are ignored",
+        [
+            (
+                "unit.py",
+                "            if caller.idempotency_key and (kept :=",
+                "            if False and (kept :=",
+            ),
+            (
+                "unit.py",
+                "            if caller.idempotency_key:\n                await tables.keep_answer",
+                "            if False:\n                await tables.keep_answer",
+            ),
+        ],
+        [_unanswered],
+    ),
+)
+
+
+# ---- putting them back ------------------------------------------------------------------------------------------
+
+
+def put_back(mistake: Mistake, into: Path) -> None:
+    """Copy the code and make the mistake in the copy. PatchFailed where a patch does not apply exactly once."""
+    for name in COPIED:
+        source, target = ROOT / name, into / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    for name, old, new in mistake.patches:
+        file = into / "shared" / "messaging" / name
+        text = file.read_text()
+        if text.count(old) != 1:
+            raise PatchFailed(f"{mistake.name}: stands {text.count(old)} times in {name}, not once:\n{old}")
+        file.write_text(text.replace(old, new))
+
+
+async def catch(servers: Servers, number: int, mistake: Mistake | None) -> Caught:
+    """Run the chain with one mistake (or none, to see that its provocation alone breaks nothing)."""
+    name = f"m{number}"
+    code = ROOT
+    if mistake:
+        code = servers.directory / f"{name}-code"
+        await asyncio.to_thread(put_back, mistake, code)
+    provocations = mistake.provocations if mistake else [p for m in MISTAKES for p in m.provocations]
+    outcome = await run_round(
+        servers,
+        name,
+        f"mistake/{number}",
+        kills=0,
+        commands=COMMANDS,
+        rate=mistake.rate if mistake else RATE,
+        code=code,
+        blows=[Blow("provoke", provoke, f"{name}/{n}", 0.3) for n, provoke in enumerate(provocations)],
+        drills=False,
+        rest_seconds=REST_SECONDS if mistake else 60.0,
+    )
+    if mistake:
+        with suppress(OSError):
+            shutil.rmtree(code)
+    return Caught(mistake.name if mistake else "none", *_verdict(outcome))
+
+
+async def catch_all(servers: Servers, mistakes: Sequence[Mistake] = MISTAKES) -> list[Caught]:
+    """Every mistake by itself, a few at a time."""
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    async def one(number: int, mistake: Mistake) -> Caught:
+        async with turn:
+            return await catch(servers, number, mistake)
+
+    return list(await asyncio.gather(*(one(n, mistake) for n, mistake in enumerate(mistakes, 1))))
+
+
+def _verdict(outcome: Outcome) -> tuple[tuple[str, ...], str]:
+    broken = [result for result in outcome.results if result["violations"]]
+    return tuple(result["name"] for result in broken), broken[0]["first"][0] if broken else ""
