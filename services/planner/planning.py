@@ -16,8 +16,8 @@ from shared.events import Event
 from shared.events.planner import PlanBlocked, PlanComputed
 from shared.messaging import Unit
 
-RULES = Rules()
-"""The chain's policy."""
+RULES = Rules(refill_percent={"commercial": 75, "part_d": 75, "medicaid": 75})
+"""The chain's policy; refill too soon at 75 % for the plans known by name (domain rules: the commercial norm)."""
 
 DAY = timedelta(days=1)
 
