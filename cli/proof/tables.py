@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -78,7 +79,7 @@ async def _read_service(db: Db, service: str, found: Tables) -> None:
             found.fulfillment = await _fulfillment(db)
         case "console":
             stream = await db.fetch("select event_id::text from stream")
-            found.console = Console(frozenset(event_id for (event_id,) in stream))
+            found.console = Console(frozenset(sys.intern(event_id) for (event_id,) in stream))
 
 
 async def _held(db: Db, table: str) -> dict[str, int]:
@@ -111,7 +112,7 @@ async def _fabric(db: Db) -> Fabric:
     stored = await db.fetch("select event_id::text from fabric.parked_events where event_id is not null")
     answers = await db.fetch("select idempotency_key from fabric.answers")
     return Fabric(
-        inbox=frozenset(event_id for (event_id,) in inbox),
+        inbox=frozenset(sys.intern(event_id) for (event_id,) in inbox),
         outbox=[Waiting(**row) for row in outbox],
         dead_letters=[DeadLetter(**row) for row in letters],
         parked=dict(parked),

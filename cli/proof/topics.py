@@ -99,7 +99,7 @@ def decode(topic: str, record: ConsumerRecord[bytes, bytes]) -> Event:
         partition=record.partition,
         offset=record.offset,
         key=key,
-        id=headers.get("ce_id") or here,
+        id=sys.intern(headers.get("ce_id") or here),
         type=event_type,
         source=sys.intern(headers.get("ce_source", "")),
         sequence=_number(headers.get("ce_sequence", "")),
@@ -182,25 +182,30 @@ def _read_payload(payload: bytes | None, event_type: str, flaws: list[str]) -> S
 def said(body: Mapping[str, Any]) -> Said:
     """What the checks read of a payload. Raises where a field is not what it must be."""
     items, consent = body.get("taken", body.get("items", ())), body.get("consent", {})
-    visits = {visit["visit_id"]: tuple(map(_item, visit["items"])) for visit in body.get("visits", ())}
+    visits = {_id(visit, "visit_id"): tuple(map(_item, visit["items"])) for visit in body.get("visits", ())}
     return Said(
-        subject=body.get("patient_id") or body["store_id"],
+        subject=_id(body, "patient_id") or _id(body, "store_id"),
         revision=body.get("revision", 0),
-        plan_id=body.get("plan_id") or "",
+        plan_id=_id(body, "plan_id"),
         plan_revision=body.get("plan_revision", 0),
-        visit_id=body.get("visit_id") or "",
-        package_id=body.get("package_id", ""),
-        rx_id=body.get("rx_id", ""),
-        fill_id=body.get("fill_id", ""),
+        visit_id=_id(body, "visit_id"),
+        package_id=_id(body, "package_id"),
+        rx_id=_id(body, "rx_id"),
+        fill_id=_id(body, "fill_id"),
         quantity=_decimal(body.get("quantity", "0")),
         days_supply=body.get("days_supply", 0),
-        detail=sys.intern(body.get("channel") or body.get("change") or body.get("outcome") or ""),
+        detail=_id(body, "channel") or _id(body, "change") or _id(body, "outcome"),
         on=_day(body.get("handed_over_on") or body.get("reported_on")),
         given_at=_instant(consent.get("given_at", "")),
         standing=body.get("standing_instruction", consent.get("standing_instruction", False)),
         items=tuple(map(_item, items)),
         visits=visits or _NO_VISITS,
     )
+
+
+def _id(body: Mapping[str, Any], name: str) -> str:
+    """An id, empty where there is none; kept once, however many events name it."""
+    return sys.intern(body.get(name) or "")
 
 
 def _item(body: Mapping[str, Any]) -> Item:
