@@ -11,7 +11,7 @@ import asyncio
 import os
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -164,8 +164,57 @@ class Consumer:
         FastStream's poll waits for batch_timeout_ms and then sleeps as long: short, it kept an idle service busy;
         long, it held back what came during the sleep.
         """
-        batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._batch_size)
+        try:
+            batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._batch_size)
+        except UnicodeDecodeError:  # the name of a header
+            return tuple(await self._poll_around_unreadable(consumer))
+        except KafkaError:
+            await self._rewind(consumer, consumer.assignment())
+            raise
         return tuple(record for records in batches.values() for record in records)
+
+    async def _poll_around_unreadable(self, consumer: AIOKafkaConsumer) -> list[ConsumerRecord[Any, Any]]:
+        """A batch without the record that aiokafka cannot read, nor what comes after it in its partition."""
+        found: list[ConsumerRecord[Any, Any]] = []
+        await self._rewind(consumer, consumer.assignment())
+        for tp in consumer.assignment():
+            if await consumer.position(tp) >= (consumer.highwater(tp) or 0):
+                continue  # nothing fetched of it
+            try:
+                batch = await consumer.getmany(tp, timeout_ms=POLL_MS, max_records=self._batch_size)
+                found += batch.get(tp, [])
+            except UnicodeDecodeError:
+                await self._rewind(consumer, [tp])
+                found += await self._before_unreadable(consumer, tp)
+        return found
+
+    async def _before_unreadable(
+        self, consumer: AIOKafkaConsumer, tp: TopicPartition
+    ) -> list[ConsumerRecord[Any, Any]]:
+        """The records before one that cannot be read. None: then that one stands at the head, and is set aside.
+
+        aiokafka reads a producer's batch from its beginning: what the same producer sent after it in one batch goes
+        the same way, each as a letter of its own.
+        """
+        found: list[ConsumerRecord[Any, Any]] = []
+        try:
+            while one := await consumer.getmany(tp, timeout_ms=POLL_MS, max_records=1):
+                found += one[tp]
+        except UnicodeDecodeError:
+            if not found:
+                offset = await consumer.position(tp)
+                await self.intake.bury_unreadable(tp.topic.removeprefix(self._prefix), tp.partition, offset)
+                await self._commit(consumer, {tp: offset + 1})
+                consumer.seek(tp, offset + 1)
+        return found
+
+    async def _rewind(self, consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> None:
+        """Back to what was acknowledged: a poll that fails has moved on past what it read until then."""
+        for tp in partitions:
+            if (offset := await consumer.committed(tp)) is None:
+                await consumer.seek_to_beginning(tp)
+            else:
+                consumer.seek(tp, offset)
 
     async def _on_batch(self, raw: Sequence[ConsumerRecord[Any, Any]]) -> None:
         consumer = self._subscriber.consumer

@@ -49,15 +49,11 @@ class Delivery:
     record: Record
     event_id: UUID
     event: Event
+    key: str  # typed: it orders, locks and parks it
     correlation_id: str
     trace_parent: str | None = None
     causation_id: str | None = None  # the event, command or due work that it follows from
     at: datetime | None = None  # business time; none where the sender gave none
-
-    @property
-    def key(self) -> str:
-        """The typed key that orders, locks and parks it."""
-        return typed_key(self.event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +123,8 @@ def read(
         return _read(record, handled, sealer)
     except _Flaw as flaw:
         return Invalid(record, flaw.reason, flaw.message, flaw.event_id, flaw.event_type)
+    except Exception as error:  # a net: one record must not stop the service
+        return Invalid(record, "undecodable", f"cannot be read: {type(error).__name__}")
 
 
 class _Flaw(Exception):
@@ -166,6 +164,7 @@ def _read(record: Record, handled: Mapping[str, type[Event]], sealer: Sealer) ->
         record,
         event_id,
         event,
+        typed_key(event),
         correlation_id=correlation if CORRELATION.fullmatch(correlation) else str(event_id),
         trace_parent=trace if TRACE_PARENT.fullmatch(trace) else None,
         causation_id=causation if 0 < len(causation) <= 200 and causation.isprintable() else None,
@@ -196,9 +195,11 @@ def _text_headers(record: Record) -> dict[str, str]:
 def _unfold(record: Record) -> tuple[dict[str, str], bytes]:
     try:
         document = json.loads(record.value or b"")
+        if not isinstance(document, dict) or "data" not in document:
+            raise ValueError
         data = document.pop("data")
         return {str(name): str(value) for name, value in document.items()}, json.dumps(data).encode()
-    except (ValueError, KeyError, AttributeError, RecursionError):
+    except (ValueError, RecursionError):
         raise _Flaw("undecodable", "not a structured CloudEvent") from None
 
 

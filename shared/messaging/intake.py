@@ -91,6 +91,12 @@ class Intake:
             case Delivery() | Invalid() as letter:
                 await self._bury(letter, attempts=DEADLY, reason=KILLED[0], message=KILLED[1])
 
+    async def bury_unreadable(self, topic: str, partition: int, offset: int) -> None:
+        """Set aside a record that the client library cannot read; its payload is on the topic still."""
+        record = Record(topic, partition, offset, None, (), None)
+        letter = Invalid(record, "undecodable", "the name of a header is not UTF-8")
+        await self._bury(letter, attempts=1, reason=letter.reason, message=letter.message)
+
     async def _settle(self, deliveries: Sequence[Delivery]) -> None:
         """Apply all in one transaction; where that fails for what is in them, halve until the culprit is alone."""
         if not deliveries:
