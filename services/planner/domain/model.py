@@ -146,20 +146,6 @@ class Profile:
     preferred_weekday: int | None = None
 
 
-CRITERIA = (
-    "avoidable_uncovered_days",
-    "changes_to_what_was_told",
-    "extra_cost_above_limit",
-    "visits_before_alignment",
-    "short_fills_and_overrides",
-    "drugs_run_dry",
-    "distance_from_preferred_day",
-    "extra_cost",
-    "distance_from_cushion",
-)
-"""The default order in which candidate days are compared (domain rules: anchor date choice)."""
-
-
 @dataclass(frozen=True)
 class Rules:
     """The chain's policy: data, never code. Percentages are whole, days are calendar days."""
@@ -174,7 +160,9 @@ class Rules:
     minimum_short_fill_days: int = 3
     cushion_days: int = 3
     extra_cost_limit: Decimal = Decimal("10.00")
-    criteria: tuple[str, ...] = CRITERIA
+    criteria: tuple[
+        str, ...
+    ] = ()  # names from `anchor`, in the chain's order; empty: the default order there
     offered_days: int = 3
     open_visit_days: int = 12  # a confirmed visit that nobody reports on is open so long
     missed_cycles: int = 2  # in a row, before staff act

@@ -364,6 +364,17 @@ def test_a_later_day_is_bridged_so_that_no_drug_runs_out() -> None:
     assert trips(plan) == [(BRIDGE, 12, ["a", "b"]), (SYNCHRONIZED, 18, ["a", "b"])]
 
 
+def test_a_wanted_day_that_would_leave_days_uncovered_is_not_given() -> None:
+    """a has to be fetched by the 12th, and the store is closed from the 5th to the 12th but for the 11th."""
+    closed = Calendar(closed_on=frozenset(in_days(day) for day in range(5, 13) if day != 11))
+    expiring = prescription("a", expires_on=in_days(12))
+    profile = replace(taking({"a": 12, "b": 16}), prescriptions=(expiring, prescription("b")))
+    told = pinned(11, wanted_on=in_days(16), instead_of=in_days(11))
+    plan = planned(profile, told, calendar=closed)
+    assert plan.anchor_on == in_days(11)
+    assert plan.uncovered_days == 0
+
+
 def test_a_bridge_moves_to_the_nearest_day_that_it_can() -> None:
     visit = told_visit(BRIDGE, 9, "a", supply=11)
     profile = taking({"a": 9, "b": 25})
