@@ -8,6 +8,9 @@ from pydantic_core import from_json, to_json
 COMMAND_TIMEOUT = 10.0
 """Seconds: asyncpg has none by default, and then hangs on a frozen server."""
 
+CONNECT_TIMEOUT = 5.0
+"""Seconds: asyncpg would wait a minute for a server that takes the connection and says nothing."""
+
 SERVER_SETTINGS = {
     "statement_timeout": "15s",
     "lock_timeout": "5s",  # well below ours: whoever waits for a lock learns that it was one, and not his own weight
@@ -21,6 +24,7 @@ async def open_pool(url: str, *, size: int, name: str) -> asyncpg.Pool:
         url,
         min_size=1,
         max_size=size,
+        timeout=CONNECT_TIMEOUT,
         command_timeout=COMMAND_TIMEOUT,
         server_settings={**SERVER_SETTINGS, "application_name": name},
         init=_prepare,
@@ -30,7 +34,10 @@ async def open_pool(url: str, *, size: int, name: str) -> asyncpg.Pool:
 async def connect(url: str, *, name: str) -> asyncpg.Connection:
     """One connection outside the pool, prepared as the pool's are."""
     connection = await asyncpg.connect(
-        url, command_timeout=COMMAND_TIMEOUT, server_settings={**SERVER_SETTINGS, "application_name": name}
+        url,
+        timeout=CONNECT_TIMEOUT,
+        command_timeout=COMMAND_TIMEOUT,
+        server_settings={**SERVER_SETTINGS, "application_name": name},
     )
     await _prepare(connection)
     return connection

@@ -147,8 +147,9 @@ async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.wait(tasks)
 
 
-@stamina.retry(on=(OSError, asyncpg.PostgresError, TimeoutError), attempts=None, timeout=60.0, wait_max=2.0)
+@stamina.retry(on=(OSError, asyncpg.PostgresError, TimeoutError), attempts=None, timeout=12.0, wait_max=2.0)
 async def _pool(settings: ServiceSettings, label: str) -> asyncpg.Pool:
+    """Gives up while a stop can still keep to its 20 s: it is not heard before the start is over."""
     return await open_pool(settings.database_url, size=settings.pool_size, name=label)
 
 

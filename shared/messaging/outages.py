@@ -27,12 +27,15 @@ FATAL_SETUP = ("3D000", "28")
 STALE_CACHES = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCacheError)
 """A migration ran under this connection's prepared statements; asyncpg has dropped them by now."""
 
+OUT_OF_STEP = (asyncpg.InternalClientError, asyncpg.ProtocolError)
+"""What asyncpg says of a connection that was cut in the middle of an answer."""
+
 
 def is_outage(error: BaseException) -> bool:
     """Whether the database or the broker is away, so that the work waits and costs no event an attempt."""
     if isinstance(error, asyncpg.QueryCanceledError):
         return False  # a statement timeout: see is_timeout
-    if isinstance(error, STALE_CACHES):
+    if isinstance(error, (*STALE_CACHES, *OUT_OF_STEP)):
         return True
     if isinstance(error, asyncpg.PostgresError):
         return (error.sqlstate or "").startswith((*OUTAGE_CLASSES, *FATAL_SETUP))
