@@ -38,6 +38,7 @@ ROWS_A_LIST = 100
 """Of each of a day's lists; the rest is counted."""
 
 LINES_A_PAGE = 200
+LINES_AT_A_GLANCE = 40
 EVENTS_OF_A_PATIENT = 1000
 
 KINDS = sorted(event_type.split(".")[2] for event_type in EVENTS)
@@ -56,9 +57,20 @@ async def stores(request: Request, work: Working, q: str = "", after: str = "") 
         days = {each.store_id: _today(work, each.time_zone) for each in found}
         counts = await ask.day_counts(db, days)
         generation, newest = await ask.place(db)
+        lines = await ask.lines_before(db, Filter(), newest + 1, LINES_AT_A_GLANCE)
+        zones = await zones_of(db, lines)
     rows = [(each, days[each.store_id], counts[each.store_id]) for each in found[:STORES_A_PAGE]]
     more = found[STORES_A_PAGE - 1].store_id if len(found) > STORES_A_PAGE else None
-    return page(request, "stores.html", rows=rows, q=q, more=more, live=f"{generation}.{newest}")
+    return page(
+        request,
+        "stores.html",
+        rows=rows,
+        q=q,
+        more=more,
+        folds=fold(lines),
+        zones=zones,
+        live=f"{generation}.{newest}",
+    )
 
 
 @router.get("/stores/{store_id}")

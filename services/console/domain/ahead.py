@@ -122,7 +122,9 @@ def _waits(visit: Visit) -> Step:
 def _goes_back(visit: Visit) -> list[Step]:
     if visit.return_on is None:
         return []
-    words = f"Where nobody has come, the package goes back to stock after {spoken(visit.return_on)}."
+    words = (
+        f"Where nobody has come for the package of {spoken(visit.on)}, it goes back to stock after that day."
+    )
     return [Step(visit.return_on, "fulfillment", "goes back", words)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from services.console.domain.lines import Line
@@ -25,7 +25,12 @@ class Chain:
 
     because: str
     at: datetime | None
+    service: str
     links: tuple[tuple[int, Line], ...]  # how deep, and the event
+
+    def begins_like(self, other: Chain) -> bool:
+        """Whether both began at one instant, in one way: then they are told as one."""
+        return (self.because, self.at, self.service) == (other.because, other.at, other.service)
 
 
 def chains_of(lines: Sequence[Line]) -> list[Chain]:
@@ -43,12 +48,19 @@ def chains_of(lines: Sequence[Line]) -> list[Chain]:
             roots.append(link)
         else:
             cause.effects.append(link)
-    chains = [Chain(because(root.line), root.line.at, tuple(_told(root))) for root in roots]
+    chains: list[Chain] = []
+    for root in roots:
+        chain = Chain(because(root.line), root.line.at, root.line.service, tuple(_told(root)))
+        if chains and chains[-1].begins_like(chain):
+            chain = replace(chain, links=chains.pop().links + chain.links)
+        chains.append(chain)
     told = {line.event_id for chain in chains for _, line in chain.links}
     circular = [
         line for line in lines if line.event_id not in told
     ]  # no honest sender makes one; shown all the same
-    return chains + [Chain("It names itself as its cause", line.at, ((0, line),)) for line in circular]
+    return chains + [
+        Chain("It names itself as its cause", line.at, line.service, ((0, line),)) for line in circular
+    ]
 
 
 def because(line: Line) -> str:

@@ -24,7 +24,11 @@ def test_effects_stand_below_their_causes_in_whatever_order_they_arrived() -> No
 
 
 def test_chains_are_in_order_of_business_time_then_of_ids() -> None:
-    assert told(line(3, minutes=5), line(2), line(1)) == [[(0, 1)], [(0, 2)], [(0, 3)]]
+    assert told(line(3, minutes=5), line(2, cause="due:x"), line(1)) == [[(0, 1)], [(0, 2)], [(0, 3)]]
+
+
+def test_chains_that_began_at_one_instant_in_one_way_are_told_as_one() -> None:
+    assert told(line(1), line(2), line(3, cause=1)) == [[(0, 1), (1, 3), (0, 2)]]
 
 
 def test_no_event_is_lost_where_causes_go_in_a_circle() -> None:
