@@ -7,6 +7,7 @@ when it will want to act again although no service wakes it.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
@@ -144,38 +145,55 @@ class EnrolmentDesk:
         await self._actor.post("enrollment", path, {"reason": "revoked"}, key=f"leave:{patient}")
 
 
-class Dialler:
+class Lessee(ABC):
+    """Someone who leases due work of one kind, does it, reports, and asks when to come back."""
+
+    def __init__(self, actor: Actor, service: str, work: str, what: str, minutes: int) -> None:
+        self._actor, self._service, self._work, self._what = actor, service, work, what
+        self._minutes, self._leases = minutes, 0
+        self._next: datetime | None = None
+
+    async def act(self, now: datetime) -> int:
+        done = 0
+        while await self._is_due(now) and (leased := await self._lease()):
+            await in_turn([self.do(one, now) for one in leased])
+            done += len(leased)
+        return done
+
+    def next_at(self, now: datetime) -> datetime | None:
+        return self._next
+
+    @abstractmethod
+    async def do(self, leased: dict[str, Any], now: datetime) -> None:
+        """Do one piece of leased work and report it."""
+
+    async def _is_due(self, now: datetime) -> bool:
+        answer = await self._actor.get(self._service, f"/{self._work}/next-due")
+        self._next = datetime.fromisoformat(answer["next_due"]) if answer["next_due"] else None
+        return self._next is not None and self._next <= now
+
+    async def _lease(self) -> list[dict[str, Any]]:
+        self._leases += 1
+        body = {"worker": self._actor.name, "limit": LEASED_AT_ONCE, "minutes": self._minutes}
+        key = f"lease:{self._leases}"
+        answer = await self._actor.post(self._service, f"/{self._work}/lease", body, key=key)
+        found: list[dict[str, Any]] = answer[self._what]
+        return found
+
+
+class Dialler(Lessee):
     """Leases due contacts, speaks with patients, reports what they said.
 
     In the role of the system it is the automatic dialler; as a technician it also calls whom the dialler may not.
     """
 
     def __init__(self, name: str, role: str, urls: dict[str, list[str]], behaviour: Behaviour) -> None:
-        self._actor = Actor(name, role, urls)
-        self._behaviour, self._leases = behaviour, 0
-        self._next: datetime | None = None
+        super().__init__(Actor(name, role, urls), "outreach", "contacts", "contacts", minutes=15)
+        self._behaviour = behaviour
         self.calls = self.reached = 0
 
-    async def act(self, now: datetime) -> int:
-        done = 0
-        while contacts := await self._lease():
-            await in_turn([self._contact(contact, now) for contact in contacts])
-            done += len(contacts)
-        answer = await self._actor.get("outreach", "/contacts/next-due")
-        self._next = datetime.fromisoformat(answer["next_due"]) if answer["next_due"] else None
-        return done
-
-    def next_at(self, now: datetime) -> datetime | None:
-        return self._next
-
-    async def _lease(self) -> list[dict[str, Any]]:
-        self._leases += 1
-        body = {"worker": self._actor.name, "limit": LEASED_AT_ONCE, "minutes": 15}
-        answer = await self._actor.post("outreach", "/contacts/lease", body, key=f"lease:{self._leases}")
-        found: list[dict[str, Any]] = answer["contacts"]
-        return found
-
-    async def _contact(self, contact: dict[str, Any], now: datetime) -> None:
+    async def do(self, leased: dict[str, Any], now: datetime) -> None:
+        contact = leased
         kind, patient = contact["kind"], contact["patient_id"]
         about = contact["visit"]["visit_id"] if contact["visit"] else ""
         outcome = self._behaviour.contact_outcome(kind, patient, about, contact["attempt"])
@@ -230,35 +248,17 @@ class Dialler:
                 return {"confirm": True}
 
 
-class Prescribers:
+class Prescribers(Lessee):
     """Answer requests for renewals; an approval reaches the chain as a new prescription."""
 
     def __init__(self, urls: dict[str, list[str]], behaviour: Behaviour, platform: ChainPlatform) -> None:
-        self._actor = Actor("prescriber-line", "technician", urls)
-        self._behaviour, self._platform, self._leases = behaviour, platform, 0
+        actor = Actor("prescriber-line", "technician", urls)
+        super().__init__(actor, "outreach", "prescriber-contacts", "contacts", minutes=15)
+        self._behaviour, self._platform = behaviour, platform
         self._renewals: dict[str, int] = defaultdict(int)
-        self._next: datetime | None = None
 
-    async def act(self, now: datetime) -> int:
-        done = 0
-        while True:
-            self._leases += 1
-            body = {"worker": "prescriber-line", "limit": LEASED_AT_ONCE, "minutes": 15}
-            answer = await self._actor.post(
-                "outreach", "/prescriber-contacts/lease", body, key=f"lease:{self._leases}"
-            )
-            if not answer["contacts"]:
-                break
-            await in_turn([self._contact(contact, now) for contact in answer["contacts"]])
-            done += len(answer["contacts"])
-        answer = await self._actor.get("outreach", "/prescriber-contacts/next-due")
-        self._next = datetime.fromisoformat(answer["next_due"]) if answer["next_due"] else None
-        return done
-
-    def next_at(self, now: datetime) -> datetime | None:
-        return self._next
-
-    async def _contact(self, contact: dict[str, Any], now: datetime) -> None:
+    async def do(self, leased: dict[str, Any], now: datetime) -> None:
+        contact = leased
         rx_id = contact["rx_id"]
         answer = self._behaviour.renewal_answer(rx_id, contact["attempt"])
         path = f"/prescriber-contacts/{contact['contact_id']}/outcome"
@@ -271,34 +271,16 @@ class Prescribers:
             await self._platform.renew(rx_id, self._renewals[root], now.astimezone(ZONE).date(), refills)
 
 
-class DispensingSystem:
+class DispensingSystem(Lessee):
     """The chain's legal record: leases fill orders, adjudicates, fills, reports."""
 
     def __init__(self, urls: dict[str, list[str]], behaviour: Behaviour) -> None:
-        self._actor = Actor("dispensing-system", "system", urls)
-        self._behaviour, self._leases = behaviour, 0
-        self._next: datetime | None = None
+        actor = Actor("dispensing-system", "system", urls)
+        super().__init__(actor, "fulfillment", "fill-orders", "orders", minutes=60)
+        self._behaviour = behaviour
 
-    async def act(self, now: datetime) -> int:
-        done = 0
-        while True:
-            self._leases += 1
-            body = {"worker": "dispensing-system", "limit": LEASED_AT_ONCE, "minutes": 60}
-            answer = await self._actor.post(
-                "fulfillment", "/fill-orders/lease", body, key=f"lease:{self._leases}"
-            )
-            if not answer["orders"]:
-                break
-            await in_turn([self._fill(order) for order in answer["orders"]])
-            done += len(answer["orders"])
-        answer = await self._actor.get("fulfillment", "/fill-orders/next-due")
-        self._next = datetime.fromisoformat(answer["next_due"]) if answer["next_due"] else None
-        return done
-
-    def next_at(self, now: datetime) -> datetime | None:
-        return self._next
-
-    async def _fill(self, order: dict[str, Any]) -> None:
+    async def do(self, leased: dict[str, Any], now: datetime) -> None:
+        order = leased
         rx_id, visit = order["rx_id"], order["visit_id"]
         result = self._behaviour.fill_result(order["patient_id"], visit, rx_id)
         report: dict[str, Any] = {"lease_id": order["lease_id"], "result": result, "licence": "DS-1"}

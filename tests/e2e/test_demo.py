@@ -1,0 +1,73 @@
+"""The demo on a small population: it ends well, repeats exactly, and is not disturbed by killed services."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--patients", "24", "--days", "50"]
+
+
+@pytest.mark.timeout(400)
+def test_the_demo_repeats_exactly_though_services_are_killed(tmp_path: Path) -> None:
+    calm = run_demo(tmp_path / "calm")
+    shaken = run_demo(tmp_path / "shaken", kill_every=4.0)
+
+    assert calm.returncode == 0, calm.stdout[-3000:]
+    assert shaken.returncode == 0, shaken.stdout[-3000:]
+    assert shaken.kills >= 4, "the fault did not happen"
+    assert final_table(shaken.stdout) == final_table(calm.stdout)
+
+
+class Ran(subprocess.CompletedProcess[str]):
+    kills = 0
+
+
+def run_demo(directory: Path, *, kill_every: float | None = None) -> Ran:
+    """Run `medsync demo` in a directory of its own; kill one of its services now and then."""
+    directory.mkdir()
+    command = [sys.executable, "-m", "cli.main", "demo", *SMALL, "--directory", str(directory / "demo")]
+    with (directory / "out").open("w") as out:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=os.environ | {"COLUMNS": "150"}
+        )
+        kills, last = 0, time.monotonic()
+        while process.poll() is None:
+            time.sleep(0.1)
+            if kill_every and time.monotonic() - last > kill_every:
+                last = time.monotonic()
+                victims = services_below(process.pid)
+                if victims and "Candidates" not in (directory / "out").read_text():
+                    os.kill(victims[kills % len(victims)], signal.SIGKILL)
+                    kills += 1
+    ran = Ran(command, process.returncode, (directory / "out").read_text(), "")
+    ran.kills = kills
+    return ran
+
+
+def services_below(pid: int) -> Sequence[int]:
+    """The service processes that a demo started, in order of their names."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            status = (entry / "status").read_text()
+        except OSError:
+            continue
+        if " run " in command and "cli.main" in command and f"\nPPid:\t{pid}\n" in status:
+            found.append((command, int(entry.name)))
+    return [number for _, number in sorted(found)]
+
+
+def final_table(output: str) -> str:
+    """From the table's title to the end of the story."""
+    return re.sub(r"[^\S\n]+", " ", output[output.index("days later") :])
