@@ -67,6 +67,8 @@ class Consumer:
         self._pause = FIRST_PAUSE
         self._resuming: asyncio.Task[None] | None = None
         self._busy_since: float | None = None  # a batch is in hand
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._busy_for = max_poll_interval_ms / 1000
         self._vetted: set[Place] = set()
         self._broker = KafkaBroker(
@@ -124,6 +126,7 @@ class Consumer:
         try:
             async with asyncio.timeout(STOP_SECONDS + 3):
                 await self._broker.stop()
+                await self._idle.wait()  # until a batch that was cancelled has been rolled back
         except TimeoutError:
             log.warning("consumer.abandoned")
         if self._resuming:
@@ -226,6 +229,7 @@ class Consumer:
             self._hold_back(consumer, by_partition)
             return
         self._busy_since = time.monotonic()
+        self._idle.clear()
         try:
             await self._take(consumer, by_partition)
         except BadRelease as bad:
@@ -246,6 +250,7 @@ class Consumer:
             reach("intake.acknowledged")
         finally:
             self._busy_since = None
+            self._idle.set()
 
     async def _take(
         self, consumer: AIOKafkaConsumer, by_partition: dict[TopicPartition, list[Record]]
