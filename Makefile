@@ -5,7 +5,7 @@ RUN    := $(VENV)/bin/python -m
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test unit check format lock schemas clean
+.PHONY: help setup demo up test unit bench check format lock schemas clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -31,6 +31,11 @@ test: setup ## every test, on real Kafka and real PostgreSQL
 
 unit: setup ## the tests that need no servers
 	@$(RUN) pytest tests/unit tests/contract $(TEST_ARGS)
+
+bench: bench-hop bench-latency bench-growth bench-backlog ## what the fabric carries, beside fair opponents (BENCH_ARGS=--strict); each alone: make bench-hop
+
+bench-%: setup
+	@$(RUN) benchmarks.$* $(BENCH_ARGS)
 
 check: setup ## lint, format, types, borders, unused and missing dependencies
 	@$(RUN) ruff check .

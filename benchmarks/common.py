@@ -75,14 +75,15 @@ def machine() -> str:
         (line.split(":")[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "?"
     )
     memory = int(_lines("/proc/meminfo")[0].split()[1]) // 1_000_000
-    load = os.getloadavg()[0]
+    load, niceness = os.getloadavg()[0], os.nice(0)
     clients = " · ".join(
         f"{name} {version(name)}" for name in ("faststream", "aiokafka", "asyncpg", "pydantic")
     )
     return (
         f"{os.cpu_count()} × {model}, {memory} GB, {platform.system()} {platform.release().split('-')[0]}, "
-        f"load before {load:.1f}\nPython {platform.python_version()} · {clients} · "
-        f"Apache Kafka 4.3.1 (one node, 1 GB) · PostgreSQL 18.6 (fsync on)"
+        f"load before {load:.1f}{f', niced {niceness}' if niceness else ''}\n"
+        f"Python {platform.python_version()} · {clients} · "
+        "Apache Kafka 4.3.1 (one node, 1 GB) · PostgreSQL 18.6 (fsync on)"
     )
 
 

@@ -15,9 +15,10 @@ import itertools
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from aiokafka import AIOKafkaConsumer
@@ -37,23 +38,26 @@ from shared.messaging.tables import OutboxRow
 from shared.messaging.unit import Cause
 from tests.running import SEALING_KEY
 
+T = TypeVar("T")
+
 NOTIFIED, POLLED = "MedSync", "relays that poll once a second"
 PATIENTS = 2000
-CONNECTIONS = 16
+CONNECTIONS = WRITERS = 16
 
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Of one run, in milliseconds."""
+    """Of one run, in milliseconds; and how many a second it was."""
 
     median: float
     p95: float
     p99: float
+    rate: float
 
     @staticmethod
-    def of(seconds: Sequence[float]) -> Percentiles:
+    def of(seconds: Sequence[float], rate: float) -> Percentiles:
         cuts = statistics.quantiles(seconds, n=100)
-        return Percentiles(cuts[49] * 1000, cuts[94] * 1000, cuts[98] * 1000)
+        return Percentiles(cuts[49] * 1000, cuts[94] * 1000, cuts[98] * 1000, rate)
 
 
 async def benchmark(bench: Bench) -> list[Target]:
@@ -79,7 +83,7 @@ async def compare_downstream(bench: Bench) -> Target:
         for what, part in (("the command itself", 0), ("2xx → consumed", 1)):
             each = [one[part] for one in runs]
             rows.append([name, what, *_columns(each)])
-    table(["", "", "median", "95th percentile", "99th percentile"], rows)
+    table(["", "", "median", "95th percentile", "99th percentile", "a second"], rows)
     times = [
         polled[1].median / ours[1].median for ours, polled in zip(found[NOTIFIED], found[POLLED], strict=True)
     ]
@@ -97,17 +101,17 @@ async def downstream(bench: Bench, prefix: str, *, polled: bool) -> tuple[Percen
         await asyncio.gather(first.ready(), second.ready())
         async with _consuming(bench.kafka, prefix + ANSWERS) as consumed:
             sender = await Sender.to(first.url)
-            command_seconds, answered_at = await _send(sender, given.warm_up + given.seconds)
+            command_seconds, answered_at, rate = await _send(sender, given.warm_up + given.seconds)
             await _until(lambda: len(consumed) >= len(answered_at), seconds=30)
     for url in (front, back):
         await asyncio.to_thread(bench.drop, url)
     warm = given.warm_up * given.commands
     waits = [consumed[key] - at for number, (key, at) in enumerate(answered_at.items()) if number >= warm]
-    return Percentiles.of(command_seconds[warm:]), Percentiles.of(waits)
+    return Percentiles.of(command_seconds[warm:], rate), Percentiles.of(waits, rate)
 
 
-async def _send(sender: Sender, seconds: int) -> tuple[list[float], dict[tuple[str, int], float]]:
-    """Commands at their times; how long each took, and when each was answered, by patient and revision."""
+async def _send(sender: Sender, seconds: int) -> tuple[list[float], dict[tuple[str, int], float], float]:
+    """How long each command took, when each was answered (by patient and revision), and how many a second went."""
     took: dict[tuple[str, int], float] = {}
     answered_at: dict[tuple[str, int], float] = {}
 
@@ -118,13 +122,9 @@ async def _send(sender: Sender, seconds: int) -> tuple[list[float], dict[tuple[s
         answered_at[key] = time.monotonic()
         took[key] = answered_at[key] - began
 
-    began, tasks = time.monotonic(), []
     stream = itertools.islice(events.half_kilobyte(PATIENTS), seconds * given.commands)
-    for number, event in enumerate(stream):
-        await asyncio.sleep(began + number / given.commands - time.monotonic())
-        tasks.append(asyncio.create_task(command(event)))
-    await asyncio.gather(*tasks)
-    return list(took.values()), answered_at
+    rate = await _paced(command, stream, given.commands, CONNECTIONS)
+    return list(took.values()), answered_at, rate
 
 
 @asynccontextmanager
@@ -204,7 +204,7 @@ async def compare_relay(bench: Bench) -> Target:
         ["the writer's transaction", *_columns([one[0] for one in found])],
         ["commit → acknowledged by the broker", *_columns([one[1] for one in found])],
     ]
-    table(["", "median", "95th percentile", "99th percentile"], rows)
+    table(["", "median", "95th percentile", "99th percentile", "a second"], rows)
     times = [relay.median / writer.median for writer, relay in found]
     return Target("relay, in transactions of the writer", statistics.median(times), at_most=2.5)
 
@@ -213,7 +213,7 @@ async def relay_alone(bench: Bench, prefix: str) -> tuple[Percentiles, Percentil
     """The writers' transactions, and from their commit to the acknowledgement."""
     await bench.topics(prefix)
     url = await asyncio.to_thread(bench.database)
-    pool = await open_pool(url, size=8, name="writer")
+    pool = await open_pool(url, size=WRITERS, name="writer")
     bell = Bell(url, name="bench")
     work = Work(pool, service="bench", clock=SystemClock(), sealer=Sealer(SEALING_KEY, key_id="1"), bell=bell)
     relay = TimedRelay(url, bench.kafka, bell, name="bench", lease_seconds=5, topic_prefix=prefix)
@@ -232,11 +232,7 @@ async def relay_alone(bench: Bench, prefix: str) -> tuple[Percentiles, Percentil
         committed_at[told.patient_id] = time.monotonic()
         transactions.append(committed_at[told.patient_id] - began)
 
-    began, writers = time.monotonic(), []
-    for number in range(given.rows * (given.warm_up + given.seconds)):
-        await asyncio.sleep(began + number / given.rows - time.monotonic())
-        writers.append(asyncio.create_task(write(number)))
-    await asyncio.gather(*writers)
+    rate = await _paced(write, range(given.rows * (given.warm_up + given.seconds)), given.rows, WRITERS)
     await _until(lambda: len(relay.acknowledged) >= len(committed_at), seconds=30)
     for part in parts:
         part.cancel()
@@ -249,11 +245,31 @@ async def relay_alone(bench: Bench, prefix: str) -> tuple[Percentiles, Percentil
         for number, (key, at) in enumerate(committed_at.items())
         if number >= warm
     ]
-    return Percentiles.of(transactions[warm:]), Percentiles.of(waits)
+    return Percentiles.of(transactions[warm:], rate), Percentiles.of(waits, rate)
 
 
 def _columns(each: Sequence[Percentiles]) -> list[str]:
-    return [median_and_range([getattr(one, name) for one in each], 1) for name in ("median", "p95", "p99")]
+    times = [median_and_range([getattr(one, name) for one in each], 1) for name in ("median", "p95", "p99")]
+    return [*times, median_and_range([one.rate for one in each])]
+
+
+async def _paced(do: Callable[[T], Awaitable[None]], what: Iterable[T], rate: float, hands: int) -> float:
+    """Do each at its time, by so many hands; answers how many a second it came to. Who is late does not hurry."""
+    numbered = enumerate(what)
+    began, done = time.monotonic(), 0
+    late = 0.0  # what it lagged behind so far is not made up for
+
+    async def hand() -> None:
+        nonlocal done, late
+        for number, one in numbered:
+            wait = began + late + number / rate - time.monotonic()
+            late += max(0.0, -wait)
+            await asyncio.sleep(wait)
+            await do(one)
+            done += 1
+
+    await asyncio.gather(*(hand() for _ in range(hands)))
+    return done / (time.monotonic() - began)
 
 
 async def _until(condition: Callable[[], bool], *, seconds: float) -> None:
