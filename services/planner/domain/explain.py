@@ -15,7 +15,6 @@ from services.planner.domain.model import (
     Profile,
     Reason,
     Told,
-    Visit,
     because,
 )
 from services.planner.domain.participation import Part
@@ -33,7 +32,7 @@ def left_out(part: Part) -> Decision:
 def decision(
     part: Part,
     chosen: Option,
-    visits: Sequence[Visit],
+    fills_of: Mapping[str, Sequence[tuple[date, Item]]],
     unavoidable: Mapping[str, int],
     case: Case,
     told: Told,
@@ -43,7 +42,7 @@ def decision(
     if course is None:
         return left_out(part)
     rx_id = course.supply.rx_id
-    fills = [(visit.on, item) for visit in visits for item in visit.items if item.rx_id == rx_id]
+    fills = fills_of.get(rx_id, ())
     if course.supply.ride_along:
         action, joins_on, reason = _ride_along(course, fills, chosen)
     else:

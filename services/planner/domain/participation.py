@@ -35,6 +35,20 @@ class Part:
         return self.reason.code in ("no_quantity_left", "expired")
 
 
+def renewed_by(parts: Sequence[Part]) -> dict[str, str]:
+    """Prescriptions whose place a renewal took: rx_id to that of the renewal, where it takes part."""
+    in_use = {
+        _use(part.prescription): part.prescription.rx_id
+        for part in parts
+        if part.participation is not Participation.excluded
+    }
+    return {
+        part.prescription.rx_id: in_use[_use(part.prescription)]
+        for part in parts
+        if part.reason.code in ("superseded", "superseded_by") and _use(part.prescription) in in_use
+    }
+
+
 NOT_IN_USE = {
     "on_hold": because("on_hold"),
     "discontinued": because("discontinued"),

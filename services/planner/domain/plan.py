@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from uuid import UUID, uuid5
 
@@ -34,7 +34,7 @@ from services.planner.domain.model import (
     VisitKind,
     because,
 )
-from services.planner.domain.participation import Part, take_part
+from services.planner.domain.participation import Part, renewed_by, take_part
 from services.planner.domain.renewals import renewals_needed
 from services.planner.domain.stock import payable_from, refill_percent
 from services.planner.domain.told import Standing, commit, stands
@@ -72,7 +72,13 @@ def plan_cycle(
     near = [visit for visit in told.visits if stands(visit, told, calendar, rules, today)]
     parts = take_part(profile, rules, today, min([workable, *(visit.on for visit in near)]))
     taking_part = [part for part in parts if part.participation is not Participation.excluded]
-    supplies, standing = commit([_supply(part, rules, told) for part in taking_part], near, today)
+    renewed = renewed_by(parts)
+    supplies, standing = commit(
+        [_supply(part, rules, told) for part in taking_part],
+        near,
+        {each.rx_id: (each, renewed[each.rx_id]) for each in profile.prescriptions if each.rx_id in renewed},
+        today,
+    )
     if all(supply.ride_along for supply in supplies):
         return _blocked(because("nothing_to_synchronize"), parts, rules, today)
 
@@ -83,6 +89,7 @@ def plan_cycle(
         return _blocked(because("nothing_payable"), parts, rules, today)
     chosen, offered, why = found
     visits = _visits(profile, chosen, standing)
+    fills = _fills_of(visits, renewed)
     unavoidable = {each.supply.rx_id: _unavoidable(each, chosen, case, today) for each in chosen.courses}
     return Plan(
         plan_id=plan_id_of(profile.patient_id, cycle),
@@ -92,7 +99,7 @@ def plan_cycle(
         next_anchor_on=date.fromordinal(chosen.second),
         agreed=told.agreed,
         visits=visits,
-        drugs=tuple(explain.decision(part, chosen, visits, unavoidable, case, told) for part in parts),
+        drugs=tuple(explain.decision(part, chosen, fills, unavoidable, case, told) for part in parts),
         offered=() if told.agreed else tuple(explain.offer(each, unavoidable) for each in offered),
         short_fills=sum(item.kind is FillKind.bridge for visit in visits for item in visit.items),
         uncovered_days=sum(chosen.uncovered) + sum(unavoidable.values()),
@@ -272,9 +279,19 @@ def _visits(profile: Profile, chosen: Option, standing: Sequence[Standing]) -> t
     return tuple(sorted(visits, key=lambda visit: visit.on))
 
 
+def _fills_of(visits: Sequence[Visit], renewed: Mapping[str, str]) -> dict[str, list[tuple[date, Item]]]:
+    """Each drug's fills with their days, by the rx_id that takes part."""
+    fills: dict[str, list[tuple[date, Item]]] = defaultdict(list)
+    for visit in visits:
+        for item in visit.items:
+            fills[renewed.get(item.rx_id, item.rx_id)].append((visit.on, item))
+    return fills
+
+
 def _standing_visit(profile: Profile, standing: Standing, chosen: Option) -> Visit:
     """The visit as it was told, with the reasons that it had: a confirmation alone makes no new plan."""
-    courses = {course.supply.rx_id: course for course in chosen.courses}
+    by_rx = {course.supply.rx_id: course for course in chosen.courses}
+    courses = {rx_id: by_rx[taking_part] for rx_id, taking_part in standing.drugs.items()}
     visit = standing.visit
     at_anchor = visit.kind is VisitKind.synchronized
     return Visit(

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.course import Supply
-from services.planner.domain.model import Rules, Told, ToldItem, ToldVisit, VisitKind
+from services.planner.domain.model import Prescription, Rules, Told, ToldItem, ToldVisit, VisitKind
 from services.planner.domain.stock import refill_wait
 
 
@@ -18,6 +18,7 @@ class Standing:
 
     visit: ToldVisit
     items: tuple[ToldItem, ...]  # that may still be filled
+    drugs: Mapping[str, str]  # by rx_id: the one that takes part, where a renewal took its place
     payable_from: Mapping[str, int]  # by rx_id
 
 
@@ -33,30 +34,40 @@ def stands(visit: ToldVisit, told: Told, calendar: Calendar, rules: Rules, today
 
 
 def commit(
-    supplies: Sequence[Supply], visits: Sequence[ToldVisit], today: date
+    supplies: Sequence[Supply],
+    visits: Sequence[ToldVisit],
+    renewed: Mapping[str, tuple[Prescription, str]],
+    today: date,
 ) -> tuple[list[Supply], list[Standing]]:
-    """The supplies as they are once the visits that stand have taken place, and those visits with what they keep."""
+    """The supplies as they are once the visits that stand have taken place, and those visits with what they keep.
+
+    `renewed` holds, by rx_id, prescriptions whose place a renewal took, with the renewal's rx_id: what was told of
+    them is still filled from them, and counts for the renewal.
+    """
     by_rx = {supply.rx_id: supply for supply in supplies}
     standing = []
     for visit in sorted(visits, key=lambda visit: visit.on):
-        day = visit.on.toordinal()
-        kept = tuple(item for item in visit.items if _may_be_filled(item, by_rx.get(item.rx_id), day))
-        payable = {item.rx_id: by_rx[item.rx_id].payable for item in kept}
-        for item in kept:
-            by_rx[item.rx_id] = _filled(by_rx[item.rx_id], item, visit, today.toordinal())
+        kept, drugs, payable = [], {}, {}
+        for item in visit.items:
+            old, rx_id = renewed.get(item.rx_id, (None, item.rx_id))
+            supply = by_rx.get(rx_id)
+            if supply and _may_be_filled(item, supply, old, visit.on):
+                kept.append(item)
+                drugs[item.rx_id], payable[item.rx_id] = rx_id, supply.payable
+                by_rx[rx_id] = _filled(supply, item, visit, today)
         if kept:
-            standing.append(Standing(visit, kept, payable))
+            standing.append(Standing(visit, tuple(kept), drugs, payable))
     return [by_rx[supply.rx_id] for supply in supplies], standing
 
 
-def _may_be_filled(item: ToldItem, supply: Supply | None, day: int) -> bool:
-    """Still part of the plan, payable, authorised and valid on that day."""
-    return (
-        supply is not None and supply.ready <= day <= supply.expires and item.quantity <= supply.quantity_left
-    )
+def _may_be_filled(item: ToldItem, supply: Supply, old: Prescription | None, on: date) -> bool:
+    """Payable, authorised and valid on that day."""
+    left = old.quantity_left if old else supply.quantity_left
+    expires_on = old.expires_on if old else supply.prescription.expires_on
+    return supply.ready <= on.toordinal() and on <= expires_on and item.quantity <= left
 
 
-def _filled(supply: Supply, item: ToldItem, visit: ToldVisit, today: int) -> Supply:
+def _filled(supply: Supply, item: ToldItem, visit: ToldVisit, today: date) -> Supply:
     day = visit.on.toordinal()
     ready = day + refill_wait(item.days_supply, supply.percent)
     joins = visit.kind is VisitKind.synchronized and not supply.ride_along
@@ -65,7 +76,7 @@ def _filled(supply: Supply, item: ToldItem, visit: ToldVisit, today: int) -> Sup
         run_out=max(supply.run_out, day) + item.days_supply,
         payable=ready,
         ready=ready,
-        quantity_left=supply.quantity_left - item.quantity,
-        unavoidable=supply.unavoidable + max(0, day - max(supply.run_out, today)),
+        quantity_left=supply.quantity_left - (item.quantity if item.rx_id == supply.rx_id else 0),
+        unavoidable=supply.unavoidable + max(0, day - max(supply.run_out, today.toordinal())),
         joined_with=max(0, supply.run_out - day) if joins else None,
     )

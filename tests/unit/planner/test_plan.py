@@ -319,6 +319,21 @@ def test_a_confirmed_visit_stays_loses_what_may_not_be_filled_and_gains_nothing(
     assert trips(planned(held, pinned(5, anchor)))[0] == (SYNCHRONIZED, 5, ["a"])
 
 
+def test_what_was_confirmed_is_filled_from_the_old_prescription_although_its_renewal_came() -> None:
+    anchor = told_visit(SYNCHRONIZED, 5, "a", "b", confirmed=True)
+    old = prescription("a", quantity_left=Decimal(30), status="superseded")
+    renewal = prescription("a", rx_id="rx-a2", renews="rx-a", written_on=TODAY)
+    profile = replace(taking({"a": 7, "b": 8}), prescriptions=(old, renewal, prescription("b")))
+    plan = planned(profile, pinned(5, anchor))
+    assert [item.rx_id for item in plan.visits[0].items] == ["rx-a", "rx-b"]
+    assert len(plan.visits) == 1
+    assert [each.action for each in plan.drugs] == [Action.none, Action.early, Action.early]
+    spent = replace(
+        profile, prescriptions=(replace(old, quantity_left=Decimal(0)), renewal, prescription("b"))
+    )
+    assert [item.rx_id for item in planned(spent, pinned(5, anchor)).visits[0].items] == ["rx-b"]
+
+
 def test_a_visit_nearer_than_the_lead_time_stands_even_unconfirmed() -> None:
     bridge = told_visit(BRIDGE, 2, "a", supply=15)
     plan = planned(taking({"a": 2, "b": 20}), pinned(17, bridge))
