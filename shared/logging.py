@@ -7,12 +7,14 @@ import sys
 import traceback
 from typing import Any
 
+import stamina
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 
 def configure_logging(service: str, *, level: int = logging.INFO) -> None:
     """Send structlog and the standard library's warnings to standard error, each line naming the service."""
+    stamina.instrumentation.set_on_retry_hooks([])  # the usual ones log arguments
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -62,22 +62,24 @@ class ChainPlatform:
     def next_at(self, now: datetime) -> datetime | None:
         return min((local(day, 8) for day in self._later), default=None)
 
-    async def renew(self, rx_id: str, number: int, on: date, refills: int) -> None:
-        """A prescriber's approval reaches the chain as a new prescription that replaces the old one."""
+    async def renew(self, approved: Sequence[tuple[str, int, int]], on: date) -> None:
+        """Prescribers' approvals (rx id, which renewal it is, refills) reach the chain as new prescriptions."""
+        renewed = [self._renewal(rx_id, number, refills, on) for rx_id, number, refills in approved]
+        self._prescriptions |= {row["rx_id"]: row for row in renewed}
+        await self._feed("prescriptions", renewed)
+
+    def _renewal(self, rx_id: str, number: int, refills: int, on: date) -> Row:
         old = self._prescriptions[rx_id]
-        usual = float(old["usual_quantity"])
-        new = old | {
+        return old | {
             "rx_id": f"{rx_id.partition('-R')[0]}-R{number}",
             "revision": "1",
             "status": "active",
             "written_on": on.isoformat(),
             "expires_on": (on + timedelta(days=365)).isoformat(),
-            "quantity_left": f"{usual * (refills + 1):g}",
+            "quantity_left": f"{float(old['usual_quantity']) * (refills + 1):g}",
             "refills_left": str(refills),
             "renews": rx_id,
         }
-        self._prescriptions[new["rx_id"]] = new
-        await self._feed("prescriptions", [new])
 
     async def _feed(self, kind: str, records: list[Row]) -> None:
         for start in range(0, len(records), BATCH):
@@ -193,8 +195,7 @@ class Dialler(Lessee):
         self.calls = self.reached = 0
 
     async def do(self, leased: dict[str, Any], now: datetime) -> None:
-        contact = leased
-        kind, patient = contact["kind"], contact["patient_id"]
+        contact, kind, patient = leased, leased["kind"], leased["patient_id"]
         about = contact["visit"]["visit_id"] if contact["visit"] else ""
         outcome = self._behaviour.contact_outcome(kind, patient, about, contact["attempt"])
         report: dict[str, Any] = {"lease_id": contact["lease_id"], "outcome": outcome}
@@ -256,19 +257,24 @@ class Prescribers(Lessee):
         super().__init__(actor, "outreach", "prescriber-contacts", "contacts", minutes=15)
         self._behaviour, self._platform = behaviour, platform
         self._renewals: dict[str, int] = defaultdict(int)
+        self._approved: list[tuple[str, int, int]] = []
+
+    async def act(self, now: datetime) -> int:
+        done = await super().act(now)
+        approved, self._approved = sorted(self._approved), []
+        await self._platform.renew(approved, now.astimezone(ZONE).date())
+        return done
 
     async def do(self, leased: dict[str, Any], now: datetime) -> None:
-        contact = leased
-        rx_id = contact["rx_id"]
-        answer = self._behaviour.renewal_answer(rx_id, contact["attempt"])
-        path = f"/prescriber-contacts/{contact['contact_id']}/outcome"
-        report = {"lease_id": contact["lease_id"], "answer": answer}
-        await self._actor.post("outreach", path, report, key=f"outcome:{contact['lease_id']}")
+        rx_id = leased["rx_id"]
+        answer = self._behaviour.renewal_answer(rx_id, leased["attempt"])
+        path = f"/prescriber-contacts/{leased['contact_id']}/outcome"
+        report = {"lease_id": leased["lease_id"], "answer": answer}
+        await self._actor.post("outreach", path, report, key=f"outcome:{leased['lease_id']}")
         if answer == "approved":
             root = rx_id.partition("-R")[0]
             self._renewals[root] += 1
-            refills = self._behaviour.renewal_refills(rx_id)
-            await self._platform.renew(rx_id, self._renewals[root], now.astimezone(ZONE).date(), refills)
+            self._approved.append((rx_id, self._renewals[root], self._behaviour.renewal_refills(rx_id)))
 
 
 class DispensingSystem(Lessee):
@@ -280,8 +286,7 @@ class DispensingSystem(Lessee):
         self._behaviour = behaviour
 
     async def do(self, leased: dict[str, Any], now: datetime) -> None:
-        order = leased
-        rx_id, visit = order["rx_id"], order["visit_id"]
+        order, rx_id, visit = leased, leased["rx_id"], leased["visit_id"]
         result = self._behaviour.fill_result(order["patient_id"], visit, rx_id)
         report: dict[str, Any] = {"lease_id": order["lease_id"], "result": result, "licence": "DS-1"}
         match result:

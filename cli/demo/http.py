@@ -23,6 +23,9 @@ class Unavailable(Exception):
     """A service does not answer, or not now."""
 
 
+stamina.instrumentation.set_on_retry_hooks([])  # the usual ones log what was sent
+
+
 class Actor:
     """One caller in one role."""
 
