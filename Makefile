@@ -5,7 +5,7 @@ RUN    := $(VENV)/bin/python -m
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test unit bench check format lock schemas clean
+.PHONY: help setup demo up test faults unit bench check format lock schemas clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ up: setup ## Kafka, PostgreSQL and the services, until Ctrl-C
 
 test: setup ## every test, on real Kafka and real PostgreSQL
 	@$(RUN) pytest $(TEST_ARGS)
+
+faults: setup ## a thousand kills over a hundred thousand events, then sixteen mistakes (FAULTS_ARGS="--seed 2 --resume")
+	@$(RUN) tests.faults $(FAULTS_ARGS)
 
 unit: setup ## the tests that need no servers
 	@$(RUN) pytest tests/unit tests/contract $(TEST_ARGS)

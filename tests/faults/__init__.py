@@ -1,0 +1,17 @@
+"""The fabric, killed on purpose: a thousand kills over a hundred thousand events, and nothing lost.
+
+Three small services in a row (`chain`) run on the real fabric, PostgreSQL and Kafka, two processes each. While a load
+of commands passes through them, a seeded schedule of faults strikes: processes die at named points of the code and at
+random, freeze and wake up, servers are killed, the network lies. Then all must come to rest, and the whole history is
+judged. Read it in this order:
+
+- `history`: what is claimed, one pure function for each invariant (`test_history` doctors histories to fool them);
+- `chain`: the services, whose every effect can be counted;
+- `faults` and `schedule`: what is done to them, and when;
+- `round`: one round from an empty installation to the verdict; `load`, `collect` and `report` are parts of it;
+- `mistakes`: classic mistakes put back into a copy of the code, to see that the suite can fail;
+- `system`, `servers`, `forkserver`, `proxy`: the machinery.
+
+`make faults` runs it in full, `python -m tests.faults --help` says with which options; `test_short` is the short
+version that runs with all other tests.
+"""

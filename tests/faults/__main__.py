@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from tests.faults import report
+from tests.faults.mistakes import Caught, catch_all
 from tests.faults.round import Outcome, run_round
 from tests.faults.servers import Servers
 from tests.faults.system import seeded
@@ -22,7 +23,7 @@ KILLS_A_ROUND = 100
 EVENTS_A_COMMAND = 16
 """A command numbers eight patients or so, and each number is said twice."""
 
-RATE = 8.0
+RATE = 10.0
 """Commands a second."""
 
 FOLDER = Path(".medsync/faults")
@@ -33,6 +34,7 @@ def main(
     events: Annotated[int, typer.Option(help="events that are on their way meanwhile")] = 100_000,
     seed: Annotated[int, typer.Option(help="the same seed gives the same schedule of faults")] = 1,
     resume: Annotated[bool, typer.Option(help="go on after the rounds that this seed has behind it")] = False,
+    mistakes: Annotated[bool, typer.Option(help="put classic mistakes back, and see them caught")] = True,
     folder: Annotated[Path, typer.Option(help="where the rounds are kept")] = FOLDER,
 ) -> None:
     """Run rounds of a hundred kills each, and print the tables of all of them."""
@@ -41,14 +43,26 @@ def main(
     kept = folder / f"seed-{seed}-{kills}-{events}"
     kept.mkdir(parents=True, exist_ok=True)
     if not resume:
-        for old in kept.glob("round-*.json"):
+        for old in kept.glob("*.json"):
             old.unlink()
     console.print(f"seed {seed}: {rounds} rounds; kept in {kept}; go on with --seed {seed} --resume")
     asyncio.run(_run(kept, seed, rounds, kills // rounds, events // rounds, console))
+    if mistakes and not (kept / "mistakes.json").exists():
+        caught_now = asyncio.run(_mistakes())
+        (kept / "mistakes.json").write_text(json.dumps([asdict(one) for one in caught_now], indent=1))
     outcomes = [Outcome(**json.loads(path.read_text())) for path in sorted(kept.glob("round-*.json"))]
     report.show(outcomes, console)
-    (kept / "report.md").write_text(report.markdown(outcomes))
-    raise typer.Exit(0 if all(o.holds for o in outcomes) and not report.unmet(outcomes) else 1)
+    caught = [Caught(**one) for one in json.loads((kept / "mistakes.json").read_text())] if mistakes else []
+    report.show_mistakes(caught, console)
+    (kept / "report.md").write_text(report.markdown(outcomes) + report.mistakes_markdown(caught))
+    good = all(o.holds for o in outcomes) and not report.unmet(outcomes) and all(one.caught for one in caught)
+    raise typer.Exit(0 if good else 1)
+
+
+async def _mistakes() -> list[Caught]:
+    with tempfile.TemporaryDirectory(prefix="medsync-mistakes-") as directory:
+        async with Servers(Path(directory), seeded("mistakes")) as servers:
+            return await catch_all(servers)
 
 
 async def _run(kept: Path, seed: int, rounds: int, kills: int, events: int, console: Console) -> None:

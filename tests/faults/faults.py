@@ -25,7 +25,7 @@ from tests.faults.proxy import Mode, Proxy
 from tests.faults.system import LEASE_SECONDS, SESSION_SECONDS, STOP_SECONDS, Member, System
 from tests.running import everything_on, producing
 
-MALFORMED = 6
+MALFORMED = 3
 """Records of each topic at a time."""
 
 OUTAGES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -95,6 +95,8 @@ async def crash_point(run: Run, rng: random.Random, point: str) -> None:
     run.system.kill(run.member(rng, *services), crash_at=crash_at)
     if point.startswith("letter"):
         await poison(run, rng)
+    if point.startswith("job"):
+        run.system.advance(timedelta(hours=1))  # something falls due
 
 
 async def freeze_at_a_point(run: Run, rng: random.Random) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from shared.messaging.crashpoints import POINTS
+from tests.faults.mistakes import Caught
 from tests.faults.round import Outcome
 
 Row = tuple[str, ...]
@@ -95,6 +96,29 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
         lines = [head, ("---",) * len(head), *rows(outcomes)]
         parts.append(f"### {title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines))
     return "\n\n".join(parts) + "\n"
+
+
+MISTAKES_HEAD = ("mistake put back", "caught by", "its first violation")
+
+
+def mistakes(caught: Sequence[Caught]) -> list[Row]:
+    """Every mistake, and the invariant that caught it."""
+    return [
+        (one.mistake, one.expected if one.caught else "NOT CAUGHT", one.first.replace("|", "/"))
+        for one in caught
+    ]
+
+
+def show_mistakes(caught: Sequence[Caught], console: Console) -> None:
+    table = Table(*MISTAKES_HEAD, title="The suite can fail")
+    for row in mistakes(caught):
+        table.add_row(*row)
+    console.print(table)
+
+
+def mistakes_markdown(caught: Sequence[Caught]) -> str:
+    lines = [MISTAKES_HEAD, ("---",) * len(MISTAKES_HEAD), *mistakes(caught)]
+    return "\n### The suite can fail\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

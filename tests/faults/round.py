@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,19 @@ from aiokafka.structs import OffsetAndMetadata
 
 from cli.proof.result import Result
 from deploy.local.ports import free_port
+from shared.messaging.crashpoints import POINTS
 from tests.faults.chain import CHAIN
 from tests.faults.collect import collect, evidence, faults_logged
-from tests.faults.faults import OUTAGES, Run, random_kill
-from tests.faults.history import decide
+from tests.faults.faults import OUTAGES, Run, crash_point, random_kill
+from tests.faults.history import Command, decide
 from tests.faults.load import Load, Operator
 from tests.faults.schedule import Blow, schedule
 from tests.faults.servers import Servers
 from tests.faults.system import PARTITIONS, ROOT, Member, System, seeded
 from tests.running import until
 
-REST_SECONDS = 120.0
+TRIES = 3
+REST_SECONDS = 240.0
 POLL_SECONDS = 0.3
 
 
@@ -92,7 +95,7 @@ async def run_round(
         ]
         if drills and not any(waiting.values()):
             for what, drill in DRILLS.items():
-                outcome.recovery[what] = [await drill(system)]
+                outcome.recovery[what] = [await drill(system, load.answered)]
             await replay(system)
             run.met["whole topics replayed"] += 2
             waiting = await come_to_rest(system, operator, seconds=rest_seconds)
@@ -125,14 +128,30 @@ def as_object(result: Result) -> dict[str, Any]:
 
 
 async def strike(run: Run, blows: Sequence[Blow], kills: int, seed: str) -> None:
-    """One blow after another; random kills until there were enough."""
+    """One blow after another, then again the crash points that nobody reached; random kills until there were enough."""
     for blow in blows:
         await blow.fault(run, seeded(blow.seed))
         await asyncio.sleep(blow.pause)
     rng = seeded(seed, "more kills")
+    for point in sorted(unmet_points(run)) * TRIES if blows and kills else ():
+        if point in unmet_points(run):
+            await crash_point(run, rng, point)
+            with suppress(AssertionError):
+                await until(partial(met_point, run, point), f"{point} is met", seconds=4)
     while killed(run) < kills:
         await random_kill(run, rng)
         await asyncio.sleep(rng.uniform(0.2, 0.6))
+
+
+def unmet_points(run: Run) -> set[str]:
+    """Crash points at which nobody died so far."""
+    return set(POINTS) - {
+        death.point.partition(":")[0] for death in run.system.deaths if death.how == "point"
+    }
+
+
+async def met_point(run: Run, point: str) -> bool:
+    return point not in unmet_points(run)
 
 
 def killed(run: Run) -> int:
@@ -213,7 +232,7 @@ async def what_waits(system: System) -> dict[str, int]:
 # ---- drills -----------------------------------------------------------------------------------------------------
 
 
-async def relay_takeover(system: System) -> float:
+async def relay_takeover(system: System, sent: list[Command]) -> float:
     """From the leader's SIGKILL, with nobody to start it again, to the next event on its topic."""
     for member in system.of("sender"):
         await system.ready(member)
@@ -221,20 +240,20 @@ async def relay_takeover(system: System) -> float:
     began = time.monotonic()
     system.kill(leader, again=False)
     other = next(member for member in system.of("sender") if member is not leader)
-    await say(system, other, "takeover")
+    await say(system, other, "takeover", sent)
     await until(lambda: arrived(system, "ledger", "takeover"), "another relay has published")
     seconds = time.monotonic() - began
     await system.start(leader)
     return seconds
 
 
-async def consumer_resumption(system: System) -> float:
+async def consumer_resumption(system: System, sent: list[Command]) -> float:
     """From SIGKILL to a consumer, started again at once, to the next effect in each of its partitions."""
     member = system.of("ledger")[0]
     await system.ready(member)
     began = time.monotonic()
     system.kill(member)
-    await say(system, system.of("sender")[0], "resume")
+    await say(system, system.of("sender")[0], "resume", sent)
     await until(lambda: arrived(system, "ledger", "resume"), "the consumer has taken the next events")
     return time.monotonic() - began
 
@@ -247,12 +266,17 @@ SAID = 16
 """Patients of a drill: enough to meet every partition."""
 
 
-async def say(system: System, member: Member, what: str) -> None:
-    body = {"patients": [f"{what}-{n}" for n in range(SAID)]}
+async def say(system: System, member: Member, what: str, sent: list[Command]) -> None:
+    patients = tuple(f"{what}-{n}" for n in range(SAID))
 
     async def answered() -> bool:
-        answer = await system.post(member, "/count", body, **{"Idempotency-Key": f"drill-{what}"})
-        return answer is not None and answer.status_code == 200
+        answer = await system.post(
+            member, "/count", {"patients": patients}, **{"Idempotency-Key": f"drill-{what}"}
+        )
+        if answer is None or answer.status_code != 200:
+            return False
+        sent.append(Command(f"drill-{what}", patients, answer.json()))
+        return True
 
     await until(answered, f"{member.name} takes a command")
 
@@ -269,6 +293,7 @@ async def replay(system: System) -> None:
     places = [TopicPartition(topic, p) for topic in system.topics("reader") for p in range(PARTITIONS)]
 
     async def set_back() -> bool:
+        await asyncio.sleep(POLL_SECONDS)
         consumer = AIOKafkaConsumer(
             bootstrap_servers=system.servers.bootstrap,
             group_id=system.group("reader"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import random
 import signal
@@ -36,6 +37,8 @@ ROLE = "medsync_faults"
 PARTITIONS = 4
 LEASE_SECONDS, SESSION_SECONDS = 1.0, 4.0
 STOP_SECONDS = 20.0
+BATCH = 50
+"""Small, as after each kill the batch in hand is taken one by one (it might have been what killed)."""
 BEGINNING = datetime(2024, 2, 28, 20, tzinfo=UTC)
 """Business time at the start: 29 February and a change to daylight-saving time lie ahead."""
 
@@ -203,6 +206,7 @@ class System:
             "relay_lease_seconds": LEASE_SECONDS,
             "session_timeout_ms": int(SESSION_SECONDS * 1000),
             "stuck_after_seconds": 20.0,
+            "batch_size": BATCH,
             **self._settings,
         }
 
@@ -354,6 +358,9 @@ async def lag_of(bootstrap: str, group: str, topics: Sequence[str]) -> int:
     finally:
         await consumer.stop()
         await admin.close()
+
+
+logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # its clients meet outages on purpose here
 
 
 def seeded(*parts: object) -> random.Random:
