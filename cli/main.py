@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli import clock, deadletters, events
+from cli import clock, console, deadletters, events
 from cli.proof.__main__ import main as prove
 from shared.clock import SteppedClock
 
@@ -25,6 +25,7 @@ app.command("prove")(prove)
 app.add_typer(clock.app, name="clock")
 app.add_typer(events.app, name="events")
 app.add_typer(deadletters.app, name="deadletters")
+app.add_typer(console.app, name="console")
 
 
 @app.command()
@@ -56,7 +57,7 @@ def up(
 @app.command()
 def demo(
     patients: Annotated[int, typer.Option(help="how many, drawn from the sample", min=1)] = 300,
-    days: Annotated[int, typer.Option(help="how long they live through it", min=1)] = 125,
+    days: Annotated[int, typer.Option(help="how long they live through it", min=1)] = 110,
     seed: Annotated[int, typer.Option(help="another seed is another run; the same one repeats exactly")] = 1,
     keep: Annotated[bool, typer.Option(help="leave everything running afterwards, to play with")] = False,
     directory: Annotated[Path, typer.Option(help="emptied first, then holds everything")] = Path(

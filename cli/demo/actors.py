@@ -284,6 +284,7 @@ class DispensingSystem(Lessee):
         actor = Actor("dispensing-system", "system", urls)
         super().__init__(actor, "fulfillment", "fill-orders", "orders", minutes=60)
         self._behaviour = behaviour
+        self.reported = 0
 
     async def do(self, leased: dict[str, Any], now: datetime) -> None:
         order, rx_id, visit = leased, leased["rx_id"], leased["visit_id"]
@@ -296,19 +297,26 @@ class DispensingSystem(Lessee):
                 report["reject_code"] = "75"
             case "short":
                 report["missing"] = order["quantity"]
+        self.reported += 1
         path = f"/fill-orders/{order['order_id']}/result"
         await self._actor.post("fulfillment", path, report, key=f"result:{order['lease_id']}")
 
 
 class Bench:
-    """The pharmacist who verifies packages."""
+    """The pharmacist who verifies packages; looks when something was filled."""
 
-    def __init__(self, urls: dict[str, list[str]]) -> None:
+    def __init__(self, urls: dict[str, list[str]], dispensing: DispensingSystem) -> None:
         self._actor = Actor("pharmacist-1", "pharmacist", urls)
+        self._dispensing, self._looked_after = dispensing, 0
+        self.verified = 0
 
     async def act(self, now: datetime) -> int:
+        if self._looked_after == self._dispensing.reported:
+            return 0
+        self._looked_after = self._dispensing.reported
         packages = await self._actor.every("fulfillment", "/packages", status="to_verify")
         await in_turn([self._verify(package["package_id"]) for package in packages])
+        self.verified += len(packages)
         return len(packages)
 
     def next_at(self, now: datetime) -> datetime | None:
@@ -320,15 +328,23 @@ class Bench:
 
 
 class PickupDesk:
-    """Patients come, show who they are, take their package and talk with the pharmacist."""
+    """Patients come, show who they are, take their package and talk with the pharmacist.
 
-    def __init__(self, urls: dict[str, list[str]], behaviour: Behaviour) -> None:
+    Looks at the shelf when something was verified, and when someone is to come.
+    """
+
+    def __init__(self, urls: dict[str, list[str]], behaviour: Behaviour, bench: Bench) -> None:
         self._clerk = Actor("clerk-1", "clerk", urls)
         self._pharmacist = Actor("pharmacist-2", "pharmacist", urls)
-        self._behaviour = behaviour
+        self._behaviour, self._bench, self._looked_after = behaviour, bench, 0
         self._expected: dict[str, tuple[datetime, dict[str, Any]]] = {}
 
     async def act(self, now: datetime) -> int:
+        if self._looked_after == self._bench.verified and not any(
+            at <= now for at, _ in self._expected.values()
+        ):
+            return 0
+        self._looked_after = self._bench.verified
         ready = await self._clerk.every("fulfillment", "/packages", status="ready")
         self._expected = {
             package["package_id"]: (at, package)

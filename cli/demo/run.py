@@ -64,7 +64,7 @@ class Options:
     """What was asked for on the command line."""
 
     patients: int = 300
-    days: int = 125
+    days: int = 110
     seed: int = 1
     directory: Path = Path(".medsync/demo")
     keep: bool = False
@@ -128,7 +128,9 @@ class Demo:
         self.urls = {service: list(urls) for service, urls in system.services.urls.items()}
         self.behaviour = Behaviour(options.seed)
         self.recorder = Recorder(system.stack.addresses.kafka)
-        self.observer = Observer([url for urls in self.urls.values() for url in urls])
+        self.observer = Observer(
+            [urls[0] for urls in self.urls.values()]
+        )  # each answers for its whole service
         self.staff = Actor("demo", "technician", self.urls)
 
     async def run(self) -> bool:
@@ -152,6 +154,8 @@ class Demo:
         await self._import(records)
         platform = ChainPlatform(self.urls, records, START)
         desk = EnrolmentDesk(self.urls, self.behaviour, START)
+        dispensing = DispensingSystem(self.urls, self.behaviour)
+        bench = Bench(self.urls, dispensing)
         callers = [
             Dialler("dialler-1", "system", self.urls, self.behaviour),
             Dialler("technician-2", "technician", self.urls, self.behaviour),
@@ -162,9 +166,9 @@ class Demo:
                 desk,
                 *callers,
                 Prescribers(self.urls, self.behaviour, platform),
-                DispensingSystem(self.urls, self.behaviour),
-                Bench(self.urls),
-                PickupDesk(self.urls, self.behaviour),
+                dispensing,
+                bench,
+                PickupDesk(self.urls, self.behaviour, bench),
             ]
         )
         outcome = Outcome(
