@@ -89,11 +89,14 @@ async def settle_letter(
 
 @router.post("/rebuild")
 async def rebuild_model(
-    request: Request, work: Working, caller: Commanding, check: bool = False
+    request: Request, work: Working, caller: Commanding, check: bool = False, force: bool = False
 ) -> dict[str, Any]:
-    """Build the read model anew from the topics and put it in place; with `check` only compare. For operations."""
-    report = await rebuild.rebuild(work, _settings(request), keep=not check)
-    came = "equal" if report["equal"] else "different"
+    """Build the read model anew from the topics and put it in place; with `check` only compare. For operations.
+
+    Where the topics no longer hold what some rows came from, the old model stays, unless by `force`.
+    """
+    report = await rebuild.rebuild(work, _settings(request), keep=not check, even_if_missing=force)
+    came = f"{'equal' if report['equal'] else 'different'}, {'in place' if report['kept'] else 'the old one stays'}"
     await _record(work, caller, "rebuild", "check" if check else "rebuild", "console", None, came)
     return report
 

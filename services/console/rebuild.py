@@ -30,12 +30,13 @@ class _Undo(Exception):
     """Ends the transaction without effect."""
 
 
-async def rebuild(work: Work, settings: Settings, *, keep: bool) -> dict[str, Any]:
+async def rebuild(
+    work: Work, settings: Settings, *, keep: bool, even_if_missing: bool = False
+) -> dict[str, Any]:
     """Clear the model, apply every event that had its effect, compare with what was.
 
     Answers the events applied and the differences by table. With `keep` the new model takes the place of the old one,
-    whatever the comparison says: rows that are missing are older than the topics, those that changed were kept by
-    other code.
+    unless rows are missing from it: those are older than the topics, and `even_if_missing` says that they may go.
     """
     report: dict[str, Any] = {}
     try:
@@ -47,6 +48,7 @@ async def rebuild(work: Work, settings: Settings, *, keep: bool) -> dict[str, An
             await rebuilding.number_anew(unit.db)
             await rebuilding.digest(unit.db, "rebuilt")
             found = await rebuilding.differences(unit.db)
+            keep = keep and (even_if_missing or not any(each.missing for each in found))
             report = {
                 "events": applied,
                 "equal": all(each.equal for each in found),

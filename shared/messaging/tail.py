@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from heapq import merge
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import ValidationError
@@ -39,7 +40,10 @@ async def tail(
     Raises KafkaError where the broker does not answer.
     """
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed"
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest" if from_beginning else "latest",  # a seek would race with this reset
     )
     await consumer.start()
     try:
@@ -50,10 +54,9 @@ async def tail(
             places += [TopicPartition(prefix + topic, p) for p in partitions]
         consumer.assign(places)
         ends = await consumer.end_offsets(places)
-        await (consumer.seek_to_beginning(*places) if from_beginning else consumer.seek_to_end(*places))
         while follow or [tp for tp in places if await consumer.position(tp) < ends[tp]]:
-            batch = [one for records in (await consumer.getmany(timeout_ms=200)).values() for one in records]
-            for raw in sorted(batch, key=lambda one: one.timestamp):
+            batch = (await consumer.getmany(timeout_ms=200)).values()
+            for raw in merge(*batch, key=lambda one: one.timestamp):  # each partition stays in its order
                 yield _seen(
                     Record(
                         raw.topic.removeprefix(prefix),

@@ -106,6 +106,14 @@ async def test_the_model_built_anew_from_the_topics_equals_the_live_one_and_a_di
         await client.post("/rebuild")
         assert await dump(url) == live
 
+        db = await asyncpg.connect(url)
+        await db.execute("insert into stores values ('gone', 1, 'older than the topics', 'UTC', '{}', '{}')")
+        await db.close()
+        refused = (await client.post("/rebuild")).json()
+        assert (refused["kept"], refused["tables"]["stores"]["missing"]) == (False, 1)
+        assert (await client.post("/rebuild?force=true")).json()["kept"]
+        assert await dump(url) == live
+
         more = pharmacy(3, "s2")
         await publish_all(stack.kafka, more, prefix=prefix)
         await at_rest(client)
