@@ -222,9 +222,17 @@ class System:
         self._forker = await asyncio.to_thread(
             Process,
             "fork server",
-            [sys.executable, "-m", "tests.faults.forkserver", str(path), "tests.faults.chain"],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "tests.faults.forkserver",
+                str(path),
+                str(self.code),
+                "tests.faults.chain",
+            ],
             self.folder / "forker.log",
-            environment={**_clean(os.environ), "PYTHONPATH": str(self.code), "PWD": str(self.code)},
+            environment={**_clean(os.environ), "PYTHONPATH": str(self.code)},
         )
         async with asyncio.timeout(60):
             while not connected.done():
