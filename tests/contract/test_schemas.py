@@ -1,0 +1,122 @@
+"""The published language keeps its promises: schemas, golden files, topics."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.schemas import SCHEMAS, breaks, generated, read
+from shared.events import EVENTS, MODULES
+from shared.messaging import Handlers
+
+GOLDEN = Path(__file__).parent / "golden"
+RELEASES = sorted((SCHEMAS / "released").iterdir())
+SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
+SAMPLE = "medsync.planner.plan-computed.v1"
+
+
+def handlers_of(service: str) -> Handlers:
+    found = importlib.import_module(f"services.{service}.handlers").on
+    assert isinstance(found, Handlers)
+    return found
+
+
+CONSUMED = [(service, name) for service in SERVICES for name in sorted(handlers_of(service).events)]
+
+
+def test_the_schemas_kept_are_those_of_the_code() -> None:
+    assert read(SCHEMAS) == json.loads(json.dumps(generated())), "run `make schemas` and look at what changed"
+
+
+@pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.name)
+def test_no_released_schema_is_broken(release: Path) -> None:
+    now = generated()
+    broken = {name: breaks(schema, now[name]) for name, schema in read(release).items() if name in now}
+    assert not {name: what for name, what in broken.items() if what}
+    assert read(release).keys() <= now.keys(), "a released event is gone: publish it until nobody reads it"
+
+
+@pytest.mark.parametrize("name", sorted(EVENTS))
+def test_each_event_has_a_golden_file_that_reads_and_writes_the_same(name: str) -> None:
+    text = (GOLDEN / f"{name}.json").read_text(encoding="utf-8")
+    assert json.loads(EVENTS[name].model_validate_json(text).model_dump_json()) == json.loads(text)
+
+
+@pytest.mark.parametrize(("service", "name"), CONSUMED)
+def test_each_consumer_reads_the_golden_file_also_with_fields_it_does_not_know(
+    service: str, name: str
+) -> None:
+    document = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
+    model = handlers_of(service).events[name]
+    assert model.model_validate_json(json.dumps(document | {"from_a_later_version": {"x": 1}}))
+
+
+def test_there_is_no_golden_file_without_its_event() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.json")} == EVENTS.keys()
+
+
+def test_each_event_is_on_a_topic_of_the_service_that_owns_it() -> None:
+    for module in MODULES:
+        owner = module.__name__.rpartition(".")[2]
+        for event in EVENTS.values():
+            if event.__module__ == module.__name__:
+                assert event.TYPE.startswith(f"medsync.{owner}."), event.TYPE
+                assert event.TOPIC.startswith(f"medsync.{owner}."), event.TOPIC
+
+
+def test_an_unknown_value_of_an_enumeration_reads_as_other() -> None:
+    document = json.loads((GOLDEN / f"{SAMPLE}.json").read_text(encoding="utf-8"))
+    document["visits"][0]["kind"] = "by_drone"
+    plan = EVENTS[SAMPLE].model_validate(document)
+    assert plan.model_dump(mode="json")["visits"][0]["kind"] == "other"
+
+
+def drop_required(schema: dict[str, Any]) -> None:
+    del schema["properties"]["anchor_on"]
+
+
+def add_required(schema: dict[str, Any]) -> None:
+    schema["properties"]["mood"] = {"type": "string"}
+
+
+def change_type(schema: dict[str, Any]) -> None:
+    schema["properties"]["cycle"]["type"] = "string"
+
+
+def make_optional(schema: dict[str, Any]) -> None:
+    schema["properties"]["cycle"]["default"] = 1
+
+
+def drop_value(schema: dict[str, Any]) -> None:
+    schema["$defs"]["VisitKind"]["enum"].remove("bridge")
+
+
+def change_inside(schema: dict[str, Any]) -> None:
+    schema["$defs"]["Visit"]["properties"]["on"]["format"] = "date-time"
+
+
+def move(schema: dict[str, Any]) -> None:
+    schema["x-topic"] = "medsync.elsewhere.v1"
+
+
+@pytest.mark.parametrize(
+    "change", [drop_required, add_required, change_type, make_optional, drop_value, change_inside, move]
+)
+def test_a_breaking_change_is_found(change: Callable[[dict[str, Any]], None]) -> None:
+    changed = copy.deepcopy(generated()[SAMPLE])
+    change(changed)
+    assert breaks(generated()[SAMPLE], changed)
+
+
+def test_optional_fields_may_come_and_go() -> None:
+    before = generated()[SAMPLE]
+    with_more = copy.deepcopy(before)
+    with_more["properties"]["note"] = {"type": "string", "default": ""}
+    assert not breaks(before, with_more)
+    assert not breaks(with_more, before)
