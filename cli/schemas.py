@@ -14,6 +14,9 @@ from typing import Any
 
 from shared.events import EVENTS
 
+COMPARED_BELOW = {"$ref", "$defs", "properties", "required", "items", "additionalProperties", "anyOf", "enum"}
+SAID_TO_PEOPLE = {"$id", "title", "description", "examples"}
+
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 Schema = Mapping[str, Any]
 
@@ -21,7 +24,13 @@ Schema = Mapping[str, Any]
 def generated() -> dict[str, dict[str, Any]]:
     """The schema of each event as it is on the wire, by type."""
     return {
-        name: {"$id": name, "x-topic": event.TOPIC, **event.model_json_schema(mode="serialization")}
+        name: {
+            "$id": name,
+            "x-topic": event.TOPIC,
+            "x-keyed-by": event.KEYED_BY,
+            "x-sealed": event.SEALED,
+            **event.model_json_schema(mode="serialization"),
+        }
         for name, event in sorted(EVENTS.items())
     }
 
@@ -43,24 +52,30 @@ def breaks(old: Schema, new: Schema) -> list[str]:
 
 def _breaks(old: Schema, new: Schema, old_root: Schema, new_root: Schema, at: str) -> Iterator[str]:
     old, new = _resolved(old, old_root), _resolved(new, new_root)
-    if old.get("x-topic") != new.get("x-topic"):
-        yield f"{at or 'the event'} moved from {old.get('x-topic')} to {new.get('x-topic')}"
-    if "properties" in old or "properties" in new:
-        yield from _fields(old, new, old_root, new_root, at)
-        return
-    for key in ("type", "format", "pattern", "const"):
+    for key in (old.keys() | new.keys()) - COMPARED_BELOW - SAID_TO_PEOPLE:
         if old.get(key) != new.get(key):
-            yield f"{at}: {key} was {old.get(key)}, is {new.get(key)}"
-    if "enum" in old or "enum" in new:
-        # readers take an unknown value as `other`: values may come, none may go
-        if gone := [value for value in old.get("enum", []) if value not in new.get("enum", [])]:
-            yield f"{at}: {', '.join(map(str, gone))} is no value any more"
-        if "enum" not in old:
-            yield f"{at}: became an enumeration"
+            yield f"{at or 'the event'}: {key} was {old.get(key)}, is {new.get(key)}"
+    yield from _fields(old, new, old_root, new_root, at)
+    yield from _values(old, new, at)
     for key in ("items", "additionalProperties"):
-        if isinstance(old.get(key), dict) and isinstance(new.get(key), dict):
-            yield from _breaks(old[key], new[key], old_root, new_root, f"{at}[]")
+        before, after = old.get(key, True), new.get(key, True)
+        if isinstance(before, dict) and isinstance(after, dict):
+            yield from _breaks(before, after, old_root, new_root, f"{at}[]")
+        elif before != after:
+            yield f"{at or 'the event'}: {key} was {before}, is {after}"
     yield from _choices(old, new, old_root, new_root, at)
+
+
+def _values(old: Schema, new: Schema, at: str) -> Iterator[str]:
+    before, after = old.get("enum"), new.get("enum")
+    if before is None or after is None:
+        if before != after:
+            yield f"{at}: {'became' if before is None else 'was'} an enumeration"
+        return
+    if gone := [value for value in before if value not in after]:
+        yield f"{at}: {', '.join(map(str, gone))} is no value any more"
+    if "other" not in before and len(after) > len(before):
+        yield f"{at}: has new values, and old readers know no `other` to take them as"
 
 
 def _fields(old: Schema, new: Schema, old_root: Schema, new_root: Schema, at: str) -> Iterator[str]:

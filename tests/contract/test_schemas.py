@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from cli.schemas import SCHEMAS, breaks, generated, read
@@ -46,6 +47,14 @@ def test_no_released_schema_is_broken(release: Path) -> None:
 def test_each_event_has_a_golden_file_that_reads_and_writes_the_same(name: str) -> None:
     text = (GOLDEN / f"{name}.json").read_text(encoding="utf-8")
     assert json.loads(EVENTS[name].model_validate_json(text).model_dump_json()) == json.loads(text)
+
+
+@pytest.mark.parametrize("name", sorted(EVENTS))
+def test_each_golden_file_is_as_its_schema_says(name: str) -> None:
+    document = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
+    jsonschema.validate(document, generated()[name], format_checker=jsonschema.FormatChecker())
+    left_out = generated()[name]["properties"].keys() - document.keys()
+    assert not left_out, "a golden file shows every field"
 
 
 @pytest.mark.parametrize(("service", "name"), CONSUMED)
@@ -105,13 +114,88 @@ def move(schema: dict[str, Any]) -> None:
     schema["x-topic"] = "medsync.elsewhere.v1"
 
 
+def seal(schema: dict[str, Any]) -> None:
+    schema["x-sealed"] = True
+
+
+def require(schema: dict[str, Any]) -> None:
+    del schema["properties"]["short_fills"]["default"]
+
+
+def change_default(schema: dict[str, Any]) -> None:
+    schema["properties"]["short_fills"]["default"] = 1
+
+
+def tighten(schema: dict[str, Any]) -> None:
+    schema["properties"]["patient_id"]["maxLength"] = 32
+
+
+def loosen(schema: dict[str, Any]) -> None:
+    del schema["$defs"]["PlannedItem"]["properties"]["days_supply"]["maximum"]
+
+
+def become_a_list(schema: dict[str, Any]) -> None:
+    schema["properties"]["plan_id"] = {"type": "array", "items": {"type": "string"}}
+
+
+def forbid_null(schema: dict[str, Any]) -> None:
+    field = schema["$defs"]["PlannedItem"]["properties"]["payable_from"]
+    field.update(field.pop("anyOf")[0])
+
+
+def become_an_enumeration(schema: dict[str, Any]) -> None:
+    schema["properties"]["store_id"]["enum"] = ["s1", "s2"]
+
+
+def refuse_unknown_fields(schema: dict[str, Any]) -> None:
+    schema["$defs"]["Visit"]["additionalProperties"] = False
+
+
+def close_a_map(schema: dict[str, Any]) -> None:
+    schema["$defs"]["Reason"]["properties"]["params"]["additionalProperties"] = False
+
+
 @pytest.mark.parametrize(
-    "change", [drop_required, add_required, change_type, make_optional, drop_value, change_inside, move]
+    "change",
+    [
+        drop_required,
+        add_required,
+        require,
+        make_optional,
+        change_type,
+        change_default,
+        change_inside,
+        become_a_list,
+        forbid_null,
+        drop_value,
+        become_an_enumeration,
+        tighten,
+        loosen,
+        refuse_unknown_fields,
+        close_a_map,
+        move,
+        seal,
+    ],
 )
 def test_a_breaking_change_is_found(change: Callable[[dict[str, Any]], None]) -> None:
     changed = copy.deepcopy(generated()[SAMPLE])
     change(changed)
     assert breaks(generated()[SAMPLE], changed)
+
+
+def test_only_an_enumeration_that_has_other_may_grow() -> None:
+    before, after = copy.deepcopy(generated()[SAMPLE]), copy.deepcopy(generated()[SAMPLE])
+    after["$defs"]["VisitKind"]["enum"].append("by_drone")
+    assert not breaks(before, after)
+    for schema in (before, after):
+        schema["$defs"]["VisitKind"]["enum"].remove("other")
+    assert breaks(before, after)
+
+
+def test_words_for_people_may_change() -> None:
+    after = copy.deepcopy(generated()[SAMPLE])
+    after["description"] = after["properties"]["cycle"]["title"] = "in other words"
+    assert not breaks(generated()[SAMPLE], after)
 
 
 def test_optional_fields_may_come_and_go() -> None:
