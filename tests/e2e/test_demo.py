@@ -46,7 +46,8 @@ def run_demo(directory: Path, *, kill_every: float | None = None) -> Ran:
             if kill_every and time.monotonic() - last > kill_every:
                 last = time.monotonic()
                 victims = services_below(process.pid)
-                if victims and "Candidates" not in (directory / "out").read_text():
+                said = (directory / "out").read_text()
+                if victims and "fills.csv" in said and "Candidates" not in said:  # it lives, and still does
                     os.kill(victims[kills % len(victims)], signal.SIGKILL)
                     kills += 1
     ran = Ran(command, process.returncode, (directory / "out").read_text(), "")
