@@ -32,7 +32,7 @@ from shared.database import connect
 from shared.messaging import tables
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
-from shared.messaging.outages import is_outage, is_timeout
+from shared.messaging.outages import OUT_OF_STEP, is_outage, is_timeout
 from shared.messaging.tables import OutboxRow
 
 WINDOW = 2000
@@ -262,7 +262,7 @@ class Relay:
 
     async def _resign(self) -> None:
         if self._db is not None and not self._db.is_closed():
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, *OUT_OF_STEP):
                 async with asyncio.timeout(2):
                     await tables.release_lease(self._db, self._holder)
         self._drop_connection()

@@ -40,7 +40,7 @@ async def collect(system: System, commands: Sequence[Command], waiting: dict[str
         published=[record for record in published if not record.key.startswith(STRANGER)],
         letters=letters,
         stored={service: await _stored(system, service) for service in CHAIN},
-        rebuilt=await _effects(system, "rebuilt"),
+        rebuilt=None if any(waiting.values()) else await _effects(system, "rebuilt"),
         things=things[0][0],
         waiting=waiting,
         attempts=_attempts(system),
