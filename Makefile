@@ -1,6 +1,7 @@
 # The default target is this file's own help.
 PYTHON ?= python3
 VENV   := .venv
+TEST_ARGS ?= -n 2 --dist loadfile
 RUN    := $(VENV)/bin/python -m
 READY  := $(VENV)/.ready
 
