@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
+import ssl
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +70,7 @@ def _fetch(name: str, folder: Path) -> Path:
     from jgo.maven import MavenContext  # noqa: PLC0415 - takes 0.4 s, and is needed once per user
     from requests import RequestException  # noqa: PLC0415
 
+    _trust_this_machine()
     *group, artifact, version, _ = name.split("/")
     context = MavenContext(repo_cache=folder)
     try:
@@ -77,6 +80,13 @@ def _fetch(name: str, folder: Path) -> Path:
             f"Apache Kafka could not be fetched ({error}). What was fetched is kept: try again when there "
             f"is a network (HTTPS_PROXY names a proxy), {WAY_OUT}."
         ) from None
+
+
+def _trust_this_machine() -> None:
+    """Use the machine's certificates, as pip does, and not those that `requests` brings: a company's proxy is in them."""
+    machines = ssl.get_default_verify_paths().cafile
+    if machines and not os.environ.get("CURL_CA_BUNDLE"):
+        os.environ.setdefault("REQUESTS_CA_BUNDLE", machines)
 
 
 def _pinned() -> dict[str, str]:
