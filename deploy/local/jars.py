@@ -83,7 +83,7 @@ def _fetch(name: str, folder: Path) -> Path:
 
 
 def _trust_this_machine() -> None:
-    """Use the machine's certificates, as pip does, and not those that `requests` brings: a company's proxy is in them."""
+    """Use the machine's certificates, as pip does, not those of `requests`: a company's proxy is in them."""
     machines = ssl.get_default_verify_paths().cafile
     if machines and not os.environ.get("CURL_CA_BUNDLE"):
         os.environ.setdefault("REQUESTS_CA_BUNDLE", machines)
