@@ -12,6 +12,5 @@ judged. Read it in this order:
 - `mistakes`: classic mistakes put back into a copy of the code, to see that the suite can fail;
 - `system`, `servers`, `forkserver`, `proxy`: the machinery.
 
-`make faults` runs it in full, `python -m tests.faults --help` says with which options; `test_short` is the short
-version that runs with all other tests.
+`make faults` runs it in full; `python -m tests.faults --help` says with which options.
 """

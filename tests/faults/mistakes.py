@@ -291,7 +291,7 @@ MISTAKES = (
         "records are sent without their key",
         [
             ("relay.py", '                "key": row.key.encode(),\n', '                "key": None,\n'),
-            ("relay.py", "await self._partition(producer, topic, row.key)", "row.id % 4"),
+            ("relay.py", "choose[row.topic](row.key)]", "row.id % 4]"),
         ],
         [],
         caught_by="I3",
@@ -347,16 +347,7 @@ MISTAKES = (
     Mistake(
         "idempotency keys are ignored",
         [
-            (
-                "unit.py",
-                "            if caller.idempotency_key and (kept :=",
-                "            if False and (kept :=",
-            ),
-            (
-                "unit.py",
-                "            if caller.idempotency_key:\n                await tables.keep_answer",
-                "            if False:\n                await tables.keep_answer",
-            ),
+            ("unit.py", "        key = caller.idempotency_key\n", "        key = None\n"),
         ],
         [_unanswered],
         caught_by="I1",
