@@ -319,6 +319,13 @@ def test_a_confirmed_visit_stays_loses_what_may_not_be_filled_and_gains_nothing(
     assert trips(planned(held, pinned(5, anchor)))[0] == (SYNCHRONIZED, 5, ["a"])
 
 
+def test_a_confirmed_fill_that_the_payer_refuses_by_then_is_given_up() -> None:
+    anchor = told_visit(SYNCHRONIZED, 5, "a", "b", confirmed=True)
+    refused = Rejection("rx-a", "79", rejected_on=TODAY, next_fill_on=in_days(6))
+    plan = planned(replace(taking({"a": 7, "b": 8}), rejections=(refused,)), pinned(5, anchor))
+    assert trips(plan) == [(SYNCHRONIZED, 5, ["b"]), (BRIDGE, 7, ["a"])]
+
+
 def test_what_was_confirmed_is_filled_from_the_old_prescription_although_its_renewal_came() -> None:
     anchor = told_visit(SYNCHRONIZED, 5, "a", "b", confirmed=True)
     old = prescription("a", quantity_left=Decimal(30), status="superseded")

@@ -81,6 +81,13 @@ def test_only_an_offered_day_of_the_plan_that_stands_is_agreed(proposed: Progres
     assert path.alignment_agreed(agreed, plan_id, proposed.offered[0]) is None, "agreed already"
 
 
+def test_a_proposal_binds_nothing(proposed: Progress) -> None:
+    profile = taking({"a": 15, "b": 17})
+    _, again = planned(proposed, profile)
+    _, fresh = planned(Progress("patient-1"), profile)
+    assert again == fresh
+
+
 def test_visits_of_the_agreed_proposal_stay_although_the_patient_answered_late(proposed: Progress) -> None:
     profile = taking({"a": 4, "b": 25})
     progress, _ = planned(Progress("patient-1"), profile)
