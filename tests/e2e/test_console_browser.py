@@ -153,7 +153,7 @@ async def _reveal(browser: Browser, here: Installed) -> None:
         await page.locator(".rows .id").first.click()
         assert FAMILY_NAME not in await page.content()
         await page.get_by_text("The name is hidden").click()
-        await page.get_by_label("Why").fill("she is on the phone")
+        await page.get_by_role("textbox", name="Why").fill("she is on the phone")
         await page.get_by_role("button", name="Reveal to ada").click()
         await expect(page.get_by_text(FAMILY_NAME)).to_be_visible()
 
