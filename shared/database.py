@@ -12,6 +12,8 @@ CONNECT_TIMEOUT = 5.0
 """Seconds: asyncpg would wait a minute for a server that takes the connection and says nothing."""
 
 SERVER_SETTINGS = {
+    # Offsets are acknowledged after the commit: with less, a crash of the server could lose what Kafka forgot.
+    "synchronous_commit": "on",
     "statement_timeout": "15s",
     "lock_timeout": "5s",  # well below ours: whoever waits for a lock learns that it was one, and not his own weight
     "idle_in_transaction_session_timeout": "30s",

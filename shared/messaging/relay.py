@@ -23,6 +23,7 @@ from aiokafka.errors import (
     InvalidMessageError,
     KafkaError,
     MessageSizeTooLargeError,
+    ProducerClosed,
     RecordListTooLargeError,
     RecordTooLargeError,
 )
@@ -240,11 +241,13 @@ class Relay:
         producer, self._producer = self._producer, None
         if producer is None:
             return
+        producer._message_accumulator.fail_all(ProducerClosed())
         try:
             async with asyncio.timeout(3):
-                if (sender := producer._sender.sender_task) is not None:
-                    sender.cancel()
-                await producer.client.close()  # ends the requests in flight, which the sender waits for
+                sender = producer._sender.sender_task
+                while sender is not None and not sender.done():
+                    sender.cancel()  # and again: the first time it goes on to wait for the requests in flight
+                    await asyncio.wait([sender], timeout=0.1)
                 await producer.stop()
         except (TimeoutError, KafkaError, OSError) as error:
             log.warning("relay.producer_abandoned", error=type(error).__name__)
