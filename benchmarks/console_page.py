@@ -35,6 +35,9 @@ from tests.pharmacy import NOW, Told, as_record, pharmacy
 from tests.running import SEALING_KEY
 
 PATIENTS = 5000
+CYCLE = 28
+"""Days over which their pickups are spread."""
+
 TIMES = 100
 
 
@@ -45,7 +48,7 @@ async def measure(url: str, directory: Path) -> None:
     pool = await open_pool(url, size=4, name="benchmark")
     sealer, bell = Sealer(SEALING_KEY, key_id="1"), Bell(url, name="benchmark")
     work = Work(pool, service="console", clock=clock, sealer=sealer, bell=bell)
-    told = pharmacy(PATIENTS)
+    told = pharmacy(PATIENTS, spread=CYCLE)
     took = await fill(Intake(work, handlers.on), told)
     print(f"{len(told)} events of {PATIENTS} patients taken in: {len(told) / took:.0f} a second")
     await pool.execute("analyze")

@@ -42,7 +42,7 @@ class Observer:
                 before = marks
             else:
                 before = None
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.02)
             if time.monotonic() > deadline:
                 raise NeverAtRest(f"not at rest after {self._patience:.0f} s: {_busy(states)}")
 

@@ -30,7 +30,15 @@ async def open_pool(url: str, *, size: int, name: str) -> asyncpg.Pool:
         command_timeout=COMMAND_TIMEOUT,
         server_settings={**SERVER_SETTINGS, "application_name": name},
         init=_prepare,
+        reset=_nothing,
     )
+
+
+async def _nothing(_connection: object) -> None:
+    """What a release does beside ending an open transaction: asyncpg's own statement costs a round trip each time,
+    and undoes what nobody here does: locks and settings end with their transaction, and pooled connections listen
+    to nothing.
+    """
 
 
 async def connect(url: str, *, name: str) -> asyncpg.Connection:

@@ -97,12 +97,11 @@ async def status(request: Request) -> dict[str, Any]:
         lag = await m.meter.read()
     except BROKER_AWAY as error:
         raise Problem(503, "Unavailable", f"the broker does not answer: {type(error).__name__}") from None
-    due_now, next_due = await m.due.due_now()
+    async with m.work.connection() as db:
+        due_now, next_due = await m.due.due_now(db)
+        counts = await tables.counts(db)
     if due_now:
         m.due.wake.set()  # a stepped clock was moved: no commit told of it
-    async with m.work.read() as db:
-        counts = await tables.counts(db)
-        age = await tables.outbox_age(db)
     return {
         "service": m.service,
         "slot": m.slot,
@@ -112,7 +111,6 @@ async def status(request: Request) -> dict[str, Any]:
         "lag": lag.behind,
         "committed": sum(lag.committed.values()),
         "end": sum(lag.end.values()),
-        "outbox_age_seconds": round(age, 3),
         "leads_relay": m.relay.leads,
         "published": m.relay.published,
         "stopped_because": m.consumer.stopped_because or m.due.stopped_because,

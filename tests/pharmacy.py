@@ -106,8 +106,8 @@ def store(store_id: str = "s1", name: str = "Main Street Pharmacy") -> StoreChan
     )
 
 
-def pharmacy(patients: int, store_id: str = "s1", today: date = TODAY) -> list[Told]:
-    """A store and its patients, each going one of eight ways; in the order in which it happened."""
+def pharmacy(patients: int, store_id: str = "s1", today: date = TODAY, spread: int = 5) -> list[Told]:
+    """A store and its patients, each going one of eight ways, with pickups over so many days; as it happened."""
     told = [
         Told(
             store(store_id),
@@ -119,21 +119,25 @@ def pharmacy(patients: int, store_id: str = "s1", today: date = TODAY) -> list[T
     ]
     for number in range(patients):
         told += life(
-            f"{number:03x}{uuid5(NAMESPACE_URL, f'{store_id}/{number}').hex}"[:32], number, store_id, today
+            f"{number:03x}{uuid5(NAMESPACE_URL, f'{store_id}/{number}').hex}"[:32],
+            number,
+            store_id,
+            today,
+            spread,
         )
     return sorted(told, key=lambda each: (each.at, each.event_id))
 
 
-def life(patient_id: str, number: int, store_id: str, today: date) -> list[Told]:
+def life(patient_id: str, number: int, store_id: str, today: date, spread: int) -> list[Told]:
     """One patient's events, each with its cause."""
-    return list(_Life(patient_id, number, store_id, today).events())
+    return list(_Life(patient_id, number, store_id, today, spread).events())
 
 
 class _Life:
-    def __init__(self, patient_id: str, number: int, store_id: str, today: date) -> None:
+    def __init__(self, patient_id: str, number: int, store_id: str, today: date, spread: int) -> None:
         self.patient_id, self.number, self.store_id, self.today = patient_id, number, store_id, today
         self.rx = [f"{patient_id[:6]}-{place}" for place in range(len(DRUGS))]
-        self.anchor = today + timedelta(days=number % 5 - 1 if number % 8 == 4 else number % 5)
+        self.anchor = today + timedelta(days=number % spread - 1 if number % 8 == 4 else number % spread)
         self.bridge_on = self.anchor - timedelta(days=7)
         self.visit, self.bridge = f"{patient_id}-sync", f"{patient_id}-bridge"
         self._made = 0

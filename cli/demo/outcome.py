@@ -87,8 +87,12 @@ def count(outcome: Outcome, recorder: Recorder, patients: Sequence[dict[str, Any
 def _count_history(
     outcome: Outcome, patient: dict[str, Any], recorder: Recorder, synchronized_on: date | None, end: date
 ) -> None:
-    """One patient's days before and after enrolment, drug by drug, over drugs that take part in the plan."""
-    start = date.fromisoformat(patient["consent"]["given_at"][:10])
+    """One patient's days before and after enrolment, drug by drug, over drugs that take part in the plan.
+
+    The days of who left end on the day of leaving.
+    """
+    start = recorder.enrolled_on[patient["patient_id"]]
+    end = min(end, recorder.left_on.get(patient["patient_id"], end))
     length = (end - start).days
     plan = recorder.plans.get(patient["patient_id"])
     if length <= 0 or plan is None:
@@ -108,7 +112,7 @@ def _count_history(
         outcome.drug_days += length
         outcome.uncovered_before += uncovered(supplies[name], start - timedelta(days=length), start)
         outcome.uncovered_after += uncovered(supplies[name], start, end)
-        if synchronized_on:
+        if synchronized_on and synchronized_on < end:
             outcome.drug_days_synchronized += (end - synchronized_on).days
             outcome.uncovered_synchronized += uncovered(supplies[name], synchronized_on, end)
 

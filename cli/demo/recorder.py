@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from shared import words
+from shared.events.enrollment import PatientDisenrolled, PatientEnrolled
 from shared.events.fulfillment import PackagePickedUp
 from shared.events.planner import FillKind, PlanComputed, VisitKind
 from shared.messaging.tail import Seen, tail
@@ -31,7 +32,8 @@ class Recorder:
     short_fills: dict[str, frozenset[str]] = field(default_factory=dict)  # visit → rx ids filled short
     picked_up: list[tuple[str, str, date, frozenset[str]]] = field(default_factory=list)
     plans: dict[str, PlanComputed] = field(default_factory=dict)  # the latest of each patient
-    computed: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    enrolled_on: dict[str, date] = field(default_factory=dict)
+    left_on: dict[str, date] = field(default_factory=dict)
 
     async def listen(self) -> None:
         """Follow the stream until cancelled."""
@@ -39,7 +41,7 @@ class Recorder:
             self.note(seen)
 
     async def caught_up(self, published: int) -> None:
-        """Wait until as many records were seen as the services published."""
+        """Wait until as many records were seen as stand on the topics."""
         while self.counts.total() < published:  # noqa: ASYNC110 (the stream has no event to wait for)
             await asyncio.sleep(0.01)
 
@@ -57,6 +59,10 @@ class Recorder:
         if event.key in self.stories or len(self.stories) < STORIES:
             self.stories.setdefault(event.key, []).append((seen.at, sentence))
         match event:
+            case PatientEnrolled():
+                self.enrolled_on.setdefault(event.patient_id, seen.at.date())
+            case PatientDisenrolled():
+                self.left_on[event.patient_id] = seen.at.date()
             case PlanComputed():
                 self._note_plan(event)
             case PackagePickedUp():

@@ -128,9 +128,8 @@ class Demo:
         self.urls = {service: list(urls) for service, urls in system.services.urls.items()}
         self.behaviour = Behaviour(options.seed)
         self.recorder = Recorder(system.stack.addresses.kafka)
-        self.observer = Observer(
-            [urls[0] for urls in self.urls.values()]
-        )  # each answers for its whole service
+        # One process answers for its whole service. Nobody acts on what the console shows: it may take its time.
+        self.observer = Observer([urls[0] for service, urls in self.urls.items() if service != "console"])
         self.staff = Actor("demo", "technician", self.urls)
 
     async def run(self) -> bool:
@@ -225,6 +224,7 @@ class Demo:
         today.clear()
 
     async def _conclude(self, outcome: Outcome) -> None:
+        await self._until_all_is_told()
         listed = await self.staff.every("enrollment", "/patients")
         ever = [row["patient_id"] for row in listed if row["status"] in ("enrolled", "disenrolled")]
         patients = await in_turn([self.staff.get("enrollment", f"/patients/{patient}") for patient in ever])
@@ -234,6 +234,13 @@ class Demo:
         count(outcome, self.recorder, patients, START + timedelta(days=self.options.days))
         self.console.print(table(outcome))
         await self._story()
+
+    async def _until_all_is_told(self) -> None:
+        """Until the console, which takes every topic in, is at the end of the stream, and the recorder as well."""
+        console = Observer([self.urls["console"][0]])
+        await console.until_rest()
+        await console.close()
+        await self.recorder.caught_up((await self.staff.get("console", "/ops/status"))["end"])
 
     async def _blocked(self) -> Counter[str]:
         rows = await self.staff.every("planner", "/plans", status="blocked")
@@ -252,8 +259,9 @@ class Demo:
 
         patient = max(followed, key=variety)
         self.console.rule(f"One patient's story: {patient[:8]}", align="left")
-        for at, sentence in self.recorder.stories[patient]:
-            self.console.print(f"{at.astimezone(ZONE):%a %d %b %H:%M}  {sentence}", highlight=False)
+        for (at, sentence), times in Counter(self.recorder.stories[patient]).items():
+            again = f" (×{times})" if times > 1 else ""
+            self.console.print(f"{at.astimezone(ZONE):%a %d %b %H:%M}  {sentence}{again}", highlight=False)
         explanation: dict[str, Any] = await self.staff.get("planner", f"/plans/{patient}/explanation")
         for line in explanation["sentences"]:
             self.console.print(f"    {line}", highlight=False)

@@ -17,7 +17,7 @@ from services.console.domain.lines import Fold, Line, fold
 from services.console.domain.month import weeks_of
 from services.console.domain.story import chains_of
 from services.console.domain.supply import What, picture_of
-from services.console.domain.today import arrange
+from services.console.domain.today import SOON, arrange
 from services.console.domain.visits import CALLED_BEFORE, standing
 from services.console.names import details_of
 from services.console.pages import Viewing, in_zone, page
@@ -83,7 +83,7 @@ async def store_day(request: Request, work: Working, store_id: str, on: date | N
             raise Problem(404, "No such store", "no event has named this store yet")
         today = _today(work, store.time_zone)
         shown = on or today
-        visits = await ask.visits_around(db, store_id, shown, CALLED_BEFORE)
+        visits = await ask.visits_around(db, store_id, shown, soon=SOON, later=CALLED_BEFORE)
         proposals = await ask.proposals(db, store_id, ROWS_A_LIST)
         calls = await ask.calls_of_day(db, store_id, *_bounds(shown, store.time_zone))
         generation, newest = await ask.place(db)

@@ -1,7 +1,8 @@
-"""Tells whoever waits for commits, here and in other processes, that there may be something to do.
+"""Tells whoever waits for commits that there may be something to do: the relay, here or in another process, after
+one that wrote to the outbox; this process's due loop after any.
 
-After a commit the process rings; one NOTIFY follows at most every 2 ms, on a connection of its own. Inside the
-transaction a NOTIFY would serialize the commits of the whole cluster. Ringing is a hint: polling is the truth.
+One NOTIFY follows at most every 2 ms, on a connection of its own: inside the transaction it would serialize the commits
+of the whole cluster. Ringing is a hint: polling is the truth.
 """
 
 from __future__ import annotations
@@ -21,23 +22,20 @@ log = structlog.get_logger()
 
 
 class Bell:
-    """One per process: `ring()` after each commit; `heard` events wake those who wait."""
+    """One per process: `ring()` after each commit. Whoever waits for an event clears it."""
 
     def __init__(self, database_url: str, *, name: str) -> None:
         self._url, self._name = database_url, name
-        self._rung = asyncio.Event()
-        self._waiters: list[asyncio.Event] = []
+        self._to_tell = asyncio.Event()
+        self.committed = asyncio.Event()  # by this process
+        self.outbox_filled = asyncio.Event()  # by this process or another
 
-    def waiter(self) -> asyncio.Event:
-        """An event that is set at each ring, of this process or another; the one who waits clears it."""
-        heard = asyncio.Event()
-        self._waiters.append(heard)
-        return heard
-
-    def ring(self) -> None:
-        """Something was committed: wake the waiters of this process now, those of others soon."""
-        self._wake()
-        self._rung.set()
+    def ring(self, *, outbox: bool) -> None:
+        """Something was committed, with rows for the outbox or without: the other processes hear of rows alone."""
+        self.committed.set()
+        if outbox:
+            self.outbox_filled.set()
+            self._to_tell.set()
 
     async def run(self) -> None:
         """Listen and notify until cancelled; a lost connection is opened again."""
@@ -55,27 +53,23 @@ class Bell:
 
             def hear(_connection: object, pid: int, _channel: str, _payload: str) -> None:
                 if pid != own:
-                    self._wake()
+                    self.outbox_filled.set()
 
             await connection.add_listener(CHANNEL, hear)
             while True:
-                await _rung_or_closed(self._rung, connection.is_closed)
-                self._rung.clear()
+                await _set_or_closed(self._to_tell, connection.is_closed)
+                self._to_tell.clear()
                 await connection.execute(f"select pg_notify('{CHANNEL}', '')")
                 await asyncio.sleep(QUIET_SECONDS)
         finally:
             connection.terminate()
 
-    def _wake(self) -> None:
-        for heard in self._waiters:
-            heard.set()
 
-
-async def _rung_or_closed(rung: asyncio.Event, closed: Callable[[], bool]) -> None:
-    """Until rung; looks once a second whether the connection is still there."""
-    while not rung.is_set():
+async def _set_or_closed(event: asyncio.Event, closed: Callable[[], bool]) -> None:
+    """Until it is set; looks once a second whether the connection is still there."""
+    while not event.is_set():
         if closed():
             raise ConnectionError("closed by the server")
         with suppress(TimeoutError):
             async with asyncio.timeout(1):  # not wait_for: it can swallow a cancellation (Python 3.11)
-                await rung.wait()
+                await event.wait()

@@ -82,7 +82,7 @@ class Relay:
         self._url, self._bootstrap, self._prefix = database_url, bootstrap, topic_prefix
         self._name, self._lease_seconds = name, lease_seconds
         self._holder = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"
-        self._heard = bell.waiter()
+        self._heard = bell.outbox_filled
         self._db: tables.Db | None = None
         self._producer: AIOKafkaProducer | None = None
         self.leads = False

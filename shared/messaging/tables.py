@@ -510,6 +510,41 @@ async def due_patients(db: Db, view: str, now: datetime, limit: int) -> list[str
     return [row["patient_id"] for row in rows]
 
 
+@dataclass(frozen=True, slots=True)
+class DueState:
+    """How it stands with the work of one view."""
+
+    view: str
+    patients: int  # with work due now, counted up to a limit
+    next_at: datetime | None  # when the next piece falls due, or fell due
+
+
+async def due_states(db: Db, views: Sequence[str], now: datetime, limit: int) -> list[DueState]:
+    """How it stands with each of these views, in one statement; who is parked does not count."""
+    if not views:
+        return []
+    one = """
+        select '{view}' as view,
+               (
+                   select count(*)
+                   from (
+                       select distinct patient_id
+                       from {view} v
+                       where due_at <= $1
+                         and not exists (select from fabric.parked p where p.key = 'patient:' || v.patient_id)
+                       limit $2
+                   ) due
+               ) as patients,
+               (
+                   select min(due_at)
+                   from {view} v
+                   where not exists (select from fabric.parked p where p.key = 'patient:' || v.patient_id)
+               ) as next_at
+        """
+    rows = await db.fetch(" union all ".join(one.format(view=view) for view in views), now, limit)
+    return [DueState(**row) for row in rows]
+
+
 async def next_due(db: Db, view: str) -> datetime | None:
     """When the next piece of work falls due (or fell due) of anyone who is not parked."""
     return await db.fetchval(
@@ -550,29 +585,24 @@ async def forget_answers(db: Db, days: int) -> None:
 # ---- status ---------------------------------------------------------------------------------------------------
 
 
-async def counts(db: Db) -> dict[str, int]:
-    """How much waits: unpublished and held outbox rows, parked patients, open dead letters."""
+async def counts(db: Db) -> dict[str, Any]:
+    """How much waits: unpublished and held outbox rows, parked patients, open dead letters; and for how long
+    (seconds) the oldest unpublished row."""
     row = await db.fetchrow(
         """
         select (select count(*) from fabric.outbox) - (select count(*) from fabric.held) as outbox,
                (select count(*) from fabric.held) as held,
                (select count(*) from fabric.parked) as parked,
-               (select count(*) from fabric.dead_letters where status = 'open') as dead_letters
+               (select count(*) from fabric.dead_letters where status = 'open') as dead_letters,
+               round(
+                   coalesce(extract(epoch from clock_timestamp() - (
+                       select uuid_extract_timestamp(event_id) from fabric.outbox order by id limit 1
+                   )), 0), 3
+               )::float as outbox_age_seconds
         """
     )
     assert row is not None
     return dict(row)
-
-
-async def outbox_age(db: Db) -> float:
-    """Seconds since the oldest unpublished row was written; 0 where there is none."""
-    age: float = await db.fetchval(
-        """
-        select coalesce(extract(epoch from clock_timestamp() - min(uuid_extract_timestamp(event_id))), 0)::float
-        from (select event_id from fabric.outbox order by id limit 1) oldest
-        """
-    )
-    return age
 
 
 def as_base64(value: bytes | None) -> str | None:

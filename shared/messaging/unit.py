@@ -237,7 +237,7 @@ class Work:
                 reach("unit.outbox_written")
             reach("unit.committed")
         if not unit.idle:
-            self.bell.ring()
+            self.bell.ring(outbox=bool(unit.emitted))
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:

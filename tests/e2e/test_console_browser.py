@@ -104,7 +104,7 @@ async def test_the_stream_loses_no_row_when_it_is_paused_and_when_the_console_is
         ]
         assert len(set(numbers)) == len(numbers), "none twice"
 
-        await page.get_by_label("Store").fill("s2")
+        await page.get_by_role("textbox", name="Store").fill("s2")
         await page.get_by_role("button", name="Show").click()
         await shows(page, len(stores[2]))
 

@@ -18,7 +18,12 @@ class Row:
 
     visit: Visit
     standing: Standing
-    missing: tuple[str, ...]
+    on: date  # the day that is shown
+
+    @property
+    def missing(self) -> list[str]:
+        """What the visit still lacks, in words; worked out for the rows that are shown alone."""
+        return missing(self.visit, self.on)
 
 
 @dataclass(slots=True)
@@ -44,7 +49,7 @@ def arrange(visits: Iterable[Visit], on: date) -> Day:
         now = standing(visit, on)
         if now is Standing.withdrawn or visit.on is None:
             continue
-        row = Row(visit, now, tuple(missing(visit, on)))
+        row = Row(visit, now, on)
         if visit.on == on:
             day.expected.append(row)
         if now is Standing.ready:

@@ -32,6 +32,7 @@ create table stream (
 create index stream_of_patient on stream (patient_id, number);
 create index stream_of_store on stream (store_id, number);
 create index stream_of_kind on stream (kind, number);
+create index stream_of_calls on stream (store_id, at) where service = 'outreach';
 
 create table patients (
     patient_id text primary key,

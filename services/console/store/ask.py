@@ -188,17 +188,22 @@ async def day_counts(db: Db, days: Mapping[str, date]) -> dict[str, DayCounts]:
     return {row["store_id"]: DayCounts(*list(row.values())[1:]) for row in rows}
 
 
-async def visits_around(db: Db, store_id: str, on: date, ahead: timedelta) -> list[Visit]:
-    """A store's visits from a day on for so long, and every one whose package waits."""
+async def visits_around(db: Db, store_id: str, on: date, *, soon: timedelta, later: timedelta) -> list[Visit]:
+    """A store's visits: soon after a day all, later those that nobody answered for, and all whose package waits."""
     rows = await db.fetch(
         f"""
         {_VISITS}
         where v.store_id = $1
-          and (v."on" between $2 and $3 or v.package = 'ready')
+          and (
+              v.package = 'ready'
+              or v."on" between $2 and $3
+              or v."on" between $2 and $4 and v.answer is null and v.package is null
+          )
         """,
         store_id,
         on,
-        on + ahead,
+        on + soon,
+        on + later,
     )
     return [_visit(row) for row in rows]
 
@@ -232,6 +237,7 @@ _VISITS = """
                    array_agg(f.next_fill_on) as days
             from fills f
             where f.visit_id = v.visit_id
+              and v.package is null -- a package says more
         ) f on true"""
 
 
@@ -399,7 +405,6 @@ async def calls_of_day(db: Db, store_id: str, since: datetime, until: datetime) 
           and service = 'outreach'
           and at >= $2
           and at < $3
-          and number > (select coalesce(max(number), 0) - 200000 from stream)
         group by kind
         """,
         store_id,

