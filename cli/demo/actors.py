@@ -1,7 +1,8 @@
 """The people and systems around MedSync: each uses only the public HTTP interfaces and leases.
 
-Every actor has `act(now)`, which does all it can at this moment and says how much that was, and `next_at(now)`,
-when it will want to act again although no service wakes it.
+Every actor has `look(now)`, which finds what it can do at this moment (and leases it), as pieces of work to be run
+beside one another, and `next_at(now)`, when it will want to look again although no service wakes it. They look one
+after another while the services are at rest: so what each finds is the same in every run.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from cli.demo.behaviour import Behaviour
@@ -20,7 +21,12 @@ from data.resample import Records, Row
 
 LEASED_AT_ONCE = 200
 BATCH = 500
+AT_ONCE = 12
+"""Pieces of work beside one another."""
+
+Piece = Coroutine[Any, Any, None]
 ZONE = ZoneInfo("America/Chicago")
+T = TypeVar("T")
 
 
 def local(day: date, hour: int) -> datetime:
@@ -28,11 +34,11 @@ def local(day: date, hour: int) -> datetime:
     return datetime.combine(day, time(hour), ZONE).astimezone(UTC)
 
 
-async def in_turn(jobs: Sequence[Any], width: int = 12) -> list[Any]:
-    """Run coroutines, `width` at a time."""
-    gate = asyncio.Semaphore(width)
+async def in_turn(jobs: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run coroutines, so many at a time."""
+    gate = asyncio.Semaphore(AT_ONCE)
 
-    async def one(job: Any) -> Any:
+    async def one(job: Coroutine[Any, Any, T]) -> T:
         async with gate:
             return await job
 
@@ -52,12 +58,10 @@ class ChainPlatform:
                     self._later[day].append((kind, row))
         self._sent = 0
 
-    async def act(self, now: datetime) -> int:
+    async def look(self, now: datetime) -> list[Piece]:
         due = sorted(day for day in self._later if local(day, 8) <= now)
         rows = [row for day in due for row in self._later.pop(day)]
-        for kind in ("patients", "prescriptions"):
-            await self._feed(kind, [row for of, row in rows if of == kind])
-        return len(rows)
+        return [self._feed_in_order(rows)] if rows else []
 
     def next_at(self, now: datetime) -> datetime | None:
         return min((local(day, 8) for day in self._later), default=None)
@@ -81,6 +85,10 @@ class ChainPlatform:
             "renews": rx_id,
         }
 
+    async def _feed_in_order(self, rows: Sequence[tuple[str, Row]]) -> None:
+        for kind in ("patients", "prescriptions"):
+            await self._feed(kind, [row for of, row in rows if of == kind])
+
     async def _feed(self, kind: str, records: list[Row]) -> None:
         for start in range(0, len(records), BATCH):
             self._sent += 1
@@ -103,19 +111,22 @@ class EnrolmentDesk:
         self._seen: set[str] = set()
         self.asked = 0
 
-    async def act(self, now: datetime) -> int:
-        await self._look(now)
+    async def look(self, now: datetime) -> list[Piece]:
+        await self._read_candidates(now)
         ask = [patient for patient, at in self._to_ask.items() if at <= now]
         leave = [patient for patient, at in self._to_leave.items() if at <= now]
-        await in_turn([self._ask(patient) for patient in ask])
-        await in_turn([self._leave(patient) for patient in leave])
-        return len(ask) + len(leave)
+        return [self._ask(patient) for patient in ask] + [self._leave(patient) for patient in leave]
+
+    @property
+    def found(self) -> int:
+        """Candidates ever seen on the list."""
+        return len(self._seen)
 
     def next_at(self, now: datetime) -> datetime | None:
         tomorrow = local(now.astimezone(ZONE).date() + timedelta(days=1), 9)
         return min([tomorrow, *self._to_ask.values(), *self._to_leave.values()])
 
-    async def _look(self, now: datetime) -> None:
+    async def _read_candidates(self, now: datetime) -> None:
         """Once a day: who is new on the list of candidates."""
         today = now.astimezone(ZONE).date()
         if self._looked_on == today:
@@ -148,19 +159,15 @@ class EnrolmentDesk:
 
 
 class Lessee(ABC):
-    """Someone who leases due work of one kind, does it, reports, and asks when to come back."""
+    """Someone who leases due work of one kind, does it, and reports."""
 
     def __init__(self, actor: Actor, service: str, work: str, what: str, minutes: int) -> None:
         self._actor, self._service, self._work, self._what = actor, service, work, what
         self._minutes, self._leases = minutes, 0
         self._next: datetime | None = None
 
-    async def act(self, now: datetime) -> int:
-        done = 0
-        while await self._is_due(now) and (leased := await self._lease()):
-            await in_turn([self.do(one, now) for one in leased])
-            done += len(leased)
-        return done
+    async def look(self, now: datetime) -> list[Piece]:
+        return [self.do(one, now) for one in await self._lease()] if await self._is_due(now) else []
 
     def next_at(self, now: datetime) -> datetime | None:
         return self._next
@@ -259,11 +266,10 @@ class Prescribers(Lessee):
         self._renewals: dict[str, int] = defaultdict(int)
         self._approved: list[tuple[str, int, int]] = []
 
-    async def act(self, now: datetime) -> int:
-        done = await super().act(now)
+    async def look(self, now: datetime) -> list[Piece]:
         approved, self._approved = sorted(self._approved), []
-        await self._platform.renew(approved, now.astimezone(ZONE).date())
-        return done
+        renewed = [self._platform.renew(approved, now.astimezone(ZONE).date())] if approved else []
+        return [*renewed, *await super().look(now)]
 
     async def do(self, leased: dict[str, Any], now: datetime) -> None:
         rx_id = leased["rx_id"]
@@ -310,14 +316,12 @@ class Bench:
         self._dispensing, self._looked_after = dispensing, 0
         self.verified = 0
 
-    async def act(self, now: datetime) -> int:
+    async def look(self, now: datetime) -> list[Piece]:
         if self._looked_after == self._dispensing.reported:
-            return 0
+            return []
         self._looked_after = self._dispensing.reported
         packages = await self._actor.every("fulfillment", "/packages", status="to_verify")
-        await in_turn([self._verify(package["package_id"]) for package in packages])
-        self.verified += len(packages)
-        return len(packages)
+        return [self._verify(package["package_id"]) for package in packages]
 
     def next_at(self, now: datetime) -> datetime | None:
         return None
@@ -325,6 +329,7 @@ class Bench:
     async def _verify(self, package: str) -> None:
         path = f"/packages/{package}/verification"
         await self._actor.post("fulfillment", path, {"licence": "RPH-1"}, key=f"verify:{package}")
+        self.verified += 1
 
 
 class PickupDesk:
@@ -339,11 +344,11 @@ class PickupDesk:
         self._behaviour, self._bench, self._looked_after = behaviour, bench, 0
         self._expected: dict[str, tuple[datetime, dict[str, Any]]] = {}
 
-    async def act(self, now: datetime) -> int:
+    async def look(self, now: datetime) -> list[Piece]:
         if self._looked_after == self._bench.verified and not any(
             at <= now for at, _ in self._expected.values()
         ):
-            return 0
+            return []
         self._looked_after = self._bench.verified
         ready = await self._clerk.every("fulfillment", "/packages", status="ready")
         self._expected = {
@@ -352,10 +357,9 @@ class PickupDesk:
             if (at := self._comes_at(package)) is not None
         }
         here = [package for at, package in self._expected.values() if at <= now]
-        await in_turn([self._hand_over(package) for package in here])
         for package in here:
             del self._expected[package["package_id"]]
-        return len(here)
+        return [self._hand_over(package) for package in here]
 
     def next_at(self, now: datetime) -> datetime | None:
         return min((at for at, _ in self._expected.values()), default=None)

@@ -24,6 +24,7 @@ from cli.demo.actors import (
     DispensingSystem,
     EnrolmentDesk,
     PickupDesk,
+    Piece,
     Prescribers,
     in_turn,
     local,
@@ -54,7 +55,7 @@ DEMO_KEYS = {"MEDSYNC_SEALING_KEY": "de" * 32, "MEDSYNC_PSEUDONYM_KEY": "0d" * 3
 class Part(Protocol):
     """Someone around MedSync."""
 
-    async def act(self, now: datetime) -> int: ...
+    async def look(self, now: datetime) -> list[Piece]: ...
 
     def next_at(self, now: datetime) -> datetime | None: ...
 
@@ -172,6 +173,7 @@ class Demo:
         )
         outcome = Outcome(
             self.options.days,
+            candidates=desk.found,
             asked=desk.asked,
             calls=sum(caller.calls for caller in callers),
             reached=sum(caller.reached for caller in callers),
@@ -208,8 +210,10 @@ class Demo:
         """Let everyone act until nobody has anything left to do at this moment."""
         while True:
             due = await self.observer.until_rest()
-            if not sum(await asyncio.gather(*(part.act(now) for part in parts))):
+            work = [piece for part in parts for piece in await part.look(now)]
+            if not work:
                 return due
+            await in_turn(work)
 
     def _tell_day(self, day: date) -> None:
         today = self.recorder.today
@@ -229,7 +233,6 @@ class Demo:
         ever = [row["patient_id"] for row in listed if row["status"] in ("enrolled", "disenrolled")]
         patients = await in_turn([self.staff.get("enrollment", f"/patients/{patient}") for patient in ever])
         outcome.enrolled = len(ever)
-        outcome.candidates = self.recorder.counts["candidate-identified"]
         outcome.blocked = await self._blocked()
         count(outcome, self.recorder, patients, START + timedelta(days=self.options.days))
         self.console.print(table(outcome))

@@ -36,7 +36,7 @@ A = TypeVar("A", AlignmentAgreed, PickupConfirmed, PickupDeclined, PatientUnreac
 async def plan_first_cycle(events: Sequence[PatientEnrolled], unit: Unit) -> None:
     """Plan the first synchronized pickup of each newly enrolled patient."""
     newer = await store.save_profiles(unit.db, events, consented=True)
-    records = await store.load_records(unit.db, newer)
+    records = await store.load_records(unit.db, newer, unit.now)
     await replan(
         unit, [replace(record, progress=path.enrolled(record.progress)) for record in records.values()]
     )
@@ -46,7 +46,7 @@ async def plan_first_cycle(events: Sequence[PatientEnrolled], unit: Unit) -> Non
 async def plan_with_profile(events: Sequence[ProfileChanged], unit: Unit) -> None:
     """Answer each newer profile with a plan; a visit that was handed over or returned has come to its end."""
     newer = await store.save_profiles(unit.db, events, consented=False)
-    records = await store.load_records(unit.db, newer)
+    records = await store.load_records(unit.db, newer, unit.now)
     known = [(records[event.patient_id], event) for event in events if event.patient_id in records]
     await replan(unit, [replace(record, progress=_after(record.progress, event)) for record, event in known])
 
@@ -61,7 +61,7 @@ def _after(progress: Progress, event: ProfileChanged) -> Progress:
 async def cancel_plan(events: Sequence[PatientDisenrolled], unit: Unit) -> None:
     """Withdraw the plans of those who left."""
     left = await store.save_disenrolments(unit.db, events)
-    records = await store.load_records(unit.db, left)
+    records = await store.load_records(unit.db, left, unit.now)
     await withdraw(unit, records.values())
 
 
@@ -122,7 +122,7 @@ async def _take_answers(
     unit: Unit, events: Sequence[A], move: Callable[[Progress, A], Progress | None]
 ) -> None:
     """Record every answer; plan anew where it still fits what stands."""
-    records = await store.load_records(unit.db, [event.patient_id for event in events])
+    records = await store.load_records(unit.db, [event.patient_id for event in events], unit.now)
     moved, answers = [], []
     for event in events:
         record = records.get(event.patient_id)
@@ -149,8 +149,8 @@ async def _take_answers(
 @on(FillRejected)
 async def heed_refusal(events: Sequence[FillRejected], unit: Unit) -> None:
     """A payer's refusal, with its own next-fill date, overrides our rule."""
-    records = await store.load_records(unit.db, [event.patient_id for event in events])
-    stores = await store.load_stores(unit.db, _store_ids(records.values()), unit.now.date())
+    records = await store.load_records(unit.db, [event.patient_id for event in events], unit.now)
+    stores = await store.load_stores(unit.db, _store_ids(records.values()), unit.now)
     refused = {}
     for event in events:
         record = records.get(event.patient_id)
@@ -158,7 +158,7 @@ async def heed_refusal(events: Sequence[FillRejected], unit: Unit) -> None:
         today = unit.today(days.time_zone if days else "UTC")
         refused[event.patient_id] = Rejection(event.rx_id, event.reject_code, today, event.next_fill_on)
     await store.save_rejections(unit.db, refused)
-    heard = await store.load_records(unit.db, list(records))
+    heard = await store.load_records(unit.db, list(records), unit.now)
     await replan(unit, [record for record in heard.values() if record.enrolled])
 
 

@@ -16,7 +16,7 @@ async def look_again(patients: Sequence[str], unit: Unit) -> None:
     """Plan anew where a visit's day passed unconfirmed, where nobody reported on a confirmed visit for twelve days,
     and where time may have removed what blocked a plan."""
     due_now = await store.due_looks(unit.db, patients, unit.now)
-    records = await store.load_records(unit.db, due_now)
+    records = await store.load_records(unit.db, due_now, unit.now)
     await replan(unit, list(records.values()))
 
 
@@ -24,5 +24,5 @@ async def look_again(patients: Sequence[str], unit: Unit) -> None:
 async def plan_with_store(patients: Sequence[str], unit: Unit) -> None:
     """Plan anew the patients of a store whose days changed, and those who waited for it."""
     asked = await store.take_replans(unit.db, patients, unit.now)
-    records = await store.load_records(unit.db, asked)
+    records = await store.load_records(unit.db, asked, unit.now)
     await replan(unit, [record for record in records.values() if record.enrolled])

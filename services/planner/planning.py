@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 from services.planner import store, translation
@@ -19,12 +19,10 @@ from shared.messaging import Unit
 RULES = Rules(refill_percent={"commercial": 75, "part_d": 75, "medicaid": 75})
 """The chain's policy; refill too soon at 75 % for the plans known by name (domain rules: the commercial norm)."""
 
-DAY = timedelta(days=1)
-
 
 async def replan(unit: Unit, records: Sequence[Record]) -> None:
     """Plan these patients as of now, save where they stand, and publish what is news."""
-    stores = await store.load_stores(unit.db, {record.store_id for record in records}, unit.now.date() - DAY)
+    stores = await store.load_stores(unit.db, {record.store_id for record in records}, unit.now)
     planned: list[Record] = []
     events: list[list[Event]] = []
     needed: list[tuple[str, Renewal]] = []
@@ -42,7 +40,7 @@ async def replan(unit: Unit, records: Sequence[Record]) -> None:
         events.append(news)
         needed += [(record.patient_id, each) for each in outcome.renewals] if outcome else []
 
-    await store.save_records(unit.db, planned)
+    await store.save_records(unit.db, planned, unit.now)
     unit.emit(*events)
     first_asked = await store.save_renewals(unit.db, needed, unit.now)
     store_of = {record.patient_id: record.store_id for record in planned}
@@ -66,7 +64,7 @@ async def withdraw(unit: Unit, records: Iterable[Record]) -> None:
             published = cancelled.model_dump(mode="json")
             after = replace(after, revision=cancelled.revision, published=published)
         gone.append(after)
-    await store.save_records(unit.db, gone)
+    await store.save_records(unit.db, gone, unit.now)
 
 
 def _published(
@@ -99,8 +97,8 @@ def _calendar(record: Record, days: StoreDays | None) -> Calendar | None:
     """The store's calendar; the patient's own plan is no load on its day."""
     if days is None:
         return None
-    own, load = record.progress.anchor_on, days.calendar.load
-    if record.progress.status is not Status.planned or own is None or own not in load:
+    own, load = record.booked_on, days.calendar.load
+    if own is None or own not in load:
         return days.calendar
     return replace(days.calendar, load={**load, own: load[own] - 1})
 

@@ -48,6 +48,7 @@ class Record:
         None  # that event: by status PlanComputed, PlanBlocked or PlanCancelled
     )
     due_at: datetime | None = None  # when time alone calls for another look
+    booked_on: date | None = None  # the day on which the patient counts in the store's load
 
     @property
     def patient_id(self) -> str:
@@ -164,8 +165,12 @@ def _days(row: asyncpg.Record) -> tuple[Any, ...]:
     return row["time_zone"], row["weekdays"], row["closed_on"]
 
 
-async def load_stores(db: Db, store_ids: Collection[str], since: date) -> dict[str, StoreDays]:
-    """The stores, with the synchronized pickups that are planned from the day `since` on."""
+_BOOKED = "case when {plans}.booked_since < {now} then {plans}.booked_on else {plans}.booked_before end"
+"""A patient's day as it stood before this moment: so plans do not depend on whose event came first in one moment."""
+
+
+async def load_stores(db: Db, store_ids: Collection[str], now: datetime) -> dict[str, StoreDays]:
+    """The stores, with the synchronized pickups that were planned before now."""
     rows = await db.fetch(
         """
         select store_id, time_zone, weekdays, closed_on
@@ -175,20 +180,22 @@ async def load_stores(db: Db, store_ids: Collection[str], since: date) -> dict[s
         list(store_ids),
     )
     planned = await db.fetch(
-        """
-        select store_id, anchor_on, count(*) as pickups
-        from plans
-        where store_id = any($1)
-          and status = 'planned'
-          and anchor_on >= $2
-        group by store_id, anchor_on
+        f"""
+        select store_id, booked_on, count(*) as pickups
+        from (
+            select store_id, {_BOOKED.format(plans="plans", now="$2")} as booked_on
+            from plans
+            where store_id = any($1)
+        ) booked
+        where booked_on >= $2::timestamptz::date - 1 -- it may be yesterday there
+        group by store_id, booked_on
         """,
         list(store_ids),
-        since,
+        now,
     )
     load: dict[str, dict[date, int]] = defaultdict(dict)
     for row in planned:
-        load[row["store_id"]][row["anchor_on"]] = row["pickups"]
+        load[row["store_id"]][row["booked_on"]] = row["pickups"]
     return {
         row["store_id"]: StoreDays(
             row["time_zone"],
@@ -201,20 +208,22 @@ async def load_stores(db: Db, store_ids: Collection[str], since: date) -> dict[s
 # --- where patients stand ---
 
 
-async def load_records(db: Db, patient_ids: Collection[str]) -> dict[str, Record]:
+async def load_records(db: Db, patient_ids: Collection[str], now: datetime) -> dict[str, Record]:
     """All that is held about these patients; nothing of those never heard of."""
     ids = list(patient_ids)
     rows = await db.fetch(
-        """
+        f"""
         select
             p.patient_id, p.revision as profile_revision, p.enrolled, p.store_id, p.profile,
             l.revision, l.status, l.plan_id, l.cycle, l.agreed, l.misses, l.anchor_on, l.next_anchor_on,
-            l.offered_on, l.declined_until, l.wanted_on, l.instead_of, l.published, l.due_at
+            l.offered_on, l.declined_until, l.wanted_on, l.instead_of, l.published, l.due_at,
+            {_BOOKED.format(plans="l", now="$2")} as booked_on
         from patients p
         left join plans l on l.patient_id = p.patient_id
         where p.patient_id = any($1)
         """,
         ids,
+        now,
     )
     visits = await _load_visits(db, ids)
     rejections = await _load_rejections(db, ids)
@@ -254,6 +263,7 @@ def _with_plan(record: Record, row: asyncpg.Record, visits: Iterable[OpenVisit])
         revision=row["revision"],
         published=row["published"],
         due_at=row["due_at"],
+        booked_on=row["booked_on"],
     )
 
 
@@ -297,11 +307,11 @@ async def _load_rejections(db: Db, patient_ids: Sequence[str]) -> dict[str, list
     return found
 
 
-async def save_records(db: Db, records: Sequence[Record]) -> None:
+async def save_records(db: Db, records: Sequence[Record], now: datetime) -> None:
     """Where these patients stand now: the plan with what was published, and the visits that are open."""
     await db.execute(
         """
-        insert into plans
+        insert into plans as p
         select *
         from jsonb_populate_recordset(null::plans, $1)
         on conflict (patient_id) do update
@@ -319,9 +329,15 @@ async def save_records(db: Db, records: Sequence[Record]) -> None:
             wanted_on = excluded.wanted_on,
             instead_of = excluded.instead_of,
             published = excluded.published,
-            due_at = excluded.due_at
+            due_at = excluded.due_at,
+            booked_on = excluded.booked_on,
+            booked_since = case when p.booked_on is distinct from excluded.booked_on
+                                then excluded.booked_since else p.booked_since end,
+            booked_before = case when p.booked_on is distinct from excluded.booked_on
+                                  and p.booked_since < excluded.booked_since
+                                 then p.booked_on else p.booked_before end
         """,
-        [_plan_row(record) for record in records],
+        [_plan_row(record, now) for record in records],
     )
     visits = [row for record in records for row in _visit_rows(record)]
     await db.execute(
@@ -348,8 +364,9 @@ async def save_records(db: Db, records: Sequence[Record]) -> None:
     )
 
 
-def _plan_row(record: Record) -> dict[str, Any]:
+def _plan_row(record: Record, now: datetime) -> dict[str, Any]:
     progress = record.progress
+    booked = progress.anchor_on if progress.status is Status.planned else None
     return {
         "patient_id": record.patient_id,
         "store_id": record.store_id,
@@ -367,6 +384,9 @@ def _plan_row(record: Record) -> dict[str, Any]:
         "instead_of": _text(progress.instead_of),
         "published": record.published,
         "due_at": _text(record.due_at),
+        "booked_on": _text(booked),
+        "booked_since": _text(now),
+        "booked_before": None,
     }
 
 

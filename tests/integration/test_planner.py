@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import permutations
@@ -508,3 +508,21 @@ async def test_a_patient_without_a_store_waits(service: Service) -> None:
     assert await service.on_day(1) == []
     assert await service.handle(store_changed()) == []
     only(await service.do_due(), PlanComputed)
+
+
+async def test_plans_of_one_moment_do_not_see_one_another(service: Service) -> None:
+    """Else a plan would depend on whose event came first; the load counts from the next moment on."""
+    await service.handle(store_changed())
+    days = []
+    for patient_id in ("p1", "p2"):
+        plan = only(await service.handle(enrolled(patient_id)), PlanComputed)
+        days.append([offer.on for offer in plan.offered])
+    assert days[0] == days[1]
+    assert await loads(service) == {}
+    service.clock.set(service.clock.now() + timedelta(seconds=1))
+    assert sum((await loads(service)).values()) == 2
+
+
+async def loads(service: Service) -> Mapping[date, int]:
+    async with service.work.read() as db:
+        return (await store.load_stores(db, ["s1"], service.clock.now()))["s1"].calendar.load

@@ -36,12 +36,16 @@ create table plans (
     wanted_on date,
     instead_of date,
     published jsonb, -- the newest PlanComputed, PlanBlocked or PlanCancelled, by status
-    due_at timestamptz -- when time alone calls for another look
+    due_at timestamptz, -- when time alone calls for another look
+    -- the store's load: the day of the synchronized pickup while one is planned; since when; and the day before that
+    booked_on date,
+    booked_since timestamptz not null,
+    booked_before date
 );
 
 create index plans_due on plans (due_at) where due_at is not null;
 create index plans_by_store on plans (store_id, patient_id);
-create index plans_by_store_day on plans (store_id, anchor_on) where status = 'planned';
+create index plans_by_store_day on plans (store_id) include (booked_on, booked_since, booked_before);
 
 -- visits of the newest plan that have not come to an end
 create table visits (

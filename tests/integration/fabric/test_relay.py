@@ -198,8 +198,7 @@ async def test_windows_are_bounded_in_bytes_and_go_on_until_nothing_is_left(
 ) -> None:
     monkeypatch.setattr(relay, "WINDOW_BYTES", 300_000)
     db = await connect(ledger.database_url, name="test")
-    rows: list[tuple[str, str, dict[str, str], bytes]] = [(CONTACTS_TOPIC, f"p{n}", {}, b"x" * 100_000) for n in range(10)]
-    await tables.append(db, rows)
+    await tables.append(db, [(CONTACTS_TOPIC, f"p{n}", {}, b"x" * 100_000) for n in range(10)])
     window = await tables.unpublished(db, 2000, relay.WINDOW_BYTES)
     assert [row.id for row in window] == [1, 2, 3]
     assert [row.id for row in await tables.unpublished(db, 2, relay.WINDOW_BYTES)] == [1, 2]
