@@ -78,6 +78,7 @@ def demo(options: Options, console: Console) -> int:
     (options.directory / "keys.json").write_text(json.dumps(DEMO_KEYS), encoding="utf-8")
     clock = SteppedClock(options.directory / "clock")
     clock.set(local(START, 8))
+    began = time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with installation(
         options.directory,
@@ -93,6 +94,8 @@ def demo(options: Options, console: Console) -> int:
     ) as system:
         try:
             held = asyncio.run(Demo(options, system, clock, console).run())
+            took = timedelta(seconds=round(time.monotonic() - began))
+            console.print(f"{options.days} days of {options.patients} patients took {took}", highlight=False)
             if options.keep:
                 _stay(system, console)
         except KeyboardInterrupt:

@@ -1,0 +1,137 @@
+"""One patient's event fails in mid-demo: nobody else notices, and redriving it completes that patient."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from shared import words
+from shared.events.planner import PlanComputed
+from shared.messaging.tail import tail
+from tests.running import until
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["--patients", "16", "--days", "12", "--keep"]
+REDRIVEN_AFTER = "Sun 11 Oct"
+
+BREAK = """
+    create function fail() returns trigger language plpgsql as $$ begin raise 'a fault of one release'; end $$;
+    create trigger fails before insert or update on patients
+    for each row when (new.patient_id = '{patient_id}') execute function fail();
+"""
+MEND = "drop trigger fails on patients; drop function fail"
+
+Told = dict[str, list[str]]
+"""What was said of each patient, in the order of business time."""
+
+
+@pytest.mark.timeout(300)
+async def test_a_poison_event_holds_up_one_patient_alone_and_redriving_it_completes_that_one(
+    tmp_path: Path,
+) -> None:
+    async with demo(tmp_path / "calm") as calm:
+        await calm.says("The system runs on")
+        expected = await calm.told()
+    patient_id = next(
+        each for each, lines in sorted(expected.items()) if any("Plan " in line for line in lines)
+    )
+
+    async with demo(tmp_path / "poisoned") as poisoned:
+        await poisoned.says("stores.csv")
+        await poisoned.sql(BREAK.format(patient_id=patient_id))
+        await poisoned.says(REDRIVEN_AFTER)
+        assert {letter["key"] for letter in await poisoned.letters()} == {f"patient:{patient_id}"}
+        await poisoned.sql(MEND)
+        await poisoned.redrive()
+        await poisoned.says("The system runs on")
+        assert "checks hold" in poisoned.output()
+        told = await poisoned.told()
+
+    of_patient = told.pop(patient_id)
+    assert any("synchronized pickup" in line for line in of_patient), "redriven, and planned"
+    expected.pop(patient_id)
+    assert told == expected
+
+
+class Running:
+    """A demo in a process of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir()
+        command = [sys.executable, "-m", "cli.main", "demo", *SMALL, "--directory", str(directory / "demo")]
+        with (directory / "out").open("w") as out:
+            self._process = subprocess.Popen(
+                command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=os.environ | {"COLUMNS": "150"}
+            )
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(30)
+
+    def output(self) -> str:
+        return (self._directory / "out").read_text()
+
+    async def says(self, text: str) -> None:
+        async def said() -> bool:
+            return text in self.output()
+
+        await until(said, f"it says {text!r}", seconds=150)
+
+    async def sql(self, statements: str) -> None:
+        """Straight into the planner's database."""
+        db = await asyncpg.connect(self._stack()["databases"]["planner"])
+        try:
+            await db.execute(statements)
+        finally:
+            await db.close()
+
+    async def letters(self) -> list[dict[str, Any]]:
+        return list((await self._ask("GET", "/ops/deadletters"))["items"])
+
+    async def redrive(self) -> None:
+        for letter in await self.letters():
+            await self._ask("POST", f"/ops/deadletters/{letter['id']}/redrive")
+
+    async def told(self) -> Told:
+        told: Told = defaultdict(list)
+        async for seen in tail(self._stack()["kafka"], from_beginning=True, follow=False):
+            if seen.event is not None and seen.event.KEYED_BY == "patient":
+                told[seen.event.key].append(f"{seen.at} {words.tell(seen.event)}")
+                if isinstance(seen.event, PlanComputed):
+                    told[seen.event.key].append(f"{seen.at} {seen.event.anchor_on}")
+        return {patient_id: sorted(lines) for patient_id, lines in told.items()}
+
+    async def _ask(self, method: str, path: str) -> Any:
+        headers = {"Medsync-Actor": "test", "Medsync-Role": "technician", "Idempotency-Key": path}
+        async with httpx.AsyncClient(headers=headers, timeout=30) as client:
+            answer = await client.request(method, self._stack()["services"]["planner"][0] + path)
+        answer.raise_for_status()
+        return answer.json()
+
+    def _stack(self) -> dict[str, Any]:
+        stack: dict[str, Any] = json.loads((self._directory / "demo" / "stack.json").read_text())
+        return stack
+
+
+@asynccontextmanager
+async def demo(directory: Path) -> AsyncIterator[Running]:
+    """Run `medsync demo --keep` in a directory of its own, and stop it."""
+    running = Running(directory)
+    try:
+        yield running
+    finally:
+        await asyncio.to_thread(running.stop)
