@@ -118,7 +118,7 @@ def _stay(system: Installation, console: Console) -> None:
     console.print(
         "The system runs on. Try `medsync events tail --from beginning`, `medsync clock run --days 7`."
     )
-    console.print("Ctrl-C stops it.")
+    console.print(f"The console: {system.services.urls['console'][0]}   Ctrl-C stops everything.")
     while True:
         system.tend()
         time.sleep(0.5)
