@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import shutil
 import signal
@@ -155,6 +156,8 @@ class Demo:
             "those with dates, names and numbers of their own"
         )
         await self._import(records)
+        gc.collect()
+        gc.freeze()  # the records stay to the end: else the collector walks through them again and again
         platform = ChainPlatform(self.urls, records, START)
         desk = EnrolmentDesk(self.urls, self.behaviour, START)
         dispensing = DispensingSystem(self.urls, self.behaviour)
