@@ -37,6 +37,9 @@ EXIT_STUCK = 70
 STOP_SECONDS = 10.0
 """How long a batch in hand may take at a stop; then it is rolled back."""
 
+A_FEW = 32
+"""Records taken at once where a process died with more."""
+
 COMMIT_SECONDS = 30.0
 """aiokafka tries for ever to commit to a broker that is away."""
 
@@ -259,8 +262,8 @@ class Consumer:
         fresh = [tp for tp in by_partition if (tp.topic, tp.partition) not in self._vetted]
         try:
             suspected = await self._unfinished({tp: by_partition[tp] for tp in fresh})
-            for tp in suspected:
-                await self._take_carefully(consumer, tp, by_partition[tp])
+            for tp, in_hand in suspected.items():
+                await self._take_carefully(consumer, tp, by_partition[tp], in_hand)
             together = {tp: records for tp, records in by_partition.items() if tp not in suspected}
             if together:
                 await self._suspect([tp for tp in fresh if tp in together], together)
@@ -273,26 +276,31 @@ class Consumer:
         self._vetted |= {(tp.topic, tp.partition) for tp in fresh}
 
     async def _take_carefully(
-        self, consumer: AIOKafkaConsumer, tp: TopicPartition, records: list[Record]
+        self, consumer: AIOKafkaConsumer, tp: TopicPartition, records: list[Record], in_hand: int
     ) -> None:
-        """After a death: one record at a time, so that a killer comes to stand at the head alone."""
-        while records:
-            record = records[0]
-            deaths = await self._suspect([tp], {tp: records})
-            if deaths[tp.topic, tp.partition] >= DEADLY:
-                await self.intake.bury_killer(record)
-            else:
-                await self.intake.take([record])
-            await self._commit(consumer, {tp: record.offset + 1})
-            del records[0]
+        """After a death with so many in hand: a few at a time; a few with which a process died, one at a time.
 
-    async def _unfinished(self, heads: dict[TopicPartition, list[Record]]) -> set[TopicPartition]:
-        """Partitions newly held at whose very next record another process began and came to no end."""
-        if not heads:
-            return set()
+        So a killer comes to stand alone, and a process that was killed by chance costs little.
+        """
+        singly = in_hand if in_hand <= A_FEW else 0
+        while records:
+            few = records[: 1 if singly > 0 else A_FEW]
+            deaths = await self._suspect([tp], {tp: few})
+            if len(few) == 1 and deaths[tp.topic, tp.partition] >= DEADLY:
+                await self.intake.bury_killer(few[0])
+            else:
+                await self.intake.take(few)
+            await self._commit(consumer, {tp: few[-1].offset + 1})
+            del records[: len(few)]
+            singly -= len(few)
+
+    async def _unfinished(self, records: dict[TopicPartition, list[Record]]) -> dict[TopicPartition, int]:
+        """Partitions newly held at whose very next record another process began and came to no end; with how many."""
+        if not records:
+            return {}
         async with self.intake.work.connection() as db:
-            found = await tables.unfinished(db, self.intake.work.process, _places(heads))
-        return {tp for tp in heads if (tp.topic, tp.partition) in found}
+            found = await tables.unfinished(db, self.intake.work.process, _hands(records))
+        return {tp: found[tp.topic, tp.partition] for tp in records if (tp.topic, tp.partition) in found}
 
     async def _suspect(
         self, partitions: Sequence[TopicPartition], records: dict[TopicPartition, list[Record]]
@@ -301,8 +309,8 @@ class Consumer:
         if not partitions:
             return {}
         async with self.intake.work.connection() as db:
-            heads = _places({tp: records[tp] for tp in partitions})
-            return await tables.suspect(db, self.intake.work.process, heads)
+            hands = _hands({tp: records[tp] for tp in partitions})
+            return await tables.suspect(db, self.intake.work.process, hands)
 
     async def _clear(self, partitions: Sequence[TopicPartition]) -> None:
         if partitions:
@@ -355,8 +363,8 @@ class Consumer:
         self._vetted -= {(tp.topic, tp.partition) for tp in partitions}
 
 
-def _places(heads: dict[TopicPartition, list[Record]]) -> list[tables.Place]:
-    return [(tp.topic, tp.partition, records[0].offset) for tp, records in heads.items()]
+def _hands(records: dict[TopicPartition, list[Record]]) -> list[tables.Hand]:
+    return [tables.Hand(tp.topic, tp.partition, few[0].offset, len(few)) for tp, few in records.items()]
 
 
 async def _raw_records(message: KafkaAckableMessage) -> Any:

@@ -23,7 +23,7 @@ BATCH_SECONDS = 20.0
 TIMEOUTS_ALONE = 3
 
 DEADLY = 3
-"""Processes that died with one record at the head of their batch: then it is poison."""
+"""Processes that died with one record alone in hand: then it is poison."""
 
 KILLED = ("killed_process", f"{DEADLY} processes died on it")
 
@@ -84,7 +84,7 @@ class Intake:
         await self._settle(run)
 
     async def bury_killer(self, record: Record) -> None:
-        """Set aside a record that stood at the head of batch after batch that killed the process."""
+        """Set aside a record that killed process after process which had it alone in hand."""
         match read(record, self.handlers.events, self.work.sealer):
             case Unhandled():
                 return

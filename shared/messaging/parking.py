@@ -108,7 +108,8 @@ class Parking:
                 await tables.clear_suspects(unit.db, [place])
                 await tables.unpark(unit.db, key)
                 return None
-            deaths = await tables.suspect(unit.db, self.work.process, [(*place, waiting[0])])
+            in_hand = tables.Hand(*place, offset=waiting[0], records=1)
+            deaths = await tables.suspect(unit.db, self.work.process, [in_hand])
         return *waiting, deaths[place]
 
     async def _step(

@@ -15,8 +15,6 @@ import asyncpg
 from shared.messaging.envelope import Delivery, Invalid, Record
 
 Db: TypeAlias = "asyncpg.Connection"
-Place: TypeAlias = tuple[str, int, int]
-"""Topic, partition and offset."""
 
 
 # ---- locks ----------------------------------------------------------------------------------------------------
@@ -432,48 +430,61 @@ def record_of(row: Any) -> Record:
 # ---- suspects -------------------------------------------------------------------------------------------------
 
 
-async def unfinished(db: Db, process: UUID, heads: Sequence[Place]) -> set[tuple[str, int]]:
-    """At which of these heads (topic, partition, offset) another process began, and was not heard of again."""
+@dataclass(frozen=True, slots=True)
+class Hand:
+    """Records of one partition that a process has in hand at once, by the first of them."""
+
+    topic: str
+    partition: int
+    offset: int
+    records: int
+
+
+async def unfinished(db: Db, process: UUID, hands: Sequence[Hand]) -> dict[tuple[str, int], int]:
+    """Where (topic, partition) another process began at the same first record and was not heard of again, and how
+    many records it had in hand."""
     rows = await db.fetch(
         """
-        select s.topic, s.partition
+        select s.topic, s.partition, s.records
         from fabric.suspects s
-        join unnest($1::text[], $2::int[], $3::bigint[]) as head (topic, partition, "offset")
+        join unnest($1::text[], $2::int[], $3::bigint[]) as hand (topic, partition, "offset")
           using (topic, partition, "offset")
         where s.process <> $4
            or s.deaths > 0
         """,
-        *_columns(heads),
+        *_columns(hands)[:3],
         process,
     )
-    return {(row["topic"], row["partition"]) for row in rows}
+    return {(row["topic"], row["partition"]): row["records"] for row in rows}
 
 
-async def suspect(db: Db, process: UUID, heads: Sequence[Place]) -> dict[tuple[str, int], int]:
-    """Note that this process begins with these records at the head; how many others did and came to no end."""
+async def suspect(db: Db, process: UUID, hands: Sequence[Hand]) -> dict[tuple[str, int], int]:
+    """Note that this process begins with these; how many others had the same in hand and came to no end."""
     rows = await db.fetch(
         """
-        insert into fabric.suspects as s (topic, partition, "offset", process, deaths)
-        select topic, partition, "offset", $4, 0
-        from unnest($1::text[], $2::int[], $3::bigint[]) as head (topic, partition, "offset")
+        insert into fabric.suspects as s (topic, partition, "offset", records, process, deaths)
+        select topic, partition, "offset", records, $5, 0
+        from unnest($1::text[], $2::int[], $3::bigint[], $4::int[])
+            as hand (topic, partition, "offset", records)
         on conflict (topic, partition) do update
         set deaths = case
-                when s."offset" <> excluded."offset" then 0
+                when (s."offset", s.records) <> (excluded."offset", excluded.records) then 0
                 when s.process <> excluded.process then s.deaths + 1
                 else s.deaths
             end,
             "offset" = excluded."offset",
+            records = excluded.records,
             process = excluded.process
         returning topic, partition, deaths
         """,
-        *_columns(heads),
+        *_columns(hands),
         process,
     )
     return {(row["topic"], row["partition"]): row["deaths"] for row in rows}
 
 
 async def clear_suspects(db: Db, places: Sequence[tuple[str, int]]) -> None:
-    """Forget the heads in these (topic, partition): their batches came to an end."""
+    """Forget what was in hand in these (topic, partition): it came to an end."""
     await db.execute(
         """
         delete from fabric.suspects s
@@ -485,8 +496,13 @@ async def clear_suspects(db: Db, places: Sequence[tuple[str, int]]) -> None:
     )
 
 
-def _columns(heads: Sequence[Place]) -> tuple[list[str], list[int], list[int]]:
-    return [head[0] for head in heads], [head[1] for head in heads], [head[2] for head in heads]
+def _columns(hands: Sequence[Hand]) -> tuple[list[str], list[int], list[int], list[int]]:
+    return (
+        [hand.topic for hand in hands],
+        [hand.partition for hand in hands],
+        [hand.offset for hand in hands],
+        [hand.records for hand in hands],
+    )
 
 
 # ---- due work -------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from shared.messaging import intake, tables
+from shared.messaging.consumer import A_FEW
 from tests.integration.fabric.given import (
     Ledger,
     changed,
@@ -274,6 +275,44 @@ async def test_a_killer_becomes_a_dead_letter_and_the_others_go_through(ledger: 
     assert (letter["key"], letter["reason"]) == ("patient:p12", "killed_process")
     assert 3 <= deaths <= 4
     assert sorted(e.patient_id for e in await ledger.effects()) == sorted(hows.keys() - {"p12"})
+
+
+async def test_after_a_death_by_chance_a_long_batch_is_taken_a_few_at_a_time(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ledger.publish(*[changed("p", n) for n in range(1, 201)])
+    async with ledger.process(crash_at="intake.handled") as process:
+        assert await process.ended() == -9
+    taken, sizes = intake.Intake.take, []
+
+    async def measured(self: intake.Intake, records: Any) -> None:
+        sizes.append(len(records))
+        await taken(self, records)
+
+    monkeypatch.setattr(intake.Intake, "take", measured)
+    async with ledger.running() as client:
+        await at_rest(client)
+    assert [revision for _, revision in await ledger.effects_of("p")] == [*range(1, 201)]
+    assert max(sizes) <= A_FEW  # a killer among them would take few others with it
+    assert len(sizes) <= 200 / A_FEW + 1
+
+
+async def test_a_killer_in_a_long_batch_comes_to_stand_alone(ledger: Ledger) -> None:
+    """It dies with the batch, with a few, and alone; who stands before it is blamed for none of that."""
+    await ledger.publish(*[changed("p", n, "die" if n == 81 else "well") for n in range(1, 101)])
+    deaths = 0
+    while not await ledger.letters():
+        async with ledger.process() as process:
+
+            async def over(process: Any = process) -> bool:
+                return process.process.exit_code is not None or bool(await ledger.letters())
+
+            await until(over, "it dies, or sets the killer aside")
+            deaths += process.process.exit_code == 9
+    (letter,) = await ledger.letters()
+    assert letter["reason"] == "killed_process"
+    assert deaths == 1 + 1 + intake.DEADLY
+    assert [revision for _, revision in await ledger.effects_of("p")] == [*range(1, 81)]
 
 
 async def test_a_killer_behind_a_parked_patient_kills_only_so_often(ledger: Ledger) -> None:
