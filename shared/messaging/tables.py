@@ -508,6 +508,10 @@ def _columns(hands: Sequence[Hand]) -> tuple[list[str], list[int], list[int], li
 # ---- due work -------------------------------------------------------------------------------------------------
 
 
+NOT_PARKED = "not exists (select from fabric.parked p where p.key = 'patient:' || v.patient_id)"
+"""Of a view `v` of due work: whoever is parked waits."""
+
+
 async def due_patients(db: Db, view: str, now: datetime, limit: int) -> list[str]:
     """Patients with due work, the longest waiting first; none that is parked."""
     rows = await db.fetch(
@@ -515,7 +519,7 @@ async def due_patients(db: Db, view: str, now: datetime, limit: int) -> list[str
         select patient_id
         from {view} v
         where due_at <= $1
-          and not exists (select from fabric.parked p where p.key = 'patient:' || v.patient_id)
+          and {NOT_PARKED}
         group by patient_id
         order by min(due_at), patient_id
         limit $2
@@ -539,7 +543,8 @@ async def due_states(db: Db, views: Sequence[str], now: datetime, limit: int) ->
     """How it stands with each of these views, in one statement; who is parked does not count."""
     if not views:
         return []
-    one = """
+    state_of_each = " union all ".join(
+        f"""
         select '{view}' as view,
                (
                    select count(*)
@@ -547,17 +552,19 @@ async def due_states(db: Db, views: Sequence[str], now: datetime, limit: int) ->
                        select distinct patient_id
                        from {view} v
                        where due_at <= $1
-                         and not exists (select from fabric.parked p where p.key = 'patient:' || v.patient_id)
+                         and {NOT_PARKED}
                        limit $2
                    ) due
                ) as patients,
                (
                    select min(due_at)
                    from {view} v
-                   where not exists (select from fabric.parked p where p.key = 'patient:' || v.patient_id)
+                   where {NOT_PARKED}
                ) as next_at
         """
-    rows = await db.fetch(" union all ".join(one.format(view=view) for view in views), now, limit)
+        for view in views
+    )
+    rows = await db.fetch(state_of_each, now, limit)
     return [DueState(**row) for row in rows]
 
 
@@ -567,7 +574,7 @@ async def next_due(db: Db, view: str) -> datetime | None:
         f"""
         select min(due_at)
         from {view} v
-        where not exists (select from fabric.parked p where p.key = 'patient:' || v.patient_id)
+        where {NOT_PARKED}
         """
     )
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,9 +18,9 @@ import pytest
 from shared import words
 from shared.events.planner import PlanComputed
 from shared.messaging.tail import tail
+from tests.e2e.demo_process import DemoProcess
 from tests.running import until
 
-ROOT = Path(__file__).parents[2]
 SMALL = ["--patients", "16", "--days", "12", "--keep"]
 REDRIVEN_AFTER = "Sun 11 Oct"
 
@@ -57,7 +54,7 @@ async def test_a_poison_event_holds_up_one_patient_alone_and_redriving_it_comple
         await poisoned.sql(MEND)
         await poisoned.redrive()
         await poisoned.says("The system runs on")
-        assert "checks hold" in poisoned.output()
+        assert "checks hold" in poisoned.output
         told = await poisoned.told()
 
     of_patient = told.pop(patient_id)
@@ -66,28 +63,16 @@ async def test_a_poison_event_holds_up_one_patient_alone_and_redriving_it_comple
     assert told == expected
 
 
-class Running:
-    """A demo in a process of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        directory.mkdir()
-        command = [sys.executable, "-m", "cli.main", "demo", *SMALL, "--directory", str(directory / "demo")]
-        with (directory / "out").open("w") as out:
-            self._process = subprocess.Popen(
-                command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=os.environ | {"COLUMNS": "150"}
-            )
+class Running(DemoProcess):
+    """A demo that stays alive, and what its planner says."""
 
     def stop(self) -> None:
-        self._process.send_signal(signal.SIGTERM)
-        self._process.wait(30)
-
-    def output(self) -> str:
-        return (self._directory / "out").read_text()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
 
     async def says(self, text: str) -> None:
         async def said() -> bool:
-            return text in self.output()
+            return text in self.output
 
         await until(said, f"it says {text!r}", seconds=150)
 
@@ -123,14 +108,14 @@ class Running:
         return answer.json()
 
     def _stack(self) -> dict[str, Any]:
-        stack: dict[str, Any] = json.loads((self._directory / "demo" / "stack.json").read_text())
+        stack: dict[str, Any] = json.loads((self.directory / "demo" / "stack.json").read_text())
         return stack
 
 
 @asynccontextmanager
 async def demo(directory: Path) -> AsyncIterator[Running]:
     """Run `medsync demo --keep` in a directory of its own, and stop it."""
-    running = Running(directory)
+    running = Running(directory, *SMALL)
     try:
         yield running
     finally:

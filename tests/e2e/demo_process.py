@@ -1,0 +1,28 @@
+"""`medsync demo` in a process and a directory of its own, as a person would start it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+class DemoProcess:
+    """Started at once; what it says is in `output`, its state below `directory`/demo."""
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.directory = directory
+        directory.mkdir()
+        command = [sys.executable, "-m", "cli.main", "demo", *options, "--directory", str(directory / "demo")]
+        with (directory / "out").open("w") as out:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=os.environ | {"COLUMNS": "150"}
+            )
+
+    @property
+    def output(self) -> str:
+        """All that it has said so far."""
+        return (self.directory / "out").read_text()
