@@ -11,13 +11,15 @@ from services.planner import store, translation
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import Blocked, Plan, Renewal, Rules, because
 from services.planner.domain.progress import Progress, Status, disenrolled, plan_anew
+from services.planner.policy import payer_rules, sync_laws
 from services.planner.store import Record, StoreDays
 from shared.events import Event
 from shared.events.planner import PlanBlocked, PlanComputed
 from shared.messaging import Unit
 
-RULES = Rules(refill_percent={"commercial": 75, "part_d": 75, "medicaid": 75})
-"""The chain's policy; refill too soon at 75 % for the plans known by name (domain rules: the commercial norm)."""
+PAYERS, UNKNOWN_PAYER = payer_rules()
+RULES = Rules(payers=PAYERS, unknown_payer=UNKNOWN_PAYER, laws=sync_laws())
+"""The chain's policy. What payers and states demand and grant are data files beside (`services.planner.policy`)."""
 
 
 async def replan(unit: Unit, records: Sequence[Record]) -> None:

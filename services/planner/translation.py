@@ -172,6 +172,7 @@ def _item(item: Item) -> PlannedItem:
         quantity=item.quantity,
         days_supply=item.days_supply,
         payable_from=item.payable_from,
+        clarification_codes=item.clarification_codes,
         reason=reason_of(item.reason),
     )
 

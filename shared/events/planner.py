@@ -57,6 +57,7 @@ class PlannedItem(Fields):
     quantity: Quantity
     days_supply: Days
     payable_from: date | None = None  # the payer refuses it before (reject 79)
+    clarification_codes: tuple[str, ...] = ()  # NCPDP 420-DK, in the order to try
     standing_instruction_allowed: bool = False  # payer and state let it be filled without a confirmed call
     reason: Reason
 

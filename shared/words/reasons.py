@@ -36,6 +36,10 @@ REASONS: dict[str, str] = {
     "full_then_bridge": (
         "Runs out long before it joins: {fills:usual fill}, then a short fill of {days:day}, until {until}."
     ),
+    "long_fill": (
+        "Runs out before the synchronized pickup: one long fill of {days:day} on {on} lasts until {until}, so none is "
+        "due before."
+    ),
     "not_due": "Not due: the stock lasts until {run_out_on}, past the next pickup; filled on {joins_on}.",
     "join_later": "The payer pays from {payable_from}, after the pickup on {anchor_on}: joins on {joins_on}.",
     "join_later_visit_stands": (
@@ -47,6 +51,10 @@ REASONS: dict[str, str] = {
     # remarks on a drug
     "payer_says": "The payer's own word (reject {code}): payable from {on}.",
     "payer_rule_assumed": "The plan's refill rule is not known: {percent} % of the days' supply is assumed.",
+    "override_by_law": (
+        "The payer pays from {payable_from}; {law} grants an override of refill too soon to synchronize it before."
+    ),
+    "days_supply_capped": "The usual supply is {days:day}; the plan pays {most:day} at most, so that is filled.",
     "declined": "The patient declined it: nothing is filled before {until}.",
     "below_minimum": "A short fill of {days:day}, below the chain's minimum of {minimum:day}: nothing else fits.",
     "whole_units": "Whole units only: {days:day} more than needed, carried over.",
@@ -55,6 +63,7 @@ REASONS: dict[str, str] = {
     "uncovered": "{days:day} without it that no arrangement covers.",
     # fills
     "item_full": "The usual fill of {days:day}.",
+    "item_long": "A long fill of {days:day} in place of the usual {usual:day}, as the plan allows.",
     "item_bridge": "A short fill of {days:day}, until {until}.",
     "item_rest": "The {days:day} that are still authorised.",
     "item_ride_along": "The whole pack of {days:day}.",

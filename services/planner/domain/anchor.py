@@ -12,8 +12,9 @@ from decimal import Decimal
 from typing import Any
 
 from services.planner.domain.calendar import PickupDays, next_anchor, weekday_of
-from services.planner.domain.course import Course, Need, Supply, course_of
+from services.planner.domain.course import Course, Need, Supply, course_of, long_course_of
 from services.planner.domain.model import Rules
+from services.planner.domain.payers import NO_COST
 from services.planner.domain.visits import assign, visit_days
 
 
@@ -33,6 +34,7 @@ class Case:
         default_factory=dict
     )  # by rx_id: visits that may still move
     moved: tuple[int, int] | None = None  # a visit's day, and the day asked for instead
+    extra_cost_limit: Decimal = Decimal("10.00")  # that the patient accepts
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Option:
     visits_before: int
     short_fills: int
     tiny_fills: int  # short fills below the chain's minimum
+    overrides: int  # of refill too soon
     days_left: tuple[int, ...]  # at the start of the anchor day, of each drug dispensed on it
     from_preferred: int
     from_cushion: int
@@ -86,8 +89,8 @@ def visits_before_alignment(option: Option) -> int:
 
 
 def short_fills_and_overrides(option: Option) -> tuple[int, int]:
-    """Short fills; of equals, those below the chain's minimum, where an early fill is preferred."""
-    return option.short_fills, option.tiny_fills
+    """Short fills and overrides; of equals, short fills below the chain's minimum: an early fill is preferred."""
+    return option.short_fills + option.overrides, option.tiny_fills
 
 
 def drugs_run_dry(option: Option) -> int:
@@ -182,6 +185,7 @@ def arrange(anchor: int, case: Case) -> Option:
     second = next_anchor(anchor, case.cycle_days, pickup)
     earliest = min(case.earliest, anchor)
     courses = [course_of(supply, anchor, second, pickup, earliest) for supply in case.supplies]
+    courses = _with_long_fills(courses, anchor, second, pickup, earliest)
     if case.told_days:
         courses = _on_told_days(courses, case)
 
@@ -206,10 +210,27 @@ def arrange(anchor: int, case: Case) -> Option:
         tiny_fills=sum(days < rules.minimum_short_fill_days for days in short_fills),
         days_left=days_left,
         from_preferred=_weekdays_apart(anchor, case.preferred_weekday),
+        overrides=sum(course.override for course in courses),
         from_cushion=sum(abs(left - rules.cushion_days) for left in days_left),
         load=case.load.get(anchor, 0),
-        extra_cost_limit=rules.extra_cost_limit,
+        extra_cost=_extra_cost(courses),
+        extra_cost_limit=case.extra_cost_limit,
     )
+
+
+def _with_long_fills(
+    courses: list[Course], anchor: int, second: int, pickup: PickupDays, earliest: int
+) -> list[Course]:
+    """Long fills wherever they spare a bridge, unless nothing would be left to dispense at the anchor."""
+    longer = [long_course_of(course, anchor, second, pickup, earliest) or course for course in courses]
+    return longer if any(_dispensed_at_anchor(each) for each in longer) else courses
+
+
+def _extra_cost(courses: Sequence[Course]) -> Decimal | None:
+    """Of all drugs; unknown where one drug's is."""
+    costs = [course.extra_cost for course in courses]
+    known = [cost for cost in costs if cost is not None]
+    return sum(known, NO_COST) if len(known) == len(costs) else None
 
 
 NO_DAY = -1

@@ -23,6 +23,7 @@ class Calendar:
     weekdays: frozenset[int] = frozenset(range(7))  # with pharmacist hours; 0 is Monday
     closed_on: frozenset[date] = frozenset()  # holidays and emergency closures
     load: Mapping[date, int] = field(default_factory=dict)  # synchronized pickups planned for other patients
+    state: str = ""  # two letters
 
     def is_open(self, day: date) -> bool:
         """Are there pharmacist hours on this day?"""

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from services.planner.domain.calendar import NEVER, PickupDays
+from services.planner.domain.calendar import LONG_AGO, NEVER, PickupDays
 from services.planner.domain.model import Prescription
+from services.planner.domain.payers import NO_COST, PayerRule, extra_cost_of
 from services.planner.domain.stock import refill_wait, short_fill, usual_fill
 
 
@@ -15,8 +16,9 @@ from services.planner.domain.stock import refill_wait, short_fill, usual_fill
 class Supply:
     """One taking-part drug as the search sees it. Days are ordinals."""
 
-    prescription: Prescription
+    prescription: Prescription  # its usual fill is one that the plan allows
     ride_along: bool
+    payer: PayerRule
     percent: int  # refill too soon
     run_out: int  # nothing is left at the start of this day
     payable: int  # the first day on which the payer pays the next fill
@@ -25,6 +27,14 @@ class Supply:
     expires: int  # the last day on which it may be dispensed
     unavoidable: int = 0  # uncovered days before a visit that stands
     joined_with: int | None = None  # days left at the anchor, where the anchor visit stands and holds it
+    paid_until: int = (
+        LONG_AGO  # nothing is left at the start of this day, by the payer's count of the look-back
+    )
+    override_from: int = NEVER  # from this day on, its joining fill is paid although it is too soon
+    prorated: bool = False  # a short fill costs the patient its days only
+    monthly_copay: Decimal | None = None  # none: not known
+    granted_by: str = ""  # the law behind `override_from`
+    after_short: bool = False  # its last fill was a short one
 
     @property
     def rx_id(self) -> str:
@@ -33,6 +43,22 @@ class Supply:
     @property
     def critical(self) -> bool:
         return self.prescription.drug.critical
+
+    def wait(self, days: int) -> int:
+        """Days from a fill of so many days until the next one is paid, as far as this fill alone decides it."""
+        piled_up = days - self.payer.most_surplus_days if self.payer.look_back_days else 0
+        return max(refill_wait(days, self.percent), piled_up)
+
+    def not_before(self, paid_until: int) -> int:
+        """The day before which the surplus on hand is more than the plan allows."""
+        return paid_until - self.payer.most_surplus_days if self.payer.look_back_days else LONG_AGO
+
+    def extra_cost(self, days: int) -> Decimal | None:
+        """What a fill of so many days costs the patient beyond its share of the usual one; none: not known."""
+        if self.monthly_copay is None:
+            return None
+        usual, month = self.prescription.usual_days, self.payer.month_days
+        return extra_cost_of(days, usual, self.monthly_copay, month, prorated=self.prorated)
 
 
 class Need(NamedTuple):
@@ -57,23 +83,34 @@ class Course(NamedTuple):
     uncovered: int  # days without it from the first workable day to the second pickup
     covered_to: int  # the run-out day after all these fills
     quantity_left: Decimal  # still authorised after all these fills
+    override: bool = False  # it joins before the payer pays, by an override
+
+    @property
+    def fills(self) -> list[int]:
+        """The days' supply of each fill."""
+        days = [need.days for need in self.needs]
+        return [*days, self.at_anchor[1]] if self.at_anchor else days
 
     @property
     def short_fills(self) -> list[int]:
         """The days of each fill of less than the usual days' supply."""
-        days = [need.days for need in self.needs]
-        if self.at_anchor:
-            days.append(self.at_anchor[1])
-        return [each for each in days if each < self.supply.prescription.usual_days]
+        return [days for days in self.fills if days < self.supply.prescription.usual_days]
+
+    @property
+    def extra_cost(self) -> Decimal | None:
+        """What the patient pays beyond the shares of usual fills; none: the copay is not known."""
+        if self.supply.monthly_copay is None:
+            return None
+        return sum((self.supply.extra_cost(days) or NO_COST for days in self.fills), NO_COST)
 
 
 def course_of(supply: Supply, anchor: int, second: int, pickup: PickupDays, earliest: int) -> Course:
     """The course of a drug that leaves the fewest uncovered days; which pickup days it needs is left open.
 
     A synchronized drug joins at the anchor, unless it is not due (its stock lasts to the second pickup) or no payer
-    pays by then: in that case at the second. Its gap, from the run-out day or from `earliest`, the first day on which
-    anything can be dispensed, is filled by usual fills first, then the remainder as a bridge (domain rules: anchor
-    date choice, "precisely").
+    pays by then and no override is granted: in that case at the second. Its gap, from the run-out day or from
+    `earliest`, the first day on which anything can be dispensed, is filled by usual fills first, then the remainder as
+    a bridge, or by one long fill where the plan allows it (domain rules: anchor date choice, "precisely").
     """
     if supply.ride_along:
         return _ride_along(supply, second, pickup, earliest)
@@ -83,8 +120,27 @@ def course_of(supply: Supply, anchor: int, second: int, pickup: PickupDays, earl
         return Course(supply, anchor, (), None, supply.joined_with, uncovered, run_out, left)
     if run_out >= second:
         return Course(supply, None, (), None, run_out - anchor, 0, run_out, left)
-    joins = anchor if supply.ready <= anchor and anchor in pickup else second
+    paid = min(supply.ready, supply.override_from) <= anchor
+    joins = anchor if paid and anchor in pickup else second
     return _synchronized(supply, joins, anchor, second, pickup, earliest)
+
+
+def long_course_of(
+    course: Course, anchor: int, second: int, pickup: PickupDays, earliest: int
+) -> Course | None:
+    """The same drug with one long fill to the second pickup in place of the bridge and the fill at the anchor.
+
+    None where it has no bridge, or the plan, what is authorised or the days stand against it. It needs no other day
+    than the bridge would, and is one short fill less; the cost differs by the rounding of a daily rate at most.
+    """
+    supply = course.supply
+    usual = supply.prescription.usual_days
+    if supply.ride_along or course.joins != anchor or not any(need.days < usual for need in course.needs):
+        return None
+    needs, covered, left, uncovered = _bridge_gap(supply, second, pickup, earliest)
+    if len(needs) != 1 or needs[0].days <= usual or uncovered > course.uncovered:
+        return None
+    return Course(supply, None, needs, None, max(0, covered - anchor), uncovered, covered, left)
 
 
 def _synchronized(
@@ -94,13 +150,27 @@ def _synchronized(
     left_at_anchor = max(0, covered - anchor)
     at_anchor = None
     if joins == anchor:
-        quantity, days = usual_fill(supply.prescription, left)
+        quantity, days = _joining_fill(supply, second - max(covered, anchor), left)
         if days and anchor <= supply.expires:
             at_anchor = quantity, days
             covered, left = max(covered, anchor) + days, left - quantity
         if usual_fill(supply.prescription, left)[1]:
             uncovered += max(0, second - max(covered, anchor))
-    return Course(supply, joins, needs, at_anchor, left_at_anchor, uncovered, covered, left)
+    too_soon = at_anchor is not None and supply.ready > anchor
+    return Course(supply, joins, needs, at_anchor, left_at_anchor, uncovered, covered, left, too_soon)
+
+
+def _joining_fill(supply: Supply, needed: int, left: Decimal) -> tuple[Decimal, int]:
+    """The usual fill; a long one where that alone does not reach the next pickup, and the plan allows it."""
+    usual = supply.prescription.usual_days
+    long = _long_fill(supply, needed, left) if usual < needed < 2 * usual else None
+    return long or usual_fill(supply.prescription, left)
+
+
+def _long_fill(supply: Supply, needed: int, left: Decimal) -> tuple[Decimal, int] | None:
+    """One fill for more than the usual days, where the plan allows so many and they are authorised."""
+    quantity, days = short_fill(needed, per_day(supply.prescription), left)
+    return (quantity, days) if days >= needed and supply.payer.allows(days) else None
 
 
 def _bridge_gap(
@@ -110,7 +180,7 @@ def _bridge_gap(
 
     Days for which nothing is authorised any more only a renewal can cover: they are not counted as uncovered.
     """
-    prescription, left = supply.prescription, supply.quantity_left
+    prescription, left, paid_until = supply.prescription, supply.quantity_left, supply.paid_until
     covered, ready, uncovered = max(supply.run_out, earliest), supply.ready, 0
     needs: list[Need] = []
     while covered < joins:
@@ -118,27 +188,34 @@ def _bridge_gap(
         begins = max(covered, day)
         if begins >= joins or day > supply.expires:
             break
-        if joins - begins >= prescription.usual_days:
-            quantity, days = usual_fill(prescription, left)
-        else:
-            quantity, days = short_fill(joins - begins, per_day(prescription), left)
+        quantity, days = _bridging_fill(supply, joins - begins, left)
         if days == 0:
             break
-        wait = refill_wait(days, supply.percent)
-        if day + wait > joins:  # no fill may put off the one at the joining day; a later one is smaller
+        wait, paid_then = supply.wait(days), max(paid_until, day) + days
+        next_ready = max(day + wait, supply.not_before(paid_then))
+        if next_ready > joins:  # no fill may put off the one at the joining day; a later one is smaller
             ready = day + 1
             continue
         needs.append(Need(day, begins, covered, wait, quantity, days))
         uncovered += begins - covered
-        covered, ready, left = begins + days, day + wait, left - quantity
+        covered, ready, left, paid_until = begins + days, next_ready, left - quantity, paid_then
     if usual_fill(prescription, left)[1]:
         uncovered += max(0, joins - covered)
     return _narrowed(needs, supply.expires, joins, pickup), covered, left, uncovered
 
 
+def _bridging_fill(supply: Supply, gap: int, left: Decimal) -> tuple[Decimal, int]:
+    """The next fill into a gap of so many days: a long one that closes it, a usual one, or the short remainder."""
+    usual = supply.prescription.usual_days
+    if gap < usual:
+        return short_fill(gap, per_day(supply.prescription), left)
+    long = _long_fill(supply, gap, left) if gap > usual else None
+    return long or usual_fill(supply.prescription, left)
+
+
 def _ride_along(supply: Supply, second: int, pickup: PickupDays, earliest: int) -> Course:
     """Usual fills only, each by its run-out day, up to the second pickup."""
-    prescription, left = supply.prescription, supply.quantity_left
+    prescription, left, paid_until = supply.prescription, supply.quantity_left, supply.paid_until
     covered, ready, uncovered = max(supply.run_out, earliest), supply.ready, 0
     needs: list[Need] = []
     while covered < second and left >= prescription.usual_quantity:
@@ -147,10 +224,14 @@ def _ride_along(supply: Supply, second: int, pickup: PickupDays, earliest: int) 
         if begins >= second or day > supply.expires:
             uncovered += second - covered
             break
-        wait = refill_wait(prescription.usual_days, supply.percent)
+        wait, paid_until = (
+            supply.wait(prescription.usual_days),
+            max(paid_until, day) + prescription.usual_days,
+        )
         needs.append(Need(day, begins, covered, wait, prescription.usual_quantity, prescription.usual_days))
         uncovered += begins - covered
-        covered, ready = begins + prescription.usual_days, day + wait
+        covered = begins + prescription.usual_days
+        ready = max(day + wait, supply.not_before(paid_until))
         left -= prescription.usual_quantity
     narrowed = _narrowed(needs, supply.expires, NEVER, pickup)
     return Course(supply, None, narrowed, None, 0, uncovered, covered, left)

@@ -18,7 +18,6 @@ from services.planner.domain.model import (
     because,
 )
 from services.planner.domain.participation import Part
-from services.planner.domain.stock import refill_percent
 
 
 def left_out(part: Part) -> Decision:
@@ -48,7 +47,7 @@ def decision(
     else:
         action, joins_on, reason = _synchronized(course, fills, chosen, case)
     remarks = [
-        *_payers_word(part, case),
+        *_payers_word(part, course, case),
         *_declined(rx_id, told),
         *_about_fills(course, fills, chosen, case),
         *_uncovered(course, unavoidable[rx_id], case),
@@ -70,6 +69,8 @@ def _synchronized(
 ) -> tuple[Action, date, Reason]:
     """The action that brings a synchronized drug to its joining day."""
     run_out_on = date.fromordinal(course.supply.run_out)
+    if course.joins is None and course.needs:
+        return _long_filled(course, fills, chosen, case)
     if course.joins is None:
         joins_on = _next_due(course.supply.run_out, chosen, case.cycle_days)
         return Action.not_due, joins_on, because("not_due", run_out_on=run_out_on, joins_on=joins_on)
@@ -91,6 +92,15 @@ def _synchronized(
         return Action.full_then_bridge, joins_on, because("full_fills", fills=full, until=joins_on)
     why = because("full_then_bridge", fills=full, days=short, until=joins_on)
     return Action.full_then_bridge, joins_on, why
+
+
+def _long_filled(
+    course: Course, fills: Sequence[tuple[date, Item]], chosen: Option, case: Case
+) -> tuple[Action, date, Reason]:
+    """One fill before the synchronized pickup lasts past it."""
+    on, item = fills[-1]
+    joins_on = _next_due(course.covered_to, chosen, case.cycle_days)
+    return Action.long_fill, joins_on, because("long_fill", days=item.days_supply, on=on, until=joins_on)
 
 
 def _joins_later(course: Course, chosen: Option, joins_on: date) -> Reason:
@@ -136,14 +146,19 @@ def _left_at_anchor(course: Course, fills: Sequence[tuple[date, Item]], chosen: 
 # --- remarks: what a pharmacist wants to know besides ---
 
 
-def _payers_word(part: Part, case: Case) -> list[Reason]:
+def _payers_word(part: Part, course: Course, case: Case) -> list[Reason]:
     remarks = []
-    percent, known = refill_percent(part.prescription.payer, case.rules)
-    said = part.payer_says
+    supply, said = course.supply, part.payer_says
     if said and said.next_fill_on:
         remarks.append(because("payer_says", code=said.code, on=said.next_fill_on))
-    elif not known:
-        remarks.append(because("payer_rule_assumed", percent=percent))
+    elif supply.payer is case.rules.unknown_payer:
+        remarks.append(because("payer_rule_assumed", percent=supply.percent))
+    if course.override:
+        payable = date.fromordinal(supply.payable)
+        remarks.append(because("override_by_law", law=supply.granted_by, payable_from=payable))
+    if supply.prescription.usual_days < part.prescription.usual_days:
+        usual, most = part.prescription.usual_days, supply.prescription.usual_days
+        remarks.append(because("days_supply_capped", days=usual, most=most))
     return remarks
 
 
@@ -188,7 +203,9 @@ def item(course: Course, days: int, *, at_anchor: bool) -> Reason:
     usual = course.supply.prescription.usual_days
     if course.supply.ride_along:
         return because("item_ride_along", days=days)
-    if days >= usual:
+    if days > usual:
+        return because("item_long", days=days, usual=usual)
+    if days == usual:
         return because("item_full", days=days)
     if at_anchor:
         return because("item_rest", days=days)

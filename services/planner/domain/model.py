@@ -8,6 +8,8 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
+from services.planner.domain.payers import PayerRule, SyncLaw
+
 
 class Participation(StrEnum):
     """How a drug takes part (domain rules: eligible prescriptions)."""
@@ -23,6 +25,7 @@ class Action(StrEnum):
     early = "early"
     on_time = "on_time"
     bridge = "bridge"
+    long_fill = "long_fill"
     full_then_bridge = "full_then_bridge"
     not_due = "not_due"
     join_later = "join_later"
@@ -32,6 +35,7 @@ class Action(StrEnum):
 class FillKind(StrEnum):
     full = "full"
     bridge = "bridge"  # a short fill: less than the usual days' supply
+    long = "long"  # more than it, where the plan allows
 
 
 class VisitKind(StrEnum):
@@ -99,6 +103,9 @@ class Prescription:
     as_needed: bool = False
     prescriber_id: str = ""
     payer: str | None = None
+    monthly_copay: Decimal | None = None  # for the plan's approved month's supply; none: not known
+    negotiated_price: Decimal | None = None  # of a month of insulin
+    fair_price: Decimal | None = None  # the maximum fair price of a month of insulin
     renews: str | None = None
 
 
@@ -144,6 +151,7 @@ class Profile:
     cycle_policy: str = "rolling_30"
     must_weekdays: frozenset[int] = frozenset()  # 0 is Monday; empty: any day
     preferred_weekday: int | None = None
+    extra_cost_limit: Decimal | None = None  # that the patient accepts; none: the chain's default
 
 
 @dataclass(frozen=True)
@@ -153,8 +161,9 @@ class Rules:
     lead_days: int = 4  # from today to the first workable day
     cycle_days: Mapping[str, int] = field(default_factory=lambda: {"rolling_28": 28, "rolling_30": 30})
     default_cycle: str = "rolling_30"
-    refill_percent: Mapping[str, int] = field(default_factory=dict)  # refill too soon, by payer
-    unknown_payer_percent: int = 85
+    payers: tuple[PayerRule, ...] = ()
+    unknown_payer: PayerRule = PayerRule("unknown")  # noqa: RUF009 - a frozen value
+    laws: tuple[SyncLaw, ...] = ()
     synchronized_schedules: frozenset[str] = frozenset({"none"})
     divisible_forms: frozenset[str] = frozenset({"tablet", "capsule"})  # that may be short-filled
     minimum_short_fill_days: int = 3
@@ -222,6 +231,7 @@ class Item:
     days_supply: int
     payable_from: date | None  # the payer refuses it before (reject 79); none: never paid for yet
     reason: Reason
+    clarification_codes: tuple[str, ...] = ()  # NCPDP 420-DK, in the order to try
 
 
 @dataclass(frozen=True, slots=True)

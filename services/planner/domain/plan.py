@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
+from decimal import Decimal
 from uuid import UUID, uuid5
 
 from services.planner.domain import explain
@@ -17,26 +19,31 @@ from services.planner.domain.anchor import (
     choose,
     nearest_feasible,
 )
-from services.planner.domain.calendar import Calendar, PickupDays, first_workable
+from services.planner.domain.calendar import NEVER, Calendar, PickupDays, first_workable
 from services.planner.domain.course import Course, Supply
+from services.planner.domain.grants import granted
 from services.planner.domain.model import (
     Blocked,
+    Fill,
     FillKind,
     Item,
     Participation,
     Plan,
+    Prescription,
     Profile,
     Reason,
     Rules,
     Told,
+    ToldItem,
     ToldVisit,
     Visit,
     VisitKind,
     because,
 )
 from services.planner.domain.participation import Part, renewed_by, take_part
+from services.planner.domain.payers import NO_COST, PayerRule, SyncLaw, insulin_copay, rule_on
 from services.planner.domain.renewals import renewals_needed
-from services.planner.domain.stock import payable_from, refill_percent
+from services.planner.domain.stock import paid_until, payable_from, short_fill
 from services.planner.domain.told import Standing, commit, stands
 
 IDS = UUID("0a7a2c6e-6d1c-5d43-9a8e-6a5d1f0b7c11")
@@ -73,8 +80,9 @@ def plan_cycle(
     parts = take_part(profile, rules, today, min([workable, *(visit.on for visit in near)]))
     taking_part = [part for part in parts if part.participation is not Participation.excluded]
     renewed = renewed_by(parts)
+    laws = granted(parts, profile, calendar.state, rules, today)
     supplies, standing = commit(
-        [_supply(part, rules, told) for part in taking_part],
+        [_supply(part, rules, told, laws.get(part.prescription.rx_id), today) for part in taking_part],
         near,
         {each.rx_id: (each, renewed[each.rx_id]) for each in profile.prescriptions if each.rx_id in renewed},
         today,
@@ -104,7 +112,7 @@ def plan_cycle(
         short_fills=sum(item.kind is FillKind.bridge for visit in visits for item in visit.items),
         uncovered_days=sum(chosen.uncovered) + sum(unavoidable.values()),
         unavoidable_days=sum(unavoidable.values()),
-        extra_cost=chosen.extra_cost,
+        extra_cost=_extra_cost(visits, chosen, renewed),
         reasons=(*why, *explain.about_plan(chosen, profile, case)),
         renewals=tuple(renewals_needed(parts, chosen, case.cycle_days, today)),
     )
@@ -113,27 +121,62 @@ def plan_cycle(
 # --- what the search starts from ---
 
 
-def _supply(part: Part, rules: Rules, told: Told) -> Supply:
-    """A drug's stock, the payer's clock and what is authorised; the payer's own date overrides our rule."""
-    each = part.prescription
-    percent, _ = refill_percent(each.payer, rules)
-    payable = payable_from(part.stock.last_fill, percent)
-    if part.payer_says and part.payer_says.next_fill_on:
-        payable = part.payer_says.next_fill_on
-    declined_until = told.declined_until.get(each.rx_id, date.min)
-    run_out = part.stock.run_out_on
+def _supply(part: Part, rules: Rules, told: Told, law: SyncLaw | None, today: date) -> Supply:
+    """A drug's stock, the payer's clock and what is authorised; the payer's own date overrides our rule and any law."""
+    each, stock = part.prescription, part.stock
+    run_out = stock.run_out_on
     if run_out is None:
         raise ValueError(f"prescription {each.rx_id} was never taken: participation lets none of it pass")
+    ride_along = part.participation is Participation.ride_along
+    rule, _ = rule_on(each.payer, today, rules.payers, rules.unknown_payer)
+    percent = rule.percent_for(each.drug.schedule, each.drug.form)
+    declined_until = told.declined_until.get(each.rx_id, date.min)
+    of_dose = _of_dose(part)
+    payable = payable_from(stock.fills, percent, rule, of_dose)
+    override_from = NEVER
+    if part.payer_says and part.payer_says.next_fill_on:
+        payable = part.payer_says.next_fill_on
+    elif law and law.overrides_too_soon:
+        override_from = max(payable_from(stock.fills, 0, rule, of_dose), declined_until).toordinal()
+    last = stock.last_fill
     return Supply(
-        prescription=each,
-        ride_along=part.participation is Participation.ride_along,
+        prescription=each if ride_along else within_plan(each, rule),
+        ride_along=ride_along,
+        payer=rule,
         percent=percent,
         run_out=run_out.toordinal(),
         payable=payable.toordinal(),
         ready=max(payable, declined_until).toordinal(),
         quantity_left=each.quantity_left,
         expires=each.expires_on.toordinal(),
+        paid_until=(paid_until(of_dose, rule, payable) or date.min).toordinal(),
+        override_from=override_from,
+        prorated=not ride_along and (rule.prorates or bool(law and law.prorates)),
+        monthly_copay=_monthly_copay(each, rule),
+        granted_by=law.name if law else "",
+        after_short=last is not None and last.rx_id == each.rx_id and last.days_supply < each.usual_days,
     )
+
+
+def _of_dose(part: Part) -> list[Fill]:
+    """The fills of the present dose: those of prescriptions with another daily use are left out."""
+    other = {rx for rx, per_day in part.stock.doses.items() if per_day != part.prescription.units_per_day}
+    return [fill for fill in part.stock.fills if fill.rx_id not in other]
+
+
+def within_plan(each: Prescription, rule: PayerRule) -> Prescription:
+    """The usual fill as the plan pays it: at most the largest days' supply that it allows (domain rules: cycles)."""
+    sizes = [days for days in rule.days_supplies if days <= each.usual_days]
+    if not sizes or each.usual_days in rule.days_supplies or each.units_per_day is None:
+        return each
+    quantity, days = short_fill(max(sizes), each.units_per_day, each.usual_quantity)
+    return replace(each, usual_quantity=quantity, usual_days=days)
+
+
+def _monthly_copay(each: Prescription, rule: PayerRule) -> Decimal | None:
+    if each.monthly_copay is None or "insulin" not in each.drug.ingredient.casefold():
+        return each.monthly_copay
+    return insulin_copay(each.monthly_copay, rule, each.fair_price, each.negotiated_price)
 
 
 def _pin(told: Told, near: Sequence[ToldVisit], standing: Sequence[Standing], today: date) -> date | None:
@@ -183,6 +226,9 @@ def _case(
         told_anchor=told.anchor_on.toordinal() if told.anchor_on else None,
         told_days=_movable(told, stood, today),
         moved=_moved(told),
+        extra_cost_limit=rules.extra_cost_limit
+        if profile.extra_cost_limit is None
+        else profile.extra_cost_limit,
     )
 
 
@@ -279,6 +325,18 @@ def _visits(profile: Profile, chosen: Option, standing: Sequence[Standing]) -> t
     return tuple(sorted(visits, key=lambda visit: visit.on))
 
 
+def _extra_cost(visits: Sequence[Visit], chosen: Option, renewed: Mapping[str, str]) -> Decimal | None:
+    """What all fills cost the patient beyond the usual, those of visits that stand included; none: not known."""
+    supplies = {course.supply.rx_id: course.supply for course in chosen.courses}
+    total = NO_COST
+    for item in (item for visit in visits for item in visit.items):
+        cost = supplies[renewed.get(item.rx_id, item.rx_id)].extra_cost(item.days_supply)
+        if cost is None:
+            return None
+        total += cost
+    return total
+
+
 def _fills_of(visits: Sequence[Visit], renewed: Mapping[str, str]) -> dict[str, list[tuple[date, Item]]]:
     """Each drug's fills with their days, by the rx_id that takes part."""
     fills: dict[str, list[tuple[date, Item]]] = defaultdict(list)
@@ -299,17 +357,23 @@ def _standing_visit(profile: Profile, standing: Standing, chosen: Option) -> Vis
         visit.kind,
         visit.on,
         tuple(
-            Item(
-                rx_id=item.rx_id,
-                drug_name=courses[item.rx_id].supply.prescription.drug.name,
-                kind=item.kind,
-                quantity=item.quantity,
-                days_supply=item.days_supply,
-                payable_from=day_or_none(standing.payable_from[item.rx_id]),
-                reason=explain.item(courses[item.rx_id], item.days_supply, at_anchor=at_anchor),
-            )
+            _standing_item(item, standing, courses[item.rx_id], at_anchor=at_anchor)
             for item in standing.items
         ),
+    )
+
+
+def _standing_item(item: ToldItem, standing: Standing, course: Course, *, at_anchor: bool) -> Item:
+    supply = course.supply
+    return Item(
+        rx_id=item.rx_id,
+        drug_name=supply.prescription.drug.name,
+        kind=item.kind,
+        quantity=item.quantity,
+        days_supply=item.days_supply,
+        payable_from=day_or_none(standing.payable_from[item.rx_id]),
+        reason=explain.item(course, item.days_supply, at_anchor=at_anchor),
+        clarification_codes=codes_of(item.kind, supply.payer, after_short=item.rx_id in standing.after_short),
     )
 
 
@@ -319,21 +383,39 @@ def planned_items(course: Course, days: Sequence[int], anchor: int) -> list[tupl
     fills = [(day, need.quantity, need.days, need.wait) for day, need in zip(days, course.needs, strict=True)]
     if course.at_anchor:
         fills.append((anchor, *course.at_anchor, 0))
-    planned, payable = [], supply.payable
+    planned, payable, after_short = [], supply.payable, supply.after_short
+    paid_until = supply.paid_until
     for day, quantity, days_supply, wait in fills:
-        short = days_supply < supply.prescription.usual_days
+        kind = kind_of(days_supply, supply.prescription.usual_days)
         item = Item(
             rx_id=supply.rx_id,
             drug_name=supply.prescription.drug.name,
-            kind=FillKind.bridge if short else FillKind.full,
+            kind=kind,
             quantity=quantity,
             days_supply=days_supply,
             payable_from=day_or_none(payable),
             reason=explain.item(course, days_supply, at_anchor=day == anchor),
+            clarification_codes=codes_of(kind, supply.payer, after_short=after_short),
         )
         planned.append((day, item))
-        payable = day + wait
+        paid_until = max(paid_until, day) + days_supply
+        payable = max(day + wait, supply.not_before(paid_until))
+        after_short = kind is FillKind.bridge
     return planned
+
+
+def kind_of(days_supply: int, usual_days: int) -> FillKind:
+    """Short, usual or long."""
+    if days_supply == usual_days:
+        return FillKind.full
+    return FillKind.bridge if days_supply < usual_days else FillKind.long
+
+
+def codes_of(kind: FillKind, rule: PayerRule, *, after_short: bool) -> tuple[str, ...]:
+    """The submission clarification codes of a fill, in the order to try (domain rules 2.8)."""
+    if kind is FillKind.bridge:
+        return rule.short_fill_codes
+    return (rule.follow_up_code,) if after_short else ()
 
 
 def day_or_none(day: int) -> date | None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from services.planner.domain.model import Drug, Fill, Prescription, Profile, Rules, StockReport
+from services.planner.domain.model import Drug, Fill, Prescription, Profile, StockReport
+from services.planner.domain.payers import PayerRule
 
 StockKey = tuple[str, str]
 """Ingredient and strength: what is counted together, whichever prescription it came from."""
@@ -24,6 +25,8 @@ class Stock:
 
     run_out_on: date | None = None  # nothing is left at the start of this day; none: never taken
     last_fill: Fill | None = None  # by date of service
+    fills: tuple[Fill, ...] = ()  # that reached the patient
+    doses: Mapping[str, Decimal | None] = field(default_factory=dict)  # units a day, by rx_id
 
 
 NEVER_TAKEN = Stock()
@@ -46,7 +49,13 @@ def stocks_of(profile: Profile, today: date) -> Mapping[StockKey, Stock]:
         if report.rx_id in keys and report.reported_on <= today:
             reports[keys[report.rx_id]].append(report)
     return {
-        key: Stock(run_out_day(fills[key], reports[key]), last_paid(fills[key])) for key in set(keys.values())
+        key: Stock(
+            run_out_day(fills[key], reports[key]),
+            last_paid(fills[key]),
+            tuple(fills[key]),
+            {each.rx_id: each.units_per_day for each in profile.prescriptions if keys[each.rx_id] == key},
+        )
+        for key in set(keys.values())
     }
 
 
@@ -80,18 +89,33 @@ def refill_wait(days_supply: int, percent: int) -> int:
     return -(-percent * days_supply // 100)
 
 
-def payable_from(last: Fill | None, percent: int) -> date:
-    """The first day on which the payer pays; before it, reject 79 (domain rules: refill too soon)."""
+def payable_from(
+    fills: Sequence[Fill], percent: int, rule: PayerRule, of_dose: Sequence[Fill] | None = None
+) -> date:
+    """The first day on which the payer pays; before it, reject 79 (domain rules: refill too soon).
+
+    Two tests: the share of the last fill's days, and, where the plan has it, the surplus that the fills of the
+    look-back have piled up: those of the present dose, if `of_dose` tells them, for a changed dose begins anew.
+    """
+    last = last_paid(fills)
     if last is None:
         return date.min
-    return last.filled_on + timedelta(days=refill_wait(last.days_supply, percent))
+    counted = last.filled_on if rule.counts_from == "filled_on" else last.handed_over_on
+    day = counted + timedelta(days=refill_wait(last.days_supply, percent))
+    if rule.look_back_days:
+        piled = fills if of_dose is None else of_dose
+        while days_on_hand(paid_until(piled, rule, day), day) > rule.most_surplus_days:
+            day += timedelta(days=1)
+    return day
 
 
-def refill_percent(payer: str | None, rules: Rules) -> tuple[int, bool]:
-    """The payer's threshold, and whether it is known; an unknown plan's is assumed."""
-    if payer is not None and payer in rules.refill_percent:
-        return rules.refill_percent[payer], True
-    return rules.unknown_payer_percent, False
+def paid_until(fills: Iterable[Fill], rule: PayerRule, day: date) -> date | None:
+    """The day at whose start nothing is left, by the fills paid within the look-back before `day` alone."""
+    covered: date | None = None
+    for fill in sorted(fills, key=lambda fill: fill.filled_on):
+        if 0 < (day - fill.filled_on).days <= rule.look_back_days:
+            covered = max(covered or fill.filled_on, fill.filled_on) + timedelta(days=fill.days_supply)
+    return covered
 
 
 def short_fill(days: int, units_per_day: Decimal, available: Decimal) -> tuple[Decimal, int]:

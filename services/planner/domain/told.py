@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-from services.planner.domain.calendar import Calendar
+from services.planner.domain.calendar import NEVER, Calendar
 from services.planner.domain.course import Supply
-from services.planner.domain.model import Prescription, Rules, Told, ToldItem, ToldVisit, VisitKind
-from services.planner.domain.stock import refill_wait
+from services.planner.domain.model import FillKind, Prescription, Rules, Told, ToldItem, ToldVisit, VisitKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +19,7 @@ class Standing:
     items: tuple[ToldItem, ...]  # that may still be filled
     drugs: Mapping[str, str]  # by rx_id: the one that takes part, where a renewal took its place
     payable_from: Mapping[str, int]  # by rx_id
+    after_short: frozenset[str]  # the rx_ids whose fill follows a short one
 
 
 def stands(visit: ToldVisit, told: Told, calendar: Calendar, rules: Rules, today: date) -> bool:
@@ -47,16 +47,18 @@ def commit(
     by_rx = {supply.rx_id: supply for supply in supplies}
     standing = []
     for visit in sorted(visits, key=lambda visit: visit.on):
-        kept, drugs, payable = [], {}, {}
+        kept, drugs, payable, after_short = [], {}, {}, set()
         for item in visit.items:
             old, rx_id = renewed.get(item.rx_id, (None, item.rx_id))
             supply = by_rx.get(rx_id)
             if supply and _may_be_filled(item, supply, old, visit.on):
                 kept.append(item)
                 drugs[item.rx_id], payable[item.rx_id] = rx_id, supply.payable
+                if supply.after_short:
+                    after_short.add(item.rx_id)
                 by_rx[rx_id] = _filled(supply, item, visit, today)
         if kept:
-            standing.append(Standing(visit, tuple(kept), drugs, payable))
+            standing.append(Standing(visit, tuple(kept), drugs, payable, frozenset(after_short)))
     return [by_rx[supply.rx_id] for supply in supplies], standing
 
 
@@ -69,13 +71,17 @@ def _may_be_filled(item: ToldItem, supply: Supply, old: Prescription | None, on:
 
 def _filled(supply: Supply, item: ToldItem, visit: ToldVisit, today: date) -> Supply:
     day = visit.on.toordinal()
-    ready = day + refill_wait(item.days_supply, supply.percent)
+    paid_until = max(supply.paid_until, day) + item.days_supply
+    ready = max(day + supply.wait(item.days_supply), supply.not_before(paid_until))
     joins = visit.kind is VisitKind.synchronized and not supply.ride_along
     return replace(
         supply,
         run_out=max(supply.run_out, day) + item.days_supply,
         payable=ready,
         ready=ready,
+        override_from=NEVER,
+        paid_until=paid_until,
+        after_short=item.kind is FillKind.bridge,
         quantity_left=supply.quantity_left - (item.quantity if item.rx_id == supply.rx_id else 0),
         unavoidable=supply.unavoidable + max(0, day - max(supply.run_out, today.toordinal())),
         joined_with=max(0, supply.run_out - day) if joins else None,

@@ -11,10 +11,11 @@ from random import Random
 
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import Drug, Fill, Prescription, Profile, Rules, StockReport
+from services.planner.domain.payers import PayerRule
 from tests.unit.planner.oracle import Pill, Small
 
 TODAY = date(2026, 3, 2)  # a Monday
-COMMERCIAL = Rules(refill_percent={"commercial": 75})
+COMMERCIAL = Rules(payers=(PayerRule("commercial", refill_percent=75),))  # any days' supply up to the usual
 EVERY_DAY = Calendar()
 
 
@@ -131,7 +132,7 @@ def as_patient(case: Small) -> tuple[Profile, Calendar, Rules]:
     rules = Rules(
         lead_days=case.lead,
         cycle_days={"rolling_30": case.cycle},
-        refill_percent={str(percent): percent for percent in (60, 75, 85, 100)},
+        payers=tuple(PayerRule(str(percent), refill_percent=percent) for percent in (60, 75, 85, 100)),
     )
     profile = patient(prescriptions, fills, stock_reports=tuple(reports), preferred_weekday=case.preferred)
     return profile, Calendar(closed_on=closed), rules

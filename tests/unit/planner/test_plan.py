@@ -19,7 +19,6 @@ from services.planner.domain.model import (
     Plan,
     Profile,
     Rejection,
-    Rules,
     StockReport,
     Told,
     ToldItem,
@@ -509,7 +508,4 @@ def test_a_drug_that_no_payer_pays_within_the_cycle_gives_no_plan() -> None:
 def test_the_lead_time_is_the_chains() -> None:
     profile = taking({"a": 2, "b": 3})
     assert planned(profile, rules=replace(COMMERCIAL, lead_days=1)).uncovered_days == 0
-    assert (
-        planned(profile, rules=Rules(refill_percent={"commercial": 75}, lead_days=7)).unavoidable_days
-        == 5 + 4
-    )
+    assert planned(profile, rules=replace(COMMERCIAL, lead_days=7)).unavoidable_days == 5 + 4

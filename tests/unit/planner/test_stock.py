@@ -8,17 +8,17 @@ from decimal import Decimal
 import pytest
 
 from services.planner.domain.model import Fill, Profile, StockReport
+from services.planner.domain.payers import PayerRule
 from services.planner.domain.stock import (
     days_on_hand,
     payable_from,
-    refill_percent,
     run_out_day,
     short_fill,
     stock_key,
     stocks_of,
     usual_fill,
 )
-from tests.unit.planner.cases import COMMERCIAL, TODAY, drug, fill, in_days, patient, prescription
+from tests.unit.planner.cases import TODAY, drug, fill, in_days, patient, prescription
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ from tests.unit.planner.cases import COMMERCIAL, TODAY, drug, fill, in_days, pat
     ],
 )
 def test_refill_too_soon(filled_on: date, days_supply: int, percent: int, payable: date) -> None:
-    assert payable_from(fill("a", filled_on, days_supply), percent) == payable
+    assert payable_from([fill("a", filled_on, days_supply)], percent, PayerRule("any")) == payable
 
 
 def test_the_payer_counts_from_the_date_of_service_and_the_stock_from_the_hand_over() -> None:
@@ -45,13 +45,9 @@ def test_the_payer_counts_from_the_date_of_service_and_the_stock_from_the_hand_o
     profile = patient([prescription("a")], [filled])
     stock = stocks_of(profile, TODAY)[stock_key(drug("a"))]
     assert stock.run_out_on == in_days(23)
-    assert payable_from(stock.last_fill, 75) == in_days(13)
-
-
-def test_an_unknown_plan_is_assumed_strict() -> None:
-    assert refill_percent("commercial", COMMERCIAL) == (75, True)
-    assert refill_percent("never heard of", COMMERCIAL) == (85, False)
-    assert refill_percent(None, COMMERCIAL) == (85, False)
+    assert payable_from(stock.fills, 75, PayerRule("any")) == in_days(13)
+    by_hand_over = PayerRule("any", counts_from="handed_over_on")
+    assert payable_from(stock.fills, 75, by_hand_over) == in_days(16)
 
 
 TV13 = [fill("a", date(2026, 1, 5)), fill("a", date(2026, 2, 1)), fill("a", date(2026, 3, 10))]

@@ -1,0 +1,141 @@
+"""What payers and states demand and grant: dated rules, and the arithmetic of what a patient pays.
+
+The values are data (`services/planner/policy`); which entry is valid on a day, and what follows from it, is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import ROUND_HALF_UP, Decimal
+
+CENT = Decimal("0.01")
+NO_COST = Decimal("0.00")
+
+
+@dataclass(frozen=True, slots=True)
+class PayerRule:
+    """What one payer's plan demands from `begins_on` to `ends_on`, the last day. Percentages are whole.
+
+    Refill too soon: domain rules 2.5; daily cost sharing and the insulin cap: 2.6; codes: 2.8; sizes: 2.9.
+    """
+
+    payer: str
+    kind: str = ""  # commercial, medicare, medicaid, public: whom a state's law binds
+    begins_on: date = date.min
+    ends_on: date = date.max
+    source: str = ""
+    refill_percent: int = 85
+    controlled_percent: int = 85
+    percent_of_form: Mapping[str, int] = field(default_factory=dict)  # where it differs: eye drops
+    counts_from: str = "filled_on"  # the date of service; or "handed_over_on"
+    look_back_days: int = 0  # 0: no second test
+    most_surplus_days: int = 0  # on hand at a fill, by the fills of the look-back
+    days_supplies: frozenset[int] = frozenset()  # allowed; empty: any up to the usual one
+    month_days: int = 30  # in the plan's approved month's supply
+    prorates: bool = False  # a short fill of a solid oral dose costs the patient its days only
+    insulin_cap: Decimal | None = None  # a month's supply
+    insulin_price_percent: int | None = None  # of the maximum fair and of the negotiated price
+    short_fill_codes: tuple[str, ...] = ("61", "47")  # NCPDP 420-DK: the first, then the fall-back
+    follow_up_code: str = "48"  # of the fill after a short fill
+
+    def percent_for(self, schedule: str, form: str) -> int:
+        """The share of the days' supply after which the next fill is paid; the stricter of two that apply."""
+        percent = self.percent_of_form.get(form.casefold(), self.refill_percent)
+        return percent if schedule == "none" else max(percent, self.controlled_percent)
+
+    def allows(self, days: int) -> bool:
+        """Is a fill of so many days, more than the usual, paid? Only where the plan states its sizes."""
+        return days in self.days_supplies
+
+
+@dataclass(frozen=True, slots=True)
+class SyncLaw:
+    """A state's synchronization law (domain rules 2.7): what it grants, to whom, and what it leaves out."""
+
+    name: str
+    state: str  # two letters
+    binds: frozenset[str]  # kinds of payers
+    begins_on: date
+    ends_on: date = date.max
+    source: str = ""
+    excluded_schedules: frozenset[str] = frozenset()
+    excluded_ingredients: frozenset[str] = frozenset()
+    excluded_forms: frozenset[str] = frozenset()
+    excludes_unbreakable: bool = False
+    excludes_antibiotics: bool = False
+    syncs_a_year: int = 0  # 0: no limit is stated
+    syncs_per: str = "insured"  # or "drug"
+    drugs_at_least: int = 1
+    prorates: bool = False  # a short fill costs the patient its days only
+    overrides_too_soon: bool = False  # reject 79
+    full_fee: bool = False  # the dispensing fee is not prorated
+
+    def covers(
+        self, ingredient: str, schedule: str, form: str, *, unbreakable: bool, antibiotic: bool
+    ) -> bool:
+        """Is such a drug within the law?"""
+        return (
+            schedule not in self.excluded_schedules
+            and not any(each in ingredient.casefold() for each in self.excluded_ingredients)
+            and form.casefold() not in self.excluded_forms
+            and not (unbreakable and self.excludes_unbreakable)
+            and not (antibiotic and self.excludes_antibiotics)
+        )
+
+
+def rule_on(
+    payer: str | None, day: date, rules: Sequence[PayerRule], unknown: PayerRule
+) -> tuple[PayerRule, bool]:
+    """The payer's rule that is valid on the day, and whether there is one; else what is assumed of unknown plans."""
+    for rule in rules:
+        if rule.payer == payer and rule.begins_on <= day <= rule.ends_on:
+            return rule, True
+    return unknown, False
+
+
+def law_on(state: str, kind: str, day: date, laws: Sequence[SyncLaw]) -> SyncLaw | None:
+    """The synchronization law of the state that binds this kind of payer on the day."""
+    for law in laws:
+        if law.state == state and kind in law.binds and law.begins_on <= day <= law.ends_on:
+            return law
+    return None
+
+
+# --- what the patient pays ---
+
+
+def patient_pays(days: int, monthly_copay: Decimal, month_days: int, *, prorated: bool) -> Decimal:
+    """A copay for each month's supply begun; of less than a month, where prorated, the daily rate for its days.
+
+    The rate is rounded to the cent first and then multiplied (42 CFR 423.100, by a secondary source): a copay of 47
+    for 30 days is 1.57 a day, so 14 days cost 21.98.
+    """
+    months, rest = divmod(days, month_days)
+    if rest == 0 or not prorated:
+        return (months + (rest > 0)) * monthly_copay
+    rate = (monthly_copay / month_days).quantize(CENT, ROUND_HALF_UP)
+    return months * monthly_copay + min(rest * rate, monthly_copay)
+
+
+def extra_cost_of(
+    days: int, usual_days: int, monthly_copay: Decimal, month_days: int, *, prorated: bool
+) -> Decimal:
+    """What a fill costs beyond its share, by days, of the usual fill; to the cent, never below nothing."""
+    usual = patient_pays(usual_days, monthly_copay, month_days, prorated=False)
+    paid = patient_pays(days, monthly_copay, month_days, prorated=prorated and days < usual_days)
+    return max(NO_COST, (paid - usual * days / usual_days).quantize(CENT, ROUND_HALF_UP))
+
+
+def insulin_copay(
+    monthly_copay: Decimal, rule: PayerRule, fair_price: Decimal | None, negotiated_price: Decimal | None
+) -> Decimal:
+    """The copay for a month of insulin: at most the plan's cap and, where stated, a share of either price known."""
+    most = [monthly_copay]
+    if rule.insulin_cap is not None:
+        most.append(rule.insulin_cap)
+    if rule.insulin_price_percent is not None:
+        prices = [price for price in (fair_price, negotiated_price) if price is not None]
+        most += [(price * rule.insulin_price_percent / 100).quantize(CENT, ROUND_HALF_UP) for price in prices]
+    return min(most)

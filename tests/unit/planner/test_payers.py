@@ -1,0 +1,288 @@
+"""Payers and laws in plans: what may be filled when and for how many days, what it costs, what a law grants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import pytest
+
+from services.planner.domain.calendar import Calendar
+from services.planner.domain.model import Action, Fill, FillKind, Rules, StockReport
+from services.planner.domain.payers import PayerRule, SyncLaw
+from services.planner.domain.stock import payable_from
+from tests.unit.planner.cases import COMMERCIAL, TODAY, fill, in_days, patient, prescription, taking
+from tests.unit.planner.test_plan import SYNCHRONIZED, codes, of, pinned, planned, trips
+
+COPAY = Decimal("30.00")
+
+
+def rules(**facts: Any) -> Rules:
+    """One commercial plan at 75 % with these facts."""
+    return replace(
+        COMMERCIAL, payers=(PayerRule("commercial", kind="commercial", refill_percent=75, **facts),)
+    )
+
+
+def paying(run_outs: dict[str, int], copay: Decimal | None = COPAY, **wishes: Any) -> Any:
+    profile = taking(run_outs, **wishes)
+    return replace(
+        profile, prescriptions=tuple(replace(each, monthly_copay=copay) for each in profile.prescriptions)
+    )
+
+
+# --- costs ---
+
+
+def test_a_known_copay_makes_the_extra_cost_known() -> None:
+    """Policy: 75 %, short fills not prorated. a is bridged by 8 days at the price of 30: 22.00 beyond its share."""
+    plan = planned(paying({"a": 12, "b": 20}), pinned(20), rules=rules())
+    assert plan.short_fills == 1
+    assert plan.extra_cost == Decimal("22.00")
+    assert "cost_unknown" not in codes(plan.reasons)
+    prorated = planned(paying({"a": 12, "b": 20}), pinned(20), rules=rules(prorates=True))
+    assert prorated.extra_cost == 0
+
+
+def test_one_unknown_copay_leaves_the_cost_unknown() -> None:
+    profile = paying({"a": 12, "b": 20})
+    profile = replace(
+        profile,
+        prescriptions=(profile.prescriptions[0], replace(profile.prescriptions[1], monthly_copay=None)),
+    )
+    plan = planned(profile, pinned(20), rules=rules())
+    assert plan.extra_cost is None
+    assert "cost_unknown" in codes(plan.reasons)
+
+
+def test_a_cost_above_the_patients_limit_decides_before_trips_do() -> None:
+    """Policy: the default order, 75 %, not prorated. One trip for two dear bridges, or two trips with one of them."""
+    days = {"a": 8, "b": 9, "c": 22}
+    unknown = planned(paying(days, None), rules=rules())
+    assert unknown.offered[0].visits_before == 1 and unknown.short_fills == 2
+    dear = planned(paying(days, extra_cost_limit=Decimal(30)), rules=rules())
+    assert dear.short_fills == 1 and dear.offered[0].visits_before == 2
+    rich = planned(paying(days, extra_cost_limit=Decimal(500)), rules=rules())
+    assert rich.short_fills == 2 and rich.offered[0].visits_before == 1
+
+
+def test_a_lower_copay_never_raises_the_extra_cost() -> None:
+    """Policy: cost above the limit decides first; the same patient with every copay halved."""
+    order = ("avoidable_uncovered_days", "extra_cost")
+    for seed in range(40):
+        rng = Random(seed)
+        profile = paying({f"drug{n}": rng.randint(1, 30) for n in range(rng.randint(2, 4))})
+        copays = [Decimal(rng.randint(2, 60)) for _ in profile.prescriptions]
+        costs = []
+        for part in (2, 1):
+            prescriptions = tuple(
+                replace(each, monthly_copay=copay * part)
+                for each, copay in zip(profile.prescriptions, copays, strict=True)
+            )
+            plan = planned(
+                replace(profile, prescriptions=prescriptions), rules=replace(rules(), criteria=order)
+            )
+            assert plan.extra_cost is not None
+            costs.append(plan.extra_cost)
+        assert costs[1] <= costs[0]
+
+
+# --- accumulation ---
+
+
+def test_the_surplus_of_the_look_back_is_a_second_test() -> None:
+    """Policy: 75 %, and over 180 days at most 30 days' surplus. Four refills, each on day 23, pile up 28 days; the
+    fifth waits for no more than 30 on hand, and the eighth is free again: the first is out of the look-back."""
+    rule = PayerRule("x", refill_percent=75, look_back_days=180, most_surplus_days=30)
+    first = date(2026, 1, 1)
+    on, fills = first, [fill("a", first)]
+    waited = []
+    for _ in range(8):
+        on = payable_from(fills, 75, rule)
+        waited.append((on - fills[-1].filled_on).days)
+        fills.append(fill("a", on))
+    assert waited == [23, 23, 23, 23, 28, 30, 30, 23]
+    assert payable_from(fills, 75, replace(rule, most_surplus_days=90)) == on + timedelta(days=23)
+
+
+def test_fills_before_the_look_back_are_forgotten() -> None:
+    rule = PayerRule("x", refill_percent=75, look_back_days=60, most_surplus_days=10)
+    piled = [fill("a", in_days(-100), 90), fill("a", in_days(-20), 30)]
+    assert payable_from(piled, 75, rule) == in_days(3)
+    assert payable_from(piled, 75, replace(rule, look_back_days=180)) == in_days(10)
+
+
+def test_a_plan_waits_for_the_surplus_to_fall_and_a_new_dose_begins_anew() -> None:
+    """Policy: 75 %, 180 days, at most 5 days' surplus. a was filled twice in ten days."""
+    twice = (fill("a", in_days(-25)), fill("a", in_days(-15)), fill("b", in_days(-12)))
+    profile = patient([prescription("a"), prescription("b")], twice)
+    strict = rules(look_back_days=180, most_surplus_days=5)
+    items = {item.drug_name: item for visit in planned(profile, rules=strict).visits for item in visit.items}
+    assert items["a"].payable_from == in_days(30)
+    double = prescription("a", rx_id="rx-a2", units_per_day=Decimal(2), usual_quantity=Decimal(60))
+    old = prescription("a", status="discontinued")
+    changed = replace(profile, prescriptions=(old, double, prescription("b")))
+    items = {item.rx_id: item for visit in planned(changed, rules=strict).visits for item in visit.items}
+    assert items["rx-a2"].payable_from == in_days(-15 + 23), "the first test alone"
+
+
+# --- days' supplies ---
+
+
+def sizes(*days: int) -> frozenset[int]:
+    return frozenset(days)
+
+
+def test_a_long_fill_takes_the_place_of_the_bridge_where_the_plan_allows_its_days() -> None:
+    """Policy: 75 %, 1 to 34 days. a runs out three days before the pickup: 33 days last to the next."""
+    profile, told = taking({"a": 12, "b": 15}), pinned(15)
+    plan = planned(profile, told, rules=rules(days_supplies=frozenset(range(1, 35))))
+    assert [(item.kind, item.days_supply) for item in plan.visits[0].items] == [(FillKind.long, 33)]
+    assert of(plan, "a").action is Action.long_fill
+    assert of(plan, "a").joins_on == plan.next_anchor_on
+    assert plan.short_fills == 0
+    plan = planned(profile, told, rules=rules(days_supplies=frozenset(range(1, 33))))
+    assert of(plan, "a").action is Action.bridge
+
+
+def test_nobody_comes_for_nothing_to_a_pickup_that_long_fills_would_empty() -> None:
+    plan = planned(taking({"a": 12}), pinned(15), rules=rules(days_supplies=frozenset(range(1, 35))))
+    assert [(visit.kind, [item.days_supply for item in visit.items]) for visit in plan.visits][-1] == (
+        SYNCHRONIZED,
+        [30],
+    )
+
+
+def test_one_long_fill_closes_a_gap_of_more_than_the_usual_supply() -> None:
+    """Policy: 30 and 35 days allowed: 35 days at once in place of 30 and then 5."""
+    plan = planned(taking({"a": 5, "b": 30}), pinned(40), rules=rules(days_supplies=sizes(30, 35)))
+    fills = [item.days_supply for visit in plan.visits for item in visit.items if item.drug_name == "a"]
+    assert fills == [35, 30]
+
+
+def test_28_days_in_a_cycle_of_30_become_30_where_the_plan_allows() -> None:
+    short = prescription("a", usual_days=28, usual_quantity=Decimal(28))
+    profile = patient([short, prescription("b")], [fill("a", in_days(-17), 28), fill("b", in_days(-18))])
+    plan = planned(profile, pinned(11), rules=rules(days_supplies=sizes(28, 30)))
+    assert {item.drug_name: (item.kind, item.days_supply) for item in plan.visits[-1].items} == {
+        "a": (FillKind.long, 30),
+        "b": (FillKind.full, 30),
+    }
+    assert plan.uncovered_days == 0
+    assert planned(profile, pinned(11), rules=rules()).uncovered_days == 2
+
+
+def test_a_plan_that_pays_fewer_days_than_usual_is_filled_as_it_pays() -> None:
+    ninety = prescription("a", usual_days=90, usual_quantity=Decimal(90))
+    profile = patient([ninety, prescription("b")], [fill("a", in_days(-78), 90), fill("b", in_days(-18))])
+    plan = planned(profile, pinned(12), rules=rules(days_supplies=frozenset(range(1, 35))))
+    assert [(item.quantity, item.days_supply) for item in plan.visits[0].items] == [(34, 34), (30, 30)]
+    assert "days_supply_capped" in codes(of(plan, "a").reasons)
+
+
+# --- clarification codes ---
+
+
+def test_the_codes_of_a_short_fill_and_of_the_fill_after_it() -> None:
+    """Policy: 61, else 47; then 48."""
+    plan = planned(taking({"a": 12, "b": 15}), pinned(15))
+    assert [(item.drug_name, item.clarification_codes) for visit in plan.visits for item in visit.items] == [
+        ("a", ("61", "47")),
+        ("a", ("48",)),
+        ("b", ()),
+    ]
+    bridged = replace(
+        taking({"a": 5, "b": 15}),
+        fills=(fill("a", in_days(-25)), fill("a", in_days(-3), 10), fill("b", in_days(-15))),
+    )
+    anchor = planned(bridged, pinned(15)).visits[-1]
+    assert [item.clarification_codes for item in anchor.items] == [("48",), ()]
+
+
+# --- laws ---
+
+LAW = SyncLaw(
+    "the law",
+    "OK",
+    frozenset({"commercial"}),
+    begins_on=date(2026, 1, 1),
+    syncs_a_year=1,
+    drugs_at_least=2,
+    prorates=True,
+    overrides_too_soon=True,
+)
+OKLAHOMA = Calendar(state="OK")
+
+
+def lost(**facts: Any) -> Any:
+    """b was filled 2 days ago and mostly lost: it runs out before the payer pays, after the pickup of a."""
+    profile = replace(taking({"a": 10, "b": 28}), stock_reports=(StockReport("rx-b", TODAY, 12),))
+    return replace(profile, **facts)
+
+
+def with_law(law: SyncLaw = LAW) -> Rules:
+    return replace(rules(), laws=(law,))
+
+
+def test_a_law_lets_a_drug_join_before_the_payer_pays() -> None:
+    plan = planned(lost(), pinned(10), calendar=OKLAHOMA, rules=with_law())
+    assert trips(plan) == [(SYNCHRONIZED, 10, ["a", "b"])]
+    assert plan.uncovered_days == 0
+    assert "override_by_law" in codes(of(plan, "b").reasons)
+
+
+@pytest.mark.parametrize(
+    ("law", "facts"),
+    [
+        ({"state": "TX"}, {}),
+        ({"binds": frozenset({"medicaid"})}, {}),
+        ({"begins_on": in_days(1)}, {}),
+        ({"ends_on": in_days(-1)}, {}),
+        ({"overrides_too_soon": False}, {}),
+        ({"excluded_forms": frozenset({"tablet"})}, {}),
+        ({"drugs_at_least": 3}, {}),
+        ({}, {"fills": (fill("a", in_days(-20)), fill("b", in_days(-2)), fill("a", in_days(-40), 9))}),
+    ],
+    ids=[
+        "another state",
+        "another payer",
+        "not yet",
+        "no longer",
+        "no override",
+        "form",
+        "too few",
+        "used up",
+    ],
+)
+def test_without_the_law_it_joins_later(law: dict[str, Any], facts: dict[str, Any]) -> None:
+    plan = planned(lost(**facts), pinned(10), calendar=OKLAHOMA, rules=with_law(replace(LAW, **law)))
+    assert of(plan, "b").action is Action.join_later
+
+
+def test_a_law_that_counts_by_the_drug_forgets_what_other_drugs_used() -> None:
+    used: Sequence[Fill] = (
+        fill("a", in_days(-20)),
+        fill("b", in_days(-2)),
+        fill("a", in_days(-40), 9),
+    )
+    per_drug = replace(LAW, syncs_per="drug")
+    plan = planned(lost(fills=tuple(used)), pinned(10), calendar=OKLAHOMA, rules=with_law(per_drug))
+    assert of(plan, "b").action is not Action.join_later
+
+
+def test_an_override_counts_like_a_short_fill() -> None:
+    """Policy: the default order. b is payable from the 21st: any day from then on spares the override."""
+    plan = planned(taking({"a": 24, "b": 28}), calendar=OKLAHOMA, rules=with_law())
+    assert plan.anchor_on >= in_days(21)
+    assert "override_by_law" not in codes(of(plan, "b").reasons)
+
+
+def test_a_law_prorates_what_the_plan_does_not() -> None:
+    dear = planned(paying({"a": 12, "b": 20}), pinned(20), rules=with_law())
+    assert dear.extra_cost == Decimal("22.00")
+    plan = planned(paying({"a": 12, "b": 20}), pinned(20), calendar=OKLAHOMA, rules=with_law())
+    assert plan.extra_cost == 0
