@@ -131,7 +131,7 @@ async def save_disenrolments(db: Db, events: Sequence[PatientDisenrolled]) -> se
 
 
 async def save_stores(db: Db, events: Sequence[StoreChanged]) -> set[str]:
-    """Keep newer stores; says of which the calendar or the zone is news."""
+    """Keep newer stores; says of which anything that plans depend on is news."""
     held = await db.fetch("select * from stores where store_id = any($1)", [each.store_id for each in events])
     rows = await db.fetch(
         """
@@ -142,7 +142,9 @@ async def save_stores(db: Db, events: Sequence[StoreChanged]) -> set[str]:
         set revision = excluded.revision,
             time_zone = excluded.time_zone,
             weekdays = excluded.weekdays,
-            closed_on = excluded.closed_on
+            closed_on = excluded.closed_on,
+            state = excluded.state,
+            daily_cap = excluded.daily_cap
         where excluded.revision > s.revision
         returning *
         """,
@@ -153,6 +155,8 @@ async def save_stores(db: Db, events: Sequence[StoreChanged]) -> set[str]:
                 "time_zone": event.time_zone,
                 "weekdays": sorted(weekdays_of(event)),
                 "closed_on": sorted(day.isoformat() for day in event.closed_on),
+                "state": event.state,
+                "daily_cap": event.daily_cap,
             }
             for event in events
         ],
@@ -162,7 +166,7 @@ async def save_stores(db: Db, events: Sequence[StoreChanged]) -> set[str]:
 
 
 def _days(row: asyncpg.Record) -> tuple[Any, ...]:
-    return row["time_zone"], row["weekdays"], row["closed_on"]
+    return row["time_zone"], row["weekdays"], row["closed_on"], row["state"], row["daily_cap"]
 
 
 _BOOKED = "case when {plans}.booked_since < {now} then {plans}.booked_on else {plans}.booked_before end"
@@ -173,7 +177,7 @@ async def load_stores(db: Db, store_ids: Collection[str], now: datetime) -> dict
     """The stores, with the synchronized pickups that were planned before now."""
     rows = await db.fetch(
         """
-        select store_id, time_zone, weekdays, closed_on
+        select store_id, time_zone, weekdays, closed_on, state, daily_cap
         from stores
         where store_id = any($1)
         """,
@@ -199,7 +203,13 @@ async def load_stores(db: Db, store_ids: Collection[str], now: datetime) -> dict
     return {
         row["store_id"]: StoreDays(
             row["time_zone"],
-            Calendar(frozenset(row["weekdays"]), frozenset(row["closed_on"]), load[row["store_id"]]),
+            Calendar(
+                frozenset(row["weekdays"]),
+                frozenset(row["closed_on"]),
+                load[row["store_id"]],
+                row["state"],
+                row["daily_cap"],
+            ),
         )
         for row in rows
     }

@@ -76,6 +76,7 @@ REASONS: dict[str, str] = {
         "{on}, when the last drug runs out, would take {visits:visit} before it, {short_fills:short fill}, "
         "{uncovered:day} without a drug."
     ),
+    "store_day_full": "{on} would suit better, but the store takes {cap:pickup} a day and has them already.",
     "anchor_agreed": "The patient was told {on}, so it stays.",
     "anchor_moved_closed": "{told} was agreed, but the store is closed: the nearest open day is {on}.",
     "anchor_moved_nothing_due": "{told} was agreed, but nothing can be dispensed on it any more.",

@@ -523,6 +523,18 @@ async def test_plans_of_one_moment_do_not_see_one_another(service: Service) -> N
     assert sum((await loads(service)).values()) == 2
 
 
+async def test_a_full_day_of_the_store_is_left_to_those_who_have_it(service: Service) -> None:
+    """A cap of one pickup a day; the cap is news of the store, and an agreed day stays."""
+    await service.handle(store_changed())
+    first = only(await service.handle(enrolled("p1")), PlanComputed)
+    await service.handle(agreed(first))
+    await service.handle(store_changed(2, daily_cap=1))
+    await service.on_day(1)
+    second = only(await service.handle(enrolled("p2")), PlanComputed)
+    assert second.anchor_on != first.anchor_on
+    assert "store_day_full" in [reason.code for reason in second.reasons]
+
+
 async def loads(service: Service) -> Mapping[date, int]:
     async with service.work.read() as db:
         return (await store.load_stores(db, ["s1"], service.clock.now()))["s1"].calendar.load

@@ -29,6 +29,7 @@ class Case:
     rules: Rules
     preferred_weekday: int | None = None
     load: Mapping[int, int] = field(default_factory=dict)
+    daily_cap: int = 0  # 0: no cap
     told_anchor: int | None = None
     told_days: Mapping[str, Sequence[int]] = field(
         default_factory=dict
@@ -56,6 +57,7 @@ class Option:
     from_preferred: int
     from_cushion: int
     load: int
+    full: bool = False  # the store has as many synchronized pickups on that day as it takes
     extra_cost: Decimal | None = None  # what the patient pays beyond the usual; none: unknown
     extra_cost_limit: Decimal = Decimal(0)
 
@@ -132,8 +134,20 @@ OF_COST = frozenset({extra_cost_above_limit, extra_cost})
 def choose(options: Sequence[Option], rules: Rules) -> tuple[Option, list[Option]]:
     """The anchor date, and the best days to offer, the anchor date first."""
     criteria = order_of(options, rules)
-    chosen = min(options, key=criteria)  # this line decides the anchor date
-    return chosen, sorted(options, key=criteria)[: rules.offered_days]
+    open_days = below_cap(options)
+    chosen = min(open_days, key=criteria)  # this line decides the anchor date
+    return chosen, sorted(open_days, key=criteria)[: rules.offered_days]
+
+
+def below_cap(options: Sequence[Option]) -> Sequence[Option]:
+    """The days on which the store takes more pickups; all of them where none of those is feasible.
+
+    A constraint before the criteria, not one of them: no day is filled above the cap for the sake of a trip or a
+    preference, only where every other day leaves a drug uncovered for longer (domain rules: store calendar).
+    """
+    fewest = min(option.uncovered for option in options)
+    feasible = any(option.uncovered == fewest and not option.full for option in options)
+    return [option for option in options if not option.full] if feasible else options
 
 
 def order_of(options: Sequence[Option], rules: Rules) -> Callable[[Option], tuple[Any, ...]]:
@@ -155,6 +169,7 @@ def nearest_feasible(options: Sequence[Option], wanted: int, told: Option | None
     have joined at the pickup they were told of (domain rules: earlier within the payer's window, later only if no
     drug runs out).
     """
+    options = below_cap(options)
     fewest = min(option.uncovered for option in options)
     may_join_later = told.joins_later if told else min((o.joins_later for o in options), key=len)
     feasible = [
@@ -213,6 +228,7 @@ def arrange(anchor: int, case: Case) -> Option:
         overrides=sum(course.override for course in courses),
         from_cushion=sum(abs(left - rules.cushion_days) for left in days_left),
         load=case.load.get(anchor, 0),
+        full=0 < case.daily_cap <= case.load.get(anchor, 0),
         extra_cost=_extra_cost(courses),
         extra_cost_limit=case.extra_cost_limit,
     )

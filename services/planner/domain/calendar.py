@@ -24,6 +24,7 @@ class Calendar:
     closed_on: frozenset[date] = frozenset()  # holidays and emergency closures
     load: Mapping[date, int] = field(default_factory=dict)  # synchronized pickups planned for other patients
     state: str = ""  # two letters
+    daily_cap: int = 0  # synchronized pickups a day; 0: no cap
 
     def is_open(self, day: date) -> bool:
         """Are there pharmacist hours on this day?"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date
 
-from services.planner.domain.anchor import Case, Option
+from services.planner.domain.anchor import Case, Option, order_of
 from services.planner.domain.course import Course
 from services.planner.domain.model import (
     Action,
@@ -237,11 +237,24 @@ def why_this_day(chosen: Option, options: Sequence[Option], case: Case) -> tuple
         short_fills=chosen.short_fills,
         uncovered=sum(chosen.uncovered),
     )
+    return (best, *_better_but_full(chosen, options, case), *_latest_due(chosen, options, case))
+
+
+def _better_but_full(chosen: Option, options: Sequence[Option], case: Case) -> list[Reason]:
+    """The day that the criteria alone would have chosen, where the store takes no more pickups on it."""
+    best = min(options, key=order_of(options, case.rules))
+    if best is chosen:
+        return []
+    return [because("store_day_full", on=date.fromordinal(best.anchor), cap=case.daily_cap)]
+
+
+def _latest_due(chosen: Option, options: Sequence[Option], case: Case) -> list[Reason]:
+    """What the usual rule would have taken."""
     due = [supply.run_out for supply in case.supplies if not supply.ride_along]
     latest = case.pickup.on_or_before(max(due))
     usual = next((option for option in options if option.anchor == latest), None)
     if usual is None or usual is chosen:
-        return (best,)
+        return []
     compared = because(
         "instead_of_latest_due",
         on=date.fromordinal(latest),
@@ -249,7 +262,7 @@ def why_this_day(chosen: Option, options: Sequence[Option], case: Case) -> tuple
         short_fills=usual.short_fills,
         uncovered=sum(usual.uncovered),
     )
-    return best, compared
+    return [compared]
 
 
 def rescheduled(wanted: date, on: date) -> Reason:

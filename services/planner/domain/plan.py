@@ -15,6 +15,7 @@ from services.planner.domain.anchor import (
     Option,
     arrange,
     arrange_all,
+    below_cap,
     candidates,
     choose,
     nearest_feasible,
@@ -223,6 +224,7 @@ def _case(
         rules=rules,
         preferred_weekday=profile.preferred_weekday,
         load={day.toordinal(): load for day, load in calendar.load.items()},
+        daily_cap=calendar.daily_cap,
         told_anchor=told.anchor_on.toordinal() if told.anchor_on else None,
         told_days=_movable(told, stood, today),
         moved=_moved(told),
@@ -283,6 +285,7 @@ def _search(
 
 def _nearest_open(options: Sequence[Option], told: int) -> Option:
     """Earlier where there is such a day, for later leaves a gap (domain rules: pick-up date and store calendar)."""
+    options = below_cap(options)
     earlier = [option for option in options if option.anchor < told]
     return max(earlier, key=lambda option: option.anchor) if earlier else min(options, key=lambda o: o.anchor)
 

@@ -90,4 +90,6 @@ def _calendar(row: Row) -> Calendar:
     return Calendar(
         weekdays=frozenset(number for number, name in enumerate(weekdays) if row[name]),
         closed_on=frozenset(map(date.fromisoformat, row["closed_on"].split())),
+        state=row["state"],
+        daily_cap=int(row["daily_cap"]),
     )

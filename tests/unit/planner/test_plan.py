@@ -200,6 +200,36 @@ def test_of_equal_days_the_least_loaded_then_the_earliest() -> None:
         assert (planned(profile, calendar=calendar).anchor_on - TODAY).days == expected
 
 
+def test_no_day_above_the_stores_cap_while_another_is_feasible() -> None:
+    """Policy: the default order, a cap of 2. The patient prefers Fridays: the 11th, else the next; b is payable from then."""
+    profile = taking({"a": 14, "b": 18}, preferred_weekday=4)
+    for load, expected in (({11: 2}, 12), ({11: 2, 12: 3}, 13), ({11: 1, 12: 9}, 11)):
+        calendar = Calendar(load={in_days(day): pickups for day, pickups in load.items()}, daily_cap=2)
+        plan = planned(profile, calendar=calendar)
+        assert (plan.anchor_on - TODAY).days == expected
+        assert not {offer.on for offer in plan.offered} & {in_days(day) for day in load if load[day] >= 2}
+        assert ("store_day_full" in codes(plan.reasons)) == (expected != 11)
+
+
+def test_a_full_day_is_taken_where_every_other_leaves_a_drug_uncovered() -> None:
+    """a has to be fetched by the 12th, and the store opens on the 11th alone before that."""
+    closed = frozenset(in_days(day) for day in range(4, 13) if day != 11)
+    expiring = prescription("a", expires_on=in_days(12))
+    profile = replace(taking({"a": 12, "b": 16}), prescriptions=(expiring, prescription("b")))
+    full = Calendar(closed_on=closed, load={in_days(11): 9}, daily_cap=9)
+    plan = planned(profile, calendar=full)
+    assert plan.anchor_on == in_days(11)
+    assert plan.uncovered_days == 0
+
+
+def test_an_agreed_day_stays_although_the_store_is_full_and_a_wanted_one_is_not_given() -> None:
+    profile = taking({"a": 12, "b": 15})
+    full = Calendar(load={in_days(11): 2, in_days(10): 2}, daily_cap=2)
+    assert planned(profile, pinned(11), calendar=full).anchor_on == in_days(11)
+    told = pinned(12, wanted_on=in_days(10), instead_of=in_days(12))
+    assert planned(profile, told, calendar=full).anchor_on == in_days(9)
+
+
 def test_trips_count_before_short_fills_unless_the_chain_says_otherwise() -> None:
     """On the 8th a and b need nothing and c joins a cycle later: two trips, one short fill. From the 15th on c can be
     filled, and a and b share the trip for their bridges: one trip, two short fills."""
