@@ -58,6 +58,7 @@ REASONS: dict[str, str] = {
     "declined": "The patient declined it: nothing is filled before {until}.",
     "below_minimum": "A short fill of {days:day}, below the chain's minimum of {minimum:day}: nothing else fits.",
     "whole_units": "Whole units only: {days:day} more than needed, carried over.",
+    "bridge_cushion": "The bridge lasts {days:day} past the pickup, so that the day can stay in longer months.",
     "supply_shorter_than_cycle": "{days:day} of usual supply do not reach the next pickup, {cycle_days:day} later.",
     "unavoidable": "{days:day} without it before {workable_on}, the first day on which anything can be filled.",
     "uncovered": "{days:day} without it that no arrangement covers.",
@@ -83,6 +84,15 @@ REASONS: dict[str, str] = {
     "rescheduled": "Moved to {on}, as the patient asked.",
     "wanted_day_not_possible": "The patient asked for {wanted}, which is not possible: {on} is the nearest that is.",
     "offered": "{visits:visit} before it, {short_fills:short fill}, {uncovered:day} without a drug.",
+    "cycle_spine": (
+        "Some drugs are dispensed for {usual:day} at a time, so the pickups of a cycle of {days:day} come every "
+        "{cycle_days:day}; longer supplies are not due at each."
+    ),
+    "day_of_month_missing": "No day of the month is on record for the pickups: planned for {cycle_days:day}.",
+    "day_of_month_refused": (
+        "Day {day} does not come in every month, so it cannot be the day of the pickups: choose one up to {last}; "
+        "planned for {cycle_days:day}."
+    ),
     "cycle_policy_not_offered": "The cycle {policy} is not offered here: planned for {cycle_days:day}.",
     "cost_unknown": "What the patient pays is not known, so cost did not decide.",
     # no plan

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from services.planner.domain.calendar import PickupDays, next_anchor, weekday_of
+from services.planner.domain.calendar import PickupDays, weekday_of
 from services.planner.domain.course import Course, Need, Supply, course_of, long_course_of
-from services.planner.domain.model import Rules
+from services.planner.domain.cycles import Cycle, next_anchor, pickup_candidates
+from services.planner.domain.model import Reason, Rules
 from services.planner.domain.payers import NO_COST
 from services.planner.domain.visits import assign, visit_days
 
@@ -25,7 +26,7 @@ class Case:
     supplies: tuple[Supply, ...]  # what takes part, as it stands after the visits that stand
     pickup: PickupDays
     earliest: int  # the first workable day
-    cycle_days: int
+    cycle: Cycle
     rules: Rules
     preferred_weekday: int | None = None
     load: Mapping[int, int] = field(default_factory=dict)
@@ -36,6 +37,7 @@ class Case:
     )  # by rx_id: visits that may still move
     moved: tuple[int, int] | None = None  # a visit's day, and the day asked for instead
     extra_cost_limit: Decimal = Decimal("10.00")  # that the patient accepts
+    other_cycle: Reason | None = None  # why it is another cycle than the patient asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +184,11 @@ def nearest_feasible(options: Sequence[Option], wanted: int, told: Option | None
 
 
 def candidates(case: Case, today: int) -> list[int]:
-    """Every pickup day from the first workable one to a cycle after the earliest run-out, or after today."""
+    """Every day from the first workable one to a cycle after the earliest run-out, or after today, that the cycle
+    allows."""
     run_outs = [supply.run_out for supply in case.supplies if not supply.ride_along]
-    end = max(min(run_outs), today) + case.cycle_days
-    return [day for day in case.pickup.days if case.earliest <= day <= end]
+    end = max(min(run_outs), today) + case.cycle.days
+    return pickup_candidates(case.cycle, case.earliest, end, case.pickup)
 
 
 def arrange_all(case: Case, days: Iterable[int]) -> list[Option]:
@@ -197,7 +200,7 @@ def arrange_all(case: Case, days: Iterable[int]) -> list[Option]:
 def arrange(anchor: int, case: Case) -> Option:
     """All that one candidate day takes: how each drug joins, and the fewest trips for the fills before."""
     pickup, rules = case.pickup, case.rules
-    second = next_anchor(anchor, case.cycle_days, pickup)
+    second = next_anchor(anchor, case.cycle, pickup)
     earliest = min(case.earliest, anchor)
     courses = [course_of(supply, anchor, second, pickup, earliest) for supply in case.supplies]
     courses = _with_long_fills(courses, anchor, second, pickup, earliest)

@@ -1,4 +1,4 @@
-"""Days on which a patient can come, and the cycle from one synchronized pickup to the next.
+"""Days on which a patient can come.
 
 Inside the search a day is its proleptic ordinal (`date.toordinal`): whole numbers, cheap to compare and add.
 """
@@ -90,12 +90,3 @@ def first_workable(calendar: Calendar, weekdays: Collection[int], start: date, w
 def weekday_of(day: int) -> int:
     """0 is Monday."""
     return (day + 6) % 7
-
-
-def next_anchor(anchor: int, cycle_days: int, pickup: PickupDays) -> int:
-    """The synchronized pickup after `anchor`: a cycle later, or on the nearest pickup day before that.
-
-    Never after it: later leaves a gap (domain rules: pick-up date and store calendar).
-    """
-    day = pickup.on_or_before(anchor + cycle_days)
-    return day if day > anchor else anchor + cycle_days

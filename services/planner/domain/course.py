@@ -35,6 +35,7 @@ class Supply:
     monthly_copay: Decimal | None = None  # none: not known
     granted_by: str = ""  # the law behind `override_from`
     after_short: bool = False  # its last fill was a short one
+    bridge_cushion: int = 0  # days that a bridge lasts past the joining day
 
     @property
     def rx_id(self) -> str:
@@ -154,7 +155,8 @@ def _synchronized(
         if days and anchor <= supply.expires:
             at_anchor = quantity, days
             covered, left = max(covered, anchor) + days, left - quantity
-        if usual_fill(supply.prescription, left)[1]:
+        bridged = at_anchor and supply.bridge_cushion and anchor + supply.wait(days) <= covered
+        if usual_fill(supply.prescription, left)[1] and not bridged:  # in the next cycle, with the cushion
             uncovered += max(0, second - max(covered, anchor))
     too_soon = at_anchor is not None and supply.ready > anchor
     return Course(supply, joins, needs, at_anchor, left_at_anchor, uncovered, covered, left, too_soon)
@@ -207,8 +209,8 @@ def _bridge_gap(
 def _bridging_fill(supply: Supply, gap: int, left: Decimal) -> tuple[Decimal, int]:
     """The next fill into a gap of so many days: a long one that closes it, a usual one, or the short remainder."""
     usual = supply.prescription.usual_days
-    if gap < usual:
-        return short_fill(gap, per_day(supply.prescription), left)
+    if gap + supply.bridge_cushion < usual:
+        return short_fill(gap + supply.bridge_cushion, per_day(supply.prescription), left)
     long = _long_fill(supply, gap, left) if gap > usual else None
     return long or usual_fill(supply.prescription, left)
 

@@ -12,7 +12,6 @@ from services.planner.domain.model import (
     Decision,
     Item,
     Offer,
-    Profile,
     Reason,
     Told,
     because,
@@ -72,7 +71,7 @@ def _synchronized(
     if course.joins is None and course.needs:
         return _long_filled(course, fills, chosen, case)
     if course.joins is None:
-        joins_on = _next_due(course.supply.run_out, chosen, case.cycle_days)
+        joins_on = _next_due(course.supply.run_out, chosen, case.cycle.days)
         return Action.not_due, joins_on, because("not_due", run_out_on=run_out_on, joins_on=joins_on)
     joins_on = date.fromordinal(course.joins)
     if course.joins == chosen.second:
@@ -99,7 +98,7 @@ def _long_filled(
 ) -> tuple[Action, date, Reason]:
     """One fill before the synchronized pickup lasts past it."""
     on, item = fills[-1]
-    joins_on = _next_due(course.covered_to, chosen, case.cycle_days)
+    joins_on = _next_due(course.covered_to, chosen, case.cycle.days)
     return Action.long_fill, joins_on, because("long_fill", days=item.days_supply, on=on, until=joins_on)
 
 
@@ -179,9 +178,12 @@ def _about_fills(
     if course.joins and any(on.toordinal() < course.joins for on, _ in fills):
         surplus = course.left_at_anchor if course.joins == chosen.anchor else course.covered_to - course.joins
         if surplus > 0:
-            remarks.append(because("whole_units", days=surplus))
-    if course.joins == chosen.anchor and usual < case.cycle_days:
-        remarks.append(because("supply_shorter_than_cycle", days=usual, cycle_days=case.cycle_days))
+            planned = case.cycle.bridge_cushion > 0
+            remarks.append(
+                because("bridge_cushion", days=surplus) if planned else because("whole_units", days=surplus)
+            )
+    if course.joins == chosen.anchor and usual < case.cycle.days:
+        remarks.append(because("supply_shorter_than_cycle", days=usual, cycle_days=case.cycle.days))
     return remarks
 
 
@@ -272,7 +274,7 @@ def rescheduled(wanted: date, on: date) -> Reason:
     return because("wanted_day_not_possible", wanted=wanted, on=on)
 
 
-def about_plan(chosen: Option, profile: Profile, case: Case) -> list[Reason]:
+def about_plan(chosen: Option, case: Case) -> list[Reason]:
     """What holds for the whole plan."""
     remarks = []
     if case.moved:
@@ -285,10 +287,8 @@ def about_plan(chosen: Option, profile: Profile, case: Case) -> list[Reason]:
         ]
         if new_days:
             remarks.append(rescheduled(date.fromordinal(wanted), date.fromordinal(new_days[0])))
-    if profile.cycle_policy not in case.rules.cycle_days:
-        remarks.append(
-            because("cycle_policy_not_offered", policy=profile.cycle_policy, cycle_days=case.cycle_days)
-        )
+    if case.other_cycle:
+        remarks.append(case.other_cycle)
     if chosen.extra_cost is None:
         remarks.append(because("cost_unknown"))
     return remarks

@@ -151,6 +151,7 @@ class Profile:
     cycle_policy: str = "rolling_30"
     must_weekdays: frozenset[int] = frozenset()  # 0 is Monday; empty: any day
     preferred_weekday: int | None = None
+    day_of_month: int | None = None  # of every synchronized pickup, by the policy of that name
     extra_cost_limit: Decimal | None = None  # that the patient accepts; none: the chain's default
 
 
@@ -159,8 +160,15 @@ class Rules:
     """The chain's policy: data, never code. Percentages are whole, days are calendar days."""
 
     lead_days: int = 4  # from today to the first workable day
-    cycle_days: Mapping[str, int] = field(default_factory=lambda: {"rolling_28": 28, "rolling_30": 30})
+    cycle_days: Mapping[str, int] = field(
+        default_factory=lambda: {"rolling_28": 28, "rolling_30": 30, "rolling_84": 84, "rolling_90": 90}
+    )
+    spine_days: Mapping[str, int] = field(default_factory=lambda: {"rolling_84": 28, "rolling_90": 30})
     default_cycle: str = "rolling_30"
+    bridge_cushion_days: int = 0  # that a bridge lasts past the synchronized pickup
+    day_of_month_cushion_days: int = (
+        5  # the same in cycles by day of the month: a year of 30-day fills is short by 5
+    )
     payers: tuple[PayerRule, ...] = ()
     unknown_payer: PayerRule = PayerRule("unknown")  # noqa: RUF009 - a frozen value
     laws: tuple[SyncLaw, ...] = ()

@@ -20,17 +20,16 @@ from services.planner.domain.anchor import (
     choose,
     nearest_feasible,
 )
-from services.planner.domain.calendar import NEVER, Calendar, PickupDays, first_workable
+from services.planner.domain.calendar import Calendar, PickupDays, first_workable
 from services.planner.domain.course import Course, Supply
+from services.planner.domain.cycles import A_MONTH, cycle_of
 from services.planner.domain.grants import granted
 from services.planner.domain.model import (
     Blocked,
-    Fill,
     FillKind,
     Item,
     Participation,
     Plan,
-    Prescription,
     Profile,
     Reason,
     Rules,
@@ -42,9 +41,9 @@ from services.planner.domain.model import (
     because,
 )
 from services.planner.domain.participation import Part, renewed_by, take_part
-from services.planner.domain.payers import NO_COST, PayerRule, SyncLaw, insulin_copay, rule_on
+from services.planner.domain.payers import NO_COST, PayerRule
 from services.planner.domain.renewals import renewals_needed
-from services.planner.domain.stock import paid_until, payable_from, short_fill
+from services.planner.domain.supplies import supply_of
 from services.planner.domain.told import Standing, commit, stands
 
 IDS = UUID("0a7a2c6e-6d1c-5d43-9a8e-6a5d1f0b7c11")
@@ -83,7 +82,7 @@ def plan_cycle(
     renewed = renewed_by(parts)
     laws = granted(parts, profile, calendar.state, rules, today)
     supplies, standing = commit(
-        [_supply(part, rules, told, laws.get(part.prescription.rx_id), today) for part in taking_part],
+        [supply_of(part, rules, told, laws.get(part.prescription.rx_id), today) for part in taking_part],
         near,
         {each.rx_id: (each, renewed[each.rx_id]) for each in profile.prescriptions if each.rx_id in renewed},
         today,
@@ -114,70 +113,12 @@ def plan_cycle(
         uncovered_days=sum(chosen.uncovered) + sum(unavoidable.values()),
         unavoidable_days=sum(unavoidable.values()),
         extra_cost=_extra_cost(visits, chosen, renewed),
-        reasons=(*why, *explain.about_plan(chosen, profile, case)),
-        renewals=tuple(renewals_needed(parts, chosen, case.cycle_days, today)),
+        reasons=(*why, *explain.about_plan(chosen, case)),
+        renewals=tuple(renewals_needed(parts, chosen, case.cycle.days, today)),
     )
 
 
 # --- what the search starts from ---
-
-
-def _supply(part: Part, rules: Rules, told: Told, law: SyncLaw | None, today: date) -> Supply:
-    """A drug's stock, the payer's clock and what is authorised; the payer's own date overrides our rule and any law."""
-    each, stock = part.prescription, part.stock
-    run_out = stock.run_out_on
-    if run_out is None:
-        raise ValueError(f"prescription {each.rx_id} was never taken: participation lets none of it pass")
-    ride_along = part.participation is Participation.ride_along
-    rule, _ = rule_on(each.payer, today, rules.payers, rules.unknown_payer)
-    percent = rule.percent_for(each.drug.schedule, each.drug.form)
-    declined_until = told.declined_until.get(each.rx_id, date.min)
-    of_dose = _of_dose(part)
-    payable = payable_from(stock.fills, percent, rule, of_dose)
-    override_from = NEVER
-    if part.payer_says and part.payer_says.next_fill_on:
-        payable = part.payer_says.next_fill_on
-    elif law and law.overrides_too_soon:
-        override_from = max(payable_from(stock.fills, 0, rule, of_dose), declined_until).toordinal()
-    last = stock.last_fill
-    return Supply(
-        prescription=each if ride_along else within_plan(each, rule),
-        ride_along=ride_along,
-        payer=rule,
-        percent=percent,
-        run_out=run_out.toordinal(),
-        payable=payable.toordinal(),
-        ready=max(payable, declined_until).toordinal(),
-        quantity_left=each.quantity_left,
-        expires=each.expires_on.toordinal(),
-        paid_until=(paid_until(of_dose, rule, payable) or date.min).toordinal(),
-        override_from=override_from,
-        prorated=not ride_along and (rule.prorates or bool(law and law.prorates)),
-        monthly_copay=_monthly_copay(each, rule),
-        granted_by=law.name if law else "",
-        after_short=last is not None and last.rx_id == each.rx_id and last.days_supply < each.usual_days,
-    )
-
-
-def _of_dose(part: Part) -> list[Fill]:
-    """The fills of the present dose: those of prescriptions with another daily use are left out."""
-    other = {rx for rx, per_day in part.stock.doses.items() if per_day != part.prescription.units_per_day}
-    return [fill for fill in part.stock.fills if fill.rx_id not in other]
-
-
-def within_plan(each: Prescription, rule: PayerRule) -> Prescription:
-    """The usual fill as the plan pays it: at most the largest days' supply that it allows (domain rules: cycles)."""
-    sizes = [days for days in rule.days_supplies if days <= each.usual_days]
-    if not sizes or each.usual_days in rule.days_supplies or each.units_per_day is None:
-        return each
-    quantity, days = short_fill(max(sizes), each.units_per_day, each.usual_quantity)
-    return replace(each, usual_quantity=quantity, usual_days=days)
-
-
-def _monthly_copay(each: Prescription, rule: PayerRule) -> Decimal | None:
-    if each.monthly_copay is None or "insulin" not in each.drug.ingredient.casefold():
-        return each.monthly_copay
-    return insulin_copay(each.monthly_copay, rule, each.fair_price, each.negotiated_price)
 
 
 def _pin(told: Told, near: Sequence[ToldVisit], standing: Sequence[Standing], today: date) -> date | None:
@@ -203,13 +144,14 @@ def _case(
     workable: date,
     pin: date | None,
 ) -> Case:
-    cycle_days = rules.cycle_days.get(profile.cycle_policy, rules.cycle_days[rules.default_cycle])
-    run_outs = [supply.run_out for supply in supplies if not supply.ride_along]
+    synchronized = [supply for supply in supplies if not supply.ride_along]
+    cycle, other_cycle = cycle_of(profile, [each.prescription.usual_days for each in synchronized], rules)
+    run_outs = [supply.run_out for supply in synchronized]
     asked = {day.toordinal() for day in (pin, told.wanted_on) if day}
-    end = max([*run_outs, today.toordinal(), *asked]) + 2 * cycle_days
+    end = max([*run_outs, workable.toordinal(), *asked]) + 2 * cycle.days + A_MONTH
     stood = {each.visit.on.toordinal() for each in standing}
     return Case(
-        supplies=tuple(supplies),
+        supplies=tuple(replace(each, bridge_cushion=cycle.bridge_cushion) for each in supplies),
         pickup=PickupDays(
             calendar,
             first=today.toordinal(),
@@ -220,7 +162,8 @@ def _case(
             without=stood,
         ),
         earliest=workable.toordinal(),
-        cycle_days=cycle_days,
+        cycle=cycle,
+        other_cycle=other_cycle,
         rules=rules,
         preferred_weekday=profile.preferred_weekday,
         load={day.toordinal(): load for day, load in calendar.load.items()},

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.planner.domain.calendar import Calendar, PickupDays, next_anchor
+from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import (
     NOTHING_TOLD,
     Action,
@@ -201,7 +201,7 @@ def test_of_equal_days_the_least_loaded_then_the_earliest() -> None:
 
 
 def test_no_day_above_the_stores_cap_while_another_is_feasible() -> None:
-    """Policy: the default order, a cap of 2. The patient prefers Fridays: the 11th, else the next; b is payable from then."""
+    """Policy: the default order, a cap of 2. The patient prefers Fridays, as the 11th is; b is payable from then."""
     profile = taking({"a": 14, "b": 18}, preferred_weekday=4)
     for load, expected in (({11: 2}, 12), ({11: 2, 12: 3}, 13), ({11: 1, 12: 9}, 11)):
         calendar = Calendar(load={in_days(day): pickups for day, pickups in load.items()}, daily_cap=2)
@@ -289,20 +289,6 @@ def test_a_pack_of_28_days_needs_a_second_visit_in_a_cycle_of_30() -> None:
 # --- calendar and cycle ---
 
 
-def test_rolling_cycles_drift_through_the_months_without_a_gap() -> None:
-    days = PickupDays(EVERY_DAY, 0, 0, date(2027, 3, 1).toordinal())
-    for cycle, expected in (
-        (30, {1: date(2026, 2, 14), 2: date(2026, 3, 16), 3: date(2026, 4, 15), 12: date(2027, 1, 10)}),
-        (28, {1: date(2026, 2, 12), 13: date(2027, 1, 14)}),
-    ):
-        anchor = date(2026, 1, 15).toordinal()
-        for number in range(1, 14):
-            anchor = next_anchor(anchor, cycle, days)
-            on = date.fromordinal(anchor)
-            assert expected.get(number, on) == on
-            assert cycle == 30 or on.weekday() == 3
-
-
 def test_a_closed_day_moves_the_next_pickup_earlier_never_later() -> None:
     closed = Calendar(closed_on=frozenset({in_days(41), in_days(40)}))
     plan = planned(taking({"a": 12, "b": 15}), pinned(11), calendar=closed)
@@ -314,14 +300,6 @@ def test_an_agreed_day_on_which_the_store_closes_moves_to_the_nearest_open_day_b
     plan = planned(taking({"a": 12, "b": 15}), pinned(11), calendar=closed)
     assert plan.anchor_on == in_days(9)
     assert plan.reasons[0].code == "anchor_moved_closed"
-
-
-def test_a_cycle_that_is_not_offered_is_planned_as_thirty_days_and_said() -> None:
-    plan = planned(taking({"a": 12, "b": 15}, cycle_policy="day_of_month"))
-    assert plan.next_anchor_on == plan.anchor_on + timedelta(days=30)
-    assert "cycle_policy_not_offered" in codes(plan.reasons)
-    plan = planned(taking({"a": 12, "b": 15}, cycle_policy="rolling_28"))
-    assert plan.next_anchor_on == plan.anchor_on + timedelta(days=28)
 
 
 # --- what the patient was told ---

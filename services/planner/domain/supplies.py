@@ -1,0 +1,72 @@
+"""What the search starts from: each drug's stock, the payer's clock, what is authorised and what a law grants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+from services.planner.domain.calendar import NEVER
+from services.planner.domain.course import Supply
+from services.planner.domain.model import Fill, Participation, Prescription, Rules, Told
+from services.planner.domain.participation import Part
+from services.planner.domain.payers import PayerRule, SyncLaw, insulin_copay, rule_on
+from services.planner.domain.stock import paid_until, payable_from, short_fill
+
+
+def supply_of(part: Part, rules: Rules, told: Told, law: SyncLaw | None, today: date) -> Supply:
+    """A drug's stock, the payer's clock and what is authorised; the payer's own date overrides our rule and any law."""
+    each, stock = part.prescription, part.stock
+    run_out = stock.run_out_on
+    if run_out is None:
+        raise ValueError(f"prescription {each.rx_id} was never taken: participation lets none of it pass")
+    ride_along = part.participation is Participation.ride_along
+    rule, _ = rule_on(each.payer, today, rules.payers, rules.unknown_payer)
+    percent = rule.percent_for(each.drug.schedule, each.drug.form)
+    declined_until = told.declined_until.get(each.rx_id, date.min)
+    of_dose = _of_dose(part)
+    payable = payable_from(stock.fills, percent, rule, of_dose)
+    override_from = NEVER
+    if part.payer_says and part.payer_says.next_fill_on:
+        payable = part.payer_says.next_fill_on
+    elif law and law.overrides_too_soon:
+        override_from = max(payable_from(stock.fills, 0, rule, of_dose), declined_until).toordinal()
+    last = stock.last_fill
+    return Supply(
+        prescription=each if ride_along else _within_plan(each, rule),
+        ride_along=ride_along,
+        payer=rule,
+        percent=percent,
+        run_out=run_out.toordinal(),
+        payable=payable.toordinal(),
+        ready=max(payable, declined_until).toordinal(),
+        quantity_left=each.quantity_left,
+        expires=each.expires_on.toordinal(),
+        paid_until=(paid_until(of_dose, rule, payable) or date.min).toordinal(),
+        override_from=override_from,
+        prorated=not ride_along and (rule.prorates or bool(law and law.prorates)),
+        monthly_copay=_monthly_copay(each, rule),
+        granted_by=law.name if law else "",
+        after_short=last is not None and last.rx_id == each.rx_id and last.days_supply < each.usual_days,
+    )
+
+
+def _of_dose(part: Part) -> list[Fill]:
+    """The fills of the present dose: those of prescriptions with another daily use are left out."""
+    other = {rx for rx, per_day in part.stock.doses.items() if per_day != part.prescription.units_per_day}
+    return [fill for fill in part.stock.fills if fill.rx_id not in other]
+
+
+def _within_plan(each: Prescription, rule: PayerRule) -> Prescription:
+    """The usual fill as the plan pays it: at most the largest days' supply that it allows (domain rules: cycles)."""
+    sizes = [days for days in rule.days_supplies if days <= each.usual_days]
+    if not sizes or each.usual_days in rule.days_supplies or each.units_per_day is None:
+        return each
+    quantity, days = short_fill(max(sizes), each.units_per_day, each.usual_quantity)
+    return replace(each, usual_quantity=quantity, usual_days=days)
+
+
+def _monthly_copay(each: Prescription, rule: PayerRule) -> Decimal | None:
+    if each.monthly_copay is None or "insulin" not in each.drug.ingredient.casefold():
+        return each.monthly_copay
+    return insulin_copay(each.monthly_copay, rule, each.fair_price, each.negotiated_price)
