@@ -71,7 +71,7 @@ SAYS = {"sender": ("sent", "counted"), "ledger": ("counted", "applied")}
 TAKES = {"sender": ("applied",), "ledger": ("counted",), "reader": ("counted", "applied")}
 """The kinds of events whose effects each service writes down."""
 
-MOST_TRIES = 15
+MOST_TRIES = 8
 """A process tries a batch again after 0.2 s at the earliest, and its successor may do so within the same second."""
 
 STRANGER = "x-"

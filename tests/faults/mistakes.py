@@ -22,6 +22,7 @@ from tests.faults.round import Outcome, run_round
 from tests.faults.schedule import Blow
 from tests.faults.servers import Servers
 from tests.faults.system import ROOT, Member
+from tests.running import until
 
 COMMANDS, RATE = 60, 20.0
 REST_SECONDS, RESTLESS_SECONDS = 60.0, 8.0
@@ -97,12 +98,35 @@ async def _frozen(member: Member) -> None:
         await asyncio.sleep(0.05)
 
 
+async def _under_way(run: Run, rng: random.Random) -> None:
+    """Events flow: what comes before would provoke nothing."""
+    await _until_more(run, "ledger", "counted", "", 1)
+
+
 async def _fail_for_a_while(run: Run, rng: random.Random, *, patient: str = "hot-0") -> None:
-    """One patient's events fail, and then would not any more."""
+    """One patient's events fail, several of them, and then would not any more, while others still come."""
     await run.system.sql("ledger", "insert into stumbling values ($1)", patient)
-    await asyncio.sleep(1.5)
+    await _until_more(run, "sender", "sent", patient, 3)
+    await asyncio.sleep(1)
     await run.system.sql("ledger", "delete from stumbling")
     await asyncio.sleep(1.5)
+
+
+async def _until_more(run: Run, service: str, kind: str, patient: str, more: int) -> None:
+    """A service has written down so many effects more, of one patient or of anyone."""
+
+    async def number() -> int:
+        count = "select count(*) from effects where kind = $1 and starts_with(patient_id, $2)"
+        return int((await run.system.sql(service, count, kind, patient))[0][0])
+
+    before = await number()
+
+    async def enough() -> bool:
+        await asyncio.sleep(0.05)
+        return await number() >= before + more
+
+    with suppress(AssertionError):
+        await until(enough, f"{service} has {more} effects more", seconds=20)
 
 
 async def _lock_and_kill(run: Run, rng: random.Random) -> None:
@@ -116,7 +140,8 @@ async def _lock_and_kill(run: Run, rng: random.Random) -> None:
 
 
 async def _statements_fail(run: Run, rng: random.Random) -> None:
-    await faults.fail_statements(run, "ledger", "40001", 2.0)
+    """For seconds in which events come."""
+    await faults.fail_statements(run, "ledger", "40001", 4.0)
 
 
 async def _unanswered(run: Run, rng: random.Random) -> None:
@@ -382,7 +407,9 @@ async def catch(servers: Servers, number: int, mistake: Mistake | None) -> Caugh
     if mistake:
         code = servers.directory / f"{name}-code"
         await asyncio.to_thread(put_back, mistake, code)
-    provocations = mistake.provocations if mistake else [p for m in MISTAKES for p in m.provocations]
+    provocations = (
+        [_under_way, *mistake.provocations] if mistake else [p for m in MISTAKES for p in m.provocations]
+    )
     outcome = await run_round(
         servers,
         name,
