@@ -28,6 +28,7 @@ REASONS: dict[str, str] = {
     "expired": "The prescription expired on {on}: it needs a renewal.",
     "no_quantity_left": "Nothing more is authorised: it needs a renewal.",
     "payer_refused": "The payer refused it (reject {code}); to be settled, or tried again from {until}.",
+    "staff_excluded": "The {by} left it out of the plan on {made_on}.",
     # what is done about it
     "early": "Filled at the synchronized pickup with {days:day} left.",
     "on_time": "Filled at the synchronized pickup, on the day it runs out.",
@@ -62,7 +63,13 @@ REASONS: dict[str, str] = {
     "supply_shorter_than_cycle": "{days:day} of usual supply do not reach the next pickup, {cycle_days:day} later.",
     "unavoidable": "{days:day} without it before {workable_on}, the first day on which anything can be filled.",
     "uncovered": "{days:day} without it that no arrangement covers.",
+    "staff_included": "The {by} took it into the plan on {made_on}, although the chain's policy leaves it out.",
+    "staff_holds": "The {by} decided on {made_on}: nothing is filled before {until}.",
+    "staff_fills": "The {by} decided on {made_on}: filled at the synchronized pickup, due or not, paid or not.",
+    "staff_quantity": "The {by} decided on {made_on}: {quantity} units at the synchronized pickup.",
+    "staff_idle": "What the {by} decided about it on {made_on} ({what}) has no effect now.",
     # fills
+    "item_staff": "{days:day}, as staff decided.",
     "item_full": "The usual fill of {days:day}.",
     "item_long": "A long fill of {days:day} in place of the usual {usual:day}, as the plan allows.",
     "item_bridge": "A short fill of {days:day}, until {until}.",
@@ -77,6 +84,18 @@ REASONS: dict[str, str] = {
         "{on}, when the last drug runs out, would take {visits:visit} before it, {short_fills:short fill}, "
         "{uncovered:day} without a drug."
     ),
+    "staff_day": (
+        "The {by} set the pickup to {on}, decided on {made_on}: {visits:visit} before it, {short_fills:short fill}, "
+        "{uncovered:day} without a drug."
+    ),
+    "staff_day_not_possible": (
+        "The {by} set the pickup to {on}, which is not possible: the store is closed, or nothing can be dispensed then."
+    ),
+    "without_staff": (
+        "Without what staff decided: {on}, {visits:visit} before it, {short_fills:short fill}, {uncovered:day} without "
+        "a drug."
+    ),
+    "without_staff_no_plan": "Without what staff decided there would be no plan.",
     "store_day_full": "{on} would suit better, but the store takes {cap:pickup} a day and has them already.",
     "anchor_agreed": "The patient was told {on}, so it stays.",
     "anchor_moved_closed": "{told} was agreed, but the store is closed: the nearest open day is {on}.",

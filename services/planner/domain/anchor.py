@@ -14,7 +14,7 @@ from typing import Any
 from services.planner.domain.calendar import PickupDays, weekday_of
 from services.planner.domain.course import Course, Need, Supply, course_of, long_course_of
 from services.planner.domain.cycles import Cycle, next_anchor, pickup_candidates
-from services.planner.domain.model import Reason, Rules
+from services.planner.domain.model import Reason, Rules, Ruling
 from services.planner.domain.payers import NO_COST
 from services.planner.domain.visits import assign, visit_days
 
@@ -37,6 +37,7 @@ class Case:
     )  # by rx_id: visits that may still move
     moved: tuple[int, int] | None = None  # a visit's day, and the day asked for instead
     extra_cost_limit: Decimal = Decimal("10.00")  # that the patient accepts
+    staff_day: Ruling | None = None  # the day that staff set
     other_cycle: Reason | None = None  # why it is another cycle than the patient asked for
 
 

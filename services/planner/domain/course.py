@@ -35,6 +35,8 @@ class Supply:
     monthly_copay: Decimal | None = None  # none: not known
     granted_by: str = ""  # the law behind `override_from`
     after_short: bool = False  # its last fill was a short one
+    forced: bool = False  # staff want it filled at the anchor, due or not
+    fixed_quantity: Decimal | None = None  # that staff want filled at the anchor
     bridge_cushion: int = 0  # days that a bridge lasts past the joining day
 
     @property
@@ -119,7 +121,7 @@ def course_of(supply: Supply, anchor: int, second: int, pickup: PickupDays, earl
     if supply.joined_with is not None:
         uncovered = max(0, second - run_out) if usual_fill(supply.prescription, left)[1] else 0
         return Course(supply, anchor, (), None, supply.joined_with, uncovered, run_out, left)
-    if run_out >= second:
+    if run_out >= second and not supply.forced:
         return Course(supply, None, (), None, run_out - anchor, 0, run_out, left)
     paid = min(supply.ready, supply.override_from) <= anchor
     joins = anchor if paid and anchor in pickup else second
@@ -136,7 +138,9 @@ def long_course_of(
     """
     supply = course.supply
     usual = supply.prescription.usual_days
-    if supply.ride_along or course.joins != anchor or not any(need.days < usual for need in course.needs):
+    staff_decided = supply.forced or supply.fixed_quantity is not None
+    bridged = course.joins == anchor and any(need.days < usual for need in course.needs)
+    if supply.ride_along or staff_decided or not bridged:
         return None
     needs, covered, left, uncovered = _bridge_gap(supply, second, pickup, earliest)
     if len(needs) != 1 or needs[0].days <= usual or uncovered > course.uncovered:
@@ -163,7 +167,11 @@ def _synchronized(
 
 
 def _joining_fill(supply: Supply, needed: int, left: Decimal) -> tuple[Decimal, int]:
-    """The usual fill; a long one where that alone does not reach the next pickup, and the plan allows it."""
+    """The usual fill; a long one where that alone does not reach the next pickup, and the plan allows it; or what staff
+    want."""
+    if supply.fixed_quantity is not None:
+        quantity = min(supply.fixed_quantity, left)
+        return quantity, int(quantity // per_day(supply.prescription))
     usual = supply.prescription.usual_days
     long = _long_fill(supply, needed, left) if usual < needed < 2 * usual else None
     return long or usual_fill(supply.prescription, left)

@@ -9,9 +9,11 @@ from services.planner.domain.anchor import Case, Option, order_of
 from services.planner.domain.course import Course
 from services.planner.domain.model import (
     Action,
+    Blocked,
     Decision,
     Item,
     Offer,
+    Plan,
     Reason,
     Told,
     because,
@@ -23,7 +25,11 @@ def left_out(part: Part) -> Decision:
     """What is said about a drug that no plan has a place for."""
     each = part.prescription
     return Decision(
-        each.rx_id, each.drug.name, part.participation, (part.reason,), run_out_on=part.stock.run_out_on
+        each.rx_id,
+        each.drug.name,
+        part.participation,
+        (part.reason, *part.remarks),
+        run_out_on=part.stock.run_out_on,
     )
 
 
@@ -46,6 +52,7 @@ def decision(
     else:
         action, joins_on, reason = _synchronized(course, fills, chosen, case)
     remarks = [
+        *part.remarks,
         *_payers_word(part, course, case),
         *_declined(rx_id, told),
         *_about_fills(course, fills, chosen, case),
@@ -152,7 +159,7 @@ def _payers_word(part: Part, course: Course, case: Case) -> list[Reason]:
         remarks.append(because("payer_says", code=said.code, on=said.next_fill_on))
     elif supply.payer is case.rules.unknown_payer:
         remarks.append(because("payer_rule_assumed", percent=supply.percent))
-    if course.override:
+    if course.override and not supply.forced:
         payable = date.fromordinal(supply.payable)
         remarks.append(because("override_by_law", law=supply.granted_by, payable_from=payable))
     if supply.prescription.usual_days < part.prescription.usual_days:
@@ -205,6 +212,8 @@ def item(course: Course, days: int, *, at_anchor: bool) -> Reason:
     usual = course.supply.prescription.usual_days
     if course.supply.ride_along:
         return because("item_ride_along", days=days)
+    if at_anchor and course.supply.fixed_quantity is not None:
+        return because("item_staff", days=days)
     if days > usual:
         return because("item_long", days=days, usual=usual)
     if days == usual:
@@ -265,6 +274,35 @@ def _latest_due(chosen: Option, options: Sequence[Option], case: Case) -> list[R
         uncovered=sum(usual.uncovered),
     )
     return [compared]
+
+
+def pinned(option: Option, case: Case) -> Reason:
+    """Why the day is not open to choice: staff set it, or the patient was told."""
+    on, ruling = date.fromordinal(option.anchor), case.staff_day
+    if ruling is None or ruling.on != on:
+        return because("anchor_agreed", on=on)
+    return because(
+        "staff_day",
+        by=ruling.by,
+        made_on=ruling.made_on,
+        on=on,
+        visits=option.visits_before,
+        short_fills=option.short_fills,
+        uncovered=sum(option.uncovered),
+    )
+
+
+def without_staff(free: Plan | Blocked, visits: int) -> Reason:
+    """What would be planned without the rulings: what they cost is for staff to see."""
+    if isinstance(free, Blocked):
+        return because("without_staff_no_plan")
+    return because(
+        "without_staff",
+        on=free.anchor_on,
+        visits=visits,
+        short_fills=free.short_fills,
+        uncovered=free.uncovered_days - free.unavoidable_days,
+    )
 
 
 def rescheduled(wanted: date, on: date) -> Reason:

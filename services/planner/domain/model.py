@@ -138,6 +138,31 @@ class Rejection:
     next_fill_on: date | None = None
 
 
+class RulingKind(StrEnum):
+    """What staff may decide about a plan."""
+
+    day = "day"  # the synchronized pickup is on `on`
+    include = "include"  # the drug takes part, although policy leaves it out
+    exclude = "exclude"  # the drug does not take part
+    fill = "fill"  # at the synchronized pickup, although not due, or too soon: settled with the payer
+    hold = "hold"  # no fill before `on`
+    quantity = "quantity"  # so many units at the synchronized pickup
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What a member of staff decided about a plan, in what role, when and why."""
+
+    kind: RulingKind
+    by: str  # the role
+    why: str  # in their own words: never in a reason
+    made_on: date
+    rx_id: str | None = None
+    on: date | None = None
+    quantity: Decimal | None = None
+    cycle: int | None = None  # that it is about; none: every one until it is taken back
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """Everything the patient takes that the chain knows of, and how the patient wants to be served."""
@@ -148,6 +173,7 @@ class Profile:
     fills: tuple[Fill, ...] = ()
     stock_reports: tuple[StockReport, ...] = ()
     rejections: tuple[Rejection, ...] = ()
+    rulings: tuple[Ruling, ...] = ()  # the oldest first
     cycle_policy: str = "rolling_30"
     must_weekdays: frozenset[int] = frozenset()  # 0 is Monday; empty: any day
     preferred_weekday: int | None = None

@@ -14,8 +14,11 @@ from services.planner.domain.model import (
     Reason,
     Rejection,
     Rules,
+    Ruling,
+    RulingKind,
     because,
 )
+from services.planner.domain.rulings import MAY_BE_INCLUDED, Key, remarks
 from services.planner.domain.stock import NEVER_TAKEN, Stock, StockKey, days_on_hand, stock_key, stocks_of
 
 
@@ -28,6 +31,7 @@ class Part:
     reason: Reason
     stock: Stock
     payer_says: Rejection | None = None  # a refusal with a next-fill date of its own
+    remarks: tuple[Reason, ...] = ()  # what staff decided about it
 
     @property
     def needs_renewal(self) -> bool:
@@ -49,6 +53,8 @@ def renewed_by(parts: Sequence[Part]) -> dict[str, str]:
     }
 
 
+NO_RULINGS: Mapping[Key, Ruling] = {}
+
 NOT_IN_USE = {
     "on_hold": because("on_hold"),
     "discontinued": because("discontinued"),
@@ -56,7 +62,13 @@ NOT_IN_USE = {
 }
 
 
-def take_part(profile: Profile, rules: Rules, today: date, first_workable: date) -> list[Part]:
+def take_part(
+    profile: Profile,
+    rules: Rules,
+    today: date,
+    first_workable: date,
+    rulings: Mapping[Key, Ruling] = NO_RULINGS,
+) -> list[Part]:
     """Decide for every prescription of the profile, in its order.
 
     `first_workable` is the first day on which anything can be filled: what has expired by then is out.
@@ -70,23 +82,31 @@ def take_part(profile: Profile, rules: Rules, today: date, first_workable: date)
     parts = []
     for each in profile.prescriptions:
         stock = stocks[stock_key(each.drug)]
-        reason = (
-            not_in_use(each, held)
-            or never_synchronized(each, rules)
-            or _superseded(each, superseded)
-            or _waits(each, beside)
-            or _unclear(each, rules)
-            or _first_fill_awaited(stock)
-            or _used_up(each, rules, first_workable)
-            or _refused(refused.get(each.rx_id), rules, today)
+        reasons = (
+            _left_out_by_staff(each, rulings),
+            not_in_use(each, held),
+            never_synchronized(each, rules),
+            _superseded(each, superseded),
+            _waits(each, beside),
+            _unclear(each, rules),
+            _first_fill_awaited(stock),
+            _used_up(each, rules, first_workable),
+            _refused(refused.get(each.rx_id), rules, today),
         )
+        overruled = MAY_BE_INCLUDED if (RulingKind.include, each.rx_id) in rulings else ()
+        reason = next((reason for reason in reasons if reason and reason.code not in overruled), None)
         state = Participation.excluded
         if reason is None:
             state, reason = divisible(each, rules)
         rejection = refused.get(each.rx_id)
         dated = rejection if rejection and rejection.next_fill_on else None
-        parts.append(Part(each, state, reason, stock, dated))
+        parts.append(Part(each, state, reason, stock, dated, remarks(each.rx_id, state, rulings)))
     return parts
+
+
+def _left_out_by_staff(each: Prescription, rulings: Mapping[Key, Ruling]) -> Reason | None:
+    ruling = rulings.get((RulingKind.exclude, each.rx_id))
+    return because("staff_excluded", by=ruling.by, made_on=ruling.made_on) if ruling else None
 
 
 def not_in_use(each: Prescription, held: set[tuple[object, ...]]) -> Reason | None:

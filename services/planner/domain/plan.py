@@ -33,6 +33,8 @@ from services.planner.domain.model import (
     Profile,
     Reason,
     Rules,
+    Ruling,
+    RulingKind,
     Told,
     ToldItem,
     ToldVisit,
@@ -40,9 +42,10 @@ from services.planner.domain.model import (
     VisitKind,
     because,
 )
-from services.planner.domain.participation import Part, renewed_by, take_part
+from services.planner.domain.participation import NO_RULINGS, Part, renewed_by, take_part
 from services.planner.domain.payers import NO_COST, PayerRule
 from services.planner.domain.renewals import renewals_needed
+from services.planner.domain.rulings import Key, in_force, ruled, with_day
 from services.planner.domain.supplies import supply_of
 from services.planner.domain.told import Standing, commit, stands
 
@@ -69,20 +72,42 @@ def plan_cycle(
     """The plan of the patient's current cycle as of `today`, or why there can be none.
 
     Pure: the same values give the same plan. `told` is what must not change without need: the agreed anchor date,
-    visits that the patient was told of, what was declined.
+    visits that the patient was told of, what was declined. Where staff decided something, the plan says what would be
+    without.
     """
+    rulings = in_force(profile.rulings, today, cycle)
+    plan = _plan(profile, calendar, rules, today, with_day(told, rulings), cycle, rulings)
+    if not rulings or isinstance(plan, Blocked):
+        return plan
+    free = _plan(profile, calendar, rules, today, told, cycle, NO_RULINGS)
+    visits = 0 if isinstance(free, Blocked) else sum(visit.on < free.anchor_on for visit in free.visits)
+    return replace(plan, reasons=(*plan.reasons, explain.without_staff(free, visits)))
+
+
+def _plan(
+    profile: Profile,
+    calendar: Calendar,
+    rules: Rules,
+    today: date,
+    told: Told,
+    cycle: int,
+    rulings: Mapping[Key, Ruling],
+) -> Plan | Blocked:
     lead = today + timedelta(days=rules.lead_days)
     workable = first_workable(calendar, profile.must_weekdays, lead, OPEN_DAY_WITHIN)
     if workable is None:
         return _blocked(because("no_pickup_day", days=OPEN_DAY_WITHIN), [], rules, today)
 
     near = [visit for visit in told.visits if stands(visit, told, calendar, rules, today)]
-    parts = take_part(profile, rules, today, min([workable, *(visit.on for visit in near)]))
+    parts = take_part(profile, rules, today, min([workable, *(visit.on for visit in near)]), rulings)
     taking_part = [part for part in parts if part.participation is not Participation.excluded]
     renewed = renewed_by(parts)
     laws = granted(parts, profile, calendar.state, rules, today)
     supplies, standing = commit(
-        [supply_of(part, rules, told, laws.get(part.prescription.rx_id), today) for part in taking_part],
+        [
+            ruled(supply_of(part, rules, told, laws.get(part.prescription.rx_id), today), rulings)
+            for part in taking_part
+        ],
         near,
         {each.rx_id: (each, renewed[each.rx_id]) for each in profile.prescriptions if each.rx_id in renewed},
         today,
@@ -92,6 +117,7 @@ def plan_cycle(
 
     pin = _pin(told, near, standing, today)
     case = _case(profile, calendar, rules, told, supplies, standing, today, workable, pin)
+    case = replace(case, staff_day=rulings.get((RulingKind.day, None)))
     found = _search(case, told, pin, standing, today)
     if found is None:
         return _blocked(because("nothing_payable"), parts, rules, today)
@@ -201,11 +227,12 @@ def _search(
 ) -> tuple[Option, list[Option], tuple[Reason, ...]] | None:
     """The chosen day, the days to offer, and why; none where on no day anything could be dispensed."""
     if pin and _stands_on(pin, standing):
-        return arrange(pin.toordinal(), case), [], (because("anchor_agreed", on=pin),)
+        stood = arrange(pin.toordinal(), case)
+        return stood, [], (explain.pinned(stood, case),)
     agreed = arrange_all(case, [pin.toordinal()] if pin and pin.toordinal() in case.pickup else [])
     asks = told.wanted_on if told.instead_of == told.anchor_on else None
     if agreed and not asks:
-        return agreed[0], [], (because("anchor_agreed", on=date.fromordinal(agreed[0].anchor)),)
+        return agreed[0], agreed, (explain.pinned(agreed[0], case),)
 
     days = candidates(case, today.toordinal())
     options = arrange_all(
@@ -216,6 +243,10 @@ def _search(
     if asks:
         chosen = nearest_feasible(options, asks.toordinal(), agreed[0] if agreed else None)
         return chosen, [], (explain.rescheduled(asks, date.fromordinal(chosen.anchor)),)
+    if pin and case.staff_day and case.staff_day.on == pin:
+        chosen, best = choose(options, case.rules)
+        not_possible = because("staff_day_not_possible", by=case.staff_day.by, on=pin)
+        return chosen, best, (not_possible, *explain.why_this_day(chosen, options, case))
     if pin and pin.toordinal() not in case.pickup:
         chosen = _nearest_open(options, pin.toordinal())
         return chosen, [], (because("anchor_moved_closed", told=pin, on=date.fromordinal(chosen.anchor)),)

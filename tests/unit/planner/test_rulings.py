@@ -1,0 +1,171 @@
+"""What staff decide is kept, said, and weighed against what would be planned without it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from services.planner.domain.calendar import Calendar
+from services.planner.domain.model import (
+    Action,
+    FillKind,
+    Participation,
+    Profile,
+    Ruling,
+    RulingKind,
+)
+from tests.unit.planner.cases import TODAY, drug, fill, in_days, patient, prescription, taking
+from tests.unit.planner.test_plan import (
+    BRIDGE,
+    SYNCHRONIZED,
+    codes,
+    of,
+    pinned,
+    planned,
+    told_visit,
+    trips,
+)
+
+
+def ruling(kind: str, rx_id: str | None = None, **facts: Any) -> Ruling:
+    return Ruling(RulingKind(kind), "pharmacist", "the patient travels", TODAY, rx_id, **facts)
+
+
+def with_rulings(profile: Profile, *rulings: Ruling) -> Profile:
+    return replace(profile, rulings=rulings)
+
+
+FREE = taking({"a": 12, "b": 15, "c": 18})  # the 11th, without a visit before it
+
+
+def test_staff_set_the_day_and_the_plan_says_what_it_costs() -> None:
+    plan = planned(with_rulings(FREE, ruling("day", on=in_days(18))))
+    assert trips(plan)[-1] == (SYNCHRONIZED, 18, ["a", "b", "c"])
+    assert [offer.on for offer in plan.offered] == [in_days(18)]
+    first, last = plan.reasons[0], plan.reasons[-1]
+    assert first.code == "staff_day"
+    assert first.params == {
+        "by": "pharmacist",
+        "made_on": TODAY.isoformat(),
+        "on": in_days(18).isoformat(),
+        "visits": 1,
+        "short_fills": 2,
+        "uncovered": 0,
+    }
+    assert last.code == "without_staff"
+    assert last.params == {"on": in_days(11).isoformat(), "visits": 0, "short_fills": 0, "uncovered": 0}
+
+
+def test_a_day_that_staff_set_takes_the_place_of_the_agreed_one_even_a_confirmed_one() -> None:
+    profile = with_rulings(FREE, ruling("day", on=in_days(13)))
+    anchor = told_visit(SYNCHRONIZED, 11, "a", "b", "c", confirmed=True)
+    plan = planned(profile, pinned(11, anchor))
+    assert plan.anchor_on == in_days(13)
+    assert plan.reasons[0].code == "staff_day"
+    assert planned(FREE, pinned(11, anchor)).anchor_on == in_days(11)
+
+
+def test_staff_may_set_a_day_within_the_lead_time_but_not_one_on_which_the_store_is_closed() -> None:
+    soon = taking({"a": 3, "b": 5})
+    plan = planned(with_rulings(soon, ruling("day", on=in_days(1))))
+    assert plan.anchor_on == in_days(1)
+    closed = Calendar(closed_on=frozenset({in_days(18)}))
+    plan = planned(with_rulings(FREE, ruling("day", on=in_days(18))), calendar=closed)
+    assert plan.anchor_on == in_days(11)
+    assert plan.reasons[0].code == "staff_day_not_possible"
+
+
+def test_a_day_that_passed_and_a_ruling_about_another_cycle_bind_nothing() -> None:
+    for past in (ruling("day", on=in_days(-1)), ruling("day", on=in_days(18), cycle=2)):
+        plan = planned(with_rulings(FREE, past))
+        assert plan == planned(FREE)
+    assert planned(with_rulings(FREE, ruling("day", on=in_days(18), cycle=2)), cycle=2).anchor_on == in_days(
+        18
+    )
+
+
+def test_a_drug_that_staff_leave_out() -> None:
+    plan = planned(with_rulings(FREE, ruling("exclude", "rx-c")))
+    assert of(plan, "c").participation is Participation.excluded
+    assert codes(of(plan, "c").reasons) == ["staff_excluded"]
+    assert "without_staff" in codes(plan.reasons)
+
+
+def test_the_newest_word_on_a_drug_counts() -> None:
+    plan = planned(with_rulings(FREE, ruling("exclude", "rx-c"), ruling("include", "rx-c")))
+    assert of(plan, "c").participation is Participation.sync
+
+
+@pytest.mark.parametrize(
+    ("facts", "taken_in"),
+    [
+        ({"drug": drug("c", schedule="c4")}, True),
+        ({"drug": drug("c", maintenance=False)}, True),
+        ({"drug": drug("c", schedule="c2")}, False),
+        ({"status": "discontinued"}, False),
+        ({"quantity_left": Decimal(0)}, False),
+        ({"expires_on": in_days(2)}, False),
+    ],
+)
+def test_staff_take_in_what_policy_leaves_out_but_not_what_law_or_prescriber_do(
+    facts: dict[str, Any], taken_in: bool
+) -> None:
+    left_out = replace(FREE, prescriptions=(*FREE.prescriptions[:2], prescription("c", **facts)))
+    assert of(planned(left_out), "c").participation is Participation.excluded
+    plan = planned(with_rulings(left_out, ruling("include", "rx-c")))
+    assert (of(plan, "c").participation is Participation.sync) == taken_in
+    assert ("staff_included" if taken_in else "staff_idle") in codes(of(plan, "c").reasons)
+
+
+def test_a_drug_that_is_not_due_is_filled_because_staff_say_so() -> None:
+    ninety = prescription("b", usual_days=90, usual_quantity=Decimal(90))
+    profile = patient([prescription("a"), ninety], [fill("a", in_days(-20)), fill("b", in_days(-10), 90)])
+    assert of(planned(profile), "b").action is Action.not_due
+    plan = planned(with_rulings(profile, ruling("fill", "rx-b")))
+    assert [item.drug_name for item in plan.visits[-1].items] == ["a", "b"]
+    assert "staff_fills" in codes(of(plan, "b").reasons)
+
+
+def test_a_fill_that_staff_hold_waits() -> None:
+    plan = planned(with_rulings(FREE, ruling("hold", "rx-a", on=in_days(20))), pinned(11))
+    assert [item.drug_name for item in plan.visits[0].items] == ["b", "c"]
+    assert "staff_holds" in codes(of(plan, "a").reasons)
+    assert "without_staff" in codes(plan.reasons)
+
+
+def test_staff_change_a_quantity_within_what_is_authorised() -> None:
+    plan = planned(with_rulings(FREE, ruling("quantity", "rx-a", quantity=Decimal(14))), pinned(11))
+    a = next(item for item in plan.visits[-1].items if item.drug_name == "a")
+    assert (a.quantity, a.days_supply, a.kind, a.reason.code) == (14, 14, FillKind.bridge, "item_staff")
+    too_much = planned(with_rulings(FREE, ruling("quantity", "rx-a", quantity=Decimal(900))), pinned(11))
+    assert next(item for item in too_much.visits[-1].items if item.drug_name == "a").quantity == 360
+
+
+def test_a_ruling_about_a_drug_that_cannot_follow_it_stays_and_is_said_to_be_idle() -> None:
+    inhaler = prescription("i", drug=drug("i", form="inhaler"), usual_quantity=Decimal(1))
+    profile = replace(
+        FREE, prescriptions=(*FREE.prescriptions, inhaler), fills=(*FREE.fills, fill("i", in_days(-2)))
+    )
+    plan = planned(with_rulings(profile, ruling("quantity", "rx-i", quantity=Decimal(2))))
+    assert "staff_idle" in codes(of(plan, "i").reasons)
+    assert [trip for trip in trips(plan) if trip[0] is not BRIDGE] == [
+        trip for trip in trips(planned(profile)) if trip[0] is not BRIDGE
+    ]
+
+
+def test_no_reason_repeats_what_staff_wrote() -> None:
+    rulings = (
+        ruling("day", on=in_days(18)),
+        ruling("exclude", "rx-c"),
+        ruling("hold", "rx-b", on=in_days(12)),
+        ruling("fill", "rx-a"),
+        ruling("quantity", "rx-a", quantity=Decimal(20)),
+    )
+    plan = planned(with_rulings(FREE, *rulings))
+    said = repr((plan.reasons, plan.drugs, plan.visits))
+    assert "travels" not in said
+    assert date.fromisoformat(str(plan.reasons[0].params["made_on"])) == TODAY
