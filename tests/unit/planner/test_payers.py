@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import Action, Fill, FillKind, Rules, StockReport
+from services.planner.domain.model import Action, Fill, FillKind, Plan, Rules, StockReport
 from services.planner.domain.payers import PayerRule, SyncLaw
 from services.planner.domain.stock import payable_from
 from tests.unit.planner.cases import COMMERCIAL, TODAY, fill, in_days, patient, prescription, taking
@@ -286,3 +286,59 @@ def test_a_law_prorates_what_the_plan_does_not() -> None:
     assert dear.extra_cost == Decimal("22.00")
     plan = planned(paying({"a": 12, "b": 20}), pinned(20), calendar=OKLAHOMA, rules=with_law())
     assert plan.extra_cost == 0
+
+
+# --- a kinder rule never makes a plan worse ---
+
+
+def first_criteria(plan: Plan) -> tuple[int, int, int]:
+    """What the first criteria that such patients differ in come to."""
+    return plan.uncovered_days - plan.unavoidable_days, plan.offered[0].visits_before, plan.short_fills
+
+
+KINDER: dict[str, tuple[Rules, Calendar]] = {
+    "long fills": (rules(days_supplies=frozenset(range(1, 61))), Calendar()),
+    "a lower threshold": (
+        replace(COMMERCIAL, payers=(PayerRule("commercial", refill_percent=60),)),
+        Calendar(),
+    ),
+    "surplus enough": (rules(look_back_days=180, most_surplus_days=60), Calendar()),
+}
+
+
+@pytest.mark.parametrize("kind", KINDER)
+def test_a_kinder_rule_never_takes_more_visits_short_fills_or_uncovered_days(kind: str) -> None:
+    kinder, calendar = KINDER[kind]
+    better = 0
+    for seed in range(60):
+        rng = Random(seed)
+        profile = taking({f"drug{n}": rng.randint(1, 30) for n in range(rng.randint(2, 5))})
+        usual, kind_one = planned(profile), planned(profile, rules=kinder, calendar=calendar)
+        assert first_criteria(kind_one) <= first_criteria(usual), f"seed {seed}"
+        better += first_criteria(kind_one) < first_criteria(usual)
+    assert better or kind == "surplus enough"
+
+
+def test_a_stricter_surplus_never_pays_sooner() -> None:
+    for seed in range(60):
+        rng = Random(seed)
+        fills = [fill("a", in_days(-rng.randint(0, 150)), rng.choice([10, 30, 90])) for _ in range(6)]
+        days = [
+            payable_from(fills, 75, PayerRule("x", look_back_days=180, most_surplus_days=surplus))
+            for surplus in (90, 60, 30, 10, 0)
+        ]
+        assert days == sorted(days)
+
+
+def test_a_law_that_grants_overrides_never_leaves_more_days_uncovered() -> None:
+    """b was partly lost, so that it runs out before the payer pays."""
+    spared = 0
+    for seed in range(60):
+        rng = Random(seed)
+        profile = taking({"a": rng.randint(5, 30), "b": rng.randint(20, 30)})
+        profile = replace(profile, stock_reports=(StockReport("rx-b", TODAY, rng.randint(0, 12)),))
+        without = planned(profile, rules=with_law())
+        granted = planned(profile, rules=with_law(), calendar=OKLAHOMA)
+        assert first_criteria(granted)[0] <= first_criteria(without)[0], f"seed {seed}"
+        spared += granted.uncovered_days < without.uncovered_days
+    assert spared
