@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from services.console.domain.ahead import is_soon, steps_ahead
+from services.console.domain.brief import brief_of, drug_names
 from services.console.domain.lines import Fold, Line, fold
 from services.console.domain.month import weeks_of
 from services.console.domain.story import chains_of
@@ -212,6 +213,7 @@ async def patient(
         else []
     )
     profile = Profile.model_validate(found.profile) if found.profile else None
+    picture = picture_of(profile, computed, standings, today) if profile else None
     chains = chains_of(lines)
     return page(
         request,
@@ -227,7 +229,19 @@ async def patient(
         plan_is_current=shown == found.plan_revision,
         computed=computed,
         profile=profile,
-        picture=picture_of(profile, computed, standings, today) if profile else None,
+        picture=picture,
+        brief=brief_of(
+            found.status,
+            in_zone(found.since, zone).date() if found.since else None,
+            [(visit, standings[visit.visit_id]) for visit in visits],
+            picture,
+            lines,
+            steps,
+            computed if shown == found.plan_revision else None,
+        ),
+        drug_names=drug_names(
+            computed, {each.rx_id: each.drug.name for each in profile.prescriptions} if profile else {}
+        ),
         What=What,
         visits=[visit for visit in visits if visit.on],
         standings=standings,

@@ -84,6 +84,7 @@ def line_of(event: Event, came: Delivery) -> Line:
         partition=came.record.partition,
         offset=came.record.offset,
         words=words.tell(event),
+        rx_id=getattr(event, "rx_id", None),
     )
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from shared.events import Event, enrollment, fulfillment, outreach, planner
-from shared.words.formats import counted, sentence, spoken
+from shared.words.formats import counted, rejected, sentence, spoken
+from shared.words.reasons import render
 
 
 def tell(event: Event) -> str:
@@ -26,7 +27,7 @@ def _plan_computed(event: planner.PlanComputed) -> str:
 
 
 def _plan_blocked(event: planner.PlanBlocked) -> str:
-    return f"No plan can be made now ({_codes(event.reasons)})."
+    return " ".join(["No plan can be made now.", *map(render, event.reasons)])
 
 
 def _candidate(event: enrollment.CandidateIdentified) -> str:
@@ -38,8 +39,18 @@ def _codes(reasons: tuple[Any, ...]) -> str:
 
 
 def _profile_changed(event: enrollment.ProfileChanged) -> str:
-    what = ", ".join(change.replace("_", " ") for change in event.changes) or "as republished"
-    return f"The medication profile changed: {what}."
+    what = " and ".join(_CHANGED.get(change, change.replace("_", " ")) for change in event.changes)
+    return f"The medication profile changed: {what or 'told again, as it is'}."
+
+
+_CHANGED = {
+    "fed": "new lines from the chain's feed",
+    "handed_over": "the drugs were handed over",
+    "returned": "fills went back to stock",
+    "stopped": "the patient stopped taking a drug",
+    "on_hand": "the patient said how much is left",
+    "preferences": "the patient's wishes",
+}
 
 
 def _picked_up(event: fulfillment.PackagePickedUp) -> str:
@@ -57,7 +68,42 @@ def _confirmed(event: outreach.PickupConfirmed) -> str:
 
 def _unreached(event: outreach.PatientUnreached) -> str:
     about = "a visit" if event.visit_id else "the alignment"
-    return f"The patient was not reached about {about}, after {counted(event.attempts, 'attempt')}."
+    tried = f"after {counted(event.attempts, 'attempt')}" if event.attempts else "nobody tried in time"
+    return f"The patient was not reached about {about}: {tried}."
+
+
+def _disenrolled(event: enrollment.PatientDisenrolled) -> str:
+    return f"The patient takes part no longer ({event.reason.value.replace('_', ' ')})."
+
+
+def _change_reported(event: outreach.ChangeReported) -> str:
+    left = counted(event.days_left or 0, "day")
+    what = {
+        "stopped": "stopped taking a drug",
+        "dose_changed": "takes another dose of a drug",
+        "on_hand": f"has {left} of a drug left",
+    }
+    return f"The patient says: {what.get(event.change, 'something changed about a drug')}."
+
+
+def _renewal_answered(event: outreach.RenewalAnswered) -> str:
+    what = {
+        "approved": "approved a renewal",
+        "denied": "denied a renewal",
+        "needs_visit": "wants to see the patient before a renewal",
+        "no_answer": "did not answer about a renewal",
+    }
+    return f"The prescriber {what.get(event.answer, 'answered about a renewal')}."
+
+
+def _talked(event: fulfillment.ConsultationHeld) -> str:
+    how = {"held": "talked with the pharmacist", "declined": "wanted no talk with the pharmacist"}
+    return f"The patient {how.get(event.outcome, 'was offered a talk with the pharmacist')}."
+
+
+def _refused(event: fulfillment.FillRejected) -> str:
+    again = f"; it pays from {spoken(event.next_fill_on)}" if event.next_fill_on else ""
+    return f"The payer refused a fill: {rejected(event.reject_code)}{again}."
 
 
 def _template(text: str) -> Callable[[Event], str]:
@@ -67,7 +113,7 @@ def _template(text: str) -> Callable[[Event], str]:
 _WORDS: dict[str, Callable[[Any], str]] = {
     enrollment.PatientEnrolled.TYPE: _template("The patient gave consent and takes part."),
     enrollment.ProfileChanged.TYPE: _profile_changed,
-    enrollment.PatientDisenrolled.TYPE: _template("The patient takes part no longer ({reason})."),
+    enrollment.PatientDisenrolled.TYPE: _disenrolled,
     enrollment.CandidateIdentified.TYPE: _candidate,
     enrollment.ContactDetailsChanged.TYPE: _template("The patient's contact details changed."),
     enrollment.StoreChanged.TYPE: _template("Store {store_id} changed its hours, closures or details."),
@@ -81,18 +127,18 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     outreach.PickupConfirmed.TYPE: _confirmed,
     outreach.PickupDeclined.TYPE: _template("The patient wants nothing of the visit on {on}."),
     outreach.RescheduleRequested.TYPE: _template("The patient asks for {wanted_on} instead."),
-    outreach.ChangeReported.TYPE: _template("The patient reported a change of a drug ({change})."),
+    outreach.ChangeReported.TYPE: _change_reported,
     outreach.QuestionRaised.TYPE: _template("The patient has a question for the pharmacist."),
     outreach.PatientUnreached.TYPE: _unreached,
     outreach.ContactOptedOut.TYPE: _template("The patient said stop to automated contact by {channel}."),
     outreach.RenewalRequested.TYPE: _template("The prescriber was asked for a renewal, attempt {attempt}."),
-    outreach.RenewalAnswered.TYPE: _template("The prescriber's answer to a renewal: {answer}."),
+    outreach.RenewalAnswered.TYPE: _renewal_answered,
     fulfillment.FillCompleted.TYPE: _template("A fill of {days_supply:day} was completed on {filled_on}."),
-    fulfillment.FillRejected.TYPE: _template("The payer refused a fill (reject {reject_code})."),
+    fulfillment.FillRejected.TYPE: _refused,
     fulfillment.StockShort.TYPE: _template("The store has too little of a drug."),
     fulfillment.PackageReady.TYPE: _template("The package for {on} is verified and ready."),
     fulfillment.PackagePickedUp.TYPE: _picked_up,
     fulfillment.PickupMissed.TYPE: _template("The package for {on} still waits, {days_late:day} late."),
     fulfillment.PackageReturned.TYPE: _template("The package was returned to stock."),
-    fulfillment.ConsultationHeld.TYPE: _template("The talk with the pharmacist: {outcome}."),
+    fulfillment.ConsultationHeld.TYPE: _talked,
 }

@@ -33,6 +33,25 @@ def spoken(value: object) -> str:
     return str(value)
 
 
+_REJECTS = {
+    "70": "not covered",
+    "75": "prior authorization required",
+    "76": "plan limits exceeded",
+    "79": "refill too soon",
+    "88": "drug utilization review",
+}
+
+
+def rejected(code: str) -> str:
+    """A payer's reject code (NCPDP) with its meaning, where it is one of the usual.
+
+    >>> rejected("79")
+    'refill too soon (reject 79)'
+    """
+    meaning = _REJECTS.get(code)
+    return f"{meaning} (reject {code})" if meaning else f"reject {code}"
+
+
 def sentence(template: str, values: Mapping[str, object]) -> str:
     """The template with its values.
 

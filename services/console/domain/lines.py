@@ -30,6 +30,7 @@ class Line:
     partition: int
     offset: int
     words: str
+    rx_id: str | None = None  # where it is about one drug
     number: int = 0  # its place in the stream; given when it is kept
 
 

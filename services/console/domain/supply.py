@@ -18,7 +18,9 @@ from shared.events.planner import DrugDecision, Participation, PlanComputed, Vis
 BACK = timedelta(days=28)
 """How far back the picture begins."""
 
+AT_LEAST = timedelta(days=7)
 LONGEST = timedelta(days=120)
+"""How far ahead it goes: to the pickup after the next, for what comes then is not planned yet."""
 
 COMES_TO_NOTHING = frozenset(
     {Standing.declined, Standing.unreached, Standing.withdrawn, Standing.returned, Standing.picked_up}
@@ -37,7 +39,7 @@ class What(StrEnum):
     full = "planned: usual fill"
     bridge = "planned: short fill"
     long = "planned: long fill"
-    gap = "without"
+    gap = "nothing on hand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,8 @@ def picture_of(
     """Draw the profile's history and the plan's visits. `standings` says how each of the plan's visits stands."""
     pickups = _pickups(plan, standings, today)
     last = max([each.on for each in pickups], default=today)
-    wanted_end = max(last, plan.next_anchor_on if plan else last) + timedelta(days=7)
-    start, end = today - BACK, min(max(wanted_end, today + BACK), today + LONGEST)
+    last = max(last, plan.next_anchor_on if plan else today + BACK)
+    start, end = today - BACK, min(max(last, today + AT_LEAST), today + LONGEST)
     noted = tuple(sorted({today, *(each.on for each in pickups if each.on >= today)}))
     rows = [
         _row(

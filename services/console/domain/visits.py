@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
-from shared.words.formats import counted, spoken
+from shared.words.formats import counted, rejected, spoken
 
 FILLED_BEFORE = timedelta(days=3)
 """Fills are ordered so long before the visit (the path of one patient, section 4)."""
@@ -154,7 +154,7 @@ def _of_fills(visit: Visit) -> list[str]:
     said = []
     for code in sorted({fill.reject_code or "?" for fill in refused}):
         number = sum((fill.reject_code or "?") == code for fill in refused)
-        said.append(f"The payer refused {counted(number, 'fill')} (reject {code}).")
+        said.append(f"The payer refused {counted(number, 'fill')}: {rejected(code)}.")
     if short := sum(fill.state == "short" for fill in visit.outcomes):
         said.append(f"The store has too little for {counted(short, 'fill')}.")
     return said

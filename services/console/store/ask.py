@@ -74,7 +74,7 @@ async def _lines(db: Db, which: Filter, clause: str, bound: int, limit: int) -> 
     rows = await db.fetch(
         f"""
         select event_id, service, kind, at, patient_id, store_id, correlation_id, causation_id,
-               topic, partition, "offset", words, number
+               topic, partition, "offset", words, rx_id, number
         from stream
         where {clause.format(filters=filters)}
         limit $2

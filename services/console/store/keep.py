@@ -61,16 +61,16 @@ async def append_lines(db: Db, lines: Sequence[Line]) -> None:
         """
         insert into stream (
             event_id, service, kind, at, patient_id, store_id, correlation_id, causation_id,
-            topic, partition, "offset", words
+            topic, partition, "offset", words, rx_id
         )
         select e.event_id, e.service, e.kind, e.at, e.patient_id, coalesce(e.store_id, p.store_id),
-               e.correlation_id, e.causation_id, e.topic, e.partition, e."offset", e.words
+               e.correlation_id, e.causation_id, e.topic, e.partition, e."offset", e.words, e.rx_id
         from unnest(
             $1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::text[], $10::integer[], $11::bigint[], $12::text[]
+            $9::text[], $10::integer[], $11::bigint[], $12::text[], $13::text[]
         ) with ordinality e (
             event_id, service, kind, at, patient_id, store_id, correlation_id, causation_id,
-            topic, partition, "offset", words, place
+            topic, partition, "offset", words, rx_id, place
         )
         left join patients p on p.patient_id = e.patient_id
         order by e.place
@@ -88,6 +88,7 @@ async def append_lines(db: Db, lines: Sequence[Line]) -> None:
         [line.partition for line in lines],
         [line.offset for line in lines],
         [line.words for line in lines],
+        [line.rx_id for line in lines],
     )
 
 

@@ -55,7 +55,7 @@ def test_a_visit_stands_where_the_facts_of_three_services_put_it(
         (
             2,
             {"answer": "confirmed", "wanted": 3, "outcomes": (FILLED, REJECTED)},
-            ["1 of 3 fills made.", "The payer refused 1 fill (reject 75)."],
+            ["1 of 3 fills made.", "The payer refused 1 fill: prior authorization required (reject 75)."],
         ),
         (
             1,

@@ -1,0 +1,49 @@
+"""What to read first about a patient."""
+
+from __future__ import annotations
+
+from services.console.domain.ahead import steps_ahead
+from services.console.domain.brief import SHOWN, brief_of, drug_names
+from services.console.domain.lines import Line
+from services.console.domain.supply import Picture, picture_of
+from services.console.domain.visits import Standing
+from shared.events.planner import FillKind, PlanComputed
+from tests.unit.console.given import TODAY, days, fill, line, plan, prescription, profile, visit
+
+
+def drawn(today_minus: int, lasts: int) -> Picture:
+    history = profile(prescription("rx"), fills=(fill("rx", today_minus, lasts),))
+    return picture_of(history, None, {}, TODAY)
+
+
+def test_pickups_are_counted_and_a_drug_that_ran_out_is_named() -> None:
+    came = visit(visit_id="v0", package="picked_up", handed_over_on=days(-3))
+    brief = brief_of("enrolled", days(-60), [(came, Standing.picked_up)], drawn(-20, 15), [], [], None)
+    assert brief.so_far == (
+        "Takes part since Sun 9 Aug 2026; 1 package picked up, the last on Mon 5 Oct 2026."
+    )
+    assert brief.without == ("lisinopril 10 mg: without it on 5 of the last 28 days.",)
+    assert brief_of("enrolled", None, [], drawn(-20, 30), [], [], None).without == ()
+
+
+def test_what_went_otherwise_is_shown_newest_first_and_what_went_well_is_not() -> None:
+    lines: list[Line] = [line(9, "fill-completed"), *(line(n, "pickup-missed") for n in range(8, 2, -1))]
+    shown = brief_of("enrolled", None, [], None, lines, [], None).unplanned
+    assert [each.event_id.int for each in shown] == [8, 7, 6, 5][:SHOWN]
+
+
+def test_the_next_pickup_is_named_and_why_there_is_a_short_fill() -> None:
+    stands: PlanComputed = plan((2, [("rx", FillKind.bridge, 5)]), (7, [("rx", FillKind.full, 30)]))
+    steps = steps_ahead([visit(2, kind="bridge")], [], "agreed", TODAY, None)
+    brief = brief_of("enrolled", None, [], None, [], steps, stands)
+    assert brief.ahead and brief.ahead.words == "The bridge visit: 3 fills (to confirm)."
+    assert drug_names(stands, {"rx": "as prescribed"}) == {"rx": "as prescribed"}
+
+
+def test_somebody_who_left_has_nothing_ahead() -> None:
+    brief = brief_of("left", days(-1), [], None, [], [], None)
+    assert (brief.so_far, brief.ahead, brief.why) == (
+        "Takes part no longer since Wed 7 Oct 2026.",
+        None,
+        (),
+    )
