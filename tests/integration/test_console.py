@@ -215,8 +215,9 @@ async def test_without_turns_the_same_reader_misses_lines(
 async def test_a_reader_whose_console_is_killed_resumes_at_another_and_gets_every_line_once(
     stack: Addresses, fresh_database: Fresh, unique_name: str, tmp_path: Path
 ) -> None:
-    """Two processes, thousands of events, one of them killed in the middle."""
-    told = pharmacy(300)
+    """Two processes, more than ten thousand events, one of them killed in the middle."""
+    told = pharmacy(900)
+    assert len(told) > 10_000
     async with installed(stack, fresh_database, unique_name, tmp_path, processes={"console": 2}) as here:
         publishing = asyncio.create_task(publish_all(stack.kafka, told, prefix=here.prefix))
         before = Reader()
@@ -367,6 +368,8 @@ async def test_a_dead_letter_of_another_service_is_redriven_and_skipped_from_the
             await until(buried, "the page shows the dead letter of fulfillment", seconds=60)
             assert "schema" in await health()
             letter = "/health/fulfillment/deadletters/1"
+            for way_out in ("redrive", "skip"):
+                assert f'action="{letter}/{way_out}"' in await health(), "a form, without script"
             again = await browser.post(f"{letter}/redrive", data={"because": "mended?"})
             assert again.status_code == 303
             assert "failed again: schema" in await health()

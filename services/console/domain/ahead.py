@@ -84,7 +84,9 @@ def _of_visit(visit: Visit, today: date) -> list[Step]:
     trip = {"bridge": "bridge visit", "ride_along": "ride-along pickup"}.get(
         visit.kind or "", "synchronized pickup"
     )
-    come = Step(visit.on, "fulfillment", "pickup", f"The {trip}: {counted(visit.expected, 'fill')} ({now.value}).")
+    come = Step(
+        visit.on, "fulfillment", "pickup", f"The {trip}: {counted(visit.expected, 'fill')} ({now.value})."
+    )
     match now:
         case Standing.late:
             return [_waits(visit), *_goes_back(visit)]

@@ -1,0 +1,48 @@
+"""Every event as a sentence that a person understands: no code, no name of a class."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared import words
+from shared.events import EVENTS
+from shared.events.base import Reason
+from shared.events.fulfillment import FillRejected
+from shared.events.outreach import PatientUnreached, RenewalAnswer, RenewalAnswered
+from shared.events.planner import PlanBlocked
+from shared.words.formats import rejected
+from tests.pharmacy import pharmacy
+
+
+def test_every_event_has_a_sentence_without_codes() -> None:
+    told = {each.event.TYPE: words.tell(each.event) for each in pharmacy(48)}
+    assert set(told) == set(EVENTS)
+    for event_type, sentence in told.items():
+        assert sentence.endswith("."), event_type
+        assert "_" not in sentence, event_type
+        assert not sentence.startswith(EVENTS[event_type].__name__), event_type
+
+
+def test_a_plan_that_cannot_be_made_says_why() -> None:
+    event = PlanBlocked.model_construct(reasons=(Reason(code="not_reached", params={"cycles": 2}),))
+    assert words.tell(event) == (
+        "No plan can be made now. "
+        "In 2 cycles in a row the patient was not reached or declined: staff have to act."
+    )
+
+
+@pytest.mark.parametrize(
+    ("attempts", "tried"), [(0, "nobody tried in time"), (1, "after 1 attempt"), (3, "after 3 attempts")]
+)
+def test_not_reached_says_how_often_it_was_tried(attempts: int, tried: str) -> None:
+    event = PatientUnreached.model_construct(visit_id="v", attempts=attempts)
+    assert words.tell(event) == f"The patient was not reached about a visit: {tried}."
+
+
+def test_codes_are_said_in_words_and_unknown_ones_are_not_hidden() -> None:
+    assert rejected("75") == "prior authorization required (reject 75)"
+    assert rejected("999") == "reject 999"
+    refused = FillRejected.model_construct(reject_code="79", next_fill_on=None)
+    assert words.tell(refused) == "The payer refused a fill: refill too soon (reject 79)."
+    answered = RenewalAnswered.model_construct(answer=RenewalAnswer.needs_visit)
+    assert words.tell(answered) == "The prescriber wants to see the patient before a renewal."
