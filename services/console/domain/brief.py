@@ -31,7 +31,7 @@ UNPLANNED = frozenset(
 SHOWN = 4
 
 WHY = frozenset({"bridge", "full_fills", "full_then_bridge", "payer_refused", "unavoidable", "uncovered"})
-"""Reasons for visits before the synchronized pickup, and for days without."""
+"""Reasons for visits before the synchronized pickup, and for days without; what staff decided is told as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _why(plan: PlanComputed) -> list[str]:
         f"{drug.drug_name}: {render(reason)}"
         for drug in plan.drugs
         for reason in drug.reasons
-        if reason.code in WHY
+        if reason.code in WHY or reason.code.startswith("staff_")
     ]
 
 

@@ -7,8 +7,11 @@ from services.console.domain.brief import SHOWN, brief_of, drug_names
 from services.console.domain.lines import Line
 from services.console.domain.supply import Picture, picture_of
 from services.console.domain.visits import Standing
+from shared.events.base import Reason
 from shared.events.planner import FillKind, PlanComputed
 from tests.unit.console.given import TODAY, days, fill, line, plan, prescription, profile, visit
+
+BRIDGED = Reason(code="bridge", params={"days": 5, "on": "2026-10-10", "until": "2026-10-15"})
 
 
 def drawn(today_minus: int, lasts: int) -> Picture:
@@ -37,6 +40,13 @@ def test_the_next_pickup_is_named_and_why_there_is_a_short_fill() -> None:
     steps = steps_ahead([visit(2, kind="bridge")], [], "agreed", TODAY, None)
     brief = brief_of("enrolled", None, [], None, [], steps, stands)
     assert brief.ahead and brief.ahead.words == "The bridge visit: 3 fills (to confirm)."
+    assert brief.why == ()
+    why = stands.drugs[0].model_copy(update={"reasons": (BRIDGED, *stands.drugs[0].reasons)})
+    told = brief_of("enrolled", None, [], None, [], steps, stands.model_copy(update={"drugs": (why,)})).why
+    assert told == (
+        f"{why.drug_name}: Runs out before the synchronized pickup: "
+        "a short fill of 5 days on Sat 10 Oct 2026 lasts until Thu 15 Oct 2026.",
+    )
     assert drug_names(stands, {"rx": "as prescribed"}) == {"rx": "as prescribed"}
 
 
