@@ -78,7 +78,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Every drug that takes part, over the same days."""
+    """Every drug that takes part or is refused, over the same days."""
 
     start: date
     end: date
@@ -136,7 +136,10 @@ def _pickups(plan: PlanComputed | None, standings: Mapping[str, Standing], today
 def _drugs(
     profile: Profile, plan: PlanComputed | None
 ) -> list[tuple[str, tuple[str, ...], DrugDecision | None]]:
-    """Name, prescriptions and decision of each drug to draw: what the plan lets take part, or else what is active."""
+    """Name, prescriptions and decision of each drug to draw: what the plan lets take part, or what is active.
+
+    A drug that the payer refuses takes part in no plan, and is drawn: the patient runs out of it.
+    """
     by_rx = {each.rx_id: each for each in profile.prescriptions}
     family: dict[Drug, list[str]] = {}
     for each in profile.prescriptions:
@@ -149,11 +152,15 @@ def _drugs(
         ]
     drawn: dict[tuple[str, ...], tuple[str, DrugDecision]] = {}
     for decision in plan.drugs:
-        if decision.participation is not Participation.excluded:
+        if decision.participation is not Participation.excluded or _refused(decision):
             known = by_rx.get(decision.rx_id)
             rx_ids = tuple(family[_drug(known)]) if known else (decision.rx_id,)
             drawn.setdefault(rx_ids, (decision.drug_name, decision))
     return [(name, rx_ids, decision) for rx_ids, (name, decision) in drawn.items()]
+
+
+def _refused(decision: DrugDecision) -> bool:
+    return any(reason.code == "payer_refused" for reason in decision.reasons)
 
 
 def _drug(prescription: Prescription) -> Drug:

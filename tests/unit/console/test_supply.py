@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from services.console.domain.supply import Picture, Row, What, picture_of
 from services.console.domain.visits import Standing
+from shared.events.base import Reason
 from shared.events.enrollment import StockReport
-from shared.events.planner import FillKind
+from shared.events.planner import FillKind, Participation
 from tests.unit.console.given import TODAY, days, fill, plan, prescription, profile
 
 
@@ -67,6 +68,16 @@ def test_a_visit_that_comes_to_nothing_brings_nothing() -> None:
     history = profile(prescription("rx"), fills=(fill("rx", -25),))
     picture = picture_of(history, plan((5, [("rx", FillKind.full, 30)])), {"v5": Standing.unreached}, TODAY)
     assert drawn(only(picture)) == [(What.had, -25, 5), (What.gap, 5, (picture.end - TODAY).days)]
+
+
+def test_a_drug_that_the_payer_refuses_is_drawn_though_it_takes_no_part() -> None:
+    stands = plan((2, [("rx", FillKind.full, 30)]))
+    for code, drawn_ in (("payer_refused", 1), ("as_needed", 0)):
+        refused = stands.drugs[0].model_copy(
+            update={"participation": Participation.excluded, "reasons": (Reason(code=code),)}
+        )
+        left_out = stands.model_copy(update={"drugs": (refused,)})
+        assert len(picture_of(profile(prescription("rx")), left_out, {}, TODAY).rows) == drawn_
 
 
 def test_a_package_that_waits_is_drawn_from_today_on() -> None:
