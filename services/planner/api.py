@@ -1,22 +1,30 @@
-"""What staff may ask about plans."""
+"""What staff may ask about plans, and decide about them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import date
+from decimal import Decimal
 from typing import Annotated, Any, Literal
+from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Query
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from services.planner import store
+from services.planner.domain.model import Ruling, RulingKind
 from services.planner.domain.progress import Status
+from services.planner.planning import replan
 from shared.events import Reason
 from shared.events.planner import DrugDecision, PlanBlocked, PlanComputed
-from shared.http import Problem, Working, page
+from shared.http import Commanding, Problem, Working, page
+from shared.messaging import Unit, patient
 from shared.words import render
 from shared.words.formats import counted, spoken
 
 router = APIRouter()
+
+STAFF = ("clerk", "technician", "pharmacist")
 
 PatientId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
 Cursor = Annotated[str, Query(pattern=r"^[!-~]{0,64}$")]
@@ -113,3 +121,105 @@ def _all(drug: DrugDecision) -> str:
 
 def _worded(reason: Reason) -> dict[str, Any]:
     return {**reason.model_dump(), "words": render(reason)}
+
+
+# --- what staff decide ---
+
+OF_DRUG = frozenset(RulingKind) - {RulingKind.day}
+OF_THIS_CYCLE = frozenset({RulingKind.fill, RulingKind.quantity})
+"""Rulings about the next synchronized pickup; the others hold until their day has passed or they are taken back."""
+
+
+class RulingRequest(BaseModel):
+    """A day, a drug in or out of the plan, a fill at the synchronized pickup, no fill before a day, a quantity."""
+
+    kind: RulingKind
+    why: str = Field(min_length=3, max_length=500)
+    rx_id: str | None = Field(default=None, min_length=1, max_length=64)
+    on: date | None = None
+    quantity: Decimal | None = Field(default=None, gt=0, le=100_000)
+
+
+@router.post("/plans/{patient_id}/rulings", status_code=201)
+async def rule(
+    patient_id: PatientId, body: RulingRequest, caller: Commanding, work: Working
+) -> dict[str, Any]:
+    """Decide about a plan: staff a day or a wait, a pharmacist everything. Planned anew at once."""
+    caller.require(*(STAFF if body.kind in (RulingKind.day, RulingKind.hold) else ("pharmacist",)))
+    _complete(body)
+
+    async def decide(unit: Unit) -> dict[str, Any]:
+        record = await _enrolled(unit, patient_id)
+        if body.rx_id and body.rx_id not in {each.rx_id for each in record.profile.prescriptions}:
+            raise Problem(
+                422, "No such prescription", f"rx_id: {body.rx_id!r} is not in the patient's profile"
+            )
+        stores = await store.load_stores(unit.db, [record.store_id], unit.now)
+        today = unit.today(stores[record.store_id].time_zone if record.store_id in stores else "UTC")
+        if body.on and body.on < today:
+            raise Problem(422, "Too late", f"on: {body.on} has passed; give {today} or a later day")
+        ruling = Ruling(
+            kind=body.kind,
+            by=unit.role,
+            why=body.why,
+            made_on=today,
+            rx_id=body.rx_id,
+            on=body.on,
+            quantity=body.quantity,
+            cycle=record.progress.cycle if body.kind in OF_THIS_CYCLE else None,
+        )
+        ruling_id = uuid4()
+        await store.add_ruling(unit.db, ruling_id, patient_id, ruling, unit.actor, unit.now)
+        return {"ruling_id": str(ruling_id), **await _planned_anew(unit, patient_id)}
+
+    return await work.command(caller, [patient(patient_id)], decide)
+
+
+@router.post("/plans/{patient_id}/rulings/{ruling_id}/take-back")
+async def take_back(
+    patient_id: PatientId, ruling_id: UUID, caller: Commanding, work: Working
+) -> dict[str, Any]:
+    """End a ruling; the record of it stays. Planned anew at once."""
+    caller.require(*STAFF)
+
+    async def decide(unit: Unit) -> dict[str, Any]:
+        await _enrolled(unit, patient_id)
+        if not await store.take_back_ruling(unit.db, patient_id, ruling_id, unit.actor, unit.now):
+            raise Problem(404, "No such ruling", "nothing of that id was decided about this patient's plans")
+        return {"ruling_id": str(ruling_id), **await _planned_anew(unit, patient_id)}
+
+    return await work.command(caller, [patient(patient_id)], decide)
+
+
+@router.get("/plans/{patient_id}/rulings")
+async def rulings(patient_id: PatientId, work: Working) -> dict[str, Any]:
+    """All that staff decided about this patient's plans, by whom and why, the oldest first."""
+    async with work.read() as db:
+        return {"rulings": await store.list_rulings(db, patient_id)}
+
+
+def _complete(body: RulingRequest) -> None:
+    """Each kind has just the fields that it needs."""
+    needed = {
+        "rx_id": body.kind in OF_DRUG,
+        "on": body.kind in (RulingKind.day, RulingKind.hold),
+        "quantity": body.kind is RulingKind.quantity,
+    }
+    for name, is_needed in needed.items():
+        if is_needed != (getattr(body, name) is not None):
+            what = "is missing" if is_needed else "is not for this kind"
+            raise Problem(422, "Not complete", f"{name}: {what} ({body.kind}); see the reference of rulings")
+
+
+async def _enrolled(unit: Unit, patient_id: str) -> store.Record:
+    record = (await store.load_records(unit.db, [patient_id], unit.now)).get(patient_id)
+    if record is None or not record.enrolled:
+        raise Problem(404, "No such patient", "the planner knows of no patient of that id who takes part")
+    return record
+
+
+async def _planned_anew(unit: Unit, patient_id: str) -> dict[str, Any]:
+    records = await store.load_records(unit.db, [patient_id], unit.now)
+    await replan(unit, list(records.values()))
+    found = await store.load_plan(unit.db, patient_id)
+    return {"status": found["status"], "revision": found["revision"]} if found else {}

@@ -12,11 +12,21 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeAlias
+from uuid import UUID
 
 import asyncpg
 
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import FillKind, Profile, Rejection, Renewal, ToldItem, VisitKind
+from services.planner.domain.model import (
+    FillKind,
+    Profile,
+    Rejection,
+    Renewal,
+    Ruling,
+    RulingKind,
+    ToldItem,
+    VisitKind,
+)
 from services.planner.domain.progress import OpenVisit, Progress, Status
 from services.planner.translation import profile_of, weekdays_of
 from shared.events import Event, enrollment
@@ -111,7 +121,7 @@ async def save_profiles(
 
 
 async def save_disenrolments(db: Db, events: Sequence[PatientDisenrolled]) -> set[str]:
-    """Note who left, and forget what they take; says of whom it is news."""
+    """Note who left, and forget what they take and what staff wrote; says of whom it is news."""
     rows = await db.fetch(
         """
         insert into patients as p (patient_id, revision, enrolled, store_id, profile)
@@ -127,7 +137,15 @@ async def save_disenrolments(db: Db, events: Sequence[PatientDisenrolled]) -> se
         [event.patient_id for event in events],
         [event.revision for event in events],
     )
-    return {row["patient_id"] for row in rows}
+    left = {row["patient_id"] for row in rows}
+    await db.execute(
+        """
+        delete from rulings
+        where patient_id = any($1)
+        """,
+        list(left),
+    )
+    return left
 
 
 async def save_stores(db: Db, events: Sequence[StoreChanged]) -> set[str]:
@@ -237,12 +255,13 @@ async def load_records(db: Db, patient_ids: Collection[str], now: datetime) -> d
     )
     visits = await _load_visits(db, ids)
     rejections = await _load_rejections(db, ids)
+    rulings = await _load_rulings(db, ids)
     records = {}
     for row in rows:
         patient_id = row["patient_id"]
         told = enrollment.Profile.model_validate(row["profile"] or {"store_id": row["store_id"]})
         known = Record(
-            profile=profile_of(patient_id, told, rejections[patient_id]),
+            profile=profile_of(patient_id, told, rejections[patient_id], rulings[patient_id]),
             profile_revision=row["profile_revision"],
             enrolled=row["enrolled"],
             progress=Progress(patient_id),
@@ -313,6 +332,34 @@ async def _load_rejections(db: Db, patient_ids: Sequence[str]) -> dict[str, list
     for row in rows:
         found[row["patient_id"]].append(
             Rejection(row["rx_id"], row["code"], row["rejected_on"], row["next_fill_on"])
+        )
+    return found
+
+
+async def _load_rulings(db: Db, patient_ids: Sequence[str]) -> dict[str, list[Ruling]]:
+    rows = await db.fetch(
+        """
+        select patient_id, kind, made_as, why, made_on, rx_id, on_day, quantity, cycle
+        from rulings
+        where patient_id = any($1)
+          and taken_back_at is null
+        order by made_at, ruling_id
+        """,
+        patient_ids,
+    )
+    found: dict[str, list[Ruling]] = defaultdict(list)
+    for row in rows:
+        found[row["patient_id"]].append(
+            Ruling(
+                RulingKind(row["kind"]),
+                row["made_as"],
+                row["why"],
+                row["made_on"],
+                row["rx_id"],
+                row["on_day"],
+                row["quantity"],
+                row["cycle"],
+            )
         )
     return found
 
@@ -508,6 +555,70 @@ async def save_rejections(db: Db, rejections: Mapping[str, Rejection]) -> None:
         [each.rejected_on for each in rejections.values()],
         [each.next_fill_on for each in rejections.values()],
     )
+
+
+# --- what staff decide ---
+
+
+async def add_ruling(
+    db: Db, ruling_id: UUID, patient_id: str, ruling: Ruling, made_by: str, now: datetime
+) -> None:
+    """Note what a member of staff decided."""
+    await db.execute(
+        """
+        insert into rulings (
+            ruling_id, patient_id, kind, made_by, made_as, why, made_at, made_on, rx_id, on_day, quantity, cycle
+        )
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        """,
+        ruling_id,
+        patient_id,
+        ruling.kind,
+        made_by,
+        ruling.by,
+        ruling.why,
+        now,
+        ruling.made_on,
+        ruling.rx_id,
+        ruling.on,
+        ruling.quantity,
+        ruling.cycle,
+    )
+
+
+async def take_back_ruling(db: Db, patient_id: str, ruling_id: UUID, by: str, now: datetime) -> bool:
+    """End a ruling; says whether there is such a one of this patient. Taken back twice is taken back once."""
+    row = await db.fetchrow(
+        """
+        update rulings
+        set taken_back_at = coalesce(taken_back_at, $4),
+            taken_back_by = coalesce(taken_back_by, $3)
+        where ruling_id = $2
+          and patient_id = $1
+        returning ruling_id
+        """,
+        patient_id,
+        ruling_id,
+        by,
+        now,
+    )
+    return row is not None
+
+
+async def list_rulings(db: Db, patient_id: str) -> list[dict[str, Any]]:
+    """All that staff decided about one patient's plans, the oldest first."""
+    rows = await db.fetch(
+        """
+        select
+            ruling_id, kind, made_by, made_as, why, made_at, rx_id, on_day as on, quantity, cycle,
+            taken_back_at, taken_back_by
+        from rulings
+        where patient_id = $1
+        order by made_at, ruling_id
+        """,
+        patient_id,
+    )
+    return [dict(row) for row in rows]
 
 
 async def save_renewals(db: Db, needed: Sequence[tuple[str, Renewal]], now: datetime) -> set[tuple[str, str]]:

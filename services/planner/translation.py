@@ -24,7 +24,10 @@ UNCOMPARED = frozenset({"revision", "profile_revision", "computed_on"})
 
 
 def profile_of(
-    patient_id: str, told: enrollment.Profile, rejections: Iterable[model.Rejection] = ()
+    patient_id: str,
+    told: enrollment.Profile,
+    rejections: Iterable[model.Rejection] = (),
+    rulings: Iterable[model.Ruling] = (),
 ) -> model.Profile:
     """The profile as the rules see it."""
     return model.Profile(
@@ -39,6 +42,7 @@ def profile_of(
             model.StockReport(each.rx_id, each.reported_on, each.days_left) for each in told.stock_reports
         ),
         rejections=tuple(rejections),
+        rulings=tuple(rulings),
         cycle_policy=told.cycle_policy.value,
         must_weekdays=frozenset(told.must_weekdays),
         preferred_weekday=told.preferred_weekday,

@@ -535,6 +535,86 @@ async def test_a_full_day_of_the_store_is_left_to_those_who_have_it(service: Ser
     assert "store_day_full" in [reason.code for reason in second.reasons]
 
 
+async def test_staff_set_the_day_and_take_it_back(proposed: Service) -> None:
+    free = await proposed.get("/plans/p1")
+    day = in_days(14)
+    assert day.isoformat() != free["plan"]["anchor_on"]
+    said = {"kind": "day", "on": day.isoformat(), "why": "the daughter drives her that day"}
+    answer = await command(proposed, "/plans/p1/rulings", said, role="clerk")
+    plan = only(await proposed.published(), PlanComputed)
+    assert (answer["status"], answer["revision"]) == ("planned", plan.revision)
+    assert plan.anchor_on == day
+    assert [offer.on for offer in plan.offered] == [day]
+    assert plan.reasons[0].code == "staff_day" and plan.reasons[-1].code == "without_staff"
+    assert "daughter" not in plan.model_dump_json()
+    assert only(await proposed.handle(changed(2, preferred_weekday=1)), PlanComputed).anchor_on == day
+
+    ruling_id = answer["ruling_id"]
+    await command(proposed, f"/plans/p1/rulings/{ruling_id}/take-back", {}, role="technician")
+    assert only(await proposed.published(), PlanComputed).reasons[0].code != "staff_day"
+    [kept] = (await proposed.get("/plans/p1/rulings"))["rulings"]
+    assert (kept["made_by"], kept["made_as"], kept["why"]) == ("someone", "clerk", said["why"])
+    assert kept["taken_back_by"] == "someone"
+
+
+async def test_a_drug_left_out_by_a_pharmacist_comes_back_when_that_is_taken_back(proposed: Service) -> None:
+    said = {"kind": "exclude", "rx_id": "rx-b", "why": "to be discussed"}
+    answer = await command(proposed, "/plans/p1/rulings", said)
+    plan = only(await proposed.published(), PlanComputed)
+    assert {item.rx_id for visit in plan.visits for item in visit.items} == {"rx-a"}
+    await command(proposed, f"/plans/p1/rulings/{answer['ruling_id']}/take-back", {})
+    plan = only(await proposed.published(), PlanComputed)
+    assert {item.rx_id for visit in plan.visits for item in visit.items} == {"rx-a", "rx-b"}
+
+
+@pytest.mark.parametrize(
+    ("said", "role", "status", "detail"),
+    [
+        ({"kind": "exclude", "rx_id": "rx-b"}, "technician", 403, "only pharmacist"),
+        ({"kind": "day", "on": "2026-03-20"}, "patient", 403, "only clerk or technician or pharmacist"),
+        ({"kind": "day"}, "clerk", 422, "on: is missing"),
+        (
+            {"kind": "fill", "rx_id": "rx-b", "on": "2026-03-20"},
+            "pharmacist",
+            422,
+            "on: is not for this kind",
+        ),
+        ({"kind": "quantity", "rx_id": "rx-b"}, "pharmacist", 422, "quantity: is missing"),
+        ({"kind": "fill", "rx_id": "rx-z"}, "pharmacist", 422, "'rx-z' is not in the patient's profile"),
+        ({"kind": "day", "on": "2026-03-01"}, "clerk", 422, "give 2026-03-02 or a later day"),
+        ({"kind": "quantity", "rx_id": "rx-b", "quantity": 0}, "pharmacist", 400, "quantity"),
+        ({"kind": "vote"}, "pharmacist", 400, "kind"),
+    ],
+)
+async def test_a_ruling_that_cannot_be_says_what_is_wrong(
+    proposed: Service, said: dict[str, Any], role: str, status: int, detail: str
+) -> None:
+    answer = await command(
+        proposed, "/plans/p1/rulings", {"why": "because", **said}, role=role, answered=status
+    )
+    assert detail in answer["detail"]
+    assert await proposed.published() == []
+
+
+async def test_what_staff_wrote_is_forgotten_with_the_patient(proposed: Service) -> None:
+    await command(proposed, "/plans/p1/rulings", {"kind": "day", "on": "2026-03-20", "why": "her words"})
+    await proposed.handle(PatientDisenrolled(patient_id="p1", revision=9, reason=DisenrolmentReason.revoked))
+    assert (await proposed.get("/plans/p1/rulings"))["rulings"] == []
+    await command(
+        proposed, "/plans/p1/rulings", {"kind": "day", "on": "2026-03-20", "why": "late"}, answered=404
+    )
+
+
+async def command(
+    service: Service, path: str, body: Mapping[str, Any], *, role: str = "pharmacist", answered: int = 0
+) -> dict[str, Any]:
+    """Send a command; with `answered` that status is expected, else success."""
+    headers = {"Medsync-Actor": "someone", "Medsync-Role": role}
+    answer = await service.http.post(path, json=body, headers=headers)
+    assert answer.status_code in ([answered] if answered else [200, 201]), answer.text
+    return dict(answer.json())
+
+
 async def loads(service: Service) -> Mapping[date, int]:
     async with service.work.read() as db:
         return (await store.load_stores(db, ["s1"], service.clock.now()))["s1"].calendar.load
