@@ -27,6 +27,7 @@ class Supply:
     expires: int  # the last day on which it may be dispensed
     unavoidable: int = 0  # uncovered days before a visit that stands
     joined_with: int | None = None  # days left at the anchor, where the anchor visit stands and holds it
+    most_surplus: int = NEVER  # days on hand at a fill, by the payer's count
     paid_until: int = (
         LONG_AGO  # nothing is left at the start of this day, by the payer's count of the look-back
     )
@@ -49,12 +50,11 @@ class Supply:
 
     def wait(self, days: int) -> int:
         """Days from a fill of so many days until the next one is paid, as far as this fill alone decides it."""
-        piled_up = days - self.payer.most_surplus_days if self.payer.look_back_days else 0
-        return max(refill_wait(days, self.percent), piled_up)
+        return max(refill_wait(days, self.percent), days - self.most_surplus)
 
     def not_before(self, paid_until: int) -> int:
         """The day before which the surplus on hand is more than the plan allows."""
-        return paid_until - self.payer.most_surplus_days if self.payer.look_back_days else LONG_AGO
+        return paid_until - self.most_surplus
 
     def extra_cost(self, days: int) -> Decimal | None:
         """What a fill of so many days costs the patient beyond its share of the usual one; none: not known."""
@@ -139,8 +139,15 @@ def long_course_of(
     supply = course.supply
     usual = supply.prescription.usual_days
     staff_decided = supply.forced or supply.fixed_quantity is not None
-    bridged = course.joins == anchor and any(need.days < usual for need in course.needs)
-    if supply.ride_along or staff_decided or not bridged:
+    if not supply.payer.days_supplies or not course.needs or course.joins != anchor or staff_decided:
+        return None
+    first = course.needs[0]
+    whole = second - max(first.due, first.first)
+    if (
+        whole <= usual
+        or course.needs[-1].days >= usual
+        or not _long_fill(supply, whole, supply.quantity_left)
+    ):
         return None
     needs, covered, left, uncovered = _bridge_gap(supply, second, pickup, earliest)
     if len(needs) != 1 or needs[0].days <= usual or uncovered > course.uncovered:
@@ -201,8 +208,9 @@ def _bridge_gap(
         quantity, days = _bridging_fill(supply, joins - begins, left)
         if days == 0:
             break
-        wait, paid_then = supply.wait(days), max(paid_until, day) + days
-        next_ready = max(day + wait, supply.not_before(paid_then))
+        wait = supply.wait(days)
+        paid_then = (paid_until if paid_until > day else day) + days
+        next_ready = max(day + wait, paid_then - supply.most_surplus)
         if next_ready > joins:  # no fill may put off the one at the joining day; a later one is smaller
             ready = day + 1
             continue

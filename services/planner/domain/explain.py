@@ -253,6 +253,8 @@ def why_this_day(chosen: Option, options: Sequence[Option], case: Case) -> tuple
 
 def _better_but_full(chosen: Option, options: Sequence[Option], case: Case) -> list[Reason]:
     """The day that the criteria alone would have chosen, where the store takes no more pickups on it."""
+    if not any(option.full for option in options):
+        return []
     best = min(options, key=order_of(options, case.rules))
     if best is chosen:
         return []

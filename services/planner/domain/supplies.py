@@ -42,6 +42,7 @@ def supply_of(part: Part, rules: Rules, told: Told, law: SyncLaw | None, today: 
         ready=max(payable, declined_until).toordinal(),
         quantity_left=each.quantity_left,
         expires=each.expires_on.toordinal(),
+        most_surplus=rule.most_surplus_days if rule.look_back_days else NEVER,
         paid_until=(paid_until(of_dose, rule, payable) or date.min).toordinal(),
         override_from=override_from,
         prorated=not ride_along and (rule.prorates or bool(law and law.prorates)),
