@@ -6,7 +6,7 @@ RUN    := $(VENV)/bin/python -m
 READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test faults unit bench check format lock schemas clean
+.PHONY: help setup demo up test faults oracle unit bench check format lock schemas clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -32,6 +32,9 @@ test: setup ## every test, on real Kafka and real PostgreSQL
 
 faults: setup ## a thousand kills over a hundred thousand events, then sixteen mistakes (FAULTS_ARGS="--seed 2 --resume")
 	@$(RUN) tests.faults $(FAULTS_ARGS)
+
+oracle: setup ## the planner's search against brute force and against a solver, on thousands of patients
+	@$(RUN) pytest tests/unit/planner -m long $(TEST_ARGS)
 
 unit: setup ## the tests that need no servers
 	@$(RUN) pytest tests/unit tests/contract $(TEST_ARGS)

@@ -309,7 +309,7 @@ MISTAKES = (
                 "        try:\n            await self._send(rows)\n        except REFUSALS:\n            await self._drop_producer()  # every",
             )
         ],
-        _at("sender", "relay.sent", "relay.sent"),
+        _at("sender", *["relay.sent"] * 4),
         caught_by="I3",
     ),
     Mistake(

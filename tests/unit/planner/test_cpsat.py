@@ -353,14 +353,14 @@ def test_the_search_finds_the_solvers_optimum() -> None:
     assert compared(range(25)) == 25
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_the_search_finds_the_solvers_optimum_on_a_thousand_patients() -> None:
     assert compared(range(1000, 2000)) == 1000
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_the_search_finds_the_solvers_optimum_on_the_sample_patients() -> None:
     """Policy: 75 % for every plan, any days' supply up to the usual. Once a week over the first quarter of the demo."""
     rules = Rules(

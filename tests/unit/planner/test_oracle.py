@@ -57,7 +57,8 @@ def test_the_search_finds_the_optimum() -> None:
     assert compare(range(300)) >= 290
 
 
-@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.timeout(600)
 def test_the_search_finds_the_optimum_on_many_more() -> None:
     assert compare(range(10_000, 16_000)) >= 5_000
 
