@@ -27,7 +27,7 @@ from services.console.store import actions, ask
 from services.console.store.ask import Filter
 from shared.events import EVENTS
 from shared.events.enrollment import Profile
-from shared.events.planner import PlanComputed
+from shared.events.planner import PlanBlocked, PlanComputed
 from shared.http import Problem, Working
 from shared.messaging import Work
 
@@ -195,7 +195,8 @@ async def patient(
     today = _today(work, zone)
     shown = revision or found.plan_revision
     plan = next((each for each in plans.values() if each.revision == shown), None)
-    computed = PlanComputed.model_validate(plan.content) if plan and "visits" in plan.content else None
+    said = _said(plan.content) if plan else None
+    computed = said if isinstance(said, PlanComputed) else None
     standings = {visit.visit_id: standing(visit, today) for visit in visits}
     open_visits = [visit for visit in visits if visit.in_plan or visit.package == "ready"]
     current = plans_by_revision(plans.values()).get(found.plan_revision)
@@ -227,6 +228,7 @@ async def patient(
         plan=plan,
         plans=plans,
         plan_is_current=shown == found.plan_revision,
+        said=said,
         computed=computed,
         profile=profile,
         picture=picture,
@@ -279,6 +281,13 @@ async def health(request: Request, work: Working) -> HTMLResponse:
 async def _latest_actions(work: Work) -> list[actions.Action]:
     async with work.read() as db:
         return await actions.latest_actions(db, 30)
+
+
+def _said(content: Mapping[str, Any]) -> PlanComputed | PlanBlocked | None:
+    """A plan as it was published; none for a withdrawal."""
+    if "visits" in content:
+        return PlanComputed.model_validate(content)
+    return PlanBlocked.model_validate(content) if "reasons" in content else None
 
 
 # ---- days -----------------------------------------------------------------------------------------------------

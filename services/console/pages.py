@@ -24,6 +24,7 @@ from services.console.settings import Settings
 from shared.events.base import Reason
 from shared.http import Caller, Problem, Role
 from shared.messaging.outages import is_outage
+from shared.words import plans
 from shared.words import render as in_words
 
 ACTOR, ROLE = "medsync-actor", "medsync-role"
@@ -150,6 +151,8 @@ _templates.filters |= {
     "moment": moment,
     "plain": plain,
     "words_of": words_of,
+    "why": plans.why,
+    "why_of_drug": plans.of_drug,
     "seconds": seconds,
     "local": in_zone,
     "segment": lambda text: quote(str(text), safe=""),

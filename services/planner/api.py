@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -16,11 +16,11 @@ from services.planner.domain.model import Ruling, RulingKind
 from services.planner.domain.progress import Status
 from services.planner.planning import replan
 from shared.events import Reason
-from shared.events.planner import DrugDecision, PlanBlocked, PlanComputed
+from shared.events.planner import PlanBlocked, PlanComputed
 from shared.http import Commanding, Problem, Working, page
 from shared.messaging import Unit, patient
-from shared.words import render
-from shared.words.formats import counted, spoken
+from shared.words import explain, render
+from shared.words.plans import of_drug
 
 router = APIRouter()
 
@@ -61,17 +61,20 @@ async def explanation(patient_id: PatientId, work: Working) -> dict[str, Any]:
     return {
         "patient_id": patient_id,
         "status": found["status"],
-        "sentences": list(_sentences(found, said)),
+        "sentences": explain(said) if said else [_no_plan(found["status"])],
         "reasons": [_worded(reason) for reason in reasons],
-        "drugs": [
+        "drugs": []
+        if said is None
+        else [
             {
                 "rx_id": drug.rx_id,
                 "drug_name": drug.drug_name,
                 "participation": drug.participation,
                 "action": drug.action,
                 "reasons": [_worded(reason) for reason in drug.reasons],
+                "sentences": of_drug(drug, said),
             }
-            for drug in (said.drugs if said else ())
+            for drug in said.drugs
         ],
     }
 
@@ -95,28 +98,12 @@ def _said(found: Mapping[str, Any]) -> PlanComputed | PlanBlocked | None:
     return PlanBlocked.model_validate(found["blocked"]) if found.get("blocked") else None
 
 
-def _sentences(found: Mapping[str, Any], said: PlanComputed | PlanBlocked | None) -> Iterator[str]:
-    if said is None:
-        yield {
-            Status.waiting: "There is no plan yet: the store's calendar is awaited.",
-            Status.gone: "There is no plan: the patient takes part no longer.",
-        }[Status(found["status"])]
-        return
-    if isinstance(said, PlanComputed):
-        how = "agreed" if said.agreed else "proposed"
-        yield f"Synchronized pickup on {spoken(said.anchor_on)} ({how}), the next about {spoken(said.next_anchor_on)}."
-        for visit in said.visits:
-            names = ", ".join(item.drug_name for item in visit.items)
-            what = f"{visit.kind.replace('_', '-')} visit, {counted(len(visit.items), 'fill')}"
-            yield f"{spoken(visit.on)}, {what}: {names}."
-    for reason in said.reasons:
-        yield render(reason)
-    for drug in said.drugs:
-        yield f"{drug.drug_name}: {_all(drug)}"
-
-
-def _all(drug: DrugDecision) -> str:
-    return " ".join(render(reason) for reason in drug.reasons)
+def _no_plan(status: str) -> str:
+    """Where nothing was published yet, or what was is withdrawn."""
+    return {
+        Status.waiting: "There is no plan yet: the store's calendar is awaited.",
+        Status.gone: "There is no plan: the patient takes part no longer.",
+    }[Status(status)]
 
 
 def _worded(reason: Reason) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""Plain English for what the services decide and publish: `render` a reason, `tell` an event."""
+"""Plain English for what the services decide and publish: `render` a reason, `explain` a plan, `tell` an event."""
 
 from shared.words.events import tell
+from shared.words.plans import explain
 from shared.words.reasons import render
 
-__all__ = ["render", "tell"]
+__all__ = ["explain", "render", "tell"]

@@ -68,6 +68,10 @@ REASONS: dict[str, str] = {
     "staff_fills": "The {by} decided on {made_on}: filled at the synchronized pickup, due or not, paid or not.",
     "staff_quantity": "The {by} decided on {made_on}: {quantity} units at the synchronized pickup.",
     "staff_idle": "What the {by} decided about it on {made_on} ({what}) has no effect now.",
+    "renewal_needed_by": "A renewal from the prescriber is needed by {on}.",
+    "renewal_needed_now": "A renewal from the prescriber is needed now.",
+    "authorization_needed_by": "The payer wants a prior authorization: needed by {on}, when the stock runs out.",
+    "authorization_needed_now": "The payer wants a prior authorization: needed now, nothing is left.",
     # fills
     "item_staff": "{days:day}, as staff decided.",
     "item_full": "The usual fill of {days:day}.",
@@ -97,6 +101,26 @@ REASONS: dict[str, str] = {
     ),
     "without_staff_no_plan": "Without what staff decided there would be no plan.",
     "store_day_full": "{on} would suit better, but the store takes {cap:pickup} a day and has them already.",
+    "other_day_critical": (
+        "Not {on}: {days:day} without a drug that must not be missed, where this day has {here:day}."
+    ),
+    "other_day_uncovered": "Not {on}: {days:day} without a drug, where this day has {here:day}.",
+    "other_day_changes_told": "Not {on}: it changes {visits:visit} that the patient was told of.",
+    "other_day_above_cost_limit": "Not {on}: it costs the patient more than the chain's limit.",
+    "other_day_visits": "Not {on}: {visits:visit} before it, where this day has {here:visit}.",
+    "other_day_short_fills": "Not {on}: {fills:short fill}, where this day has {here:short fill}.",
+    "other_day_overrides": (
+        "Not {on}: {overrides:override} of refill too soon, where this day has {here:override}."
+    ),
+    "other_day_below_minimum": (
+        "Not {on}: {fills:short fill} below the chain's minimum, where this day has {here:short fill}."
+    ),
+    "other_day_run_dry": "Not {on}: {drugs:drug} with nothing left that morning, where this day has {here:drug}.",
+    "other_day_not_preferred": "Not {on}: farther from the weekday that the patient prefers.",
+    "other_day_costs_more": "Not {on}: it costs the patient more.",
+    "other_day_cushion": "Not {on}: the drugs would have too little or too much left on that morning.",
+    "other_day_fuller": "Not {on}: as good, but more pickups are planned on it.",
+    "other_day_later": "Not {on}: as good, but later.",
     "anchor_agreed": "The patient was told {on}, so it stays.",
     "anchor_moved_closed": "{told} was agreed, but the store is closed: the nearest open day is {on}.",
     "anchor_moved_nothing_due": "{told} was agreed, but nothing can be dispensed on it any more.",

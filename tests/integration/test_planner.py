@@ -482,6 +482,10 @@ async def test_plans_are_listed_explained_and_republished(service: Service) -> N
     explained = await service.get("/plans/p1/explanation")
     assert explained["sentences"][0].startswith("Synchronized pickup on ")
     assert all(reason["words"].endswith(".") for drug in explained["drugs"] for reason in drug["reasons"])
+    told = " ".join(explained["sentences"])
+    assert "Not " in told, "why not the other best days"
+    assert "The payer pays from " in told and "cost did not decide" in told
+    assert all(" ".join(drug["sentences"]) in told for drug in explained["drugs"])
     await service.get("/plans/nobody", 404)
     await service.get("/plans/nobody/explanation", 404)
 

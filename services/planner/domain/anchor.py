@@ -158,11 +158,16 @@ def order_of(options: Sequence[Option], rules: Rules) -> Callable[[Option], tupl
 
     A cost that is unknown is not nothing: unless every option's is known, criteria of cost do not decide.
     """
+    criteria = deciding(options, rules)
+    return lambda option: (*(criterion(option) for criterion in criteria), option.load, option.anchor)
+
+
+def deciding(options: Sequence[Option], rules: Rules) -> list[Criterion]:
+    """The criteria that decide among these options, the first one first."""
     named = {criterion.__name__: criterion for criterion in CRITERIA}
     ordered = [named[name] for name in rules.criteria] if rules.criteria else CRITERIA
     costs_known = all(option.extra_cost is not None for option in options)
-    deciding = [each for each in ordered if costs_known or each not in OF_COST]
-    return lambda option: (*(criterion(option) for criterion in deciding), option.load, option.anchor)
+    return [each for each in ordered if costs_known or each not in OF_COST]
 
 
 def nearest_feasible(options: Sequence[Option], wanted: int, told: Option | None) -> Option:

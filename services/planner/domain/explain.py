@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 
+from services.planner.domain import anchor
 from services.planner.domain.anchor import Case, Option, order_of
 from services.planner.domain.course import Course
 from services.planner.domain.model import (
@@ -15,6 +17,7 @@ from services.planner.domain.model import (
     Offer,
     Plan,
     Reason,
+    Renewal,
     Told,
     because,
 )
@@ -204,6 +207,47 @@ def _uncovered(course: Course, unavoidable: int, case: Case) -> list[Reason]:
     return remarks
 
 
+def with_what_must_happen(
+    decisions: Iterable[Decision], renewals: Iterable[Renewal], today: date
+) -> tuple[Decision, ...]:
+    """Each decision with what must be had before: a renewal, the payer's authorization, and by when.
+
+    What is overdue has no day: the plan would change with every day that passes.
+    """
+    needed = {each.rx_id: each.needed_by for each in renewals}
+    return tuple(
+        replace(
+            each,
+            reasons=(
+                *each.reasons,
+                *_renewal(needed.get(each.rx_id), today),
+                *_authorization(each, today),
+            ),
+        )
+        for each in decisions
+    )
+
+
+def _renewal(needed_by: date | None, today: date) -> list[Reason]:
+    if needed_by is None:
+        return []
+    if needed_by > today:
+        return [because("renewal_needed_by", on=needed_by)]
+    return [because("renewal_needed_now")]
+
+
+PRIOR_AUTHORIZATION_REQUIRED = "75"
+"""NCPDP reject code 75."""
+
+
+def _authorization(decision: Decision, today: date) -> list[Reason]:
+    if not any(each.params.get("code") == PRIOR_AUTHORIZATION_REQUIRED for each in decision.reasons):
+        return []
+    if decision.run_out_on and decision.run_out_on > today:
+        return [because("authorization_needed_by", on=decision.run_out_on)]
+    return [because("authorization_needed_now")]
+
+
 # --- fills, offers, the plan as a whole ---
 
 
@@ -239,8 +283,11 @@ def offer(option: Option, unavoidable: Mapping[str, int]) -> Offer:
     )
 
 
-def why_this_day(chosen: Option, options: Sequence[Option], case: Case) -> tuple[Reason, ...]:
-    """What the chosen day takes, and what the usual rule, the latest run-out day, would have taken."""
+def why_this_day(
+    chosen: Option, offered: Sequence[Option], options: Sequence[Option], case: Case
+) -> tuple[Reason, ...]:
+    """What the chosen day takes, what the usual rule, the latest run-out day, would have taken, and why none of the
+    other days that are offered."""
     best = because(
         "anchor_best",
         candidates=len(options),
@@ -248,7 +295,12 @@ def why_this_day(chosen: Option, options: Sequence[Option], case: Case) -> tuple
         short_fills=chosen.short_fills,
         uncovered=sum(chosen.uncovered),
     )
-    return (best, *_better_but_full(chosen, options, case), *_latest_due(chosen, options, case))
+    return (
+        best,
+        *_better_but_full(chosen, options, case),
+        *_latest_due(chosen, options, case),
+        *_no_other(chosen, offered, anchor.deciding(options, case.rules)),
+    )
 
 
 def _better_but_full(chosen: Option, options: Sequence[Option], case: Case) -> list[Reason]:
@@ -305,6 +357,60 @@ def without_staff(free: Plan | Blocked, visits: int) -> Reason:
         short_fills=free.short_fills,
         uncovered=free.uncovered_days - free.unavoidable_days,
     )
+
+
+def _no_other(
+    chosen: Option, offered: Sequence[Option], criteria: Sequence[anchor.Criterion]
+) -> tuple[Reason, ...]:
+    """Of each other day that is offered, by what it falls behind: the first criterion in which the two differ."""
+    return tuple(
+        (NOT_INSTEAD[first] if first else _not_instead)(chosen, other, date.fromordinal(other.anchor))
+        for other in offered
+        if other is not chosen
+        for first in [next((each for each in criteria if each(other) != each(chosen)), None)]
+    )
+
+
+def _more_uncovered(chosen: Option, other: Option, on: date) -> Reason:
+    critical, here = other.uncovered[0], chosen.uncovered[0]
+    if critical != here:
+        return because("other_day_critical", on=on, days=critical, here=here)
+    return because("other_day_uncovered", on=on, days=sum(other.uncovered), here=sum(chosen.uncovered))
+
+
+def _more_short_fills(chosen: Option, other: Option, on: date) -> Reason:
+    if other.short_fills + other.overrides != chosen.short_fills + chosen.overrides:
+        if other.short_fills > chosen.short_fills:
+            return because("other_day_short_fills", on=on, fills=other.short_fills, here=chosen.short_fills)
+        return because("other_day_overrides", on=on, overrides=other.overrides, here=chosen.overrides)
+    return because("other_day_below_minimum", on=on, fills=other.tiny_fills, here=chosen.tiny_fills)
+
+
+def _not_instead(chosen: Option, other: Option, on: date) -> Reason:
+    """No criterion tells the two apart: the least-loaded day, then the earliest."""
+    if other.load != chosen.load:
+        return because("other_day_fuller", on=on)
+    return because("other_day_later", on=on)
+
+
+NOT_INSTEAD: dict[anchor.Criterion, Callable[[Option, Option, date], Reason]] = {
+    anchor.avoidable_uncovered_days: _more_uncovered,
+    anchor.changes_to_what_was_told: lambda _, other, on: because(
+        "other_day_changes_told", on=on, visits=other.told_changes
+    ),
+    anchor.extra_cost_above_limit: lambda _, other, on: because("other_day_above_cost_limit", on=on),
+    anchor.visits_before_alignment: lambda chosen, other, on: because(
+        "other_day_visits", on=on, visits=other.visits_before, here=chosen.visits_before
+    ),
+    anchor.short_fills_and_overrides: _more_short_fills,
+    anchor.drugs_run_dry: lambda chosen, other, on: because(
+        "other_day_run_dry", on=on, drugs=anchor.drugs_run_dry(other), here=anchor.drugs_run_dry(chosen)
+    ),
+    anchor.distance_from_preferred_day: lambda _, __, on: because("other_day_not_preferred", on=on),
+    anchor.extra_cost: lambda _, other, on: because("other_day_costs_more", on=on),
+    anchor.distance_from_cushion: lambda _, __, on: because("other_day_cushion", on=on),
+}
+"""How each criterion is said."""
 
 
 def rescheduled(wanted: date, on: date) -> Reason:

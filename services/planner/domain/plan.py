@@ -125,6 +125,8 @@ def _plan(
     visits = _visits(profile, chosen, standing)
     fills = _fills_of(visits, renewed)
     unavoidable = {each.supply.rx_id: _unavoidable(each, chosen, case, today) for each in chosen.courses}
+    decisions = [explain.decision(part, chosen, fills, unavoidable, case, told) for part in parts]
+    renewals = tuple(renewals_needed(parts, chosen, case.cycle.days, today))
     return Plan(
         plan_id=plan_id_of(profile.patient_id, cycle),
         cycle=cycle,
@@ -133,14 +135,14 @@ def _plan(
         next_anchor_on=date.fromordinal(chosen.second),
         agreed=told.agreed,
         visits=visits,
-        drugs=tuple(explain.decision(part, chosen, fills, unavoidable, case, told) for part in parts),
+        drugs=explain.with_what_must_happen(decisions, renewals, today),
         offered=() if told.agreed else tuple(explain.offer(each, unavoidable) for each in offered),
         short_fills=sum(item.kind is FillKind.bridge for visit in visits for item in visit.items),
         uncovered_days=sum(chosen.uncovered) + sum(unavoidable.values()),
         unavoidable_days=sum(unavoidable.values()),
         extra_cost=_extra_cost(visits, chosen, renewed),
         reasons=(*why, *explain.about_plan(chosen, case)),
-        renewals=tuple(renewals_needed(parts, chosen, case.cycle.days, today)),
+        renewals=renewals,
     )
 
 
@@ -246,12 +248,12 @@ def _search(
     if pin and case.staff_day and case.staff_day.on == pin:
         chosen, best = choose(options, case.rules)
         not_possible = because("staff_day_not_possible", by=case.staff_day.by, on=pin)
-        return chosen, best, (not_possible, *explain.why_this_day(chosen, options, case))
+        return chosen, best, (not_possible, *explain.why_this_day(chosen, best, options, case))
     if pin and pin.toordinal() not in case.pickup:
         chosen = _nearest_open(options, pin.toordinal())
         return chosen, [], (because("anchor_moved_closed", told=pin, on=date.fromordinal(chosen.anchor)),)
     chosen, best = choose(options, case.rules)
-    why = explain.why_this_day(chosen, options, case)
+    why = explain.why_this_day(chosen, best, options, case)
     if pin:
         why = (because("anchor_moved_nothing_due", told=pin), *why)
     return chosen, best, why
@@ -266,10 +268,12 @@ def _nearest_open(options: Sequence[Option], told: int) -> Option:
 
 def _blocked(reason: Reason, parts: Sequence[Part], rules: Rules, today: date) -> Blocked:
     """No plan; time alone may change that, so it is looked at again."""
+    renewals = tuple(renewals_needed(parts, None, 0, today))
+    decisions = [explain.left_out(part) for part in parts]
     return Blocked(
         reasons=(reason,),
-        drugs=tuple(explain.left_out(part) for part in parts),
-        renewals=tuple(renewals_needed(parts, None, 0, today)),
+        drugs=explain.with_what_must_happen(decisions, renewals, today),
+        renewals=renewals,
         look_again_on=today + timedelta(days=rules.look_again_days),
     )
 

@@ -491,7 +491,7 @@ def test_without_a_drug_to_synchronize_there_is_no_plan_but_renewals_are_asked_f
     blocked = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, NOTHING_TOLD, 1)
     assert isinstance(blocked, Blocked)
     assert codes(blocked.reasons) == ["nothing_to_synchronize"]
-    assert codes(of(blocked, "a").reasons) == ["no_quantity_left"]
+    assert codes(of(blocked, "a").reasons) == ["no_quantity_left", "renewal_needed_by"]
     assert [renewal.needed_by for renewal in blocked.renewals] == [in_days(10)]
     assert blocked.look_again_on == in_days(7)
 
