@@ -106,8 +106,8 @@ def _import(directory: Path, base_url: str, source: str, console: Console) -> li
 # --- files ---
 
 
-def read_lines(path: Path, layout: Layout[Any]) -> Iterator[Line]:
-    """The records of a file, with the columns of the layout alone.
+def read_lines(path: Path, layout: Layout[Any], beside: Sequence[str] = ()) -> Iterator[Line]:
+    """The records of a file, with the columns of the layout alone, and those named beside it where there are any.
 
     Raises:
         ImportFailed: the file is missing, is not UTF-8 or not CSV, or lacks a required column.
@@ -115,7 +115,8 @@ def read_lines(path: Path, layout: Layout[Any]) -> Iterator[Line]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as text:
             reader = csv.DictReader(text, strict=True)
-            present = _columns(path, reader.fieldnames or (), layout)
+            header = reader.fieldnames or ()
+            present = _columns(path, header, layout) + [name for name in beside if name in header]
             for row in reader:
                 fits = None not in row and None not in row.values()
                 yield Line(reader.line_num, {name: row[name] for name in present} if fits else None)

@@ -1,6 +1,6 @@
-"""The JSON Schema of every event, and whether a change of one keeps its promise.
+"""The JSON Schema of every event and of what a plan is asked for with, and whether a change keeps its promise.
 
-python -m cli.schemas                  writes schemas/<type>.json from the code
+python -m cli.schemas                  writes schemas/<type>.json and schemas/inputs/<name>.json from the code
 python -m cli.schemas --release 0.2    also keeps them as released: every later version is compared with them
 """
 
@@ -12,12 +12,17 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
+from services.planner.inputs import PatientInput
+from services.planner.what_if import WhatIf
 from shared.events import EVENTS
 
 COMPARED_BELOW = {"$ref", "$defs", "properties", "required", "items", "additionalProperties", "anyOf", "enum"}
 SAID_TO_PEOPLE = {"$id", "title", "description", "examples"}
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
+INPUTS = SCHEMAS / "inputs"
 Schema = Mapping[str, Any]
 
 
@@ -33,6 +38,27 @@ def generated() -> dict[str, dict[str, Any]]:
         }
         for name, event in sorted(EVENTS.items())
     }
+
+
+def generated_inputs() -> dict[str, dict[str, Any]]:
+    """The schema of what `medsync plan` and the planner's HTTP plan from, by name."""
+    inputs: dict[str, type[BaseModel]] = {"patient": PatientInput, "what-if": WhatIf}
+    return {
+        name: {"$id": f"medsync.inputs.{name}", **_in_order(model.model_json_schema())}
+        for name, model in inputs.items()
+    }
+
+
+def _in_order(schema: Any) -> Any:
+    """The defaults of sets in their order: a set has none of its own."""
+    if isinstance(schema, list):
+        return [_in_order(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    ordered = {name: _in_order(each) for name, each in schema.items()}
+    if schema.get("uniqueItems") and "default" in schema:
+        ordered["default"] = sorted(schema["default"])
+    return ordered
 
 
 def read(directory: Path) -> dict[str, dict[str, Any]]:
@@ -113,10 +139,9 @@ def _resolved(schema: Schema, root: Schema) -> Schema:
     return schema
 
 
-def write(directory: Path) -> None:
-    """Write every schema, and remove those of events that are no more."""
+def write(directory: Path, schemas: Mapping[str, Schema]) -> None:
+    """Write every schema, and remove those of what is no more."""
     directory.mkdir(parents=True, exist_ok=True)
-    schemas = generated()
     for stale in directory.glob("*.json"):
         if stale.stem not in schemas:
             stale.unlink()
@@ -126,9 +151,10 @@ def write(directory: Path) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    write(SCHEMAS)
+    write(SCHEMAS, generated())
+    write(INPUTS, generated_inputs())
     if arguments[:1] == ["--release"]:
-        write(SCHEMAS / "released" / arguments[1])
+        write(SCHEMAS / "released" / arguments[1], generated())
 
 
 if __name__ == "__main__":

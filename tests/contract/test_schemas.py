@@ -12,7 +12,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from cli.schemas import SCHEMAS, breaks, generated, read
+from cli.schemas import INPUTS, SCHEMAS, breaks, generated, generated_inputs, read
+from services.planner.inputs import read_patient
 from shared.events import EVENTS, MODULES
 from shared.messaging import Handlers
 
@@ -204,3 +205,18 @@ def test_optional_fields_may_come_and_go() -> None:
     with_more["properties"]["note"] = {"type": "string", "default": ""}
     assert not breaks(before, with_more)
     assert not breaks(with_more, before)
+
+
+# --- what a plan is asked for with ---
+
+
+def test_the_schemas_of_inputs_kept_are_those_of_the_code() -> None:
+    kept = json.loads(json.dumps(generated_inputs()))
+    assert read(INPUTS) == kept, "run `make schemas` and look at what changed"
+
+
+def test_a_published_profile_is_an_input_and_as_its_schema_says() -> None:
+    golden = json.loads((GOLDEN / "medsync.enrollment.profile-changed.v1.json").read_text(encoding="utf-8"))
+    document = {"patient_id": golden["patient_id"], **golden["profile"]}
+    assert read_patient(document).patient_id == golden["patient_id"]
+    jsonschema.validate(document, generated_inputs()["patient"], format_checker=jsonschema.FormatChecker())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import date
+from dataclasses import replace
 from decimal import Decimal
 from random import Random
 
@@ -12,7 +11,7 @@ import pytest
 from services.planner.domain import explain
 from services.planner.domain.anchor import CRITERIA
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Profile, Reason, Rejection
+from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Profile, Reason, Rejection, Rules
 from services.planner.domain.plan import plan_cycle
 from services.planner.translation import plan_blocked, plan_computed
 from shared.words import explain as in_words
@@ -30,8 +29,8 @@ from tests.unit.planner.cases import (
 )
 
 
-def planned(profile: Profile, calendar: Calendar = EVERY_DAY) -> Plan:
-    plan = plan_cycle(profile, calendar, COMMERCIAL, TODAY, NOTHING_TOLD, 1)
+def planned(profile: Profile, calendar: Calendar = EVERY_DAY, rules: Rules = COMMERCIAL) -> Plan:
+    plan = plan_cycle(profile, calendar, rules, TODAY, NOTHING_TOLD, 1)
     assert isinstance(plan, Plan)
     return plan
 
@@ -92,15 +91,14 @@ def test_the_preferred_weekday_is_named_where_it_decided() -> None:
     assert "other_day_not_preferred" in {reason.code for reason in against(plan).values()}
 
 
-def test_a_fuller_day_is_named_where_it_decided() -> None:
-    same = taking({"a": 20, "b": 20})
-    free = planned(same)
-    days = {offer.on for offer in free.offered}
-    full: Mapping[date, int] = dict.fromkeys({free.anchor_on}, 9)
-    plan = planned(same, Calendar(load=full))
-    codes = {reason.code for reason in against(plan).values()}
-    assert plan.anchor_on in days
-    assert ("other_day_fuller" in codes) == (plan.anchor_on != free.anchor_on)
+def test_a_fuller_or_a_later_day_is_named_where_nothing_else_decided() -> None:
+    rules = replace(COMMERCIAL, criteria=("avoidable_uncovered_days",))
+    free = planned(taking({"a": 20}), rules=rules)
+    assert {reason.code for reason in against(free).values()} == {"other_day_later"}
+    load = {in_days(days): 1 for days in range(60)} | {in_days(15): 0}
+    plan = planned(taking({"a": 20}), Calendar(load=load), rules)
+    assert plan.anchor_on == in_days(15)
+    assert {reason.code for reason in against(plan).values()} == {"other_day_fuller"}
 
 
 def test_a_renewal_and_an_authorization_are_asked_for_with_their_day() -> None:

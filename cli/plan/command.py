@@ -1,0 +1,58 @@
+"""The command line of `medsync plan`."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+
+class FileFirst(TyperGroup):
+    """`medsync plan FILE …` is `medsync plan file FILE …`: what is no command is a file, or an option before one."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        if args and args[0] not in self.commands:
+            args = ["file", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=FileFirst, no_args_is_help=True, help="Plans: from a file, or for everybody anew.")
+
+
+@app.command("file")
+def file_(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="one patient as a JSON object, several as an array or one a line (.ndjson, .jsonl), - for standard "
+            "input, or a folder of the import layout",
+        ),
+    ],
+    today: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            help="plan as of this day; today unless given, or said by the patient's document",
+        ),
+    ] = None,
+    store: Annotated[
+        list[str] | None, typer.Option(help="only patients of this store; may be repeated")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
+    as_inputs: Annotated[
+        bool, typer.Option("--inputs", help="plan nothing: print the patients as input documents, one a line")
+    ] = False,
+) -> None:
+    """Plan from a file, without any server: `medsync plan FILE`.
+
+    docs/how-to/plan-from-a-file.md begins with one patient; docs/reference/plan-input.md describes every field.
+    `medsync plan replan --help`: everybody anew on the running planner.
+    """
+    from cli.plan.files import plan_file
+
+    as_of = today.date() if today else date.today()
+    raise typer.Exit(plan_file(path, today=as_of, stores=store or (), as_json=as_json, as_inputs=as_inputs))

@@ -1,0 +1,159 @@
+"""`medsync plan FILE`: plans patients from a file without any server, and says why in words."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from shutil import get_terminal_size
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Column, Table
+
+from cli.plan.documents import Given, Unreadable, documents
+from services.planner.inputs import BadInput, Fault, PatientInput, plan, read_patient
+from shared.events.planner import PlanBlocked, PlanComputed
+from shared.words import explain
+from shared.words.plans import of_day, of_drug, of_offer, of_visit, why
+
+LISTED = 500
+"""Faults in the table at the end; the rest is counted, so that memory stays bounded."""
+
+
+@dataclass
+class Outcome:
+    """What came of the patients so far."""
+
+    counts: Counter[str] = field(default_factory=Counter)  # planned, blocked, printed, refused
+    refused: list[tuple[str, str, Fault]] = field(default_factory=list)  # place, patient id, fault
+    unlisted: int = 0
+
+    def refuse(self, place: str, bad: BadInput) -> None:
+        self.counts["refused"] += 1
+        room = LISTED - len(self.refused)
+        self.refused += [(place, bad.patient_id, fault) for fault in bad.faults[:room]]
+        self.unlisted += max(0, len(bad.faults) - room)
+
+
+def plan_file(path: Path, *, today: date, stores: Collection[str], as_json: bool, as_inputs: bool) -> int:
+    """Plan every patient of the file as they are read; answers the exit status: 1 if any was refused.
+
+    Plans go to standard output, progress and what was refused to standard error.
+    """
+    outcome = Outcome()
+    try:
+        with _progress(path) as advance:
+            for given in documents(path, today):
+                _plan_one(given, outcome, today, stores, as_json=as_json, as_inputs=as_inputs)
+                advance(given.size)
+    except Unreadable as unreadable:
+        typer.echo(str(unreadable), err=True)
+        return 1
+    _sum_up(outcome)
+    return 1 if outcome.counts["refused"] else 0
+
+
+def _plan_one(
+    given: Given, outcome: Outcome, today: date, stores: Collection[str], *, as_json: bool, as_inputs: bool
+) -> None:
+    """One patient's plan, or why it was refused: that stops nobody else's."""
+    try:
+        if isinstance(given.document, BadInput):
+            raise given.document
+        asked = read_patient(given.document)
+        if stores and asked.store_id not in stores:
+            return
+        if as_inputs:
+            typer.echo(asked.model_dump_json(exclude_defaults=True))
+            outcome.counts["printed"] += 1
+            return
+        said = _planned(asked, today)
+    except BadInput as bad:
+        outcome.refuse(given.place, bad)
+        return
+    outcome.counts["planned" if isinstance(said, PlanComputed) else "blocked"] += 1
+    typer.echo(_as_json(said) if as_json else _as_text(said))
+
+
+def _planned(asked: PatientInput, today: date) -> PlanComputed | PlanBlocked:
+    """The plan. Values that no check foresaw are this patient's fault, not the end of the run."""
+    try:
+        return plan(asked, today)
+    except (ArithmeticError, ValueError, LookupError) as error:
+        problem = (
+            f"cannot be planned from these values ({type(error).__name__}): look for an extreme number or day"
+        )
+        raise BadInput([Fault("", "", problem)], asked.patient_id) from error
+
+
+# --- what is shown ---
+
+
+def _as_json(said: PlanComputed | PlanBlocked) -> str:
+    status = "planned" if isinstance(said, PlanComputed) else "blocked"
+    whole = {"plan" if status == "planned" else "blocked": said.model_dump(mode="json")}
+    return json.dumps({"patient_id": said.patient_id, "status": status, **whole, "sentences": explain(said)})
+
+
+def _as_text(said: PlanComputed | PlanBlocked) -> str:
+    at = f" at {said.store_id}" if said.store_id else ""
+    lines = [typer.style(f"Patient {said.patient_id}{at}", bold=True)]
+    if isinstance(said, PlanComputed):
+        lines += [_wrapped(typer.style(of_day(said), fg="green")), *map(_listed, map(of_visit, said.visits))]
+    else:
+        lines += [_wrapped(typer.style("There is no plan.", fg="yellow"))]
+    lines += ["  Why", *map(_listed, why(said))]
+    if isinstance(said, PlanComputed) and said.offered:
+        lines += ["  Best days", *map(_listed, map(of_offer, said.offered))]
+    if said.drugs:
+        lines += ["  Drugs"]
+    for drug in said.drugs:
+        action = drug.action.replace("_", " ") if drug.action != "none" else "left out"
+        lines.append(_listed(f"{drug.drug_name} ({action}): {' '.join(of_drug(drug, said))}"))
+    return "\n".join([*lines, ""])
+
+
+def _wrapped(text: str, first: str = "  ", rest: str = "  ") -> str:
+    width = get_terminal_size((110, 0)).columns
+    return textwrap.fill(text, width, initial_indent=first, subsequent_indent=rest, break_on_hyphens=False)
+
+
+def _listed(text: str) -> str:
+    return _wrapped(text, "   - ", "     ")
+
+
+def _sum_up(outcome: Outcome) -> None:
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
+    if outcome.refused:
+        table = Table(
+            "where", "patient", Column("field", overflow="fold"), "value", "what is wrong, and the way out"
+        )
+        for place, patient_id, fault in outcome.refused:
+            table.add_row(place, patient_id, fault.field or "-", fault.value, fault.problem)
+        console.print(table, markup=False)
+        console.print("Every field is described in docs/reference/plan-input.md.")
+    if outcome.unlisted:
+        console.print(f"{outcome.unlisted} more faults are not listed.")
+    said = {"planned": "planned", "blocked": "without a plan", "printed": "printed", "refused": "refused"}
+    counted = [f"{outcome.counts[each]} {words}" for each, words in said.items() if outcome.counts[each]]
+    console.print(f"{', '.join(counted) or 'No patients'}.")
+
+
+@contextmanager
+def _progress(path: Path) -> Iterator[Callable[[int], None]]:
+    """A bar on the terminal while plans go elsewhere; where they go to the same terminal, they show the progress."""
+    if not sys.stderr.isatty() or sys.stdout.isatty():
+        yield lambda size: None
+        return
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        total = path.stat().st_size if path.is_file() else None
+        task = progress.add_task("planning", total=total)
+        yield lambda size: progress.advance(task, size or 1)

@@ -1,0 +1,162 @@
+"""`medsync plan FILE`: whatever the form of the file, each patient is planned or refused by themselves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from services.planner.domain.model import NOTHING_TOLD
+from services.planner.what_if import document_of
+from shared.events.planner import PlanComputed
+from shared.words import explain
+from tests.unit.planner.cases import EVERY_DAY, taking
+
+SAMPLE = Path(__file__).parents[3] / "data" / "sample-patients"
+
+
+def document(patient_id: str, **changes: Any) -> dict[str, Any]:
+    held = document_of(taking({"a": 8, "b": 16}), NOTHING_TOLD, EVERY_DAY, 1)
+    return {**held, "patient_id": patient_id, **changes}
+
+
+def run(*arguments: str | Path, given: str | None = None) -> Result:
+    return CliRunner().invoke(app, ["plan", *map(str, arguments)], input=given)
+
+
+def planned(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def forms(patients: Sequence[dict[str, Any]]) -> dict[str, str]:
+    lines = "\n".join(json.dumps(each) for each in patients)
+    return {
+        "array.json": json.dumps(patients, indent=1),
+        "lines.ndjson": lines,
+        "lines.txt": f"\ufeff\n{lines}\n\n",
+    }
+
+
+@pytest.mark.parametrize("form", forms([]))
+def test_every_form_of_many_patients_gives_the_same_plans(tmp_path: Path, form: str) -> None:
+    patients = [document(f"p{number}") for number in range(4)]
+    path = written(tmp_path / form, forms(patients)[form])
+    result = run(path, "--today", "2026-03-02", "--json")
+    assert result.exit_code == 0, result.output
+    assert [each["patient_id"] for each in planned(result)] == ["p0", "p1", "p2", "p3"]
+    assert result.stderr.endswith("4 planned.\n")
+    piped = run("-", "--today", "2026-03-02", "--json", given=path.read_text())
+    assert piped.stdout == result.stdout
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_one_patient_is_an_object(tmp_path: Path, indent: int | None) -> None:
+    path = written(tmp_path / "one.json", json.dumps(document("p1"), indent=indent))
+    [plan] = planned(run(path, "--today", "2026-03-02", "--json"))
+    assert (plan["status"], plan["plan"]["computed_on"]) == ("planned", "2026-03-02")
+    assert plan["sentences"][0].startswith("Synchronized pickup on ")
+
+
+def test_words_for_people_are_those_of_the_plan(tmp_path: Path) -> None:
+    path = written(tmp_path / "one.json", json.dumps(document("p1")))
+    [plan] = planned(run(path, "--today", "2026-03-02", "--json"))
+    text = " ".join(run("--today", "2026-03-02", path).stdout.split())
+    published = PlanComputed.model_validate(plan["plan"])
+    assert plan["sentences"] == explain(published)
+    for words in plan["sentences"]:
+        for sentence in words.removeprefix("Offered: ").split(": ")[-1].split(". "):
+            assert sentence.rstrip(".") in text, sentence
+    assert "Best days" in text
+
+
+@pytest.mark.parametrize("form", ["lines.ndjson", "lines.txt"])
+def test_a_bad_patient_is_refused_and_the_others_are_planned(tmp_path: Path, form: str) -> None:
+    bad = document("p2", must_weekdays=[8], phone="+12125550100")
+    lines = [
+        '{"patient_id": "p0", ',
+        json.dumps(document("p1")),
+        json.dumps(bad),
+        "",
+        "[1]",
+        json.dumps(document("p3")),
+    ]
+    result = run(written(tmp_path / form, "\n".join(lines)), "--today", "2026-03-02", "--json")
+    assert result.exit_code == 1
+    assert [each["patient_id"] for each in planned(result)] == ["p1", "p3"]
+    for said in ("line 1", "line 3", "line 5", "p2", "must_weekdays", "phone", "2 planned, 3 refused."):
+        assert said in result.stderr
+    assert "5550100" not in result.output
+
+
+def test_in_an_array_the_place_of_the_patient_is_named(tmp_path: Path) -> None:
+    path = written(tmp_path / "array.json", json.dumps([document("p1"), 3, document("p3")]))
+    result = run(path, "--today", "2026-03-02", "--json")
+    assert (result.exit_code, len(planned(result))) == (1, 2)
+    assert "patient 2" in result.stderr
+
+
+def test_values_that_no_check_foresaw_refuse_their_patient_alone(tmp_path: Path) -> None:
+    ten_years = {
+        "rx_id": "rx-a",
+        "filled_on": "2026-01-01",
+        "handed_over_on": "2026-01-01",
+        "days_supply": 3660,
+    }
+    patients = [document("p1", fills=[ten_years] * 1000), document("p2")]
+    result = run(written(tmp_path / "a.json", json.dumps(patients)), "--today", "2026-03-02", "--json")
+    assert [each["patient_id"] for each in planned(result)] == ["p2"]
+    assert result.exit_code == 1 and "p1" in result.stderr and "extreme number or day" in result.stderr
+
+
+def test_what_cannot_be_read_at_all_is_said(tmp_path: Path) -> None:
+    missing = run(tmp_path / "nobody.json")
+    assert missing.exit_code == 1 and "No such file" in missing.stderr
+    broken = run(written(tmp_path / "broken.json", "[{"), "--json")
+    assert broken.exit_code == 1 and "no JSON" in broken.stderr
+    assert run(written(tmp_path / "empty.json", ""), "--json").exit_code == 1
+
+
+def test_only_the_stores_asked_for(tmp_path: Path) -> None:
+    patients = [document(f"p{store}", store_id=store) for store in ("s1", "s2", "s3")]
+    path = written(tmp_path / "all.json", json.dumps(patients))
+    found = planned(run(path, "--today", "2026-03-02", "--json", "--store", "s1", "--store", "s3"))
+    assert [each["patient_id"] for each in found] == ["ps1", "ps3"]
+
+
+def test_the_sample_patients_are_planned_and_become_documents(tmp_path: Path) -> None:
+    result = run(SAMPLE, "--today", "2009-10-01", "--json")
+    assert result.exit_code == 0, result.stderr
+    plans = planned(result)
+    assert len(plans) == 63, "four are born after the first day"
+    assert {each["status"] for each in plans} == {"planned", "blocked"}
+    inputs = run(SAMPLE, "--today", "2009-10-01", "--inputs").stdout
+    again = run(written(tmp_path / "sample.ndjson", inputs), "--today", "2009-10-01", "--json")
+    assert again.stdout == result.stdout
+
+
+def test_a_record_of_the_layout_that_cannot_be_read_refuses_its_patient(tmp_path: Path) -> None:
+    folder = tmp_path / "feed"
+    shutil.copytree(SAMPLE, folder)
+    number = "1137192"
+    path = folder / "prescriptions.csv"
+    lines = path.read_text().splitlines()
+    at = next(index for index, line in enumerate(lines) if f",{number},active" in line)
+    lines[at] = lines[at].replace(",active,", ",running,")
+    path.write_text("\n".join(lines))
+    result = run(folder, "--today", "2009-10-01", "--json")
+    assert result.exit_code == 1
+    assert number in {each["patient_id"] for each in planned(run(SAMPLE, "--today", "2009-10-01", "--json"))}
+    assert number not in {each["patient_id"] for each in planned(result)}
+    assert len(planned(result)) == 62
+    assert f"prescriptions.csv line {at + 1}, status" in result.stderr

@@ -1,0 +1,226 @@
+"""What a plan is asked for with: read strictly, refused in words that name the field and nobody."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import fields, is_dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from pydantic_core import to_jsonable_python
+
+from services.planner import translation
+from services.planner.domain import model
+from services.planner.domain.plan import plan_cycle
+from services.planner.inputs import BadInput, PatientInput, plan, read_patient
+from services.planner.planning import RULES
+from services.planner.what_if import changed, document_of
+from shared.events.planner import PlanComputed
+from tests.unit.planner.cases import EVERY_DAY, TODAY, in_days, random_patient, taking
+
+DOCS = Path(__file__).parents[3] / "docs"
+SECRET = "Metformin of Jane Doe"
+
+
+def document(**changes: Any) -> dict[str, Any]:
+    """Two drugs that run out in 8 and 16 days."""
+    held = document_of(taking({"a": 8, "b": 16}), model.NOTHING_TOLD, EVERY_DAY, 1)
+    return {**held, **changes}
+
+
+def faults(said: object) -> list[tuple[str, str, str]]:
+    with pytest.raises(BadInput) as caught:
+        read_patient(said)
+    return [(fault.field, fault.value, fault.problem) for fault in caught.value.faults]
+
+
+def prescription_with(**facts: Any) -> list[dict[str, Any]]:
+    first, *rest = document()["prescriptions"]
+    return [{**first, **facts}, *rest]
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_a_patient_written_down_and_read_back_is_planned_the_same(seed: int) -> None:
+    profile = random_patient(Random(seed))
+    written = json.loads(json.dumps(document_of(profile, model.NOTHING_TOLD, EVERY_DAY, 1)))
+    outcome = plan_cycle(profile, EVERY_DAY, RULES, TODAY, model.NOTHING_TOLD, 1)
+    assert isinstance(outcome, model.Plan)
+    expected = translation.plan_computed(outcome, "patient-1", "store-1", 0, 0)
+    assert plan(read_patient(written), TODAY) == expected
+
+
+def test_everything_that_the_rules_know_can_be_given() -> None:
+    told = model.Told(
+        agreed=True,
+        anchor_on=in_days(16),
+        visits=(
+            model.ToldVisit(
+                model.VisitKind.synchronized,
+                in_days(16),
+                (model.ToldItem("rx-a", model.FillKind.full, Decimal(30), 30),),
+                confirmed=True,
+            ),
+        ),
+        declined_until={"rx-b": in_days(9)},
+        wanted_on=in_days(20),
+        instead_of=in_days(16),
+    )
+    read = read_patient(to_jsonable_python(document_of(taking({"a": 8, "b": 16}), told, EVERY_DAY, 3)))
+    assert (read.told, read.cycle, read.calendar) == (told, 3, EVERY_DAY)
+    assert translation.profile_of("patient-1", read, read.rejections) == taking({"a": 8, "b": 16})
+
+
+@pytest.mark.parametrize(
+    ("kind", "at"),
+    [
+        (model.Profile, ()),
+        (model.Prescription, ("prescriptions",)),
+        (model.Drug, ("prescriptions", "drug")),
+        (model.Fill, ("fills",)),
+        (model.StockReport, ("stock_reports",)),
+        (model.Rules, ("rules",)),
+    ],
+    ids=lambda each: each.__name__ if isinstance(each, type) else "",
+)
+def test_no_field_of_the_rules_is_missing_from_the_document(kind: type, at: tuple[str, ...]) -> None:
+    assert is_dataclass(kind)
+    schema = PatientInput.model_json_schema()
+    here = schema
+    for name in at:
+        here = here["properties"][name]
+        ref = here.get("items", here).get("$ref")
+        here = schema["$defs"][ref.rpartition("/")[2]]
+    assert {field.name for field in fields(kind)} <= here["properties"].keys()
+
+
+def test_the_reference_names_every_field() -> None:
+    text = (DOCS / "reference" / "plan-input.md").read_text()
+    named = set(re.findall(r"`([a-z_]+)`", text))
+    schema = PatientInput.model_json_schema()
+    of_rules = set(schema["$defs"]["RulesInput"]["properties"])
+    known = {name for each in [schema, *schema["$defs"].values()] for name in each.get("properties", ())}
+    assert known - of_rules - named == set()
+
+
+def test_the_example_of_the_how_to_is_planned() -> None:
+    text = (DOCS / "how-to" / "plan-from-a-file.md").read_text()
+    example = json.loads(text.partition("```json")[2].partition("```")[0])
+    said = plan(read_patient(example), date.max)
+    assert isinstance(said, PlanComputed)
+    assert said.anchor_on.weekday() == example["preferred_weekday"]
+    assert {drug.participation.value for drug in said.drugs} == {"sync"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "value"),
+    [
+        ({"prescriptions": prescription_with(usual_days=SECRET)}, "prescriptions.0.usual_days", "a text of"),
+        ({"prescriptions": prescription_with(usual_days=-3)}, "prescriptions.0.usual_days", "-3"),
+        ({"prescriptions": prescription_with(written_on="3/2/2026")}, "prescriptions.0.written_on", "a text"),
+        ({"prescriptions": prescription_with(expires_on="2020-01-01")}, "prescriptions.0.expires_on", "2020"),
+        ({"prescriptions": prescription_with(drug=SECRET)}, "prescriptions.0.drug", "a text of"),
+        ({"prescriptions": prescription_with(status="stopped_now")}, "prescriptions.0.status", "stopped_now"),
+        ({"prescriptions": prescription_with(rx_id="rx-b")}, "prescriptions.0.rx_id", "a text of 4"),
+        ({"cycle_policy": "rolling_31"}, "cycle_policy", "rolling_31"),
+        ({"preferred_weekday": 7}, "preferred_weekday", "7"),
+        ({"must_weekdays": [1, 9]}, "must_weekdays.1", "9"),
+        ({"calendar": {"weekdays": [-1]}}, "calendar.weekdays.0", "-1"),
+        ({"calendar": {"weekdays": [7]}}, "calendar.weekdays", "7"),
+        ({"calendar": {"opens": SECRET}}, "calendar.opens", ""),
+        ({"told": {"anchor_on": "9999-12-31"}}, "told.anchor_on", "9999-12-31"),
+        ({"told": {"declined_until": {"rx-9": "2026-03-09"}}}, "told.declined_until.rx-9", "rx-9"),
+        ({"fills": [{"rx_id": "rx-9"}]}, "fills.0.filled_on", ""),
+        ({"rules": {"cycle_days": {"rolling_28": 0}}}, "rules.cycle_days.rolling_28", "0"),
+        ({"rules": {"refill_percent": {"acme": 175}}}, "rules.refill_percent.acme", "175"),
+        ({"rules": {"lead": 4}}, "rules.lead", ""),
+        ({"rules": {"lead_days": 10**9}}, "rules.lead_days", "a large number"),
+        ({"rules": {"criteria": ["cheapest"]}}, "rules.criteria.0", ""),
+        ({"rules": {"default_cycle": "weekly"}}, "rules.default_cycle", ""),
+        ({"today": "1026-03-02"}, "today", "1026-03-02"),
+        ({"phone": "+12125550100"}, "phone", ""),
+        ({"patient_id": SECRET}, "patient_id", "a text of"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_a_fault_names_the_field_the_value_and_the_way_out(
+    changes: dict[str, Any], field: str, value: str
+) -> None:
+    found = faults(document(**changes))
+    [(_, shown, problem)] = [each for each in found if each[0] == field]
+    assert shown.startswith(value) and bool(shown) == bool(value)
+    assert problem
+    assert not any(word in str(found) for word in ("Metformin", "Jane", "5550100"))
+
+
+@pytest.mark.parametrize("said", [None, 3, "x", [], [{}], {}, {"patient_id": None}])
+def test_what_is_no_patient_is_refused(said: object) -> None:
+    assert faults(said)
+
+
+def test_every_fault_of_a_patient_is_named_at_once() -> None:
+    found = faults({"patient_id": "p1", "fills": [{}], "cycle": 0, "x": 1})
+    assert {field for field, _, _ in found} == {
+        "fills.0.rx_id",
+        "fills.0.filled_on",
+        "fills.0.handed_over_on",
+        "fills.0.days_supply",
+        "cycle",
+        "x",
+    }
+
+
+def test_a_rule_given_goes_before_the_chains_and_the_others_stand() -> None:
+    read = read_patient(document(rules={"lead_days": 9, "refill_percent": {"acme": 60}}))
+    rules = read.in_force()
+    assert (rules.lead_days, rules.cushion_days) == (9, RULES.cushion_days)
+    assert rules.refill_percent == {**RULES.refill_percent, "acme": 60}
+    said = plan(read, TODAY)
+    assert isinstance(said, PlanComputed)
+    assert min(visit.on for visit in said.visits) >= TODAY + timedelta(days=9)
+
+
+def test_changes_to_what_is_held_touch_nothing_else() -> None:
+    held = document()
+    after = changed(
+        held,
+        {
+            "prescriptions": [{"rx_id": "rx-a", "payer": "acme", "drug": {"critical": True}}],
+            "stock_reports": [{"rx_id": "rx-b", "reported_on": "2026-03-01", "days_left": 3}],
+            "rules": {"lead_days": 2},
+            "preferred_weekday": 2,
+        },
+    )
+    a, b = after["prescriptions"]
+    assert a == {
+        **held["prescriptions"][0],
+        "payer": "acme",
+        "drug": {**held["prescriptions"][0]["drug"], "critical": True},
+    }
+    assert (b, after["fills"]) == (held["prescriptions"][1], held["fills"])
+    assert held == document(), "what is held stays as it is"
+    assert read_patient(after).preferred_weekday == 2
+    left = changed(held, {"without_rx_ids": ["rx-a"]})
+    assert [each["rx_id"] for each in (*left["prescriptions"], *left["fills"])] == ["rx-b", "rx-b"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prescriptions": SECRET},
+        {"prescriptions": [{"payer": "acme"}]},
+        {"fills": [3]},
+        {"fills": [{"rx_id": ["rx-a"]}]},
+        {"without_rx_ids": "rx-a"},
+        {"told": 3},
+        {"calendar": None},
+    ],
+)
+def test_changes_that_cannot_be_made_are_refused_in_the_same_way(changes: dict[str, Any]) -> None:
+    with pytest.raises(BadInput) as caught:
+        read_patient(changed(document(), changes))
+    assert SECRET not in str(caught.value)
