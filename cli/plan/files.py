@@ -19,9 +19,8 @@ from rich.progress import Progress
 from rich.table import Column, Table
 
 from cli.plan.documents import Given, Unreadable, documents
-from services.planner.inputs import BadInput, Fault, PatientInput, plan, read_patient
+from services.planner.inputs import BadInput, Fault, answer, plan, read_patient
 from shared.events.planner import PlanBlocked, PlanComputed
-from shared.words import explain
 from shared.words.plans import of_day, of_drug, of_offer, of_visit, why
 
 LISTED = 500
@@ -75,32 +74,15 @@ def _plan_one(
             typer.echo(asked.model_dump_json(exclude_defaults=True))
             outcome.counts["printed"] += 1
             return
-        said = _planned(asked, today)
+        said = plan(asked, today)
     except BadInput as bad:
         outcome.refuse(given.place, bad)
         return
     outcome.counts["planned" if isinstance(said, PlanComputed) else "blocked"] += 1
-    typer.echo(_as_json(said) if as_json else _as_text(said))
-
-
-def _planned(asked: PatientInput, today: date) -> PlanComputed | PlanBlocked:
-    """The plan. Values that no check foresaw are this patient's fault, not the end of the run."""
-    try:
-        return plan(asked, today)
-    except (ArithmeticError, ValueError, LookupError) as error:
-        problem = (
-            f"cannot be planned from these values ({type(error).__name__}): look for an extreme number or day"
-        )
-        raise BadInput([Fault("", "", problem)], asked.patient_id) from error
+    typer.echo(json.dumps(answer(said)) if as_json else _as_text(said))
 
 
 # --- what is shown ---
-
-
-def _as_json(said: PlanComputed | PlanBlocked) -> str:
-    status = "planned" if isinstance(said, PlanComputed) else "blocked"
-    whole = {"plan" if status == "planned" else "blocked": said.model_dump(mode="json")}
-    return json.dumps({"patient_id": said.patient_id, "status": status, **whole, "sentences": explain(said)})
 
 
 def _as_text(said: PlanComputed | PlanBlocked) -> str:

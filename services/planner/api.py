@@ -7,14 +7,18 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID, uuid4
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from services.planner import store
 from services.planner.domain.model import Ruling, RulingKind
-from services.planner.domain.progress import Status
-from services.planner.planning import replan
+from services.planner.domain.progress import Status, as_of, told
+from services.planner.inputs import BadInput, Fault, answer, read_patient
+from services.planner.inputs import plan as plan_from
+from services.planner.planning import RULES, calendar_of, replan
+from services.planner.what_if import WhatIf, changed, document_of
 from shared.events import Reason
 from shared.events.planner import PlanBlocked, PlanComputed
 from shared.http import Commanding, Problem, Working, page
@@ -25,6 +29,7 @@ from shared.words.plans import of_drug
 router = APIRouter()
 
 STAFF = ("clerk", "technician", "pharmacist")
+NEVER_HEARD_OF = "the planner has not heard of this patient"
 
 PatientId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
 Cursor = Annotated[str, Query(pattern=r"^[!-~]{0,64}$")]
@@ -44,6 +49,45 @@ async def plans(
     async with work.read() as db:
         rows = await store.list_plans(db, store=store_id, status=status, after=after, limit=limit + 1)
     return page(rows, limit, "patient_id")
+
+
+@router.post("/plans/what-if")
+async def what_if(question: WhatIf, work: Working) -> dict[str, Any]:
+    """The plan that a document gives, or a known patient with changes; nothing is kept or published.
+
+    `stands` is what the planner holds now of a known patient.
+    """
+    try:
+        if question.patient is not None and question.patient_id is None and not question.changes:
+            return answer(plan_from(read_patient(question.patient), work.now().date()))
+        if question.patient_id is None or question.patient is not None:
+            raise BadInput([Fault("", "", "give either patient, or patient_id with changes")])
+        record, days = await _known(question.patient_id, work)
+        today = work.now().astimezone(ZoneInfo(days.time_zone)).date()
+        progress = as_of(record.progress, today, RULES)
+        held = document_of(record.profile, told(progress), calendar_of(record, days), progress.cycle)
+        said = plan_from(read_patient(changed(held, question.changes)), today)
+    except BadInput as bad:
+        faults = [vars(fault) for fault in bad.faults]
+        raise Problem(400, "Invalid request", str(bad), errors=faults) from None
+    stands = {"status": progress.status, "revision": record.revision, "anchor_on": progress.anchor_on}
+    return {**answer(said), "stands": stands}
+
+
+async def _known(patient_id: str, work: Working) -> tuple[store.Record, store.StoreDays]:
+    """A patient who takes part, and their store."""
+    async with work.read() as db:
+        record = (await store.load_records(db, [patient_id], work.now())).get(patient_id)
+        stores = await store.load_stores(db, [record.store_id], work.now()) if record else {}
+    if record is None:
+        raise Problem(404, "No such patient", NEVER_HEARD_OF)
+    if not record.enrolled:
+        raise Problem(
+            409, "Takes part no longer", "what the patient takes is not held any more: give it whole"
+        )
+    if record.store_id not in stores:
+        raise Problem(409, "No calendar", "the store's calendar is awaited: give the patient whole, with one")
+    return record, stores[record.store_id]
 
 
 @router.get("/plans/{patient_id}")
@@ -83,7 +127,7 @@ async def _found(patient_id: str, work: Working) -> dict[str, Any]:
     async with work.read() as db:
         row = await store.load_plan(db, patient_id)
     if row is None:
-        raise Problem(404, "No such patient", "the planner has not heard of this patient")
+        raise Problem(404, "No such patient", NEVER_HEARD_OF)
     published = row.pop("published")
     return {
         "patient_id": patient_id,

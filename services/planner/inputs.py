@@ -27,6 +27,7 @@ from services.planner.planning import RULES
 from shared.events import enrollment
 from shared.events.base import OpenEnum, Quantity
 from shared.events.planner import PlanBlocked, PlanComputed
+from shared.words import explain
 
 MOST = 3660
 """Of any whole number: ten years of days."""
@@ -285,16 +286,32 @@ def _rules(rules: Rules) -> Iterator[Fault]:
 
 
 def plan(asked: PatientInput, today: date) -> PlanComputed | PlanBlocked:
-    """The plan as the planner would publish it, as of the document's day, else `today`; nothing is kept or sent."""
-    outcome = plan_cycle(
-        translation.profile_of(asked.patient_id, asked, asked.rejections),
-        asked.calendar,
-        asked.in_force(),
-        asked.today or today,
-        asked.told,
-        asked.cycle,
-    )
+    """The plan as the planner would publish it, as of the document's day, else `today`; nothing is kept or sent.
+
+    Raises:
+        BadInput: values that no check foresaw cannot be reckoned with.
+    """
+    profile = translation.profile_of(asked.patient_id, asked, asked.rejections)
+    rules, as_of = asked.in_force(), asked.today or today
+    try:
+        outcome = plan_cycle(profile, asked.calendar, rules, as_of, asked.told, asked.cycle)
+    except (ArithmeticError, ValueError, LookupError) as error:
+        what = (
+            f"cannot be planned from these values ({type(error).__name__}): look for an extreme number or day"
+        )
+        raise BadInput([Fault("", "", what)], asked.patient_id) from error
     of_patient = asked.patient_id, asked.store_id
     if isinstance(outcome, Plan):
         return translation.plan_computed(outcome, *of_patient, revision=0, profile_revision=0)
     return translation.plan_blocked(outcome, *of_patient, revision=0, profile_revision=0)
+
+
+def answer(said: PlanComputed | PlanBlocked) -> dict[str, Any]:
+    """The plan as JSON, with its words."""
+    planned = isinstance(said, PlanComputed)
+    return {
+        "patient_id": said.patient_id,
+        "status": "planned" if planned else "blocked",
+        "plan" if planned else "blocked": said.model_dump(mode="json"),
+        "sentences": explain(said),
+    }

@@ -33,7 +33,7 @@ async def replan(unit: Unit, records: Sequence[Record]) -> None:
         progress, outcome = plan_anew(
             record.progress,
             record.profile,
-            _calendar(record, days),
+            calendar_of(record, days) if days else None,
             RULES,
             unit.today(days.time_zone if days else "UTC"),
         )
@@ -95,10 +95,8 @@ def _published(
     return replace(after, revision=revision, published=said.model_dump(mode="json")), news
 
 
-def _calendar(record: Record, days: StoreDays | None) -> Calendar | None:
+def calendar_of(record: Record, days: StoreDays) -> Calendar:
     """The store's calendar; the patient's own plan is no load on its day."""
-    if days is None:
-        return None
     own, load = record.booked_on, days.calendar.load
     if own is None or own not in load:
         return days.calendar

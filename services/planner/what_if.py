@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
@@ -23,7 +23,7 @@ class WhatIf(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     patient: dict[str, Any] | None = Field(None, description="a document as of schemas/inputs/patient.json")
-    patient_id: str | None = None
+    patient_id: Annotated[str, Field(pattern=r"^[!-~]{1,64}$")] | None = None
     changes: dict[str, Any] = Field(
         {},
         description="any fields of such a document. Prescriptions are merged by rx_id, those of an unknown one "

@@ -502,6 +502,111 @@ async def test_plans_are_listed_explained_and_republished(service: Service) -> N
     assert one.revision == 1
 
 
+async def everything(service: Service) -> dict[str, list[Any]]:
+    """Every row of every table, the fabric's too."""
+    async with service.work.read() as db:
+        tables = await db.fetch(
+            """
+            select format('%I.%I', schemaname, tablename) as name
+            from pg_tables
+            where schemaname in ('public', 'fabric')
+            """
+        )
+        return {
+            row["name"]: sorted(map(repr, await db.fetch(f"select * from {row['name']}"))) for row in tables
+        }
+
+
+async def what_if(service: Service, answered: int = 200, **question: Any) -> dict[str, Any]:
+    answer = await service.http.post("/plans/what-if", json=question)
+    assert answer.status_code == answered, answer.text
+    if answered != 200:
+        assert answer.headers["content-type"] == "application/problem+json"
+    return dict(answer.json())
+
+
+async def test_what_if_computes_and_changes_nothing(proposed: Service) -> None:
+    before = await everything(proposed)
+    assert before["public.plans"] and "fabric.outbox" in before
+    held = (await proposed.get("/plans/p1"))["plan"]
+    same = await what_if(proposed, patient_id="p1")
+    assert same["stands"] == {"status": "planned", "revision": 1, "anchor_on": held["anchor_on"]}
+    for field in ("anchor_on", "visits", "drugs", "offered", "reasons"):
+        assert same["plan"][field] == held[field]
+    assert same["sentences"] == (await proposed.get("/plans/p1/explanation"))["sentences"]
+
+    only_on = await what_if(proposed, patient_id="p1", changes={"must_weekdays": [2]})
+    assert date.fromisoformat(only_on["plan"]["anchor_on"]).weekday() == 2
+    wanted = await what_if(proposed, patient_id="p1", changes={"wanted_on": in_days(15).isoformat()})
+    assert wanted["plan"]["anchor_on"] == in_days(15).isoformat()
+    payer = {"rx_id": "rx-a", "payer": "commercial"}
+    paid = await what_if(proposed, patient_id="p1", changes={"prescriptions": [payer]})
+    assert [each["code"] for each in paid["plan"]["drugs"][0]["reasons"]] != [
+        each["code"] for each in held["drugs"][0]["reasons"]
+    ]
+    other = prescription("c").model_dump(mode="json")
+    more = await what_if(
+        proposed,
+        patient_id="p1",
+        changes={"prescriptions": [other], "fills": [fill("c", -5).model_dump(mode="json")]},
+    )
+    assert [drug["rx_id"] for drug in more["plan"]["drugs"]] == ["rx-a", "rx-b", "rx-c"]
+    fewer = await what_if(proposed, patient_id="p1", changes={"without_rx_ids": ["rx-a"]})
+    assert [drug["rx_id"] for drug in fewer["plan"]["drugs"]] == ["rx-b"]
+    none = await what_if(proposed, patient_id="p1", changes={"without_rx_ids": ["rx-a", "rx-b"]})
+    assert (none["status"], none["sentences"][0]) == ("blocked", "There is no plan.")
+    assert await everything(proposed) == before
+    assert await proposed.published() == []
+
+
+async def test_what_if_keeps_to_what_the_patient_was_told(proposed: Service) -> None:
+    proposal = PlanComputed.model_validate((await proposed.get("/plans/p1"))["plan"])
+    plan = only(await proposed.handle(agreed(proposal)), PlanComputed)
+    same = await what_if(proposed, patient_id="p1", changes={"preferred_weekday": 2})
+    assert (same["plan"]["agreed"], same["plan"]["anchor_on"]) == (True, plan.anchor_on.isoformat())
+    day = (plan.anchor_on + timedelta(days=1)).isoformat()
+    moved = await what_if(proposed, patient_id="p1", changes={"wanted_on": day})
+    assert (moved["plan"]["anchor_on"], moved["plan"]["reasons"][0]["code"]) == (day, "rescheduled")
+
+
+async def test_what_if_of_a_whole_patient_needs_nobody_known(service: Service) -> None:
+    document = {"patient_id": "new", **profile().model_dump(mode="json")}
+    answer = await what_if(service, patient=document)
+    assert answer["plan"]["computed_on"] == TODAY.isoformat()
+    assert "stands" not in answer
+
+
+@pytest.mark.parametrize(
+    ("answered", "field", "question"),
+    [
+        (400, "", {}),
+        (400, "", {"patient": {}, "patient_id": "p1"}),
+        (400, "patient_id", {"patient": {"store_id": "s1"}}),
+        (400, "payers", {"patient_id": "p1", "changes": {"payers": "acme"}}),
+        (
+            400,
+            "prescriptions.2.drug",
+            {"patient_id": "p1", "changes": {"prescriptions": [{"rx_id": "rx-c"}]}},
+        ),
+        (400, "changes.fills", {"patient_id": "p1", "changes": {"fills": "Jane Doe"}}),
+        (400, "told.wanted_on", {"patient_id": "p1", "changes": {"wanted_on": "Jane Doe"}}),
+        (400, "patient_id", {"patient_id": "p 1"}),
+        (404, None, {"patient_id": "nobody"}),
+        (409, None, {"patient_id": "left"}),
+        (409, None, {"patient_id": "storeless"}),
+    ],
+)
+async def test_a_bad_question_is_answered_with_the_field_and_the_way_out(
+    proposed: Service, answered: int, field: str | None, question: dict[str, Any]
+) -> None:
+    await proposed.handle(enrolled("left"), enrolled("storeless", store_id="s9"))
+    await proposed.handle(PatientDisenrolled(patient_id="left", revision=2, reason=DisenrolmentReason.died))
+    problem = await what_if(proposed, answered, **question)
+    assert "Jane" not in str(problem)
+    if field is not None:
+        assert field in [error["field"] for error in problem["errors"]]
+
+
 async def test_a_patient_without_a_store_waits(service: Service) -> None:
     assert await service.handle(enrolled()) == []
     found = await service.get("/plans/p1/explanation")
