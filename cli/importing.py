@@ -183,7 +183,7 @@ def _post(http: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]
     """Send one request; wait for a service that is away for a moment: sent twice, it changes nothing."""
     try:
         for attempt in stamina.retry_context(
-            on=_passing, attempts=None, timeout=PATIENCE_SECONDS, wait_max=5.0
+            on=is_passing, attempts=None, timeout=PATIENCE_SECONDS, wait_max=5.0
         ):
             with attempt:
                 answer = http.post(path, json=body)
@@ -191,7 +191,7 @@ def _post(http: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, Any]
     except httpx.TransportError as error:
         raise _away(http, error) from None
     except httpx.HTTPStatusError as error:
-        raise ImportFailed(f"enrollment refused {path}: {_detail(error.response)}") from None
+        raise ImportFailed(f"enrollment refused {path}: {detail_of(error.response)}") from None
     taken: dict[str, Any] = answer.json()
     return taken
 
@@ -211,13 +211,14 @@ def _away(http: httpx.Client, error: Exception) -> ImportFailed:
     )
 
 
-def _passing(error: Exception) -> bool:
+def is_passing(error: Exception) -> bool:
+    """Whether the same request may succeed in a moment."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code == httpx.codes.SERVICE_UNAVAILABLE
     return isinstance(error, httpx.TransportError)
 
 
-def _detail(response: httpx.Response) -> str:
+def detail_of(response: httpx.Response) -> str:
     """What the problem details say; the status where the answer holds none."""
     try:
         return f"{response.status_code} {response.json()['detail']}"

@@ -56,3 +56,26 @@ def file_(
 
     as_of = today.date() if today else date.today()
     raise typer.Exit(plan_file(path, today=as_of, stores=store or (), as_json=as_json, as_inputs=as_inputs))
+
+
+@app.command()
+def replan(
+    all_: Annotated[bool, typer.Option("--all", help="everybody")] = False,
+    store: Annotated[str | None, typer.Option(help="the patients of this store")] = None,
+    payer: Annotated[str | None, typer.Option(help="those with a prescription that this payer pays")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would change")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="each plan that changes as a JSON object a line")
+    ] = False,
+    anew: Annotated[bool, typer.Option("--anew", help="not where an earlier run was cut off")] = False,
+) -> None:
+    """Have the running planner plan patients anew, after a change of rules or calendars.
+
+    What did not change is neither written nor published. Cut off, the same command goes on where it was.
+    """
+    from cli.plan.replan import Selection
+    from cli.plan.replan import replan as replan_all
+
+    if not (all_ or store or payer):
+        raise typer.BadParameter("say --all, --store or --payer")
+    replan_all(Selection(store, payer), dry_run=dry_run, as_json=as_json, anew=anew)

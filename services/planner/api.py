@@ -10,14 +10,14 @@ from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from services.planner import store
 from services.planner.domain.model import Ruling, RulingKind
 from services.planner.domain.progress import Status, as_of, told
 from services.planner.inputs import BadInput, Fault, answer, read_patient
 from services.planner.inputs import plan as plan_from
-from services.planner.planning import RULES, calendar_of, replan
+from services.planner.planning import RULES, calendar_of, replan, replan_changed
 from services.planner.what_if import WhatIf, changed, document_of
 from shared.events import Reason
 from shared.events.planner import PlanBlocked, PlanComputed
@@ -72,6 +72,48 @@ async def what_if(question: WhatIf, work: Working) -> dict[str, Any]:
         raise Problem(400, "Invalid request", str(bad), errors=faults) from None
     stands = {"status": progress.status, "revision": record.revision, "anchor_on": progress.anchor_on}
     return {**answer(said), "stands": stands}
+
+
+class Replan(BaseModel):
+    """Whom to plan anew: those of a store, those with a prescription of a payer, or everybody; after which id."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    store: Annotated[str, Field(pattern=r"^[!-~]{1,64}$")] | None = None
+    payer: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    after: Annotated[str, Field(pattern=r"^[!-~]{0,64}$")] = ""
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+    dry_run: bool = False
+
+
+@router.post("/plans/replan")
+async def replan_some(wanted: Replan, work: Working, caller: Commanding) -> dict[str, Any]:
+    """Plan the next patients anew, by patient id: written and published is only what changed, on a dry run nothing.
+
+    `next` says after whom to go on, `patients` in the first answer how many there are. Whoever is parked is passed
+    over and named.
+    """
+    caller.require("pharmacist", "system")
+
+    async def decide(unit: Unit) -> dict[str, Any]:
+        found = await store.enrolled_after(
+            unit.db, store=wanted.store, payer=wanted.payer, after=wanted.after, limit=wanted.limit
+        )
+        await work.lock(unit, [patient(patient_id) for patient_id in found])
+        free = await work.unparked(unit, found)
+        changed = await replan_changed(unit, free, dry_run=wanted.dry_run)
+        first = not wanted.after
+        return {
+            "patients": await store.count_enrolled(unit.db, store=wanted.store, payer=wanted.payer)
+            if first
+            else None,
+            "looked_at": len(found),
+            "changed": changed,
+            "parked": sorted(set(found) - set(free)),
+            "next": found[-1] if len(found) == wanted.limit else None,
+        }
+
+    return await work.command(caller, (), decide)
 
 
 async def _known(patient_id: str, work: Working) -> tuple[store.Record, store.StoreDays]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.planner import store, translation
@@ -22,30 +23,76 @@ RULES = Rules(payers=PAYERS, unknown_payer=UNKNOWN_PAYER, laws=sync_laws())
 """The chain's policy. What payers and states demand and grant are data files beside (`services.planner.policy`)."""
 
 
+@dataclass(frozen=True)
+class Planned:
+    """One patient planned anew: where they stand then, what is news, and what prescribers are to be asked for."""
+
+    record: Record
+    news: Sequence[Event]
+    renewals: Sequence[Renewal]
+
+
 async def replan(unit: Unit, records: Sequence[Record]) -> None:
     """Plan these patients as of now, save where they stand, and publish what is news."""
     stores = await store.load_stores(unit.db, {record.store_id for record in records}, unit.now)
-    planned: list[Record] = []
-    events: list[list[Event]] = []
-    needed: list[tuple[str, Renewal]] = []
-    for record in records:
-        days = stores.get(record.store_id)
-        progress, outcome = plan_anew(
-            record.progress,
-            record.profile,
-            calendar_of(record, days) if days else None,
-            RULES,
-            unit.today(days.time_zone if days else "UTC"),
-        )
-        after, news = _published(record, progress, outcome)
-        planned.append(replace(after, due_at=_due_at(progress, days)))
-        events.append(news)
-        needed += [(record.patient_id, each) for each in outcome.renewals] if outcome else []
+    await keep(unit, [plan_one(record, stores.get(record.store_id), unit.now) for record in records])
 
-    await store.save_records(unit.db, planned, unit.now)
-    unit.emit(*events)
+
+async def replan_changed(unit: Unit, patient_ids: Sequence[str], *, dry_run: bool) -> list[dict[str, Any]]:
+    """Plan these locked patients as of now, and keep only what changed; says whose plan did, and how.
+
+    Nothing is kept on a dry run.
+    """
+    records = await store.load_records(unit.db, patient_ids, unit.now)
+    stores = await store.load_stores(unit.db, {record.store_id for record in records.values()}, unit.now)
+    pairs = [
+        (record, plan_one(record, stores.get(record.store_id), unit.now))
+        for _, record in sorted(records.items())
+        if record.enrolled  # they may have left while their lock was waited for
+    ]
+    moved = [(before, planned) for before, planned in pairs if _held(planned.record) != before]
+    if not dry_run:
+        await keep(unit, [planned for _, planned in moved])
+    return [
+        {
+            "patient_id": before.patient_id,
+            "store_id": before.store_id,
+            "was": _stands(before),
+            "is": _stands(planned.record),
+            "published": [type(event).TYPE for event in planned.news],
+        }
+        for before, planned in moved
+        if planned.news
+    ]
+
+
+def _held(record: Record) -> Record:
+    """The record as it is once read again: the day of the next look is held as its moment alone."""
+    return replace(record, progress=replace(record.progress, look_again_on=None))
+
+
+def _stands(record: Record) -> dict[str, Any]:
+    progress = record.progress
+    return {"status": progress.status, "anchor_on": progress.anchor_on, "revision": record.revision}
+
+
+def plan_one(record: Record, days: StoreDays | None, now: datetime) -> Planned:
+    """Plan one patient as of now; without the store's days the patient waits."""
+    zone = days.time_zone if days else "UTC"
+    calendar = calendar_of(record, days) if days else None
+    today = now.astimezone(ZoneInfo(zone)).date()
+    progress, outcome = plan_anew(record.progress, record.profile, calendar, RULES, today)
+    after, news = _published(record, progress, outcome)
+    return Planned(replace(after, due_at=_due_at(progress, days)), news, outcome.renewals if outcome else ())
+
+
+async def keep(unit: Unit, planned: Sequence[Planned]) -> None:
+    """Save where these patients stand, and publish what is news."""
+    await store.save_records(unit.db, [each.record for each in planned], unit.now)
+    unit.emit(*(each.news for each in planned))
+    needed = [(each.record.patient_id, renewal) for each in planned for renewal in each.renewals]
     first_asked = await store.save_renewals(unit.db, needed, unit.now)
-    store_of = {record.patient_id: record.store_id for record in planned}
+    store_of = {each.record.patient_id: each.record.store_id for each in planned}
     unit.emit(
         translation.renewal_needed(renewal, patient_id, store_of[patient_id])
         for patient_id, renewal in needed

@@ -521,6 +521,43 @@ async def due_looks(db: Db, patient_ids: Sequence[str], now: datetime) -> set[st
     return {row["patient_id"] for row in rows}
 
 
+# --- everybody, batch by batch ---
+
+_CHOSEN = """
+    enrolled
+    and ($1::text is null or store_id = $1)
+    and ($2::text is null
+         or profile @> jsonb_build_object('prescriptions', jsonb_build_array(jsonb_build_object('payer', $2::text))))
+"""
+"""Patients who take part, of one store or everywhere, with a prescription of one payer or of any."""
+
+
+async def enrolled_after(
+    db: Db, *, store: str | None, payer: str | None, after: str, limit: int
+) -> list[str]:
+    """The next ids of patients who take part, in their order."""
+    rows = await db.fetch(
+        f"""
+        select patient_id
+        from patients
+        where {_CHOSEN}
+          and patient_id > $3
+        order by patient_id
+        limit $4
+        """,
+        store,
+        payer,
+        after,
+        limit,
+    )
+    return [row["patient_id"] for row in rows]
+
+
+async def count_enrolled(db: Db, *, store: str | None, payer: str | None) -> int:
+    """How many patients take part."""
+    return await db.fetchval(f"select count(*) from patients where {_CHOSEN}", store, payer)
+
+
 # --- answers, refusals, renewals ---
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import permutations
@@ -12,8 +15,13 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 import pytest_asyncio
+import uvicorn
+from starlette.responses import JSONResponse
+from typer.testing import CliRunner, Result
 
-from services.planner import handlers, jobs, store
+from cli.main import app as cli
+from cli.plan import replan as replanning
+from services.planner import handlers, jobs, planning, store
 from services.planner.app import create_app
 from services.planner.settings import Settings
 from shared.clock import SteppedClock
@@ -44,12 +52,12 @@ from shared.events.outreach import (
     RescheduleRequested,
 )
 from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded, Visit, VisitKind
-from shared.messaging import Work, patient
+from shared.messaging import Work, patient, tables
 from shared.messaging import store as store_key
 from shared.messaging.bell import Bell
 from shared.messaging.sealing import Sealer
 from shared.messaging.unit import Cause
-from tests.running import SEALING_KEY
+from tests.running import SEALING_KEY, until
 
 TODAY = date(2026, 3, 2)
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)  # ten in the morning in New York, a Monday
@@ -605,6 +613,175 @@ async def test_a_bad_question_is_answered_with_the_field_and_the_way_out(
     assert "Jane" not in str(problem)
     if field is not None:
         assert field in [error["field"] for error in problem["errors"]]
+
+
+# --- everybody anew ---
+
+SYSTEM = {"Medsync-Actor": "test", "Medsync-Role": "system"}
+
+
+async def replanned(service: Service, answered: int = 200, key: str = "", **wanted: Any) -> dict[str, Any]:
+    headers = SYSTEM | ({"Idempotency-Key": key} if key else {})
+    answer = await service.http.post("/plans/replan", json=wanted, headers=headers)
+    assert answer.status_code == answered, answer.text
+    return dict(answer.json())
+
+
+@pytest_asyncio.fixture
+async def other_rules(proposed: Service, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """Five patients p1 to p5, planned before the chain's policy changed: p4 of another store, p5 of another payer."""
+    await proposed.handle(store_changed(store_id="s2"))
+    paid = tuple(prescription(name, payer="acme") for name in ("a", "b"))
+    await proposed.handle(
+        enrolled("p2"), enrolled("p3"), enrolled("p4", store_id="s2"), enrolled("p5", prescriptions=paid)
+    )
+    monkeypatch.setattr(planning, "RULES", replace(planning.RULES, lead_days=7))
+    return proposed
+
+
+async def test_all_are_planned_anew_in_batches_and_only_what_changed_is_published(
+    other_rules: Service,
+) -> None:
+    first = await replanned(other_rules, limit=2)
+    assert (first["patients"], first["looked_at"], first["next"]) == (5, 2, "p2")
+    assert [each["patient_id"] for each in first["changed"]] == ["p1", "p2"]
+    events = await other_rules.published()
+    assert [(event.key, type(event)) for event in events] == [("p1", PlanComputed), ("p2", PlanComputed)]
+    rest = await replanned(other_rules, after=first["next"])
+    assert (rest["patients"], rest["looked_at"], rest["next"]) == (None, 3, None)
+    for each in rest["changed"]:
+        assert each["is"]["revision"] == each["was"]["revision"] + 1
+    assert {event.key for event in await other_rules.published()} == {"p3", "p4", "p5"}
+
+    before = await everything(other_rules)
+    again = await replanned(other_rules)
+    assert (again["looked_at"], again["changed"]) == (5, [])
+    assert await everything(other_rules) == before, "what did not change is not written"
+
+
+async def test_a_dry_run_says_what_would_change_and_changes_nothing(other_rules: Service) -> None:
+    before = await everything(other_rules)
+    would = await replanned(other_rules, dry_run=True)
+    assert await everything(other_rules) == before
+    did = await replanned(other_rules)
+    assert would == did and len(did["changed"]) == 5
+
+
+async def test_some_are_planned_anew_by_store_or_payer(other_rules: Service) -> None:
+    of_store = await replanned(other_rules, store="s2", dry_run=True)
+    assert (of_store["patients"], [each["patient_id"] for each in of_store["changed"]]) == (1, ["p4"])
+    of_payer = await replanned(other_rules, payer="acme", dry_run=True)
+    assert [each["patient_id"] for each in of_payer["changed"]] == ["p5"]
+    neither = await replanned(other_rules, payer="acme", store="s2", dry_run=True)
+    assert (neither["patients"], neither["looked_at"], neither["next"]) == (0, 0, None)
+
+
+async def test_whoever_is_parked_is_passed_over_and_named(other_rules: Service) -> None:
+    async with other_rules.work.begin([patient("p2")], cause=Cause("test", "test")) as unit:
+        letter = await tables.bury_due_work(
+            unit.db, "due_looks", patient("p2"), attempts=1, reason="fault", message="test"
+        )
+        await tables.park(unit.db, patient("p2"), "fault", letter)
+    answer = await replanned(other_rules)
+    assert (answer["looked_at"], answer["parked"]) == (5, ["p2"])
+    assert {event.key for event in await other_rules.published()} == {"p1", "p3", "p4", "p5"}
+    assert (await other_rules.get("/plans/p2"))["revision"] == 1
+
+
+async def test_a_batch_asked_for_twice_under_one_key_is_done_once(other_rules: Service) -> None:
+    first = await replanned(other_rules, key="k1", limit=3)
+    assert len(await other_rules.published()) == 3
+    assert await replanned(other_rules, key="k1", limit=3) == first
+    assert await other_rules.published() == []
+    await replanned(other_rules, 422, key="k1", limit=4)
+
+
+async def test_who_left_is_not_planned_and_staff_without_the_role_are_refused(other_rules: Service) -> None:
+    await other_rules.handle(PatientDisenrolled(patient_id="p3", revision=2, reason=DisenrolmentReason.died))
+    answer = await replanned(other_rules, dry_run=True)
+    assert (answer["patients"], "p3" in str(answer["changed"])) == (4, False)
+    clerk = {"Medsync-Actor": "test", "Medsync-Role": "clerk"}
+    refused = await other_rules.http.post("/plans/replan", json={}, headers=clerk)
+    assert (refused.status_code, refused.json()["title"]) == (403, "Not allowed")
+    await replanned(other_rules, 400, limit=0)
+
+
+class CutOff:
+    """The planner's application; from the given request on it fails, until it is mended."""
+
+    def __init__(self, app: Any) -> None:
+        self.app, self.left = app, 1_000_000
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.left -= 1
+        answer = self.app if self.left >= 0 else JSONResponse({"detail": "broken"}, 500)
+        await answer(scope, receive, send)
+
+
+@pytest_asyncio.fixture
+async def terminal(
+    other_rules: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Callable[..., Awaitable[Result]], CutOff]]:
+    """`medsync plan replan` against the planner on a port, two patients a request."""
+    app = CutOff(other_rules.http._transport.app)  # type: ignore[attr-defined]
+    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_config=None))
+    serving = asyncio.create_task(server.serve())
+
+    async def started() -> bool:
+        return server.started
+
+    await until(started, "the server starts")
+    port = server.servers[0].sockets[0].getsockname()[1]
+    monkeypatch.setenv("MEDSYNC_PLANNER_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(replanning, "PATIENTS_A_REQUEST", 2)
+    monkeypatch.chdir(tmp_path)
+
+    async def run(*arguments: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, cli, ["plan", "replan", *arguments])
+
+    yield run, app
+    server.should_exit = True
+    await serving
+
+
+async def test_from_the_terminal_first_dry_then_for_good(
+    other_rules: Service, terminal: tuple[Callable[..., Awaitable[Result]], CutOff]
+) -> None:
+    run, _ = terminal
+    dry = await run("--all", "--dry-run", "--json")
+    assert [json.loads(line)["patient_id"] for line in dry.stdout.splitlines()] == [
+        "p1",
+        "p2",
+        "p3",
+        "p4",
+        "p5",
+    ]
+    assert "5 patients planned anew, 5 plans would change." in dry.stderr
+    assert await other_rules.published() == []
+    assert "1 patients planned anew, 1 plans changed." in (await run("--store", "s2")).stdout
+    assert "5 patients planned anew, 4 plans changed." in (await run("--all")).stdout
+    assert len(await other_rules.published()) == 5
+    assert (await run()).exit_code == 2, "whom is to be said"
+
+
+async def test_a_run_that_was_cut_off_goes_on_where_it_was(
+    other_rules: Service, terminal: tuple[Callable[..., Awaitable[Result]], CutOff]
+) -> None:
+    run, app = terminal
+    app.left = 1
+    cut_off = await run("--all")
+    assert cut_off.exit_code == 1 and "broken" in str(cut_off.exception)
+    assert {event.key for event in await other_rules.published()} == {"p1", "p2"}
+    app.left = 2
+    other = await run("--store", "s2")
+    assert "Going on" not in other.stderr, "another selection is another run"
+    assert len(await other_rules.published()) == 1
+    app.left = 1_000_000
+    rest = await run("--all")
+    assert "Going on after patient p2" in rest.stderr
+    assert "5 patients planned anew, 4 plans changed." in rest.stdout
+    assert {event.key for event in await other_rules.published()} == {"p3", "p5"}
+    assert "Going on" not in (await run("--all")).stderr
 
 
 async def test_a_patient_without_a_store_waits(service: Service) -> None:
