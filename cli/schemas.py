@@ -44,21 +44,8 @@ def generated_inputs() -> dict[str, dict[str, Any]]:
     """The schema of what `medsync plan` and the planner's HTTP plan from, by name."""
     inputs: dict[str, type[BaseModel]] = {"patient": PatientInput, "what-if": WhatIf}
     return {
-        name: {"$id": f"medsync.inputs.{name}", **_in_order(model.model_json_schema())}
-        for name, model in inputs.items()
+        name: {"$id": f"medsync.inputs.{name}", **model.model_json_schema()} for name, model in inputs.items()
     }
-
-
-def _in_order(schema: Any) -> Any:
-    """The defaults of sets in their order: a set has none of its own."""
-    if isinstance(schema, list):
-        return [_in_order(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    ordered = {name: _in_order(each) for name, each in schema.items()}
-    if schema.get("uniqueItems") and "default" in schema:
-        ordered["default"] = sorted(schema["default"])
-    return ordered
 
 
 def read(directory: Path) -> dict[str, dict[str, Any]]:

@@ -125,7 +125,12 @@ def _document(folder: Folder, number: str, today: date) -> dict[str, Any] | BadI
         "store_id": patient.store_id,
         "prescriptions": [each.model_dump(mode="json") for each in belonging],
         "fills": [each.model_dump(mode="json") for each in history if each.rx_id in rx_ids],
-        "calendar": {"weekdays": sorted(weekdays_of(store)), "closed_on": store.closed_on},
+        "calendar": {
+            "weekdays": sorted(weekdays_of(store)),
+            "closed_on": store.closed_on,
+            "state": store.state,
+            "daily_cap": store.daily_cap,
+        },
         **_wishes(patient),
     }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, get_type_hints
@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from services.planner import translation
 from services.planner.domain.anchor import CRITERIA
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import Plan, Rejection, Rules, Told
+from services.planner.domain.model import Plan, Profile, Rejection, Rules, Told
 from services.planner.domain.plan import plan_cycle
 from services.planner.planning import RULES
 from shared.events import enrollment
@@ -33,7 +33,9 @@ MOST = 3660
 """Of any whole number: ten years of days."""
 
 YEARS = range(1900, 2200)
+ALWAYS = (date.min, date.max)  # from when, and until when, an entry of a table holds that gives no day
 Weekday = Annotated[int, Field(ge=0, le=6, description="0 is Monday")]
+Money = Annotated[Decimal, Field(ge=0, max_digits=9, decimal_places=2)] | None
 
 
 # --- the document ---
@@ -64,6 +66,9 @@ class PrescriptionInput(enrollment.Prescription, Closed):
 
     drug: DrugInput
     prescriber_id: str = ""
+    monthly_copay: Money = None
+    negotiated_price: Money = None
+    fair_price: Money = None
 
 
 class FillInput(enrollment.Fill, Closed):
@@ -77,13 +82,22 @@ class StockReportInput(enrollment.StockReport, Closed):
     """What the patient said is left."""
 
 
-_HINTS = get_type_hints(Rules)
+def _rule(name: str, hint: Any) -> Any:
+    """A field for a rule. A table shows no default: it would fill the schema."""
+    default = getattr(RULES, name)
+    return hint, default if isinstance(default, int | str | Decimal) else Field(
+        default_factory=lambda: default
+    )
+
+
 RulesInput = create_model(
     "RulesInput",
     __config__=ConfigDict(extra="forbid"),
-    __doc__="The chain's policy where it is to be another: any rule by its name. A table given adds to the chain's.",
-    **{each.name: (_HINTS[each.name], getattr(RULES, each.name)) for each in fields(Rules)},  # type: ignore[call-overload]
+    __doc__="The chain's policy where it is to be another: any rule by its name. What a table holds goes before the "
+    "chain's own entries.",
+    **{name: _rule(name, hint) for name, hint in get_type_hints(Rules).items()},
 )
+TABLES = ("payers", "laws")
 
 
 class PatientInput(enrollment.Profile, Closed):
@@ -98,6 +112,8 @@ class PatientInput(enrollment.Profile, Closed):
     told: Annotated[Told, Field(default_factory=Told)]
     must_weekdays: tuple[Weekday, ...] = ()
     preferred_weekday: Weekday | None = None
+    day_of_month: Annotated[int, Field(ge=1, le=31)] | None = None
+    extra_cost_limit: Money = None
     cycle: Annotated[int, Field(ge=1)] = 1
     calendar: Annotated[Calendar, Field(default_factory=Calendar)]
     rules: Annotated[RulesInput, Field(default_factory=RulesInput)]  # type: ignore[valid-type]
@@ -106,10 +122,32 @@ class PatientInput(enrollment.Profile, Closed):
     def in_force(self) -> Rules:
         """The chain's policy with what the document says instead."""
         given = {name: getattr(self.rules, name) for name in self.rules.model_fields_set}  # type: ignore[attr-defined]
-        return replace(RULES, **{name: _over(getattr(RULES, name), value) for name, value in given.items()})
+        return replace(RULES, **{name: _over(name, value) for name, value in given.items()})
+
+    def profile(self) -> Profile:
+        """The profile as the rules see it, also with what enrollment does not publish."""
+        told = translation.profile_of(self.patient_id, self, self.rejections)
+        priced = [
+            replace(
+                each,
+                monthly_copay=given.monthly_copay,
+                negotiated_price=given.negotiated_price,
+                fair_price=given.fair_price,
+            )
+            for each, given in zip(told.prescriptions, self.prescriptions, strict=True)
+        ]
+        return replace(
+            told,
+            prescriptions=tuple(priced),
+            day_of_month=self.day_of_month,
+            extra_cost_limit=self.extra_cost_limit,
+        )
 
 
-def _over(usual: Any, given: Any) -> Any:
+def _over(name: str, given: Any) -> Any:
+    usual = getattr(RULES, name)
+    if name in TABLES:
+        return (*given, *usual)
     return {**usual, **given} if isinstance(usual, Mapping) else given
 
 
@@ -202,7 +240,7 @@ def _shown(field: str, value: object) -> str:
 
 
 def _contradictions(asked: PatientInput) -> Iterator[Fault]:
-    yield from _out_of_range(asked.model_dump(), "")
+    yield from _out_of_range(asked.model_dump(exclude_unset=True), "")
     yield from _unknown_prescriptions(asked)
     for at, each in enumerate(asked.prescriptions):
         if each.expires_on < each.written_on:
@@ -229,10 +267,14 @@ def _out_of_range(value: Any, at: str) -> Iterator[Fault]:
     elif isinstance(value, list | tuple | set | frozenset):
         for index, each in enumerate(value):
             yield from _out_of_range(each, f"{at}.{index}")
+    elif at.startswith("rules.") and value in ALWAYS:
+        return
     elif isinstance(value, date) and value.year not in YEARS:
         yield Fault(at, str(value), f"is not between {YEARS[0]} and {YEARS[-1]}: correct the year")
     elif isinstance(value, int | Decimal) and value < Decimal(0):
         yield Fault(at, str(value), "is negative: give 0 or more")
+    elif isinstance(value, int) and "percent" in at and value > 100:
+        yield Fault(at, _shown(at, value), "is no percentage: give 0 to 100")
     elif isinstance(value, int) and value > MOST:
         yield Fault(at, _shown(at, value), f"is more than {MOST}: give less")
 
@@ -267,13 +309,15 @@ def _wrong_id(field: str, rx_id: str, problem: str) -> Fault:
 
 
 def _rules(rules: Rules) -> Iterator[Fault]:
-    for name, days in rules.cycle_days.items():
-        if days < 1:
-            yield Fault(f"rules.cycle_days.{name}", str(days), "is no cycle: give a day or more")
-    for name, percent in {**rules.refill_percent, "": rules.unknown_payer_percent}.items():
-        if percent > 100:
-            field = f"rules.refill_percent.{name}" if name else "rules.unknown_payer_percent"
-            yield Fault(field, str(percent), "is no percentage: give 0 to 100")
+    for rule, lengths in {"cycle_days": rules.cycle_days, "spine_days": rules.spine_days}.items():
+        for name, days in lengths.items():
+            if days < 1:
+                yield Fault(f"rules.{rule}.{name}", str(days), "is no cycle: give a day or more")
+    for at, payer in enumerate([*rules.payers, rules.unknown_payer]):
+        if payer.month_days < 1:
+            yield Fault(
+                f"rules.payers.{at}.month_days", str(payer.month_days), "is no month: give a day or more"
+            )
     if rules.default_cycle not in rules.cycle_days:
         yield Fault("rules.default_cycle", "", f"is none of {', '.join(sorted(rules.cycle_days))}")
     known = [criterion.__name__ for criterion in CRITERIA]
@@ -291,8 +335,7 @@ def plan(asked: PatientInput, today: date) -> PlanComputed | PlanBlocked:
     Raises:
         BadInput: values that no check foresaw cannot be reckoned with.
     """
-    profile = translation.profile_of(asked.patient_id, asked, asked.rejections)
-    rules, as_of = asked.in_force(), asked.today or today
+    profile, rules, as_of = asked.profile(), asked.in_force(), asked.today or today
     try:
         outcome = plan_cycle(profile, asked.calendar, rules, as_of, asked.told, asked.cycle)
     except (ArithmeticError, ValueError, LookupError) as error:

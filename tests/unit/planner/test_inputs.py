@@ -12,10 +12,10 @@ from random import Random
 from typing import Any
 
 import pytest
-from pydantic_core import to_jsonable_python
 
 from services.planner import translation
 from services.planner.domain import model
+from services.planner.domain.calendar import Calendar
 from services.planner.domain.plan import plan_cycle
 from services.planner.inputs import BadInput, PatientInput, plan, read_patient
 from services.planner.planning import RULES
@@ -70,9 +70,45 @@ def test_everything_that_the_rules_know_can_be_given() -> None:
         wanted_on=in_days(20),
         instead_of=in_days(16),
     )
-    read = read_patient(to_jsonable_python(document_of(taking({"a": 8, "b": 16}), told, EVERY_DAY, 3)))
-    assert (read.told, read.cycle, read.calendar) == (told, 3, EVERY_DAY)
-    assert translation.profile_of("patient-1", read, read.rejections) == taking({"a": 8, "b": 16})
+    calendar = Calendar(frozenset({0, 1}), frozenset({in_days(9)}), {in_days(8): 3}, "OK", 40)
+    full = model.Prescription(
+        rx_id="rx-b",
+        drug=model.Drug("b", "b", "5 mg", "capsule", "c4", False, True, True, True),
+        usual_quantity=Decimal("7.5"),
+        usual_days=15,
+        quantity_left=Decimal(45),
+        written_on=in_days(-9),
+        expires_on=in_days(99),
+        units_per_day=Decimal("0.5"),
+        status="on_hold",
+        directions="half a day",
+        as_needed=True,
+        prescriber_id="dr-2",
+        payer="part_d",
+        monthly_copay=Decimal("10.00"),
+        negotiated_price=Decimal("70.00"),
+        fair_price=Decimal("60.00"),
+        renews="rx-a",
+    )
+    profile = model.Profile(
+        patient_id="patient-1",
+        store_id="store-1",
+        prescriptions=(*taking({"a": 8}).prescriptions, full),
+        fills=taking({"a": 8}).fills,
+        stock_reports=(model.StockReport("rx-b", in_days(-1), 4),),
+        rejections=(model.Rejection("rx-b", "79", in_days(-1), in_days(9)),),
+        cycle_policy="day_of_month",
+        must_weekdays=frozenset({1, 2}),
+        preferred_weekday=2,
+        day_of_month=5,
+        extra_cost_limit=Decimal("4.00"),
+    )
+    for value in (profile, full, full.drug, calendar, told):
+        unset = [each.name for each in fields(value) if getattr(value, each.name) == each.default]
+        assert not unset, f"{type(value).__name__}: the test gives {unset} no value of its own"
+    read = read_patient(json.loads(json.dumps(document_of(profile, told, calendar, 3))))
+    assert (read.told, read.cycle, read.calendar) == (told, 3, calendar)
+    assert read.profile() == profile
 
 
 @pytest.mark.parametrize(
@@ -102,7 +138,11 @@ def test_the_reference_names_every_field() -> None:
     text = (DOCS / "reference" / "plan-input.md").read_text()
     named = set(re.findall(r"`([a-z_]+)`", text))
     schema = PatientInput.model_json_schema()
-    of_rules = set(schema["$defs"]["RulesInput"]["properties"])
+    of_rules = {
+        name
+        for each in ("RulesInput", "PayerRule", "SyncLaw")
+        for name in schema["$defs"][each]["properties"]
+    }
     known = {name for each in [schema, *schema["$defs"].values()] for name in each.get("properties", ())}
     assert known - of_rules - named == set()
 
@@ -136,7 +176,13 @@ def test_the_example_of_the_how_to_is_planned() -> None:
         ({"told": {"declined_until": {"rx-9": "2026-03-09"}}}, "told.declined_until.rx-9", "rx-9"),
         ({"fills": [{"rx_id": "rx-9"}]}, "fills.0.filled_on", ""),
         ({"rules": {"cycle_days": {"rolling_28": 0}}}, "rules.cycle_days.rolling_28", "0"),
-        ({"rules": {"refill_percent": {"acme": 175}}}, "rules.refill_percent.acme", "175"),
+        (
+            {"rules": {"payers": [{"payer": "x", "refill_percent": 175}]}},
+            "rules.payers.0.refill_percent",
+            "175",
+        ),
+        ({"rules": {"payers": [{"payer": "x", "month_days": 0}]}}, "rules.payers.0.month_days", "0"),
+        ({"day_of_month": 32}, "day_of_month", "32"),
         ({"rules": {"lead": 4}}, "rules.lead", ""),
         ({"rules": {"lead_days": 10**9}}, "rules.lead_days", "a large number"),
         ({"rules": {"criteria": ["cheapest"]}}, "rules.criteria.0", ""),
@@ -175,10 +221,11 @@ def test_every_fault_of_a_patient_is_named_at_once() -> None:
 
 
 def test_a_rule_given_goes_before_the_chains_and_the_others_stand() -> None:
-    read = read_patient(document(rules={"lead_days": 9, "refill_percent": {"acme": 60}}))
+    read = read_patient(document(rules={"lead_days": 9, "payers": [{"payer": "acme", "refill_percent": 60}]}))
     rules = read.in_force()
     assert (rules.lead_days, rules.cushion_days) == (9, RULES.cushion_days)
-    assert rules.refill_percent == {**RULES.refill_percent, "acme": 60}
+    first, *others = rules.payers
+    assert (first.payer, first.refill_percent, tuple(others)) == ("acme", 60, RULES.payers)
     said = plan(read, TODAY)
     assert isinstance(said, PlanComputed)
     assert min(visit.on for visit in said.visits) >= TODAY + timedelta(days=9)
