@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from services.planner import translation
 from services.planner.domain.anchor import CRITERIA
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import Plan, Profile, Rejection, Rules, Told
+from services.planner.domain.model import Plan, Profile, Rejection, Rules, Ruling, RulingKind, Told
 from services.planner.domain.plan import plan_cycle
 from services.planner.planning import RULES
 from shared.events import enrollment
@@ -109,6 +109,7 @@ class PatientInput(enrollment.Profile, Closed):
     fills: tuple[FillInput, ...] = ()
     stock_reports: tuple[StockReportInput, ...] = ()
     rejections: tuple[Rejection, ...] = ()
+    rulings: tuple[Ruling, ...] = ()
     told: Annotated[Told, Field(default_factory=Told)]
     must_weekdays: tuple[Weekday, ...] = ()
     preferred_weekday: Weekday | None = None
@@ -139,6 +140,7 @@ class PatientInput(enrollment.Profile, Closed):
         return replace(
             told,
             prescriptions=tuple(priced),
+            rulings=self.rulings,
             day_of_month=self.day_of_month,
             extra_cost_limit=self.extra_cost_limit,
         )
@@ -239,6 +241,16 @@ def _shown(field: str, value: object) -> str:
 # --- what no field says by itself ---
 
 
+NEEDED_BY: Mapping[RulingKind, tuple[str, ...]] = {
+    RulingKind.day: ("on",),
+    RulingKind.include: ("rx_id",),
+    RulingKind.exclude: ("rx_id",),
+    RulingKind.fill: ("rx_id",),
+    RulingKind.hold: ("rx_id", "on"),
+    RulingKind.quantity: ("rx_id", "quantity"),
+}
+
+
 def _contradictions(asked: PatientInput) -> Iterator[Fault]:
     yield from _out_of_range(asked.model_dump(exclude_unset=True), "")
     yield from _unknown_prescriptions(asked)
@@ -252,6 +264,10 @@ def _contradictions(asked: PatientInput) -> Iterator[Fault]:
             yield Fault(
                 f"fills.{at}.handed_over_on", str(fill.handed_over_on), "is before filled_on: correct one"
             )
+    for at, ruling in enumerate(asked.rulings):
+        for name in NEEDED_BY[ruling.kind]:
+            if getattr(ruling, name) is None:
+                yield Fault(f"rulings.{at}.{name}", "", f"is missing: what {ruling.kind} decides about")
     for weekday in asked.calendar.weekdays:
         if weekday > 6:
             yield Fault("calendar.weekdays", str(weekday), "is no weekday: 0 is Monday, 6 is Sunday")
@@ -290,6 +306,7 @@ def _unknown_prescriptions(asked: PatientInput) -> Iterator[Fault]:
         *((f"fills.{at}.rx_id", fill.rx_id) for at, fill in enumerate(asked.fills)),
         *((f"stock_reports.{at}.rx_id", report.rx_id) for at, report in enumerate(asked.stock_reports)),
         *((f"rejections.{at}.rx_id", each.rx_id) for at, each in enumerate(asked.rejections)),
+        *((f"rulings.{at}.rx_id", each.rx_id) for at, each in enumerate(asked.rulings) if each.rx_id),
         *((f"told.declined_until.{rx_id}", rx_id) for rx_id in asked.told.declined_until),
         *(
             (f"told.visits.{at}.items.{place}.rx_id", item.rx_id)

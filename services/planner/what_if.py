@@ -13,7 +13,7 @@ from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import Profile, Told
 from services.planner.inputs import BadInput, Fault
 
-ADDED = ("fills", "stock_reports", "rejections")
+ADDED = ("fills", "stock_reports", "rejections", "rulings")
 MERGED = ("told", "calendar", "rules")
 
 
@@ -27,9 +27,9 @@ class WhatIf(BaseModel):
     changes: dict[str, Any] = Field(
         {},
         description="any fields of such a document. Prescriptions are merged by rx_id, those of an unknown one "
-        "added; fills, stock reports and rejections are added; told, calendar and rules are merged by name; any "
-        "other field takes the place of the one held. Besides: `wanted_on`, another day for the pickup, and "
-        "`without_rx_ids`, prescriptions to leave out.",
+        "added; fills, stock reports, rejections and rulings are added; told, calendar and rules are merged by "
+        "name; any other field takes the place of the one held. Besides: `wanted_on`, another day for the pickup, "
+        "and `without_rx_ids`, prescriptions to leave out.",
     )
 
 
@@ -77,13 +77,15 @@ def only_of(document: Mapping[str, Any], rx_ids: Collection[str]) -> dict[str, A
 
 
 def _of(items: Iterable[Mapping[str, Any]], rx_ids: Collection[str]) -> list[Mapping[str, Any]]:
-    return [each for each in items if each["rx_id"] in rx_ids]
+    """Those that belong to one of the prescriptions, or to none: a ruling on the day."""
+    return [each for each in items if each["rx_id"] is None or each["rx_id"] in rx_ids]
 
 
 def _objects(name: str, value: object) -> list[dict[str, Any]]:
-    """A list of objects that name their prescription."""
+    """A list of objects that name their prescription; a ruling may name none."""
     objects = isinstance(value, list) and all(isinstance(each, dict) for each in value)
-    if not objects or not _are_texts([each.get("rx_id") for each in value]):  # type: ignore[attr-defined]
+    nobody = "" if name == "rulings" else None
+    if not objects or not _are_texts([each.get("rx_id", nobody) for each in value]):  # type: ignore[attr-defined]
         raise BadInput(
             [Fault(f"changes.{name}", "", 'is no list of objects with an rx_id: write [{"rx_id": …}, …]')]
         )

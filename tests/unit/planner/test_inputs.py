@@ -25,6 +25,7 @@ from tests.unit.planner.cases import EVERY_DAY, TODAY, in_days, random_patient, 
 
 DOCS = Path(__file__).parents[3] / "docs"
 SECRET = "Metformin of Jane Doe"
+RULING = {"by": "pharmacist", "why": SECRET, "made_on": "2026-03-01"}
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -97,6 +98,18 @@ def test_everything_that_the_rules_know_can_be_given() -> None:
         fills=taking({"a": 8}).fills,
         stock_reports=(model.StockReport("rx-b", in_days(-1), 4),),
         rejections=(model.Rejection("rx-b", "79", in_days(-1), in_days(9)),),
+        rulings=(
+            model.Ruling(model.RulingKind.day, "pharmacist", "x", in_days(-1), on=in_days(9)),
+            model.Ruling(
+                model.RulingKind.quantity,
+                "pharmacist",
+                "x",
+                in_days(-1),
+                "rx-b",
+                quantity=Decimal(9),
+                cycle=3,
+            ),
+        ),
         cycle_policy="day_of_month",
         must_weekdays=frozenset({1, 2}),
         preferred_weekday=2,
@@ -183,6 +196,8 @@ def test_the_example_of_the_how_to_is_planned() -> None:
         ),
         ({"rules": {"payers": [{"payer": "x", "month_days": 0}]}}, "rules.payers.0.month_days", "0"),
         ({"day_of_month": 32}, "day_of_month", "32"),
+        ({"rulings": [{**RULING, "kind": "hold", "rx_id": "rx-a"}]}, "rulings.0.on", ""),
+        ({"rulings": [{**RULING, "kind": "fill", "rx_id": "rx-9"}]}, "rulings.0.rx_id", "rx-9"),
         ({"rules": {"lead": 4}}, "rules.lead", ""),
         ({"rules": {"lead_days": 10**9}}, "rules.lead_days", "a large number"),
         ({"rules": {"criteria": ["cheapest"]}}, "rules.criteria.0", ""),
@@ -251,6 +266,8 @@ def test_changes_to_what_is_held_touch_nothing_else() -> None:
     assert (b, after["fills"]) == (held["prescriptions"][1], held["fills"])
     assert held == document(), "what is held stays as it is"
     assert read_patient(after).preferred_weekday == 2
+    day = {**RULING, "kind": "day", "on": "2026-03-12"}
+    assert read_patient(changed(held, {"rulings": [day]})).rulings[0].kind is model.RulingKind.day
     left = changed(held, {"without_rx_ids": ["rx-a"]})
     assert [each["rx_id"] for each in (*left["prescriptions"], *left["fills"])] == ["rx-b", "rx-b"]
 
@@ -263,6 +280,7 @@ def test_changes_to_what_is_held_touch_nothing_else() -> None:
         {"fills": [3]},
         {"fills": [{"rx_id": ["rx-a"]}]},
         {"without_rx_ids": "rx-a"},
+        {"rulings": [{"kind": "day", "rx_id": 3}]},
         {"told": 3},
         {"calendar": None},
     ],
