@@ -74,6 +74,27 @@ async def what_if(question: WhatIf, work: Working) -> dict[str, Any]:
     return {**answer(said), "stands": stands}
 
 
+@router.get("/stores/{store_id}/demand")
+async def demand(
+    store_id: Annotated[str, Field(pattern=r"^[!-~]{1,64}$")],
+    work: Working,
+    days: Annotated[int, Query(ge=1, le=90)] = 14,
+) -> dict[str, Any]:
+    """The synchronized pickups, other visits and fills planned for each of the next days, from the plans that stand."""
+    async with work.read() as db:
+        stores = await store.load_stores(db, [store_id], work.now())
+        if store_id not in stores:
+            raise Problem(404, "No such store", "the planner has not heard of this store")
+        calendar = stores[store_id].calendar
+        today = work.now().astimezone(ZoneInfo(stores[store_id].time_zone)).date()
+        planned = await store.planned_by_day(db, store_id, today, days)
+    return {
+        "store_id": store_id,
+        "daily_cap": calendar.daily_cap or None,
+        "days": [{"on": on, "open": calendar.is_open(on), **counts} for on, counts in planned.items()],
+    }
+
+
 class Replan(BaseModel):
     """Whom to plan anew: those of a store, those with a prescription of a payer, or everybody; after which id."""
 

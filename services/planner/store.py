@@ -732,6 +732,37 @@ async def list_plans(
     return [dict(row) for row in rows]
 
 
+async def planned_by_day(db: Db, store_id: str, first: date, days: int) -> dict[date, dict[str, int]]:
+    """What the plans that stand bring to a store on each of so many days, in their order: also days with nothing."""
+    rows = await db.fetch(
+        """
+        with visits_there as (
+            select v.on_day, v.kind = 'synchronized' as synchronized, v.confirmed, p.agreed,
+                   jsonb_array_length(v.items) as fills
+            from plans p
+            join visits v using (patient_id)
+            where p.store_id = $1
+              and p.status = 'planned'
+        )
+        select
+            day::date as on_day,
+            count(*) filter (where synchronized) as pickups,
+            count(*) filter (where synchronized and agreed) as agreed,
+            count(*) filter (where synchronized and confirmed) as confirmed,
+            count(*) filter (where not synchronized) as other_visits,
+            coalesce(sum(fills), 0) as fills
+        from generate_series($2::date, $2::date + $3::int - 1, interval '1 day') as day
+        left join visits_there on on_day = day::date
+        group by day
+        order by day
+        """,
+        store_id,
+        first,
+        days,
+    )
+    return {row["on_day"]: {name: value for name, value in row.items() if name != "on_day"} for row in rows}
+
+
 PUBLISHED: dict[Status, type[PlanComputed] | type[PlanBlocked] | type[PlanCancelled]] = {
     Status.planned: PlanComputed,
     Status.blocked: PlanBlocked,

@@ -706,6 +706,38 @@ async def test_who_left_is_not_planned_and_staff_without_the_role_are_refused(ot
     await replanned(other_rules, 400, limit=0)
 
 
+async def test_the_demand_of_a_store_is_that_of_its_plans(service: Service) -> None:
+    await service.handle(store_changed(closed_on=(in_days(3),), daily_cap=7), store_changed(store_id="s2"))
+    plans = await service.handle(*[enrolled(f"p{n}") for n in range(1, 4)], enrolled("p4", store_id="s2"))
+    proposal = next(plan for plan in plans if plan.key == "p1")
+    assert isinstance(proposal, PlanComputed)
+    agreement = agreed(proposal)
+    await service.handle(agreement)
+    demand = await service.get("/stores/s1/demand", days=30)
+    assert (demand["store_id"], demand["daily_cap"]) == ("s1", 7)
+    days = {day["on"]: day for day in demand["days"]}
+    assert list(days) == [in_days(day).isoformat() for day in range(30)]
+    assert [on for on, day in days.items() if not day["open"]] == [in_days(3).isoformat()]
+
+    expected: dict[str, list[int]] = {}
+    for patient_id in ("p1", "p2", "p3"):
+        for visit in (await service.get(f"/plans/{patient_id}"))["plan"]["visits"]:
+            pickups = visit["kind"] == "synchronized"
+            row = expected.setdefault(visit["on"], [0, 0, 0])
+            row[0], row[1], row[2] = row[0] + pickups, row[1] + (not pickups), row[2] + len(visit["items"])
+    assert len(expected) > 1
+    found = {on: [day["pickups"], day["other_visits"], day["fills"]] for on, day in days.items()}
+    assert found == {on: expected.get(on, [0, 0, 0]) for on in days}
+    assert sum(day["agreed"] for day in days.values()) == 1
+
+    await service.handle(PatientDisenrolled(patient_id="p2", revision=2, reason=DisenrolmentReason.died))
+    after = await service.get("/stores/s1/demand", days=30)
+    assert sum(day["pickups"] for day in after["days"]) == 2
+    assert len((await service.get("/stores/s2/demand"))["days"]) == 14
+    await service.get("/stores/s9/demand", 404)
+    await service.get("/stores/s1/demand", 400, days=0)
+
+
 class CutOff:
     """The planner's application; from the given request on it fails, until it is mended."""
 
