@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.planner import store
 from services.planner.domain.model import Ruling, RulingKind
 from services.planner.domain.progress import Status, as_of, told
+from services.planner.domain.rulings import NEEDS
 from services.planner.inputs import BadInput, Fault, answer, read_patient
 from services.planner.inputs import plan as plan_from
 from services.planner.planning import RULES, calendar_of, replan, replan_changed
@@ -219,7 +220,6 @@ def _worded(reason: Reason) -> dict[str, Any]:
 
 # --- what staff decide ---
 
-OF_DRUG = frozenset(RulingKind) - {RulingKind.day}
 OF_THIS_CYCLE = frozenset({RulingKind.fill, RulingKind.quantity})
 """Rulings about the next synchronized pickup; the others hold until their day has passed or they are taken back."""
 
@@ -294,12 +294,8 @@ async def rulings(patient_id: PatientId, work: Working) -> dict[str, Any]:
 
 def _complete(body: RulingRequest) -> None:
     """Each kind has just the fields that it needs."""
-    needed = {
-        "rx_id": body.kind in OF_DRUG,
-        "on": body.kind in (RulingKind.day, RulingKind.hold),
-        "quantity": body.kind is RulingKind.quantity,
-    }
-    for name, is_needed in needed.items():
+    for name in ("rx_id", "on", "quantity"):
+        is_needed = name in NEEDS[body.kind]
         if is_needed != (getattr(body, name) is not None):
             what = "is missing" if is_needed else "is not for this kind"
             raise Problem(422, "Not complete", f"{name}: {what} ({body.kind}); see the reference of rulings")

@@ -21,8 +21,9 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from services.planner import translation
 from services.planner.domain.anchor import CRITERIA
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import Plan, Profile, Rejection, Rules, Ruling, RulingKind, Told
+from services.planner.domain.model import Plan, Profile, Rejection, Rules, Ruling, Told
 from services.planner.domain.plan import plan_cycle
+from services.planner.domain.rulings import NEEDS
 from services.planner.planning import RULES
 from shared.events import enrollment
 from shared.events.base import OpenEnum, Quantity
@@ -127,7 +128,7 @@ class PatientInput(enrollment.Profile, Closed):
 
     def profile(self) -> Profile:
         """The profile as the rules see it, also with what enrollment does not publish."""
-        told = translation.profile_of(self.patient_id, self, self.rejections)
+        told = translation.profile_of(self.patient_id, self, self.rejections, self.rulings)
         priced = [
             replace(
                 each,
@@ -140,7 +141,6 @@ class PatientInput(enrollment.Profile, Closed):
         return replace(
             told,
             prescriptions=tuple(priced),
-            rulings=self.rulings,
             day_of_month=self.day_of_month,
             extra_cost_limit=self.extra_cost_limit,
         )
@@ -241,16 +241,6 @@ def _shown(field: str, value: object) -> str:
 # --- what no field says by itself ---
 
 
-NEEDED_BY: Mapping[RulingKind, tuple[str, ...]] = {
-    RulingKind.day: ("on",),
-    RulingKind.include: ("rx_id",),
-    RulingKind.exclude: ("rx_id",),
-    RulingKind.fill: ("rx_id",),
-    RulingKind.hold: ("rx_id", "on"),
-    RulingKind.quantity: ("rx_id", "quantity"),
-}
-
-
 def _contradictions(asked: PatientInput) -> Iterator[Fault]:
     yield from _out_of_range(asked.model_dump(exclude_unset=True), "")
     yield from _unknown_prescriptions(asked)
@@ -265,7 +255,7 @@ def _contradictions(asked: PatientInput) -> Iterator[Fault]:
                 f"fills.{at}.handed_over_on", str(fill.handed_over_on), "is before filled_on: correct one"
             )
     for at, ruling in enumerate(asked.rulings):
-        for name in NEEDED_BY[ruling.kind]:
+        for name in sorted(NEEDS[ruling.kind]):
             if getattr(ruling, name) is None:
                 yield Fault(f"rulings.{at}.{name}", "", f"is missing: what {ruling.kind} decides about")
     for weekday in asked.calendar.weekdays:

@@ -19,6 +19,16 @@ MAY_BE_INCLUDED = frozenset(
 )
 """Reasons to leave a drug out that staff may overrule: the chain's policy, and questions that a pharmacist answers."""
 
+NEEDS: Mapping[RulingKind, frozenset[str]] = {
+    RulingKind.day: frozenset({"on"}),
+    RulingKind.include: frozenset({"rx_id"}),
+    RulingKind.exclude: frozenset({"rx_id"}),
+    RulingKind.fill: frozenset({"rx_id"}),
+    RulingKind.hold: frozenset({"rx_id", "on"}),
+    RulingKind.quantity: frozenset({"rx_id", "quantity"}),
+}
+"""The fields that each kind of ruling needs."""
+
 Key = tuple[RulingKind, str | None]
 
 
