@@ -73,7 +73,7 @@ def _unreached(event: outreach.PatientUnreached) -> str:
 
 
 def _disenrolled(event: enrollment.PatientDisenrolled) -> str:
-    return f"The patient takes part no longer ({event.reason.value.replace('_', ' ')})."
+    return f"The patient takes part no longer ({str(event.reason).replace('_', ' ')})."
 
 
 def _change_reported(event: outreach.ChangeReported) -> str:
