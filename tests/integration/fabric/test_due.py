@@ -37,7 +37,7 @@ async def done(ledger: Ledger, number: int) -> bool:
 
 
 async def test_two_processes_share_due_work_and_do_each_piece_once(ledger: Ledger) -> None:
-    patients = [f"p{n}" for n in range(6000)]
+    patients = [f"p{n}" for n in range(15_000)]
     async with ledger.process(slot=1) as other, ledger.running() as client:
         await other.ready()
         await add_things(ledger, patients)
