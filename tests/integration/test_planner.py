@@ -511,7 +511,7 @@ async def test_plans_are_listed_explained_and_republished(service: Service) -> N
 
 
 async def everything(service: Service) -> dict[str, list[Any]]:
-    """Every row of every table, the fabric's too."""
+    """Every row of every table, the fabric's too, with the transaction that wrote it."""
     async with service.work.read() as db:
         tables = await db.fetch(
             """
@@ -521,7 +521,7 @@ async def everything(service: Service) -> dict[str, list[Any]]:
             """
         )
         return {
-            row["name"]: sorted(map(repr, await db.fetch(f"select * from {row['name']}"))) for row in tables
+            row["name"]: sorted(map(repr, await db.fetch(f"select xmin, * from {row['name']}"))) for row in tables
         }
 
 
