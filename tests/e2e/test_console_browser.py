@@ -136,7 +136,8 @@ async def _look(browser: Browser, here: Installed) -> None:
             lacking.get_by_text("The payer refused 1 fill: prior authorization required (reject 75).").first
         ).to_be_visible()
         await page.locator("section", has=page.locator("#late")).get_by_role("link").first.click()
-        await expect(page.get_by_role("img", name="Supply of each drug against the pickups")).to_be_visible()
+        picture = page.get_by_role("img", name="Supply of each drug against the pickups")
+        await expect(picture).to_have_count(1)  # of the two drawings, once the style sheet is there
         await expect(page.locator(".brief")).to_contain_text("Takes part since")
         await expect(page.locator(".brief")).to_contain_text("still waits")
         await expect(page.locator(".brief")).to_contain_text("without it on")
@@ -145,6 +146,7 @@ async def _look(browser: Browser, here: Installed) -> None:
         await expect(page.get_by_text("The best of 21 days compared").first).to_be_visible()
         await page.get_by_role("link", name="this plan").last.click()
         await expect(page.get_by_text("This is an earlier revision")).to_be_visible()
+        await page.wait_for_load_state()  # keys need the script
         await page.keyboard.press("g")
         await page.keyboard.press("p")
         await page.wait_for_url("**/patients")

@@ -72,9 +72,11 @@ function follow(main) {
 async function again(main) {
   if (main.contains(document.activeElement) && document.activeElement !== main) return;
   if ($("details[open]", main)) return;
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
-  if (!answer?.ok) return;
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const text = await fetch(location.href, { headers: { Accept: "text/html" } })
+    .then((answer) => (answer.ok ? answer.text() : null))
+    .catch(() => null); // away, or broken off as the page is left
+  if (!text) return;
+  const page = new DOMParser().parseFromString(text, "text/html");
   main.innerHTML = $("main", page).innerHTML;
   $(".clock").innerHTML = $(".clock", page).innerHTML;
 }
