@@ -521,7 +521,8 @@ async def everything(service: Service) -> dict[str, list[Any]]:
             """
         )
         return {
-            row["name"]: sorted(map(repr, await db.fetch(f"select xmin, * from {row['name']}"))) for row in tables
+            row["name"]: sorted(map(repr, await db.fetch(f"select xmin, * from {row['name']}")))
+            for row in tables
         }
 
 
