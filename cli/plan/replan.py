@@ -42,6 +42,7 @@ class Run:
     patients: int = 0
     looked_at: int = 0
     changed: int = 0
+    moved: int = 0  # of these, to another day, or to or from having none
     parked: list[str] = field(default_factory=list)
 
     @property
@@ -69,7 +70,10 @@ def replan(selection: Selection, *, dry_run: bool, as_json: bool, anew: bool) ->
                     typer.echo(json.dumps(each))
             progress.update(task, total=run.patients, completed=run.looked_at)
     would = "would change" if dry_run else "changed"
-    typer.echo(f"{run.looked_at} patients planned anew, {run.changed} plans {would}.", err=as_json)
+    typer.echo(
+        f"{run.looked_at} patients planned anew, {run.changed} plans {would}, {run.moved} of them the day.",
+        err=as_json,
+    )
     if run.parked:
         typer.echo(
             f"{len(run.parked)} passed over, because a dead letter waits for a person "
@@ -88,6 +92,9 @@ def _batches(run: Run, *, dry_run: bool) -> Iterator[list[dict[str, Any]]]:
             run.patients = run.patients or answer["patients"] or 0
             run.looked_at += answer["looked_at"]
             run.changed += len(answer["changed"])
+            run.moved += sum(
+                each["was"]["anchor_on"] != each["is"]["anchor_on"] for each in answer["changed"]
+            )
             run.parked += answer["parked"]
             if answer["next"] is None:
                 if not dry_run:

@@ -636,7 +636,7 @@ async def other_rules(proposed: Service, monkeypatch: pytest.MonkeyPatch) -> Ser
     await proposed.handle(
         enrolled("p2"), enrolled("p3"), enrolled("p4", store_id="s2"), enrolled("p5", prescriptions=paid)
     )
-    monkeypatch.setattr(planning, "RULES", replace(planning.RULES, lead_days=7))
+    monkeypatch.setattr(planning, "RULES", replace(planning.RULES, lead_days=20))
     return proposed
 
 
@@ -789,10 +789,12 @@ async def test_from_the_terminal_first_dry_then_for_good(
         "p4",
         "p5",
     ]
-    assert "5 patients planned anew, 5 plans would change." in dry.stderr
+    assert "5 patients planned anew, 5 plans would change, 5 of them the day." in dry.stderr
     assert await other_rules.published() == []
-    assert "1 patients planned anew, 1 plans changed." in (await run("--store", "s2")).stdout
-    assert "5 patients planned anew, 4 plans changed." in (await run("--all")).stdout
+    assert (
+        "1 patients planned anew, 1 plans changed, 1 of them the day." in (await run("--store", "s2")).stdout
+    )
+    assert "5 patients planned anew, 4 plans changed, " in (await run("--all")).stdout
     assert len(await other_rules.published()) == 5
     assert (await run()).exit_code == 2, "whom is to be said"
 
@@ -812,7 +814,7 @@ async def test_a_run_that_was_cut_off_goes_on_where_it_was(
     app.left = 1_000_000
     rest = await run("--all")
     assert "Going on after patient p2" in rest.stderr
-    assert "5 patients planned anew, 4 plans changed." in rest.stdout
+    assert "5 patients planned anew, 4 plans changed, " in rest.stdout
     assert {event.key for event in await other_rules.published()} == {"p3", "p5"}
     assert "Going on" not in (await run("--all")).stderr
 
