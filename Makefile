@@ -13,11 +13,12 @@ help: ## what can be made
 
 setup: $(READY) ## a virtual environment with everything, at the locked versions
 
+# --no-deps: the lock is complete, and pip of some versions looks past it for what is asked for with an extra.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "MedSync needs Python 3.11 or newer; this is %s. Name another with: make PYTHON=python3.12 …" % sys.version.split()[0])'
 	@echo "setting up $(VENV) (about 600 MB; a minute or two the first time) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(RUN) pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
