@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.planner.domain.calendar import PickupDays, weekday_of
 from services.planner.domain.course import Course, Need, Supply, course_of, long_course_of
@@ -41,28 +41,41 @@ class Case:
     other_cycle: Reason | None = None  # why it is another cycle than the patient asked for
 
 
+class Question(NamedTuple):
+    """One patient, and the candidate days among which the criteria have to choose."""
+
+    case: Case
+    days: Sequence[int]
+
+
 @dataclass(frozen=True, slots=True)
-class Option:
-    """One candidate day with all that it takes."""
+class Score:
+    """One candidate day as the criteria see it."""
 
     anchor: int
-    second: int  # the synchronized pickup after it
-    courses: tuple[Course, ...]
-    fill_days: tuple[tuple[int, ...], ...]  # the day of each need of each course
-    days: tuple[int, ...]  # of visits besides the anchor, in order
     uncovered: tuple[int, int]  # avoidable days: of critical drugs, of the others
     told_changes: int
     visits_before: int
     short_fills: int
     tiny_fills: int  # short fills below the chain's minimum
     overrides: int  # of refill too soon
-    days_left: tuple[int, ...]  # at the start of the anchor day, of each drug dispensed on it
+    run_dry: int  # drugs dispensed on the anchor day with nothing left at its start
     from_preferred: int
     from_cushion: int
     load: int
-    full: bool = False  # the store has as many synchronized pickups on that day as it takes
-    extra_cost: Decimal | None = None  # what the patient pays beyond the usual; none: unknown
-    extra_cost_limit: Decimal = Decimal(0)
+    full: bool  # the store has as many synchronized pickups on that day as it takes
+    extra_cost: Decimal | None  # what the patient pays beyond the usual; none: unknown
+    extra_cost_limit: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Option(Score):
+    """One candidate day with all that it takes."""
+
+    second: int  # the synchronized pickup after it
+    courses: tuple[Course, ...]
+    fill_days: tuple[tuple[int, ...], ...]  # the day of each need of each course
+    days: tuple[int, ...]  # of visits besides the anchor, in order
 
     @property
     def joins_later(self) -> frozenset[str]:
@@ -70,55 +83,66 @@ class Option:
         return frozenset(each.supply.rx_id for each in self.courses if each.joins == self.second)
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the criteria say about all candidate days of one patient."""
+
+    options: int  # days that were compared
+    chosen: Score
+    offered: Sequence[Score]  # the best days, the chosen one first
+    were_there_no_cap: Score | None  # the best, where the store is full on some day
+    latest_due: Score | None  # what the usual rule, the latest run-out day, would take
+
+
 # --- the criteria, each minimised, in their default order (domain rules: anchor date choice) ---
 
 
-def avoidable_uncovered_days(option: Option) -> tuple[int, int]:
+def avoidable_uncovered_days(score: Score) -> tuple[int, int]:
     """Days without a drug from the first workable day to the second pickup; critical drugs first."""
-    return option.uncovered
+    return score.uncovered
 
 
-def changes_to_what_was_told(option: Option) -> int:
+def changes_to_what_was_told(score: Score) -> int:
     """Visits that the patient was told of and that would not take place on their day."""
-    return option.told_changes
+    return score.told_changes
 
 
-def extra_cost_above_limit(option: Option) -> Decimal:
+def extra_cost_above_limit(score: Score) -> Decimal:
     """What the patient pays beyond the usual, above what they accept."""
-    return max(Decimal(0), _known(option.extra_cost) - option.extra_cost_limit)
+    return max(Decimal(0), _known(score.extra_cost) - score.extra_cost_limit)
 
 
-def visits_before_alignment(option: Option) -> int:
+def visits_before_alignment(score: Score) -> int:
     """Distinct pickup days before the day on which every synchronized drug has joined."""
-    return option.visits_before
+    return score.visits_before
 
 
-def short_fills_and_overrides(option: Option) -> tuple[int, int]:
+def short_fills_and_overrides(score: Score) -> tuple[int, int]:
     """Short fills and overrides; of equals, short fills below the chain's minimum: an early fill is preferred."""
-    return option.short_fills + option.overrides, option.tiny_fills
+    return score.short_fills + score.overrides, score.tiny_fills
 
 
-def drugs_run_dry(option: Option) -> int:
+def drugs_run_dry(score: Score) -> int:
     """Drugs dispensed at the anchor with nothing left at the start of that day."""
-    return sum(left == 0 for left in option.days_left)
+    return score.run_dry
 
 
-def distance_from_preferred_day(option: Option) -> int:
+def distance_from_preferred_day(score: Score) -> int:
     """Days to the nearest day that the patient prefers."""
-    return option.from_preferred
+    return score.from_preferred
 
 
-def extra_cost(option: Option) -> Decimal:
+def extra_cost(score: Score) -> Decimal:
     """What the patient pays beyond the usual."""
-    return _known(option.extra_cost)
+    return _known(score.extra_cost)
 
 
-def distance_from_cushion(option: Option) -> int:
+def distance_from_cushion(score: Score) -> int:
     """How far the drugs dispensed at the anchor are from a few days left, in days, summed."""
-    return option.from_cushion
+    return score.from_cushion
 
 
-Criterion = Callable[[Option], Any]
+Criterion = Callable[[Score], Any]
 
 CRITERIA: tuple[Criterion, ...] = (
     avoidable_uncovered_days,
@@ -132,6 +156,28 @@ CRITERIA: tuple[Criterion, ...] = (
     distance_from_cushion,
 )
 OF_COST = frozenset({extra_cost_above_limit, extra_cost})
+
+
+def judge(question: Question) -> Verdict | None:
+    """What the criteria say about the candidate days; none where on no day anything could be dispensed.
+
+    `services.planner.domain.kernel` says the same of many patients at once, faster.
+    """
+    case = question.case
+    options = arrange_all(case, question.days)
+    if not options:
+        return None
+    chosen, offered = choose(options, case.rules)
+    latest = latest_due(case)
+    return Verdict(
+        options=len(options),
+        chosen=chosen,
+        offered=offered,
+        were_there_no_cap=min(options, key=order_of(options, case.rules))
+        if any(option.full for option in options)
+        else None,
+        latest_due=next((option for option in options if option.anchor == latest), None),
+    )
 
 
 def choose(options: Sequence[Option], rules: Rules) -> tuple[Option, list[Option]]:
@@ -153,21 +199,30 @@ def below_cap(options: Sequence[Option]) -> Sequence[Option]:
     return [option for option in options if not option.full] if feasible else options
 
 
-def order_of(options: Sequence[Option], rules: Rules) -> Callable[[Option], tuple[Any, ...]]:
-    """How options compare: the chain's criteria in its order, then the least-loaded day, then the earliest.
-
-    A cost that is unknown is not nothing: unless every option's is known, criteria of cost do not decide.
-    """
+def order_of(options: Sequence[Score], rules: Rules) -> Callable[[Score], tuple[Any, ...]]:
+    """How options compare: the chain's criteria in its order, then the least-loaded day, then the earliest."""
     criteria = deciding(options, rules)
     return lambda option: (*(criterion(option) for criterion in criteria), option.load, option.anchor)
 
 
-def deciding(options: Sequence[Option], rules: Rules) -> list[Criterion]:
-    """The criteria that decide among these options, the first one first."""
-    named = {criterion.__name__: criterion for criterion in CRITERIA}
-    ordered = [named[name] for name in rules.criteria] if rules.criteria else CRITERIA
+def deciding(options: Sequence[Score], rules: Rules) -> list[Criterion]:
+    """The criteria that decide among these options, the first one first.
+
+    A cost that is unknown is not nothing: unless every option's is known, criteria of cost do not decide.
+    """
     costs_known = all(option.extra_cost is not None for option in options)
-    return [each for each in ordered if costs_known or each not in OF_COST]
+    return [each for each in in_order(rules) if costs_known or each not in OF_COST]
+
+
+def in_order(rules: Rules) -> Sequence[Criterion]:
+    """All criteria in the chain's order."""
+    named = {criterion.__name__: criterion for criterion in CRITERIA}
+    return [named[name] for name in rules.criteria] if rules.criteria else CRITERIA
+
+
+def latest_due(case: Case) -> int:
+    """The day of the usual rule: when the last synchronized drug runs out, or the pickup day before."""
+    return case.pickup.on_or_before(max(each.run_out for each in case.supplies if not each.ride_along))
 
 
 def nearest_feasible(options: Sequence[Option], wanted: int, told: Option | None) -> Option:
@@ -223,23 +278,23 @@ def arrange(anchor: int, case: Case) -> Option:
     days_left = _days_left(courses, fill_days, anchor)
     return Option(
         anchor=anchor,
-        second=second,
-        courses=tuple(courses),
-        fill_days=tuple(fill_days),
-        days=tuple(days),
         uncovered=_uncovered(courses),
         told_changes=_told_changes(case, anchor, days),
         visits_before=sum(day < aligned for day in days) + (aligned > anchor),
         short_fills=len(short_fills),
         tiny_fills=sum(days < rules.minimum_short_fill_days for days in short_fills),
-        days_left=days_left,
-        from_preferred=_weekdays_apart(anchor, case.preferred_weekday),
         overrides=sum(course.override for course in courses),
+        run_dry=sum(left == 0 for left in days_left),
+        from_preferred=weekdays_apart(anchor, case.preferred_weekday),
         from_cushion=sum(abs(left - rules.cushion_days) for left in days_left),
         load=case.load.get(anchor, 0),
         full=0 < case.daily_cap <= case.load.get(anchor, 0),
         extra_cost=_extra_cost(courses),
         extra_cost_limit=case.extra_cost_limit,
+        second=second,
+        courses=tuple(courses),
+        fill_days=tuple(fill_days),
+        days=tuple(days),
     )
 
 
@@ -285,7 +340,8 @@ def _days_left(
     return (*joined, *carried)
 
 
-def _weekdays_apart(day: int, weekday: int | None) -> int:
+def weekdays_apart(day: int, weekday: int | None) -> int:
+    """Days to the nearest such weekday; none is preferred: 0."""
     if weekday is None:
         return 0
     apart = (weekday_of(day) - weekday) % 7

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date
 
 from services.planner.domain import anchor
-from services.planner.domain.anchor import Case, Option, order_of
+from services.planner.domain.anchor import Case, Option, Score, Verdict
 from services.planner.domain.course import Course
 from services.planner.domain.model import (
     Action,
@@ -268,7 +268,7 @@ def item(course: Course, days: int, *, at_anchor: bool) -> Reason:
     return because("item_bridge", days=days, until=date.fromordinal(until))
 
 
-def offer(option: Option, unavoidable: Mapping[str, int]) -> Offer:
+def offer(option: Score, unavoidable: Mapping[str, int]) -> Offer:
     """One day as it is offered to the patient."""
     uncovered = sum(option.uncovered) + sum(unavoidable.values())
     return Offer(
@@ -283,46 +283,41 @@ def offer(option: Option, unavoidable: Mapping[str, int]) -> Offer:
     )
 
 
-def why_this_day(
-    chosen: Option, offered: Sequence[Option], options: Sequence[Option], case: Case
-) -> tuple[Reason, ...]:
+def why_this_day(verdict: Verdict, case: Case) -> tuple[Reason, ...]:
     """What the chosen day takes, what the usual rule, the latest run-out day, would have taken, and why none of the
     other days that are offered."""
+    chosen = verdict.chosen
     best = because(
         "anchor_best",
-        candidates=len(options),
+        candidates=verdict.options,
         visits=chosen.visits_before,
         short_fills=chosen.short_fills,
         uncovered=sum(chosen.uncovered),
     )
     return (
         best,
-        *_better_but_full(chosen, options, case),
-        *_latest_due(chosen, options, case),
-        *_no_other(chosen, offered, anchor.deciding(options, case.rules)),
+        *_better_but_full(verdict, case),
+        *_latest_due(verdict),
+        *_no_other(chosen, verdict.offered, anchor.deciding([chosen], case.rules)),
     )
 
 
-def _better_but_full(chosen: Option, options: Sequence[Option], case: Case) -> list[Reason]:
+def _better_but_full(verdict: Verdict, case: Case) -> list[Reason]:
     """The day that the criteria alone would have chosen, where the store takes no more pickups on it."""
-    if not any(option.full for option in options):
-        return []
-    best = min(options, key=order_of(options, case.rules))
-    if best is chosen:
+    best = verdict.were_there_no_cap
+    if best is None or best.anchor == verdict.chosen.anchor:
         return []
     return [because("store_day_full", on=date.fromordinal(best.anchor), cap=case.daily_cap)]
 
 
-def _latest_due(chosen: Option, options: Sequence[Option], case: Case) -> list[Reason]:
+def _latest_due(verdict: Verdict) -> list[Reason]:
     """What the usual rule would have taken."""
-    due = [supply.run_out for supply in case.supplies if not supply.ride_along]
-    latest = case.pickup.on_or_before(max(due))
-    usual = next((option for option in options if option.anchor == latest), None)
-    if usual is None or usual is chosen:
+    usual = verdict.latest_due
+    if usual is None or usual.anchor == verdict.chosen.anchor:
         return []
     compared = because(
         "instead_of_latest_due",
-        on=date.fromordinal(latest),
+        on=date.fromordinal(usual.anchor),
         visits=usual.visits_before,
         short_fills=usual.short_fills,
         uncovered=sum(usual.uncovered),
@@ -360,25 +355,25 @@ def without_staff(free: Plan | Blocked, visits: int) -> Reason:
 
 
 def _no_other(
-    chosen: Option, offered: Sequence[Option], criteria: Sequence[anchor.Criterion]
+    chosen: Score, offered: Sequence[Score], criteria: Sequence[anchor.Criterion]
 ) -> tuple[Reason, ...]:
     """Of each other day that is offered, by what it falls behind: the first criterion in which the two differ."""
     return tuple(
         (NOT_INSTEAD[first] if first else _not_instead)(chosen, other, date.fromordinal(other.anchor))
         for other in offered
-        if other is not chosen
+        if other.anchor != chosen.anchor
         for first in [next((each for each in criteria if each(other) != each(chosen)), None)]
     )
 
 
-def _more_uncovered(chosen: Option, other: Option, on: date) -> Reason:
+def _more_uncovered(chosen: Score, other: Score, on: date) -> Reason:
     critical, here = other.uncovered[0], chosen.uncovered[0]
     if critical != here:
         return because("other_day_critical", on=on, days=critical, here=here)
     return because("other_day_uncovered", on=on, days=sum(other.uncovered), here=sum(chosen.uncovered))
 
 
-def _more_short_fills(chosen: Option, other: Option, on: date) -> Reason:
+def _more_short_fills(chosen: Score, other: Score, on: date) -> Reason:
     if other.short_fills + other.overrides != chosen.short_fills + chosen.overrides:
         if other.short_fills > chosen.short_fills:
             return because("other_day_short_fills", on=on, fills=other.short_fills, here=chosen.short_fills)
@@ -386,14 +381,14 @@ def _more_short_fills(chosen: Option, other: Option, on: date) -> Reason:
     return because("other_day_below_minimum", on=on, fills=other.tiny_fills, here=chosen.tiny_fills)
 
 
-def _not_instead(chosen: Option, other: Option, on: date) -> Reason:
+def _not_instead(chosen: Score, other: Score, on: date) -> Reason:
     """No criterion tells the two apart: the least-loaded day, then the earliest."""
     if other.load != chosen.load:
         return because("other_day_fuller", on=on)
     return because("other_day_later", on=on)
 
 
-NOT_INSTEAD: dict[anchor.Criterion, Callable[[Option, Option, date], Reason]] = {
+NOT_INSTEAD: dict[anchor.Criterion, Callable[[Score, Score, date], Reason]] = {
     anchor.avoidable_uncovered_days: _more_uncovered,
     anchor.changes_to_what_was_told: lambda _, other, on: because(
         "other_day_changes_told", on=on, visits=other.told_changes

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import TypeAlias, TypeVar
 from uuid import UUID, uuid5
 
 from services.planner.domain import explain
 from services.planner.domain.anchor import (
     Case,
     Option,
+    Question,
+    Score,
+    Verdict,
     arrange,
     arrange_all,
     below_cap,
     candidates,
-    choose,
+    judge,
     nearest_feasible,
 )
 from services.planner.domain.calendar import Calendar, PickupDays, first_workable
@@ -66,6 +70,14 @@ def visit_id_of(patient_id: str, kind: str, on: date) -> str:
     return str(uuid5(IDS, f"visit {patient_id} {kind} {on.isoformat()}"))
 
 
+T = TypeVar("T")
+
+Planning: TypeAlias = Generator[Question, Verdict | None, T]
+"""Planning that pauses wherever the criteria have to choose, so that many patients can be judged together."""
+
+JudgeAll: TypeAlias = Callable[[Sequence[Question]], Sequence[Verdict | None]]
+
+
 def plan_cycle(
     profile: Profile, calendar: Calendar, rules: Rules, today: date, told: Told, cycle: int
 ) -> Plan | Blocked:
@@ -75,11 +87,39 @@ def plan_cycle(
     visits that the patient was told of, what was declined. Where staff decided something, the plan says what would be
     without.
     """
+    [plan] = finished([planning(profile, calendar, rules, today, told, cycle)])
+    return plan
+
+
+def one_by_one(questions: Sequence[Question]) -> list[Verdict | None]:
+    """Judge each patient by the readable form of the rules."""
+    return [judge(question) for question in questions]
+
+
+def finished(plannings: Sequence[Planning[T]], judge_all: JudgeAll = one_by_one) -> list[T]:
+    """What comes of the planning of these patients, whose questions are judged together."""
+    ended: dict[int, T] = {}
+    answers: dict[int, Verdict | None] = dict.fromkeys(range(len(plannings)))
+    while answers:
+        questions: dict[int, Question] = {}
+        for number, verdict in answers.items():
+            try:
+                questions[number] = plannings[number].send(verdict)
+            except StopIteration as end:
+                ended[number] = end.value
+        answers = dict(zip(questions, judge_all(list(questions.values())), strict=True))
+    return [ended[number] for number in range(len(plannings))]
+
+
+def planning(
+    profile: Profile, calendar: Calendar, rules: Rules, today: date, told: Told, cycle: int
+) -> Planning[Plan | Blocked]:
+    """As `plan_cycle`, pausing."""
     rulings = in_force(profile.rulings, today, cycle)
-    plan = _plan(profile, calendar, rules, today, with_day(told, rulings), cycle, rulings)
+    plan = yield from _plan(profile, calendar, rules, today, with_day(told, rulings), cycle, rulings)
     if not rulings or isinstance(plan, Blocked):
         return plan
-    free = _plan(profile, calendar, rules, today, told, cycle, NO_RULINGS)
+    free = yield from _plan(profile, calendar, rules, today, told, cycle, NO_RULINGS)
     visits = 0 if isinstance(free, Blocked) else sum(visit.on < free.anchor_on for visit in free.visits)
     return replace(plan, reasons=(*plan.reasons, explain.without_staff(free, visits)))
 
@@ -92,7 +132,7 @@ def _plan(
     told: Told,
     cycle: int,
     rulings: Mapping[Key, Ruling],
-) -> Plan | Blocked:
+) -> Planning[Plan | Blocked]:
     lead = today + timedelta(days=rules.lead_days)
     workable = first_workable(calendar, profile.must_weekdays, lead, OPEN_DAY_WITHIN)
     if workable is None:
@@ -118,7 +158,7 @@ def _plan(
     pin = _pin(told, near, standing, today)
     case = _case(profile, calendar, rules, told, supplies, standing, today, workable, pin)
     case = replace(case, staff_day=rulings.get((RulingKind.day, None)))
-    found = _search(case, told, pin, standing, today)
+    found = yield from _search(case, told, pin, standing, today)
     if found is None:
         return _blocked(because("nothing_payable"), parts, rules, today)
     chosen, offered, why = found
@@ -226,7 +266,7 @@ def _moved(told: Told) -> tuple[int, int] | None:
 
 def _search(
     case: Case, told: Told, pin: date | None, standing: Sequence[Standing], today: date
-) -> tuple[Option, list[Option], tuple[Reason, ...]] | None:
+) -> Planning[tuple[Option, Sequence[Score], tuple[Reason, ...]] | None]:
     """The chosen day, the days to offer, and why; none where on no day anything could be dispensed."""
     if pin and _stands_on(pin, standing):
         stood = arrange(pin.toordinal(), case)
@@ -237,26 +277,35 @@ def _search(
         return agreed[0], agreed, (explain.pinned(agreed[0], case),)
 
     days = candidates(case, today.toordinal())
-    options = arrange_all(
-        case, {*days, *(day.toordinal() for day in (asks,) if day and day.toordinal() in case.pickup)}
-    )
+    by_staff = case.staff_day if case.staff_day and case.staff_day.on == pin else None
+    if asks or (pin and not by_staff and pin.toordinal() not in case.pickup):
+        return _nearest(case, days, pin, asks, agreed[0] if agreed else None)
+    verdict = yield Question(case, days)
+    if verdict is None:
+        return None
+    chosen = arrange(verdict.chosen.anchor, case)
+    why = explain.why_this_day(verdict, case)
+    if pin and by_staff:
+        why = (because("staff_day_not_possible", by=by_staff.by, on=pin), *why)
+    elif pin:
+        why = (because("anchor_moved_nothing_due", told=pin), *why)
+    return chosen, verdict.offered, why
+
+
+def _nearest(
+    case: Case, days: Sequence[int], pin: date | None, asks: date | None, agreed: Option | None
+) -> tuple[Option, Sequence[Score], tuple[Reason, ...]] | None:
+    """The day nearest to the one asked for, or to the one told, on which the store is closed now."""
+    asked = [day.toordinal() for day in (asks,) if day and day.toordinal() in case.pickup]
+    options = arrange_all(case, {*days, *asked})
     if not options:
         return None
     if asks:
-        chosen = nearest_feasible(options, asks.toordinal(), agreed[0] if agreed else None)
+        chosen = nearest_feasible(options, asks.toordinal(), agreed)
         return chosen, [], (explain.rescheduled(asks, date.fromordinal(chosen.anchor)),)
-    if pin and case.staff_day and case.staff_day.on == pin:
-        chosen, best = choose(options, case.rules)
-        not_possible = because("staff_day_not_possible", by=case.staff_day.by, on=pin)
-        return chosen, best, (not_possible, *explain.why_this_day(chosen, best, options, case))
-    if pin and pin.toordinal() not in case.pickup:
-        chosen = _nearest_open(options, pin.toordinal())
-        return chosen, [], (because("anchor_moved_closed", told=pin, on=date.fromordinal(chosen.anchor)),)
-    chosen, best = choose(options, case.rules)
-    why = explain.why_this_day(chosen, best, options, case)
-    if pin:
-        why = (because("anchor_moved_nothing_due", told=pin), *why)
-    return chosen, best, why
+    assert pin
+    chosen = _nearest_open(options, pin.toordinal())
+    return chosen, [], (because("anchor_moved_closed", told=pin, on=date.fromordinal(chosen.anchor)),)
 
 
 def _nearest_open(options: Sequence[Option], told: int) -> Option:

@@ -24,7 +24,7 @@ from services.planner.domain.model import (
     VisitKind,
     because,
 )
-from services.planner.domain.plan import plan_cycle
+from services.planner.domain.plan import Planning, finished, planning
 
 
 class Status(StrEnum):
@@ -222,6 +222,14 @@ def plan_anew(
 
     Without a calendar the patient waits for the store's.
     """
+    [planned] = finished([planning_anew(progress, profile, calendar, rules, today)])
+    return planned
+
+
+def planning_anew(
+    progress: Progress, profile: Profile, calendar: Calendar | None, rules: Rules, today: date
+) -> Planning[tuple[Progress, Plan | Blocked | None]]:
+    """As `plan_anew`, pausing."""
     progress = as_of(progress, today, rules)
     if calendar is None:
         return replace(progress, look_again_on=today + timedelta(days=1)), None
@@ -230,7 +238,7 @@ def plan_anew(
     if progress.misses >= rules.missed_cycles:
         outcome: Plan | Blocked = Blocked((because("not_reached", cycles=progress.misses),))
     else:
-        outcome = plan_cycle(profile, calendar, rules, today, told(progress), progress.cycle)
+        outcome = yield from planning(profile, calendar, rules, today, told(progress), progress.cycle)
     progress = replace(progress, wanted_on=None, instead_of=None)
     if isinstance(outcome, Blocked):
         return _blocked(progress, outcome), outcome
