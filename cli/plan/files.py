@@ -22,6 +22,7 @@ from cli.plan.documents import Given, Unreadable, documents
 from services.planner.inputs import BadInput, Fault, answer, plan, read_patient
 from shared.events.planner import PlanBlocked, PlanComputed
 from shared.words.plans import of_day, of_drug, of_offer, of_visit, why
+from shared.words.steps import of_steps
 
 LISTED = 500
 """Faults in the table at the end; the rest is counted, so that memory stays bounded."""
@@ -100,6 +101,8 @@ def _as_text(said: PlanComputed | PlanBlocked) -> str:
     for drug in said.drugs:
         action = drug.action.replace("_", " ") if drug.action != "none" else "left out"
         lines.append(_listed(f"{drug.drug_name} ({action}): {' '.join(of_drug(drug, said))}"))
+    if isinstance(said, PlanComputed):
+        lines += ["  Steps", *map(_listed, of_steps(said))]
     return "\n".join([*lines, ""])
 
 

@@ -209,6 +209,7 @@ async def patient(
             date.fromisoformat(current.content["next_anchor_on"])
             if current and "visits" in current.content
             else None,
+            _planned_steps(current.content) if current else {},
         )
         if found.status in ("enrolled", "candidate")
         else []
@@ -281,6 +282,15 @@ async def health(request: Request, work: Working) -> HTMLResponse:
 async def _latest_actions(work: Work) -> list[actions.Action]:
     async with work.read() as db:
         return await actions.latest_actions(db, 30)
+
+
+def _planned_steps(content: Mapping[str, Any]) -> dict[tuple[str, str], date]:
+    """The days that a plan gives, by visit and step; of several days of one step the first."""
+    return {
+        (visit["visit_id"], step["code"]): date.fromisoformat(step["on"])
+        for visit in content.get("visits", ())
+        for step in reversed(visit.get("steps", ()))
+    }
 
 
 def _said(content: Mapping[str, Any]) -> PlanComputed | PlanBlocked | None:

@@ -26,6 +26,7 @@ from shared.http import Commanding, Problem, Working, page
 from shared.messaging import Unit, patient
 from shared.words import explain, render
 from shared.words.plans import of_drug
+from shared.words.steps import of_step
 
 router = APIRouter()
 
@@ -183,6 +184,11 @@ async def explanation(patient_id: PatientId, work: Working) -> dict[str, Any]:
                 "sentences": of_drug(drug, said),
             }
             for drug in said.drugs
+        ],
+        "steps": [
+            {"visit_id": visit.visit_id, **step.model_dump(mode="json"), "words": of_step(step)}
+            for visit in getattr(said, "visits", ())
+            for step in visit.steps
         ],
     }
 

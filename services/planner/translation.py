@@ -105,6 +105,10 @@ def plan_computed(
                 kind=planner.VisitKind(visit.kind),
                 on=visit.on,
                 items=tuple(_item(item) for item in visit.items),
+                steps=tuple(
+                    planner.Step(code=step.code, on=step.on, by=step.by, rx_ids=step.rx_ids)
+                    for step in visit.steps
+                ),
             )
             for visit in plan.visits
         ),

@@ -62,6 +62,15 @@ class PlannedItem(Fields):
     reason: Reason
 
 
+class Step(Fields):
+    """One dated step around a visit, and whose it is. Codes: `shared.words`."""
+
+    code: str
+    on: date
+    by: str  # a role, or system
+    rx_ids: tuple[str, ...] = ()  # that it is about; empty: all of the visit
+
+
 class Visit(Fields):
     """One trip to the store. The id stays while patient, kind and date stay."""
 
@@ -69,6 +78,7 @@ class Visit(Fields):
     kind: VisitKind
     on: date
     items: tuple[PlannedItem, ...]
+    steps: tuple[Step, ...] = ()  # by day, from the checks to the return to stock
 
 
 class DrugDecision(Fields):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from shared.events.planner import DrugDecision, OfferedDay, PlanBlocked, PlanComputed, PlannedItem, Visit
 from shared.words.formats import counted, spoken
 from shared.words.reasons import render
+from shared.words.steps import of_steps
 
 SAYS_WHEN_PAYABLE = frozenset({"payer_says", "join_later"})
 """Reasons that name the day from which the payer pays."""
@@ -19,7 +20,8 @@ SAYS_WHEN_PAYABLE = frozenset({"payer_says", "join_later"})
 def explain(said: PlanComputed | PlanBlocked) -> list[str]:
     """The whole plan, or why there is none, to be read from the top."""
     drugs = [f"{drug.drug_name}: {' '.join(of_drug(drug, said))}" for drug in said.drugs]
-    return [*of_plan(said), *drugs]
+    steps = of_steps(said) if isinstance(said, PlanComputed) else []
+    return [*of_plan(said), *drugs, *steps]
 
 
 def of_plan(said: PlanComputed | PlanBlocked) -> list[str]:

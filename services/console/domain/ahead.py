@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -30,20 +30,27 @@ class Renewal:
     answer: str | None
 
 
+NOTHING_PLANNED: Mapping[tuple[str, str], date] = {}
+
+
 def steps_ahead(
     visits: Sequence[Visit],
     renewals: Sequence[Renewal],
     plan_status: str | None,
     today: date,
     after: date | None,
+    planned: Mapping[tuple[str, str], date] = NOTHING_PLANNED,
 ) -> list[Step]:
-    """The steps in order of their days; `after` is the pickup after the next, as far as it can be seen."""
+    """The steps in order of their days; `after` is the pickup after the next, as far as it can be seen.
+
+    `planned` are the days that the plan gives, by visit and step; what it does not give follows the usual rule.
+    """
     steps = [
         *_of_plan(plan_status),
         *(_renewal(each) for each in renewals if each.answer is None and each.needed_by),
     ]
     for visit in visits:
-        steps += _of_visit(visit, today)
+        steps += _of_visit(visit, today, planned)
     if after and after > today and plan_status in ("agreed", "proposed"):
         steps.append(
             Step(
@@ -77,7 +84,7 @@ def _renewal(renewal: Renewal) -> Step:
     )
 
 
-def _of_visit(visit: Visit, today: date) -> list[Step]:
+def _of_visit(visit: Visit, today: date, planned: Mapping[tuple[str, str], date]) -> list[Step]:
     now = standing(visit, today)
     if now in OVER or visit.on is None:
         return []
@@ -112,7 +119,7 @@ def _of_visit(visit: Visit, today: date) -> list[Step]:
             ]
         case Standing.proposed:
             return [come]
-    return [*_call(visit, now, today), *_fill(visit, now, today), come]
+    return [*_call(visit, now, today, planned), *_fill(visit, now, today, planned), come]
 
 
 def _waits(visit: Visit) -> Step:
@@ -130,10 +137,10 @@ def _goes_back(visit: Visit) -> list[Step]:
     return [Step(visit.return_on, "fulfillment", "goes back", words)]
 
 
-def _call(visit: Visit, now: Standing, today: date) -> list[Step]:
+def _call(visit: Visit, now: Standing, today: date, planned: Mapping[tuple[str, str], date]) -> list[Step]:
     if now is not Standing.to_confirm or visit.on is None:
         return []
-    on = max(today, visit.on - CALLED_BEFORE)
+    on = max(today, planned.get((visit.visit_id, "call"), visit.on - CALLED_BEFORE))
     return [
         Step(
             on, "outreach", "call", "The confirmation call; again in the days after where nobody is reached."
@@ -141,7 +148,7 @@ def _call(visit: Visit, now: Standing, today: date) -> list[Step]:
     ]
 
 
-def _fill(visit: Visit, now: Standing, today: date) -> list[Step]:
+def _fill(visit: Visit, now: Standing, today: date, planned: Mapping[tuple[str, str], date]) -> list[Step]:
     if visit.on is None:
         return []
     if now is Standing.to_verify:
@@ -152,7 +159,7 @@ def _fill(visit: Visit, now: Standing, today: date) -> list[Step]:
                 None, "fulfillment", "fill", f"The other fills: {visit.filled} of {visit.expected} are made."
             )
         ]
-    on = max(today, visit.on - FILLED_BEFORE)
+    on = max(today, planned.get((visit.visit_id, "fill"), visit.on - FILLED_BEFORE))
     once = "" if now is Standing.confirmed else ", once confirmed"
     return [Step(on, "fulfillment", "fill", f"The fills are ordered{once}, then verified by a pharmacist.")]
 

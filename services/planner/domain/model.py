@@ -181,6 +181,35 @@ class Profile:
     extra_cost_limit: Decimal | None = None  # that the patient accepts; none: the chain's default
 
 
+@dataclass(frozen=True, slots=True)
+class StepRule:
+    """One step of the path to a visit: what, how many days from it (before it: negative), and who."""
+
+    code: str  # `shared.words` has the sentence
+    days: int  # from the visit; of `return` from the first fill
+    by: str  # the role, or system
+    synchronized_alone: bool = False  # no step of bridge and ride-along visits
+
+
+STEPS = (
+    StepRule("checks", -14, "system", synchronized_alone=True),
+    StepRule("prescriber", -10, "technician", synchronized_alone=True),
+    StepRule("call", -7, "technician"),
+    StepRule("call_again", -5, "technician"),
+    StepRule("order_stock", -5, "technician"),
+    StepRule("last_call", -3, "technician"),
+    StepRule("fill", -3, "technician"),
+    StepRule("verify", -2, "pharmacist"),
+    StepRule("ready", -1, "system"),
+    StepRule("pickup", 0, "clerk"),
+    StepRule("talk", 0, "pharmacist", synchronized_alone=True),
+    StepRule("missed", 1, "technician"),
+    StepRule("missed_again", 3, "technician"),
+    StepRule("return", 10, "technician"),
+)
+"""The path to a visit, T-14 to the return to stock (domain rules 3; the strictest payer's window: 5)."""
+
+
 @dataclass(frozen=True)
 class Rules:
     """The chain's policy: data, never code. Percentages are whole, days are calendar days."""
@@ -211,6 +240,7 @@ class Rules:
     missed_cycles: int = 2  # in a row, before staff act
     rejection_days: int = 14  # a payer's refusal without a date keeps the drug out so long
     look_again_days: int = 7  # a blocked patient is looked at again
+    steps: tuple[StepRule, ...] = STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +299,16 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One dated step around a visit, and whose it is."""
+
+    code: str
+    on: date
+    by: str
+    rx_ids: tuple[str, ...] = ()  # that it is about; empty: all of the visit
+
+
+@dataclass(frozen=True, slots=True)
 class Visit:
     """One trip to the store. The id stays while patient, kind and day stay."""
 
@@ -276,6 +316,7 @@ class Visit:
     kind: VisitKind
     on: date
     items: tuple[Item, ...]
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -50,6 +50,7 @@ from services.planner.domain.participation import NO_RULINGS, Part, renewed_by, 
 from services.planner.domain.payers import NO_COST, PayerRule
 from services.planner.domain.renewals import renewals_needed
 from services.planner.domain.rulings import Key, in_force, ruled, with_day
+from services.planner.domain.steps import steps_of
 from services.planner.domain.supplies import supply_of
 from services.planner.domain.told import Standing, commit, stands
 
@@ -162,7 +163,7 @@ def _plan(
     if found is None:
         return _blocked(because("nothing_payable"), parts, rules, today)
     chosen, offered, why = found
-    visits = _visits(profile, chosen, standing)
+    visits = _with_steps(_visits(profile, chosen, standing), calendar, rules)
     fills = _fills_of(visits, renewed)
     unavoidable = {each.supply.rx_id: _unavoidable(each, chosen, case, today) for each in chosen.courses}
     decisions = [explain.decision(part, chosen, fills, unavoidable, case, told) for part in parts]
@@ -353,6 +354,12 @@ def _visits(profile: Profile, chosen: Option, standing: Sequence[Standing]) -> t
         on = date.fromordinal(day)
         visits.append(Visit(visit_id_of(profile.patient_id, kind, on), kind, on, tuple(dispensed)))
     return tuple(sorted(visits, key=lambda visit: visit.on))
+
+
+def _with_steps(visits: Iterable[Visit], calendar: Calendar, rules: Rules) -> tuple[Visit, ...]:
+    return tuple(
+        replace(visit, steps=steps_of(visit.kind, visit.on, visit.items, calendar, rules)) for visit in visits
+    )
 
 
 def _extra_cost(visits: Sequence[Visit], chosen: Option, renewed: Mapping[str, str]) -> Decimal | None:

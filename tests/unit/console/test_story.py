@@ -99,6 +99,17 @@ def test_what_happens_next_follows_each_visit_on_its_way() -> None:
     ]
 
 
+def test_a_step_is_on_the_day_that_the_plan_gives() -> None:
+    steps = steps_ahead(
+        [visit(9)], [], "agreed", TODAY, None, {("v1", "call"): days(1), ("v1", "fill"): days(5)}
+    )
+    assert [((step.on - TODAY).days, step.short) for step in steps if step.on] == [
+        (1, "call"),
+        (5, "fill"),
+        (9, "pickup"),
+    ]
+
+
 def test_a_calendar_shows_whole_weeks_from_today_to_the_last_step() -> None:
     visits = [visit(9)]
     steps = steps_ahead(visits, [], "agreed", TODAY, days(39))

@@ -1,0 +1,55 @@
+"""The dated steps around a visit in words (domain rules 3): what is done, by whom, by when."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import date
+
+from shared.events.planner import PlanComputed, Step, Visit
+from shared.words.formats import counted, spoken
+
+STEPS: dict[str, str] = {
+    "checks": "renewals and authorizations checked",
+    "prescriber": "prescriber asked again, where one is open",
+    "call": "call: what changed, what is wanted, is the day good",
+    "call_again": "second call, if not reached",
+    "order_stock": "missing stock ordered",
+    "last_call": "last call, if not reached: else nothing is filled",
+    "fill": "billed and filled, if confirmed",
+    "verify": "verified and packed",
+    "ready": "ready check and reminder",
+    "pickup": "handed over",
+    "talk": "talk",
+    "missed": "call, if not collected",
+    "missed_again": "second call, if not collected",
+    "return": "last day to hand over, then back to stock",
+}
+
+REPEATS = frozenset({"prescriber", "call_again", "last_call"})
+"""Steps that repeat another: left out where their day was over before the plan was made."""
+
+
+def of_steps(plan: PlanComputed) -> list[str]:
+    """The steps around each visit, one sentence a visit."""
+    return [_of_visit(visit, plan.computed_on) for visit in plan.visits if visit.steps]
+
+
+def _of_visit(visit: Visit, today: date) -> str:
+    by_day: dict[str, list[str]] = defaultdict(list)
+    for step in visit.steps:
+        if step.on >= today:
+            by_day[_day(step.on)].append(of_step(step))
+        elif step.code not in REPEATS:
+            by_day["at once"].append(of_step(step))
+    days = [f"{day} {', '.join(steps)}" for day, steps in by_day.items()]
+    return f"Steps for {spoken(visit.on)}: {'; '.join(days)}."
+
+
+def of_step(step: Step) -> str:
+    """What is to be done, and by whom."""
+    some = f", {counted(len(step.rx_ids), 'fill')}" if step.rx_ids else ""
+    return f"{STEPS.get(step.code, step.code.replace('_', ' '))} ({step.by}{some})"
+
+
+def _day(day: date) -> str:
+    return f"{day:%a} {day.day} {day:%b}"
