@@ -18,7 +18,7 @@ from services.console.domain.lines import Fold, Line, fold
 from services.console.domain.month import weeks_of
 from services.console.domain.story import chains_of
 from services.console.domain.supply import What, picture_of
-from services.console.domain.today import SOON, arrange
+from services.console.domain.today import SOON, Part, Row, arrange
 from services.console.domain.visits import CALLED_BEFORE, standing
 from services.console.names import details_of
 from services.console.pages import Viewing, in_zone, page
@@ -35,8 +35,10 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
 STORES_A_PAGE = 25
 PATIENTS_A_PAGE = 50
-ROWS_A_LIST = 100
-"""Of each of a day's lists; the rest is counted."""
+ROWS_A_LIST = 25
+"""Of each of a day's lists; the rest is counted, and a page further."""
+
+ROWS_OF_ONE_LIST = 100
 
 LINES_A_PAGE = 200
 LINES_AT_A_GLANCE = 40
@@ -75,8 +77,18 @@ async def stores(request: Request, work: Working, q: str = "", after: str = "") 
 
 
 @router.get("/stores/{store_id}")
-async def store_day(request: Request, work: Working, store_id: str, on: date | None = None) -> HTMLResponse:
-    """A store's day: expected, ready, missing and why, who did not come, the calls."""
+async def store_day(
+    request: Request,
+    work: Working,
+    store_id: str,
+    on: date | None = None,
+    only: Annotated[Part | None, Query(alias="list")] = None,
+    number: Annotated[int, Query(alias="page", ge=1, le=1000)] = 1,
+) -> HTMLResponse:
+    """A store's day: expected, ready, missing and why, who did not come, the calls; or one of its lists, by pages."""
+    limit = ROWS_OF_ONE_LIST if only else ROWS_A_LIST
+    skip = (number - 1) * limit if only else 0
+    parts = (only,) if only else tuple(Part)
     async with work.read() as db:
         await ask.at_one_instant(db)
         store = await ask.store_of(db, store_id)
@@ -84,20 +96,31 @@ async def store_day(request: Request, work: Working, store_id: str, on: date | N
             raise Problem(404, "No such store", "no event has named this store yet")
         today = _today(work, store.time_zone)
         shown = on or today
-        visits = await ask.visits_around(db, store_id, shown, soon=SOON, later=CALLED_BEFORE)
-        proposals = await ask.proposals(db, store_id, ROWS_A_LIST)
+        groups = await ask.groups_around(
+            db, store_id, shown, soon=SOON, later=CALLED_BEFORE, first=skip + limit
+        )
+        day = arrange(groups, shown)
+        ids = {each: day.ids(each, limit, skip) for each in parts}
+        visits = await ask.visits_named(db, {visit_id for some in ids.values() for visit_id in some})
+        to_agree, proposals = await ask.to_agree(db, store_id, limit, skip)
         calls = await ask.calls_of_day(db, store_id, *_bounds(shown, store.time_zone))
         generation, newest = await ask.place(db)
+    totals = {each: day.count(each) for each in Part} | {Part.to_agree: to_agree}
     return page(
         request,
         "store.html",
         store=store,
         zone=store.time_zone,
         today=today,
-        day_=arrange(visits, shown),
-        proposals=proposals,
+        on=shown,
+        totals=totals,
+        picked_up=day.picked_up,
+        rows={each: [Row(visits[visit_id], shown) for visit_id in some] for each, some in ids.items()},
+        proposals=proposals if Part.to_agree in parts else [],
         calls=calls,
-        limit=ROWS_A_LIST,
+        only=only,
+        number=number,
+        pages=-(-totals[only] // limit) if only else 1,
         before=shown - timedelta(days=1),
         after=shown + timedelta(days=1),
         live=f"{generation}.{newest}" if shown == today else None,
@@ -197,7 +220,7 @@ async def patient(
     plan = next((each for each in plans.values() if each.revision == shown), None)
     said = _said(plan.content) if plan else None
     computed = said if isinstance(said, PlanComputed) else None
-    standings = {visit.visit_id: standing(visit, today) for visit in visits}
+    standings = {visit.visit_id: standing(visit.facts, today) for visit in visits}
     open_visits = [visit for visit in visits if visit.in_plan or visit.package == "ready"]
     current = plans_by_revision(plans.values()).get(found.plan_revision)
     steps = (

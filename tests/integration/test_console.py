@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from itertools import pairwise, permutations
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,11 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local import Addresses
+from deploy.local.databases import migrations_of
 from services.console import handlers
 from services.console.app import create_app
+from services.console.domain.today import SOON, Part, arrange
+from services.console.domain.visits import CALLED_BEFORE, Visit
 from services.console.settings import Settings
 from services.console.store import ask, keep, rebuilding
 from shared.clock import SteppedClock
@@ -31,7 +36,7 @@ from shared.messaging.intake import Intake
 from shared.messaging.sealing import Sealer
 from shared.messaging.topics import create_topics
 from tests.console_process import ADA, installed
-from tests.pharmacy import FAMILY_NAME, NOW, Told, as_record, pharmacy, publish_all
+from tests.pharmacy import FAMILY_NAME, NOW, TODAY, Told, as_record, pharmacy, publish_all
 from tests.running import SEALING_KEY, at_rest, producing, running, until
 
 Fresh = Callable[[str], str]
@@ -138,6 +143,51 @@ async def test_topics_taken_in_any_order_make_the_same_model(fresh_database: Fre
             assert taking.tally.buried == 0
         models.append(await dump(url))
     assert all(model == models[0] for model in models)
+
+
+async def test_a_store_counts_its_visits_as_if_each_were_looked_at_alone(
+    fresh_database: Fresh, tmp_path: Path
+) -> None:
+    told, url = pharmacy(240), fresh_database("console")
+    async with intake(url, tmp_path) as taking:
+        await taking.take([as_taken(each, place) for place, each in enumerate(told)])
+    db = await asyncpg.connect(url)
+    patients = {each.event.key for each in told if each.event.KEYED_BY == "patient"}
+    visits = [visit for patient in patients for visit in await ask.visits_of(db, patient)]
+    for on in (TODAY + timedelta(days=days) for days in range(-9, 6)):
+        alone = Counter(
+            visit.facts
+            for visit in visits
+            if visit.on
+            and (visit.package == "ready" or 0 <= (visit.on - on).days <= (7 if is_open(visit) else 3))
+        )
+        groups = await ask.groups_around(db, "s1", on, soon=SOON, later=CALLED_BEFORE, first=1000)
+        assert {group.facts: group.count for group in groups} == alone
+        day = arrange(groups, on)
+        for part in Part:
+            turned = [each for skip in range(0, day.count(part), 7) for each in day.ids(part, 7, skip)]
+            assert turned == day.ids(part, 1000), part
+    await db.close()
+
+
+def is_open(visit: Visit) -> bool:
+    return visit.answer is None and visit.package is None
+
+
+async def test_the_plan_beside_a_patient_is_filled_in_by_its_migration(
+    fresh_database: Fresh, tmp_path: Path
+) -> None:
+    url = fresh_database("console")
+    async with intake(url, tmp_path) as taking:
+        await taking.take([as_taken(each, place) for place, each in enumerate(pharmacy(16))])
+    written, (_, migrations) = await dump(url), migrations_of("console")
+    up, down = next(migrations.glob("0003_*.sql")).read_text().split("-- migrate:down")
+    db = await asyncpg.connect(url)
+    await db.execute(down)
+    assert await dump(url) != written
+    await db.execute(up)
+    await db.close()
+    assert await dump(url) == written
 
 
 @asynccontextmanager

@@ -85,7 +85,7 @@ def _renewal(renewal: Renewal) -> Step:
 
 
 def _of_visit(visit: Visit, today: date, planned: Mapping[tuple[str, str], date]) -> list[Step]:
-    now = standing(visit, today)
+    now = standing(visit.facts, today)
     if now in OVER or visit.on is None:
         return []
     trip = {"bridge": "bridge visit", "ride_along": "ride-along pickup"}.get(

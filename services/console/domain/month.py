@@ -32,7 +32,7 @@ def weeks_of(
     closed_on: Collection[date],
 ) -> list[list[Cell]]:
     """Weeks from Monday, from today's (or an open visit's, if that was before) to the last one with something in it."""
-    shown = [(each, standing(each, today)) for each in visits if each.on]
+    shown = [(each, standing(each.facts, today)) for each in visits if each.on]
     shown = [(each, now) for each, now in shown if now is not Standing.withdrawn]
     days = [each.on for each, _ in shown if each.on] + [step.on for step in steps if step.on]
     first = min([today, *(day for day in days if day >= today - timedelta(days=14))])

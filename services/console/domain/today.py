@@ -1,15 +1,39 @@
-"""A store's day: who is expected, what is ready, what is missing, who did not come, whom to call."""
+"""A store's day: who is expected, what is ready, what is missing, who did not come, whom to call.
+
+Visits come here in groups that stand alike, counted where they are kept: of thousands only those on a page are loaded.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date, timedelta
+from enum import StrEnum
 
-from services.console.domain.visits import CALLED_BEFORE, OVER, Standing, Visit, missing, standing
+from services.console.domain.visits import CALLED_BEFORE, OVER, Facts, Standing, Visit, missing, standing
 
 SOON = timedelta(days=3)
 """How far ahead what is missing is shown: fills are ordered three days before."""
+
+
+class Part(StrEnum):
+    """The lists of a day, each in the order in which someone works it off."""
+
+    expected = "expected"  # that day, whatever came of it
+    lacking = "lacking"  # that day or the next three, and not ready
+    to_call = "to_call"  # not confirmed, within seven days
+    to_agree = "to_agree"  # patients, not visits: the alignment is proposed
+    late = "late"  # ready, day over
+    waiting = "waiting"  # ready, day not over
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A store's visits with these facts: how many, and the first of them, as patient and visit."""
+
+    facts: Facts
+    count: int
+    first: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,53 +41,63 @@ class Row:
     """One visit as a page shows it."""
 
     visit: Visit
-    standing: Standing
     on: date  # the day that is shown
 
     @property
+    def standing(self) -> Standing:
+        return standing(self.visit.facts, self.on)
+
+    @property
     def missing(self) -> list[str]:
-        """What the visit still lacks, in words; worked out for the rows that are shown alone."""
+        """What the visit still lacks, in words."""
         return missing(self.visit, self.on)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Day:
-    """The rows of a day, each list in the order in which someone works it off."""
+    """The groups of each list, in its order."""
 
     on: date
-    expected: list[Row] = field(default_factory=list)  # that day, whatever came of it
-    waiting: list[Row] = field(default_factory=list)  # ready, day not over
-    late: list[Row] = field(default_factory=list)  # ready, day over
-    lacking: list[Row] = field(default_factory=list)  # that day or the next three, and not ready
-    to_call: list[Row] = field(default_factory=list)  # not confirmed, within seven days
+    parts: dict[Part, list[tuple[int, Group]]]  # the first to be worked off has the lowest number
+    picked_up: int  # of those expected
 
-    @property
-    def picked_up(self) -> int:
-        return sum(row.standing is Standing.picked_up for row in self.expected)
+    def count(self, part: Part) -> int:
+        return sum(group.count for _, group in self.parts[part])
+
+    def ids(self, part: Part, limit: int, skip: int = 0) -> list[str]:
+        """The visits on a page of the list; each group holds at least its first `skip + limit`."""
+        found = sorted((place, *each) for place, group in self.parts[part] for each in group.first)
+        return [visit_id for _, _, visit_id in found[skip : skip + limit]]
 
 
-def arrange(visits: Iterable[Visit], on: date) -> Day:
+def arrange(groups: Iterable[Group], on: date) -> Day:
     """Put a store's visits where they belong on this day; one visit may stand in several lists."""
-    day = Day(on)
-    for visit in visits:
-        now = standing(visit, on)
-        if now is Standing.withdrawn or visit.on is None:
-            continue
-        row = Row(visit, now, on)
-        if visit.on == on:
-            day.expected.append(row)
-        if now is Standing.ready:
-            day.waiting.append(row)
-        elif now is Standing.late:
-            day.late.append(row)
-        elif now not in OVER and on <= visit.on <= on + SOON:
-            day.lacking.append(row)
-        if now is Standing.to_confirm and on <= visit.on <= on + CALLED_BEFORE:
-            day.to_call.append(row)
-    for rows in (day.waiting, day.late, day.lacking, day.to_call):
-        rows.sort(key=lambda row: (row.visit.on or on, row.visit.patient_id))
-    day.expected.sort(key=lambda row: (_ORDER.index(row.standing), row.visit.patient_id))
-    return day
+    parts: dict[Part, list[tuple[int, Group]]] = {part: [] for part in Part}
+    picked_up = 0
+    for group in groups:
+        now = standing(group.facts, on)
+        for part, place in _places(group.facts, now, on):
+            parts[part].append((place, group))
+        if group.facts.on == on and now is Standing.picked_up:
+            picked_up += group.count
+    return Day(on, parts, picked_up)
+
+
+def _places(facts: Facts, now: Standing, on: date) -> Iterator[tuple[Part, int]]:
+    """The lists in which such a visit stands, and where."""
+    if now is Standing.withdrawn or facts.on is None:
+        return
+    if facts.on == on:
+        yield Part.expected, _ORDER.index(now)
+    by_day = facts.on.toordinal()
+    if now is Standing.ready:
+        yield Part.waiting, by_day
+    elif now is Standing.late:
+        yield Part.late, by_day
+    elif now not in OVER and on <= facts.on <= on + SOON:
+        yield Part.lacking, by_day
+    if now is Standing.to_confirm and on <= facts.on <= on + CALLED_BEFORE:
+        yield Part.to_call, by_day
 
 
 _ORDER = (

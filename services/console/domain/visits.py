@@ -48,6 +48,21 @@ class FillFact:
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """All that decides how a visit stands; many of a store's visits have them in common."""
+
+    on: date | None
+    package: str | None  # ready, picked_up, returned
+    answer: str | None  # confirmed, declined, moved, unreached
+    planned: bool  # the newest plan holds it, and the patient takes part
+    agreed: bool  # the patient agreed to that plan
+    moving: bool  # another day is wanted, and the planner has not answered yet
+    told: bool  # it is known of some fill what came of it
+    made: bool  # some fill is made
+    complete: bool  # it is known of every fill what came of it
+
+
+@dataclass(frozen=True, slots=True)
 class Visit:
     """What is known of one visit."""
 
@@ -87,43 +102,53 @@ class Visit:
     def filled(self) -> int:
         return sum(fill.state == "filled" for fill in self.outcomes)
 
+    @property
+    def facts(self) -> Facts:
+        return Facts(
+            on=self.on,
+            package=self.package,
+            answer=self.answer,
+            planned=self.in_plan and self.enrolled,
+            agreed=self.agreed,
+            moving=self.answer == "moved" and self.plan_revision <= (self.answer_revision or 0),
+            told=bool(self.outcomes),
+            made=self.filled > 0,
+            complete=bool(self.outcomes) and len(self.outcomes) >= self.expected,
+        )
 
-def standing(visit: Visit, today: date) -> Standing:
-    """How the visit stands on this day; a package that exists says more than any answer or plan."""
-    match visit.package:
+
+def standing(facts: Facts, today: date) -> Standing:
+    """How a visit stands on this day; a package that exists says more than any answer or plan."""
+    match facts.package:
         case "picked_up":
             return Standing.picked_up
         case "returned":
             return Standing.returned
         case "ready":
-            return Standing.late if visit.on and visit.on < today else Standing.ready
-    if visit.answer == "confirmed" and (_still_wanted(visit) or visit.filled):
-        return _being_filled(visit)
-    if not _still_wanted(visit):
+            return Standing.late if facts.on and facts.on < today else Standing.ready
+    if facts.answer == "confirmed" and (facts.planned or facts.made):
+        return _being_filled(facts)
+    if not facts.planned:
         return Standing.withdrawn
-    match visit.answer:
+    match facts.answer:
         case "declined":
             return Standing.declined
         case "unreached":
             return Standing.unreached
-        case "moved" if visit.plan_revision <= (visit.answer_revision or 0):
-            return Standing.moving  # the planner has not answered yet
-    return Standing.to_confirm if visit.agreed else Standing.proposed
+    if facts.moving:
+        return Standing.moving
+    return Standing.to_confirm if facts.agreed else Standing.proposed
 
 
-def _still_wanted(visit: Visit) -> bool:
-    return visit.in_plan and visit.enrolled
-
-
-def _being_filled(visit: Visit) -> Standing:
-    if not visit.outcomes:
+def _being_filled(facts: Facts) -> Standing:
+    if not facts.told:
         return Standing.confirmed
-    return Standing.to_verify if len(visit.outcomes) >= visit.expected else Standing.filling
+    return Standing.to_verify if facts.complete else Standing.filling
 
 
 def missing(visit: Visit, today: date) -> list[str]:
     """What the visit still lacks until its package is ready, and why, in words; nothing where nothing is."""
-    now = standing(visit, today)
+    now = standing(visit.facts, today)
     if now in OVER or visit.package:
         return []
     first = {

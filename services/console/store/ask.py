@@ -12,7 +12,8 @@ import asyncpg
 
 from services.console.domain.ahead import Renewal
 from services.console.domain.lines import Line
-from services.console.domain.visits import FillFact, Visit
+from services.console.domain.today import Group
+from services.console.domain.visits import Facts, FillFact, Visit
 
 Db: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -188,24 +189,71 @@ async def day_counts(db: Db, days: Mapping[str, date]) -> dict[str, DayCounts]:
     return {row["store_id"]: DayCounts(*list(row.values())[1:]) for row in rows}
 
 
-async def visits_around(db: Db, store_id: str, on: date, *, soon: timedelta, later: timedelta) -> list[Visit]:
-    """A store's visits: soon after a day all, later those that nobody answered for, and all whose package waits."""
+async def groups_around(
+    db: Db, store_id: str, on: date, *, soon: timedelta, later: timedelta, first: int
+) -> list[Group]:
+    """A store's visits by what decides how they stand: how many, and the first by patient.
+
+    Soon after the day all, later those that nobody answered for, and all whose package waits.
+    """
     rows = await db.fetch(
-        f"""
-        {_VISITS}
-        where v.store_id = $1
-          and (
-              v.package = 'ready'
-              or v."on" between $2 and $3
-              or v."on" between $2 and $4 and v.answer is null and v.package is null
-          )
+        """
+        with shown as (
+            select v."on", v.package, v.answer,
+                   coalesce(p.status = 'enrolled' and v.plan_revision = p.plan_revision, false) as planned,
+                   coalesce(p.plan_status = 'agreed', false) as agreed,
+                   coalesce(v.answer = 'moved' and v.plan_revision <= v.answer_revision, false) as moving,
+                   f.told > 0 as told,
+                   f.made > 0 as made,
+                   f.told > 0 and f.told >= coalesce(v.wanted, v.fills) as complete,
+                   v.patient_id collate "C", v.visit_id collate "C"
+            from visits v
+            left join patients p using (patient_id)
+            cross join lateral (
+                select count(*) as told, count(*) filter (where f.state = 'filled') as made
+                from fills f
+                where f.visit_id = v.visit_id
+                  and v.answer = 'confirmed'
+                  and v.package is null -- a package says more
+            ) f
+            where v.store_id = $1
+              and (
+                  v.package = 'ready'
+                  or v."on" between $2 and $3
+                  or v."on" between $2 and $4 and v.answer is null and v.package is null
+              )
+        )
+        select "on", package, answer, planned, agreed, moving, told, made, complete,
+               count(*) as number,
+               (array_agg(patient_id order by patient_id, visit_id))[:$5] as patients,
+               (array_agg(visit_id order by patient_id, visit_id))[:$5] as visits
+        from shown
+        group by "on", package, answer, planned, agreed, moving, told, made, complete
         """,
         store_id,
         on,
         on + soon,
         on + later,
+        first,
     )
-    return [_visit(row) for row in rows]
+    return [_group(row) for row in rows]
+
+
+def _group(row: Any) -> Group:
+    *facts, number, patients, visits = row.values()
+    return Group(Facts(*facts), number, tuple(zip(patients, visits, strict=True)))
+
+
+async def visits_named(db: Db, visit_ids: Collection[str]) -> dict[str, Visit]:
+    """These visits by their ids."""
+    rows = await db.fetch(
+        f"""
+        {_VISITS}
+        where v.visit_id = any($1)
+        """,
+        list(visit_ids),
+    )
+    return {row["visit_id"]: _visit(row) for row in rows}
 
 
 async def visits_of(db: Db, patient_id: str) -> list[Visit]:
@@ -224,14 +272,13 @@ async def visits_of(db: Db, patient_id: str) -> list[Visit]:
 _VISITS = """
         select v.visit_id, v.patient_id, v.store_id, v.kind, v."on", v.plan_revision,
                coalesce(v.plan_revision = p.plan_revision, false) as in_plan,
-               coalesce(l.status = 'agreed', false) as agreed,
+               coalesce(p.plan_status = 'agreed', false) as agreed,
                coalesce(p.status = 'enrolled', false) as enrolled,
                v.fills, v.short_fills, v.answer, v.answered_at, v.answer_revision, v.wanted, v.declined_rx_ids,
                v.wanted_on, v.attempts, v.package, v.package_at, v.return_on, v.days_late, v.handed_over_on,
                v.taken, v.consultation, f.rx_ids, f.states, f.codes, f.days
         from visits v
         left join patients p using (patient_id)
-        left join plans l on l.patient_id = p.patient_id and l.revision = p.plan_revision
         left join lateral (
             select array_agg(f.rx_id) as rx_ids, array_agg(f.state) as states, array_agg(f.reject_code) as codes,
                    array_agg(f.next_fill_on) as days
@@ -270,23 +317,21 @@ async def patients_page(
     said = [
         (condition, value)
         for condition, value in (
-            ("p.store_id =", store),
-            ("p.status =", status),
-            ("p.patient_id >=", prefix or None),
-            ("p.patient_id <", f"{prefix}~" if prefix else None),
+            ("store_id =", store),
+            ("status =", status),
+            ("patient_id >=", prefix or None),
+            ("patient_id <", f"{prefix}~" if prefix else None),
         )
         if value
     ]
     filters = " ".join(f"and {condition} ${place}" for place, (condition, _) in enumerate(said, 3))
     rows = await db.fetch(
         f"""
-        select p.patient_id, p.status, p.since, p.store_id, l.status as plan_status,
-               (l.content ->> 'cycle')::integer as cycle, (l.content ->> 'anchor_on')::date as anchor_on
-        from patients p
-        left join plans l on l.patient_id = p.patient_id and l.revision = p.plan_revision
-        where p.patient_id > $1
+        select patient_id, status, since, store_id, plan_status, cycle, anchor_on
+        from patients
+        where patient_id > $1
           {filters}
-        order by p.patient_id
+        order by patient_id
         limit $2
         """,
         after,
@@ -296,24 +341,24 @@ async def patients_page(
     return [PatientRow(*row.values()) for row in rows]
 
 
-async def proposals(db: Db, store_id: str, limit: int) -> list[PatientRow]:
-    """Patients of a store who have not agreed to their alignment yet, the nearest day first; one more than `limit`."""
+async def to_agree(db: Db, store_id: str, limit: int, skip: int) -> tuple[int, list[PatientRow]]:
+    """How many of a store's patients have not agreed to their alignment yet, and some, the nearest day first."""
+    number = await db.fetchval(f"select count(*) {_TO_AGREE}", store_id)
     rows = await db.fetch(
-        """
-        select p.patient_id, p.status, p.since, p.store_id, l.status as plan_status,
-               (l.content ->> 'cycle')::integer as cycle, (l.content ->> 'anchor_on')::date as anchor_on
-        from patients p
-        join plans l on l.patient_id = p.patient_id and l.revision = p.plan_revision
-        where p.store_id = $1
-          and p.status = 'enrolled'
-          and l.status = 'proposed'
-        order by anchor_on, p.patient_id
-        limit $2
+        f"""
+        select patient_id, status, since, store_id, plan_status, cycle, anchor_on
+        {_TO_AGREE}
+        order by anchor_on, patient_id
+        limit $2 offset $3
         """,
         store_id,
-        limit + 1,
+        limit,
+        skip,
     )
-    return [PatientRow(*row.values()) for row in rows]
+    return number, [PatientRow(*row.values()) for row in rows]
+
+
+_TO_AGREE = "from patients where store_id = $1 and status = 'enrolled' and plan_status = 'proposed'"
 
 
 @dataclass(frozen=True, slots=True)

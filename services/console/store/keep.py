@@ -255,17 +255,25 @@ async def save_plans(
         [status for status, _, _ in plans],
         [event.model_dump_json() for event in events],
     )
+    computed = [event if isinstance(event, PlanComputed) else None for event in events]
     await db.execute(
         """
-        insert into patients as held (patient_id, plan_revision)
-        select patient_id, revision
-        from unnest($1::text[], $2::integer[]) e (patient_id, revision)
+        insert into patients as held (patient_id, plan_revision, plan_status, cycle, anchor_on)
+        select patient_id, revision, status, cycle, anchor_on
+        from unnest($1::text[], $2::integer[], $3::text[], $4::integer[], $5::date[])
+            e (patient_id, revision, status, cycle, anchor_on)
         on conflict (patient_id) do update
-        set plan_revision = excluded.plan_revision
+        set plan_revision = excluded.plan_revision,
+            plan_status = excluded.plan_status,
+            cycle = excluded.cycle,
+            anchor_on = excluded.anchor_on
         where excluded.plan_revision > held.plan_revision
         """,
         [event.patient_id for event in events],
         [event.revision for event in events],
+        [status for status, _, _ in plans],
+        [plan.cycle if plan else None for plan in computed],
+        [plan.anchor_on if plan else None for plan in computed],
     )
 
 

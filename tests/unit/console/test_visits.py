@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.console.domain.today import arrange
+from services.console.domain.today import Group, Part, arrange
 from services.console.domain.visits import FillFact, Standing, missing, standing
 from tests.unit.console.given import TODAY, days, visit
 
@@ -38,7 +38,7 @@ FILLED, REJECTED, SHORT = FillFact("a", "filled"), FillFact("b", "rejected", "75
 def test_a_visit_stands_where_the_facts_of_three_services_put_it(
     facts: dict[str, object], stands: Standing
 ) -> None:
-    assert standing(visit(**facts), TODAY) is stands
+    assert standing(visit(**facts).facts, TODAY) is stands
 
 
 @pytest.mark.parametrize(
@@ -73,26 +73,37 @@ def test_what_is_missing_is_said_with_its_reason(on: int, facts: dict[str, objec
 def test_a_day_puts_each_visit_where_somebody_looks_for_it() -> None:
     day = arrange(
         [
-            visit(0, visit_id="expected, ready", package="ready"),
-            visit(0, visit_id="expected, not confirmed"),
-            visit(0, visit_id="came", package="picked_up"),
-            visit(2, visit_id="soon, not ready", answer="confirmed"),
-            visit(3, visit_id="on the shelf early", package="ready"),
-            visit(6, visit_id="to call"),
-            visit(-2, visit_id="did not come", package="ready"),
-            visit(0, visit_id="withdrawn", in_plan=False),
+            group(0, "expected, ready", package="ready"),
+            group(0, "expected, not confirmed"),
+            group(0, "came", package="picked_up"),
+            group(2, "soon, not ready", answer="confirmed"),
+            group(3, "on the shelf early", package="ready"),
+            group(6, "to call"),
+            group(-2, "did not come", package="ready"),
+            group(0, "withdrawn", in_plan=False),
         ],
         TODAY,
     )
-    names = {
-        name: [row.visit.visit_id for row in getattr(day, name)]
-        for name in ("expected", "waiting", "late", "lacking", "to_call")
-    }
-    assert names == {
-        "expected": ["expected, not confirmed", "expected, ready", "came"],
-        "waiting": ["expected, ready", "on the shelf early"],
-        "late": ["did not come"],
-        "lacking": ["expected, not confirmed", "soon, not ready"],
-        "to_call": ["expected, not confirmed", "to call"],
+    assert {part: day.ids(part, 10) for part in Part if day.count(part)} == {
+        Part.expected: ["expected, not confirmed", "expected, ready", "came"],
+        Part.waiting: ["expected, ready", "on the shelf early"],
+        Part.late: ["did not come"],
+        Part.lacking: ["expected, not confirmed", "soon, not ready"],
+        Part.to_call: ["expected, not confirmed", "to call"],
     }
     assert day.picked_up == 1
+
+
+def test_a_list_counts_all_its_visits_and_goes_by_day_and_patient_from_page_to_page() -> None:
+    today, tomorrow = group(0, "b", "d", count=9), group(1, "a", "c")
+    unreached = group(0, "e", answer="unreached")
+    day = arrange([tomorrow, today, unreached], TODAY)
+    assert (day.count(Part.lacking), day.count(Part.expected)) == (12, 10)
+    assert [day.ids(Part.lacking, 2, skip) for skip in (0, 2, 4)] == [["b", "d"], ["e", "a"], ["c"]]
+    assert day.ids(Part.expected, 2) == ["e", "b"], "what wants attention comes first"
+
+
+def group(on: int, *patients: str, count: int = 0, **facts: object) -> Group:
+    """Visits of one kind, each named like its patient."""
+    first = tuple((each, each) for each in patients)
+    return Group(visit(on, **facts).facts, count or len(first), first)
