@@ -25,7 +25,7 @@ class ServiceSettings(BaseSettings):
     sealing_key_id: str = "1"
     topic_prefix: str = Field(default="", description="lets several installations share one cluster")
     pool_size: int = Field(default=8, ge=2)
-    batch_size: int = Field(default=500, ge=1, le=1000, description="events a transaction")
+    batch_size: int = Field(default=500, ge=1, le=500, description="events a transaction, about")
     session_timeout_ms: int = 10_000
     max_poll_interval_ms: int = 300_000
     relay_lease_seconds: float = 5.0

@@ -23,7 +23,8 @@ JSON = "application/json"
 SEALED = "application/octet-stream"
 
 READ_HEADERS = ("content-type", "ce_type", "ce_id", "ce_subject", "ce_correlationid", "ce_sealingkeyid")
-"""Others may hold anything."""
+OPTIONAL_HEADERS = ("ce_causationid", "ce_time", "traceparent")
+"""As if they were not there where they are not UTF-8. Others may hold anything."""
 
 CORRELATION = re.compile(r"[\w.:/-]{1,80}", re.ASCII)
 TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -135,31 +136,28 @@ class _Flaw(Exception):
 
 
 def _read(record: Record, handled: Mapping[str, type[Event]], sealer: Sealer) -> Delivery | Unhandled:
-    headers = _text_headers(record)
-    payload: bytes | None
+    headers, payload = _text_headers(record), record.value
     if headers.get("content-type", "").startswith(STRUCTURED):
         attributes, payload = _unfold(record)
-    else:
-        attributes = {name[3:]: value for name, value in headers.items() if name.startswith("ce_")}
-        payload = record.value
-    event_type = attributes.get("type")
+        headers = {"traceparent": headers.get("traceparent", "")} | attributes
+    event_type = headers.get("ce_type")
     if not event_type:
         raise _Flaw("missing_attribute", "no ce_type")
     model = handled.get(event_type)
     if model is None:
         return Unhandled(record)
-    event_id = _event_id(attributes, event_type)
+    event_id = _event_id(headers, event_type)
     if payload is None:
         raise _Flaw("tombstone", "no payload", event_id, event_type)
     if model.SEALED:
-        payload = _opened(payload, attributes, model, sealer, event_id)
+        payload = _opened(payload, headers, model, sealer, event_id)
     event = _parsed(payload, model, event_id)
     if record.key is None or record.key.decode(errors="replace") != event.key:
         raise _Flaw("key_mismatch", "the record key is not the id in the body", event_id, event_type)
     if record.topic != model.TOPIC:
         raise _Flaw("wrong_topic", f"{event_type} belongs on {model.TOPIC}", event_id, event_type)
-    correlation, trace = attributes.get("correlationid", ""), headers.get("traceparent", "")
-    causation = attributes.get("causationid", "")
+    correlation, trace = headers.get("ce_correlationid", ""), headers.get("traceparent", "")
+    causation = headers.get("ce_causationid", "")
     return Delivery(
         record,
         event_id,
@@ -168,7 +166,7 @@ def _read(record: Record, handled: Mapping[str, type[Event]], sealer: Sealer) ->
         correlation_id=correlation if CORRELATION.fullmatch(correlation) else str(event_id),
         trace_parent=trace if TRACE_PARENT.fullmatch(trace) else None,
         causation_id=causation if 0 < len(causation) <= 200 and causation.isprintable() else None,
-        at=_instant(attributes.get("time", "")),
+        at=_instant(headers.get("ce_time", "")),
     )
 
 
@@ -182,29 +180,35 @@ def _instant(text: str) -> datetime | None:
 
 
 def _text_headers(record: Record) -> dict[str, str]:
+    """Those that are read."""
     texts = {}
     for name, value in record.headers:
-        try:
-            texts[name] = (value or b"").decode()
-        except UnicodeDecodeError:
-            if name in READ_HEADERS:
-                raise _Flaw("bad_header", f"header {name} is not UTF-8") from None
+        if name in _WANTED:
+            try:
+                texts[name] = (value or b"").decode()
+            except UnicodeDecodeError:
+                if name in READ_HEADERS:
+                    raise _Flaw("bad_header", f"header {name} is not UTF-8") from None
     return texts
 
 
+_WANTED = frozenset((*READ_HEADERS, *OPTIONAL_HEADERS))
+
+
 def _unfold(record: Record) -> tuple[dict[str, str], bytes]:
+    """The attributes of a structured event under their names in binary mode, and its data."""
     try:
         document = json.loads(record.value or b"")
         if not isinstance(document, dict) or "data" not in document:
             raise ValueError
         data = document.pop("data")
-        return {str(name): str(value) for name, value in document.items()}, json.dumps(data).encode()
+        return {f"ce_{name}": str(value) for name, value in document.items()}, json.dumps(data).encode()
     except (ValueError, RecursionError):
         raise _Flaw("undecodable", "not a structured CloudEvent") from None
 
 
-def _event_id(attributes: Mapping[str, str], event_type: str) -> UUID:
-    text = attributes.get("id")
+def _event_id(headers: Mapping[str, str], event_type: str) -> UUID:
+    text = headers.get("ce_id")
     if not text:
         raise _Flaw("missing_attribute", "no ce_id", event_type=event_type)
     try:
@@ -214,11 +218,11 @@ def _event_id(attributes: Mapping[str, str], event_type: str) -> UUID:
 
 
 def _opened(
-    payload: bytes, attributes: Mapping[str, str], model: type[Event], sealer: Sealer, event_id: UUID
+    payload: bytes, headers: Mapping[str, str], model: type[Event], sealer: Sealer, event_id: UUID
 ) -> bytes:
-    bound_to = f"{model.TYPE}/{attributes.get('subject', '')}"
+    bound_to = f"{model.TYPE}/{headers.get('ce_subject', '')}"
     try:
-        return sealer.open(payload, key_id=attributes.get("sealingkeyid", ""), bound_to=bound_to)
+        return sealer.open(payload, key_id=headers.get("ce_sealingkeyid", ""), bound_to=bound_to)
     except SealBroken as broken:
         raise _Flaw("seal_broken", str(broken), event_id, model.TYPE) from None
 

@@ -215,10 +215,10 @@ MISTAKES = (
         [
             (
                 "consumer.py",
-                "                await self.intake.take([record for records in together.values() for record in records])\n"
+                "                await self._in_lanes([record for records in together.values() for record in records])\n"
                 "                await self._commit(consumer, {tp: records[-1].offset + 1 for tp, records in together.items()})\n",
                 "                await self._commit(consumer, {tp: records[-1].offset + 1 for tp, records in together.items()})\n"
-                "                await self.intake.take([record for records in together.values() for record in records])\n",
+                "                await self._in_lanes([record for records in together.values() for record in records])\n",
             )
         ],
         _at("ledger", "intake.received", "intake.handled"),
