@@ -287,7 +287,9 @@ class Consumer:
         lanes: list[list[Record]] = [[] for _ in range(LANES)]
         for record in records:
             lanes[crc32(record.key or b"") % LANES].append(record)
-        ends = await asyncio.gather(*(self.intake.take(lane) for lane in lanes if lane), return_exceptions=True)
+        ends = await asyncio.gather(
+            *(self.intake.take(lane) for lane in lanes if lane), return_exceptions=True
+        )
         for end in ends:
             if end:
                 raise end
