@@ -131,6 +131,7 @@ def _document(folder: Folder, number: str, today: date) -> dict[str, Any] | BadI
             "state": store.state,
             "daily_cap": store.daily_cap,
         },
+        "long_term_care": patient.long_term_care,
         **_wishes(patient),
     }
 

@@ -89,6 +89,7 @@ async def load_profiles(
         select
             p.patient_id,
             p.store_id,
+            coalesce(p.long_term_care, false) as long_term_care,
             coalesce(c.cycle_policy, p.cycle_policy) as cycle_policy,
             case when c.must_weekdays <> '{}' then c.must_weekdays else p.must_weekdays end as must_weekdays,
             coalesce(c.preferred_weekday, p.preferred_weekday) as preferred_weekday,
@@ -120,6 +121,7 @@ async def load_profiles(
             prescriptions=belonging,
             fills=tuple(fill for fill in history if fill.rx_id in rx_ids),
             stock_reports=tuple(report for report in reports[patient_id] if report.rx_id in rx_ids),
+            long_term_care=row["long_term_care"],
         )
     return profiles
 
@@ -150,7 +152,9 @@ async def _fills_of(db: Db, patient_ids: Sequence[str], *, since: date) -> dict[
     """The fills that count, handed over since then, oldest first."""
     rows = await db.fetch(
         """
-        select patient_id, fill_id, rx_id, filled_on, handed_over_on, quantity, days_supply
+        select
+            patient_id, fill_id, rx_id, filled_on, handed_over_on, quantity, days_supply, days_supply_billed,
+            coalesce(elsewhere, false) as elsewhere
         from fills
         where patient_id = any($1) and handed_over_on >= $2 and not reversed
         order by handed_over_on, fill_id
@@ -326,6 +330,7 @@ async def load_fed_patients(db: Db, patient_ids: Collection[str]) -> dict[str, F
             p.cycle_policy,
             p.must_weekdays,
             p.preferred_weekday,
+            coalesce(p.long_term_care, false) as long_term_care,
             w.number,
             w.given_name,
             w.family_name,
@@ -358,7 +363,7 @@ def _fed_patient(row: Mapping[str, Any]) -> Fed[FedPatient]:
         must_weekdays=tuple(row["must_weekdays"]),
         preferred_weekday=row["preferred_weekday"],
     )
-    value = FedPatient(row["number"], row["store_id"], wishes, person)
+    value = FedPatient(row["number"], row["store_id"], wishes, person, row["long_term_care"])
     return Fed(row["patient_id"], row["fed_revision"], value, row["patient_id"])
 
 
@@ -366,15 +371,19 @@ async def save_patients(db: Db, patients: Iterable[Fed[FedPatient]]) -> None:
     """Save what does not identify; `save_people` saves the rest."""
     await db.execute(
         """
-        insert into patients (patient_id, fed_revision, store_id, cycle_policy, must_weekdays, preferred_weekday)
-        select patient_id, fed_revision, store_id, cycle_policy, must_weekdays, preferred_weekday
+        insert into patients (
+            patient_id, fed_revision, store_id, cycle_policy, must_weekdays, preferred_weekday, long_term_care
+        )
+        select
+            patient_id, fed_revision, store_id, cycle_policy, must_weekdays, preferred_weekday, long_term_care
         from jsonb_populate_recordset(null::patients, $1)
         on conflict (patient_id) do update set
             fed_revision = excluded.fed_revision,
             store_id = excluded.store_id,
             cycle_policy = excluded.cycle_policy,
             must_weekdays = excluded.must_weekdays,
-            preferred_weekday = excluded.preferred_weekday
+            preferred_weekday = excluded.preferred_weekday,
+            long_term_care = excluded.long_term_care
         where excluded.fed_revision > patients.fed_revision
         """,
         [
@@ -385,6 +394,7 @@ async def save_patients(db: Db, patients: Iterable[Fed[FedPatient]]) -> None:
                 "cycle_policy": fed.value.wishes.cycle_policy,
                 "must_weekdays": fed.value.wishes.must_weekdays,
                 "preferred_weekday": fed.value.wishes.preferred_weekday,
+                "long_term_care": fed.value.long_term_care,
             }
             for fed in patients
         ],
@@ -478,7 +488,8 @@ async def save_prescriptions(db: Db, prescriptions: Iterable[Fed[Prescription]])
             expires_on = excluded.expires_on,
             prescriber_id = excluded.prescriber_id,
             payer = excluded.payer,
-            renews = excluded.renews
+            renews = excluded.renews,
+            prior_authorization_until = excluded.prior_authorization_until
         where
             excluded.fed_revision > prescriptions.fed_revision
             and excluded.patient_id = prescriptions.patient_id
@@ -511,7 +522,7 @@ async def load_fills(db: Db, fill_ids: Collection[str]) -> dict[str, Fed[FedFill
         row["fill_id"]: Fed(
             row["fill_id"],
             row["fed_revision"],
-            FedFill(Fill.model_validate(dict(row)), row["reversed"]),
+            FedFill(Fill.model_validate({**row, "elsewhere": bool(row["elsewhere"])}), row["reversed"]),
             row["patient_id"],
         )
         for row in rows
@@ -530,6 +541,8 @@ async def save_fills(db: Db, fills: Iterable[Fed[FedFill]]) -> None:
             handed_over_on = excluded.handed_over_on,
             quantity = excluded.quantity,
             days_supply = excluded.days_supply,
+            days_supply_billed = excluded.days_supply_billed,
+            elsewhere = excluded.elsewhere,
             reversed = excluded.reversed
         where excluded.fed_revision > fills.fed_revision and excluded.rx_id = fills.rx_id
         """,

@@ -98,7 +98,7 @@ RulesInput = create_model(
     "chain's own entries.",
     **{name: _rule(name, hint) for name, hint in get_type_hints(Rules).items()},
 )
-TABLES = ("payers", "laws")
+TABLES = ("payers", "laws", "limits", "schedules")
 
 
 class PatientInput(enrollment.Profile, Closed):

@@ -12,14 +12,20 @@ from services.planner import store, translation
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import Blocked, Plan, Renewal, Rules, because
 from services.planner.domain.progress import Progress, Status, disenrolled, plan_anew
-from services.planner.policy import payer_rules, sync_laws
+from services.planner.policy import dispensing_limits, payer_rules, state_schedules, sync_laws
 from services.planner.store import Record, StoreDays
 from shared.events import Event
 from shared.events.planner import PlanBlocked, PlanComputed
 from shared.messaging import Unit
 
 PAYERS, UNKNOWN_PAYER = payer_rules()
-RULES = Rules(payers=PAYERS, unknown_payer=UNKNOWN_PAYER, laws=sync_laws())
+RULES = Rules(
+    payers=PAYERS,
+    unknown_payer=UNKNOWN_PAYER,
+    laws=sync_laws(),
+    limits=dispensing_limits(),
+    schedules=state_schedules(),
+)
 """The chain's policy. What payers and states demand and grant are data files beside (`services.planner.policy`)."""
 
 

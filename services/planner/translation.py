@@ -35,7 +35,15 @@ def profile_of(
         store_id=told.store_id,
         prescriptions=tuple(_prescription(each) for each in told.prescriptions),
         fills=tuple(
-            model.Fill(each.rx_id, each.filled_on, each.handed_over_on, each.days_supply)
+            model.Fill(
+                rx_id=each.rx_id,
+                filled_on=each.filled_on,
+                handed_over_on=each.handed_over_on,
+                days_supply=each.days_supply,
+                quantity=each.quantity,
+                days_supply_billed=each.days_supply_billed,
+                elsewhere=each.elsewhere,
+            )
             for each in told.fills
         ),
         stock_reports=tuple(
@@ -46,6 +54,7 @@ def profile_of(
         cycle_policy=told.cycle_policy.value,
         must_weekdays=frozenset(told.must_weekdays),
         preferred_weekday=told.preferred_weekday,
+        long_term_care=told.long_term_care,
     )
 
 
@@ -63,6 +72,15 @@ def _prescription(each: enrollment.Prescription) -> model.Prescription:
             unbreakable=drug.unbreakable,
             antibiotic=drug.antibiotic,
             critical=drug.critical,
+            over_the_counter=drug.over_the_counter,
+            rems=drug.rems,
+            special_handling=drug.special_handling,
+            doses_per_unit=drug.doses_per_unit,
+            doses_basis=drug.doses_basis,
+            priming_doses=drug.priming_doses,
+            container_quantity=drug.container_quantity,
+            in_use_days=drug.in_use_days,
+            pack_quantity=drug.pack_quantity,
         ),
         usual_quantity=each.usual_quantity,
         usual_days=each.usual_days,
@@ -76,6 +94,8 @@ def _prescription(each: enrollment.Prescription) -> model.Prescription:
         prescriber_id=each.prescriber_id,
         payer=each.payer,
         renews=each.renews,
+        refills_left=each.refills_left,
+        prior_authorization_until=each.prior_authorization_until,
     )
 
 
@@ -181,6 +201,7 @@ def _item(item: Item) -> PlannedItem:
         days_supply=item.days_supply,
         payable_from=item.payable_from,
         clarification_codes=item.clarification_codes,
+        days_supply_billed=item.days_supply_billed,
         reason=reason_of(item.reason),
     )
 

@@ -35,6 +35,7 @@ class PrescriptionStatus(OpenEnum):
     on_hold = "on_hold"  # the patient said "I stopped taking it": pharmacist and prescriber decide
     discontinued = "discontinued"
     superseded = "superseded"  # a renewal replaced it
+    outside = "outside"  # another pharmacy dispenses it: for review, never planned
     other = "other"
 
 
@@ -63,6 +64,17 @@ class Drug(Fields):
     refrigerated: bool = False
     antibiotic: bool = False
     critical: bool = False  # a day without it is dangerous
+    over_the_counter: bool = False  # bought without a prescription: for review, never planned
+    rems: bool = False  # a risk evaluation and mitigation strategy decides each fill
+    special_handling: bool = False  # or a single pharmacy that may dispense it
+    doses_per_unit: Quantity | None = None  # drops, puffs or insulin units in one unit of quantity
+    doses_basis: str = ""  # on what that rests: manufacturer, plan, measured
+    priming_doses: Quantity | None = None  # lost at each use
+    container_quantity: Quantity | None = None  # opened one after the other; none: the pack is one container
+    in_use_days: Days | None = None  # discarded so many days after opening
+    pack_quantity: Quantity | None = (
+        None  # of the smallest pack that is never broken; none: the usual quantity
+    )
 
 
 class Prescription(Fields):
@@ -83,17 +95,20 @@ class Prescription(Fields):
     prescriber_id: str
     payer: str | None = None
     renews: str | None = None  # the rx_id that this one replaces
+    prior_authorization_until: date | None = None  # the last day on which the payer pays; none: not needed
 
 
 class Fill(Fields):
-    """One fill that reached the patient."""
+    """One fill that reached the patient, or that another pharmacy billed."""
 
     fill_id: str
     rx_id: str
     filled_on: date  # the payer's clock: date of service
     handed_over_on: date  # the patient's stock: day of pickup
     quantity: Quantity
-    days_supply: Days
+    days_supply: Days  # true
+    days_supply_billed: Days | None = None  # where the payer was told another; none: the same
+    elsewhere: bool = False  # at another pharmacy: for the payer's clock alone
 
 
 class StockReport(Fields):
@@ -114,6 +129,7 @@ class Profile(Fields):
     prescriptions: tuple[Prescription, ...] = ()
     fills: tuple[Fill, ...] = ()  # of the last 400 days
     stock_reports: tuple[StockReport, ...] = ()
+    long_term_care: bool = False  # lives where a pharmacy of the house serves
 
 
 class Consent(Fields):

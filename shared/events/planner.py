@@ -58,6 +58,9 @@ class PlannedItem(Fields):
     days_supply: Days
     payable_from: date | None = None  # the payer refuses it before (reject 79)
     clarification_codes: tuple[str, ...] = ()  # NCPDP 420-DK, in the order to try
+    days_supply_billed: Days | None = (
+        None  # where the payer is told another than the true one; none: the same
+    )
     standing_instruction_allowed: bool = False  # payer and state let it be filled without a confirmed call
     reason: Reason
 

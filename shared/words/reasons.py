@@ -16,17 +16,43 @@ REASONS: dict[str, str] = {
     "superseded": "Replaced by a newer prescription.",
     "superseded_by": "Replaced by the same prescription of {written_on}.",
     "inactive": "Not an active prescription.",
+    "outside": "Dispensed by another pharmacy: kept for review, never planned.",
+    "over_the_counter": "Bought without a prescription: kept for review, never planned.",
+    "long_term_care": "The patient lives in long-term care: the pharmacy of the house serves them.",
+    "rems": "A risk evaluation and mitigation strategy decides each fill: not synchronized.",
+    "special_handling": "Needs special handling, or a single designated pharmacy: not synchronized.",
     "schedule_2": "Schedule II: refills are prohibited, so it is never synchronized.",
     "controlled": "A controlled substance ({schedule}): not synchronized by this chain's policy.",
     "as_needed": "Taken as needed: it has no day on which it is due.",
+    "as_needed_by_directions": "The directions say as needed: it has no day on which it is due.",
+    "short_course": "The directions end after {days:day}: a course, not a maintenance drug.",
     "antibiotic": "An antibiotic: a course that ends, not a maintenance drug.",
     "not_maintenance": "Not a maintenance drug.",
     "same_ingredient": "The same ingredient as {other}: a pharmacist has to say whether both are meant.",
-    "directions_unknown": "The directions do not say how much is taken a day, so no short fill can be counted.",
+    "directions_unknown": "There are no directions, so how much is taken a day is not known.",
+    "directions_as_directed": (
+        "The directions leave it to the prescriber how much is taken a day: a pharmacist has to ask."
+    ),
+    "directions_by_weight": (
+        "The directions give the dose by weight: a pharmacist has to say how many units a day that is."
+    ),
+    "directions_no_amount": "The directions say how often, but not how much: a pharmacist has to ask.",
+    "directions_no_frequency": "The directions say how much, but not how often: a pharmacist has to ask.",
+    "directions_not_understood": (
+        "The directions could not be read with certainty: a pharmacist has to enter how much is taken a day."
+    ),
+    "directions_other_unit": (
+        "The directions count in another unit than the drug is dispensed in: a pharmacist has to enter how much is "
+        "taken a day."
+    ),
     "days_supply_unknown": "The usual quantity or days' supply is not known.",
     "first_fill_awaited": "New: it joins once the patient has taken home a first fill and tolerates it.",
+    "stock_unknown": (
+        "Filled at another pharmacy so far: it joins once the patient says what is left, or has had a fill here."
+    ),
     "expired": "The prescription expired on {on}: it needs a renewal.",
     "no_quantity_left": "Nothing more is authorised: it needs a renewal.",
+    "authorization_ended": "The payer's prior authorization ends on {on}: out until it is renewed.",
     "payer_refused": "The payer refused it (reject {code}); to be settled, or tried again from {until}.",
     "staff_excluded": "The {by} left it out of the plan on {made_on}.",
     # what is done about it
@@ -56,6 +82,35 @@ REASONS: dict[str, str] = {
         "The payer pays from {payable_from}; {law} grants an override of refill too soon to synchronize it before."
     ),
     "days_supply_capped": "The usual supply is {days:day}; the plan pays {most:day} at most, so that is filled.",
+    "fewer_packs": "The usual packs last {days:day}, longer than the plan pays: fewer unbroken ones, for {most:day}.",
+    "billed_as": (
+        "The pack lasts {days:day}, longer than the plan pays, and cannot be split: code {code}, else billed as "
+        "{billed:day}; both figures are recorded."
+    ),
+    "override_needs_consent": "The law asks that these agree to the synchronization: {who}.",
+    "daily_use_read": "The directions are read as {units} a day at most.",
+    "daily_use_as_directed": (
+        "The directions are read as {units} a day at most, but also say as directed: a pharmacist checks."
+    ),
+    "directions_differ": (
+        "The directions are read as {read} a day at most, the file says {given}, which is planned: a pharmacist checks."
+    ),
+    "days_supply_counted": "The usual days' supply is counted from quantity and daily use: {days:day}.",
+    "days_supply_differs": (
+        "The usual quantity lasts {days:day} at the most that is taken, the file says {usual:day}, which is planned: a "
+        "pharmacist checks."
+    ),
+    "days_supply_in_use": (
+        "Discarded {opened:day} after opening: the usual quantity lasts {days:day}, not {usual:day}."
+    ),
+    "days_supply_by_use": "At the most that is taken the usual quantity lasts {days:day}, not {usual:day}.",
+    "filled_elsewhere": (
+        "Another pharmacy filled it on {on}: the payer counts that; ask the patient what is left of it."
+    ),
+    "scheduled_by_state": "A controlled substance ({schedule}) in {state}, though not by the drug file.",
+    "valid_by_payer": "The payer takes a prescription for {months:month}: until {until}.",
+    "valid_by_law": "{law}: nothing after {months:month} from writing, so until {until}.",
+    "refills_by_law": "{law}: {refills:refill} at most, so {left} units may still be dispensed.",
     "declined": "The patient declined it: nothing is filled before {until}.",
     "below_minimum": "A short fill of {days:day}, below the chain's minimum of {minimum:day}: nothing else fits.",
     "whole_units": "Whole units only: {days:day} more than needed, carried over.",
@@ -72,6 +127,17 @@ REASONS: dict[str, str] = {
     "renewal_needed_now": "A renewal from the prescriber is needed now.",
     "authorization_needed_by": "The payer wants a prior authorization: needed by {on}, when the stock runs out.",
     "authorization_needed_now": "The payer wants a prior authorization: needed now, nothing is left.",
+    "authorization_renew_by": (
+        "The payer's prior authorization ends on {until}, and nothing is filled after it: its renewal has to begin by "
+        "{on}."
+    ),
+    "authorization_renew_now": (
+        "The payer's prior authorization ends on {until}, and nothing is filled after it: its renewal has to begin now."
+    ),
+    "transition_supply": (
+        "In the patient's first {within:day} on the plan it pays {days:day} without one: a pharmacist decides."
+    ),
+    "emergency_supply": "The plan pays an emergency supply of {hours:hour} while it is pending: a pharmacist decides.",
     # fills
     "item_staff": "{days:day}, as staff decided.",
     "item_full": "The usual fill of {days:day}.",
@@ -147,6 +213,7 @@ REASONS: dict[str, str] = {
     "plan_withdrawn": "No plan can be made any more, so the one that stood is withdrawn.",
     # renewals
     "renewal_quantity": "{left} units will be left of what is authorised: not enough for the next usual fill.",
+    "renewal_refills": "{left:refill} will not do for the fills that are planned.",
     "renewal_expiry": "The prescription expires on {expires_on}, before the pickup after next.",
 }
 

@@ -97,6 +97,14 @@ def amount(value: str) -> Decimal:
     return number
 
 
+def portion(value: str) -> Decimal:
+    """Units of a drug, more than none."""
+    number = amount(value)
+    if number == 0:
+        raise Invalid("is 0: give more, or leave it empty")
+    return number
+
+
 def flag(value: str) -> bool:
     if value not in ("yes", "no"):
         raise Invalid("is neither yes nor no")

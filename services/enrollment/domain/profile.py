@@ -67,7 +67,11 @@ def belongs(prescription: Prescription, fills: Iterable[Fill]) -> bool:
 
     A superseded one stays as long as its fills count: what is left of them is the renewal's stock.
     """
-    if prescription.status in (PrescriptionStatus.active, PrescriptionStatus.on_hold):
+    if prescription.status in (
+        PrescriptionStatus.active,
+        PrescriptionStatus.on_hold,
+        PrescriptionStatus.outside,
+    ):
         return True
     return prescription.status is PrescriptionStatus.superseded and any(
         fill.rx_id == prescription.rx_id for fill in fills

@@ -25,6 +25,7 @@ from services.enrollment.domain.columns import (
     language,
     one_of,
     phone,
+    portion,
     state,
     text,
     time_zone,
@@ -88,6 +89,7 @@ class FedPatient:
     store_id: str
     wishes: Wishes
     person: Person
+    long_term_care: bool = False
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,7 @@ def _patient(values: Values, today: date) -> FedPatient:
             time_zone=values["time_zone"],
             language=values["language"],
         ),
+        long_term_care=values["long_term_care"],
     )
 
 
@@ -213,6 +216,7 @@ PATIENTS = Layout(
         Column("cycle_policy", one_of(CyclePolicy), default=None),
         Column("must_weekdays", weekdays, default=()),
         Column("preferred_weekday", weekday, default=None),
+        Column("long_term_care", flag, default=False),
     ),
 )
 
@@ -255,6 +259,15 @@ PRESCRIPTIONS = Layout(
         Column("refrigerated", flag, default=False),
         Column("antibiotic", flag, default=False),
         Column("critical", flag, default=False),
+        Column("over_the_counter", flag, default=False),
+        Column("rems", flag, default=False),
+        Column("special_handling", flag, default=False),
+        Column("doses_per_unit", portion, default=None),
+        Column("doses_basis", text(40), default=""),
+        Column("priming_doses", portion, default=None),
+        Column("container_quantity", portion, default=None),
+        Column("in_use_days", whole(1, 366), default=None),
+        Column("pack_quantity", portion, default=None),
         Column("directions", text(500), default="", personal=True),
         Column("as_needed", flag, default=False),
         Column("units_per_day", amount, default=None),
@@ -267,6 +280,7 @@ PRESCRIPTIONS = Layout(
         Column("prescriber_id", identifier),
         Column("payer", text(64), default=None),
         Column("renews", identifier, default=None),
+        Column("prior_authorization_until", day, default=None),
     ),
 )
 
@@ -292,6 +306,8 @@ FILLS = Layout(
         Column("handed_over_on", day),
         Column("quantity", amount),
         Column("days_supply", whole(0, 366)),
+        Column("days_supply_billed", whole(1, 366), default=None),
+        Column("elsewhere", flag, default=False),
         Column("reversed", flag, default=False),
     ),
 )

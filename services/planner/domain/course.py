@@ -35,6 +35,7 @@ class Supply:
     prorated: bool = False  # a short fill costs the patient its days only
     monthly_copay: Decimal | None = None  # none: not known
     granted_by: str = ""  # the law behind `override_from`
+    consents: tuple[str, ...] = ()  # who have to agree to it
     after_short: bool = False  # its last fill was a short one
     forced: bool = False  # staff want it filled at the anchor, due or not
     fixed_quantity: Decimal | None = None  # that staff want filled at the anchor

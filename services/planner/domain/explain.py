@@ -21,7 +21,8 @@ from services.planner.domain.model import (
     Told,
     because,
 )
-from services.planner.domain.participation import Part
+from services.planner.domain.participation import Part, wants_authorization
+from services.planner.domain.renewals import NONE_ENDS, Authorization
 
 
 def left_out(part: Part) -> Decision:
@@ -57,6 +58,7 @@ def decision(
     remarks = [
         *part.remarks,
         *_payers_word(part, course, case),
+        *_billing(fills),
         *_declined(rx_id, told),
         *_about_fills(course, fills, chosen, case),
         *_uncovered(course, unavoidable[rx_id], case),
@@ -165,10 +167,28 @@ def _payers_word(part: Part, course: Course, case: Case) -> list[Reason]:
     if course.override and not supply.forced:
         payable = date.fromordinal(supply.payable)
         remarks.append(because("override_by_law", law=supply.granted_by, payable_from=payable))
-    if supply.prescription.usual_days < part.prescription.usual_days:
-        usual, most = part.prescription.usual_days, supply.prescription.usual_days
+        if supply.consents:
+            remarks.append(because("override_needs_consent", who=", ".join(supply.consents)))
+    usual, most = part.prescription.usual_days, supply.prescription.usual_days
+    if most < usual and supply.ride_along:
+        remarks.append(because("fewer_packs", days=usual, most=most))
+    elif most < usual:
         remarks.append(because("days_supply_capped", days=usual, most=most))
     return remarks
+
+
+def _billing(fills: Sequence[tuple[date, Item]]) -> list[Reason]:
+    """What the payer is told of a pack that lasts longer than the plan pays."""
+    told = [item for _, item in fills if item.days_supply_billed is not None]
+    return [
+        because(
+            "billed_as",
+            days=item.days_supply,
+            billed=item.days_supply_billed or 0,
+            code=item.clarification_codes[0],
+        )
+        for item in told[:1]
+    ]
 
 
 def _declined(rx_id: str, told: Told) -> list[Reason]:
@@ -208,7 +228,10 @@ def _uncovered(course: Course, unavoidable: int, case: Case) -> list[Reason]:
 
 
 def with_what_must_happen(
-    decisions: Iterable[Decision], renewals: Iterable[Renewal], today: date
+    decisions: Iterable[Decision],
+    renewals: Iterable[Renewal],
+    today: date,
+    authorizations: Mapping[str, Authorization] = NONE_ENDS,
 ) -> tuple[Decision, ...]:
     """Each decision with what must be had before: a renewal, the payer's authorization, and by when.
 
@@ -222,6 +245,7 @@ def with_what_must_happen(
                 *each.reasons,
                 *_renewal(needed.get(each.rx_id), today),
                 *_authorization(each, today),
+                *_authorization_ends(authorizations.get(each.rx_id), today),
             ),
         )
         for each in decisions
@@ -236,16 +260,20 @@ def _renewal(needed_by: date | None, today: date) -> list[Reason]:
     return [because("renewal_needed_now")]
 
 
-PRIOR_AUTHORIZATION_REQUIRED = "75"
-"""NCPDP reject code 75."""
-
-
 def _authorization(decision: Decision, today: date) -> list[Reason]:
-    if not any(each.params.get("code") == PRIOR_AUTHORIZATION_REQUIRED for each in decision.reasons):
+    if not any(map(wants_authorization, decision.reasons)):
         return []
     if decision.run_out_on and decision.run_out_on > today:
         return [because("authorization_needed_by", on=decision.run_out_on)]
     return [because("authorization_needed_now")]
+
+
+def _authorization_ends(ending: Authorization | None, today: date) -> list[Reason]:
+    if ending is None:
+        return []
+    if ending.begin_on <= today:
+        return [because("authorization_renew_now", until=ending.until)]
+    return [because("authorization_renew_by", until=ending.until, on=ending.begin_on)]
 
 
 # --- fills, offers, the plan as a whole ---

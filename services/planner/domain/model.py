@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
+from services.planner.domain.limits import DispensingLimit, StateSchedule
 from services.planner.domain.payers import PayerRule, SyncLaw
 
 
@@ -84,6 +85,17 @@ class Drug:
     unbreakable: bool = False
     antibiotic: bool = False
     critical: bool = False
+    over_the_counter: bool = False
+    rems: bool = False  # a risk evaluation and mitigation strategy decides each fill
+    special_handling: bool = False  # or a single pharmacy that may dispense it
+    doses_per_unit: Decimal | None = None  # drops, puffs or insulin units in one unit of quantity
+    doses_basis: str = ""  # on what that rests: manufacturer, plan, measured
+    priming_doses: Decimal | None = None  # lost at each use
+    container_quantity: Decimal | None = None  # opened one after the other; none: the pack is one container
+    in_use_days: int | None = None  # discarded so many days after opening
+    pack_quantity: Decimal | None = (
+        None  # of the smallest pack that is never broken; none: the usual quantity
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +110,7 @@ class Prescription:
     written_on: date
     expires_on: date  # the last day on which it may be dispensed
     units_per_day: Decimal | None = None  # none where the directions do not say
-    status: str = "active"  # active, on_hold, discontinued, superseded
+    status: str = "active"  # active, on_hold, discontinued, superseded, outside
     directions: str = ""
     as_needed: bool = False
     prescriber_id: str = ""
@@ -107,16 +119,26 @@ class Prescription:
     negotiated_price: Decimal | None = None  # of a month of insulin
     fair_price: Decimal | None = None  # the maximum fair price of a month of insulin
     renews: str | None = None
+    refills_left: int = 0  # 0: none, or not told
+    prior_authorization_until: date | None = None  # the last day on which the payer pays; none: not needed
 
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """One fill that reached the patient."""
+    """One fill that reached the patient, or that another pharmacy billed."""
 
     rx_id: str
     filled_on: date  # the payer's clock
     handed_over_on: date  # the patient's stock
-    days_supply: int
+    days_supply: int  # true
+    quantity: Decimal = Decimal(0)  # 0: not known
+    days_supply_billed: int | None = None  # where the payer was told another; none: the same
+    elsewhere: bool = False  # at another pharmacy: for the payer's clock alone
+
+    @property
+    def billed(self) -> int:
+        """The days that the payer counts."""
+        return self.days_supply if self.days_supply_billed is None else self.days_supply_billed
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +201,7 @@ class Profile:
     preferred_weekday: int | None = None
     day_of_month: int | None = None  # of every synchronized pickup, by the policy of that name
     extra_cost_limit: Decimal | None = None  # that the patient accepts; none: the chain's default
+    long_term_care: bool = False  # lives where a pharmacy of the house serves
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +250,8 @@ class Rules:
     payers: tuple[PayerRule, ...] = ()
     unknown_payer: PayerRule = PayerRule("unknown")  # noqa: RUF009 - a frozen value
     laws: tuple[SyncLaw, ...] = ()
+    limits: tuple[DispensingLimit, ...] = ()
+    schedules: tuple[StateSchedule, ...] = ()  # that differ from federal law
     synchronized_schedules: frozenset[str] = frozenset({"none"})
     divisible_forms: frozenset[str] = frozenset({"tablet", "capsule"})  # that may be short-filled
     minimum_short_fill_days: int = 3
@@ -241,6 +266,8 @@ class Rules:
     rejection_days: int = 14  # a payer's refusal without a date keeps the drug out so long
     look_again_days: int = 7  # a blocked patient is looked at again
     steps: tuple[StepRule, ...] = STEPS
+    authorization_lead_days: int = 14  # the renewal of a prior authorization begins so long before its end
+    short_fill_takes_refill: bool = True  # a refill number goes with every fill, also a short one
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +323,7 @@ class Item:
     payable_from: date | None  # the payer refuses it before (reject 79); none: never paid for yet
     reason: Reason
     clarification_codes: tuple[str, ...] = ()  # NCPDP 420-DK, in the order to try
+    days_supply_billed: int | None = None  # where the payer is told another than the true one; none: the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,6 +403,7 @@ class Plan:
     extra_cost: Decimal | None  # none: unknown
     reasons: tuple[Reason, ...]
     renewals: tuple[Renewal, ...]
+    look_again_on: date | None = None  # time alone changes it then; none: only an event can
 
 
 @dataclass(frozen=True, slots=True)

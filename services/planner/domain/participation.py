@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from services.planner.domain.directions import DailyUse, Refusal, read, says_as_needed
 from services.planner.domain.model import (
     Participation,
     Prescription,
@@ -18,6 +19,8 @@ from services.planner.domain.model import (
     RulingKind,
     because,
 )
+from services.planner.domain.payers import rule_on
+from services.planner.domain.reading import as_read
 from services.planner.domain.rulings import MAY_BE_INCLUDED, Key, remarks
 from services.planner.domain.stock import NEVER_TAKEN, Stock, StockKey, days_on_hand, stock_key, stocks_of
 
@@ -31,7 +34,8 @@ class Part:
     reason: Reason
     stock: Stock
     payer_says: Rejection | None = None  # a refusal with a next-fill date of its own
-    remarks: tuple[Reason, ...] = ()  # what staff decided about it
+    remarks: tuple[Reason, ...] = ()  # what its directions, its facts and the law say, and what staff decided
+    look_again_on: date | None = None  # out until this day
 
     @property
     def needs_renewal(self) -> bool:
@@ -53,13 +57,26 @@ def renewed_by(parts: Sequence[Part]) -> dict[str, str]:
     }
 
 
+OF_LAW = frozenset({"scheduled_by_state", "valid_by_payer", "valid_by_law", "refills_by_law"})
+"""What there is to say also about a drug that is left out: it may be the reason."""
+
 NO_RULINGS: Mapping[Key, Ruling] = {}
 
 NOT_IN_USE = {
     "on_hold": because("on_hold"),
     "discontinued": because("discontinued"),
     "superseded": because("superseded"),
+    "outside": because("outside"),
 }
+NOT_READ = {
+    Refusal.empty: because("directions_unknown"),
+    Refusal.as_directed: because("directions_as_directed"),
+    Refusal.by_weight: because("directions_by_weight"),
+    Refusal.no_amount: because("directions_no_amount"),
+    Refusal.no_frequency: because("directions_no_frequency"),
+    Refusal.not_understood: because("directions_not_understood"),
+}
+"""Why no daily use could be read."""
 
 
 def take_part(
@@ -68,11 +85,14 @@ def take_part(
     today: date,
     first_workable: date,
     rulings: Mapping[Key, Ruling] = NO_RULINGS,
+    state: str = "",
 ) -> list[Part]:
-    """Decide for every prescription of the profile, in its order.
+    """Decide for every prescription of the profile, in its order; each part holds it as the rules take it.
 
-    `first_workable` is the first day on which anything can be filled: what has expired by then is out.
+    `first_workable` is the first day on which anything can be filled: what has expired by then is out. `state`, two
+    letters, is whose law holds.
     """
+    profile, said = as_read(profile, rules, state, today)
     stocks = stocks_of(profile, today)
     superseded = superseded_by(profile.prescriptions, rules, first_workable)
     beside = waiting_for_pharmacist(profile.prescriptions, superseded, stocks, today)
@@ -85,22 +105,38 @@ def take_part(
         reasons = (
             _left_out_by_staff(each, rulings),
             not_in_use(each, held),
+            _served_elsewhere(profile),
             never_synchronized(each, rules),
             _superseded(each, superseded),
             _waits(each, beside),
             _unclear(each, rules),
             _first_fill_awaited(stock),
             _used_up(each, rules, first_workable),
+            _unauthorized(each, first_workable),
             _refused(refused.get(each.rx_id), rules, today),
         )
         overruled = MAY_BE_INCLUDED if (RulingKind.include, each.rx_id) in rulings else ()
         reason = next((reason for reason in reasons if reason and reason.code not in overruled), None)
-        state = Participation.excluded
+        participation = Participation.excluded
         if reason is None:
-            state, reason = divisible(each, rules)
+            participation, reason = divisible(each, rules)
         rejection = refused.get(each.rx_id)
         dated = rejection if rejection and rejection.next_fill_on else None
-        parts.append(Part(each, state, reason, stock, dated, remarks(each.rx_id, state, rulings)))
+        of_staff = remarks(each.rx_id, participation, rulings)
+        options = meanwhile(each, reason, rules, today)
+        taking_part = participation is not Participation.excluded
+        read_of_it = [word for word in said.get(each.rx_id, ()) if taking_part or word.code in OF_LAW]
+        parts.append(
+            Part(
+                prescription=each,
+                participation=participation,
+                reason=reason,
+                stock=stock,
+                payer_says=dated,
+                remarks=(*read_of_it, *_elsewhere(each, stock), *options, *of_staff),
+                look_again_on=_tried_again_on(rejection, rules) if reason.code == "payer_refused" else None,
+            )
+        )
     return parts
 
 
@@ -116,17 +152,36 @@ def not_in_use(each: Prescription, held: set[tuple[object, ...]]) -> Reason | No
     return NOT_IN_USE.get(each.status, because("inactive"))
 
 
+def _served_elsewhere(profile: Profile) -> Reason | None:
+    return because("long_term_care") if profile.long_term_care else None
+
+
 def never_synchronized(each: Prescription, rules: Rules) -> Reason | None:
-    """Drugs that the programme leaves alone whatever their dates."""
-    if each.drug.schedule == "c2":
+    """Drugs that the programme leaves alone whatever their dates (domain rules 2.1)."""
+    drug = each.drug
+    if drug.over_the_counter:
+        return because("over_the_counter")
+    if drug.schedule == "c2":
         return because("schedule_2")
-    if each.drug.schedule not in rules.synchronized_schedules:
-        return because("controlled", schedule=each.drug.schedule)
+    if drug.schedule not in rules.synchronized_schedules:
+        return because("controlled", schedule=drug.schedule)
+    if drug.rems:
+        return because("rems")
+    if drug.special_handling:
+        return because("special_handling")
     if each.as_needed:
         return because("as_needed")
-    if each.drug.antibiotic:
+    if drug.antibiotic:
         return because("antibiotic")
-    return None if each.drug.maintenance else because("not_maintenance")
+    return _short_course(each) if drug.maintenance else because("not_maintenance")
+
+
+def _short_course(each: Prescription) -> Reason | None:
+    """Directions that end by themselves, or leave it to the patient whether it is taken at all."""
+    use = read(each.directions)
+    if isinstance(use, DailyUse) and use.course_days:
+        return because("short_course", days=use.course_days)
+    return because("as_needed_by_directions") if says_as_needed(each.directions) else None
 
 
 def superseded_by(
@@ -166,7 +221,8 @@ def waiting_for_pharmacist(
     """
     beside: dict[str, list[Prescription]] = defaultdict(list)
     for each in prescriptions:
-        in_question = each.status == "active" and each.rx_id not in superseded and not each.as_needed
+        taken = each.status in ("active", "outside")  # also what another pharmacy dispenses
+        in_question = taken and each.rx_id not in superseded and not each.as_needed
         alive = each.quantity_left > 0 and each.expires_on >= today
         on_hand = days_on_hand(stocks[stock_key(each.drug)].run_out_on, today)
         if in_question and each.drug.maintenance and not each.drug.antibiotic and (alive or on_hand):
@@ -220,12 +276,17 @@ def _unclear(each: Prescription, rules: Rules) -> Reason | None:
     """Without a daily use nothing can be counted; a ride-along needs only its usual days."""
     if each.usual_days <= 0 or each.usual_quantity <= 0:
         return because("days_supply_unknown")
-    return None if each.units_per_day or _rides(each, rules) else because("directions_unknown")
+    if each.units_per_day or _rides(each, rules):
+        return None
+    use = read(each.directions) if each.units_per_day is None else Refusal.empty
+    return because("directions_other_unit") if isinstance(use, DailyUse) else NOT_READ[use]
 
 
 def _first_fill_awaited(stock: Stock) -> Reason | None:
     """A new drug joins after one tolerated fill (domain rules: changes in mid-cycle)."""
-    return because("first_fill_awaited") if stock.run_out_on is None else None
+    if stock.run_out_on is not None:
+        return None
+    return because("stock_unknown") if stock.fills else because("first_fill_awaited")
 
 
 def _rides(each: Prescription, rules: Rules) -> bool:
@@ -240,9 +301,52 @@ def _used_up(each: Prescription, rules: Rules, first_workable: date) -> Reason |
     return because("no_quantity_left") if each.quantity_left < least else None
 
 
+def _unauthorized(each: Prescription, first_workable: date) -> Reason | None:
+    """Once the payer's prior authorization has ended the drug is out until it is renewed (domain rules 2.10)."""
+    until = each.prior_authorization_until
+    return because("authorization_ended", on=until) if until and until < first_workable else None
+
+
 def _refused(rejection: Rejection | None, rules: Rules, today: date) -> Reason | None:
     """Refused with a date: payable from then. Refused without one: out until that can be settled."""
     if rejection is None or rejection.next_fill_on is not None:
         return None
-    until = rejection.rejected_on + timedelta(days=rules.rejection_days)
-    return because("payer_refused", code=rejection.code, until=until) if today < until else None
+    until = _tried_again_on(rejection, rules)
+    return because("payer_refused", code=rejection.code, until=until) if until and today < until else None
+
+
+def _tried_again_on(rejection: Rejection | None, rules: Rules) -> date | None:
+    return rejection.rejected_on + timedelta(days=rules.rejection_days) if rejection else None
+
+
+# --- remarks ---
+
+
+def _elsewhere(each: Prescription, stock: Stock) -> list[Reason]:
+    """Another pharmacy filled it after this one: the payer counts that, and only the patient knows what is left."""
+    last = stock.last_fill
+    in_use = each.status == "active" and last is not None and last.elsewhere
+    return [because("filled_elsewhere", on=last.filled_on)] if in_use and last else []
+
+
+PRIOR_AUTHORIZATION_REQUIRED = "75"
+"""NCPDP reject code 75."""
+
+
+def wants_authorization(reason: Reason) -> bool:
+    """Is it out for want of a prior authorization?"""
+    return reason.code == "authorization_ended" or reason.params.get("code") == PRIOR_AUTHORIZATION_REQUIRED
+
+
+def meanwhile(each: Prescription, reason: Reason, rules: Rules, today: date) -> list[Reason]:
+    """What the plan pays while an authorization is pending, by its dated rule: said, and left to a pharmacist."""
+    if not wants_authorization(reason):
+        return []
+    rule, _ = rule_on(each.payer, today, rules.payers, rules.unknown_payer)
+    options = []
+    if rule.transition_days:
+        days, within = rule.transition_days, rule.transition_within_days
+        options.append(because("transition_supply", days=days, within=within))
+    if rule.emergency_hours:
+        options.append(because("emergency_supply", hours=rule.emergency_hours))
+    return options

@@ -34,16 +34,30 @@ class PayerRule:
     most_surplus_days: int = 0  # on hand at a fill, by the fills of the look-back
     days_supplies: frozenset[int] = frozenset()  # allowed; empty: any up to the usual one
     month_days: int = 30  # in the plan's approved month's supply
-    prorates: bool = False  # a short fill of a solid oral dose costs the patient its days only
+    prorates: bool = False  # a short fill costs the patient its days only
+    prorated_forms: frozenset[str] = frozenset()  # of these forms alone; empty: of any
+    prorates_antibiotics: bool = True
     insulin_cap: Decimal | None = None  # a month's supply
     insulin_price_percent: int | None = None  # of the maximum fair and of the negotiated price
     short_fill_codes: tuple[str, ...] = ("61", "47")  # NCPDP 420-DK: the first, then the fall-back
     follow_up_code: str = "48"  # of the fill after a short fill
+    plan_limit_code: str = "10"  # of a pack that lasts longer than the plan pays and cannot be split
+    prescription_months: int = (
+        0  # it takes a prescription for so many months from writing; 0: as long as the law
+    )
+    transition_days: int = 0  # paid without an authorization, to whom is new on the plan
+    transition_within_days: int = 0  # in the first so many days on it
+    emergency_hours: int = 0  # of supply paid while an authorization is pending
 
     def percent_for(self, schedule: str, form: str) -> int:
         """The share of the days' supply after which the next fill is paid; the stricter of two that apply."""
         percent = self.percent_of_form.get(form.casefold(), self.refill_percent)
         return percent if schedule == "none" else max(percent, self.controlled_percent)
+
+    def prorates_fill(self, form: str, *, antibiotic: bool) -> bool:
+        """Does a short fill of such a drug cost its days only? Never one in its original pack: that is not split."""
+        within = not self.prorated_forms or form.casefold() in self.prorated_forms
+        return self.prorates and within and (self.prorates_antibiotics or not antibiotic)
 
     def allows(self, days: int) -> bool:
         """Is a fill of so many days, more than the usual, paid? Only where the plan states its sizes."""
@@ -71,6 +85,7 @@ class SyncLaw:
     prorates: bool = False  # a short fill costs the patient its days only
     overrides_too_soon: bool = False  # reject 79
     full_fee: bool = False  # the dispensing fee is not prorated
+    consents: tuple[str, ...] = ()  # who have to agree: patient, prescriber, pharmacist
 
     def covers(
         self, ingredient: str, schedule: str, form: str, *, unbreakable: bool, antibiotic: bool

@@ -27,6 +27,7 @@ from services.planner.domain.anchor import (
 from services.planner.domain.calendar import Calendar, PickupDays, first_workable
 from services.planner.domain.course import Course, Supply
 from services.planner.domain.cycles import A_MONTH, cycle_of
+from services.planner.domain.days_supply import billed_days
 from services.planner.domain.grants import granted
 from services.planner.domain.model import (
     Blocked,
@@ -48,7 +49,7 @@ from services.planner.domain.model import (
 )
 from services.planner.domain.participation import NO_RULINGS, Part, renewed_by, take_part
 from services.planner.domain.payers import NO_COST, PayerRule
-from services.planner.domain.renewals import renewals_needed
+from services.planner.domain.renewals import NO_FILLS, authorizations_ending, renewals_needed
 from services.planner.domain.rulings import Key, in_force, ruled, with_day
 from services.planner.domain.steps import steps_of
 from services.planner.domain.supplies import supply_of
@@ -140,7 +141,8 @@ def _plan(
         return _blocked(because("no_pickup_day", days=OPEN_DAY_WITHIN), [], rules, today)
 
     near = [visit for visit in told.visits if stands(visit, told, calendar, rules, today)]
-    parts = take_part(profile, rules, today, min([workable, *(visit.on for visit in near)]), rulings)
+    first = min([workable, *(visit.on for visit in near)])
+    parts = take_part(profile, rules, today, first, rulings, calendar.state)
     taking_part = [part for part in parts if part.participation is not Participation.excluded]
     renewed = renewed_by(parts)
     laws = granted(parts, profile, calendar.state, rules, today)
@@ -167,7 +169,9 @@ def _plan(
     fills = _fills_of(visits, renewed)
     unavoidable = {each.supply.rx_id: _unavoidable(each, chosen, case, today) for each in chosen.courses}
     decisions = [explain.decision(part, chosen, fills, unavoidable, case, told) for part in parts]
-    renewals = tuple(renewals_needed(parts, chosen, case.cycle.days, today))
+    numbered = fills if rules.short_fill_takes_refill else NO_FILLS
+    renewals = tuple(renewals_needed(parts, chosen, case.cycle.days, today, numbered))
+    ending = authorizations_ending(parts, chosen, case.cycle.days, rules.authorization_lead_days)
     return Plan(
         plan_id=plan_id_of(profile.patient_id, cycle),
         cycle=cycle,
@@ -176,7 +180,7 @@ def _plan(
         next_anchor_on=date.fromordinal(chosen.second),
         agreed=told.agreed,
         visits=visits,
-        drugs=explain.with_what_must_happen(decisions, renewals, today),
+        drugs=explain.with_what_must_happen(decisions, renewals, today, ending),
         offered=() if told.agreed else tuple(explain.offer(each, unavoidable) for each in offered),
         short_fills=sum(item.kind is FillKind.bridge for visit in visits for item in visit.items),
         uncovered_days=sum(chosen.uncovered) + sum(unavoidable.values()),
@@ -184,7 +188,13 @@ def _plan(
         extra_cost=_extra_cost(visits, chosen, renewed),
         reasons=(*why, *explain.about_plan(chosen, case)),
         renewals=renewals,
+        look_again_on=_tried_again_on(parts),
     )
+
+
+def _tried_again_on(parts: Sequence[Part]) -> date | None:
+    """The first day on which a drug that is out for a time may be tried again: then all is planned anew."""
+    return min((part.look_again_on for part in parts if part.look_again_on), default=None)
 
 
 # --- what the search starts from ---
@@ -324,7 +334,7 @@ def _blocked(reason: Reason, parts: Sequence[Part], rules: Rules, today: date) -
         reasons=(reason,),
         drugs=explain.with_what_must_happen(decisions, renewals, today),
         renewals=renewals,
-        look_again_on=today + timedelta(days=rules.look_again_days),
+        look_again_on=min(today + timedelta(days=rules.look_again_days), _tried_again_on(parts) or date.max),
     )
 
 
@@ -402,6 +412,8 @@ def _standing_visit(profile: Profile, standing: Standing, chosen: Option) -> Vis
 
 def _standing_item(item: ToldItem, standing: Standing, course: Course, *, at_anchor: bool) -> Item:
     supply = course.supply
+    after_short = item.rx_id in standing.after_short
+    billed, codes = billing_of(supply, item.kind, item.days_supply, after_short=after_short)
     return Item(
         rx_id=item.rx_id,
         drug_name=supply.prescription.drug.name,
@@ -410,7 +422,8 @@ def _standing_item(item: ToldItem, standing: Standing, course: Course, *, at_anc
         days_supply=item.days_supply,
         payable_from=day_or_none(standing.payable_from[item.rx_id]),
         reason=explain.item(course, item.days_supply, at_anchor=at_anchor),
-        clarification_codes=codes_of(item.kind, supply.payer, after_short=item.rx_id in standing.after_short),
+        clarification_codes=codes,
+        days_supply_billed=billed,
     )
 
 
@@ -424,6 +437,7 @@ def planned_items(course: Course, days: Sequence[int], anchor: int) -> list[tupl
     paid_until = supply.paid_until
     for day, quantity, days_supply, wait in fills:
         kind = kind_of(days_supply, supply.prescription.usual_days)
+        billed, codes = billing_of(supply, kind, days_supply, after_short=after_short)
         item = Item(
             rx_id=supply.rx_id,
             drug_name=supply.prescription.drug.name,
@@ -432,7 +446,8 @@ def planned_items(course: Course, days: Sequence[int], anchor: int) -> list[tupl
             days_supply=days_supply,
             payable_from=day_or_none(payable),
             reason=explain.item(course, days_supply, at_anchor=day == anchor),
-            clarification_codes=codes_of(kind, supply.payer, after_short=after_short),
+            clarification_codes=codes,
+            days_supply_billed=billed,
         )
         planned.append((day, item))
         paid_until = max(paid_until, day) + days_supply
@@ -446,6 +461,17 @@ def kind_of(days_supply: int, usual_days: int) -> FillKind:
     if days_supply == usual_days:
         return FillKind.full
     return FillKind.bridge if days_supply < usual_days else FillKind.long
+
+
+def billing_of(
+    supply: Supply, kind: FillKind, days_supply: int, *, after_short: bool
+) -> tuple[int | None, tuple[str, ...]]:
+    """The days that the payer is told, where they are not the true ones, and the codes: a pack that lasts longer than
+    the plan pays and cannot be split is billed as the most that it pays (domain rules 2.2)."""
+    billed = billed_days(days_supply, supply.payer)
+    if not supply.ride_along or billed == days_supply:
+        return None, codes_of(kind, supply.payer, after_short=after_short)
+    return billed, (supply.payer.plan_limit_code,)
 
 
 def codes_of(kind: FillKind, rule: PayerRule, *, after_short: bool) -> tuple[str, ...]:

@@ -201,15 +201,15 @@ def waits_for_visit(progress: Progress, today: date) -> bool:
     return any(visit.confirmed and visit.on <= today for visit in progress.visits)
 
 
-def _look_again_on(progress: Progress, rules: Rules) -> date | None:
-    """The day on which the first open visit will have come to its end by time alone."""
-    return min(
-        (
-            visit.on + timedelta(days=rules.open_visit_days if visit.confirmed else 1)
-            for visit in progress.visits
-        ),
-        default=None,
-    )
+def _look_again_on(progress: Progress, rules: Rules, outcome: Plan | None = None) -> date | None:
+    """The day on which the first open visit will have come to its end by time alone, or a refused drug may be tried
+    again."""
+    ends = [
+        visit.on + timedelta(days=rules.open_visit_days if visit.confirmed else 1)
+        for visit in progress.visits
+    ]
+    tried_again = [outcome.look_again_on] if outcome and outcome.look_again_on else []
+    return min([*ends, *tried_again], default=None)
 
 
 # --- planning ---
@@ -243,7 +243,7 @@ def planning_anew(
     if isinstance(outcome, Blocked):
         return _blocked(progress, outcome), outcome
     planned = _planned(progress, outcome)
-    return replace(planned, look_again_on=_look_again_on(planned, rules)), outcome
+    return replace(planned, look_again_on=_look_again_on(planned, rules, outcome)), outcome
 
 
 def told(progress: Progress) -> Told:

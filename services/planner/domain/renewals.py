@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
 from decimal import Decimal
 
 from services.planner.domain.anchor import Option
 from services.planner.domain.course import Course
-from services.planner.domain.model import Renewal, because
+from services.planner.domain.model import Item, Participation, Reason, Renewal, because
 from services.planner.domain.participation import Part
 
 
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """A payer's prior authorization that ends before the pickup after next."""
+
+    until: date
+    begin_on: date  # its renewal takes weeks
+
+
+NONE_ENDS: Mapping[str, Authorization] = {}
+
+
+def authorizations_ending(
+    parts: Sequence[Part], chosen: Option, cycle_days: int, lead_days: int
+) -> dict[str, Authorization]:
+    """The authorizations of drugs that take part, by rx_id, that do not last to the pickup after next (domain rules
+    2.10)."""
+    return {
+        part.prescription.rx_id: Authorization(until, until - timedelta(days=lead_days))
+        for part in parts
+        for until in [part.prescription.prior_authorization_until]
+        if until
+        and part.participation is not Participation.excluded
+        and until.toordinal() < chosen.second + cycle_days
+    }
+
+
+Fills = Mapping[str, Sequence[tuple[date, Item]]]
+NO_FILLS: Fills = {}
+
+
 def renewals_needed(
-    parts: Sequence[Part], chosen: Option | None, cycle_days: int, today: date
+    parts: Sequence[Part], chosen: Option | None, cycle_days: int, today: date, numbered: Fills = NO_FILLS
 ) -> list[Renewal]:
     """Prescriptions that run out of authorised quantity, or expire, before the pickup after next.
 
     Needed by the day on which something is due that cannot be had. One whose stock lasts past the pickup after next,
     so that nothing is due at it, is asked for later (domain rules: refills, expiry). `chosen` is none where there is
-    no plan: then whatever a renewal would bring back is asked for.
+    no plan: then whatever a renewal would bring back is asked for. `numbered` holds the planned fills, by rx_id, that
+    take a refill number each.
     """
     courses = {course.supply.rx_id: course for course in chosen.courses} if chosen else {}
     needed = []
@@ -27,8 +59,12 @@ def renewals_needed(
         course = courses.get(part.prescription.rx_id)
         if chosen and course:
             day = _first_unmet(course, chosen)
+            unnumbered = _first_unnumbered(part, numbered)
             if day is not None and course.covered_to < chosen.second + cycle_days:
                 needed.append(_renewal(part, max(date.fromordinal(day), today), course.quantity_left))
+            elif unnumbered:
+                reason = because("renewal_refills", left=part.prescription.refills_left)
+                needed.append(_asked(part, unnumbered, reason))
         elif part.needs_renewal and part.stock.run_out_on:
             day_out = max(part.stock.run_out_on, today)
             if chosen is None or day_out.toordinal() < chosen.second + cycle_days:
@@ -43,9 +79,19 @@ def _first_unmet(course: Course, chosen: Option) -> int | None:
         days = course.at_anchor[1] if course.at_anchor else 0
         if days < prescription.usual_days:
             return chosen.anchor
-    if course.quantity_left >= prescription.usual_quantity and chosen.second <= course.supply.expires:
+    expires = (
+        prescription.expires_on.toordinal()
+    )  # a prior authorization is not the prescriber's to renew alone
+    if course.quantity_left >= prescription.usual_quantity and chosen.second <= expires:
         return None
     return min(chosen.second, course.covered_to)
+
+
+def _first_unnumbered(part: Part, numbered: Fills) -> date | None:
+    """The day of the first planned fill for which no refill number is left, where they are told."""
+    each = part.prescription
+    days = [on for on, item in numbered.get(each.rx_id, ()) if item.rx_id == each.rx_id]
+    return days[each.refills_left] if 0 < each.refills_left < len(days) else None
 
 
 def _renewal(part: Part, needed_by: date, quantity_left: Decimal) -> Renewal:
@@ -55,4 +101,9 @@ def _renewal(part: Part, needed_by: date, quantity_left: Decimal) -> Renewal:
         reason = because("renewal_quantity", left=quantity_left)
     else:
         reason = because("renewal_expiry", expires_on=each.expires_on)
+    return _asked(part, needed_by, reason)
+
+
+def _asked(part: Part, needed_by: date, reason: Reason) -> Renewal:
+    each = part.prescription
     return Renewal(each.rx_id, each.drug.name, each.prescriber_id, needed_by, reason)

@@ -15,7 +15,17 @@ from services.planner.domain.course import Supply
 from services.planner.domain.model import Participation, Reason, Ruling, RulingKind, Told, because
 
 MAY_BE_INCLUDED = frozenset(
-    {"controlled", "antibiotic", "not_maintenance", "same_ingredient", "payer_refused"}
+    {
+        *(
+            "controlled",
+            "antibiotic",
+            "not_maintenance",
+            "short_course",
+            "special_handling",
+            "long_term_care",
+        ),
+        *("same_ingredient", "payer_refused"),
+    }
 )
 """Reasons to leave a drug out that staff may overrule: the chain's policy, and questions that a pharmacist answers."""
 

@@ -1,17 +1,18 @@
 """What the patient has on hand, when the payer pays again, and how much to fill: exact arithmetic.
 
-Two ledgers (domain rules: days on hand): the patient's stock runs from the hand-over, the payer's clock from the
-date of service.
+Two ledgers (domain rules: days on hand): the patient's stock runs from the hand-over of fills here, by their true days;
+the payer's clock from the date of service of every paid fill, those of other pharmacies included, by the billed days.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
+from services.planner.domain.days_supply import lasting
 from services.planner.domain.model import Drug, Fill, Prescription, Profile, StockReport
 from services.planner.domain.payers import PayerRule
 
@@ -25,7 +26,7 @@ class Stock:
 
     run_out_on: date | None = None  # nothing is left at the start of this day; none: never taken
     last_fill: Fill | None = None  # by date of service
-    fills: tuple[Fill, ...] = ()  # that reached the patient
+    fills: tuple[Fill, ...] = ()  # that count for the payer, those of other pharmacies included
     doses: Mapping[str, Decimal | None] = field(default_factory=dict)  # units a day, by rx_id
 
 
@@ -39,6 +40,7 @@ def stock_key(drug: Drug) -> StockKey:
 
 def stocks_of(profile: Profile, today: date) -> Mapping[StockKey, Stock]:
     """The stock of everything in the profile, as known at the start of `today`'s work."""
+    of_rx = {each.rx_id: each for each in profile.prescriptions}
     keys = {each.rx_id: stock_key(each.drug) for each in profile.prescriptions}
     fills: dict[StockKey, list[Fill]] = defaultdict(list)
     for fill in profile.fills:
@@ -50,13 +52,18 @@ def stocks_of(profile: Profile, today: date) -> Mapping[StockKey, Stock]:
             reports[keys[report.rx_id]].append(report)
     return {
         key: Stock(
-            run_out_day(fills[key], reports[key]),
+            run_out_day([_true(fill, of_rx) for fill in fills[key] if not fill.elsewhere], reports[key]),
             last_paid(fills[key]),
             tuple(fills[key]),
             {each.rx_id: each.units_per_day for each in profile.prescriptions if keys[each.rx_id] == key},
         )
         for key in set(keys.values())
     }
+
+
+def _true(fill: Fill, of_rx: Mapping[str, Prescription]) -> Fill:
+    """With the days that it truly lasts: a drug may be discarded, or used up, before what was recorded."""
+    return replace(fill, days_supply=lasting(fill, of_rx[fill.rx_id]))
 
 
 def run_out_day(fills: Iterable[Fill], reports: Iterable[StockReport] = ()) -> date | None:
@@ -81,7 +88,7 @@ def days_on_hand(run_out: date | None, day: date) -> int:
 
 def last_paid(fills: Sequence[Fill]) -> Fill | None:
     """The fill from which the payer counts: the latest by date of service, the longest of equals."""
-    return max(fills, key=lambda fill: (fill.filled_on, fill.days_supply), default=None)
+    return max(fills, key=lambda fill: (fill.filled_on, fill.billed), default=None)
 
 
 def refill_wait(days_supply: int, percent: int) -> int:
@@ -101,7 +108,7 @@ def payable_from(
     if last is None:
         return date.min
     counted = last.filled_on if rule.counts_from == "filled_on" else last.handed_over_on
-    day = counted + timedelta(days=refill_wait(last.days_supply, percent))
+    day = counted + timedelta(days=refill_wait(last.billed, percent))
     if rule.look_back_days:
         piled = fills if of_dose is None else of_dose
         while days_on_hand(paid_until(piled, rule, day), day) > rule.most_surplus_days:
@@ -114,7 +121,7 @@ def paid_until(fills: Iterable[Fill], rule: PayerRule, day: date) -> date | None
     covered: date | None = None
     for fill in sorted(fills, key=lambda fill: fill.filled_on):
         if 0 < (day - fill.filled_on).days <= rule.look_back_days:
-            covered = max(covered or fill.filled_on, fill.filled_on) + timedelta(days=fill.days_supply)
+            covered = max(covered or fill.filled_on, fill.filled_on) + timedelta(days=fill.billed)
     return covered
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from services.planner.domain.calendar import NEVER
 from services.planner.domain.course import Supply
+from services.planner.domain.days_supply import stated, true_days
 from services.planner.domain.model import Fill, Participation, Prescription, Rules, Told
 from services.planner.domain.participation import Part
 from services.planner.domain.payers import PayerRule, SyncLaw, insulin_copay, rule_on
@@ -33,7 +34,7 @@ def supply_of(part: Part, rules: Rules, told: Told, law: SyncLaw | None, today: 
         override_from = max(payable_from(stock.fills, 0, rule, of_dose), declined_until).toordinal()
     last = stock.last_fill
     return Supply(
-        prescription=each if ride_along else _within_plan(each, rule),
+        prescription=_smallest_pack(each, rule) if ride_along else _within_plan(each, rule),
         ride_along=ride_along,
         payer=rule,
         percent=percent,
@@ -41,13 +42,17 @@ def supply_of(part: Part, rules: Rules, told: Told, law: SyncLaw | None, today: 
         payable=payable.toordinal(),
         ready=max(payable, declined_until).toordinal(),
         quantity_left=each.quantity_left,
-        expires=each.expires_on.toordinal(),
+        expires=min(each.expires_on, each.prior_authorization_until or date.max).toordinal(),
         most_surplus=rule.most_surplus_days if rule.look_back_days else NEVER,
         paid_until=(paid_until(of_dose, rule, payable) or date.min).toordinal(),
         override_from=override_from,
-        prorated=not ride_along and (rule.prorates or bool(law and law.prorates)),
+        prorated=not ride_along
+        and (
+            rule.prorates_fill(each.drug.form, antibiotic=each.drug.antibiotic) or bool(law and law.prorates)
+        ),
         monthly_copay=_monthly_copay(each, rule),
         granted_by=law.name if law else "",
+        consents=law.consents if law else (),
         after_short=last is not None and last.rx_id == each.rx_id and last.days_supply < each.usual_days,
     )
 
@@ -65,6 +70,25 @@ def _within_plan(each: Prescription, rule: PayerRule) -> Prescription:
         return each
     quantity, days = short_fill(max(sizes), each.units_per_day, each.usual_quantity)
     return replace(each, usual_quantity=quantity, usual_days=days)
+
+
+def _smallest_pack(each: Prescription, rule: PayerRule) -> Prescription:
+    """As many unbroken packs as the plan pays for, and one where that lasts longer than it does (domain rules 2.2)."""
+    most, pack = max(rule.days_supplies, default=NEVER), each.drug.pack_quantity
+    if not pack or each.usual_days <= most:
+        return each
+    packs = int(each.usual_quantity // pack)
+    while packs > 1 and _days_of(packs * pack, each) > most:
+        packs -= 1
+    if packs < 1 or packs * pack == each.usual_quantity:
+        return each
+    return replace(each, usual_quantity=packs * pack, usual_days=_days_of(packs * pack, each))
+
+
+def _days_of(quantity: Decimal, each: Prescription) -> int:
+    """By the drug's facts, else its share of the usual days."""
+    by_share = int(each.usual_days * quantity // each.usual_quantity)
+    return by_share if not stated(each.drug) else true_days(quantity, each) or by_share
 
 
 def _monthly_copay(each: Prescription, rule: PayerRule) -> Decimal | None:

@@ -65,8 +65,8 @@ def commit(
 def _may_be_filled(item: ToldItem, supply: Supply, old: Prescription | None, on: date) -> bool:
     """Payable, authorised and valid on that day."""
     left = old.quantity_left if old else supply.quantity_left
-    expires_on = old.expires_on if old else supply.prescription.expires_on
-    return supply.ready <= on.toordinal() and on <= expires_on and item.quantity <= left
+    expires = old.expires_on.toordinal() if old else supply.expires
+    return supply.ready <= on.toordinal() <= expires and item.quantity <= left
 
 
 def _filled(supply: Supply, item: ToldItem, visit: ToldVisit, today: date) -> Supply:

@@ -10,12 +10,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
+from services.planner.domain.limits import DispensingLimit, StateSchedule
 from services.planner.domain.payers import PayerRule, SyncLaw
 
 HERE = Path(__file__).parent
 KINDS = frozenset({"commercial", "medicare", "medicaid", "public"})
 
-T = TypeVar("T", PayerRule, SyncLaw)
+T = TypeVar("T", PayerRule, SyncLaw, DispensingLimit, StateSchedule)
 
 
 class BadPolicy(ValueError):
@@ -44,6 +45,30 @@ def sync_laws(path: Path = HERE / "laws.toml") -> tuple[SyncLaw, ...]:
     for kind in KINDS:
         _never_overlap([law for law in laws if kind in law.binds], lambda law: law.state)
     return laws
+
+
+def dispensing_limits(path: Path = HERE / "limits.toml") -> tuple[DispensingLimit, ...]:
+    """How long, and how often, prescriptions of controlled drugs may be filled, by federal and state law.
+
+    Raises:
+        BadPolicy: an entry is wrong, or two of one name are valid on one day.
+    """
+    limits = _entries(tomllib.loads(path.read_text(encoding="utf-8"))["limit"], DispensingLimit, "limit")
+    _never_overlap(limits, lambda limit: limit.name)
+    return limits
+
+
+def state_schedules(path: Path = HERE / "limits.toml") -> tuple[StateSchedule, ...]:
+    """Drugs that a state schedules otherwise than federal law.
+
+    Raises:
+        BadPolicy: an entry is wrong, or two of one state and drug are valid on one day.
+    """
+    schedules = _entries(
+        tomllib.loads(path.read_text(encoding="utf-8"))["schedule"], StateSchedule, "schedule"
+    )
+    _never_overlap(schedules, lambda each: f"{each.state} {each.ingredient}")
+    return schedules
 
 
 def _entries(tables: Sequence[Mapping[str, Any]], kind: type[T], word: str) -> tuple[T, ...]:
@@ -212,4 +237,17 @@ FIELDS: dict[str, Callable[[object, str], Any]] = {
     "drugs_at_least": _whole,
     "overrides_too_soon": _truth,
     "full_fee": _truth,
+    "consents": _texts,
+    "prorated_forms": _names,
+    "prorates_antibiotics": _truth,
+    "plan_limit_code": _text,
+    "prescription_months": _positive,
+    "transition_days": _positive,
+    "transition_within_days": _positive,
+    "emergency_hours": _positive,
+    "schedules": _names,
+    "schedule": _one_of("c2", "c3", "c4", "c5"),
+    "ingredient": lambda value, where: _text(value, where).casefold(),
+    "refills": _whole,
+    "months": _positive,
 }

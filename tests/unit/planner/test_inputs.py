@@ -74,7 +74,26 @@ def test_everything_that_the_rules_know_can_be_given() -> None:
     calendar = Calendar(frozenset({0, 1}), frozenset({in_days(9)}), {in_days(8): 3}, "OK", 40)
     full = model.Prescription(
         rx_id="rx-b",
-        drug=model.Drug("b", "b", "5 mg", "capsule", "c4", False, True, True, True),
+        drug=model.Drug(
+            name="b",
+            ingredient="b",
+            strength="5 mg",
+            form="capsule",
+            schedule="c4",
+            maintenance=False,
+            unbreakable=True,
+            antibiotic=True,
+            critical=True,
+            over_the_counter=True,
+            rems=True,
+            special_handling=True,
+            doses_per_unit=Decimal(100),
+            doses_basis="manufacturer",
+            priming_doses=Decimal(2),
+            container_quantity=Decimal(3),
+            in_use_days=28,
+            pack_quantity=Decimal(15),
+        ),
         usual_quantity=Decimal("7.5"),
         usual_days=15,
         quantity_left=Decimal(45),
@@ -90,12 +109,15 @@ def test_everything_that_the_rules_know_can_be_given() -> None:
         negotiated_price=Decimal("70.00"),
         fair_price=Decimal("60.00"),
         renews="rx-a",
+        refills_left=3,
+        prior_authorization_until=in_days(60),
     )
+    elsewhere = model.Fill("rx-a", in_days(-9), in_days(-9), 30, Decimal(30), 28, elsewhere=True)
     profile = model.Profile(
         patient_id="patient-1",
         store_id="store-1",
         prescriptions=(*taking({"a": 8}).prescriptions, full),
-        fills=taking({"a": 8}).fills,
+        fills=(*taking({"a": 8}).fills, elsewhere),
         stock_reports=(model.StockReport("rx-b", in_days(-1), 4),),
         rejections=(model.Rejection("rx-b", "79", in_days(-1), in_days(9)),),
         rulings=(
@@ -115,8 +137,9 @@ def test_everything_that_the_rules_know_can_be_given() -> None:
         preferred_weekday=2,
         day_of_month=5,
         extra_cost_limit=Decimal("4.00"),
+        long_term_care=True,
     )
-    for value in (profile, full, full.drug, calendar, told):
+    for value in (profile, full, full.drug, elsewhere, calendar, told):
         unset = [each.name for each in fields(value) if getattr(value, each.name) == each.default]
         assert not unset, f"{type(value).__name__}: the test gives {unset} no value of its own"
     read = read_patient(json.loads(json.dumps(document_of(profile, told, calendar, 3))))
@@ -153,7 +176,7 @@ def test_the_reference_names_every_field() -> None:
     schema = PatientInput.model_json_schema()
     of_rules = {
         name
-        for each in ("RulesInput", "PayerRule", "SyncLaw")
+        for each in ("RulesInput", "PayerRule", "SyncLaw", "DispensingLimit", "StateSchedule")
         for name in schema["$defs"][each]["properties"]
     }
     known = {name for each in [schema, *schema["$defs"].values()] for name in each.get("properties", ())}

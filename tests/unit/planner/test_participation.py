@@ -38,6 +38,15 @@ def parts_of(prescriptions: Sequence[Prescription], **facts: object) -> dict[str
         ({"status": "discontinued"}, EXCLUDED, "discontinued"),
         ({"status": "superseded"}, EXCLUDED, "superseded"),
         ({"status": "other"}, EXCLUDED, "inactive"),
+        ({"status": "outside"}, EXCLUDED, "outside"),
+        ({"drug": drug("a", over_the_counter=True)}, EXCLUDED, "over_the_counter"),
+        ({"drug": drug("a", rems=True)}, EXCLUDED, "rems"),
+        ({"drug": drug("a", special_handling=True)}, EXCLUDED, "special_handling"),
+        ({"drug": drug("a", form="cream")}, RIDE_ALONG, "not_divisible"),
+        ({"drug": drug("a", form="pack")}, RIDE_ALONG, "not_divisible"),
+        ({"drug": drug("a", form="injection")}, RIDE_ALONG, "not_divisible"),
+        ({"prior_authorization_until": in_days(3)}, EXCLUDED, "authorization_ended"),
+        ({"prior_authorization_until": in_days(4)}, SYNC, "maintenance"),
         ({"drug": drug("a", schedule="c2")}, EXCLUDED, "schedule_2"),
         ({"drug": drug("a", schedule="c4")}, EXCLUDED, "controlled"),
         ({"drug": drug("a", schedule="other")}, EXCLUDED, "controlled"),
@@ -46,7 +55,9 @@ def parts_of(prescriptions: Sequence[Prescription], **facts: object) -> dict[str
         ({"drug": drug("a", maintenance=False)}, EXCLUDED, "not_maintenance"),
         ({"units_per_day": None}, EXCLUDED, "directions_unknown"),
         ({"units_per_day": Decimal(0)}, EXCLUDED, "directions_unknown"),
-        ({"usual_days": 0}, EXCLUDED, "days_supply_unknown"),
+        ({"usual_quantity": Decimal(0)}, EXCLUDED, "days_supply_unknown"),
+        ({"usual_days": 0, "units_per_day": None}, EXCLUDED, "days_supply_unknown"),
+        ({"usual_days": 0}, SYNC, "maintenance"),
         ({"quantity_left": Decimal(0)}, EXCLUDED, "no_quantity_left"),
         ({"quantity_left": Decimal(1)}, SYNC, "maintenance"),
         ({"quantity_left": Decimal(29), "drug": drug("a", unbreakable=True)}, EXCLUDED, "no_quantity_left"),
@@ -57,6 +68,11 @@ def parts_of(prescriptions: Sequence[Prescription], **facts: object) -> dict[str
 def test_three_states_each_with_a_reason(facts: dict[str, object], state: Participation, code: str) -> None:
     part = parts_of([prescription("a", **facts)])["rx-a"]
     assert (part.participation, part.reason.code) == (state, code)
+
+
+def test_who_lives_in_long_term_care_takes_part_with_nothing() -> None:
+    parts = parts_of([prescription("a"), prescription("b")], long_term_care=True)
+    assert {part.reason.code for part in parts.values()} == {"long_term_care"}
 
 
 def test_a_new_drug_joins_after_its_first_fill() -> None:
@@ -93,12 +109,14 @@ def test_stopping_one_holds_every_prescription_of_the_same_use() -> None:
     [
         {"drug": drug("a", strength="20 mg")},
         {"drug": drug("a", form="capsule")},
-        {"units_per_day": Decimal(2)},
+        {"units_per_day": Decimal(2), "usual_quantity": Decimal(60)},
+        {"drug": drug("a", strength="20 mg"), "status": "outside"},
     ],
 )
 def test_the_same_ingredient_otherwise_waits_for_a_pharmacist(other: dict[str, object]) -> None:
     parts = parts_of([prescription("a"), prescription("a", rx_id="rx-other", **other)])
-    assert [part.reason.code for part in parts.values()] == ["same_ingredient"] * 2
+    assert parts["rx-a"].reason.code == "same_ingredient"
+    assert parts["rx-other"].participation is EXCLUDED
 
 
 @pytest.mark.parametrize(

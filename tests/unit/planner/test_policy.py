@@ -17,10 +17,12 @@ from services.planner.domain.payers import (
     patient_pays,
     rule_on,
 )
-from services.planner.policy import BadPolicy, payer_rules, sync_laws
+from services.planner.policy import BadPolicy, dispensing_limits, payer_rules, state_schedules, sync_laws
 
 RULES, UNKNOWN = payer_rules()
 LAWS = sync_laws()
+LIMITS = dispensing_limits()
+SCHEDULES = state_schedules()
 DAY = timedelta(days=1)
 
 
@@ -41,6 +43,7 @@ def rule(payer: str | None, on: date) -> PayerRule:
         ("part_d", date(2023, 1, 1), date(2025, 12, 31), 75, True, Decimal("35.00")),
         ("part_d", date(2026, 1, 1), date.max, 75, True, Decimal("35.00")),
         ("nc_state_health_plan", date(2015, 1, 1), date.max, 75, False, None),
+        ("texas_vendor_drug_vitamins", date(2026, 1, 1), date.max, 100, False, None),
     ],
 )
 def test_each_payer_entry_holds_from_its_first_day_to_its_last(
@@ -57,8 +60,10 @@ def test_each_payer_entry_holds_from_its_first_day_to_its_last(
 
 
 def test_every_payer_entry_is_tested_above() -> None:
-    assert len(RULES) == 7
+    assert len(RULES) == 8
     assert len(LAWS) == 6
+    assert len(LIMITS) == 4
+    assert len(SCHEDULES) == 1
 
 
 def test_an_unknown_plan_is_assumed_strict() -> None:

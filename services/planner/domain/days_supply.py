@@ -1,0 +1,78 @@
+"""How many days a quantity lasts: usable quantity by the most that is taken a day (domain rules 2.2).
+
+Two figures are kept apart: the true days, which the patient's stock runs on, and the days that were billed, which
+the payer's clock runs on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
+
+from services.planner.domain.directions import DailyUse, read
+from services.planner.domain.model import Drug, Fill, Prescription
+from services.planner.domain.payers import PayerRule
+
+DOSES = frozenset({"drop", "puff", "spray", "unit", "mL"})
+"""What directions count where the drug's facts say how many of them a unit of quantity holds."""
+
+
+def true_days(quantity: Decimal, each: Prescription) -> int | None:
+    """The days that so much of a drug lasts, rounded down; none where its facts do not tell.
+
+    Containers are opened one after the other, and each is discarded so many days after it was; at every use some
+    doses may be lost to priming a pen.
+    """
+    if quantity <= 0:
+        return None
+    container = Fraction(each.drug.container_quantity or quantity)
+    full, rest = divmod(Fraction(quantity), container)
+    of_full = _container_days(container, each)
+    of_rest = _container_days(rest, each) if rest else Fraction(0)
+    return None if of_full is None or of_rest is None else int(full * of_full + of_rest)
+
+
+def _container_days(quantity: Fraction, each: Prescription) -> Fraction | None:
+    drug, a_day = each.drug, _doses_a_day(each)
+    most = Fraction(drug.in_use_days) if drug.in_use_days else None
+    if not a_day:
+        return most
+    days = quantity * Fraction(drug.doses_per_unit or 1) / a_day
+    return min(days, most) if most else days
+
+
+def _doses_a_day(each: Prescription) -> Fraction | None:
+    """The most that is taken, with what is lost at each use."""
+    use = read(each.directions)
+    times = use.times if isinstance(use, DailyUse) else Fraction(1)
+    lost = Fraction(each.drug.priming_doses or 0) * times
+    if each.units_per_day:
+        return Fraction(each.units_per_day) * Fraction(each.drug.doses_per_unit or 1) + lost
+    if each.drug.doses_per_unit and isinstance(use, DailyUse) and use.unit in DOSES:
+        most = use.most * Fraction(each.drug.doses_per_unit) if use.unit == "mL" else use.most
+        return most + lost
+    return None
+
+
+def stated(drug: Drug) -> bool:
+    """Does the drug file say more than a usual quantity and its days?"""
+    return bool(drug.doses_per_unit or drug.in_use_days)
+
+
+def discarded_early(quantity: Decimal, each: Prescription) -> bool:
+    """Is it the limit after opening that ends it, rather than the use?"""
+    kept = replace(each, drug=replace(each.drug, in_use_days=None))
+    return each.drug.in_use_days is not None and true_days(quantity, each) != true_days(quantity, kept)
+
+
+def lasting(fill: Fill, each: Prescription) -> int:
+    """The true days of a fill: as it was recorded, or less where the drug is discarded or used up before."""
+    days = true_days(fill.quantity, each) if stated(each.drug) else None
+    return fill.days_supply if days is None else min(fill.days_supply, days)
+
+
+def billed_days(days: int, rule: PayerRule) -> int:
+    """What the payer is told of a pack that cannot be split: the most that the plan pays, up to its true days."""
+    allowed = [each for each in rule.days_supplies if each <= days]
+    return max(allowed) if allowed and days not in rule.days_supplies else days

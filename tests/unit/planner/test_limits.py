@@ -1,0 +1,281 @@
+"""What law, prescription and payer's authorization allow to be dispensed, how often and until when."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from services.planner.domain.calendar import Calendar
+from services.planner.domain.limits import last_day, limits_on, quantity_by_law, schedule_in
+from services.planner.domain.model import (
+    NOTHING_TOLD,
+    Blocked,
+    Fill,
+    Participation,
+    Plan,
+    Prescription,
+    Profile,
+    Rejection,
+    Rules,
+    Told,
+)
+from services.planner.domain.participation import take_part
+from services.planner.domain.payers import PayerRule
+from services.planner.domain.plan import plan_cycle
+from services.planner.domain.progress import Progress, Status, plan_anew
+from services.planner.domain.reading import as_read
+from services.planner.policy import dispensing_limits, state_schedules
+from tests.unit.planner.cases import (
+    COMMERCIAL,
+    EVERY_DAY,
+    TODAY,
+    drug,
+    fill,
+    in_days,
+    patient,
+    prescription,
+    taking,
+)
+from tests.unit.planner.test_plan import codes, of, pinned, planned
+
+LIMITS, SCHEDULES = dispensing_limits(), state_schedules()
+BY_LAW = replace(COMMERCIAL, limits=LIMITS, schedules=SCHEDULES)
+OPEN_TO_C4 = replace(BY_LAW, synchronized_schedules=frozenset({"none", "c3", "c4", "c5"}))
+EXCLUDED = Participation.excluded
+
+
+# --- controlled substances (21 CFR 1306.12, 1306.22, 1306.23) ---
+
+
+@pytest.mark.parametrize(
+    ("schedule", "state", "names"),
+    [
+        ("none", "OK", []),
+        ("none", "AK", ["Alaska 12 AAC 52.470"]),
+        ("c2", "OK", ["21 CFR 1306.12"]),
+        ("c3", "OK", ["21 CFR 1306.22"]),
+        ("c4", "", ["21 CFR 1306.22"]),
+        ("c5", "OK", []),  # no federal refill count: a common error
+        ("c5", "NY", ["New York Public Health 3339"]),
+        ("c4", "NY", ["21 CFR 1306.22", "New York Public Health 3339"]),
+    ],
+)
+def test_the_limits_of_a_schedule_in_a_state(schedule: str, state: str, names: list[str]) -> None:
+    assert [each.name for each in limits_on(schedule, state, TODAY, LIMITS)] == names
+    assert all(each.source for each in LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("written_on", "months", "last"),
+    [
+        (date(2026, 1, 15), 6, date(2026, 7, 15)),
+        (date(2026, 8, 31), 6, date(2027, 2, 28)),
+        (date(2026, 12, 1), 12, date(2027, 12, 1)),
+        (date(2028, 8, 29), 6, date(2029, 2, 28)),
+    ],
+)
+def test_six_months_from_writing(written_on: date, months: int, last: date) -> None:
+    assert last_day(written_on, months) == last
+
+
+@pytest.mark.parametrize(
+    ("dispensed", "left"),
+    [(0, 180), (30, 150), (38, 142), (180, 0), (200, 0)],
+)
+def test_five_refills_are_counted_by_quantity_partial_fills_too(dispensed: int, left: int) -> None:
+    assert quantity_by_law(Decimal(30), 5, Decimal(dispensed)) == left
+
+
+def controlled(schedule: str = "c4", **facts: Any) -> Prescription:
+    return prescription("zolpidem", drug=drug("zolpidem", schedule=schedule), **facts)
+
+
+def read(each: Prescription, *fills: Fill, state: str = "OK") -> tuple[Prescription, list[str]]:
+    profile, said = as_read(patient([each], fills), OPEN_TO_C4, state, TODAY)
+    return profile.prescriptions[0], [reason.code for reason in said[each.rx_id]]
+
+
+def test_a_controlled_prescription_holds_six_months_and_five_refills_whatever_the_file_says() -> None:
+    """Policy: 21 CFR 1306.22. Written 100 days ago for a year, 360 left by the file, 60 dispensed of 30 + 5 × 30."""
+    fills = [replace(fill("zolpidem", in_days(-days)), quantity=Decimal(30)) for days in (70, 40)]
+    taken, said = read(controlled(), *fills)
+    assert taken.expires_on == last_day(in_days(-100), 6)
+    assert taken.quantity_left == 120
+    assert said == ["valid_by_law", "refills_by_law"]
+    assert read(controlled(quantity_left=Decimal(90), expires_on=in_days(20)), *fills) == (
+        controlled(quantity_left=Decimal(90), expires_on=in_days(20)),
+        [],
+    )
+
+
+def test_a_fill_without_a_quantity_counts_by_its_days() -> None:
+    taken, _ = read(controlled(), fill("zolpidem", in_days(-40), 15))
+    assert taken.quantity_left == 180 - 15
+
+
+def test_each_planned_fill_keeps_to_the_law() -> None:
+    """Policy: the chain synchronizes C-IV, 75 % (85 % controlled). The six months end before the second pickup."""
+    written = in_days(-160)
+    each = controlled(written_on=written, expires_on=written + timedelta(days=365))
+    fills = [fill("zolpidem", in_days(-22)), fill("b", in_days(-20))]
+    plan = planned(patient([each, prescription("b")], fills), rules=OPEN_TO_C4)
+    last = last_day(written, 6)
+    days = [visit.on for visit in plan.visits for item in visit.items if item.drug_name == "zolpidem"]
+    assert days and max(days) <= last
+    assert [renewal.reason.code for renewal in plan.renewals] == ["renewal_expiry"]
+    assert "valid_by_law" in codes(of(plan, "zolpidem").reasons)
+    longer = planned(patient([each, prescription("b")], fills), rules=replace(OPEN_TO_C4, limits=()))
+    assert longer.renewals == ()
+
+
+def test_no_law_is_bent_by_a_ruling() -> None:
+    over = controlled(written_on=in_days(-200), expires_on=in_days(165))
+    part = take_part(
+        patient([over], [fill("zolpidem", in_days(-20))]), OPEN_TO_C4, TODAY, in_days(4), state="OK"
+    )[0]
+    assert (part.participation, part.reason.code) == (EXCLUDED, "expired")
+    assert part.needs_renewal and codes(part.remarks) == ["valid_by_law", "refills_by_law"]
+
+
+@pytest.mark.parametrize(
+    ("state", "day", "schedule", "is_in"),
+    [
+        ("KY", date(2017, 7, 1), "none", "c5"),
+        ("KY", date(2017, 6, 30), "none", "none"),
+        ("OK", date(2026, 3, 2), "none", "none"),
+        ("KY", date(2026, 3, 2), "c4", "c4"),
+        ("KY", date(2026, 3, 2), "other", "other"),
+    ],
+)
+def test_a_state_may_schedule_a_drug_that_federal_law_does_not(
+    state: str, day: date, schedule: str, is_in: str
+) -> None:
+    assert schedule_in(state, "Gabapentin", schedule, day, SCHEDULES) == is_in
+
+
+def test_a_drug_scheduled_by_the_state_is_left_out_there() -> None:
+    profile = patient([prescription("gabapentin")], [fill("gabapentin", in_days(-10))])
+    [here], [there] = (take_part(profile, BY_LAW, TODAY, in_days(4), state=state) for state in ("OK", "KY"))
+    assert here.participation is Participation.sync
+    assert (there.reason.code, codes(there.remarks)) == ("controlled", ["scheduled_by_state"])
+
+
+# --- refills and quantity, both ---
+
+
+def test_a_short_fill_takes_a_refill_number_so_a_renewal_is_asked_for_in_time() -> None:
+    """Policy: 75 %, a number goes with every fill. a takes a bridge and a usual fill; one refill is left, and plenty of
+    quantity."""
+    few = prescription("a", refills_left=1)
+    profile = replace(taking({"a": 8, "b": 16}), prescriptions=(few, prescription("b")))
+    plan = planned(profile, pinned(16))
+    assert [(each.reason.code, each.needed_by) for each in plan.renewals] == [
+        ("renewal_refills", in_days(16))
+    ]
+    assert "renewal_needed_by" in codes(of(plan, "a").reasons)
+    by_quantity = replace(COMMERCIAL, short_fill_takes_refill=False)
+    assert planned(profile, pinned(16), rules=by_quantity).renewals == ()
+    not_told = replace(profile, prescriptions=(replace(few, refills_left=0), prescription("b")))
+    assert planned(not_told, pinned(16)).renewals == ()
+
+
+def test_a_programme_may_take_a_prescription_for_a_shorter_time() -> None:
+    rules = replace(COMMERCIAL, payers=(PayerRule("commercial", refill_percent=75, prescription_months=6),))
+    each = prescription("a")
+    profile, said = as_read(patient([each]), rules, "TX", TODAY)
+    assert profile.prescriptions[0].expires_on == last_day(each.written_on, 6)
+    assert codes(said["rx-a"]) == ["valid_by_payer"]
+
+
+# --- prior authorization ---
+
+
+def authorized(until: int) -> Profile:
+    each = prescription("a", prior_authorization_until=in_days(until))
+    return replace(taking({"a": 12, "b": 14}), prescriptions=(each, prescription("b")))
+
+
+@pytest.mark.parametrize(
+    ("until", "said"),
+    [
+        (80, []),
+        (60, ["authorization_renew_by"]),
+        (20, ["authorization_renew_by"]),
+        (14, ["authorization_renew_now"]),
+    ],
+)
+def test_its_renewal_begins_a_fortnight_before_it_ends(until: int, said: list[str]) -> None:
+    """Policy: 14 days ahead; the pickup after next is on day 71 at the latest."""
+    plan = planned(authorized(until))
+    words = [reason for reason in of(plan, "a").reasons if reason.code.startswith("authorization")]
+    assert [reason.code for reason in words] == said
+    if said == ["authorization_renew_by"]:
+        assert words[0].params["on"] == in_days(until - 14).isoformat()
+
+
+def test_nothing_is_filled_after_the_authorization_ends() -> None:
+    plan = planned(authorized(11))
+    days = [visit.on for visit in plan.visits for item in visit.items if item.rx_id == "rx-a"]
+    assert days and max(days) <= in_days(11)
+    assert plan.renewals == (), "the prescriber's prescription is not at its end"
+
+
+TRANSITION = PayerRule(
+    "commercial", refill_percent=75, transition_days=30, transition_within_days=90, emergency_hours=72
+)
+
+
+@pytest.mark.parametrize("rejected", [False, True])
+def test_while_it_is_pending_the_drug_is_out_and_the_ways_to_bridge_are_said(rejected: bool) -> None:
+    """Policy: the plan states a transition supply and one of 72 hours; neither is applied unasked."""
+    profile = authorized(200 if rejected else 2)
+    if rejected:
+        profile = replace(profile, rejections=(Rejection("rx-a", "75", in_days(-1)),))
+    plan = planned(profile, rules=replace(COMMERCIAL, payers=(TRANSITION,)))
+    decision = of(plan, "a")
+    assert decision.participation is EXCLUDED
+    assert codes(decision.reasons)[1:] == ["transition_supply", "emergency_supply", "authorization_needed_by"]
+    assert not any(item.rx_id == "rx-a" for visit in plan.visits for item in visit.items)
+    assert "transition_supply" not in codes(of(planned(profile), "a").reasons), "this plan states none"
+
+
+# --- a refused drug is tried again ---
+
+
+def looked_at(
+    today: date, rules: Rules, progress: Progress, profile: Profile
+) -> tuple[Progress, Plan | Blocked]:
+    after, outcome = plan_anew(progress, profile, Calendar(), rules, today)
+    assert outcome is not None
+    return after, outcome
+
+
+def test_a_patient_is_planned_anew_on_the_day_from_which_a_refused_drug_may_be_tried_again() -> None:
+    """Policy: 14 days. Refused today, with nothing else to happen before: the plan names the day and keeps it."""
+    refused = Rejection("rx-a", "76", rejected_on=TODAY)
+    profile = replace(taking({"a": 25, "b": 28, "c": 29}), rejections=(refused,))
+    progress, outcome = looked_at(TODAY, COMMERCIAL, Progress("patient-1"), profile)
+    assert isinstance(outcome, Plan)
+    until = TODAY + timedelta(days=COMMERCIAL.rejection_days)
+    assert of(outcome, "a").reasons[0].params["until"] == until.isoformat()
+    assert progress.status is Status.planned and progress.look_again_on == until
+    _, again = looked_at(until, COMMERCIAL, progress, profile)
+    assert of(again, "a").participation is Participation.sync
+
+
+def test_a_patient_without_a_plan_is_looked_at_again_no_later_than_that() -> None:
+    refused = Rejection("rx-a", "76", rejected_on=in_days(-11))
+    blocked = plan_cycle(
+        replace(taking({"a": 10}), rejections=(refused,)), EVERY_DAY, COMMERCIAL, TODAY, NOTHING_TOLD, 1
+    )
+    assert isinstance(blocked, Blocked) and blocked.look_again_on == in_days(3)
+
+
+def test_a_refusal_with_the_payers_own_date_needs_no_other_look() -> None:
+    refused = Rejection("rx-a", "79", rejected_on=in_days(-1), next_fill_on=in_days(11))
+    plan = planned(replace(taking({"a": 12, "b": 12}), rejections=(refused,)), Told())
+    assert plan.look_again_on is None
