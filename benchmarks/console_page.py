@@ -1,30 +1,33 @@
 """How long the console's pages take for a store with 5,000 patients: `python -m benchmarks.console_page`.
 
 Fills a read model on the local PostgreSQL through the console's own handlers, with no broker, then asks for each page
-over HTTP, a hundred times, in this process. Prints the median and the 95th percentile in milliseconds, and how many
-events a second the handlers took in.
+over HTTP, a hundred times in this process, page by page in turn. One patient's plan was computed 240 times: the patient
+page with years of events. Prints for each page the milliseconds from question to answer, this process's CPU time of them
+(the rest is PostgreSQL's, and waiting), and how many events a second the handlers took in.
 """
 
 from __future__ import annotations
 
 import asyncio
 import statistics
-import tempfile
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
+from uuid import uuid5
 
 import httpx
 from fastapi import FastAPI
 
-from deploy.local import LocalStack
-from deploy.local.databases import create_databases, migrate, migrations_of
+from benchmarks.common import Bench, Target, arguments, run, table
+from deploy.local.databases import migrations_of
 from services.console import api, handlers
 from services.console.pages import install_pages
 from services.console.settings import Settings
 from shared.clock import SteppedClock
 from shared.database import open_pool
+from shared.events.planner import PlanComputed
 from shared.http import install_problems
 from shared.messaging import Work
 from shared.messaging.bell import Bell
@@ -38,33 +41,58 @@ PATIENTS = 5000
 CYCLE = 28
 """Days over which their pickups are spread."""
 
+REVISIONS = 240
+"""How often the plan of one patient was computed."""
+
 TIMES = 100
 
 
-async def measure(url: str, directory: Path) -> None:
+async def benchmark(bench: Bench) -> Sequence[Target]:
     """Fill, then ask."""
-    clock = SteppedClock(directory / "clock")
+    url = await asyncio.to_thread(bench.database, *migrations_of("console"))
+    clock = SteppedClock(bench.folder / "clock")
     clock.set(NOW)
     pool = await open_pool(url, size=4, name="benchmark")
     sealer, bell = Sealer(SEALING_KEY, key_id="1"), Bell(url, name="benchmark")
     work = Work(pool, service="console", clock=clock, sealer=sealer, bell=bell)
     told = pharmacy(PATIENTS, spread=CYCLE)
-    took = await fill(Intake(work, handlers.on), told)
-    print(f"{len(told)} events of {PATIENTS} patients taken in: {len(told) / took:.0f} a second")
-    await pool.execute("analyze")
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app=app_of(work, url)), base_url="http://c"
-    ) as http:
-        for path in (
-            "/stores/s1",
-            "/",
-            f"/patients/{told[-1].event.key}",
-            "/stream",
-            "/stream?store=s1",
-            "/patients",
-        ):
-            print(f"{path[:24]:26}{await milliseconds(http, path)}")
+    long_lived = planned_again(told)
+    took = await fill(Intake(work, handlers.on), [*told, *long_lived])
+    print(f"{len(told)} events of {PATIENTS} patients taken in: {(len(told) + REVISIONS) / took:.0f} a second\n")
+    await pool.execute("vacuum analyze")
+    pages = {
+        "a store's day": "/stores/s1",
+        "one list of it": "/stores/s1?list=lacking",
+        "the stores": "/",
+        "a patient": f"/patients/{told[-1].event.key}",
+        f"a patient of {REVISIONS} plans": f"/patients/{long_lived[0].event.key}",
+        "the stream": "/stream",
+        "a store's stream": "/stream?store=s1",
+        "patients": "/patients",
+    }
+    transport = httpx.ASGITransport(app=app_of(work, url))
+    async with httpx.AsyncClient(transport=transport, base_url="http://c") as http:
+        asked = await ask_in_turn(http, pages)
     await pool.close()
+    table(("page", "ms, median", "95 %", "CPU ms", "kB"), [each.row(name) for name, each in asked.items()])
+    return [
+        Target(f"{name} of {PATIENTS} patients, ms", asked[name].median, at_most=50, unit="")
+        for name in ("a store's day", "a patient", "the stream")
+    ]
+
+
+def planned_again(told: Sequence[Told]) -> list[Told]:
+    """The last plan of one patient, again and again, each a revision later."""
+    last = next(each for each in reversed(told) if isinstance(each.event, PlanComputed))
+    return [
+        replace(
+            last,
+            event=last.event.model_copy(update={"revision": 10 + number}),
+            event_id=uuid5(last.event_id, str(number)),
+            at=last.at + timedelta(minutes=number),
+        )
+        for number in range(REVISIONS)
+    ]
 
 
 async def fill(intake: Intake, told: Sequence[Told]) -> float:
@@ -92,26 +120,37 @@ def app_of(work: Work, url: str) -> FastAPI:
     return app
 
 
-async def milliseconds(http: httpx.AsyncClient, path: str) -> str:
-    """Median, 95th percentile and size of the page."""
-    took, size = [], 0
+@dataclass(slots=True)
+class Asked:
+    """What a page took, each time."""
+
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    size: int = 0
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.wall)
+
+    def row(self, name: str) -> tuple[str, ...]:
+        late = sorted(self.wall)[int(len(self.wall) * 0.95)]
+        cpu = statistics.median(self.cpu)
+        return name, f"{self.median:.1f}", f"{late:.1f}", f"{cpu:.1f}", f"{self.size // 1024}"
+
+
+async def ask_in_turn(http: httpx.AsyncClient, pages: Mapping[str, str]) -> dict[str, Asked]:
+    """Each page once, then all again: what disturbs one disturbs the others."""
+    asked = {name: Asked() for name in pages}
     for _ in range(TIMES):
-        began = time.perf_counter()
-        answer = await http.get(path, headers={"accept": "text/html"})
-        took.append((time.perf_counter() - began) * 1000)
-        assert answer.status_code == 200, answer.text
-        size = len(answer.content)
-    took.sort()
-    return f"{statistics.median(took):7.1f} ms   95 %: {took[int(TIMES * 0.95)]:7.1f} ms   {size // 1024} kB"
-
-
-def main() -> None:
-    """Start PostgreSQL, measure, stop it."""
-    with tempfile.TemporaryDirectory() as folder, LocalStack(Path(folder)) as stack:
-        url = create_databases(stack.addresses.postgres, ["console"])["console"]
-        migrate(url, *migrations_of("console"))
-        asyncio.run(measure(url, Path(folder)))
+        for name, path in pages.items():
+            began, worked = time.perf_counter(), time.process_time()
+            answer = await http.get(path, headers={"accept": "text/html"})
+            asked[name].wall.append((time.perf_counter() - began) * 1000)
+            asked[name].cpu.append((time.process_time() - worked) * 1000)
+            assert answer.status_code == 200, answer.text
+            asked[name].size = len(answer.content)
+    return asked
 
 
 if __name__ == "__main__":
-    main()
+    run(benchmark, arguments(__doc__).parse_args())

@@ -17,7 +17,7 @@ from services.console.domain.brief import brief_of, drug_names
 from services.console.domain.lines import Fold, Line, fold
 from services.console.domain.month import weeks_of
 from services.console.domain.story import chains_of
-from services.console.domain.supply import What, picture_of
+from services.console.domain.supply import What, is_replaced, picture_of
 from services.console.domain.today import SOON, Part, Row, arrange
 from services.console.domain.visits import CALLED_BEFORE, standing
 from services.console.names import details_of
@@ -269,12 +269,13 @@ async def patient(
             computed, {each.rx_id: each.drug.name for each in profile.prescriptions} if profile else {}
         ),
         What=What,
-        visits=[visit for visit in visits if visit.on],
-        standings=standings,
+        replaced=[drug for drug in said.drugs if is_replaced(drug)] if said else [],
+        visits=[Row(visit, today) for visit in visits if visit.on],
         weeks=weeks_of(
             visits,
             steps,
             today,
+            picture.running_out() if picture else {},
             open_weekdays=store.open_weekdays if store else range(7),
             closed_on=store.closed_on if store else (),
         ),

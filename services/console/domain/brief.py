@@ -41,7 +41,7 @@ class Brief:
     so_far: str
     without: tuple[str, ...]  # drugs that ran out, in the days that the picture looks back on
     unplanned: tuple[Line, ...]  # the newest first
-    ahead: Step | None
+    ahead: tuple[Step, ...]
     why: tuple[str, ...]
 
 
@@ -55,12 +55,11 @@ def brief_of(
     plan: PlanComputed | None,
 ) -> Brief:
     """`lines` are the patient's events, newest first; `plan` is the one that stands."""
-    pickup = next((step for step in steps if step.short == "pickup"), None)
     return Brief(
         _so_far(status, since, standings),
         tuple(_without(picture)) if picture else (),
         tuple([line for line in lines if line.kind in UNPLANNED][:SHOWN]),
-        pickup or next(iter(steps), None),
+        tuple(_ahead(steps)),
         tuple(_why(plan)) if plan and steps else (),
     )
 
@@ -83,6 +82,12 @@ def _so_far(status: str | None, since: date | None, standings: Sequence[tuple[Vi
     if returned := sum(now is Standing.returned for _, now in standings):
         told.append(f"{counted(returned, 'package')} returned to stock")
     return "; ".join(told) + "."
+
+
+def _ahead(steps: Sequence[Step]) -> list[Step]:
+    """What is to happen first, and the next pickup."""
+    pickup = next((step for step in steps if step.short == "pickup"), None)
+    return list(dict.fromkeys([*steps[:1], *([pickup] if pickup else [])]))
 
 
 def _without(picture: Picture) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -21,12 +21,14 @@ class Cell:
     closed: bool
     visits: tuple[tuple[Visit, Standing], ...]
     steps: tuple[Step, ...]  # but the pickups themselves
+    out: tuple[str, ...]  # drugs of which nothing is on hand from this day on
 
 
 def weeks_of(
     visits: Sequence[Visit],
     steps: Sequence[Step],
     today: date,
+    out: Mapping[date, Sequence[str]],
     *,
     open_weekdays: Collection[int],
     closed_on: Collection[date],
@@ -47,6 +49,7 @@ def weeks_of(
             day.weekday() not in open_weekdays or day in closed_on,
             tuple((visit, now) for visit, now in shown if visit.on == day),
             tuple(step for step in steps if step.on == day and step.short != "pickup"),
+            tuple(out.get(day, ())),
         )
 
     return [[cell(monday + timedelta(days=7 * week + day)) for day in range(7)] for week in range(number)]

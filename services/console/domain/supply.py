@@ -6,7 +6,7 @@ Stock runs from the hand-over: it rolls forward a day at a time, and what the pa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
@@ -84,12 +84,24 @@ class Picture:
     end: date
     today: date
     pickups: tuple[Pickup, ...]
-    noted: tuple[date, ...]  # today, and the pickups to come
+    noted: tuple[date, ...]  # today, the Mondays and the pickups to come
     rows: tuple[Row, ...]
 
     def day(self, day: date) -> int:
         """Days from the left edge."""
         return (day - self.start).days
+
+    def pickups_on(self, day: date) -> list[Pickup]:
+        return [each for each in self.pickups if each.on == day]
+
+    def running_out(self) -> dict[date, list[str]]:
+        """The drugs of which nothing is on hand from a day on, what is planned being picked up."""
+        days: dict[date, list[str]] = {}
+        for row in self.rows:
+            for stretch in row.stretches:
+                if stretch.what is What.gap and self.start < stretch.start:
+                    days.setdefault(stretch.start, []).append(row.name)
+        return days
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +121,7 @@ def picture_of(
     last = max([each.on for each in pickups], default=today)
     last = max(last, plan.next_anchor_on if plan else today + BACK)
     start, end = today - BACK, min(max(last, today + AT_LEAST), today + LONGEST)
-    noted = tuple(sorted({today, *(each.on for each in pickups if each.on >= today)}))
+    noted = tuple(sorted({today, *_mondays(today, end), *(each.on for each in pickups if each.on >= today)}))
     rows = [
         _row(
             name,
@@ -123,6 +135,13 @@ def picture_of(
         for name, rx_ids, decision in _drugs(profile, plan)
     ]
     return Picture(start, end, today, tuple(pickups), noted, tuple(rows))
+
+
+def _mondays(after: date, until: date) -> Iterator[date]:
+    monday = after + timedelta(days=7 - after.weekday())
+    while monday < until:
+        yield monday
+        monday += timedelta(days=7)
 
 
 def _pickups(plan: PlanComputed | None, standings: Mapping[str, Standing], today: date) -> list[Pickup]:
@@ -157,6 +176,11 @@ def _drugs(
             rx_ids = tuple(family[_drug(known)]) if known else (decision.rx_id,)
             drawn.setdefault(rx_ids, (decision.drug_name, decision))
     return [(name, rx_ids, decision) for rx_ids, (name, decision) in drawn.items()]
+
+
+def is_replaced(decision: DrugDecision) -> bool:
+    """Whether another prescription goes on in its place."""
+    return any(reason.code == "superseded" for reason in decision.reasons)
 
 
 def _refused(decision: DrugDecision) -> bool:

@@ -35,11 +35,14 @@ def test_what_went_otherwise_is_shown_newest_first_and_what_went_well_is_not() -
     assert [each.event_id.int for each in shown] == [8, 7, 6, 5][:SHOWN]
 
 
-def test_the_next_pickup_is_named_and_why_there_is_a_short_fill() -> None:
+def test_the_next_step_and_pickup_are_named_and_why_there_is_a_short_fill() -> None:
     stands: PlanComputed = plan((2, [("rx", FillKind.bridge, 5)]), (7, [("rx", FillKind.full, 30)]))
     steps = steps_ahead([visit(2, kind="bridge")], [], "agreed", TODAY, None)
     brief = brief_of("enrolled", None, [], None, [], steps, stands)
-    assert brief.ahead and brief.ahead.words == "The bridge visit: 3 fills (to confirm)."
+    assert [step.words for step in brief.ahead] == [
+        "The confirmation call; again in the days after where nobody is reached.",
+        "The bridge visit: 3 fills (to confirm).",
+    ], "what is to happen first, and the next pickup"
     assert brief.why == ()
     why = stands.drugs[0].model_copy(update={"reasons": (BRIDGED, *stands.drugs[0].reasons)})
     told = brief_of("enrolled", None, [], None, [], steps, stands.model_copy(update={"drugs": (why,)})).why
@@ -54,6 +57,6 @@ def test_somebody_who_left_has_nothing_ahead() -> None:
     brief = brief_of("left", days(-1), [], None, [], [], None)
     assert (brief.so_far, brief.ahead, brief.why) == (
         "Takes part no longer since Wed 7 Oct 2026.",
-        None,
+        (),
         (),
     )

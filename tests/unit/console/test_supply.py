@@ -36,15 +36,17 @@ def test_history_gap_and_planned_fills_follow_one_another() -> None:
         (What.bridge, 2, 7),
         (What.full, 7, 37),
     ], "up to the pickup after the next: what comes then is not planned yet"
-    assert picture.noted == (TODAY, days(2), days(7))
-    assert only(picture).stock == ((0, 0), (0, 5), (0, 30))
+    mondays = (4, 11, 18, 25, 32)
+    assert picture.noted == tuple(days(n) for n in sorted((0, 2, 7, *mondays)))
+    assert only(picture).stock == ((0, 0), (0, 5), (3, 3), (0, 30), *((37 - n, 37 - n) for n in mondays[1:]))
+    assert picture.running_out() == {days(-5): [only(picture).name]}
 
 
 def test_an_early_fill_adds_to_the_stock() -> None:
     history = profile(prescription("rx"), fills=(fill("rx", -20), fill("rx", -10)))
     row = only(picture_of(history, None, {}, TODAY))
     assert drawn(row)[:2] == [(What.had, -20, 10), (What.had, 10, 28)]
-    assert row.stock == ((40, 40),)
+    assert row.stock[0] == (40, 40)
     assert row.run_out_on == days(40)
 
 
