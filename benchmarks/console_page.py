@@ -2,8 +2,8 @@
 
 Fills a read model on the local PostgreSQL through the console's own handlers, with no broker, then asks for each page
 over HTTP, a hundred times in this process, page by page in turn. One patient's plan was computed 240 times: the patient
-page with years of events. Prints for each page the milliseconds from question to answer, this process's CPU time of them
-(the rest is PostgreSQL's, and waiting), and how many events a second the handlers took in.
+page with years of events. Prints for each page the milliseconds from question to answer and this process's CPU time of
+them (the rest is PostgreSQL's, and waiting), and how many events a second the handlers took in.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ async def benchmark(bench: Bench) -> Sequence[Target]:
     told = pharmacy(PATIENTS, spread=CYCLE)
     long_lived = planned_again(told)
     took = await fill(Intake(work, handlers.on), [*told, *long_lived])
-    print(f"{len(told)} events of {PATIENTS} patients taken in: {(len(told) + REVISIONS) / took:.0f} a second\n")
+    print(
+        f"{len(told)} events of {PATIENTS} patients taken in: {(len(told) + REVISIONS) / took:.0f} a second\n"
+    )
     await pool.execute("vacuum analyze")
     pages = {
         "a store's day": "/stores/s1",

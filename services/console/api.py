@@ -21,7 +21,7 @@ from services.console.domain.supply import What, is_replaced, picture_of
 from services.console.domain.today import SOON, Part, Row, arrange
 from services.console.domain.visits import CALLED_BEFORE, standing
 from services.console.names import details_of
-from services.console.pages import Viewing, in_zone, page
+from services.console.pages import Day, Number, Text, Viewing, in_zone, page
 from services.console.services import look_at
 from services.console.store import actions, ask
 from services.console.store.ask import Filter
@@ -29,7 +29,8 @@ from shared.events import EVENTS
 from shared.events.enrollment import Profile
 from shared.events.planner import PlanBlocked, PlanComputed
 from shared.http import Problem, Working
-from shared.messaging import Work
+from shared.messaging import Work, tables
+from shared.messaging import patient as patient_key
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
@@ -52,7 +53,7 @@ SERVICES = ("enrollment", "planner", "outreach", "fulfillment")
 
 
 @router.get("/")
-async def stores(request: Request, work: Working, q: str = "", after: str = "") -> HTMLResponse:
+async def stores(request: Request, work: Working, q: Text = "", after: Text = "") -> HTMLResponse:
     """Every store with its day in figures."""
     async with work.read() as db:
         await ask.at_one_instant(db)
@@ -80,8 +81,8 @@ async def stores(request: Request, work: Working, q: str = "", after: str = "") 
 async def store_day(
     request: Request,
     work: Working,
-    store_id: str,
-    on: date | None = None,
+    store_id: Text,
+    on: Day | None = None,
     only: Annotated[Part | None, Query(alias="list")] = None,
     number: Annotated[int, Query(alias="page", ge=1, le=1000)] = 1,
 ) -> HTMLResponse:
@@ -134,18 +135,22 @@ async def store_day(
 async def stream(
     request: Request,
     work: Working,
-    service: str = "",
-    kind: str = "",
-    store: str = "",
-    patient: str = "",
-    first: int | None = None,
-    last: int | None = None,
-    before: int | None = None,
+    service: Text = "",
+    kind: Text = "",
+    store: Text = "",
+    patient: Text = "",
+    first: Number | None = None,
+    last: Number | None = None,
+    before: Number | None = None,
 ) -> HTMLResponse:
-    """Every event, newest first; the live part goes on from here where a script runs."""
-    which = Filter(service or None, kind or None, store or None, patient or None, first, last)
+    """Every event, newest first; the live part goes on from here where a script runs.
+
+    Of a patient the first characters are enough, where they fit one alone.
+    """
     async with work.read() as db:
         await ask.at_one_instant(db)
+        patient = await ask.whole_id(db, patient.strip()) if patient else ""
+        which = Filter(service or None, kind or None, store or None, patient or None, first, last)
         generation, newest = await ask.place(db)
         bound = before if before is not None else newest + 1
         lines = await ask.lines_before(db, which, bound, LINES_A_PAGE)
@@ -174,7 +179,7 @@ async def zones_of(db: Any, lines: Iterable[Line]) -> dict[str, str]:
 
 @router.get("/patients")
 async def patients(
-    request: Request, work: Working, store: str = "", status: str = "", q: str = "", after: str = ""
+    request: Request, work: Working, store: Text = "", status: Text = "", q: Text = "", after: Text = ""
 ) -> HTMLResponse:
     """Patients by their pseudonyms."""
     async with work.read() as db:
@@ -196,8 +201,8 @@ async def patient(
     request: Request,
     work: Working,
     viewer: Viewing,
-    patient_id: str,
-    revision: int | None = None,
+    patient_id: Text,
+    revision: Number | None = None,
     order: Annotated[str, Query(pattern="^(newest|oldest)$")] = "newest",
 ) -> HTMLResponse:
     """One patient: the plan drawn and in words, what happens next, and the story of cause and effect."""
@@ -214,10 +219,13 @@ async def patient(
         lines = await ask.lines_before(db, Filter(patient=patient_id), newest + 1, EVENTS_OF_A_PATIENT)
         reveals = await actions.reveals_of(db, patient_id)
         details = await details_of(db, work, patient_id, viewer)
+        parked = await tables.parked_among(db, [patient_key(patient_id)])
     zone = store.time_zone if store else "UTC"
     today = _today(work, zone)
     shown = revision or found.plan_revision
     plan = next((each for each in plans.values() if each.revision == shown), None)
+    if revision and plan is None:
+        raise Problem(404, "No such plan", "this patient has no plan of that revision")
     said = _said(plan.content) if plan else None
     computed = said if isinstance(said, PlanComputed) else None
     standings = {visit.visit_id: standing(visit.facts, today) for visit in visits}
@@ -248,6 +256,7 @@ async def patient(
         store=store,
         today=today,
         details=details,
+        parked=bool(parked),
         reveals=reveals,
         plan=plan,
         plans=plans,

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from services.console import rebuild
-from services.console.pages import ACTOR, ROLE, STAFF, Acting, page
+from services.console.pages import ACTOR, ROLE, STAFF, Acting, Text, page
 from services.console.services import tell
 from services.console.settings import Settings
 from services.console.store import actions, ask
@@ -20,7 +20,7 @@ from shared.messaging import Unit
 
 router = APIRouter(include_in_schema=False)
 
-Because = Annotated[str, Form(min_length=3, max_length=200)]
+Because = Annotated[str, Form(min_length=3, max_length=200, pattern=r"^[^\x00-\x1f]*$")]
 
 
 @router.get("/acting-as", response_class=HTMLResponse)
@@ -47,7 +47,7 @@ async def say_who(
 
 @router.post("/patients/{patient_id}/reveal")
 async def reveal(
-    request: Request, work: Working, caller: Acting, patient_id: str, because: Because
+    request: Request, work: Working, caller: Acting, patient_id: Text, because: Because
 ) -> Response:
     """Let this person see this patient's name for a while; recorded for good."""
     caller.require(*STAFF)

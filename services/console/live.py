@@ -12,7 +12,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from services.console.api import zones_of
 from services.console.domain.lines import Fold, Line, fold_arrived
-from services.console.pages import fragment
+from services.console.pages import Text, fragment
 from services.console.store import ask
 from services.console.store.ask import Filter
 from shared.http import Working
@@ -29,11 +29,11 @@ PLACE = re.compile(r"(\d{1,9})\.(\d{1,18})")
 @router.get("/stream/events")
 async def follow(
     work: Working,
-    service: str = "",
-    kind: str = "",
-    store: str = "",
-    patient: str = "",
-    after: str = "",
+    service: Text = "",
+    kind: Text = "",
+    store: Text = "",
+    patient: Text = "",
+    after: Text = "",
     whole: bool = False,
     last_event_id: Annotated[str, Header()] = "",
 ) -> EventSourceResponse:

@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise, permutations
 from pathlib import Path
@@ -443,6 +444,35 @@ async def test_a_dead_letter_of_another_service_is_redriven_and_skipped_from_the
 # ---- pages ----------------------------------------------------------------------------------------------------
 
 
+async def test_a_patient_whose_event_cannot_be_taken_in_is_shown_as_perhaps_behind(
+    stack: Addresses, fresh_database: Fresh, unique_name: str, tmp_path: Path
+) -> None:
+    told, prefix = pharmacy(3), f"{unique_name}."
+    plan = next(each for each in told if each.event.TYPE.endswith("plan-computed.v1"))
+    patient = plan.event.key
+    poison: dict[str, Any] = as_record(replace(plan, event_id=uuid4())) | {"value": b'{"patient_id": "p"}'}
+    async with console(stack, fresh_database("console"), prefix, tmp_path) as client:
+        await publish_all(stack.kafka, told, prefix=prefix)
+        await at_rest(client)
+
+        async def says_so() -> bool:
+            return "could not be taken in" in (await client.get(f"/patients/{patient}")).text
+
+        assert not await says_so()
+        async with producing(stack.kafka) as producer:
+            await producer.send_and_wait(f"{prefix}{plan.event.TOPIC}", **poison)
+        await until(says_so, "the page says that it may be behind")
+        letter = (await client.get("/ops/deadletters")).json()["items"][0]["id"]
+        skipped = await client.post(f"/health/console/deadletters/{letter}/skip", data={"because": "a test"})
+        assert skipped.status_code == 303
+        assert not await says_so()
+
+        assert (await client.get(f"/patients/{patient}?revision=99")).status_code == 404
+        of_patient = (await client.get(f"/stream?patient={patient[:6]}")).text
+        assert f'value="{patient}"' in of_patient, "the first characters are enough"
+        assert (await client.get("/stream?patient=0")).text.count("No event fits") == 1, "they fit several"
+
+
 async def test_pages_of_an_empty_pharmacy_and_of_what_is_not_there(
     stack: Addresses, fresh_database: Fresh, unique_name: str, tmp_path: Path
 ) -> None:
@@ -458,7 +488,17 @@ async def test_pages_of_an_empty_pharmacy_and_of_what_is_not_there(
         for path in (f"/patients/{uuid4().hex}", "/stores/none", "/nothing"):
             answer = await client.get(path)
             assert (answer.status_code, "<h1>" in answer.text) == (404, True), path
-        assert (await client.get("/stream?first=abc")).status_code == 400
+        for path in (
+            "/stores/s1?on=9999-12-31",
+            "/stores/s1?list=none",
+            "/stores/%00",
+            "/patients/%00",
+            "/patients?q=%00",
+            "/stream?first=abc",
+            "/stream?before=99999999999999999999",
+        ):
+            answer = await client.get(path)
+            assert (answer.status_code, "Not understood" in answer.text) == (400, True), path
         elsewhere = await client.post(
             "/acting-as", data={"actor": "ada", "role": "clerk", "to": "//evil.example"}
         )

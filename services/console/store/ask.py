@@ -310,6 +310,14 @@ class PatientRow:
     anchor_on: date | None
 
 
+async def whole_id(db: Db, beginning: str) -> str:
+    """The id of the only patient whose pseudonym begins like this; what was given, where there is none or several."""
+    rows = await db.fetch(
+        "select patient_id from patients where patient_id >= $1 and patient_id < $1 || '~' limit 2", beginning
+    )
+    return rows[0]["patient_id"] if len(rows) == 1 else beginning
+
+
 async def patients_page(
     db: Db, *, store: str | None, status: str | None, prefix: str, after: str, limit: int
 ) -> list[PatientRow]:

@@ -113,7 +113,9 @@ def test_a_step_is_on_the_day_that_the_plan_gives() -> None:
 def test_a_calendar_shows_whole_weeks_from_today_to_the_last_step() -> None:
     visits = [visit(9)]
     steps = steps_ahead(visits, [], "agreed", TODAY, days(39))
-    weeks = weeks_of(visits, steps, TODAY, {days(3): ["aspirin"]}, open_weekdays=range(5), closed_on=[days(1)])
+    weeks = weeks_of(
+        visits, steps, TODAY, {days(3): ["aspirin"]}, open_weekdays=range(5), closed_on=[days(1)]
+    )
     assert [week[0].on for week in weeks] == [days(-3 + 7 * n) for n in range(7)]
     cells = {cell.on: cell for week in weeks for cell in week}
     assert cells[TODAY].today
