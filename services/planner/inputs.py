@@ -83,6 +83,10 @@ class StockReportInput(enrollment.StockReport, Closed):
     """What the patient said is left."""
 
 
+class SpanInput(enrollment.Span, Closed):
+    """From one day to another, both included."""
+
+
 def _rule(name: str, hint: Any) -> Any:
     """A field for a rule. A table shows no default: it would fill the schema."""
     default = getattr(RULES, name)
@@ -115,6 +119,12 @@ class PatientInput(enrollment.Profile, Closed):
     must_weekdays: tuple[Weekday, ...] = ()
     preferred_weekday: Weekday | None = None
     day_of_month: Annotated[int, Field(ge=1, le=31)] | None = None
+    payday: Annotated[int, Field(ge=1, le=31)] | None = None
+    ride_weekdays: tuple[Weekday, ...] = ()
+    household_on: tuple[date, ...] = ()
+    away: tuple[SpanInput, ...] = ()
+    stays: tuple[SpanInput, ...] = ()
+    uninsured: tuple[SpanInput, ...] = ()
     extra_cost_limit: Money = None
     cycle: Annotated[int, Field(ge=1)] = 1
     calendar: Annotated[Calendar, Field(default_factory=Calendar)]
@@ -141,7 +151,7 @@ class PatientInput(enrollment.Profile, Closed):
         return replace(
             told,
             prescriptions=tuple(priced),
-            day_of_month=self.day_of_month,
+            household_on=self.household_on,
             extra_cost_limit=self.extra_cost_limit,
         )
 

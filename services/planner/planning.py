@@ -113,7 +113,11 @@ async def withdraw(unit: Unit, records: Iterable[Record]) -> None:
         after = replace(record, progress=disenrolled(record.progress), due_at=None, published=None)
         if record.progress.status is Status.planned and record.progress.plan_id:
             cancelled = translation.plan_cancelled(
-                record.patient_id, record.progress.plan_id, record.revision + 1, because("disenrolled")
+                record.patient_id,
+                record.progress.plan_id,
+                record.revision + 1,
+                because("disenrolled"),
+                record.published,
             )
             unit.emit(cancelled)
             published = cancelled.model_dump(mode="json")
@@ -139,7 +143,9 @@ def _published(
         standing = record.progress.plan_id if record.progress.status is Status.planned else None
         if standing:
             why = because("plan_withdrawn")
-            news.append(translation.plan_cancelled(record.patient_id, standing, revision, why))
+            news.append(
+                translation.plan_cancelled(record.patient_id, standing, revision, why, record.published)
+            )
             revision += 1
         said = translation.plan_blocked(outcome, *of_patient, revision, record.profile_revision)
     if record.progress.status is progress.status and translation.says_the_same(record.published, said):

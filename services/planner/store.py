@@ -162,7 +162,9 @@ async def save_stores(db: Db, events: Sequence[StoreChanged]) -> set[str]:
             weekdays = excluded.weekdays,
             closed_on = excluded.closed_on,
             state = excluded.state,
-            daily_cap = excluded.daily_cap
+            daily_cap = excluded.daily_cap,
+            delivery_weekdays = excluded.delivery_weekdays,
+            lead_days = excluded.lead_days
         where excluded.revision > s.revision
         returning *
         """,
@@ -175,6 +177,8 @@ async def save_stores(db: Db, events: Sequence[StoreChanged]) -> set[str]:
                 "closed_on": sorted(day.isoformat() for day in event.closed_on),
                 "state": event.state,
                 "daily_cap": event.daily_cap,
+                "delivery_weekdays": event.delivery_weekdays,
+                "lead_days": event.lead_days,
             }
             for event in events
         ],
@@ -183,8 +187,12 @@ async def save_stores(db: Db, events: Sequence[StoreChanged]) -> set[str]:
     return {row["store_id"] for row in rows if _days(row) != days.get(row["store_id"])}
 
 
+DAYS = ("time_zone", "weekdays", "closed_on", "state", "daily_cap", "delivery_weekdays", "lead_days")
+"""The columns of a store that plans depend on."""
+
+
 def _days(row: asyncpg.Record) -> tuple[Any, ...]:
-    return row["time_zone"], row["weekdays"], row["closed_on"], row["state"], row["daily_cap"]
+    return tuple(row[name] for name in DAYS)
 
 
 _BOOKED = "case when {plans}.booked_since < {now} then {plans}.booked_on else {plans}.booked_before end"
@@ -194,8 +202,8 @@ _BOOKED = "case when {plans}.booked_since < {now} then {plans}.booked_on else {p
 async def load_stores(db: Db, store_ids: Collection[str], now: datetime) -> dict[str, StoreDays]:
     """The stores, with the synchronized pickups that were planned before now."""
     rows = await db.fetch(
-        """
-        select store_id, time_zone, weekdays, closed_on, state, daily_cap
+        f"""
+        select store_id, {", ".join(DAYS)}
         from stores
         where store_id = any($1)
         """,
@@ -227,6 +235,8 @@ async def load_stores(db: Db, store_ids: Collection[str], now: datetime) -> dict
                 load[row["store_id"]],
                 row["state"],
                 row["daily_cap"],
+                frozenset(row["delivery_weekdays"]),
+                row["lead_days"],
             ),
         )
         for row in rows

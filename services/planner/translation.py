@@ -55,7 +55,23 @@ def profile_of(
         must_weekdays=frozenset(told.must_weekdays),
         preferred_weekday=told.preferred_weekday,
         long_term_care=told.long_term_care,
+        day_of_month=told.day_of_month,
+        payday=told.payday,
+        paydays=told.paydays,
+        ride_weekdays=frozenset(told.ride_weekdays),
+        rides=told.rides,
+        delivered=told.delivered,
+        packaged=told.packaged,
+        household_must=told.household_must,
+        away=_spans(told.away),
+        stays=_spans(told.stays),
+        reconciled_on=told.reconciled_on,
+        uninsured=_spans(told.uninsured),
     )
+
+
+def _spans(spans: Iterable[enrollment.Span]) -> tuple[model.Span, ...]:
+    return tuple(model.Span(each.begins_on, each.ends_on) for each in spans)
 
 
 def _prescription(each: enrollment.Prescription) -> model.Prescription:
@@ -81,6 +97,7 @@ def _prescription(each: enrollment.Prescription) -> model.Prescription:
             container_quantity=drug.container_quantity,
             in_use_days=drug.in_use_days,
             pack_quantity=drug.pack_quantity,
+            lead_days=drug.lead_days,
         ),
         usual_quantity=each.usual_quantity,
         usual_days=each.usual_days,
@@ -166,9 +183,18 @@ def plan_blocked(
     )
 
 
-def plan_cancelled(patient_id: str, plan_id: str, revision: int, why: model.Reason) -> PlanCancelled:
-    """The withdrawal of a plan that nothing replaces."""
-    return PlanCancelled(patient_id=patient_id, plan_id=plan_id, revision=revision, reason=reason_of(why))
+def plan_cancelled(
+    patient_id: str, plan_id: str, revision: int, why: model.Reason, published: Mapping[str, Any] | None
+) -> PlanCancelled:
+    """The withdrawal of a plan that nothing replaces, with the run-out days that `published` gave."""
+    drugs = published.get("drugs", ()) if published else ()
+    return PlanCancelled(
+        patient_id=patient_id,
+        plan_id=plan_id,
+        revision=revision,
+        reason=reason_of(why),
+        run_outs=tuple(planner.RunOut.model_validate(drug) for drug in drugs if drug.get("run_out_on")),
+    )
 
 
 def renewal_needed(renewal: Renewal, patient_id: str, store_id: str) -> RenewalNeeded:

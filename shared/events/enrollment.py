@@ -75,6 +75,7 @@ class Drug(Fields):
     pack_quantity: Quantity | None = (
         None  # of the smallest pack that is never broken; none: the usual quantity
     )
+    lead_days: Days = 0  # more than usual until it can be handed over: central fill, special order
 
 
 class Prescription(Fields):
@@ -119,6 +120,13 @@ class StockReport(Fields):
     days_left: Days
 
 
+class Span(Fields):
+    """From one day to another, both included; without an end until further notice."""
+
+    begins_on: date
+    ends_on: date | None = None
+
+
 class Profile(Fields):
     """Everything the patient takes that this chain knows of, and how the patient wants to be served."""
 
@@ -126,6 +134,19 @@ class Profile(Fields):
     cycle_policy: CyclePolicy = CyclePolicy.rolling_30
     must_weekdays: tuple[int, ...] = ()  # 0 is Monday; empty: any day
     preferred_weekday: int | None = None
+    day_of_month: int | None = None  # of every synchronized pickup, by the cycle policy of that name
+    payday: int | None = None  # day of the month; before it the patient cannot pay
+    paydays: tuple[date, ...] = ()  # the same by date
+    ride_weekdays: tuple[int, ...] = ()  # with a ride; none and no dates either: none is needed
+    rides: tuple[date, ...] = ()
+    delivered: bool = False  # brought to the patient, on the store's delivery days
+    packaged: bool = False  # in multi-dose packages
+    household_id: str | None = None  # those who share one come on the same day where they can
+    household_must: bool = False  # on no other day
+    away: tuple[Span, ...] = ()
+    stays: tuple[Span, ...] = ()  # in hospital or a nursing home; the last day is that of the discharge
+    reconciled_on: date | None = None  # a pharmacist reconciled the stays that ended by then
+    uninsured: tuple[Span, ...] = ()
     prescriptions: tuple[Prescription, ...] = ()
     fills: tuple[Fill, ...] = ()  # of the last 400 days
     stock_reports: tuple[StockReport, ...] = ()
@@ -164,7 +185,7 @@ class ProfileChanged(Event):
     patient_id: PatientId
     revision: int
     profile: Profile
-    changes: tuple[str, ...] = ()  # fed, handed_over, returned, stopped, on_hand, preferences
+    changes: tuple[str, ...] = ()  # fed, handed_over, returned, stopped, on_hand, preferences, circumstances
     visit_id: str | None = None  # the visit that was handed over or returned, where that is the change
 
 
@@ -246,4 +267,6 @@ class StoreChanged(Event):
     hours: tuple[OpenHours, ...]
     closed_on: tuple[date, ...] = ()  # holidays and emergency closures
     daily_cap: int = 0  # synchronized pickups a day; 0: no cap
+    delivery_weekdays: tuple[int, ...] = ()  # on which it brings packages; none: on every open day
+    lead_days: Days = 0  # more than the chain's until a package can be ready: central fill
     phone: str = ""

@@ -148,6 +148,14 @@ class PlanBlocked(Event):
     drugs: tuple[DrugDecision, ...] = ()
 
 
+class RunOut(Fields):
+    """When one drug runs out, for whoever looks after it from now on."""
+
+    rx_id: str
+    drug_name: str
+    run_out_on: date
+
+
 class PlanCancelled(Event):
     """The current plan is withdrawn and nothing replaces it."""
 
@@ -158,6 +166,7 @@ class PlanCancelled(Event):
     plan_id: str
     revision: int
     reason: Reason
+    run_outs: tuple[RunOut, ...] = ()  # as the plan reckoned them, before any of its fills
 
 
 class RenewalNeeded(Event):

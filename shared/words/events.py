@@ -50,6 +50,7 @@ _CHANGED = {
     "stopped": "the patient stopped taking a drug",
     "on_hand": "the patient said how much is left",
     "preferences": "the patient's wishes",
+    "circumstances": "what the patient's days depend on",
 }
 
 

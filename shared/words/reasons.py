@@ -78,6 +78,10 @@ REASONS: dict[str, str] = {
     # remarks on a drug
     "payer_says": "The payer's own word (reject {code}): payable from {on}.",
     "payer_rule_assumed": "The plan's refill rule is not known: {percent} % of the days' supply is assumed.",
+    "vacation_fill": (
+        "Too soon before {payable_from}, but it runs out while the patient is away from {leaves_on}: filled before, "
+        "with the payer's override for a vacation (code 03)."
+    ),
     "override_by_law": (
         "The payer pays from {payable_from}; {law} grants an override of refill too soon to synchronize it before."
     ),
@@ -204,6 +208,39 @@ REASONS: dict[str, str] = {
     ),
     "cycle_policy_not_offered": "The cycle {policy} is not offered here: planned for {cycle_days:day}.",
     "cost_unknown": "What the patient pays is not known, so cost did not decide.",
+    # whose days they are
+    "must_weekdays": "The patient can come on {days} only.",
+    "must_payday": "The patient pays from day {day} of the month on: no pickup in a month before it.",
+    "must_paydays": "No pickup in a month before its payday, so far as paydays are known (the first: {first}).",
+    "must_ride_weekdays": "The patient needs a ride, and has one on {days}.",
+    "must_ride_dates": "The patient needs a ride: rides are known up to {last}; later days are not certain.",
+    "must_delivery": "Brought to the patient, on the store's delivery days: {days}.",
+    "away": "The patient is away from {since} to {until}: no pickup then.",
+    "household_day": "{on} is the day agreed with others of the household, so one trip serves all.",
+    "household_apart": (
+        "The household collects on {on}; on that day this patient would be without a drug for longer, so another is "
+        "planned."
+    ),
+    "household_not_possible": "Nothing can be dispensed on the household's days, so another is planned.",
+    "limits_cost": (
+        "The days on which the patient can be served leave {days:day} without a drug; with all open days it would be "
+        "{fewer:day}."
+    ),
+    "barred_weekday": "{on} would do, but it is not one of the patient's weekdays: ask whether it can be, this once.",
+    "barred_payday": "{on} would do, but it lies before payday: ask whether the patient can pay sooner.",
+    "barred_ride": "{on} would do, but the patient has no ride: find one, or deliver.",
+    "barred_delivery": "{on} would do, but it is no delivery day: ask whether somebody can collect.",
+    "barred_away": "{on} would do, but the patient is away: ask whether somebody else can collect, or mail it.",
+    "anchor_moved_delivery": "{told} was agreed, but it is no delivery day any more: the nearest is {on}.",
+    "anchor_moved_away": "{told} was agreed, but the patient is away then: the nearest day is {on}.",
+    "anchor_moved_stay": "{told} was agreed, but the patient is in hospital then: the nearest day is {on}.",
+    # planning is halted
+    "in_hospital": "In hospital or a nursing home since {since}: nothing is called for or filled until the discharge.",
+    "stay_to_reconcile": (
+        "Discharged on {discharged_on}: a pharmacist reconciles the drugs before anything is filled; what was left at "
+        "home is counted again."
+    ),
+    "coverage_lapsed": "No insurance since {since}: claims are held; call the patient today.",
     # no plan
     "no_pickup_day": "The store has no open day that suits the patient within {days:day}.",
     "nothing_to_synchronize": "No drug can be synchronized now.",

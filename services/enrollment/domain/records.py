@@ -259,6 +259,7 @@ PRESCRIPTIONS = Layout(
         Column("refrigerated", flag, default=False),
         Column("antibiotic", flag, default=False),
         Column("critical", flag, default=False),
+        Column("lead_days", whole(0, 60), default=0),
         Column("over_the_counter", flag, default=False),
         Column("rems", flag, default=False),
         Column("special_handling", flag, default=False),

@@ -38,6 +38,8 @@ class Case:
     moved: tuple[int, int] | None = None  # a visit's day, and the day asked for instead
     extra_cost_limit: Decimal = Decimal("10.00")  # that the patient accepts
     staff_day: Ruling | None = None  # the day that staff set
+    household: frozenset[int] = frozenset()  # pickups of others of the household
+    household_must: bool = False
     other_cycle: Reason | None = None  # why it is another cycle than the patient asked for
 
 

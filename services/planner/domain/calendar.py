@@ -5,7 +5,7 @@ Inside the search a day is its proleptic ordinal (`date.toordinal`): whole numbe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -25,6 +25,8 @@ class Calendar:
     load: Mapping[date, int] = field(default_factory=dict)  # synchronized pickups planned for other patients
     state: str = ""  # two letters
     daily_cap: int = 0  # synchronized pickups a day; 0: no cap
+    delivery_weekdays: frozenset[int] = frozenset()  # on which it brings packages; none: on every open day
+    lead_days: int = 0  # more than the chain's until a package can be ready: central fill
 
     def is_open(self, day: date) -> bool:
         """Are there pharmacist hours on this day?"""
@@ -35,7 +37,8 @@ class PickupDays:
     """The days from `first` to `last` on which a patient can come, with neighbours in constant time.
 
     From `workable` on, open days of the store that are among the patient's weekdays; at any time the `extra` days,
-    asked for by the patient or told to them, if open; never those in `without`.
+    asked for by the patient or told to them, if open; never those in `without`. Days that are
+    `barred` are none of the patient's own.
     """
 
     def __init__(
@@ -47,10 +50,11 @@ class PickupDays:
         weekdays: Collection[int] = (),
         extra: Collection[int] = (),
         without: Collection[int] = (),
+        barred: Collection[int] = (),
     ) -> None:
         closed = {day.toordinal() for day in calendar.closed_on} | set(without)
         usual = calendar.weekdays & set(weekdays) if weekdays else calendar.weekdays
-        days = {day for day in range(workable, last + 1) if weekday_of(day) in usual}
+        days = {day for day in range(workable, last + 1) if weekday_of(day) in usual}.difference(barred)
         days |= {day for day in extra if first <= day <= last and weekday_of(day) in calendar.weekdays}
         self.first, self.last = first, last
         self.days = sorted(days - closed)
@@ -79,12 +83,12 @@ def _neighbours(days: list[int], first: int, last: int) -> tuple[list[int], list
     return before, after
 
 
-def first_workable(calendar: Calendar, weekdays: Collection[int], start: date, within: int) -> date | None:
-    """The first open day among the patient's weekdays, from `start` on; none within that many days."""
+def first_workable(
+    calendar: Calendar, suits: Callable[[date], bool], start: date, within: int
+) -> date | None:
+    """The first open day that suits, from `start` on; none within that many days."""
     days = (start + timedelta(days=ahead) for ahead in range(within))
-    return next(
-        (day for day in days if calendar.is_open(day) and (not weekdays or day.weekday() in weekdays)), None
-    )
+    return next((day for day in days if calendar.is_open(day) and suits(day)), None)
 
 
 def weekday_of(day: int) -> int:

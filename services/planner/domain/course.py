@@ -40,6 +40,8 @@ class Supply:
     forced: bool = False  # staff want it filled at the anchor, due or not
     fixed_quantity: Decimal | None = None  # that staff want filled at the anchor
     bridge_cushion: int = 0  # days that a bridge lasts past the joining day
+    vacation_from: int = 0  # the departure before which it is paid early
+    paid_without: int = 0  # the day from which it would be paid without that
 
     @property
     def rx_id(self) -> str:

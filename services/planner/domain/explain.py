@@ -164,6 +164,9 @@ def _payers_word(part: Part, course: Course, case: Case) -> list[Reason]:
         remarks.append(because("payer_says", code=said.code, on=said.next_fill_on))
     elif supply.payer is case.rules.unknown_payer:
         remarks.append(because("payer_rule_assumed", percent=supply.percent))
+    if supply.vacation_from:
+        paid, leaves = date.fromordinal(supply.paid_without), date.fromordinal(supply.vacation_from)
+        remarks.append(because("vacation_fill", leaves_on=leaves, payable_from=paid))
     if course.override and not supply.forced:
         payable = date.fromordinal(supply.payable)
         remarks.append(because("override_by_law", law=supply.granted_by, payable_from=payable))

@@ -96,6 +96,7 @@ class Drug:
     pack_quantity: Decimal | None = (
         None  # of the smallest pack that is never broken; none: the usual quantity
     )
+    lead_days: int = 0  # more than usual until it can be handed over: central fill, special order
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +187,18 @@ class Ruling:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """From one day to another, both included; without an end until further notice."""
+
+    begins_on: date
+    ends_on: date | None = None
+
+    def holds(self, day: date) -> bool:
+        """Is this one of its days?"""
+        return self.begins_on <= day and (self.ends_on is None or day <= self.ends_on)
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """Everything the patient takes that the chain knows of, and how the patient wants to be served."""
 
@@ -202,6 +215,18 @@ class Profile:
     day_of_month: int | None = None  # of every synchronized pickup, by the policy of that name
     extra_cost_limit: Decimal | None = None  # that the patient accepts; none: the chain's default
     long_term_care: bool = False  # lives where a pharmacy of the house serves
+    payday: int | None = None  # day of the month; before it the patient cannot pay
+    paydays: tuple[date, ...] = ()  # the same by date
+    ride_weekdays: frozenset[int] = frozenset()  # with a ride; none and no dates either: none is needed
+    rides: tuple[date, ...] = ()
+    delivered: bool = False  # brought to the patient, on the store's delivery days
+    packaged: bool = False  # in multi-dose packages
+    household_on: tuple[date, ...] = ()  # pickups agreed with others of the household
+    household_must: bool = False  # on one of those days only
+    away: tuple[Span, ...] = ()
+    stays: tuple[Span, ...] = ()  # in hospital or a nursing home; the last day is that of the discharge
+    reconciled_on: date | None = None  # a pharmacist reconciled the stays that ended by then
+    uninsured: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +263,10 @@ class Rules:
     """The chain's policy: data, never code. Percentages are whole, days are calendar days."""
 
     lead_days: int = 4  # from today to the first workable day
+    delivery_lead_days: int = 1  # more where it is brought to the patient
+    packaging_lead_days: int = 1  # more for multi-dose packages: their list is final five days ahead
+    vacation_fills_a_year: int = 1  # fills before a vacation, too soon, that payers pay (code 03)
+    vacation_window_days: int = 7  # before the departure, in which they do
     cycle_days: Mapping[str, int] = field(
         default_factory=lambda: {"rolling_28": 28, "rolling_30": 30, "rolling_84": 84, "rolling_90": 90}
     )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
-from decimal import Decimal
 from typing import TypeAlias, TypeVar
-from uuid import UUID, uuid5
+from uuid import uuid5
 
 from services.planner.domain import explain
 from services.planner.domain.anchor import (
@@ -27,12 +26,10 @@ from services.planner.domain.anchor import (
 from services.planner.domain.calendar import Calendar, PickupDays, first_workable
 from services.planner.domain.course import Course, Supply
 from services.planner.domain.cycles import A_MONTH, cycle_of
-from services.planner.domain.days_supply import billed_days
 from services.planner.domain.grants import granted
 from services.planner.domain.model import (
     Blocked,
     FillKind,
-    Item,
     Participation,
     Plan,
     Profile,
@@ -41,22 +38,30 @@ from services.planner.domain.model import (
     Ruling,
     RulingKind,
     Told,
-    ToldItem,
     ToldVisit,
-    Visit,
     VisitKind,
     because,
 )
+from services.planner.domain.musts import (
+    as_open_to,
+    barred,
+    halt,
+    halt_ends_on,
+    is_limited,
+    lead_of,
+    limits_of,
+    moved,
+    suits,
+    way_out,
+    without_limits,
+)
 from services.planner.domain.participation import NO_RULINGS, Part, renewed_by, take_part
-from services.planner.domain.payers import NO_COST, PayerRule
 from services.planner.domain.renewals import NO_FILLS, authorizations_ending, renewals_needed
 from services.planner.domain.rulings import Key, in_force, ruled, with_day
-from services.planner.domain.steps import steps_of
 from services.planner.domain.supplies import supply_of
+from services.planner.domain.timing import timed
 from services.planner.domain.told import Standing, commit, stands
-
-IDS = UUID("0a7a2c6e-6d1c-5d43-9a8e-6a5d1f0b7c11")
-"""Namespace of plan and visit ids: the same visit has the same id, however often it is planned."""
+from services.planner.domain.trips import IDS, extra_cost_of, fills_of, visits_of, with_steps
 
 OPEN_DAY_WITHIN = 60
 """Days in which a store is expected to open at all."""
@@ -65,11 +70,6 @@ OPEN_DAY_WITHIN = 60
 def plan_id_of(patient_id: str, cycle: int) -> str:
     """One plan per patient and cycle."""
     return str(uuid5(IDS, f"plan {patient_id} {cycle}"))
-
-
-def visit_id_of(patient_id: str, kind: str, on: date) -> str:
-    """The id of a visit stays while patient, kind and day stay: so does its confirmation."""
-    return str(uuid5(IDS, f"visit {patient_id} {kind} {on.isoformat()}"))
 
 
 T = TypeVar("T")
@@ -117,8 +117,18 @@ def planning(
     profile: Profile, calendar: Calendar, rules: Rules, today: date, told: Told, cycle: int
 ) -> Planning[Plan | Blocked]:
     """As `plan_cycle`, pausing."""
+    halted = halt(profile, today)
+    if halted:
+        return Blocked((halted,), look_again_on=halt_ends_on(profile, today))
     rulings = in_force(profile.rulings, today, cycle)
+    lead_days = lead_of(profile, calendar, rules)
+    rules = rules if lead_days == rules.lead_days else replace(rules, lead_days=lead_days)
     plan = yield from _plan(profile, calendar, rules, today, with_day(told, rulings), cycle, rulings)
+    if is_limited(profile) and (isinstance(plan, Blocked) or plan.uncovered_days):
+        free = yield from _plan(
+            without_limits(profile), calendar, rules, today, with_day(told, rulings), cycle, rulings
+        )
+        plan = replace(plan, reasons=(*plan.reasons, *way_out(plan, free, profile, calendar)))
     if not rulings or isinstance(plan, Blocked):
         return plan
     free = yield from _plan(profile, calendar, rules, today, told, cycle, NO_RULINGS)
@@ -135,8 +145,9 @@ def _plan(
     cycle: int,
     rulings: Mapping[Key, Ruling],
 ) -> Planning[Plan | Blocked]:
+    hours, calendar = calendar, as_open_to(calendar, profile, today)
     lead = today + timedelta(days=rules.lead_days)
-    workable = first_workable(calendar, profile.must_weekdays, lead, OPEN_DAY_WITHIN)
+    workable = first_workable(calendar, lambda day: suits(day, profile), lead, OPEN_DAY_WITHIN)
     if workable is None:
         return _blocked(because("no_pickup_day", days=OPEN_DAY_WITHIN), [], rules, today)
 
@@ -155,6 +166,10 @@ def _plan(
         {each.rx_id: (each, renewed[each.rx_id]) for each in profile.prescriptions if each.rx_id in renewed},
         today,
     )
+    supplies = [
+        timed(supply, part, profile, rules, today, calendar.lead_days)
+        for supply, part in zip(supplies, taking_part, strict=True)
+    ]
     if all(supply.ride_along for supply in supplies):
         return _blocked(because("nothing_to_synchronize"), parts, rules, today)
 
@@ -165,8 +180,8 @@ def _plan(
     if found is None:
         return _blocked(because("nothing_payable"), parts, rules, today)
     chosen, offered, why = found
-    visits = _with_steps(_visits(profile, chosen, standing), calendar, rules)
-    fills = _fills_of(visits, renewed)
+    visits = with_steps(visits_of(profile, chosen, standing), hours, rules, supplies)
+    fills = fills_of(visits, renewed)
     unavoidable = {each.supply.rx_id: _unavoidable(each, chosen, case, today) for each in chosen.courses}
     decisions = [explain.decision(part, chosen, fills, unavoidable, case, told) for part in parts]
     numbered = fills if rules.short_fill_takes_refill else NO_FILLS
@@ -185,8 +200,12 @@ def _plan(
         short_fills=sum(item.kind is FillKind.bridge for visit in visits for item in visit.items),
         uncovered_days=sum(chosen.uncovered) + sum(unavoidable.values()),
         unavoidable_days=sum(unavoidable.values()),
-        extra_cost=_extra_cost(visits, chosen, renewed),
-        reasons=(*why, *explain.about_plan(chosen, case)),
+        extra_cost=extra_cost_of(visits, chosen, renewed),
+        reasons=(
+            *(moved(each, profile, hours) for each in why),
+            *explain.about_plan(chosen, case),
+            *limits_of(profile, hours, today),
+        ),
         renewals=renewals,
         look_again_on=_tried_again_on(parts),
     )
@@ -239,6 +258,7 @@ def _case(
             weekdays=profile.must_weekdays,
             extra=asked,
             without=stood,
+            barred=barred(profile, workable.toordinal(), end),
         ),
         earliest=workable.toordinal(),
         cycle=cycle,
@@ -249,6 +269,8 @@ def _case(
         daily_cap=calendar.daily_cap,
         told_anchor=told.anchor_on.toordinal() if told.anchor_on else None,
         told_days=_movable(told, stood, today),
+        household=frozenset(day.toordinal() for day in profile.household_on if day >= today),
+        household_must=profile.household_must,
         moved=_moved(told),
         extra_cost_limit=rules.extra_cost_limit
         if profile.extra_cost_limit is None
@@ -294,13 +316,29 @@ def _search(
     verdict = yield Question(case, days)
     if verdict is None:
         return None
+    household = None
+    if case.household:
+        verdict, household = yield from _with_household(verdict, case, days)
     chosen = arrange(verdict.chosen.anchor, case)
     why = explain.why_this_day(verdict, case)
+    if household:
+        why = (household, *why)
     if pin and by_staff:
         why = (because("staff_day_not_possible", by=by_staff.by, on=pin), *why)
     elif pin:
         why = (because("anchor_moved_nothing_due", told=pin), *why)
     return chosen, verdict.offered, why
+
+
+def _with_household(best: Verdict, case: Case, days: Sequence[int]) -> Planning[tuple[Verdict, Reason]]:
+    """On the day of others of the household, unless a drug would be lacking for longer and it is no must."""
+    together = [day for day in days if day in case.household]
+    shared = (yield Question(case, together)) if together else None
+    if shared is None:
+        return best, because("household_not_possible")
+    if case.household_must or shared.chosen.uncovered <= best.chosen.uncovered:
+        return shared, because("household_day", on=date.fromordinal(shared.chosen.anchor))
+    return best, because("household_apart", on=date.fromordinal(shared.chosen.anchor))
 
 
 def _nearest(
@@ -346,141 +384,3 @@ def _unavoidable(course: Course, chosen: Option, case: Case, today: date) -> int
     supply = course.supply
     earliest = min(case.earliest, chosen.anchor)
     return supply.unavoidable + max(0, earliest - max(supply.run_out, today.toordinal()))
-
-
-def _visits(profile: Profile, chosen: Option, standing: Sequence[Standing]) -> tuple[Visit, ...]:
-    """Every trip up to the second synchronized pickup, by day."""
-    items: dict[int, list[Item]] = defaultdict(list)
-    divisible: set[int] = set()  # days with a synchronized drug
-    for course, days in zip(chosen.courses, chosen.fill_days, strict=True):
-        for day, item in planned_items(course, days, chosen.anchor):
-            items[day].append(item)
-            if not course.supply.ride_along:
-                divisible.add(day)
-    visits = [_standing_visit(profile, each, chosen) for each in standing]
-    for day, dispensed in items.items():
-        kind = VisitKind.bridge if day in divisible else VisitKind.ride_along
-        kind = VisitKind.synchronized if day == chosen.anchor else kind
-        on = date.fromordinal(day)
-        visits.append(Visit(visit_id_of(profile.patient_id, kind, on), kind, on, tuple(dispensed)))
-    return tuple(sorted(visits, key=lambda visit: visit.on))
-
-
-def _with_steps(visits: Iterable[Visit], calendar: Calendar, rules: Rules) -> tuple[Visit, ...]:
-    return tuple(
-        replace(visit, steps=steps_of(visit.kind, visit.on, visit.items, calendar, rules)) for visit in visits
-    )
-
-
-def _extra_cost(visits: Sequence[Visit], chosen: Option, renewed: Mapping[str, str]) -> Decimal | None:
-    """What all fills cost the patient beyond the usual, those of visits that stand included; none: not known."""
-    supplies = {course.supply.rx_id: course.supply for course in chosen.courses}
-    total = NO_COST
-    for item in (item for visit in visits for item in visit.items):
-        cost = supplies[renewed.get(item.rx_id, item.rx_id)].extra_cost(item.days_supply)
-        if cost is None:
-            return None
-        total += cost
-    return total
-
-
-def _fills_of(visits: Sequence[Visit], renewed: Mapping[str, str]) -> dict[str, list[tuple[date, Item]]]:
-    """Each drug's fills with their days, by the rx_id that takes part."""
-    fills: dict[str, list[tuple[date, Item]]] = defaultdict(list)
-    for visit in visits:
-        for item in visit.items:
-            fills[renewed.get(item.rx_id, item.rx_id)].append((visit.on, item))
-    return fills
-
-
-def _standing_visit(profile: Profile, standing: Standing, chosen: Option) -> Visit:
-    """The visit as it was told, with the reasons that it had: a confirmation alone makes no new plan."""
-    by_rx = {course.supply.rx_id: course for course in chosen.courses}
-    courses = {rx_id: by_rx[taking_part] for rx_id, taking_part in standing.drugs.items()}
-    visit = standing.visit
-    at_anchor = visit.kind is VisitKind.synchronized
-    return Visit(
-        visit_id_of(profile.patient_id, visit.kind, visit.on),
-        visit.kind,
-        visit.on,
-        tuple(
-            _standing_item(item, standing, courses[item.rx_id], at_anchor=at_anchor)
-            for item in standing.items
-        ),
-    )
-
-
-def _standing_item(item: ToldItem, standing: Standing, course: Course, *, at_anchor: bool) -> Item:
-    supply = course.supply
-    after_short = item.rx_id in standing.after_short
-    billed, codes = billing_of(supply, item.kind, item.days_supply, after_short=after_short)
-    return Item(
-        rx_id=item.rx_id,
-        drug_name=supply.prescription.drug.name,
-        kind=item.kind,
-        quantity=item.quantity,
-        days_supply=item.days_supply,
-        payable_from=day_or_none(standing.payable_from[item.rx_id]),
-        reason=explain.item(course, item.days_supply, at_anchor=at_anchor),
-        clarification_codes=codes,
-        days_supply_billed=billed,
-    )
-
-
-def planned_items(course: Course, days: Sequence[int], anchor: int) -> list[tuple[int, Item]]:
-    """The fills of one drug with their days; each is payable from some days after the one before."""
-    supply = course.supply
-    fills = [(day, need.quantity, need.days, need.wait) for day, need in zip(days, course.needs, strict=True)]
-    if course.at_anchor:
-        fills.append((anchor, *course.at_anchor, 0))
-    planned, payable, after_short = [], supply.payable, supply.after_short
-    paid_until = supply.paid_until
-    for day, quantity, days_supply, wait in fills:
-        kind = kind_of(days_supply, supply.prescription.usual_days)
-        billed, codes = billing_of(supply, kind, days_supply, after_short=after_short)
-        item = Item(
-            rx_id=supply.rx_id,
-            drug_name=supply.prescription.drug.name,
-            kind=kind,
-            quantity=quantity,
-            days_supply=days_supply,
-            payable_from=day_or_none(payable),
-            reason=explain.item(course, days_supply, at_anchor=day == anchor),
-            clarification_codes=codes,
-            days_supply_billed=billed,
-        )
-        planned.append((day, item))
-        paid_until = max(paid_until, day) + days_supply
-        payable = max(day + wait, supply.not_before(paid_until))
-        after_short = kind is FillKind.bridge
-    return planned
-
-
-def kind_of(days_supply: int, usual_days: int) -> FillKind:
-    """Short, usual or long."""
-    if days_supply == usual_days:
-        return FillKind.full
-    return FillKind.bridge if days_supply < usual_days else FillKind.long
-
-
-def billing_of(
-    supply: Supply, kind: FillKind, days_supply: int, *, after_short: bool
-) -> tuple[int | None, tuple[str, ...]]:
-    """The days that the payer is told, where they are not the true ones, and the codes: a pack that lasts longer than
-    the plan pays and cannot be split is billed as the most that it pays (domain rules 2.2)."""
-    billed = billed_days(days_supply, supply.payer)
-    if not supply.ride_along or billed == days_supply:
-        return None, codes_of(kind, supply.payer, after_short=after_short)
-    return billed, (supply.payer.plan_limit_code,)
-
-
-def codes_of(kind: FillKind, rule: PayerRule, *, after_short: bool) -> tuple[str, ...]:
-    """The submission clarification codes of a fill, in the order to try (domain rules 2.8)."""
-    if kind is FillKind.bridge:
-        return rule.short_fill_codes
-    return (rule.follow_up_code,) if after_short else ()
-
-
-def day_or_none(day: int) -> date | None:
-    """A date; none for one before all, of a drug that the payer never paid."""
-    return date.fromordinal(day) if day > date.min.toordinal() else None

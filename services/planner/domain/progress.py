@@ -24,6 +24,7 @@ from services.planner.domain.model import (
     VisitKind,
     because,
 )
+from services.planner.domain.musts import halt, halt_ends_on, next_halt_on
 from services.planner.domain.plan import Planning, finished, planning
 
 
@@ -183,14 +184,16 @@ def as_of(progress: Progress, today: date, rules: Rules) -> Progress:
     """Where the patient stands once days that passed have had their effect.
 
     A visit whose day passed unconfirmed did not take place; a confirmed one that nobody reported on is given up after
-    twelve days. With the synchronized pickup the cycle ends, but for a proposal that nobody answered yet.
+    twelve days. With the synchronized pickup the cycle ends, but for a proposal that nobody answered yet. What passes
+    while planning is halted is nobody's miss.
     """
     for visit in progress.visits:
         last = visit.on + timedelta(days=rules.open_visit_days - 1 if visit.confirmed else 0)
         if last < today:
             progress = _without(progress, visit)
             if visit.kind is VisitKind.synchronized and progress.agreed:
-                progress = _next_cycle(progress, missed=not visit.confirmed)
+                counts = not visit.confirmed and progress.status is not Status.blocked
+                progress = _next_cycle(progress, missed=counts)
     if progress.anchor_on and progress.anchor_on < today and not progress.agreed:
         progress = replace(progress, anchor_on=None)
     return progress
@@ -233,6 +236,10 @@ def planning_anew(
     progress = as_of(progress, today, rules)
     if calendar is None:
         return replace(progress, look_again_on=today + timedelta(days=1)), None
+    halted = halt(profile, today)
+    if halted:
+        ends_on = halt_ends_on(profile, today)
+        return replace(_halted(progress), look_again_on=ends_on), Blocked((halted,), look_again_on=ends_on)
     if waits_for_visit(progress, today):
         return replace(progress, look_again_on=_look_again_on(progress, rules)), None
     if progress.misses >= rules.missed_cycles:
@@ -243,7 +250,8 @@ def planning_anew(
     if isinstance(outcome, Blocked):
         return _blocked(progress, outcome), outcome
     planned = _planned(progress, outcome)
-    return replace(planned, look_again_on=_look_again_on(planned, rules, outcome)), outcome
+    days = (_look_again_on(planned, rules, outcome), next_halt_on(profile, today))
+    return replace(planned, look_again_on=min((day for day in days if day), default=None)), outcome
 
 
 def told(progress: Progress) -> Told:
@@ -284,6 +292,12 @@ def _planned(progress: Progress, plan: Plan) -> Progress:
             for visit in plan.visits
         ),
     )
+
+
+def _halted(progress: Progress) -> Progress:
+    """Nothing is called for or filled; what was told is kept, to be gone on with, and to be confirmed anew."""
+    visits = tuple(replace(visit, confirmed=False) for visit in progress.visits)
+    return replace(progress, status=Status.blocked, plan_id=None, offered=(), visits=visits)
 
 
 def _blocked(progress: Progress, blocked: Blocked) -> Progress:

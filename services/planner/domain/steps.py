@@ -4,7 +4,7 @@ calendar)."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from itertools import chain
 
@@ -13,17 +13,24 @@ from services.planner.domain.model import Item, Rules, Step, StepRule, VisitKind
 
 DAY = timedelta(days=1)
 A_WEEK = 7
+NO_LEADS: Mapping[str, int] = {}
 
 
 def steps_of(
-    kind: VisitKind, on: date, items: Sequence[Item], calendar: Calendar, rules: Rules
+    kind: VisitKind,
+    on: date,
+    items: Sequence[Item],
+    calendar: Calendar,
+    rules: Rules,
+    leads: Mapping[str, int] = NO_LEADS,
 ) -> tuple[Step, ...]:
     """The steps of one visit by their day: each on an open day, those before the visit never later than their rule.
 
-    Fills wait for the payer, and what follows a fill waits for it.
+    Fills wait for the payer, and what follows a fill waits for it. What takes longer, by the store or by `leads`
+    (days by rx_id), is filled sooner.
     """
     rows = [row for row in rules.steps if kind is VisitKind.synchronized or not row.synchronized_alone]
-    fills = [step for row in rows if row.code == FILL for step in _fills(row, on, items, calendar)]
+    fills = [step for row in rows if row.code == FILL for step in _fills(row, on, items, calendar, leads)]
     steps = []
     for row in rows:
         steps += fills if row.code == FILL else [_step(row, on, calendar, [step.on for step in fills])]
@@ -46,11 +53,14 @@ def _step(row: StepRule, on: date, calendar: Calendar, filled_on: Sequence[date]
     return Step(row.code, day, row.by)
 
 
-def _fills(row: StepRule, on: date, items: Sequence[Item], calendar: Calendar) -> list[Step]:
+def _fills(
+    row: StepRule, on: date, items: Sequence[Item], calendar: Calendar, leads: Mapping[str, int]
+) -> list[Step]:
     """One step for the fills of each day; it names them where not all are of one day."""
     by_day: dict[date, list[str]] = defaultdict(list)
     for item in items:
-        by_day[fill_day(on, row.days, item.payable_from, calendar)].append(item.rx_id)
+        days = row.days - calendar.lead_days - leads.get(item.rx_id, 0)
+        by_day[fill_day(on, days, item.payable_from, calendar)].append(item.rx_id)
     return [
         Step(row.code, day, row.by, tuple(rx_ids) if len(by_day) > 1 else ())
         for day, rx_ids in sorted(by_day.items())

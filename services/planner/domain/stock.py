@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from services.planner.domain.days_supply import lasting
-from services.planner.domain.model import Drug, Fill, Prescription, Profile, StockReport
+from services.planner.domain.model import Drug, Fill, Prescription, Profile, Span, StockReport
 from services.planner.domain.payers import PayerRule
 
 StockKey = tuple[str, str]
@@ -46,13 +46,16 @@ def stocks_of(profile: Profile, today: date) -> Mapping[StockKey, Stock]:
     for fill in profile.fills:
         if fill.rx_id in keys and fill.handed_over_on <= today:
             fills[keys[fill.rx_id]].append(fill)
+    ended = [stay for stay in profile.stays if stay.ends_on and stay.ends_on <= today]
     reports: dict[StockKey, list[StockReport]] = defaultdict(list)
     for report in profile.stock_reports:
         if report.rx_id in keys and report.reported_on <= today:
             reports[keys[report.rx_id]].append(report)
     return {
         key: Stock(
-            run_out_day([_true(fill, of_rx) for fill in fills[key] if not fill.elsewhere], reports[key]),
+            run_out_day(
+                [_true(fill, of_rx) for fill in fills[key] if not fill.elsewhere], reports[key], ended
+            ),
             last_paid(fills[key]),
             tuple(fills[key]),
             {each.rx_id: each.units_per_day for each in profile.prescriptions if keys[each.rx_id] == key},
@@ -66,19 +69,34 @@ def _true(fill: Fill, of_rx: Mapping[str, Prescription]) -> Fill:
     return replace(fill, days_supply=lasting(fill, of_rx[fill.rx_id]))
 
 
-def run_out_day(fills: Iterable[Fill], reports: Iterable[StockReport] = ()) -> date | None:
+def run_out_day(
+    fills: Iterable[Fill], reports: Iterable[StockReport] = (), stays: Iterable[Span] = ()
+) -> date | None:
     """The day at whose start nothing is left: roll forward, never below nothing.
 
     The first dose of a fill is taken on the day of its hand-over; what the patient says is left replaces the
-    estimate from that day on, before a fill of the same day is added (domain rules: days on hand).
+    estimate from that day on, before a fill of the same day is added (domain rules: days on hand). In hospital nothing
+    of it is used, up to the day of the discharge (domain rules: changes in mid-cycle).
     """
     said = [(report.reported_on, 0, report.days_left) for report in reports]
     handed_over = [(fill.handed_over_on, 1, fill.days_supply) for fill in fills]
+    in_hospital = sorted(stays, key=lambda stay: stay.begins_on)
     run_out: date | None = None
     for day, is_fill, days in sorted(said + handed_over):
         start = max(run_out, day) if is_fill and run_out else day
-        run_out = start + timedelta(days=days)
+        run_out = _used_up(start, days, in_hospital)
     return run_out
+
+
+def _used_up(start: date, days: int, stays: Sequence[Span]) -> date:
+    """The day on which a supply that is begun on `start` is used up, days of stays left out; each counts once."""
+    end, counted_to = start + timedelta(days=days), start
+    for stay in stays:
+        first = max(stay.begins_on, counted_to)
+        if stay.ends_on and first < end and stay.ends_on >= first:
+            counted_to = stay.ends_on + timedelta(days=1)
+            end += counted_to - first
+    return end
 
 
 def days_on_hand(run_out: date | None, day: date) -> int:

@@ -71,7 +71,9 @@ def test_everything_that_the_rules_know_can_be_given() -> None:
         wanted_on=in_days(20),
         instead_of=in_days(16),
     )
-    calendar = Calendar(frozenset({0, 1}), frozenset({in_days(9)}), {in_days(8): 3}, "OK", 40)
+    calendar = Calendar(
+        frozenset({0, 1}), frozenset({in_days(9)}), {in_days(8): 3}, "OK", 40, frozenset({1}), 2
+    )
     full = model.Prescription(
         rx_id="rx-b",
         drug=model.Drug(
@@ -93,6 +95,7 @@ def test_everything_that_the_rules_know_can_be_given() -> None:
             container_quantity=Decimal(3),
             in_use_days=28,
             pack_quantity=Decimal(15),
+            lead_days=2,
         ),
         usual_quantity=Decimal("7.5"),
         usual_days=15,
@@ -136,6 +139,18 @@ def test_everything_that_the_rules_know_can_be_given() -> None:
         must_weekdays=frozenset({1, 2}),
         preferred_weekday=2,
         day_of_month=5,
+        payday=3,
+        paydays=(in_days(20),),
+        ride_weekdays=frozenset({1}),
+        rides=(in_days(9),),
+        delivered=True,
+        packaged=True,
+        household_on=(in_days(16),),
+        household_must=True,
+        away=(model.Span(in_days(30), in_days(40)),),
+        stays=(model.Span(in_days(-9), in_days(-5)),),
+        reconciled_on=in_days(-4),
+        uninsured=(model.Span(in_days(90)),),
         extra_cost_limit=Decimal("4.00"),
         long_term_care=True,
     )

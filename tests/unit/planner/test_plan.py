@@ -501,7 +501,7 @@ def test_a_store_that_never_opens_on_the_patients_days_has_no_plan() -> None:
     profile = taking({"a": 12, "b": 15}, must_weekdays=frozenset({6}))
     blocked = plan_cycle(profile, weekdays_only, COMMERCIAL, TODAY, NOTHING_TOLD, 1)
     assert isinstance(blocked, Blocked)
-    assert codes(blocked.reasons) == ["no_pickup_day"]
+    assert codes(blocked.reasons) == ["no_pickup_day", "barred_weekday"]
 
 
 def test_a_drug_that_no_payer_pays_within_the_cycle_gives_no_plan() -> None:

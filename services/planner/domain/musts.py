@@ -1,0 +1,225 @@
+"""On which days a patient can be served: their musts, where they are, and what halts planning altogether.
+
+Domain rules 2.4 (musts), 2.11 (stays, vacation, lapse of insurance), 2.12 (store calendar).
+"""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import date, timedelta
+
+from services.planner.domain.calendar import Calendar
+from services.planner.domain.model import Blocked, Plan, Profile, Reason, Rules, Span, because
+
+A_YEAR = 366
+DAY = timedelta(days=1)
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+# --- which days ---
+
+
+def suits(day: date, profile: Profile) -> bool:
+    """Can the patient come, by weekday, payday and ride? A day that they asked for or agreed to stands above this."""
+    return not (
+        (profile.must_weekdays and day.weekday() not in profile.must_weekdays)
+        or _before_payday(day, profile)
+        or _without_ride(day, profile)
+    )
+
+
+def _before_payday(day: date, profile: Profile) -> bool:
+    """Before the payday of its month; a month in which none is known is free."""
+    paydays = [each.day for each in profile.paydays if (each.year, each.month) == (day.year, day.month)]
+    if profile.payday is not None:
+        paydays.append(min(profile.payday, monthrange(day.year, day.month)[1]))
+    return bool(paydays) and day.day < min(paydays)
+
+
+def _without_ride(day: date, profile: Profile) -> bool:
+    """No ride on it; where rides are known by date alone, nothing is known after the last."""
+    if not profile.rides and not profile.ride_weekdays:
+        return False
+    if day in profile.rides or day.weekday() in profile.ride_weekdays:
+        return False
+    return bool(profile.ride_weekdays) or day <= max(profile.rides)
+
+
+def barred(profile: Profile, first: int, last: int) -> set[int]:
+    """The days that do not suit the patient, beside their weekdays."""
+    if profile.payday is None and not (profile.paydays or profile.rides or profile.ride_weekdays):
+        return set()
+    free = replace(profile, must_weekdays=frozenset())
+    return {day for day in range(first, last + 1) if not suits(date.fromordinal(day), free)}
+
+
+def as_open_to(calendar: Calendar, profile: Profile, today: date) -> Calendar:
+    """The store's calendar as it is for this patient, whom nobody can serve while they are away or in hospital.
+
+    Who has it brought is served on delivery days alone, where the store has such.
+    """
+    elsewhere = frozenset(days_in((*profile.away, *profile.stays), today))
+    weekdays = _delivery_days(calendar) if profile.delivered else calendar.weekdays
+    if not elsewhere and weekdays == calendar.weekdays:
+        return calendar
+    return replace(calendar, weekdays=weekdays, closed_on=calendar.closed_on | elsewhere)
+
+
+def _delivery_days(calendar: Calendar) -> frozenset[int]:
+    return calendar.weekdays & calendar.delivery_weekdays if calendar.delivery_weekdays else calendar.weekdays
+
+
+def days_in(spans: Iterable[Span], today: date) -> Iterator[date]:
+    """The days of these spans from today on, a year ahead at most."""
+    for span in spans:
+        first, end = max(span.begins_on, today), today + timedelta(days=A_YEAR)
+        last = min(span.ends_on or end, end)
+        yield from (first + timedelta(days=ahead) for ahead in range((last - first).days + 1))
+
+
+def lead_of(profile: Profile, calendar: Calendar, rules: Rules) -> int:
+    """Days from today to the first workable day: the chain's, and what the store, delivery and packaging add."""
+    return (
+        rules.lead_days
+        + calendar.lead_days
+        + (rules.delivery_lead_days if profile.delivered else 0)
+        + (rules.packaging_lead_days if profile.packaged else 0)
+    )
+
+
+# --- what halts planning ---
+
+
+def halt(profile: Profile, today: date) -> Reason | None:
+    """Why nothing is called for or filled now: a stay, one that no pharmacist reconciled yet, no insurance."""
+    for stay in sorted(profile.stays, key=lambda stay: stay.begins_on, reverse=True):
+        if stay.holds(today) and stay.ends_on != today:
+            return because("in_hospital", since=stay.begins_on)
+        reconciled = profile.reconciled_on and stay.ends_on and stay.ends_on <= profile.reconciled_on
+        if stay.begins_on <= today and stay.ends_on and not reconciled:
+            return because("stay_to_reconcile", discharged_on=stay.ends_on)
+    lapse = next((each for each in profile.uninsured if each.holds(today)), None)
+    return because("coverage_lapsed", since=lapse.begins_on) if lapse else None
+
+
+def halt_ends_on(profile: Profile, today: date) -> date | None:
+    """When time alone changes what halts planning; none: somebody has to say so."""
+    lapses = [each.ends_on + DAY for each in profile.uninsured if each.holds(today) and each.ends_on]
+    stays = [each.ends_on for each in profile.stays if each.holds(today) and each.ends_on]
+    return min((day for day in (*lapses, *stays) if day > today), default=None)
+
+
+def next_halt_on(profile: Profile, today: date) -> date | None:
+    """The day from which planning is halted by what is known already."""
+    begins = (each.begins_on for each in (*profile.stays, *profile.uninsured))
+    return min((day for day in begins if day > today), default=None)
+
+
+# --- in words ---
+
+
+def limits_of(profile: Profile, calendar: Calendar, today: date) -> list[Reason]:
+    """What the patient's own limits are, for the plan to say."""
+    reasons = []
+    if profile.must_weekdays:
+        reasons.append(because("must_weekdays", days=_names(profile.must_weekdays)))
+    if profile.payday is not None or profile.paydays:
+        reasons.append(_payday(profile))
+    if profile.ride_weekdays:
+        reasons.append(because("must_ride_weekdays", days=_names(profile.ride_weekdays)))
+    if profile.rides:
+        reasons.append(because("must_ride_dates", last=max(profile.rides)))
+    if profile.delivered:
+        reasons.append(because("must_delivery", days=_names(_delivery_days(calendar))))
+    reasons.extend(
+        because("away", since=span.begins_on, until=span.ends_on)
+        for span in profile.away
+        if span.ends_on and span.ends_on >= today
+    )
+    return reasons
+
+
+def _payday(profile: Profile) -> Reason:
+    if profile.payday is None:
+        return because("must_paydays", first=min(profile.paydays))
+    return because("must_payday", day=profile.payday)
+
+
+def _names(weekdays: Iterable[int]) -> str:
+    return ", ".join(DAYS[day] for day in sorted(weekdays))
+
+
+def against(day: date, profile: Profile, calendar: Calendar) -> str | None:
+    """Which of the patient's limits stands against an open day of the store; none where none does."""
+    checks = {
+        "stay": any(span.holds(day) for span in profile.stays),
+        "away": any(span.holds(day) for span in profile.away),
+        "delivery": profile.delivered and day.weekday() not in _delivery_days(calendar),
+        "payday": _before_payday(day, profile),
+        "ride": _without_ride(day, profile),
+        "weekday": not suits(day, profile),
+    }
+    return next((name for name, holds in checks.items() if holds), None)
+
+
+ANCHOR_MOVED: Mapping[str, Callable[..., Reason]] = {
+    "stay": lambda told, on: because("anchor_moved_stay", told=told, on=on),
+    "away": lambda told, on: because("anchor_moved_away", told=told, on=on),
+    "delivery": lambda told, on: because("anchor_moved_delivery", told=told, on=on),
+}
+"""How it is said that the agreed day had to move, by what stands against it; other limits move no agreed day."""
+
+BARRED: Mapping[str, Callable[[date], Reason]] = {
+    "away": lambda on: because("barred_away", on=on),
+    "delivery": lambda on: because("barred_delivery", on=on),
+    "payday": lambda on: because("barred_payday", on=on),
+    "ride": lambda on: because("barred_ride", on=on),
+    "weekday": lambda on: because("barred_weekday", on=on),
+}
+"""How the nearest way out is said, by what stands against a day. A stay has none."""
+
+
+def moved(reason: Reason, profile: Profile, calendar: Calendar) -> Reason:
+    """Why the agreed day moved: the store is closed then, or it is the patient who cannot be served."""
+    if reason.code != "anchor_moved_closed":
+        return reason
+    told = date.fromisoformat(str(reason.params["told"]))
+    limit = against(told, profile, calendar) if calendar.is_open(told) else None
+    return ANCHOR_MOVED[limit](**reason.params) if limit else reason
+
+
+def way_out(plan: Plan | Blocked, free: Plan | Blocked, profile: Profile, calendar: Calendar) -> list[Reason]:
+    """What the patient's limits cost, and the nearest day that would do: nothing where they cost nothing."""
+    if isinstance(free, Blocked):
+        return []
+    days = {visit.on: against(visit.on, profile, calendar) for visit in free.visits}
+    on = next((day for day, limit in days.items() if limit in BARRED), None)
+    if on is None:
+        return []
+    nearest = BARRED[str(days[on])](on)
+    if isinstance(plan, Blocked):
+        return [nearest]
+    if free.uncovered_days >= plan.uncovered_days:
+        return []
+    return [because("limits_cost", days=plan.uncovered_days, fewer=free.uncovered_days), nearest]
+
+
+def without_limits(profile: Profile) -> Profile:
+    """The same patient, who can be served on every open day."""
+    return replace(
+        profile,
+        must_weekdays=frozenset(),
+        payday=None,
+        paydays=(),
+        ride_weekdays=frozenset(),
+        rides=(),
+        delivered=False,
+        away=(),
+        household_must=False,
+    )
+
+
+def is_limited(profile: Profile) -> bool:
+    return without_limits(profile) != profile

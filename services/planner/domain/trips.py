@@ -1,0 +1,178 @@
+"""What comes of a chosen day: every trip with its fills, their reasons and codes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from uuid import UUID, uuid5
+
+from services.planner.domain import explain
+from services.planner.domain.anchor import Option
+from services.planner.domain.calendar import Calendar
+from services.planner.domain.course import Course, Supply
+from services.planner.domain.days_supply import billed_days
+from services.planner.domain.model import FillKind, Item, Profile, Rules, ToldItem, Visit, VisitKind
+from services.planner.domain.payers import NO_COST, PayerRule
+from services.planner.domain.steps import steps_of
+from services.planner.domain.told import Standing
+
+IDS = UUID("0a7a2c6e-6d1c-5d43-9a8e-6a5d1f0b7c11")
+"""Namespace of plan and visit ids: the same visit has the same id, however often it is planned."""
+
+
+def visit_id_of(patient_id: str, kind: str, on: date) -> str:
+    """The id of a visit stays while patient, kind and day stay: so does its confirmation."""
+    return str(uuid5(IDS, f"visit {patient_id} {kind} {on.isoformat()}"))
+
+
+def visits_of(profile: Profile, chosen: Option, standing: Sequence[Standing]) -> tuple[Visit, ...]:
+    """Every trip up to the second synchronized pickup, by day."""
+    items: dict[int, list[Item]] = defaultdict(list)
+    divisible: set[int] = set()  # days with a synchronized drug
+    for course, days in zip(chosen.courses, chosen.fill_days, strict=True):
+        for day, item in planned_items(course, days, chosen.anchor):
+            items[day].append(item)
+            if not course.supply.ride_along:
+                divisible.add(day)
+    visits = [_standing_visit(profile, each, chosen) for each in standing]
+    for day, dispensed in items.items():
+        kind = VisitKind.bridge if day in divisible else VisitKind.ride_along
+        kind = VisitKind.synchronized if day == chosen.anchor else kind
+        on = date.fromordinal(day)
+        visits.append(Visit(visit_id_of(profile.patient_id, kind, on), kind, on, tuple(dispensed)))
+    return tuple(sorted(visits, key=lambda visit: visit.on))
+
+
+def with_steps(
+    visits: Iterable[Visit], calendar: Calendar, rules: Rules, supplies: Sequence[Supply]
+) -> tuple[Visit, ...]:
+    """Each visit with its dated steps."""
+    leads = {each.rx_id: each.prescription.drug.lead_days for each in supplies}
+    return tuple(
+        replace(visit, steps=steps_of(visit.kind, visit.on, visit.items, calendar, rules, leads))
+        for visit in visits
+    )
+
+
+def extra_cost_of(visits: Sequence[Visit], chosen: Option, renewed: Mapping[str, str]) -> Decimal | None:
+    """What all fills cost the patient beyond the usual, those of visits that stand included; none: not known."""
+    supplies = {course.supply.rx_id: course.supply for course in chosen.courses}
+    total = NO_COST
+    for item in (item for visit in visits for item in visit.items):
+        cost = supplies[renewed.get(item.rx_id, item.rx_id)].extra_cost(item.days_supply)
+        if cost is None:
+            return None
+        total += cost
+    return total
+
+
+def fills_of(visits: Sequence[Visit], renewed: Mapping[str, str]) -> dict[str, list[tuple[date, Item]]]:
+    """Each drug's fills with their days, by the rx_id that takes part."""
+    fills: dict[str, list[tuple[date, Item]]] = defaultdict(list)
+    for visit in visits:
+        for item in visit.items:
+            fills[renewed.get(item.rx_id, item.rx_id)].append((visit.on, item))
+    return fills
+
+
+def _standing_visit(profile: Profile, standing: Standing, chosen: Option) -> Visit:
+    """The visit as it was told, with the reasons that it had: a confirmation alone makes no new plan."""
+    by_rx = {course.supply.rx_id: course for course in chosen.courses}
+    courses = {rx_id: by_rx[taking_part] for rx_id, taking_part in standing.drugs.items()}
+    visit = standing.visit
+    at_anchor = visit.kind is VisitKind.synchronized
+    return Visit(
+        visit_id_of(profile.patient_id, visit.kind, visit.on),
+        visit.kind,
+        visit.on,
+        tuple(
+            _standing_item(item, standing, courses[item.rx_id], at_anchor=at_anchor)
+            for item in standing.items
+        ),
+    )
+
+
+def _standing_item(item: ToldItem, standing: Standing, course: Course, *, at_anchor: bool) -> Item:
+    supply = course.supply
+    after_short = item.rx_id in standing.after_short
+    billed, codes = billing_of(supply, item.kind, item.days_supply, after_short=after_short)
+    return Item(
+        rx_id=item.rx_id,
+        drug_name=supply.prescription.drug.name,
+        kind=item.kind,
+        quantity=item.quantity,
+        days_supply=item.days_supply,
+        payable_from=day_or_none(standing.payable_from[item.rx_id]),
+        reason=explain.item(course, item.days_supply, at_anchor=at_anchor),
+        clarification_codes=codes,
+        days_supply_billed=billed,
+    )
+
+
+def planned_items(course: Course, days: Sequence[int], anchor: int) -> list[tuple[int, Item]]:
+    """The fills of one drug with their days; each is payable from some days after the one before."""
+    supply = course.supply
+    fills = [(day, need.quantity, need.days, need.wait) for day, need in zip(days, course.needs, strict=True)]
+    if course.at_anchor:
+        fills.append((anchor, *course.at_anchor, 0))
+    planned: list[tuple[int, Item]] = []
+    payable, after_short = supply.payable, supply.after_short
+    paid_until = supply.paid_until
+    for day, quantity, days_supply, wait in fills:
+        kind = kind_of(days_supply, supply.prescription.usual_days)
+        billed, codes = billing_of(supply, kind, days_supply, after_short=after_short)
+        if day < supply.paid_without and not planned:
+            codes = (VACATION_SUPPLY, *codes)
+        item = Item(
+            rx_id=supply.rx_id,
+            drug_name=supply.prescription.drug.name,
+            kind=kind,
+            quantity=quantity,
+            days_supply=days_supply,
+            payable_from=day_or_none(payable),
+            reason=explain.item(course, days_supply, at_anchor=day == anchor),
+            clarification_codes=codes,
+            days_supply_billed=billed,
+        )
+        planned.append((day, item))
+        paid_until = max(paid_until, day) + days_supply
+        payable = max(day + wait, supply.not_before(paid_until))
+        after_short = kind is FillKind.bridge
+    return planned
+
+
+def kind_of(days_supply: int, usual_days: int) -> FillKind:
+    """Short, usual or long."""
+    if days_supply == usual_days:
+        return FillKind.full
+    return FillKind.bridge if days_supply < usual_days else FillKind.long
+
+
+def billing_of(
+    supply: Supply, kind: FillKind, days_supply: int, *, after_short: bool
+) -> tuple[int | None, tuple[str, ...]]:
+    """The days that the payer is told, where they are not the true ones, and the codes: a pack that lasts longer than
+    the plan pays and cannot be split is billed as the most that it pays (domain rules 2.2)."""
+    billed = billed_days(days_supply, supply.payer)
+    if not supply.ride_along or billed == days_supply:
+        return None, codes_of(kind, supply.payer, after_short=after_short)
+    return billed, (supply.payer.plan_limit_code,)
+
+
+VACATION_SUPPLY = "03"
+"""NCPDP 420-DK: filled before a vacation."""
+
+
+def codes_of(kind: FillKind, rule: PayerRule, *, after_short: bool) -> tuple[str, ...]:
+    """The submission clarification codes of a fill, in the order to try (domain rules 2.8)."""
+    if kind is FillKind.bridge:
+        return rule.short_fill_codes
+    return (rule.follow_up_code,) if after_short else ()
+
+
+def day_or_none(day: int) -> date | None:
+    """A date; none for one before all, of a drug that the payer never paid."""
+    return date.fromordinal(day) if day > date.min.toordinal() else None

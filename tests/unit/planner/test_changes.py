@@ -1,0 +1,157 @@
+"""Changes in mid-cycle: a stay in hospital, no insurance; planning halts, and goes on with the fewest changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from services.planner.domain import progress as path
+from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Span, StockReport
+from services.planner.domain.plan import plan_cycle
+from services.planner.domain.progress import Progress, Status
+from services.planner.domain.stock import run_out_day
+from tests.unit.planner.cases import COMMERCIAL, EVERY_DAY, TODAY, fill, in_days, taking
+from tests.unit.planner.test_plan import codes
+from tests.unit.planner.test_progress import PROFILE, agreed, confirmed, pickup, planned, proposed
+
+__all__ = ["agreed", "proposed"]  # fixtures
+
+
+def span(first: int, last: int | None = None) -> Span:
+    return Span(in_days(first), None if last is None else in_days(last))
+
+
+# --- stock ---
+
+
+@pytest.mark.parametrize(
+    ("stays", "run_out"),
+    [
+        ([], 30),
+        ([span(9, 13)], 35),  # the day of admission and that of the discharge count
+        ([span(9, 9)], 31),
+        ([span(-5, -1)], 30),
+        ([span(40, 45)], 30),  # nothing is left by then
+        ([span(9, 13), span(13, 20)], 42),  # from the hospital to a nursing home: the 13th counts once
+        ([span(20, 22), span(9, 13)], 38),
+        ([span(-5, 4)], 35),
+        ([span(28, 60)], 63),
+    ],
+)
+def test_what_is_at_home_lasts_longer_by_the_days_of_a_stay(stays: list[Span], run_out: int) -> None:
+    assert run_out_day([fill("a", in_days(0))], stays=stays) == in_days(run_out)
+
+
+def test_a_count_after_the_discharge_replaces_what_was_reckoned() -> None:
+    report = StockReport("rx-a", in_days(14), 9)
+    assert run_out_day([fill("a", in_days(0))], [report], [span(9, 13)]) == in_days(23)
+
+
+# --- what halts planning ---
+
+
+def outcome(today: int = 0, **facts: Any) -> Plan | Blocked:
+    profile = taking({"a": 12, "b": 15}, **facts)
+    return plan_cycle(profile, EVERY_DAY, COMMERCIAL, in_days(today), NOTHING_TOLD, 1)
+
+
+@pytest.mark.parametrize(
+    ("facts", "code"),
+    [
+        ({"stays": (span(-3),)}, "in_hospital"),
+        ({"stays": (span(-3, 4),)}, "in_hospital"),
+        ({"stays": (span(-3, 0),)}, "stay_to_reconcile"),
+        ({"stays": (span(-9, -3),), "reconciled_on": in_days(-4)}, "stay_to_reconcile"),
+        ({"stays": (span(-9, -3),), "reconciled_on": in_days(-2)}, None),
+        ({"stays": (span(3, 5),)}, None),
+        ({"stays": (span(-60, -50), span(-3)), "reconciled_on": in_days(-49)}, "in_hospital"),
+        ({"uninsured": (span(-3),)}, "coverage_lapsed"),
+        ({"uninsured": (span(-3, 0),)}, "coverage_lapsed"),
+        ({"uninsured": (span(-3, -1),)}, None),
+        ({"uninsured": (span(1),)}, None),
+    ],
+)
+def test_a_stay_until_it_is_reconciled_and_a_lapse_of_insurance_halt_planning(
+    facts: dict[str, Any], code: str | None
+) -> None:
+    said = outcome(**facts)
+    if code is None:
+        assert isinstance(said, Plan)
+    else:
+        assert isinstance(said, Blocked)
+        assert codes(said.reasons) == [code]
+
+
+@pytest.mark.parametrize(
+    ("facts", "again"),
+    [
+        ({"stays": (span(-3),)}, None),
+        ({"stays": (span(-3, 4),)}, 4),
+        ({"uninsured": (span(-3, 4),)}, 5),
+        ({"uninsured": (span(-3),)}, None),
+    ],
+)
+def test_a_halt_is_looked_at_again_when_time_alone_ends_it(facts: dict[str, Any], again: int | None) -> None:
+    said = outcome(**facts)
+    assert isinstance(said, Blocked)
+    assert said.look_again_on == (None if again is None else in_days(again))
+
+
+# --- on the path ---
+
+
+def halted(progress: Progress, today: int = 1, **facts: Any) -> Progress:
+    after, said = planned(progress, replace(PROFILE, **facts), in_days(today))
+    assert isinstance(said, Blocked)
+    assert after.status is Status.blocked
+    return after
+
+
+def test_after_a_short_stay_the_plan_goes_on_as_it_was_told_and_is_confirmed_anew(agreed: Progress) -> None:
+    in_hospital = halted(confirmed(agreed, pickup(agreed)), stays=(span(1),))
+    home = replace(PROFILE, stays=(span(1, 3),), reconciled_on=in_days(4))
+    after, plan = planned(in_hospital, home, in_days(4))
+    assert isinstance(plan, Plan)
+    assert plan.agreed
+    assert (after.anchor_on, after.cycle) == (agreed.anchor_on, agreed.cycle)
+    assert pickup(after).on == pickup(agreed).on
+    assert not any(visit.confirmed for visit in after.visits)
+
+
+def test_a_pickup_that_passed_in_hospital_is_nobodys_miss(agreed: Progress) -> None:
+    in_hospital = halted(agreed, stays=(span(1),))
+    home = replace(PROFILE, stays=(span(1, 40),), reconciled_on=in_days(41))
+    after, plan = planned(in_hospital, home, in_days(41))
+    assert isinstance(plan, Plan)
+    assert (after.misses, after.cycle) == (0, agreed.cycle + 1)
+
+
+def test_a_confirmed_pickup_of_today_does_not_keep_an_admission_waiting(agreed: Progress) -> None:
+    kept = confirmed(agreed, pickup(agreed))
+    assert kept.anchor_on
+    day = (kept.anchor_on - TODAY).days
+    after, said = planned(kept, replace(PROFILE, stays=(span(day),)), kept.anchor_on)
+    assert isinstance(said, Blocked)
+    assert not any(visit.confirmed for visit in after.visits)
+
+
+def test_a_package_collected_during_the_stay_ends_its_visit(agreed: Progress) -> None:
+    in_hospital = halted(confirmed(agreed, pickup(agreed)), stays=(span(1),))
+    after = path.came_to_an_end(in_hospital, pickup(in_hospital).visit_id)
+    assert after.cycle == agreed.cycle + 1
+
+
+def test_an_announced_stay_is_looked_at_on_the_day_of_admission(agreed: Progress) -> None:
+    after, plan = planned(agreed, replace(PROFILE, stays=(span(5, 7),)), in_days(1))
+    assert isinstance(plan, Plan)
+    assert after.look_again_on == in_days(5)
+
+
+def test_insurance_that_lapses_holds_claims_and_what_was_told_stays(agreed: Progress) -> None:
+    held = halted(agreed, uninsured=(span(1, 6),))
+    assert held.look_again_on == in_days(7)
+    after, plan = planned(held, replace(PROFILE, uninsured=(span(1, 6),)), in_days(7))
+    assert isinstance(plan, Plan)
+    assert after.anchor_on == agreed.anchor_on

@@ -1,0 +1,294 @@
+"""On which days a patient can be served: weekdays, payday, a ride, delivery, household, absence; what it costs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from random import Random
+from typing import Any
+
+import pytest
+
+from services.planner.domain.calendar import Calendar
+from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Profile, Rejection, Span
+from services.planner.domain.musts import suits
+from services.planner.domain.plan import plan_cycle
+from tests.unit.planner.cases import (
+    COMMERCIAL,
+    EVERY_DAY,
+    TODAY,
+    drug,
+    fill,
+    in_days,
+    patient,
+    prescription,
+    random_patient,
+    taking,
+)
+from tests.unit.planner.test_plan import codes, of, pinned, planned, told_visit, trips
+
+MONDAYS, WEDNESDAYS = frozenset({0}), frozenset({2})
+
+
+def span(first: int, last: int | None = None) -> Span:
+    return Span(in_days(first), None if last is None else in_days(last))
+
+
+# --- which days suit ---
+
+
+@pytest.mark.parametrize(
+    ("wishes", "suiting", "not_suiting"),
+    [
+        ({"payday": 10}, [date(2026, 3, 10), date(2026, 3, 31)], [date(2026, 3, 9), date(2026, 4, 1)]),
+        ({"payday": 31}, [date(2026, 2, 28), date(2026, 4, 30)], [date(2026, 4, 29)]),
+        (
+            {"paydays": (date(2026, 3, 5), date(2026, 3, 19))},
+            [date(2026, 3, 5), date(2026, 3, 18), date(2026, 4, 1)],  # nothing is known of April
+            [date(2026, 3, 4)],
+        ),
+        (
+            {"rides": (date(2026, 3, 5), date(2026, 3, 19))},
+            [date(2026, 3, 5), date(2026, 3, 19), date(2026, 3, 20)],  # nothing is known after the last
+            [date(2026, 3, 4), date(2026, 3, 18)],
+        ),
+        (
+            {"rides": (date(2026, 3, 5),), "ride_weekdays": MONDAYS},
+            [date(2026, 3, 5), date(2026, 3, 9)],
+            [date(2026, 3, 6), date(2026, 3, 10)],
+        ),
+        ({"must_weekdays": WEDNESDAYS, "payday": 10}, [date(2026, 3, 11)], [date(2026, 3, 4)]),
+        ({}, [date(2026, 3, 4)], []),
+    ],
+    ids=lambda given: ", ".join(given) if isinstance(given, dict) else "",
+)
+def test_which_days_suit(wishes: dict[str, Any], suiting: list[date], not_suiting: list[date]) -> None:
+    profile = taking({"a": 12}, **wishes)
+    assert all(suits(day, profile) for day in suiting)
+    assert not any(suits(day, profile) for day in not_suiting)
+
+
+def random_musts(rng: Random) -> dict[str, Any]:
+    return {
+        "must_weekdays": rng.choice([frozenset(), frozenset(rng.sample(range(7), 4))]),
+        "payday": rng.choice([None, 3, 15]),
+        "ride_weekdays": rng.choice([frozenset(), frozenset(rng.sample(range(7), 3))]),
+        "rides": rng.choice([(), tuple(in_days(rng.randint(4, 40)) for _ in range(4))]),
+        "away": rng.choice([(), (span(first := rng.randint(3, 20), first + rng.randint(0, 9)),)]),
+        "delivered": rng.random() < 0.3,
+    }
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_no_visit_is_on_a_day_that_does_not_suit(seed: int) -> None:
+    rng = Random(seed)
+    profile = replace(random_patient(rng), **random_musts(rng))
+    calendar = Calendar(weekdays=frozenset(range(6)), delivery_weekdays=frozenset({1, 3, 4}))
+    plan = plan_cycle(profile, calendar, COMMERCIAL, TODAY, NOTHING_TOLD, 1)
+    days = [visit.on for visit in plan.visits] if isinstance(plan, Plan) else []
+    for day in days:
+        assert calendar.is_open(day)
+        assert suits(day, profile)
+        assert not any(each.holds(day) for each in profile.away)
+        assert not profile.delivered or day.weekday() in calendar.delivery_weekdays
+
+
+def test_each_limit_is_said() -> None:
+    profile = taking(
+        {"a": 12, "b": 15},
+        must_weekdays=frozenset(range(6)),
+        payday=1,
+        ride_weekdays=frozenset(range(5)),
+        rides=(in_days(9),),
+        delivered=True,
+        away=(span(20, 22),),
+    )
+    assert codes(planned(profile).reasons)[-6:] == [
+        "must_weekdays",
+        "must_payday",
+        "must_ride_weekdays",
+        "must_ride_dates",
+        "must_delivery",
+        "away",
+    ]
+
+
+# --- what cannot be met is said, with the nearest way out ---
+
+
+def test_a_must_that_leaves_a_drug_uncovered_says_how_long_and_which_day_would_do() -> None:
+    """Everything runs out by the 12th; the patient is paid on the 20th."""
+    plan = planned(taking({"a": 8, "b": 10}, payday=20))
+    assert all(visit.on.day >= 20 for visit in plan.visits)
+    limits_cost = next(each for each in plan.reasons if each.code == "limits_cost")
+    barred = next(each for each in plan.reasons if each.code == "barred_payday")
+    assert limits_cost.params == {"days": plan.uncovered_days, "fewer": 0}
+    freed = planned(taking({"a": 8, "b": 10}))
+    assert barred.params == {"on": freed.visits[0].on.isoformat()}
+
+
+def test_a_must_that_costs_nothing_says_nothing_of_it() -> None:
+    plan = planned(taking({"a": 12, "b": 15}, must_weekdays=frozenset({0, 2, 4})))
+    assert not {"limits_cost", "barred_weekday"} & set(codes(plan.reasons))
+
+
+@pytest.mark.parametrize(
+    ("wishes", "code"),
+    [
+        ({"must_weekdays": frozenset({6})}, "barred_weekday"),
+        ({"ride_weekdays": frozenset({6})}, "barred_ride"),
+        ({"away": (span(0, 70),)}, "barred_away"),
+        ({"rides": (in_days(-1), in_days(70))}, "barred_ride"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)
+def test_where_no_day_suits_there_is_no_plan_but_a_way_out(wishes: dict[str, Any], code: str) -> None:
+    weekdays_only = Calendar(weekdays=frozenset(range(5)))
+    blocked = plan_cycle(
+        taking({"a": 12, "b": 15}, **wishes), weekdays_only, COMMERCIAL, TODAY, NOTHING_TOLD, 1
+    )
+    assert isinstance(blocked, Blocked)
+    assert codes(blocked.reasons) == ["no_pickup_day", code]
+
+
+# --- what the patient was told ---
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [{"must_weekdays": MONDAYS}, {"payday": 25}, {"ride_weekdays": MONDAYS}, {"rides": (in_days(14),)}],
+)
+def test_a_day_that_was_agreed_stands_above_the_patients_musts(wishes: dict[str, Any]) -> None:
+    plan = planned(taking({"a": 12, "b": 15}, **wishes), pinned(11))  # a Friday
+    assert plan.anchor_on == in_days(11)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "code"),
+    [
+        ({"away": (span(10, 13),)}, "anchor_moved_away"),
+        ({"stays": (span(10, 13),)}, "anchor_moved_stay"),
+        ({"delivered": True}, "anchor_moved_delivery"),
+    ],
+)
+def test_a_day_on_which_nobody_can_serve_them_moves_and_says_why(wishes: dict[str, Any], code: str) -> None:
+    calendar = Calendar(delivery_weekdays=frozenset({0, 1, 2}))  # the pinned day is a Friday
+    plan = planned(taking({"a": 12, "b": 15}, **wishes), pinned(11), calendar=calendar)
+    assert plan.anchor_on != in_days(11)
+    assert codes(plan.reasons)[0] == code
+    assert plan.reasons[0].params == {"told": in_days(11).isoformat(), "on": plan.anchor_on.isoformat()}
+
+
+def test_while_away_a_bridge_moves_and_the_agreed_day_stays() -> None:
+    """Fewest changes: only what cannot be is planned anew."""
+    profile = taking({"a": 9, "b": 20})
+    first = planned(profile, pinned(18))
+    assert trips(first)[0][1] == 9
+    bridge = told_visit(first.visits[0].kind, 9, "a", supply=9)
+    after = planned(replace(profile, away=(span(8, 12),)), pinned(18, bridge))
+    assert after.anchor_on == in_days(18)
+    assert trips(after)[0][1] == 7
+    assert after.uncovered_days == 0
+
+
+# --- the household ---
+
+
+def test_the_day_of_the_household_is_taken_where_it_leaves_nothing_uncovered() -> None:
+    alone = planned(taking({"a": 12, "b": 15, "c": 18}))
+    assert alone.anchor_on == in_days(11)
+    together = planned(taking({"a": 12, "b": 15, "c": 18}, household_on=(in_days(9),)))
+    assert together.anchor_on == in_days(9)
+    assert codes(together.reasons)[0] == "household_day"
+    assert together.uncovered_days == 0
+
+
+def test_a_household_day_that_leaves_a_drug_uncovered_is_taken_only_as_a_must() -> None:
+    """Drug a may be dispensed until the twelfth day only: after it, nothing would be left to join with."""
+    profile = patient(
+        [prescription("a", expires_on=in_days(12)), prescription("b")],
+        [fill("a", in_days(-22)), fill("b", in_days(-21))],
+        household_on=(in_days(30),),
+    )
+    free, must = planned(profile), planned(replace(profile, household_must=True))
+    assert codes(free.reasons)[0] == "household_apart"
+    assert (free.anchor_on <= in_days(12), free.uncovered_days) == (True, 0)
+    assert (must.anchor_on, must.uncovered_days) == (in_days(30), 30)
+
+
+def test_where_the_household_comes_when_nothing_can_be_dispensed_another_day_is_planned() -> None:
+    plan = planned(taking({"a": 28, "b": 29}, household_on=(in_days(4),), household_must=True))
+    assert codes(plan.reasons)[0] == "household_not_possible"
+
+
+# --- a vacation ---
+
+
+def away_for_weeks(**facts: Any) -> Profile:
+    """Two drugs that run out while the patient is away, and that no payer pays before they leave."""
+    return taking({"a": 20, "b": 21}, away=(span(9, 25),), **facts)
+
+
+def test_before_a_vacation_it_is_filled_early_with_the_code_for_it() -> None:
+    plan = planned(away_for_weeks())
+    (visit,) = [each for each in plan.visits if each.on < in_days(9)]
+    assert visit.on >= in_days(9 - COMMERCIAL.vacation_window_days)
+    assert [item.clarification_codes for item in visit.items] == [("03",), ("03",)]
+    assert plan.uncovered_days == 0
+    assert "vacation_fill" in codes(of(plan, "a").reasons)
+
+
+def test_without_a_vacation_nothing_is_filled_too_soon() -> None:
+    plan = planned(replace(away_for_weeks(), away=()))
+    assert all(visit.on >= in_days(12) for visit in plan.visits)
+    assert "vacation_fill" not in codes(of(plan, "a").reasons)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {
+            "rejections": (
+                Rejection("rx-a", "79", TODAY, in_days(12)),
+                Rejection("rx-b", "79", TODAY, in_days(12)),
+            )
+        },
+        {"away": (span(-40, -30), span(9, 25))},  # the one of this year that payers pay for is over
+    ],
+    ids=["the payer gave a date of its own", "the second vacation of the year"],
+)
+def test_a_vacation_is_no_override_where_payers_give_none(changed: dict[str, Any]) -> None:
+    plan = planned(replace(away_for_weeks(), **changed))
+    assert all(visit.on > in_days(25) for visit in plan.visits)
+    assert plan.uncovered_days > 0
+    assert {"limits_cost", "barred_away"} <= set(codes(plan.reasons))
+
+
+# --- what takes longer ---
+
+
+@pytest.mark.parametrize(
+    ("profile", "calendar", "first"),
+    [
+        (taking({"a": -2}), EVERY_DAY, 4),
+        (taking({"a": -2}, delivered=True), EVERY_DAY, 5),
+        (taking({"a": -2}, packaged=True), EVERY_DAY, 5),
+        (taking({"a": -2}), Calendar(lead_days=3), 7),
+        (taking({"a": -2}, delivered=True, packaged=True), Calendar(lead_days=3), 9),
+    ],
+    ids=["usual", "delivery", "packaging", "central fill", "all of it"],
+)
+def test_the_first_day_waits_for_what_takes_longer(profile: Profile, calendar: Calendar, first: int) -> None:
+    plan = planned(profile, calendar=calendar)
+    assert plan.visits[0].on == in_days(first)
+
+
+def test_a_drug_that_takes_longer_waits_alone_and_is_filled_sooner_before_its_visit() -> None:
+    special = prescription("special", drug=drug("special", lead_days=5))
+    profile = patient([special, prescription("b")], [fill("special", in_days(-31)), fill("b", in_days(-31))])
+    plan = planned(profile)
+    first = {item.drug_name: visit.on for visit in reversed(plan.visits) for item in visit.items}
+    assert first == {"b": in_days(4), "special": in_days(9)}
+    assert plan.unavoidable_days == 4 + 9
+    (visit,) = [each for each in plan.visits if each.on == in_days(9)]
+    assert min(step.on for step in visit.steps if step.code == "fill") == in_days(9 - 3 - 5)
