@@ -11,7 +11,7 @@ from typing import Any
 from rich.table import Table
 
 from cli.demo.recorder import Recorder
-from shared.events.planner import VisitKind
+from shared.events.planner import PlanComputed, VisitKind
 
 
 @dataclass
@@ -35,6 +35,8 @@ class Outcome:
     ride_along_visits: int = 0
     fills: int = 0
     short_fills: int = 0
+    short_fills_first: int = 0
+    short_fills_usual_rule: int = 0
     uncovered_before: int = 0
     uncovered_after: int = 0
     uncovered_synchronized: int = 0
@@ -80,8 +82,18 @@ def count(outcome: Outcome, recorder: Recorder, patients: Sequence[dict[str, Any
             first_synchronized.setdefault(patient_id, day)
     outcome.synchronized = len(first_synchronized)
     outcome.pickups = len({(patient_id, day) for patient_id, _, day, _ in recorder.picked_up})
+    for plan in recorder.first_plans.values():
+        _count_first_plan(outcome, plan)
     for patient in patients:
         _count_history(outcome, patient, recorder, first_synchronized.get(patient["patient_id"]), end)
+
+
+def _count_first_plan(outcome: Outcome, plan: PlanComputed) -> None:
+    """The short fills of the chosen day, and of the day that the usual rule, the latest run-out day, would take."""
+    said = {reason.code: int(reason.params.get("short_fills", 0)) for reason in plan.reasons}
+    if "anchor_best" in said:
+        outcome.short_fills_first += said["anchor_best"]
+        outcome.short_fills_usual_rule += said.get("instead_of_latest_due", said["anchor_best"])
 
 
 def _count_history(
@@ -155,6 +167,10 @@ def table(outcome: Outcome) -> Table:
             f"{outcome.synchronized_visits}, {outcome.bridge_visits}, {outcome.ride_along_visits}",
         ),
         ("Fills handed over; of them short fills", f"{outcome.fills}; {outcome.short_fills}"),
+        (
+            "Short fills of the first plans (had the latest run-out day been taken)",
+            f"{outcome.short_fills_first} ({outcome.short_fills_usual_rule})",
+        ),
         ("Contacts made; answered", f"{outcome.calls}; {outcome.reached}"),
         ("Renewals asked of prescribers", f"{outcome.renewals}"),
         ("Packages ready; returned to stock", f"{outcome.packages_ready}; {outcome.returned}"),

@@ -32,6 +32,7 @@ class Recorder:
     short_fills: dict[str, frozenset[str]] = field(default_factory=dict)  # visit → rx ids filled short
     picked_up: list[tuple[str, str, date, frozenset[str]]] = field(default_factory=list)
     plans: dict[str, PlanComputed] = field(default_factory=dict)  # the latest of each patient
+    first_plans: dict[str, PlanComputed] = field(default_factory=dict)
     enrolled_on: dict[str, date] = field(default_factory=dict)
     left_on: dict[str, date] = field(default_factory=dict)
 
@@ -71,6 +72,7 @@ class Recorder:
 
     def _note_plan(self, plan: PlanComputed) -> None:
         self.plans[plan.patient_id] = plan
+        self.first_plans.setdefault(plan.patient_id, plan)
         for visit in plan.visits:
             self.visit_kinds[visit.visit_id] = visit.kind
             self.short_fills[visit.visit_id] = frozenset(
