@@ -220,8 +220,8 @@ async def _history_changed(patient_ids: Iterable[str], unit: Unit) -> None:
     await store.plan_checks(unit.db, changed, unit.now)
 
 
-def _serving(fed: Fed[FedPatient] | None) -> tuple[str, Wishes] | None:
-    return (fed.value.store_id, fed.value.wishes) if fed else None
+def _serving(fed: Fed[FedPatient] | None) -> tuple[str, Wishes, bool] | None:
+    return (fed.value.store_id, fed.value.wishes, fed.value.long_term_care) if fed else None
 
 
 def _person(fed: Fed[FedPatient] | None) -> Person | None:

@@ -464,6 +464,19 @@ async def test_a_payers_own_date_moves_the_plan(proposed: Service) -> None:
     assert [item.payable_from for item in pickup(plan).items if item.rx_id == "rx-b"] == [in_days(15)]
 
 
+async def test_a_refused_drug_is_planned_again_on_the_day_that_the_plan_names(service: Service) -> None:
+    await service.handle(store_changed())
+    proposal = only(await service.handle(enrolled(fills=(fill("a", -5), fill("b", -2)))), PlanComputed)
+    only(await service.handle(agreed(proposal)), PlanComputed)
+    refused = FillRejected(patient_id="p1", visit_id="v", rx_id="rx-b", reject_code="76")
+    plan = only(await service.handle(refused), PlanComputed)
+    reason = next(drug.reasons[0] for drug in plan.drugs if drug.rx_id == "rx-b")
+    assert (reason.code, reason.params["until"]) == ("payer_refused", in_days(14).isoformat())
+    assert [await service.on_day(day) for day in range(1, 14)] == [[]] * 13
+    again = only(await service.on_day(14), PlanComputed)
+    assert {drug.rx_id: drug.participation for drug in again.drugs} == {"rx-a": "sync", "rx-b": "sync"}
+
+
 async def test_the_patient_moves_the_pickup(proposed: Service) -> None:
     proposal = PlanComputed.model_validate((await proposed.get("/plans/p1"))["plan"])
     plan = only(await proposed.handle(agreed(proposal)), PlanComputed)

@@ -129,6 +129,53 @@ async def test_a_reversed_fill_counts_no_longer(enrolled: Service) -> None:
     assert [fill.fill_id for fill in (await enrolled.only(ProfileChanged)).profile.fills] == ["F2"]
 
 
+async def test_what_is_fed_of_a_drug_a_fill_and_a_patient_reaches_the_profile_and_is_read_again(
+    enrolled: Service,
+) -> None:
+    pens = records.prescription(
+        rx_id="RX3",
+        drug_name="Insulin glargine pens",
+        ingredient="insulin glargine",
+        form="injection",
+        units_per_day="",
+        directions="40 units SQ once daily",
+        rems="yes",
+        special_handling="yes",
+        over_the_counter="yes",
+        doses_per_unit="100",
+        doses_basis="manufacturer",
+        priming_doses="2",
+        container_quantity="3",
+        in_use_days="28",
+        pack_quantity="15",
+        prior_authorization_until="2010-02-01",
+    )
+    fill = records.fill(fill_id="F3", rx_id="RX3", days_supply="35", days_supply_billed="30", elsewhere="yes")
+    resident = records.patient(revision="2", long_term_care="yes")
+    for kind, row in {"prescriptions": pens, "fills": fill, "patients": resident}.items():
+        assert (await enrolled.feed(kind, row))["accepted"] == 1
+    profile = (await enrolled.published())[-1].profile  # type: ignore[attr-defined]
+    fed = next(each for each in profile.prescriptions if each.rx_id == "RX3")
+    drug = fed.drug
+    assert (drug.rems, drug.special_handling, drug.over_the_counter) == (True, True, True)
+    assert (drug.doses_per_unit, drug.doses_basis, drug.priming_doses) == (100, "manufacturer", 2)
+    assert (drug.container_quantity, drug.in_use_days, drug.pack_quantity) == (3, 28, 15)
+    assert fed.prior_authorization_until == date(2010, 2, 1)
+    bought = next(each for each in profile.fills if each.fill_id == "F3")
+    assert (bought.days_supply, bought.days_supply_billed, bought.elsewhere) == (35, 30, True)
+    assert profile.long_term_care
+    for kind, row in {"prescriptions": pens, "fills": fill, "patients": resident}.items():
+        again = {**row, "revision": "9"}
+        assert (await enrolled.feed(kind, again))["accepted"] == 1
+    assert await enrolled.published() == [], "what was kept is what was fed"
+
+
+async def test_a_drug_of_another_pharmacy_stays_in_the_profile(enrolled: Service) -> None:
+    await enrolled.feed("prescriptions", records.prescription(rx_id="RX3", ingredient="x", status="outside"))
+    profile = (await enrolled.only(ProfileChanged)).profile
+    assert profile.prescriptions[-1].status is PrescriptionStatus.outside
+
+
 async def test_a_store_that_changed_is_published(service: Service) -> None:
     await service.feed("stores", records.store())
     await service.feed("stores", records.store(revision="2", closed_on="2009-10-02"))

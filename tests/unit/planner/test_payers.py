@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import Action, Fill, FillKind, Plan, Rules, StockReport
+from services.planner.domain.model import Action, Fill, FillKind, Plan, Rules, Ruling, RulingKind, StockReport
 from services.planner.domain.payers import PayerRule, SyncLaw
 from services.planner.domain.stock import payable_from
 from tests.unit.planner.cases import COMMERCIAL, TODAY, fill, in_days, patient, prescription, taking
@@ -46,6 +46,19 @@ def test_a_known_copay_makes_the_extra_cost_known() -> None:
     assert "cost_unknown" not in codes(plan.reasons)
     prorated = planned(paying({"a": 12, "b": 20}), pinned(20), rules=rules(prorates=True))
     assert prorated.extra_cost == 0
+
+
+def test_an_antibiotic_that_staff_take_in_costs_the_whole_copay() -> None:
+    """Policy: daily cost sharing, not for antibiotics (42 CFR 423.153(b)(4)). a is bridged by 8 days."""
+    a, b = paying({"a": 12, "b": 20}).prescriptions
+    profile = replace(
+        paying({"a": 12, "b": 20}),
+        prescriptions=(replace(a, drug=replace(a.drug, antibiotic=True)), b),
+        rulings=(Ruling(RulingKind.include, "pharmacist", "x", TODAY, "rx-a"),),
+    )
+    shared = rules(prorates=True, prorates_antibiotics=False)
+    assert planned(profile, pinned(20), rules=shared).extra_cost == Decimal("22.00")
+    assert planned(profile, pinned(20), rules=rules(prorates=True)).extra_cost == 0
 
 
 def test_one_unknown_copay_leaves_the_cost_unknown() -> None:
@@ -233,6 +246,19 @@ def test_a_law_lets_a_drug_join_before_the_payer_pays() -> None:
     assert trips(plan) == [(SYNCHRONIZED, 10, ["a", "b"])]
     assert plan.uncovered_days == 0
     assert "override_by_law" in codes(of(plan, "b").reasons)
+
+
+def test_a_law_may_ask_that_others_agree() -> None:
+    plan = planned(
+        lost(),
+        pinned(10),
+        calendar=OKLAHOMA,
+        rules=with_law(replace(LAW, consents=("patient", "prescriber"))),
+    )
+    said = next(each for each in of(plan, "b").reasons if each.code == "override_needs_consent")
+    assert said.params["who"] == "patient, prescriber"
+    without = planned(lost(), pinned(10), calendar=OKLAHOMA, rules=with_law())
+    assert "override_needs_consent" not in codes(of(without, "b").reasons)
 
 
 @pytest.mark.parametrize(

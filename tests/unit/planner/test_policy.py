@@ -127,16 +127,66 @@ def test_controlled_drugs_and_eye_drops_have_thresholds_of_their_own() -> None:
     assert rule("part_d", on).percent_for("none", "tablet") == 75
 
 
+@pytest.mark.parametrize(
+    ("on", "form", "antibiotic", "prorated"),
+    [
+        (date(2013, 12, 31), "tablet", False, False),
+        (date(2014, 1, 1), "tablet", False, True),
+        (date(2026, 3, 2), "Capsule", False, True),
+        (date(2026, 3, 2), "liquid", False, False),
+        (date(2026, 3, 2), "drops", False, False),
+        (date(2026, 3, 2), "tablet", True, False),
+    ],
+)
+def test_part_d_shares_costs_by_the_day_for_solid_oral_doses_but_no_antibiotics(
+    on: date, form: str, antibiotic: bool, prorated: bool
+) -> None:
+    """42 CFR 423.153(b)(4), from plan year 2014. What is in its original container is never short-filled at all."""
+    assert rule("part_d", on).prorates_fill(form, antibiotic=antibiotic) is prorated
+    assert PayerRule("x", prorates=True).prorates_fill(form, antibiotic=antibiotic), (
+        "a plan that says no more"
+    )
+
+
+@pytest.mark.parametrize(
+    ("payer", "transition", "within", "emergency"),
+    [("part_d", 30, 90, 0), ("medicaid", 0, 0, 72), ("commercial", 0, 0, 0)],
+)
+def test_what_a_plan_pays_while_an_authorization_is_pending(
+    payer: str, transition: int, within: int, emergency: int
+) -> None:
+    for day in (date(2009, 10, 1), date(2018, 1, 1), date(2024, 1, 1), date(2026, 3, 2)):
+        found = rule(payer, day)
+        assert (found.transition_days, found.transition_within_days) == (transition, within)
+        assert found.emergency_hours == emergency
+
+
+def test_texas_takes_prescriptions_of_vitamins_for_six_months_and_pays_them_once_all_are_used() -> None:
+    texas = rule("texas_vendor_drug_vitamins", date(2026, 3, 2))
+    assert (texas.prescription_months, texas.percent_for("none", "tablet")) == (6, 100)
+
+
+def test_new_york_asks_patient_prescriber_and_pharmacist() -> None:
+    asked = {law.state: law.consents for law in LAWS if law.consents}
+    assert asked == {"NY": ("patient", "prescriber", "pharmacist")}
+
+
+def test_each_rule_has_the_codes_of_a_short_fill_its_follow_up_and_the_plans_limit() -> None:
+    """NCPDP 420-DK: 61 with 47 to fall back on, then 48; 10 meets the plan's limits."""
+    for each in (*RULES, UNKNOWN):
+        assert (each.short_fill_codes, each.follow_up_code, each.plan_limit_code) == (
+            ("61", "47"),
+            "48",
+            "10",
+        )
+
+
 # --- what the patient pays ---
 
 
 @pytest.mark.parametrize(
     ("copay", "month", "days", "pays"),
     [
-        ("47", 30, 14, "21.98"),  # TV14, published
-        ("30", 30, 7, "7.00"),
-        ("45", 30, 12, "18.00"),
-        ("10", 31, 11, "3.52"),
         ("47", 30, 30, "47"),
         ("47", 30, 60, "94"),
         ("47", 30, 44, "68.98"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -10,7 +10,6 @@ import pytest
 from services.planner.domain.model import Fill, Profile, StockReport
 from services.planner.domain.payers import PayerRule
 from services.planner.domain.stock import (
-    days_on_hand,
     payable_from,
     run_out_day,
     short_fill,
@@ -21,25 +20,6 @@ from services.planner.domain.stock import (
 from tests.unit.planner.cases import TODAY, drug, fill, in_days, patient, prescription
 
 
-@pytest.mark.parametrize(
-    ("filled_on", "days_supply", "percent", "payable"),
-    [
-        (date(2026, 9, 1), 30, 75, date(2026, 9, 24)),  # TV10
-        (date(2026, 9, 10), 90, 80, date(2026, 11, 21)),
-        (date(2026, 9, 15), 30, 70, date(2026, 10, 6)),  # eye drops
-        (date(2026, 9, 1), 30, 80, date(2026, 9, 25)),
-        (date(2026, 9, 1), 30, 85, date(2026, 9, 27)),
-        (date(2026, 9, 1), 30, 90, date(2026, 9, 28)),
-        (date(2026, 9, 1), 28, 75, date(2026, 9, 22)),
-        (date(2026, 9, 1), 90, 75, date(2026, 11, 8)),
-        (date(2026, 9, 1), 90, 85, date(2026, 11, 17)),
-        (date(2026, 9, 1), 30, 100, date(2026, 10, 1)),
-    ],
-)
-def test_refill_too_soon(filled_on: date, days_supply: int, percent: int, payable: date) -> None:
-    assert payable_from([fill("a", filled_on, days_supply)], percent, PayerRule("any")) == payable
-
-
 def test_the_payer_counts_from_the_date_of_service_and_the_stock_from_the_hand_over() -> None:
     filled = Fill("rx-a", filled_on=in_days(-10), handed_over_on=in_days(-7), days_supply=30)
     profile = patient([prescription("a")], [filled])
@@ -48,25 +28,6 @@ def test_the_payer_counts_from_the_date_of_service_and_the_stock_from_the_hand_o
     assert payable_from(stock.fills, 75, PayerRule("any")) == in_days(13)
     by_hand_over = PayerRule("any", counts_from="handed_over_on")
     assert payable_from(stock.fills, 75, by_hand_over) == in_days(16)
-
-
-TV13 = [fill("a", date(2026, 1, 5)), fill("a", date(2026, 2, 1)), fill("a", date(2026, 3, 10))]
-
-
-@pytest.mark.parametrize(
-    ("day", "fills", "on_hand"),
-    [
-        (date(2026, 2, 1), 2, 33),
-        (date(2026, 3, 5), 2, 1),
-        (date(2026, 3, 6), 2, 0),
-        (date(2026, 3, 9), 2, 0),
-        (date(2026, 3, 10), 3, 30),
-        (date(2026, 3, 20), 3, 20),
-        (date(2026, 4, 9), 3, 0),
-    ],
-)
-def test_days_on_hand_roll_forward_and_never_fall_below_nothing(day: date, fills: int, on_hand: int) -> None:
-    assert days_on_hand(run_out_day(TV13[:fills]), day) == on_hand
 
 
 def test_what_the_patient_says_is_left_replaces_the_estimate_from_that_day_on() -> None:
@@ -94,9 +55,6 @@ def test_stock_is_counted_by_ingredient_and_strength_whichever_prescription_it_c
 @pytest.mark.parametrize(
     ("days", "per_day", "quantity", "lasts"),
     [
-        (8, "1", 8, 8),  # TV11
-        (9, "0.5", 5, 10),  # TV18: the extra day is carried
-        (9, "1.5", 14, 9),
         (7, "2", 14, 7),
         (1, "0.5", 1, 2),
         (10, "0.3", 3, 10),
