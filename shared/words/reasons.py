@@ -50,13 +50,14 @@ REASONS: dict[str, str] = {
     "stock_unknown": (
         "Filled at another pharmacy so far: it joins once the patient says what is left, or has had a fill here."
     ),
-    "expired": "The prescription expired on {on}: it needs a renewal.",
+    "expired": "The last day of the prescription is {on}: it needs a renewal.",
     "no_quantity_left": "Nothing more is authorised: it needs a renewal.",
     "authorization_ended": "The payer's prior authorization ends on {on}: out until it is renewed.",
     "payer_refused": "The payer refused it (reject {code}); to be settled, or tried again from {until}.",
     "staff_excluded": "The {by} left it out of the plan on {made_on}.",
     # what is done about it
     "early": "Filled at the synchronized pickup with {days:day} left.",
+    "late": "Filled at the synchronized pickup; it runs out before, on {on}.",
     "on_time": "Filled at the synchronized pickup, on the day it runs out.",
     "bridge": "Runs out before the synchronized pickup: a short fill of {days:day} on {on} lasts until {until}.",
     "full_fills": "Runs out before the synchronized pickup: {fills:usual fill} before it, until {until}.",

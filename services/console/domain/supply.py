@@ -202,7 +202,7 @@ def _supplies(
     came = [
         _Supply(fill.handed_over_on, fill.days_supply, What.had)
         for fill in profile.fills
-        if fill.rx_id in rx_ids
+        if fill.rx_id in rx_ids and not fill.elsewhere  # that another pharmacy billed: unknown what is left
     ]
     said = [
         _Supply(report.reported_on, report.days_left, What.reported)

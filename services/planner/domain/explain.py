@@ -93,7 +93,8 @@ def _synchronized(
         left = course.left_at_anchor
         if left:
             return Action.early, joins_on, because("early", days=left)
-        return Action.on_time, joins_on, because("on_time")
+        late = course.supply.run_out < chosen.anchor
+        return Action.on_time, joins_on, because("late", on=run_out_on) if late else because("on_time")
     usual = course.supply.prescription.usual_days
     full = sum(item.days_supply >= usual for _, item in before)
     short = sum(item.days_supply for _, item in before if item.days_supply < usual)

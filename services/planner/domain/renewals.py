@@ -75,14 +75,13 @@ def renewals_needed(
 def _first_unmet(course: Course, chosen: Option) -> int | None:
     """The first day, to the pickup after next, on which a usual fill is due that cannot be had."""
     prescription = course.supply.prescription
+    expires = prescription.expires_on.toordinal()  # what a prior authorization ends, no renewal brings back
+    enough = course.quantity_left >= prescription.usual_quantity
     if course.joins == chosen.anchor and course.supply.joined_with is None:
         days = course.at_anchor[1] if course.at_anchor else 0
-        if days < prescription.usual_days:
+        if days < prescription.usual_days and not (enough and chosen.anchor <= expires):
             return chosen.anchor
-    expires = (
-        prescription.expires_on.toordinal()
-    )  # a prior authorization is not the prescriber's to renew alone
-    if course.quantity_left >= prescription.usual_quantity and chosen.second <= expires:
+    if enough and chosen.second <= expires:
         return None
     return min(chosen.second, course.covered_to)
 

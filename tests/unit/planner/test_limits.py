@@ -218,7 +218,8 @@ def test_its_renewal_begins_a_fortnight_before_it_ends(until: int, said: list[st
 
 
 def test_nothing_is_filled_after_the_authorization_ends() -> None:
-    plan = planned(authorized(11))
+    """Policy: 75 %. The pickup on day 14 is agreed; a is payable from day 5, and authorized until day 11."""
+    plan = planned(authorized(11), pinned(14))
     days = [visit.on for visit in plan.visits for item in visit.items if item.rx_id == "rx-a"]
     assert days and max(days) <= in_days(11)
     assert plan.renewals == (), "the prescriber's prescription is not at its end"
