@@ -309,7 +309,8 @@ def plans_by_revision(plans: Iterable[ask.Plan]) -> Mapping[int, ask.Plan]:
 async def health(request: Request, work: Working) -> HTMLResponse:
     """How far each service is, what waits for a person, and the ways out."""
     states, done = await asyncio.gather(look_at(request.app), _latest_actions(work))
-    return page(request, "health.html", states=states, actions=done)
+    waiting = any(state.letters or state.held for state in states)
+    return page(request, "health.html", states=states, actions=done, waiting=waiting)
 
 
 async def _latest_actions(work: Work) -> list[actions.Action]:

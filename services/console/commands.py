@@ -17,6 +17,7 @@ from services.console.settings import Settings
 from services.console.store import actions, ask
 from shared.http import Commanding, Problem, Role, Working
 from shared.messaging import Unit
+from shared.words.formats import counted
 
 router = APIRouter(include_in_schema=False)
 
@@ -120,10 +121,12 @@ async def _record(
 
 
 def _what_came(answer: dict[str, Any]) -> str:
-    if "failed" in answer:
+    if answer.get("status") == "open":
         return f"failed again: {answer['failed']}"
-    behind = answer.get("went_on", 0)
-    return f"done; {behind} events behind it went through" if behind else "done"
+    went_on = answer.get("went_on", 0)
+    behind = f"; {counted(went_on, 'event')} behind it went through" if went_on else ""
+    next_one = f"; the next behind it failed: {answer['failed']}" if "failed" in answer else ""
+    return f"done{behind}{next_one}"
 
 
 def _here(path: str) -> str:

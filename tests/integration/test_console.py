@@ -401,10 +401,12 @@ async def test_a_dead_letter_of_another_service_is_redriven_and_skipped_from_the
     told = pharmacy(2)
     plan = next(each for each in told if each.event.TYPE.endswith("plan-computed.v1"))
     poison: dict[str, Any] = as_record(plan) | {"value": b'{"patient_id": "p"}'}
+    more = as_record(replace(plan, event_id=uuid4())) | {"value": poison["value"]}
     processes = {"fulfillment": 1, "console": 1}
     async with installed(stack, fresh_database, unique_name, tmp_path, processes=processes) as here:
         async with producing(stack.kafka) as producer:
             await producer.send_and_wait(f"{here.prefix}{plan.event.TOPIC}", **poison)
+            await producer.send_and_wait(f"{here.prefix}{plan.event.TOPIC}", **more)
         headers = {"accept": "text/html"}
         async with httpx.AsyncClient(
             base_url=here.url(), cookies=ADA, headers=headers, timeout=30
@@ -414,9 +416,15 @@ async def test_a_dead_letter_of_another_service_is_redriven_and_skipped_from_the
                 return (await browser.get("/health")).text
 
             async def buried() -> bool:
-                return 'id="fulfillment-1"' in await health()
+                page = await health()
+                return (
+                    "1 event of theirs waits"
+                    in page.partition('id="fulfillment-1"')[2].partition("</article>")[0]
+                )
 
-            await until(buried, "the page shows the dead letter of fulfillment", seconds=60)
+            await until(
+                buried, "the page shows the dead letter of fulfillment, and one behind it", seconds=60
+            )
             assert "schema" in await health()
             letter = "/health/fulfillment/deadletters/1"
             for way_out in ("redrive", "skip"):
@@ -430,6 +438,8 @@ async def test_a_dead_letter_of_another_service_is_redriven_and_skipped_from_the
             page = await health()
             assert 'id="fulfillment-1"' not in page
             assert "a test&#39;s poison" in page, "who, what and why are kept"
+            assert "done; the next behind it failed: schema" in page, "and what came of it"
+            assert 'id="fulfillment-2"' in page
             gone = await browser.post(f"{letter}/skip", data={"because": "once more"})
             assert (gone.status_code, "No such dead letter" in gone.text) == (404, True)
             unknown = await browser.post("/health/planner/deadletters/1/skip", data={"because": "unknown"})

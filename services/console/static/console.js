@@ -60,7 +60,10 @@ function follow(main) {
       for (const line of items.content.children) heard += Number(line.dataset.rows);
       main.dataset.live = main.dataset.live.replace(/after=[^&]*/, `after=${message.lastEventId}`);
       clearTimeout(later);
-      later = setTimeout(() => (main.dataset.refresh === "auto" ? again(main) : offer(heard)), 600);
+      later = setTimeout(async () => {
+        if (main.dataset.refresh === "auto" && (await again(main))) heard = 0;
+        else offer(heard);
+      }, 600);
     };
     source.addEventListener("anew", () => location.reload());
   };
@@ -68,17 +71,19 @@ function follow(main) {
   open();
 }
 
-// Put the page as it is now in place of this one, unless somebody is in the middle of something.
+// Put the page as it is now in place of this one, unless somebody is in the middle of something; says whether it did.
 async function again(main) {
-  if (main.contains(document.activeElement) && document.activeElement !== main) return;
-  if ($("details[open]", main)) return;
+  if (main.contains(document.activeElement) && document.activeElement !== main) return false;
+  if ($("details[open]", main)) return false;
   const text = await fetch(location.href, { headers: { Accept: "text/html" } })
     .then((answer) => (answer.ok ? answer.text() : null))
     .catch(() => null); // away, or broken off as the page is left
-  if (!text) return;
+  if (!text) return false;
   const page = new DOMParser().parseFromString(text, "text/html");
   main.innerHTML = $("main", page).innerHTML;
   $(".clock").innerHTML = $(".clock", page).innerHTML;
+  $(".news").hidden = true;
+  return true;
 }
 
 function offer(number) {
