@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from services.console.domain.ahead import is_soon, steps_ahead
-from services.console.domain.brief import brief_of, drug_names
+from services.console.domain.brief import brief_of, chosen_in, drug_names
 from services.console.domain.lines import Fold, Line, fold
 from services.console.domain.month import weeks_of
 from services.console.domain.story import chains_of
@@ -222,15 +222,16 @@ async def patient(
         parked = await tables.parked_among(db, [patient_key(patient_id)])
     zone = store.time_zone if store else "UTC"
     today = _today(work, zone)
+    by_revision = {each.revision: each for each in plans.values()}
     shown = revision or found.plan_revision
-    plan = next((each for each in plans.values() if each.revision == shown), None)
+    plan = by_revision.get(shown)
     if revision and plan is None:
         raise Problem(404, "No such plan", "this patient has no plan of that revision")
     said = _said(plan.content) if plan else None
     computed = said if isinstance(said, PlanComputed) else None
     standings = {visit.visit_id: standing(visit.facts, today) for visit in visits}
     open_visits = [visit for visit in visits if visit.in_plan or visit.package == "ready"]
-    current = plans_by_revision(plans.values()).get(found.plan_revision)
+    current = by_revision.get(found.plan_revision)
     steps = (
         steps_ahead(
             open_visits,
@@ -262,6 +263,11 @@ async def patient(
         plans=plans,
         plan_is_current=shown == found.plan_revision,
         said=said,
+        chose=by_revision.get(
+            chosen_in({number: each.content for number, each in by_revision.items()}, shown) or 0
+        )
+        if plan
+        else None,
         computed=computed,
         profile=profile,
         picture=picture,
@@ -296,10 +302,6 @@ async def patient(
         cut=len(lines) == EVENTS_OF_A_PATIENT,
         live=f"{generation}.{newest}",
     )
-
-
-def plans_by_revision(plans: Iterable[ask.Plan]) -> Mapping[int, ask.Plan]:
-    return {plan.revision: plan for plan in plans}
 
 
 # ---- health ---------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 from services.console.domain.ahead import Step
 from services.console.domain.lines import Line
@@ -108,6 +109,26 @@ def _why(plan: PlanComputed) -> list[str]:
         for reason in drug.reasons
         if reason.code in WHY or reason.code.startswith("staff_")
     ]
+
+
+def chosen_in(plans: Mapping[int, Mapping[str, Any]], revision: int) -> int | None:
+    """The earlier revision that chose the day which this one keeps because the patient was told it.
+
+    `plans` are the contents of all revisions, as JSON; none where the revision says itself why this day.
+    """
+    kept = plans[revision]
+    if not _gives(kept, "anchor_agreed"):
+        return None
+    chose = [
+        number
+        for number, said in plans.items()
+        if number < revision and said.get("anchor_on") == kept["anchor_on"] and _gives(said, "anchor_best")
+    ]
+    return max(chose, default=None)
+
+
+def _gives(content: Mapping[str, Any], code: str) -> bool:
+    return any(reason["code"] == code for reason in content.get("reasons", ()))
 
 
 def drug_names(plan: PlanComputed | None, prescribed: Mapping[str, str]) -> dict[str, str]:

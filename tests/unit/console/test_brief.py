@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from services.console.domain.ahead import steps_ahead
-from services.console.domain.brief import SHOWN, brief_of, drug_names
+from services.console.domain.brief import SHOWN, brief_of, chosen_in, drug_names
 from services.console.domain.lines import Line
 from services.console.domain.supply import Picture, picture_of
 from services.console.domain.visits import Standing
@@ -51,6 +53,24 @@ def test_the_next_step_and_pickup_are_named_and_why_there_is_a_short_fill() -> N
         "a short fill of 5 days on Sat 10 Oct 2026 lasts until Thu 15 Oct 2026.",
     )
     assert drug_names(stands, {"rx": "as prescribed"}) == {"rx": "as prescribed"}
+
+
+@pytest.mark.parametrize(
+    ("codes", "chose"),
+    [
+        ({1: "anchor_best", 2: "anchor_agreed", 3: "anchor_agreed"}, 1),
+        ({1: "anchor_best", 2: "anchor_best", 3: "anchor_agreed"}, 2),
+        ({1: "anchor_best", 2: "rescheduled", 3: "rescheduled"}, None),
+        ({1: "rescheduled", 2: "rescheduled", 3: "anchor_agreed"}, None),
+    ],
+)
+def test_a_day_that_is_kept_is_explained_by_the_plan_that_chose_it(
+    codes: dict[int, str], chose: int | None
+) -> None:
+    plans = {n: {"anchor_on": "2026-10-15", "reasons": [{"code": code}]} for n, code in codes.items()}
+    assert chosen_in(plans, 3) == chose
+    another = plans | {4: plans[3] | {"anchor_on": "2026-10-16"}}
+    assert chosen_in(another, 4) is None, "what chose another day explains nothing"
 
 
 def test_somebody_who_left_has_nothing_ahead() -> None:
