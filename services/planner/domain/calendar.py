@@ -58,18 +58,18 @@ class PickupDays:
         days |= {day for day in extra if first <= day <= last and weekday_of(day) in calendar.weekdays}
         self.first, self.last = first, last
         self.days = sorted(days - closed)
-        self._before, self._after = _neighbours(self.days, first, last)
+        self.before, self.after = _neighbours(self.days, first, last)
 
     def __contains__(self, day: int) -> bool:
         return self.on_or_before(day) == day
 
     def on_or_before(self, day: int) -> int:
         """The nearest pickup day not after `day`; `LONG_AGO` where there is none."""
-        return self._before[min(day, self.last) - self.first] if day >= self.first else LONG_AGO
+        return self.before[min(day, self.last) - self.first] if day >= self.first else LONG_AGO
 
     def on_or_after(self, day: int) -> int:
         """The nearest pickup day not before `day`; `NEVER` where there is none up to the last."""
-        return self._after[max(day, self.first) - self.first] if day <= self.last else NEVER
+        return self.after[max(day, self.first) - self.first] if day <= self.last else NEVER
 
 
 def _neighbours(days: list[int], first: int, last: int) -> tuple[list[int], list[int]]:

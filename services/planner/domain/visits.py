@@ -26,7 +26,8 @@ def visit_days(chains: Sequence[Chain], anchor: int, aligned: int, pickup: Picku
     if all(len(chain) < 2 for chain in chains):
         return days
     search = _Search(anchor, aligned, pickup, least=_cost(days, aligned))
-    search.go([_Open(chain, 0, chain[0].first) for chain in chains if chain], [], anchor_ahead=True)
+    needs = [_Open(number, chain, 0, chain[0].first) for number, chain in enumerate(chains) if chain]
+    search.go(needs, [], anchor_ahead=True)
     return search.best
 
 
@@ -61,6 +62,7 @@ def _cost(days: Sequence[int], aligned: int) -> Cost:
 class _Open(NamedTuple):
     """The next need of a chain, and its first day, given when the need before it was met."""
 
+    number: int
     chain: Chain
     at: int
     first: int
@@ -74,20 +76,28 @@ class _Search:
     """Visits in the order of time, depth first, later days first, never further than can still be better.
 
     Each visit waits for the last day of the need that can wait least, and meets all that is open by then. Where a
-    drug needs another fill later, an earlier day is tried as well: its next fill is then payable sooner.
+    drug needs another fill later, an earlier day is tried as well: its next fill is then payable sooner. What is open
+    decides all that follows: where it was the same before, at no higher cost, nothing better can come of it.
     """
 
     def __init__(self, anchor: int, aligned: int, pickup: PickupDays, least: Cost) -> None:
         self.anchor, self.aligned, self.pickup, self.least = anchor, aligned, pickup, least
         self.best: list[int] = []
         self.cost: Cost = (NEVER, NEVER)
+        self.seen: dict[object, Cost] = {}  # the least cost at which this was open
 
     def go(self, needs: list[_Open], days: list[int], *, anchor_ahead: bool) -> None:
         """Meet the open needs after visits on `days`; keep the result where it is better."""
-        if self._at_least(needs, days, anchor_ahead) >= self.cost:
+        open_ = (anchor_ahead, *((need.number, need.at, need.first) for need in needs))
+        so_far = _cost(days, self.aligned)
+        if (
+            self.seen.get(open_, self.cost) <= so_far
+            or self._at_least(needs, so_far, anchor_ahead) >= self.cost
+        ):
             return
+        self.seen[open_] = so_far
         if not needs:
-            self.best, self.cost = days, _cost(days, self.aligned)
+            self.best, self.cost = days, so_far
             return
         latest = min(need.last for need in needs)
         if anchor_ahead and self.anchor <= latest:
@@ -105,18 +115,17 @@ class _Search:
         """What is open once a visit on `day` has met all it can."""
         still = []
         for need in needs:
-            chain, at, first = need
+            number, chain, at, first = need
             if not first <= day <= need.last:
                 still.append(need)
             elif at + 1 < len(chain):
                 payable = self.pickup.on_or_after(day + chain[at].wait)
-                still.append(_Open(chain, at + 1, max(chain[at + 1].first, payable)))
+                still.append(_Open(number, chain, at + 1, max(chain[at + 1].first, payable)))
         return still
 
-    def _at_least(self, needs: list[_Open], days: list[int], anchor_ahead: bool) -> Cost:
+    def _at_least(self, needs: list[_Open], so_far: Cost, anchor_ahead: bool) -> Cost:
         """No way from here costs less."""
         windows = [need.chain[need.at]._replace(first=need.first) for need in needs]
         windows += [later for need in needs for later in need.chain[need.at + 1 :]]
         further = _cost(_as_if_independent(windows, self.anchor if anchor_ahead else None), self.aligned)
-        so_far = _cost(days, self.aligned)
         return so_far[0] + further[0], so_far[1] + further[1]
