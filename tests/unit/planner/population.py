@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from random import Random
 
+from services.planner.domain.anchor import CRITERIA
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import Drug, Fill, Prescription, Profile, Rules
+from services.planner.domain.model import (
+    Drug,
+    Fill,
+    FillKind,
+    Prescription,
+    Profile,
+    Rules,
+    Ruling,
+    RulingKind,
+    Told,
+    ToldItem,
+    ToldVisit,
+    VisitKind,
+)
 from services.planner.policy import payer_rules, sync_laws
 
 TODAY = date(2026, 3, 2)  # a Monday
@@ -77,3 +92,110 @@ def _drug(rng: Random, name: str, payer: str, *, costs_known: bool) -> tuple[Pre
         fills.append(Fill(each.rx_id, on, on + timedelta(days=rng.choice((0, 0, 1))), days))
         on -= timedelta(days=days + rng.randint(-4, 6))
     return each, fills[::-1]
+
+
+# --- what is rare, and what a chain may set otherwise ---
+
+
+@dataclass(frozen=True)
+class Odd:
+    """One patient with all that a plan is made from."""
+
+    profile: Profile
+    calendar: Calendar
+    rules: Rules
+    told: Told
+
+
+def odd_patient(rng: Random, number: int) -> Odd:
+    """A usual patient of whom much is unusual: told visits, rulings, scarce drugs, packs of a week, narrow stores."""
+    profile = chain_patient(rng, number)
+    profile = replace(
+        profile,
+        prescriptions=tuple(_odd(rng, each) for each in profile.prescriptions),
+        rulings=tuple(_ruling(rng, profile) for _ in range(rng.choice((0, 0, 0, 1, 2)))),
+        cycle_policy=rng.choice((profile.cycle_policy, "day_of_month")),
+        day_of_month=rng.choice((1, 15, 28, None)),
+        extra_cost_limit=rng.choice((None, Decimal(0), Decimal("3.33"), Decimal(20))),
+        household_on=rng.choice(((), (), (), (_in_days(rng.randint(1, 30)),))),
+    )
+    calendar = replace(chain_store(rng), daily_cap=rng.choice((0, 0, 1, 10, 30)))
+    return Odd(profile, calendar, _odd_rules(rng), _told(rng, profile))
+
+
+def _odd(rng: Random, each: Prescription) -> Prescription:
+    """Now and then little left, an early end, a pack of a few days, an odd dose."""
+    if rng.random() < 0.1:
+        days = rng.choice((5, 7, 14, 28, 28, 60, 60, 400))
+        each = replace(each, usual_days=days, usual_quantity=days * (each.units_per_day or Decimal(1)))
+    if rng.random() < 0.15:
+        per_day = rng.choice((Decimal("0.3333"), Decimal("1.5"), Decimal("0.25"), Decimal("0.1")))
+        each = replace(
+            each, units_per_day=per_day, usual_quantity=(each.usual_days * per_day).quantize(Decimal(1))
+        )
+    if rng.random() < 0.2:
+        each = replace(each, quantity_left=each.usual_quantity * rng.randint(0, 2) + rng.randint(1, 20))
+    if rng.random() < 0.15:
+        each = replace(each, expires_on=_in_days(rng.randint(3, 70)))
+    return each
+
+
+def _ruling(rng: Random, profile: Profile) -> Ruling:
+    kind = rng.choice((RulingKind.fill, RulingKind.hold, RulingKind.quantity, RulingKind.day))
+    return Ruling(
+        kind=kind,
+        by="pharmacist",
+        why="asked for",
+        made_on=TODAY,
+        rx_id=None if kind is RulingKind.day else rng.choice(profile.prescriptions).rx_id,
+        on=_in_days(rng.randint(0, 40)) if kind in (RulingKind.day, RulingKind.hold) else None,
+        quantity=Decimal(rng.randint(1, 60)) if kind is RulingKind.quantity else None,
+    )
+
+
+def _odd_rules(rng: Random) -> Rules:
+    """What a chain may set, and payers that look back on what was filled."""
+    payers = tuple(
+        replace(each, look_back_days=180, most_surplus_days=rng.randint(5, 20))
+        if rng.random() < 0.3
+        else each
+        for each in POLICY.payers
+    )
+    names = [criterion.__name__ for criterion in CRITERIA]
+    return replace(
+        POLICY,
+        payers=payers,
+        lead_days=rng.choice((0, 2, 4, 4, 6)),
+        criteria=rng.choice(((), (), tuple(rng.sample(names, len(names))))),
+        offered_days=rng.choice((1, 3, 3, 5)),
+        bridge_cushion_days=rng.choice((0, 0, 2, 5)),
+        cushion_days=rng.choice((3, 0, 7)),
+        minimum_short_fill_days=rng.choice((3, 3, 7)),
+    )
+
+
+def _told(rng: Random, profile: Profile) -> Told:
+    """Nothing, most often; else visits that stand or may move, a day that has become impossible, refusals."""
+    declined = {
+        each.rx_id: _in_days(rng.randint(1, 40)) for each in profile.prescriptions if rng.random() < 0.1
+    }
+    if rng.random() < 0.75:
+        return Told(declined_until=declined)
+    visits = tuple(
+        ToldVisit(
+            kind=rng.choice(list(VisitKind)),
+            on=_in_days(rng.randint(0, 30)),
+            items=tuple(
+                ToldItem(each.rx_id, FillKind.full, each.usual_quantity, each.usual_days)
+                for each in rng.sample(profile.prescriptions, rng.randint(1, 2))
+            ),
+            confirmed=rng.random() < 0.4,
+        )
+        for _ in range(rng.randint(0, 2))
+    )
+    anchor_on = rng.choice((None, None, _in_days(rng.randint(1, 40))))
+    return Told(agreed=True, anchor_on=anchor_on, visits=visits, declined_until=declined)
+
+
+def _in_days(days: int) -> date:
+    return TODAY + timedelta(days=days)

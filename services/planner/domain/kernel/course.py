@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.planner.domain.calendar import NEVER
-from services.planner.domain.kernel.columns import UNIT, Bools, Columns, Ints
+from services.planner.domain.kernel.columns import UNIT, Bools, Columns, Drug, Ints
 
 MOST_NEEDS = 5
 """Fills before an anchor that there is room for; a patient with more is judged by the readable form."""
@@ -60,7 +60,7 @@ class Rows:
 class Looked:
     """Rows of the columns of drugs."""
 
-    def __init__(self, drug: Looked, rows: Ints) -> None:
+    def __init__(self, drug: Drug[Ints], rows: Ints) -> None:
         self._drug, self._rows = drug, rows
 
     def __getattr__(self, name: str) -> Ints:

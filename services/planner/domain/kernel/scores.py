@@ -10,7 +10,7 @@ import numpy as np
 
 from services.planner.domain.anchor import Score, arrange
 from services.planner.domain.kernel.columns import Bools, Columns, Ints, N, Patient
-from services.planner.domain.kernel.course import MOST_NEEDS, Courses, Rows
+from services.planner.domain.kernel.course import MOST_NEEDS, Courses, Needs, Rows
 from services.planner.domain.kernel.visits import chains_of, left_on_anchor_day, trips_of
 
 
@@ -47,9 +47,8 @@ class Scored:
 
 def scores_of(columns: Columns, rows: Rows, courses: Courses) -> Scored:
     """See `anchor.arrange`."""
-    of, usual_days, needs = columns.of, rows.drug.usual_days, courses.needs
+    of, needs = columns.of, courses.needs
     patient = Patient(*(column[of] for column in columns.patient))
-
     starts = np.searchsorted(rows.option, np.arange(len(of)))
 
     def total(values: Ints | Bools) -> Ints:
@@ -57,50 +56,70 @@ def scores_of(columns: Columns, rows: Rows, courses: Courses) -> Scored:
 
     beyond = np.bincount(of[rows.option], needs.count > MOST_NEEDS, len(columns.questions)) > 0
     needs.count[needs.count > MOST_NEEDS] = 0  # of patients whom the readable form judges
-    fills = [*needs.days[: needs.count.max(initial=0)], courses.at_anchor]
-    minimum = patient.minimum_short_fill_days[rows.option]
-    short = sum((days > 0) & (days < usual_days) for days in fills)
-    tiny = sum((days > 0) & (days < np.minimum(usual_days, minimum)) for days in fills)
-    cost = sum(rows.cost(days) for days in fills) if columns.costs_known.any() else np.zeros_like(usual_days)
-    uncovered = total(courses.uncovered)
     critical = total(courses.uncovered * rows.drug.critical)
-    later = total(courses.joins == rows.second) > 0
-    run_dry = total(courses.dispensed & (courses.left_at_anchor == 0))
     cushion = patient.cushion_days
-    from_cushion = total(courses.dispensed * np.abs(courses.left_at_anchor - cushion[rows.option]))
-    visits, exact = later.astype(np.int64), np.ones(len(of), dtype=bool)
-    chains = chains_of(rows, needs)
-    if chains.days.size:
-        aligned = np.where(later, columns.second, columns.anchor)
-        trips = trips_of(chains, aligned[chains.days])
-        visits[chains.days] += trips.before
-        exact[chains.days] = trips.proven
-        day, left = left_on_anchor_day(trips)
-        run_dry += np.bincount(day, left == 0, len(of)).astype(np.int64)
-        from_cushion += np.bincount(day, np.abs(left - cushion[day]), len(of)).astype(np.int64)
-    apart = ((columns.anchor + 6) % 7 - patient.preferred_weekday) % 7
-    extra_cost = np.where(columns.costs_known[of], total(cost), 0)
+    from_cushion = np.abs(courses.left_at_anchor - cushion[rows.option])
+    later = total(courses.joins == rows.second) > 0
+    trips = _trips(columns, rows, needs, later)
+    carried, left = trips.on_anchor_day, trips.left
+
+    usual_days = rows.drug.usual_days
+    least = np.minimum(usual_days, patient.minimum_short_fill_days[rows.option])
+    fills = [*needs.days[: needs.count.max(initial=0)], courses.at_anchor]
+    known = columns.costs_known[of]
+    cost = _added(total(rows.cost(days)) for days in fills) * known if known.any() else np.zeros_like(of)
     scores = Scores(
         anchor=columns.anchor,
         uncovered_critical=critical,
-        uncovered=uncovered - critical,
+        uncovered=total(courses.uncovered) - critical,
         told_changes=((patient.told_anchor >= 0) & (patient.told_anchor != columns.anchor)).astype(np.int64),
-        visits_before=visits,
-        short_fills=total(short),
-        tiny_fills=total(tiny),
+        visits_before=trips.before + later,
+        short_fills=_added(total((days > 0) & (days < usual_days)) for days in fills),
+        tiny_fills=_added(total((days > 0) & (days < least)) for days in fills),
         overrides=total(courses.override),
-        run_dry=run_dry,
-        from_preferred=np.where(patient.preferred_weekday < 0, 0, np.minimum(apart, 7 - apart)),
-        from_cushion=from_cushion,
+        run_dry=total(courses.dispensed & (courses.left_at_anchor == 0)) + _count(carried, left == 0, of),
+        from_preferred=_weekdays_apart(columns.anchor, patient.preferred_weekday),
+        from_cushion=total(courses.dispensed * from_cushion)
+        + _count(carried, np.abs(left - cushion[carried]), of),
         load=columns.load,
         full=((patient.daily_cap > 0) & (patient.daily_cap <= columns.load)).astype(np.int64),
-        extra_cost=extra_cost,
-        above_limit=np.where(
-            columns.costs_known[of], np.maximum(0, extra_cost - patient.extra_cost_limit), 0
-        ),
+        extra_cost=cost,
+        above_limit=np.maximum(0, cost - patient.extra_cost_limit) * known,
     )
-    possible = total(courses.dispensed) > 0
-    return Scored(scores, of, possible, exact | beyond[of], beyond)
+    return Scored(scores, of, total(courses.dispensed) > 0, trips.exact | beyond[of], beyond)
+
+
+class _Trips(NamedTuple):
+    before: Ints  # by candidate day
+    exact: Bools
+    on_anchor_day: Ints  # the candidate day of each fill that falls on the anchor
+    left: Ints  # days left then
+
+
+def _trips(columns: Columns, rows: Rows, needs: Needs, later: Bools) -> _Trips:
+    before, exact = np.zeros_like(columns.anchor), np.ones(len(columns.anchor), dtype=bool)
+    chains = chains_of(rows, needs)
+    if not chains.days.size:
+        return _Trips(before, exact, chains.days, chains.days)
+    aligned = np.where(later, columns.second, columns.anchor)
+    trips = trips_of(chains, aligned[chains.days])
+    before[chains.days], exact[chains.days] = trips.before, trips.proven
+    return _Trips(before, exact, *left_on_anchor_day(trips))
+
+
+def _count(days: Ints, values: Ints | Bools, of: Ints) -> Ints:
+    """The values summed by candidate day."""
+    return np.bincount(days, values, len(of)).astype(np.int64)
+
+
+def _weekdays_apart(day: Ints, weekday: Ints) -> Ints:
+    """See `anchor.weekdays_apart`."""
+    apart = ((day + 6) % 7 - weekday) % 7
+    return np.where(weekday < 0, 0, np.minimum(apart, 7 - apart))
+
+
+def _added(columns: Iterable[Ints]) -> Ints:
+    return np.sum(list(columns), axis=0)
 
 
 def arrange_in_full(columns: Columns, scored: Scored, days: Iterable[int]) -> None:

@@ -95,11 +95,11 @@ def _as_if_independent(chains: Chains, these: Bools, aligned: Ints) -> tuple[Int
     option, begins, ends = np.concatenate(of), np.concatenate(first), np.concatenate(last)
     order = np.lexsort((ends, option))
     option, begins, ends = option[order], begins[order], ends[order]
-    place = np.arange(len(option)) - np.searchsorted(option, option)
+    turns = np.arange(len(option)) - np.searchsorted(option, option)
     least_before, least = np.zeros_like(aligned), np.zeros_like(aligned)
     latest = np.full(len(least), -1)
-    for turn in range(int(place.max(initial=-1)) + 1):
-        rows = np.flatnonzero(place == turn)
+    for turn in range(int(turns.max(initial=-1)) + 1):
+        rows = np.flatnonzero(turns == turn)
         rows = rows[latest[option[rows]] < begins[rows]]
         latest[option[rows]] = ends[rows]
         least[option[rows]] += 1
