@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from typing import Any
@@ -10,8 +10,10 @@ from zoneinfo import ZoneInfo
 
 from services.planner import store, translation
 from services.planner.domain.calendar import Calendar
+from services.planner.domain.kernel import judge_all
 from services.planner.domain.model import Blocked, Plan, Renewal, Rules, because
-from services.planner.domain.progress import Progress, Status, disenrolled, plan_anew
+from services.planner.domain.plan import Planning, finished
+from services.planner.domain.progress import Progress, Status, disenrolled, planning_anew
 from services.planner.policy import dispensing_limits, payer_rules, state_schedules, sync_laws
 from services.planner.store import Record, StoreDays
 from shared.events import Event
@@ -41,7 +43,7 @@ class Planned:
 async def replan(unit: Unit, records: Sequence[Record]) -> None:
     """Plan these patients as of now, save where they stand, and publish what is news."""
     stores = await store.load_stores(unit.db, {record.store_id for record in records}, unit.now)
-    await keep(unit, [plan_one(record, stores.get(record.store_id), unit.now) for record in records])
+    await keep(unit, plan_together(records, stores, unit.now))
 
 
 async def replan_changed(unit: Unit, patient_ids: Sequence[str], *, dry_run: bool) -> list[dict[str, Any]]:
@@ -51,11 +53,9 @@ async def replan_changed(unit: Unit, patient_ids: Sequence[str], *, dry_run: boo
     """
     records = await store.load_records(unit.db, patient_ids, unit.now)
     stores = await store.load_stores(unit.db, {record.store_id for record in records.values()}, unit.now)
-    pairs = [
-        (record, plan_one(record, stores.get(record.store_id), unit.now))
-        for _, record in sorted(records.items())
-        if record.enrolled  # they may have left while their lock was waited for
-    ]
+    # they may have left while their lock was waited for
+    enrolled = [record for _, record in sorted(records.items()) if record.enrolled]
+    pairs = zip(enrolled, plan_together(enrolled, stores, unit.now), strict=True)
     moved = [(before, planned) for before, planned in pairs if _held(planned.record) != before]
     if not dry_run:
         await keep(unit, [planned for _, planned in moved])
@@ -82,12 +82,16 @@ def _stands(record: Record) -> dict[str, Any]:
     return {"status": progress.status, "anchor_on": progress.anchor_on, "revision": record.revision}
 
 
-def plan_one(record: Record, days: StoreDays | None, now: datetime) -> Planned:
-    """Plan one patient as of now; without the store's days the patient waits."""
+def plan_together(records: Sequence[Record], stores: Mapping[str, StoreDays], now: datetime) -> list[Planned]:
+    """Plan these patients as of now; without their store's days they wait."""
+    return finished([_planning(record, stores.get(record.store_id), now) for record in records], judge_all)
+
+
+def _planning(record: Record, days: StoreDays | None, now: datetime) -> Planning[Planned]:
     zone = days.time_zone if days else "UTC"
     calendar = calendar_of(record, days) if days else None
     today = now.astimezone(ZoneInfo(zone)).date()
-    progress, outcome = plan_anew(record.progress, record.profile, calendar, RULES, today)
+    progress, outcome = yield from planning_anew(record.progress, record.profile, calendar, RULES, today)
     after, news = _published(record, progress, outcome)
     return Planned(replace(after, due_at=_due_at(progress, days)), news, outcome.renewals if outcome else ())
 
