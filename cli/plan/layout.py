@@ -130,8 +130,11 @@ def _document(folder: Folder, number: str, today: date) -> dict[str, Any] | BadI
             "closed_on": store.closed_on,
             "state": store.state,
             "daily_cap": store.daily_cap,
+            "delivery_weekdays": store.delivery_weekdays,
+            "lead_days": store.lead_days,
         },
         "long_term_care": patient.long_term_care,
+        **patient.circumstances.model_dump(mode="json", exclude_defaults=True),
         **_wishes(patient),
     }
 

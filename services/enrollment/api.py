@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from datetime import date, timedelta
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.enrollment import store
 from services.enrollment.domain.candidates import in_words
@@ -21,11 +22,14 @@ from shared.events.enrollment import (
 )
 from shared.http import Commanding, Problem, Working, page
 from shared.messaging import Unit, patient
+from shared.messaging import store as lock_of_store
 
 router = APIRouter()
 
 PatientId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
 RxId = PatientId
+StoreId = PatientId
+STAFF = ("clerk", "technician", "pharmacist")
 Cursor = Annotated[str, Query(pattern=r"^[!-~]{0,64}$")]
 Store = Annotated[str | None, Query(alias="store", pattern=r"^[!-~]{1,64}$")]
 Limit = Annotated[int, Query(ge=1, le=500)]
@@ -161,6 +165,117 @@ async def release(patient_id: PatientId, rx_id: RxId, caller: Commanding, work: 
         return await _state(unit.db, patient_id)
 
     return await work.command(caller, [patient(patient_id)], decide)
+
+
+DayOfMonth = Annotated[int, Field(ge=1, le=31)]
+
+
+class StatedSpan(BaseModel):
+    """Days in a row, both included; without an end until further notice."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    begins_on: date
+    ends_on: date | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.ends_on and self.ends_on < self.begins_on:
+            raise ValueError("ends_on is before begins_on: correct one of them")
+        return self
+
+
+class Statement(BaseModel):
+    """What staff learned about the days on which the patient can be served: what is left out stays as it is, a null
+    takes back what staff stated before, so that the feed's word counts again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    day_of_month: DayOfMonth | None = None
+    payday: DayOfMonth | None = None
+    paydays: tuple[date, ...] | None = None
+    ride_weekdays: tuple[Weekday, ...] | None = None
+    rides: tuple[date, ...] | None = None
+    delivered: bool | None = None
+    packaged: bool | None = None
+    household_must: bool | None = None
+    away: tuple[StatedSpan, ...] | None = None
+    stays: tuple[StatedSpan, ...] | None = None
+    reconciled_on: date | None = None
+    uninsured: tuple[StatedSpan, ...] | None = None
+
+
+@router.post("/patients/{patient_id}/circumstances")
+async def circumstances(
+    patient_id: PatientId, body: Statement, caller: Commanding, work: Working
+) -> dict[str, Any]:
+    """State a payday, a ride, a stay in hospital, a vacation, lapsed insurance; that a stay is reconciled, a pharmacist
+    alone. It goes before the feed."""
+    said = body.model_dump(mode="json", exclude_unset=True)
+    caller.require(*(("pharmacist",) if "reconciled_on" in said else STAFF))
+
+    async def decide(unit: Unit) -> dict[str, Any]:
+        await _known(unit.db, patient_id)
+        if body.reconciled_on and body.reconciled_on > unit.today("UTC") + timedelta(days=1):
+            raise Problem(
+                422, "Not yet", "reconciled_on: lies in the future; give the day on which it was done"
+            )
+        await store.state_circumstances(
+            unit.db, patient_id, said, now=unit.now, by=unit.actor, role=unit.role
+        )
+        unit.emit(await profiles_changed(unit, {patient_id: ("circumstances",)}))
+        stated = await store.stated_circumstances(unit.db, [patient_id])
+        return {"patient_id": patient_id, "stated": stated.get(patient_id, {})}
+
+    return await work.command(caller, [patient(patient_id)], decide)
+
+
+class Closure(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    on: date
+    why: str = Field(min_length=3, max_length=500)
+
+
+@router.post("/stores/{store_id}/closures")
+async def close(store_id: StoreId, body: Closure, caller: Commanding, work: Working) -> dict[str, Any]:
+    """Close a store on a day, beside what the feed says: its visits are planned anew, earlier where possible."""
+    caller.require(*STAFF, "system")
+
+    async def decide(unit: Unit) -> dict[str, Any]:
+        await _known_store(unit.db, store_id)
+        if await store.close_store(unit.db, store_id, body.on, why=body.why, now=unit.now, by=unit.actor):
+            await store.raise_store_revision(unit.db, store_id)
+            unit.emit(await store.published_stores(unit.db, [store_id]))
+        return await _closed_on(unit.db, store_id)
+
+    return await work.command(caller, [lock_of_store(store_id)], decide)
+
+
+@router.post("/stores/{store_id}/closures/{on}/lift")
+async def lift(store_id: StoreId, on: date, caller: Commanding, work: Working) -> dict[str, Any]:
+    """Lift a closure that staff set; a day that the feed closes stays closed."""
+    caller.require(*STAFF, "system")
+
+    async def decide(unit: Unit) -> dict[str, Any]:
+        await _known_store(unit.db, store_id)
+        if not await store.reopen_store(unit.db, store_id, on, now=unit.now, by=unit.actor):
+            raise Problem(404, "No such closure", "staff did not close the store on that day")
+        await store.raise_store_revision(unit.db, store_id)
+        unit.emit(await store.published_stores(unit.db, [store_id]))
+        return await _closed_on(unit.db, store_id)
+
+    return await work.command(caller, [lock_of_store(store_id)], decide)
+
+
+async def _known_store(db: store.Db, store_id: str) -> None:
+    if not await store.load_stores(db, [store_id]):
+        raise Problem(404, "Unknown store", "no such store was imported: import stores.csv first")
+
+
+async def _closed_on(db: store.Db, store_id: str) -> dict[str, Any]:
+    (published,) = await store.published_stores(db, [store_id])
+    return published.model_dump(mode="json", include={"store_id", "revision", "closed_on"})
 
 
 async def _known(db: store.Db, patient_id: str) -> store.Patient:

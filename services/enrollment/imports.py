@@ -138,7 +138,7 @@ Taken = tuple[Reading[V], Merged[V]]
 async def take_stores(reading: Reading[StoreChanged], unit: Unit) -> Taken[StoreChanged]:
     merged = merge(await store.load_stores(unit.db, _ids(reading)), reading.good.values())
     await store.save_stores(unit.db, merged.save)
-    unit.emit(fed.value for fed in merged.changed)
+    unit.emit(await store.published_stores(unit.db, [fed.key for fed in merged.changed]))
     return reading, merged
 
 
@@ -149,13 +149,17 @@ async def take_patients(reading: Reading[FedPatient], unit: Unit) -> Taken[FedPa
 
     held = await store.load_fed_patients(unit.db, _patient_ids(reading))
     merged = merge(held, reading.good.values())
-    served = [fed for fed in merged.changed if _serving(fed) != _serving(held.get(fed.key))]
+    served = {
+        fed.patient_id: changes
+        for fed in merged.changed
+        if (changes := _changes(fed.value, held[fed.key].value if fed.key in held else None))
+    }
     people = [fed for fed in merged.changed if _person(fed) != _person(held.get(fed.key))]
     await store.save_patients(unit.db, merged.save)
     await store.save_people(unit.db, people)
 
     unit.emit(await store.contact_details(unit.db, [fed.patient_id for fed in people]))
-    unit.emit(await profiles_changed(unit, {fed.patient_id: ("preferences",) for fed in served}))
+    unit.emit(await profiles_changed(unit, served))
     return reading, merged
 
 
@@ -220,8 +224,17 @@ async def _history_changed(patient_ids: Iterable[str], unit: Unit) -> None:
     await store.plan_checks(unit.db, changed, unit.now)
 
 
-def _serving(fed: Fed[FedPatient] | None) -> tuple[str, Wishes, bool] | None:
-    return (fed.value.store_id, fed.value.wishes, fed.value.long_term_care) if fed else None
+def _changes(said: FedPatient, before: FedPatient | None) -> tuple[str, ...]:
+    """What of a patient's profile the feed changed: how they want to be served, what their days depend on."""
+    changes = {
+        "preferences": before is None or _serving(said) != _serving(before),
+        "circumstances": before is not None and said.circumstances != before.circumstances,
+    }
+    return tuple(name for name, changed in changes.items() if changed)
+
+
+def _serving(patient: FedPatient) -> tuple[str, Wishes, bool]:
+    return patient.store_id, patient.wishes, patient.long_term_care
 
 
 def _person(fed: Fed[FedPatient] | None) -> Person | None:

@@ -16,6 +16,7 @@ from services.enrollment.domain.records import Fed, FedFill, FedPatient, Person,
 from shared.events import Event, Reason
 from shared.events.enrollment import (
     Channel,
+    Circumstances,
     Consent,
     ContactDetailsChanged,
     CyclePolicy,
@@ -93,6 +94,7 @@ async def load_profiles(
             coalesce(c.cycle_policy, p.cycle_policy) as cycle_policy,
             case when c.must_weekdays <> '{}' then c.must_weekdays else p.must_weekdays end as must_weekdays,
             coalesce(c.preferred_weekday, p.preferred_weekday) as preferred_weekday,
+            coalesce(p.circumstances, '{}') as circumstances,
             (coalesce(p.published_at, $2) at time zone s.time_zone)::date as today
         from unnest($1::text[]) as wanted (patient_id)
         join patients p using (patient_id)
@@ -107,6 +109,7 @@ async def load_profiles(
         db, ids, since=min((row["today"] for row in patients), default=date.max) - HISTORY
     )
     reports = await _stock_reports_of(db, ids)
+    stated = await stated_circumstances(db, ids)
     profiles: dict[str, Profile] = {}
     for row in patients:
         patient_id = row["patient_id"]
@@ -122,8 +125,46 @@ async def load_profiles(
             fills=tuple(fill for fill in history if fill.rx_id in rx_ids),
             stock_reports=tuple(report for report in reports[patient_id] if report.rx_id in rx_ids),
             long_term_care=row["long_term_care"],
+            **dict(Circumstances.model_validate({**row["circumstances"], **stated.get(patient_id, {})})),
         )
     return profiles
+
+
+async def stated_circumstances(db: Db, patient_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What staff stated of these patients and did not take back: it goes before the feed's."""
+    rows = await db.fetch(
+        """
+        select patient_id, said
+        from statements
+        where patient_id = any($1)
+        order by statement_id
+        """,
+        patient_ids,
+    )
+    stated: dict[str, dict[str, Any]] = defaultdict(dict)
+    for row in rows:
+        stated[row["patient_id"]] |= row["said"]
+    return {
+        patient_id: {name: value for name, value in said.items() if value is not None}
+        for patient_id, said in stated.items()
+    }
+
+
+async def state_circumstances(
+    db: Db, patient_id: str, said: Mapping[str, Any], *, now: datetime, by: str, role: str
+) -> None:
+    """Keep what a member of staff stated; a null takes back what was stated before."""
+    await db.execute(
+        """
+        insert into statements (patient_id, stated_at, recorded_by, recorded_as, said)
+        values ($1, $2, $3, $4, $5)
+        """,
+        patient_id,
+        now,
+        by,
+        role,
+        said,
+    )
 
 
 async def _prescriptions_of(db: Db, patient_ids: Sequence[str]) -> dict[str, list[Prescription]]:
@@ -240,9 +281,9 @@ async def current_state(
         after,
         limit,
     )
-    stores = await load_stores(db, [row["key"] for row in keys if row["is_store"]])
+    stores = await published_stores(db, [row["key"] for row in keys if row["is_store"]])
     patient_ids = [row["key"] for row in keys if not row["is_store"]]
-    events: list[Event] = [fed.value for fed in stores.values()]
+    events: list[Event] = [*stores]
     events.extend(await enrolments(db, patient_ids))
     events.extend(await contact_details(db, patient_ids))
     return sorted(events, key=lambda event: event.key)
@@ -268,17 +309,105 @@ async def enrolments(db: Db, patient_ids: Collection[str]) -> list[PatientEnroll
 
 
 async def load_stores(db: Db, store_ids: Collection[str]) -> dict[str, Fed[StoreChanged]]:
-    """The stores with these ids, as they are published."""
+    """What the feed last said of these stores."""
     rows = await db.fetch("select * from stores where store_id = any($1)", list(store_ids))
-    stores = [StoreChanged.model_validate(dict(row)) for row in rows]
+    stores = [_store(row) for row in rows]
     return {store.store_id: Fed(store.store_id, store.revision, store) for store in stores}
+
+
+def _store(row: Mapping[str, Any]) -> StoreChanged:
+    return StoreChanged.model_validate({name: value for name, value in row.items() if value is not None})
+
+
+async def published_stores(db: Db, store_ids: Collection[str]) -> list[StoreChanged]:
+    """The stores as they are published: with the closures that staff set, under a revision that counts both."""
+    rows = await db.fetch(
+        """
+        select
+            s.*,
+            array(
+                select on_day
+                from closures c
+                where c.store_id = s.store_id and lifted_at is null
+            ) as closures
+        from stores s
+        where store_id = any($1)
+        order by store_id
+        """,
+        list(store_ids),
+    )
+    return [
+        _store(row).model_copy(
+            update={
+                "revision": row["published_revision"] or row["revision"],
+                "closed_on": tuple(sorted({*row["closed_on"], *row["closures"]})),
+            }
+        )
+        for row in rows
+    ]
+
+
+async def close_store(db: Db, store_id: str, on: date, *, why: str, now: datetime, by: str) -> bool:
+    """Note that a store is closed on a day; says whether that is news."""
+    closed = await db.fetchval(
+        """
+        insert into closures as held (store_id, on_day, why, closed_at, closed_by)
+        values ($1, $2, $3, $4, $5)
+        on conflict (store_id, on_day) do update
+        set why = excluded.why,
+            closed_at = excluded.closed_at,
+            closed_by = excluded.closed_by,
+            lifted_at = null,
+            lifted_by = null
+        where held.lifted_at is not null
+        returning store_id
+        """,
+        store_id,
+        on,
+        why,
+        now,
+        by,
+    )
+    return closed is not None
+
+
+async def reopen_store(db: Db, store_id: str, on: date, *, now: datetime, by: str) -> bool:
+    """Lift a closure that staff set; says whether there was one."""
+    reopened = await db.fetchval(
+        """
+        update closures
+        set lifted_at = $3, lifted_by = $4
+        where store_id = $1 and on_day = $2 and lifted_at is null
+        returning store_id
+        """,
+        store_id,
+        on,
+        now,
+        by,
+    )
+    return reopened is not None
+
+
+async def raise_store_revision(db: Db, store_id: str) -> None:
+    """The next revision of what is published about a store."""
+    await db.execute(
+        """
+        update stores
+        set published_revision = coalesce(published_revision, revision) + 1
+        where store_id = $1
+        """,
+        store_id,
+    )
 
 
 async def save_stores(db: Db, stores: Iterable[Fed[StoreChanged]]) -> None:
     await db.execute(
         """
-        insert into stores (store_id, revision, name, state, time_zone, hours, closed_on, daily_cap, phone)
-        select store_id, revision, name, state, time_zone, hours, closed_on, daily_cap, phone
+        insert into stores as held (
+            store_id, revision, name, state, time_zone, hours, closed_on, daily_cap, phone, delivery_weekdays, lead_days
+        )
+        select
+            store_id, revision, name, state, time_zone, hours, closed_on, daily_cap, phone, delivery_weekdays, lead_days
         from jsonb_populate_recordset(null::stores, $1)
         on conflict (store_id) do update set
             revision = excluded.revision,
@@ -288,8 +417,11 @@ async def save_stores(db: Db, stores: Iterable[Fed[StoreChanged]]) -> None:
             hours = excluded.hours,
             closed_on = excluded.closed_on,
             daily_cap = excluded.daily_cap,
-            phone = excluded.phone
-        where excluded.revision > stores.revision
+            phone = excluded.phone,
+            delivery_weekdays = excluded.delivery_weekdays,
+            lead_days = excluded.lead_days,
+            published_revision = greatest(held.published_revision + 1, excluded.revision)
+        where excluded.revision > held.revision
         """,
         [fed.value.model_dump(mode="json") for fed in stores],
     )
@@ -331,6 +463,7 @@ async def load_fed_patients(db: Db, patient_ids: Collection[str]) -> dict[str, F
             p.must_weekdays,
             p.preferred_weekday,
             coalesce(p.long_term_care, false) as long_term_care,
+            coalesce(p.circumstances, '{}') as circumstances,
             w.number,
             w.given_name,
             w.family_name,
@@ -363,7 +496,8 @@ def _fed_patient(row: Mapping[str, Any]) -> Fed[FedPatient]:
         must_weekdays=tuple(row["must_weekdays"]),
         preferred_weekday=row["preferred_weekday"],
     )
-    value = FedPatient(row["number"], row["store_id"], wishes, person, row["long_term_care"])
+    circumstances = Circumstances.model_validate(row["circumstances"])
+    value = FedPatient(row["number"], row["store_id"], wishes, person, row["long_term_care"], circumstances)
     return Fed(row["patient_id"], row["fed_revision"], value, row["patient_id"])
 
 
@@ -372,10 +506,12 @@ async def save_patients(db: Db, patients: Iterable[Fed[FedPatient]]) -> None:
     await db.execute(
         """
         insert into patients (
-            patient_id, fed_revision, store_id, cycle_policy, must_weekdays, preferred_weekday, long_term_care
+            patient_id, fed_revision, store_id, cycle_policy, must_weekdays, preferred_weekday, long_term_care,
+            circumstances
         )
         select
-            patient_id, fed_revision, store_id, cycle_policy, must_weekdays, preferred_weekday, long_term_care
+            patient_id, fed_revision, store_id, cycle_policy, must_weekdays, preferred_weekday, long_term_care,
+            circumstances
         from jsonb_populate_recordset(null::patients, $1)
         on conflict (patient_id) do update set
             fed_revision = excluded.fed_revision,
@@ -383,7 +519,8 @@ async def save_patients(db: Db, patients: Iterable[Fed[FedPatient]]) -> None:
             cycle_policy = excluded.cycle_policy,
             must_weekdays = excluded.must_weekdays,
             preferred_weekday = excluded.preferred_weekday,
-            long_term_care = excluded.long_term_care
+            long_term_care = excluded.long_term_care,
+            circumstances = excluded.circumstances
         where excluded.fed_revision > patients.fed_revision
         """,
         [
@@ -395,6 +532,7 @@ async def save_patients(db: Db, patients: Iterable[Fed[FedPatient]]) -> None:
                 "must_weekdays": fed.value.wishes.must_weekdays,
                 "preferred_weekday": fed.value.wishes.preferred_weekday,
                 "long_term_care": fed.value.long_term_care,
+                "circumstances": fed.value.circumstances.model_dump(mode="json", exclude_defaults=True),
             }
             for fed in patients
         ],

@@ -100,6 +100,9 @@ async def keep(unit: Unit, planned: Sequence[Planned]) -> None:
     """Save where these patients stand, and publish what is news."""
     await store.save_records(unit.db, [each.record for each in planned], unit.now)
     unit.emit(*(each.news for each in planned))
+    shared = [each.record for each in planned if each.news and each.record.in_household]
+    if agreed := [record.patient_id for record in shared if record.progress.agreed]:
+        await store.ask_households(unit.db, agreed, unit.now)
     needed = [(each.record.patient_id, renewal) for each in planned for renewal in each.renewals]
     first_asked = await store.save_renewals(unit.db, needed, unit.now)
     store_of = {each.record.patient_id: each.record.store_id for each in planned}

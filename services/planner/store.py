@@ -59,6 +59,7 @@ class Record:
     )
     due_at: datetime | None = None  # when time alone calls for another look
     booked_on: date | None = None  # the day on which the patient counts in the store's load
+    in_household: bool = False  # others may share its days
 
     @property
     def patient_id(self) -> str:
@@ -100,7 +101,8 @@ async def save_profiles(
         set revision = excluded.revision,
             enrolled = excluded.enrolled,
             store_id = excluded.store_id,
-            profile = excluded.profile
+            profile = excluded.profile,
+            household_id = excluded.household_id
         where excluded.revision > p.revision
           and (p.enrolled or $2)
         returning patient_id
@@ -112,6 +114,7 @@ async def save_profiles(
                 "enrolled": True,
                 "store_id": event.profile.store_id,
                 "profile": event.profile.model_dump(mode="json"),
+                "household_id": event.profile.household_id,
             }
             for event in events
         ],
@@ -130,7 +133,8 @@ async def save_disenrolments(db: Db, events: Sequence[PatientDisenrolled]) -> se
         on conflict (patient_id) do update
         set revision = excluded.revision,
             enrolled = false,
-            profile = '{}'
+            profile = '{}',
+            household_id = null
         where excluded.revision > p.revision
         returning patient_id
         """,
@@ -235,8 +239,8 @@ async def load_stores(db: Db, store_ids: Collection[str], now: datetime) -> dict
                 load[row["store_id"]],
                 row["state"],
                 row["daily_cap"],
-                frozenset(row["delivery_weekdays"]),
-                row["lead_days"],
+                frozenset(row["delivery_weekdays"] or ()),
+                row["lead_days"] or 0,
             ),
         )
         for row in rows
@@ -252,7 +256,7 @@ async def load_records(db: Db, patient_ids: Collection[str], now: datetime) -> d
     rows = await db.fetch(
         f"""
         select
-            p.patient_id, p.revision as profile_revision, p.enrolled, p.store_id, p.profile,
+            p.patient_id, p.revision as profile_revision, p.enrolled, p.store_id, p.profile, p.household_id,
             l.revision, l.status, l.plan_id, l.cycle, l.agreed, l.misses, l.anchor_on, l.next_anchor_on,
             l.offered_on, l.declined_until, l.wanted_on, l.instead_of, l.published, l.due_at,
             {_BOOKED.format(plans="l", now="$2")} as booked_on
@@ -266,18 +270,65 @@ async def load_records(db: Db, patient_ids: Collection[str], now: datetime) -> d
     visits = await _load_visits(db, ids)
     rejections = await _load_rejections(db, ids)
     rulings = await _load_rulings(db, ids)
+    households = await _household_days(db, [row["patient_id"] for row in rows if row["household_id"]], now)
     records = {}
     for row in rows:
         patient_id = row["patient_id"]
         told = enrollment.Profile.model_validate(row["profile"] or {"store_id": row["store_id"]})
+        profile = profile_of(patient_id, told, rejections[patient_id], rulings[patient_id])
         known = Record(
-            profile=profile_of(patient_id, told, rejections[patient_id], rulings[patient_id]),
+            profile=replace(profile, household_on=tuple(households.get(patient_id, ()))),
             profile_revision=row["profile_revision"],
             enrolled=row["enrolled"],
             progress=Progress(patient_id),
+            in_household=row["household_id"] is not None,
         )
         records[patient_id] = _with_plan(known, row, visits[patient_id]) if row["status"] else known
     return records
+
+
+async def _household_days(db: Db, patient_ids: Sequence[str], now: datetime) -> dict[str, list[date]]:
+    """The days agreed with others of each patient's household at the same store, as planned before now."""
+    if not patient_ids:
+        return {}
+    rows = await db.fetch(
+        f"""
+        select distinct p.patient_id, {_BOOKED.format(plans="l", now="$2")} as on_day
+        from patients p
+        join patients other using (household_id, store_id)
+        join plans l on l.patient_id = other.patient_id
+        where p.patient_id = any($1)
+          and other.patient_id <> p.patient_id
+          and other.enrolled
+          and l.agreed
+        order by p.patient_id, on_day
+        """,
+        patient_ids,
+        now,
+    )
+    days: dict[str, list[date]] = defaultdict(list)
+    for row in rows:
+        if row["on_day"]:
+            days[row["patient_id"]].append(row["on_day"])
+    return days
+
+
+async def ask_households(db: Db, patient_ids: Sequence[str], now: datetime) -> None:
+    """Have the others of these patients' households planned anew, as due work of the next minute: in this moment
+    nobody sees what is planned in it."""
+    await db.execute(
+        """
+        insert into replans (patient_id, due_at)
+        select distinct other.patient_id, $2::timestamptz + interval '1 minute'
+        from patients p
+        join patients other using (household_id, store_id)
+        where p.patient_id = any($1)
+          and other.enrolled
+          and other.patient_id <> all($1)
+        """,
+        patient_ids,
+        now,
+    )
 
 
 def _with_plan(record: Record, row: asyncpg.Record, visits: Iterable[OpenVisit]) -> Record:

@@ -127,13 +127,9 @@ class Span(Fields):
     ends_on: date | None = None
 
 
-class Profile(Fields):
-    """Everything the patient takes that this chain knows of, and how the patient wants to be served."""
+class Circumstances(Fields):
+    """What the days depend on, on which the patient can be served."""
 
-    store_id: str
-    cycle_policy: CyclePolicy = CyclePolicy.rolling_30
-    must_weekdays: tuple[int, ...] = ()  # 0 is Monday; empty: any day
-    preferred_weekday: int | None = None
     day_of_month: int | None = None  # of every synchronized pickup, by the cycle policy of that name
     payday: int | None = None  # day of the month; before it the patient cannot pay
     paydays: tuple[date, ...] = ()  # the same by date
@@ -147,6 +143,15 @@ class Profile(Fields):
     stays: tuple[Span, ...] = ()  # in hospital or a nursing home; the last day is that of the discharge
     reconciled_on: date | None = None  # a pharmacist reconciled the stays that ended by then
     uninsured: tuple[Span, ...] = ()
+
+
+class Profile(Circumstances):
+    """Everything the patient takes that this chain knows of, and how the patient wants to be served."""
+
+    store_id: str
+    cycle_policy: CyclePolicy = CyclePolicy.rolling_30
+    must_weekdays: tuple[int, ...] = ()  # 0 is Monday; empty: any day
+    preferred_weekday: int | None = None
     prescriptions: tuple[Prescription, ...] = ()
     fills: tuple[Fill, ...] = ()  # of the last 400 days
     stock_reports: tuple[StockReport, ...] = ()

@@ -13,6 +13,8 @@ from zoneinfo import available_timezones
 
 import phonenumbers
 
+from shared.events.enrollment import Span
+
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
@@ -31,6 +33,7 @@ class Column:
     read: Callable[[str], Any]
     default: Any = Required()  # the value where the text is empty
     personal: bool = False  # never repeated in an answer
+    pseudonymous: bool = False  # kept as a pseudonym alone
 
     @property
     def required(self) -> bool:
@@ -70,6 +73,19 @@ def day(value: str) -> date:
 def days(value: str) -> tuple[date, ...]:
     """Dates separated by blanks."""
     return tuple(sorted({day(word) for word in value.split()}))
+
+
+def spans(value: str) -> tuple[Span, ...]:
+    """Spans of days separated by blanks, as 2009-10-01/2009-10-14; 2009-10-01/ has no end yet."""
+    read = []
+    for word in value.split():
+        begins_on, slash, ends_on = word.partition("/")
+        if not slash:
+            raise Invalid("is no span of days: write it as 2009-10-01/2009-10-14")
+        read.append(Span(begins_on=day(begins_on), ends_on=day(ends_on) if ends_on else None))
+        if read[-1].ends_on and read[-1].ends_on < read[-1].begins_on:
+            raise Invalid("ends before it begins: write the earlier day first")
+    return tuple(sorted(read, key=lambda span: span.begins_on))
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:

@@ -26,6 +26,7 @@ from services.enrollment.domain.columns import (
     one_of,
     phone,
     portion,
+    spans,
     state,
     text,
     time_zone,
@@ -33,7 +34,9 @@ from services.enrollment.domain.columns import (
     weekdays,
     whole,
 )
+from services.enrollment.domain.holidays import Observed, holidays_of
 from shared.events.enrollment import (
+    Circumstances,
     CyclePolicy,
     Drug,
     Fill,
@@ -83,6 +86,9 @@ class Wishes:
     preferred_weekday: int | None = None
 
 
+NOTHING_SAID = Circumstances()
+
+
 @dataclass(frozen=True)
 class FedPatient:
     number: str  # the source's own number of the patient
@@ -90,6 +96,7 @@ class FedPatient:
     wishes: Wishes
     person: Person
     long_term_care: bool = False
+    circumstances: Circumstances = NOTHING_SAID
 
 
 @dataclass(frozen=True)
@@ -148,10 +155,19 @@ def _store(values: Values, today: date) -> StoreChanged:
         state=values["state"],
         time_zone=values["time_zone"],
         hours=tuple(opening),
-        closed_on=values["closed_on"],
+        closed_on=tuple(sorted({*values["closed_on"], *_holidays(values, today)})),
         daily_cap=values["daily_cap"],
         phone=values["phone"],
+        delivery_weekdays=values["delivery_weekdays"],
+        lead_days=values["lead_days"],
     )
+
+
+def _holidays(values: Values, today: date) -> tuple[date, ...]:
+    try:
+        return holidays_of(values["state"], values["holidays"], today)
+    except NotImplementedError:
+        raise InvalidField("holidays", "are not known for this state: list them in closed_on") from None
 
 
 STORES = Layout(
@@ -167,7 +183,10 @@ STORES = Layout(
         Column("time_zone", time_zone),
         *(Column(name, hours, default=None) for name in WEEKDAYS),
         Column("closed_on", days, default=()),
+        Column("holidays", one_of(Observed), default=Observed.none),
         Column("daily_cap", whole(0, 10_000), default=0),
+        Column("delivery_weekdays", weekdays, default=()),
+        Column("lead_days", whole(0, 60), default=0),
         Column("phone", phone, default=""),
     ),
 )
@@ -194,6 +213,7 @@ def _patient(values: Values, today: date) -> FedPatient:
             language=values["language"],
         ),
         long_term_care=values["long_term_care"],
+        circumstances=Circumstances(**{name: values[name] for name in Circumstances.model_fields}),
     )
 
 
@@ -217,6 +237,19 @@ PATIENTS = Layout(
         Column("must_weekdays", weekdays, default=()),
         Column("preferred_weekday", weekday, default=None),
         Column("long_term_care", flag, default=False),
+        Column("day_of_month", whole(1, 31), default=None),
+        Column("payday", whole(1, 31), default=None),
+        Column("paydays", days, default=()),
+        Column("ride_weekdays", weekdays, default=()),
+        Column("rides", days, default=()),
+        Column("delivered", flag, default=False),
+        Column("packaged", flag, default=False),
+        Column("household_id", identifier, default=None, personal=True, pseudonymous=True),
+        Column("household_must", flag, default=False),
+        Column("away", spans, default=(), personal=True),
+        Column("stays", spans, default=(), personal=True),
+        Column("reconciled_on", day, default=None, personal=True),
+        Column("uninsured", spans, default=(), personal=True),
     ),
 )
 
@@ -365,6 +398,7 @@ def read_records(
         if isinstance(values, Problem):
             bad[index] = values
             continue
+        values = {**values, **_pseudonyms(layout, values, pseudonym)}
         try:
             value = layout.build(values, today)
         except InvalidField as contradiction:
@@ -374,6 +408,15 @@ def read_records(
         key = patient_id if layout.key == "patient_number" else values[layout.key]
         good[index] = Fed(key, values["revision"], value, patient_id)
     return Reading(good, bad)
+
+
+def _pseudonyms(layout: Layout[Any], values: Values, pseudonym: Callable[[str], str]) -> dict[str, str]:
+    """Ids that only have to be the same where they are the same, never the source's own."""
+    return {
+        column.name: pseudonym(f"{column.name} {values[column.name]}")
+        for column in layout.columns
+        if column.pseudonymous and values[column.name]
+    }
 
 
 def read_columns(columns: Sequence[Column], record: Mapping[str, str | None]) -> Values | Problem:

@@ -1,9 +1,9 @@
 -- migrate:up
 
--- known from each store's next word on; until then it delivers on every open day, and takes no longer than the chain's lead
+-- nullable, so that a process of the version before may still write; known from each store's next word on
 alter table stores
-    add column delivery_weekdays smallint[] not null default '{}', -- 0 is Monday; none: every open day
-    add column lead_days integer not null default 0; -- more than the chain's until a package can be ready
+    add column delivery_weekdays smallint[], -- 0 is Monday; none: it delivers on every open day
+    add column lead_days integer; -- more than the chain's until a package can be ready
 
 -- migrate:down
 

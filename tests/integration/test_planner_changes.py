@@ -1,0 +1,138 @@
+"""The planner against a real PostgreSQL: a household, closures, stays, and what is said when a patient leaves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from shared.events.enrollment import DisenrolmentReason, PatientDisenrolled, PatientEnrolled, Span
+from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed
+from shared.words import explain
+from tests.integration.test_planner import (
+    NOW,
+    Service,
+    agreed,
+    changed,
+    confirmed,
+    enrolled,
+    fill,
+    in_days,
+    only,
+    pickup,
+    prescription,
+    proposed,
+    service,
+    store_changed,
+)
+
+__all__ = ["proposed", "service"]  # fixtures
+
+
+async def agree(service: Service, plan: PlanComputed) -> PlanComputed:
+    """The patient accepts the plan's own day."""
+    return only(await service.handle(agreed(plan, patient_id=plan.patient_id)), PlanComputed)
+
+
+async def a_minute_later(service: Service) -> list[Any]:
+    service.clock.set(NOW + timedelta(minutes=1))
+    return await service.do_due()
+
+
+def later(patient_id: str, **changes: Any) -> PatientEnrolled:
+    """Somebody whose own best day is another: the same two drugs run out closer together."""
+    event = enrolled(patient_id, prescriptions=(prescription("c"), prescription("d")), **changes)
+    profile = event.profile.model_copy(update={"fills": (fill("c", -16), fill("d", -14))})
+    return event.model_copy(update={"profile": profile})
+
+
+# --- a household ---
+
+
+async def test_once_one_of_a_household_agreed_the_others_are_offered_the_same_day(service: Service) -> None:
+    await service.handle(store_changed())
+    first = only(await service.handle(enrolled("p1", household_id="h")), PlanComputed)
+    other = only(await service.handle(later("p2", household_id="h")), PlanComputed)
+    stranger = only(await service.handle(later("p3")), PlanComputed)
+    assert other.anchor_on == stranger.anchor_on != first.anchor_on
+    await agree(service, first)
+    moved = only(await a_minute_later(service), PlanComputed)
+    assert (moved.patient_id, moved.anchor_on) == ("p2", first.anchor_on)
+    assert moved.reasons[0].code == "household_day"
+    assert moved.uncovered_days == 0
+
+
+async def test_who_of_a_household_was_told_a_day_keeps_it(service: Service) -> None:
+    await service.handle(store_changed())
+    first = only(await service.handle(enrolled("p1", household_id="h")), PlanComputed)
+    other = only(await service.handle(later("p2", household_id="h")), PlanComputed)
+    await agree(service, other)
+    await agree(service, first)
+    assert await a_minute_later(service) == []
+
+
+# --- a closure ---
+
+
+async def test_a_day_that_closes_moves_its_agreed_visits_earlier_and_leaves_the_others(
+    service: Service,
+) -> None:
+    await service.handle(store_changed())
+    plan = await agree(service, only(await service.handle(enrolled()), PlanComputed))
+    await service.handle(confirmed(plan, pickup(plan)))
+    bridges = [visit.visit_id for visit in plan.visits if visit.on < plan.anchor_on]
+    await service.handle(store_changed(2, closed_on=(plan.anchor_on,)))
+    moved = only(await service.do_due(), PlanComputed)
+    assert moved.anchor_on == plan.anchor_on - timedelta(days=1)
+    assert moved.reasons[0].code == "anchor_moved_closed"
+    assert [visit.visit_id for visit in moved.visits if visit.on < moved.anchor_on] == bridges
+
+
+async def test_a_store_whose_packages_take_longer_has_its_patients_planned_anew(proposed: Service) -> None:
+    await proposed.handle(store_changed(2, lead_days=6, delivery_weekdays=(1,)))
+    plan = only(await proposed.do_due(), PlanComputed)
+    assert all(visit.on >= in_days(10) for visit in plan.visits)
+
+
+# --- a stay in hospital ---
+
+
+async def test_a_stay_withdraws_the_plan_and_a_reconciled_discharge_brings_it_back(proposed: Service) -> None:
+    plan = PlanComputed.model_validate((await proposed.get("/plans/p1"))["plan"])
+    told = await agree(proposed, plan)
+    admitted = (Span(begins_on=in_days(0)),)
+    cancelled, blocked = await proposed.handle(changed(2, changes=("circumstances",), stays=admitted))
+    assert isinstance(cancelled, PlanCancelled)
+    assert isinstance(blocked, PlanBlocked)
+    assert [reason.code for reason in blocked.reasons] == ["in_hospital"]
+    assert "In hospital" in " ".join(explain(blocked))
+
+    proposed.clock.set(NOW + timedelta(days=2))
+    home = (Span(begins_on=in_days(0), ends_on=in_days(2)),)
+    waits = only(await proposed.handle(changed(3, changes=("circumstances",), stays=home)), PlanBlocked)
+    assert [reason.code for reason in waits.reasons] == ["stay_to_reconcile"]
+    reconciled = changed(4, changes=("circumstances",), stays=home, reconciled_on=in_days(2))
+    after = only(await proposed.handle(reconciled), PlanComputed)
+    assert (after.agreed, after.cycle, after.anchor_on) == (True, told.cycle, told.anchor_on)
+    run_outs = {drug.rx_id: drug.run_out_on for drug in after.drugs}
+    before = {drug.rx_id: drug.run_out_on for drug in told.drugs}
+    assert all(run_outs[rx_id] == on + timedelta(days=3) for rx_id, on in before.items() if on)
+
+
+async def test_a_stay_that_was_announced_halts_on_the_day_of_admission(proposed: Service) -> None:
+    planned_stay = (Span(begins_on=in_days(3), ends_on=in_days(5)),)
+    await proposed.handle(changed(2, changes=("circumstances",), stays=planned_stay))
+    published = await proposed.on_day(3)
+    assert [type(event) for event in published] == [PlanCancelled, PlanBlocked]
+
+
+# --- leaving ---
+
+
+async def test_who_leaves_is_told_when_each_drug_runs_out(proposed: Service) -> None:
+    plan = PlanComputed.model_validate((await proposed.get("/plans/p1"))["plan"])
+    left = PatientDisenrolled(patient_id="p1", revision=2, reason=DisenrolmentReason.revoked)
+    cancelled = only(await proposed.handle(left), PlanCancelled)
+    assert {each.rx_id: each.run_out_on for each in cancelled.run_outs} == {
+        drug.rx_id: drug.run_out_on for drug in plan.drugs
+    }
+    assert len(cancelled.run_outs) == 2
