@@ -66,6 +66,7 @@ from shared.events.planner import (
     PlanComputed,
     PlannedItem,
     RenewalNeeded,
+    Step,
     Visit,
     VisitKind,
 )
@@ -492,6 +493,10 @@ class _Life:
                     kind=VisitKind.synchronized,
                     on=self.anchor,
                     items=(item(0, FillKind.full, 30), item(1, FillKind.full, 30)),
+                    steps=(
+                        Step(code="call", on=self.anchor - timedelta(days=7), by="clerk"),
+                        Step(code="fill", on=self.anchor - timedelta(days=3), by="technician"),
+                    ),
                 ),
             ),
             drugs=tuple(

@@ -27,6 +27,7 @@ from shared.http import Caller, Problem, Role
 from shared.messaging.outages import is_outage
 from shared.words import plans
 from shared.words import render as in_words
+from shared.words.steps import of_steps
 
 ACTOR, ROLE = "medsync-actor", "medsync-role"
 """Cookies in which a person says who they are, where nobody in front of the console does."""
@@ -160,6 +161,7 @@ _templates.filters |= {
     "words_of": words_of,
     "why": plans.why,
     "why_of_drug": plans.of_drug,
+    "steps": of_steps,
     "seconds": seconds,
     "local": in_zone,
     "segment": lambda text: quote(str(text), safe=""),
