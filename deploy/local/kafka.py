@@ -108,11 +108,16 @@ class Kafka(Server):
 
 def serves(port: int) -> bool:
     """True once the broker names itself as alive: before that it answers, but takes no records."""
+    return brokers_alive(port) > 0
+
+
+def brokers_alive(port: int) -> int:
+    """How many brokers it says are alive, itself among them; none where it does not answer."""
     request = struct.pack(">hhihi", 3, 1, 0, -1, 0)  # Metadata, version 1, of no client and about no topic
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
         connection.sendall(struct.pack(">i", len(request)) + request)
         answer = connection.makefile("rb").read(_METADATA_HEAD.size)
         if len(answer) == _METADATA_HEAD.size:
-            _, _, brokers_alive = _METADATA_HEAD.unpack(answer)
-            return bool(brokers_alive)
-    return False
+            _, _, alive = _METADATA_HEAD.unpack(answer)
+            return int(alive)
+    return 0

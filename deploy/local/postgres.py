@@ -9,6 +9,7 @@ import shutil
 import signal
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,17 +34,26 @@ _THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": 
 class Postgres(Server):
     """One PostgreSQL server: `directory` keeps its data from one start to the next.
 
-    With `durable=False` a power cut loses the data (a SIGKILL does not): for tests.
+    With `durable=False` a power cut loses the data (a SIGKILL does not): for tests. `environment`: the variables
+    that it gets, in place of this process's.
     """
 
     _stop_signal = signal.SIGINT  # open transactions are rolled back, connections closed
 
-    def __init__(self, directory: Path, port: int, *, durable: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        port: int,
+        *,
+        durable: bool = True,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.port = port
         self._data = directory / "data"
         self._log = directory / "postgres.log"
         self._password_file = directory / "password"
         self._durable = durable
+        self._environment = environment
 
     @property
     def url(self) -> str:
@@ -65,7 +75,12 @@ class Postgres(Server):
         ]
         # SIGQUIT ends the server and its backends at once; the next start recovers.
         return Process(
-            "PostgreSQL", command, self._log, on_parent_death=signal.SIGQUIT, new_namespace=_is_root()
+            "PostgreSQL",
+            command,
+            self._log,
+            environment=self._environment,
+            on_parent_death=signal.SIGQUIT,
+            new_namespace=_is_root(),
         )
 
     def kill(self) -> None:

@@ -79,7 +79,7 @@ class Consumer:
         self._busy_for = max_poll_interval_ms / 1000
         self._vetted: set[Place] = set()
         self._broker = KafkaBroker(
-            bootstrap,
+            bootstrap.split(","),  # it would take several in one string for one
             client_id=f"medsync-{service}-{slot}",
             ack_policy=AckPolicy.MANUAL,
             consumer_only=True,

@@ -189,14 +189,20 @@ async def release_held(db: Db, row_id: int) -> bool:
 
 
 async def acquire_lease(db: Db, holder: str, seconds: float) -> int | None:
-    """Renew one's own lease, or take an expired one with the next epoch; none if another holds it."""
+    """Renew one's own lease, or take one with the next epoch that has expired; none if another holds it.
+
+    One that was renewed in the future is as good as expired: machine time was set back.
+    """
     return await db.fetchval(
         """
         update fabric.relay_lease
         set epoch = case when holder = $1 then epoch else epoch + 1 end,
             holder = $1,
+            renewed = clock_timestamp(),
             until = clock_timestamp() + make_interval(secs => $2)
-        where holder = $1 or until < clock_timestamp()
+        where holder = $1
+           or until < clock_timestamp()
+           or renewed > clock_timestamp()
         returning epoch
         """,
         holder,
@@ -275,7 +281,7 @@ async def parked_since(db: Db, reason: str, seconds: float) -> int:
         select count(*)
         from fabric.parked
         where reason = $1
-          and parked_at > clock_timestamp() - make_interval(secs => $2)
+          and parked_at between clock_timestamp() - make_interval(secs => $2) and clock_timestamp()
         """,
         reason,
         seconds,

@@ -13,6 +13,9 @@ PARTITIONS = 24
 RETENTION_DAYS = 14
 """Shorter than the inbox keeps ids, so that no replay of a topic finds an event forgotten."""
 
+STAMPED = {"message.timestamp.type": "LogAppendTime"}
+"""By the broker. It refuses records that a service stamps, where the service's machine is an hour ahead of its own."""
+
 ALREADY_EXISTS = 36
 
 
@@ -42,4 +45,4 @@ def _topic(prefix: str, name: str, partitions: int, replication: int) -> NewTopi
         if name in COMPACTED_TOPICS
         else {"retention.ms": str(RETENTION_DAYS * 86_400_000)}
     )
-    return NewTopic(prefix + name, partitions, replication, topic_configs=keep)
+    return NewTopic(prefix + name, partitions, replication, topic_configs=keep | STAMPED)

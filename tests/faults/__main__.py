@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from tests.faults import report
+from tests.faults import kinds, report
 from tests.faults.mistakes import Caught, catch_all
 from tests.faults.round import Outcome, run_round
 from tests.faults.servers import Servers
@@ -30,32 +30,40 @@ FOLDER = Path(".medsync/faults")
 
 
 def main(
-    kills: Annotated[int, typer.Option(help="processes and servers to kill")] = 1000,
+    kills: Annotated[int, typer.Option(help="processes and servers to kill; 0: the mistakes alone")] = 1000,
     events: Annotated[int, typer.Option(help="events that are on their way meanwhile")] = 100_000,
     seed: Annotated[int, typer.Option(help="the same seed gives the same schedule of faults")] = 1,
     resume: Annotated[bool, typer.Option(help="go on after the rounds that this seed has behind it")] = False,
     mistakes: Annotated[bool, typer.Option(help="put classic mistakes back, and see them caught")] = True,
     folder: Annotated[Path, typer.Option(help="where the rounds are kept")] = FOLDER,
 ) -> None:
-    """Run rounds of a hundred kills each, and print the tables of all of them."""
+    """Run rounds of a hundred kills each and the rounds of other kinds, and print the tables of all of them."""
     console = Console()
-    rounds = max(1, round(kills / KILLS_A_ROUND))
+    rounds = max(1, round(kills / KILLS_A_ROUND)) if kills else 0
     kept = folder / f"seed-{seed}-{kills}-{events}"
     kept.mkdir(parents=True, exist_ok=True)
     if not resume:
         for old in kept.glob("*.json"):
             old.unlink()
     console.print(f"seed {seed}: {rounds} rounds; kept in {kept}; go on with --seed {seed} --resume")
-    asyncio.run(_run(kept, seed, rounds, kills // rounds, events // rounds, console))
+    if rounds:
+        asyncio.run(_run(kept, seed, rounds, kills // rounds, events // rounds, console))
+        asyncio.run(_run_kinds(kept, seed, console))
     if mistakes and not (kept / "mistakes.json").exists():
         caught_now = asyncio.run(_mistakes())
         (kept / "mistakes.json").write_text(json.dumps([asdict(one) for one in caught_now], indent=1))
-    outcomes = [Outcome(**json.loads(path.read_text())) for path in sorted(kept.glob("round-*.json"))]
-    report.show(outcomes, console)
+    outcomes = [_kept(path) for path in sorted(kept.glob("round-*.json"))]
+    missing = report.unmet(outcomes) if rounds else []
+    for kind in kinds.KINDS if rounds else ():
+        outcomes.append(_kept(_file(kept, kind)))
+        missing += kinds.unmet(kind, outcomes[-1])
+    if rounds:
+        report.show(outcomes, console)
     caught = [Caught(**one) for one in json.loads((kept / "mistakes.json").read_text())] if mistakes else []
     report.show_mistakes(caught, console)
     (kept / "report.md").write_text(report.markdown(outcomes) + report.mistakes_markdown(caught))
-    good = all(o.holds for o in outcomes) and not report.unmet(outcomes) and all(one.caught for one in caught)
+    console.print(f"never met: {', '.join(missing) or 'nothing'}", markup=False, highlight=False)
+    good = all(o.holds for o in outcomes) and not missing and all(one.caught for one in caught)
     raise typer.Exit(0 if good else 1)
 
 
@@ -82,11 +90,32 @@ async def _run(kept: Path, seed: int, rounds: int, kills: int, events: int, cons
                     rate=RATE,
                 )
                 (kept / f"round-{number:02}.json").write_text(json.dumps(asdict(outcome), indent=1))
-                broken = [r["name"] for r in outcome.results if r["violations"]]
-                console.print(
-                    f"round {number} (seed {outcome.seed}): {outcome.kills} kills, {outcome.events:,} events, "
-                    f"{time.monotonic() - began:.0f} s: {', '.join(broken) or 'all invariants hold'}"
-                )
+                _say(f"round {number}", outcome, time.monotonic() - began, console)
+
+
+async def _run_kinds(kept: Path, seed: int, console: Console) -> None:
+    for kind in kinds.KINDS:
+        if not _file(kept, kind).exists():
+            began = time.monotonic()
+            outcome = await kinds.run_kind(kind, f"{seed}/{kind.name}")
+            _file(kept, kind).write_text(json.dumps(asdict(outcome), indent=1))
+            _say(kind.name, outcome, time.monotonic() - began, console)
+
+
+def _file(kept: Path, kind: kinds.Kind) -> Path:
+    return kept / f"{kind.name}.json"
+
+
+def _kept(path: Path) -> Outcome:
+    return Outcome(**json.loads(path.read_text()))
+
+
+def _say(what: str, outcome: Outcome, seconds: float, console: Console) -> None:
+    broken = [result["name"] for result in outcome.results if result["violations"]]
+    console.print(
+        f"{what} (seed {outcome.seed}): {outcome.kills} kills, {outcome.events:,} events, "
+        f"{seconds:.0f} s: {', '.join(broken) or 'all invariants hold'}"
+    )
 
 
 if __name__ == "__main__":

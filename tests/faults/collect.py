@@ -43,7 +43,7 @@ async def collect(system: System, commands: Sequence[Command], waiting: dict[str
         rebuilt=None if any(waiting.values()) else await _effects(system, "rebuilt"),
         things=things[0][0],
         waiting=waiting,
-        attempts=_attempts(system),
+        attempts=attempts(system),
         searched=len(records) + sum(map(len, letters.values())) + _lines(system),
         canaries=found,
     )
@@ -113,7 +113,7 @@ def _published(record: Any) -> Published:
     )
 
 
-def _attempts(system: System) -> dict[str, int]:
+def attempts(system: System) -> dict[str, int]:
     """Told by the logs: a batch that was given back is a line `consumer.waits`, with its second."""
     most = {}
     for log in system.folder.glob("*-?.log"):

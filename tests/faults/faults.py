@@ -28,6 +28,8 @@ from tests.running import everything_on, producing
 MALFORMED = 3
 """Records of each topic at a time."""
 
+LONG_SECONDS = 30.0
+
 OUTAGES = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 BROKER_AWAY = (OSError, TimeoutError, KafkaError)
 
@@ -65,8 +67,12 @@ async def random_kill(run: Run, rng: random.Random) -> None:
 
 async def kill_a_leader(run: Run, rng: random.Random) -> None:
     """SIGKILL to the process that holds a relay's lease."""
+    await kill_the_leader(run, rng.choice(("sender", "ledger")))
+
+
+async def kill_the_leader(run: Run, service: str) -> None:
     with suppress(*OUTAGES):
-        if leader := await run.system.leader(rng.choice(("sender", "ledger"))):
+        if leader := await run.system.leader(service):
             run.system.kill(leader)
             run.met["relay leaders killed"] += 1
 
@@ -266,6 +272,11 @@ async def hold_a_lock(run: Run, rng: random.Random) -> None:
     await lock(run, rng.choice(CHAIN), rng.choice((1.0, 3.0, 6.0)))
 
 
+async def hold_a_lock_for_long(run: Run, rng: random.Random) -> None:
+    """The same for half a minute, while the other faults go on."""
+    run.later(lock(run, rng.choice(CHAIN), LONG_SECONDS))
+
+
 async def lock(run: Run, service: str, seconds: float) -> None:
     with suppress(*OUTAGES):
         db = await asyncpg.connect(run.system.urls[service], timeout=5)
@@ -273,7 +284,7 @@ async def lock(run: Run, service: str, seconds: float) -> None:
             async with db.transaction():
                 await db.execute("lock table effects in share row exclusive mode")
                 await asyncio.sleep(seconds)
-                run.met["tables locked for seconds"] += 1
+                run.met["tables locked for " + ("30 s" if seconds == LONG_SECONDS else "seconds")] += 1
         finally:
             await db.close()
 

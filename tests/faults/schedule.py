@@ -36,6 +36,7 @@ def schedule(seed: str, *, kills: int) -> Sequence[Blow]:
     chosen += [(fault.__name__, fault) for fault in [*others, *drawn]]
     chosen += [("kill_postgres", faults.kill_postgres)] * max(1, kills // 40)
     chosen += [("kill_kafka", faults.kill_kafka)] * max(1, kills // 60)
+    chosen += [("hold_a_lock_for_long", faults.hold_a_lock_for_long)] * (kills // 100)
     chosen += [("freeze_a_server", faults.freeze_a_server)] * (kills // 90)
     rng.shuffle(chosen)
     return [

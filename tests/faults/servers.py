@@ -1,9 +1,14 @@
-"""PostgreSQL and Kafka of a fault run, each behind a proxy that is its only known address; both may be killed."""
+"""PostgreSQL and Kafka of a fault run, each behind a proxy that is its only known address; both may be killed.
+
+A cluster of brokers (`cluster`) has no proxy: the clients are to know all of its nodes.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -33,13 +38,28 @@ class AdvertisedElsewhere(Kafka):
 
 
 class Servers:
-    """Both servers and their proxies, while the context lasts. PostgreSQL syncs to disk, as in production."""
+    """Both servers and their proxies, while the context lasts. PostgreSQL syncs to disk, as in production.
 
-    def __init__(self, directory: Path, rng: random.Random) -> None:
+    `brokers`: the nodes of a cluster, in place of the one behind the proxy. `environment`: variables that PostgreSQL
+    and the services get besides their own.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        rng: random.Random,
+        *,
+        brokers: Sequence[Kafka] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.directory = directory
+        self.environment = dict(environment or {})
         broker_port = free_port()
-        self.postgres = Postgres(directory / "postgres", free_port())
-        self.kafka = AdvertisedElsewhere(directory / "kafka", broker_port)
+        self.postgres = Postgres(
+            directory / "postgres", free_port(), environment=os.environ | self.environment
+        )
+        self.brokers = brokers or [AdvertisedElsewhere(directory / "kafka", broker_port)]
+        self.kafka = self.brokers[0]
         self.to_postgres = Proxy(free_port(), self.postgres.port, rng)
         self.to_kafka = Proxy(broker_port, self.kafka.port, rng)
         self._undo = AsyncExitStack()
@@ -49,10 +69,10 @@ class Servers:
             for proxy in (self.to_postgres, self.to_kafka):
                 await proxy.start()
                 undo.push_async_callback(proxy.stop)
-            for server in (self.postgres, self.kafka):
+            for server in (self.postgres, *self.brokers):
                 undo.push_async_callback(asyncio.to_thread, server.stop)
                 await asyncio.to_thread(server.spawn)
-            for server in (self.postgres, self.kafka):
+            for server in (self.postgres, *self.brokers):
                 await asyncio.to_thread(server.wait_ready)
             self._undo = undo.pop_all()
         return self
@@ -67,6 +87,8 @@ class Servers:
 
     @property
     def bootstrap(self) -> str:
+        if len(self.brokers) > 1:
+            return ",".join(broker.bootstrap for broker in self.brokers)
         return f"127.0.0.1:{self.to_kafka.port}"
 
     def proxied(self, url: str) -> str:

@@ -27,6 +27,7 @@ from deploy.local.ports import free_port
 from deploy.local.process import Process
 from deploy.local.sql import on_server
 from shared.clock import SteppedClock
+from shared.messaging.topics import STAMPED
 from tests.faults.chain import CHAIN, LEDGER_TOPIC, SENDER_TOPIC
 from tests.faults.servers import Servers
 from tests.running import SEALING_KEY, STAFF, until
@@ -232,7 +233,7 @@ class System:
                 "tests.faults.chain",
             ],
             self.folder / "forker.log",
-            environment={**_clean(os.environ), "PYTHONPATH": str(self.code)},
+            environment={**_clean(os.environ), **self.servers.environment, "PYTHONPATH": str(self.code)},
         )
         async with asyncio.timeout(60):
             while not connected.done():
@@ -311,7 +312,11 @@ class System:
             await asyncio.to_thread(migrate, url, fabric, chain)
         for service in CHAIN:
             await self._record(service)
-        await create_topics(self.servers.bootstrap, [self.prefix + t for t in (SENDER_TOPIC, LEDGER_TOPIC)])
+        await create_topics(
+            self.servers.bootstrap,
+            [self.prefix + topic for topic in (SENDER_TOPIC, LEDGER_TOPIC)],
+            replication=len(self.servers.brokers),
+        )
 
     async def _create_databases(self, admin: asyncpg.Connection) -> None:
         await ensure_role(admin, self.servers.admin_url, ROLE)
@@ -343,28 +348,38 @@ class System:
         return [self.prefix + topic for topic in TAKES.get(service, TAKES["reader"])]
 
 
-async def create_topics(bootstrap: str, names: Sequence[str]) -> None:
+async def create_topics(bootstrap: str, names: Sequence[str], *, replication: int) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names])
+        await admin.create_topics(
+            [NewTopic(name, PARTITIONS, replication, topic_configs=STAMPED) for name in names]
+        )
     finally:
         await admin.close()
 
 
 async def lag_of(bootstrap: str, group: str, topics: Sequence[str]) -> int:
     """End offsets minus committed ones, by a client of our own."""
-    places = [TopicPartition(topic, partition) for topic in topics for partition in range(PARTITIONS)]
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    done = await acknowledged_of(bootstrap, group, topics)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     try:
-        await admin.start()
         await consumer.start()
-        offsets = await admin.list_consumer_group_offsets(group, partitions=places)
-        ends = await consumer.end_offsets(places)
-        return sum(ends[p] - max(0, offsets[p].offset if p in offsets else 0) for p in places)
+        ends = await consumer.end_offsets(list(done))
+        return sum(ends[place] - done[place] for place in done)
     finally:
         await consumer.stop()
+
+
+async def acknowledged_of(bootstrap: str, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
+    """The offset that a group has committed in each partition; 0 where none."""
+    places = [TopicPartition(topic, partition) for topic in topics for partition in range(PARTITIONS)]
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        await admin.start()
+        offsets = await admin.list_consumer_group_offsets(group, partitions=places)
+        return {place: max(0, offsets[place].offset if place in offsets else 0) for place in places}
+    finally:
         await admin.close()
 
 

@@ -1,14 +1,19 @@
-"""Two hundred kills over twenty thousand events in every run of the tests; `make faults` is the long version."""
+"""Two hundred kills over twenty thousand events in every run of the tests; `make faults` is the long version.
+
+And shorter rounds of the other kinds: three brokers, and machine time that is set.
+"""
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from tests.faults import report
+from tests.faults import cluster, kinds, machine, report
 from tests.faults.round import run_round
 from tests.faults.servers import Servers
 from tests.faults.system import seeded
@@ -34,3 +39,31 @@ async def test_two_hundred_kills_lose_nothing() -> None:
     assert report.unmet(outcomes) == []
     assert sum(outcome.kills for outcome in outcomes) >= 190
     assert sum(outcome.events for outcome in outcomes) >= 20_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        replace(kinds.THREE_BROKERS, faults=[cluster.one_lost], needs={cluster.MOVED: 1}, commands=60),
+        pytest.param(
+            replace(
+                kinds.MACHINE_TIME,
+                faults=[partial(machine.jump, ahead=ahead) for ahead in (machine.DAY, machine.NOW)],
+                needs={machine.flowed(machine.DAY): 1, machine.flowed(machine.NOW): 1},
+                commands=60,
+            ),
+            marks=pytest.mark.skipif(
+                not machine.MOVABLE, reason="libfaketime comes for Linux on x86-64 only"
+            ),
+        ),
+    ],
+    ids=lambda kind: kind.name,
+)
+async def test_rounds_of_another_kind_lose_nothing(kind: kinds.Kind) -> None:
+    outcome = await kinds.run_kind(kind, f"{SEED}/{kind.name}")
+    report.show([outcome], Console(width=150))
+    assert [result for result in outcome.results if result["violations"]] == []
+    assert kinds.unmet(kind, outcome) == []
+    assert outcome.events >= 1000

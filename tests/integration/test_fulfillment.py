@@ -9,6 +9,7 @@ from decimal import Decimal
 from itertools import permutations
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import SecretStr
@@ -655,3 +656,68 @@ async def test_over_kafka_from_confirmation_to_hand_over(
     ]
     expected: list[type[Event]] = [FillCompleted, FillCompleted, PackageReady, PackagePickedUp]
     assert told == [event.TYPE for event in expected]
+
+
+# ---- an event held back, and clocks that change ----
+
+
+@pytest.mark.parametrize("held", range(6))
+async def test_an_event_held_back_for_an_hour_ends_in_the_same_state(service: Unbrokered, held: int) -> None:
+    """It and those behind it on its topic come an hour after what follows from it on others."""
+    story: list[Event] = [
+        store(),
+        enrolled(),
+        planned(1, *RX),
+        confirmed(*RX),
+        planned(2, "rx-b"),
+        confirmed("rx-b", plan_revision=2),
+    ]
+    behind = [place for place in range(held, 6) if story[place].TOPIC == story[held].TOPIC]
+    ends = []
+    for late in ([], behind):
+        await service.rows(
+            "truncate patients, plans, stores, confirmations, actions, work_orders, items, consultations"
+        )
+        service.clock.set(NOW)
+        for event in (each for place, each in enumerate(story) if place not in late):
+            await service.handle(event)
+            await service.do_due()
+        service.clock.set(NOW + timedelta(hours=1))
+        for place in late:
+            await service.handle(story[place])
+        await service.do_due()
+        due = await service.get("/fill-orders/next-due")
+        service.clock.set(DUE)
+        await service.do_due()
+        ends.append((await states(service), due, sorted(await lease(service))))
+    assert ends[0] == ends[1]
+    assert ends[0][2] == ["rx-b"]
+
+
+@pytest.mark.parametrize("changes_on", [date(2026, 3, 8), date(2026, 11, 1), date(2028, 2, 29)])
+async def test_over_a_change_of_clocks_every_fill_is_begun_once_at_nine_on_its_day(
+    service: Unbrokered, changes_on: date
+) -> None:
+    """Three days before the visit, in the store's time; hourly looks from the day before to the day after."""
+    days = [changes_on + timedelta(days=n) for n in (-1, 0, 1)]
+    midnight = datetime.combine(days[0] - timedelta(days=1), time(0), UTC)
+    service.clock.set(midnight)
+    await service.handle(store())
+    for patient_id, day in zip(("p1", "p2", "p3"), days, strict=True):
+        on = day + timedelta(days=3)
+        plan = planned(1, "rx-a", patient_id=patient_id)
+        visit = plan.visits[0].model_copy(update={"on": on})
+        await service.handle(enrolled(patient_id))
+        await service.handle(plan.model_copy(update={"anchor_on": on, "visits": (visit,)}))
+        await service.handle(confirmed("rx-a", patient_id=patient_id).model_copy(update={"on": on}))
+    begun: list[tuple[str, datetime]] = []
+    for hours in range(4 * 24):
+        service.clock.set(midnight + timedelta(hours=hours))
+        await service.do_due()
+        for order in (await lease(service)).values():
+            begun.append((order["patient_id"], service.clock.now()))
+            await report(service, order, result="filled", fill_id=order["order_id"], licence="T-7")
+    assert begun == [
+        (patient_id, datetime.combine(day, time(9), ZoneInfo("America/New_York")))
+        for patient_id, day in zip(("p1", "p2", "p3"), days, strict=True)
+    ]

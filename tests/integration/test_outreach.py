@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import permutations
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -138,9 +140,14 @@ class Service:
 
 @pytest_asyncio.fixture
 async def service(fresh_database: Callable[[str], str], tmp_path: Path) -> AsyncIterator[Service]:
+    async with two_processes(fresh_database("outreach"), tmp_path) as service:
+        yield service
+
+
+@asynccontextmanager
+async def two_processes(url: str, folder: Path) -> AsyncIterator[Service]:
     """Two processes of the service on one database."""
-    url = fresh_database("outreach")
-    clock = SteppedClock(tmp_path / "clock")
+    clock = SteppedClock(folder / "clock")
     clock.set(NOW)
     works, clients = [], []
     for slot in range(2):
@@ -677,3 +684,64 @@ async def test_over_kafka_from_plan_to_answer(
     published = await everything_on(stack.kafka, prefix + AlignmentAgreed.TOPIC)
     assert [dict(each.headers)["ce_type"].decode() for each in published] == [AlignmentAgreed.TYPE]
     assert b"Canary" not in b"".join(each.value for each in published)
+
+
+# ---- an event held back, and clocks that change ----
+
+
+@pytest.mark.parametrize("held", range(6))
+async def test_an_event_held_back_for_an_hour_ends_in_the_same_state(
+    fresh_database: Callable[[str], str], tmp_path: Path, held: int
+) -> None:
+    """It and those behind it on its topic come an hour after what follows from it on others."""
+    story: list[Event] = [
+        store(),
+        enrolled(),
+        details(),
+        plan(VISIT),
+        package(PackageReady),
+        package(PickupMissed, days_late=1, final=False),
+    ]
+    behind = [place for place in range(held, 6) if story[place].TOPIC == story[held].TOPIC]
+    ends = []
+    for late in ([], behind):
+        async with two_processes(fresh_database("outreach"), tmp_path) as service:
+            for event in (each for place, each in enumerate(story) if place not in late):
+                await service.handle(event)
+                await service.do_due()
+            service.clock.set(NOW + timedelta(hours=1))
+            for place in late:
+                await service.handle(story[place])
+            await service.do_due()
+            lent = await service.lease()
+            ends.append((await service.statuses(), [(each["kind"], each["channel"]) for each in lent]))
+    assert ends[0] == ends[1]
+    assert ends[0][1]
+
+
+@pytest.mark.parametrize("changes_on", [date(2026, 3, 8), date(2026, 11, 1), date(2028, 2, 29)])
+async def test_over_a_change_of_clocks_each_visit_is_confirmed_once_at_ten_on_its_day(
+    service: Service, changes_on: date
+) -> None:
+    """Seven days before the visit, in the store's time; hourly looks from the day before to the day after."""
+    days = [changes_on + timedelta(days=n) for n in (-1, 0, 1)]
+    patients = ("p1", "p2", "p3")
+    midnight = datetime.combine(days[0] - timedelta(days=1), time(0), UTC)
+    service.clock.set(midnight)
+    await service.handle(store())
+    for number, (patient_id, day) in enumerate(zip(patients, days, strict=True)):
+        await service.handle(enrolled(patient_id, given_at=midnight))
+        number_of_its_own = Phone(number=f"+1212555010{number}", kind="mobile")
+        await service.handle(details(patient_id, phones=(number_of_its_own,)))
+        on = day + timedelta(days=7)
+        await service.handle(plan(visit(on), patient_id=patient_id))
+    called: list[tuple[str, datetime]] = []
+    for hours in range(4 * 24):
+        await service.at(midnight + timedelta(hours=hours))
+        for lent in await service.lease():
+            called.append((lent["patient_id"], service.clock.now()))
+            await service.report(lent, "answered", confirm=True)
+    assert called == [
+        (patient_id, datetime.combine(day, time(10), ZoneInfo("America/New_York")))
+        for patient_id, day in zip(patients, days, strict=True)
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -111,8 +112,13 @@ class Service:
 
 @pytest_asyncio.fixture
 async def service(fresh_database: Callable[[str], str], tmp_path: Path) -> AsyncIterator[Service]:
-    url = fresh_database("planner")
-    clock = SteppedClock(tmp_path / "clock")
+    async with unbrokered(fresh_database("planner"), tmp_path) as service:
+        yield service
+
+
+@asynccontextmanager
+async def unbrokered(url: str, folder: Path) -> AsyncIterator[Service]:
+    clock = SteppedClock(folder / "clock")
     clock.set(NOW)
     pool = await open_pool(url, size=4, name="test")
     app = create_app(Settings(database_url=url, kafka_bootstrap="unused", sealing_key=SEALING_KEY))
@@ -952,3 +958,33 @@ async def command(
 async def loads(service: Service) -> Mapping[date, int]:
     async with service.work.read() as db:
         return (await store.load_stores(db, ["s1"], service.clock.now()))["s1"].calendar.load
+
+
+@pytest.mark.parametrize("held", ["confirmation", "store"])
+async def test_an_event_held_back_for_an_hour_ends_in_the_same_plan(
+    fresh_database: Callable[[str], str], tmp_path: Path, held: str
+) -> None:
+    """The pickup that followed from the confirmation, or the plan made before the store closed, is told of first."""
+    ends = []
+    for late in ("", held):
+        async with unbrokered(fresh_database("planner"), tmp_path) as service:
+            await service.handle(store_changed())
+            plan = only(await service.handle(enrolled()), PlanComputed)
+            plan = only(await service.handle(agreed(plan)), PlanComputed)
+            bridge = plan.visits[0]
+            days = (bridge.on - TODAY).days
+            taken = fill("a", days, bridge.items[0].days_supply)
+            handed_over = changed(2, taken, changes=("handed_over",), visit_id=bridge.visit_id)
+            closed = store_changed(2, closed_on=[plan.anchor_on])
+            story = {"confirmation": confirmed(plan, bridge), "store": closed, "profile": handed_over}
+            await service.on_day(days)
+            for name in [*(each for each in story if each != late), late]:
+                if name == late:
+                    service.clock.advance(timedelta(hours=1))
+                if name:
+                    await service.handle(story[name])
+                await service.do_due()
+            end = (await service.get("/plans/p1"))["plan"]
+            ends.append((end["anchor_on"], end["agreed"], end["cycle"], end["visits"], end["drugs"]))
+    assert ends[0] == ends[1]
+    assert ends[0][0] != plan.anchor_on.isoformat(), "the store is closed on that day"

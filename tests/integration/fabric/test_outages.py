@@ -7,11 +7,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from deploy.local import LocalStack
+from deploy.local.ports import free_port
 from shared import database
 from shared.events.planner import TOPIC as PLANNER
 from tests.integration.fabric.given import Ledger, changed, status
@@ -142,3 +144,11 @@ async def test_a_long_outage_of_the_broker_leaves_one_producer_behind_and_no_mor
         assert len(senders) <= 1
     sent = await exposed.topic(PLANNER)
     assert len({dict(one.headers)["ce_id"] for one in sent}) == 6
+
+
+async def test_of_several_brokers_named_the_one_that_is_there_is_enough(ledger: Ledger) -> None:
+    async with replace(ledger, bootstrap=f"127.0.0.1:{free_port()},{ledger.bootstrap}").running() as client:
+        assert (await client.post("/patients/c/things", json={})).status_code == 200
+        await ledger.publish(changed("p", 1))
+        await at_rest(client)
+    assert sorted(effect.patient_id for effect in await ledger.effects()) == ["c", "p"]
