@@ -10,12 +10,16 @@ from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
-from services.planner.domain.directions import DailyUse, read
-from services.planner.domain.model import Drug, Fill, Prescription
+from services.planner.domain.directions import COUNTED, Basis, DailyUse, Refusal, exact, read
+from services.planner.domain.model import Fill, Prescription
 from services.planner.domain.payers import PayerRule
 
 DOSES = frozenset({"drop", "puff", "spray", "unit", "mL"})
 """What directions count where the drug's facts say how many of them a unit of quantity holds."""
+
+
+NEAR = Fraction(1, 100)
+"""A difference that rounding explains."""
 
 
 def true_days(quantity: Decimal, each: Prescription) -> int | None:
@@ -26,6 +30,8 @@ def true_days(quantity: Decimal, each: Prescription) -> int | None:
     """
     if quantity <= 0:
         return None
+    if each.units_per_day and not (each.drug.doses_per_unit or each.drug.in_use_days):  # tablets: no pen, no vial
+        return int(quantity // exact(each.units_per_day))
     container = Fraction(each.drug.container_quantity or quantity)
     full, rest = divmod(Fraction(quantity), container)
     of_full = _container_days(container, each)
@@ -48,16 +54,25 @@ def _doses_a_day(each: Prescription) -> Fraction | None:
     times = use.times if isinstance(use, DailyUse) else Fraction(1)
     lost = Fraction(each.drug.priming_doses or 0) * times
     if each.units_per_day:
-        return Fraction(each.units_per_day) * Fraction(each.drug.doses_per_unit or 1) + lost
+        return Fraction(exact(each.units_per_day)) * Fraction(each.drug.doses_per_unit or 1) + lost
     if each.drug.doses_per_unit and isinstance(use, DailyUse) and use.unit in DOSES:
         most = use.most * Fraction(each.drug.doses_per_unit) if use.unit == "mL" else use.most
         return most + lost
     return None
 
 
-def stated(drug: Drug) -> bool:
-    """Does the drug file say more than a usual quantity and its days?"""
-    return bool(drug.doses_per_unit or drug.in_use_days)
+def is_certain(each: Prescription) -> bool:
+    """Is what is used a day beyond doubt? By the drug's facts, or by the directions and the file alike."""
+    if each.drug.doses_per_unit or each.drug.in_use_days:
+        return True
+    use = read(each.directions)
+    stated = isinstance(use, DailyUse) and use.basis is Basis.explicit and use.unit in COUNTED
+    return stated and each.units_per_day is not None and agree(use, each.units_per_day)
+
+
+def agree(use: DailyUse | Refusal, units_per_day: Decimal) -> bool:
+    """Do directions and file say the same, but for rounding?"""
+    return isinstance(use, DailyUse) and abs(use.most - Fraction(units_per_day)) <= NEAR * use.most
 
 
 def discarded_early(quantity: Decimal, each: Prescription) -> bool:
@@ -67,8 +82,8 @@ def discarded_early(quantity: Decimal, each: Prescription) -> bool:
 
 
 def lasting(fill: Fill, each: Prescription) -> int:
-    """The true days of a fill: as it was recorded, or less where the drug is discarded or used up before."""
-    days = true_days(fill.quantity, each) if stated(each.drug) else None
+    """The true days of a fill: as it was recorded, or less where the drug is certainly discarded or used up before."""
+    days = true_days(fill.quantity, each)
     return fill.days_supply if days is None else min(fill.days_supply, days)
 
 

@@ -301,6 +301,7 @@ def units_a_day(use: Fraction) -> Decimal:
     return value.quantize(Decimal(1).scaleb(-20), ROUND_DOWN)
 
 
+@lru_cache(maxsize=1_000)
 def exact(units_per_day: Decimal) -> Decimal:
     """A daily use that was rounded to four digits, 0.1429 for one a week, as what it was."""
     a_week = (units_per_day * 7).to_integral_value(ROUND_HALF_UP)

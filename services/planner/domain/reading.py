@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
-from fractions import Fraction
 
-from services.planner.domain.days_supply import discarded_early, stated, true_days
+from services.planner.domain.days_supply import agree, discarded_early, is_certain, true_days
 from services.planner.domain.directions import COUNTED, Basis, DailyUse, exact, read, units_a_day
 from services.planner.domain.limits import last_day, limits_on, quantity_by_law, schedule_in
 from services.planner.domain.model import Fill, Prescription, Profile, Reason, Rules, because
@@ -21,9 +20,6 @@ from services.planner.domain.payers import rule_on
 Said = list[Reason]
 Remarks = Mapping[str, tuple[Reason, ...]]
 """What there is to say about each prescription, by rx_id."""
-
-NEAR = Fraction(1, 100)
-"""A difference that rounding explains."""
 
 
 def as_read(profile: Profile, rules: Rules, state: str, today: date) -> tuple[Profile, Remarks]:
@@ -59,7 +55,7 @@ def _daily_use(each: Prescription, rules: Rules, remarks: Said) -> Prescription:
         remarks.append(_as_stated(units) if counted.basis is Basis.explicit else _as_directed(units))
         return replace(each, units_per_day=units)
     given = exact(each.units_per_day)
-    if counted and abs(counted.most - Fraction(given)) > NEAR * counted.most:
+    if counted and not agree(counted, given):
         remarks.append(
             because("directions_differ", read=_short(units_a_day(counted.most)), given=_short(given))
         )
@@ -82,14 +78,14 @@ def _short(units: Decimal) -> Decimal:
 
 
 def _days_supply(each: Prescription, remarks: Said) -> Prescription:
-    """The usual days as given, or less where the drug's facts say that it lasts shorter (domain rules 2.2)."""
+    """The usual days as given, or less where it certainly lasts shorter (domain rules 2.2)."""
     days, usual = true_days(each.usual_quantity, each), each.usual_days
     if days is None or days == usual:
         return each
     if usual <= 0:
         remarks.append(because("days_supply_counted", days=days))
         return replace(each, usual_days=days)
-    if not stated(each.drug) or days > usual:
+    if not is_certain(each) or days > usual:
         remarks.append(because("days_supply_differs", days=days, usual=usual))
         return each
     if discarded_early(each.usual_quantity, each):

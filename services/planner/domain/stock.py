@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from services.planner.domain.days_supply import lasting
+from services.planner.domain.days_supply import is_certain, lasting
 from services.planner.domain.model import Drug, Fill, Prescription, Profile, Span, StockReport
 from services.planner.domain.payers import PayerRule
 
@@ -40,7 +40,7 @@ def stock_key(drug: Drug) -> StockKey:
 
 def stocks_of(profile: Profile, today: date) -> Mapping[StockKey, Stock]:
     """The stock of everything in the profile, as known at the start of `today`'s work."""
-    of_rx = {each.rx_id: each for each in profile.prescriptions}
+    certain = {each.rx_id: each for each in profile.prescriptions if is_certain(each)}
     keys = {each.rx_id: stock_key(each.drug) for each in profile.prescriptions}
     fills: dict[StockKey, list[Fill]] = defaultdict(list)
     for fill in profile.fills:
@@ -54,7 +54,7 @@ def stocks_of(profile: Profile, today: date) -> Mapping[StockKey, Stock]:
     return {
         key: Stock(
             run_out_day(
-                [_true(fill, of_rx) for fill in fills[key] if not fill.elsewhere], reports[key], ended
+                [_true(fill, certain) for fill in fills[key] if not fill.elsewhere], reports[key], ended
             ),
             last_paid(fills[key]),
             tuple(fills[key]),
@@ -64,9 +64,11 @@ def stocks_of(profile: Profile, today: date) -> Mapping[StockKey, Stock]:
     }
 
 
-def _true(fill: Fill, of_rx: Mapping[str, Prescription]) -> Fill:
+def _true(fill: Fill, certain: Mapping[str, Prescription]) -> Fill:
     """With the days that it truly lasts: a drug may be discarded, or used up, before what was recorded."""
-    return replace(fill, days_supply=lasting(fill, of_rx[fill.rx_id]))
+    each = certain.get(fill.rx_id)
+    days = lasting(fill, each) if each else fill.days_supply
+    return fill if days == fill.days_supply else replace(fill, days_supply=days)
 
 
 def run_out_day(

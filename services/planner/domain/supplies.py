@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from services.planner.domain.calendar import NEVER
 from services.planner.domain.course import Supply
-from services.planner.domain.days_supply import stated, true_days
+from services.planner.domain.days_supply import is_certain, true_days
 from services.planner.domain.model import Fill, Participation, Prescription, Rules, Told
 from services.planner.domain.participation import Part
 from services.planner.domain.payers import PayerRule, SyncLaw, insulin_copay, rule_on
@@ -88,7 +88,7 @@ def _smallest_pack(each: Prescription, rule: PayerRule) -> Prescription:
 def _days_of(quantity: Decimal, each: Prescription) -> int:
     """By the drug's facts, else its share of the usual days."""
     by_share = int(each.usual_days * quantity // each.usual_quantity)
-    return by_share if not stated(each.drug) else true_days(quantity, each) or by_share
+    return true_days(quantity, each) or by_share if is_certain(each) else by_share
 
 
 def _monthly_copay(each: Prescription, rule: PayerRule) -> Decimal | None:

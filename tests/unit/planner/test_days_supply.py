@@ -97,6 +97,14 @@ def test_a_quantity_lasts_by_the_most_that_is_taken_rounded_down(
         (drops(30), 30, ["days_supply_differs"]),  # 37: longer than the file says is for a pharmacist to see
         (prescription("a", usual_days=0), 30, ["days_supply_counted"]),
         (prescription("a", usual_days=45), 45, ["days_supply_differs"]),  # nothing but the file to go by
+        (prescription("a", usual_days=45, directions="1 daily"), 30, ["days_supply_by_use"]),
+        (prescription("a", usual_days=45, directions="1 daily prn"), 45, ["days_supply_differs"]),
+        (
+            prescription("a", usual_days=45, directions="2 daily"),
+            45,
+            ["directions_differ", "days_supply_differs"],
+        ),
+        (prescription("a", usual_days=20, directions="1 daily"), 20, ["days_supply_differs"]),
         (prescription("a"), 30, []),
         (replace(insulin(), drug=drug("insulin", form="injection")), 60, []),
     ],
@@ -124,6 +132,15 @@ def test_a_pen_that_is_discarded_runs_out_on_that_day_whatever_was_recorded() ->
     item = next(each for visit in plan.visits for each in visit.items if each.rx_id == pen.rx_id)
     assert item.days_supply == 28
     assert "days_supply_in_use" in codes(of(plan, "insulin").reasons)
+
+
+def test_tablets_that_are_used_up_sooner_than_recorded_run_out_then() -> None:
+    """Ten days ago 30 tablets for 30 days, taken twice a day by the file and by the directions: five days are left."""
+    twice = prescription("a", units_per_day=Decimal(2), directions="1 bid")
+    filled = Fill("rx-a", in_days(-10), in_days(-10), 30, Decimal(30))
+    assert stocks_of(patient([twice], [filled]), TODAY)[stock_key(drug("a"))].run_out_on == in_days(5)
+    in_doubt = replace(twice, directions="1 daily")
+    assert stocks_of(patient([in_doubt], [filled]), TODAY)[stock_key(drug("a"))].run_out_on == in_days(20)
 
 
 # --- billed and true days are kept apart ---
