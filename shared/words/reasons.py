@@ -86,6 +86,7 @@ REASONS: dict[str, str] = {
     "override_by_law": (
         "The payer pays from {payable_from}; {law} grants an override of refill too soon to synchronize it before."
     ),
+    "dose_changed": "What the payer last paid was another dose: code {code}, a change of therapy.",
     "days_supply_capped": "The usual supply is {days:day}; the plan pays {most:day} at most, so that is filled.",
     "fewer_packs": "The usual packs last {days:day}, longer than the plan pays: fewer unbroken ones, for {most:day}.",
     "billed_as": (

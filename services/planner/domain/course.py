@@ -37,6 +37,7 @@ class Supply:
     granted_by: str = ""  # the law behind `override_from`
     consents: tuple[str, ...] = ()  # who have to agree to it
     after_short: bool = False  # its last fill was a short one
+    after_change: bool = False  # what the payer last paid was another dose
     forced: bool = False  # staff want it filled at the anchor, due or not
     fixed_quantity: Decimal | None = None  # that staff want filled at the anchor
     bridge_cushion: int = 0  # days that a bridge lasts past the joining day

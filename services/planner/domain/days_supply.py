@@ -30,7 +30,9 @@ def true_days(quantity: Decimal, each: Prescription) -> int | None:
     """
     if quantity <= 0:
         return None
-    if each.units_per_day and not (each.drug.doses_per_unit or each.drug.in_use_days):  # tablets: no pen, no vial
+    if each.units_per_day and not (
+        each.drug.doses_per_unit or each.drug.in_use_days
+    ):  # tablets: no pen, no vial
         return int(quantity // exact(each.units_per_day))
     container = Fraction(each.drug.container_quantity or quantity)
     full, rest = divmod(Fraction(quantity), container)

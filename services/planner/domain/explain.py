@@ -173,6 +173,8 @@ def _payers_word(part: Part, course: Course, case: Case) -> list[Reason]:
         remarks.append(because("override_by_law", law=supply.granted_by, payable_from=payable))
         if supply.consents:
             remarks.append(because("override_needs_consent", who=", ".join(supply.consents)))
+    if supply.after_change:
+        remarks.append(because("dose_changed", code=supply.payer.therapy_change_code))
     usual, most = part.prescription.usual_days, supply.prescription.usual_days
     if most < usual and supply.ride_along:
         remarks.append(because("fewer_packs", days=usual, most=most))

@@ -41,6 +41,7 @@ class PayerRule:
     insulin_price_percent: int | None = None  # of the maximum fair and of the negotiated price
     short_fill_codes: tuple[str, ...] = ("61", "47")  # NCPDP 420-DK: the first, then the fall-back
     follow_up_code: str = "48"  # of the fill after a short fill
+    therapy_change_code: str = "05"  # of the first fill of another dose
     plan_limit_code: str = "10"  # of a pack that lasts longer than the plan pays and cannot be split
     prescription_months: int = (
         0  # it takes a prescription for so many months from writing; 0: as long as the law

@@ -23,14 +23,17 @@ Remarks = Mapping[str, tuple[Reason, ...]]
 
 
 def as_read(profile: Profile, rules: Rules, state: str, today: date) -> tuple[Profile, Remarks]:
-    """The profile with its active prescriptions as the rules take them, and what there is to say about each."""
+    """The profile with its prescriptions as the rules take them, and what there is to say about each active one.
+
+    Of what is taken no more the daily use alone matters: fills of another dose are told apart by it.
+    """
     said: dict[str, tuple[Reason, ...]] = {}
     prescriptions = []
     for each in profile.prescriptions:
+        remarks: Said = []
+        each = _daily_use(each, rules, remarks)
         if each.status == "active":
-            remarks: Said = []
             each = _scheduled(each, rules, state, today, remarks)
-            each = _daily_use(each, rules, remarks)
             each = _days_supply(each, remarks)
             each = _by_payer(each, rules, today, remarks)
             each = _by_law(each, profile.fills, rules, state, today, remarks)

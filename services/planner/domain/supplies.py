@@ -53,6 +53,7 @@ def supply_of(part: Part, rules: Rules, told: Told, law: SyncLaw | None, today: 
         monthly_copay=_monthly_copay(each, rule),
         granted_by=law.name if law else "",
         consents=law.consents if law else (),
+        after_change=last is not None and last not in of_dose,
         after_short=last is not None and last.rx_id == each.rx_id and last.days_supply < each.usual_days,
     )
 

@@ -126,6 +126,8 @@ def planned_items(course: Course, days: Sequence[int], anchor: int) -> list[tupl
         billed, codes = billing_of(supply, kind, days_supply, after_short=after_short)
         if day < supply.paid_without and not planned:
             codes = (VACATION_SUPPLY, *codes)
+        if supply.after_change and not planned:
+            codes = (supply.payer.therapy_change_code, *codes)
         item = Item(
             rx_id=supply.rx_id,
             drug_name=supply.prescription.drug.name,

@@ -241,6 +241,7 @@ FIELDS: dict[str, Callable[[object, str], Any]] = {
     "prorated_forms": _names,
     "prorates_antibiotics": _truth,
     "plan_limit_code": _text,
+    "therapy_change_code": _text,
     "prescription_months": _positive,
     "transition_days": _positive,
     "transition_within_days": _positive,

@@ -276,6 +276,22 @@ def test_what_is_given_stands_and_what_is_missing_is_read(
         assert taken.units_per_day == units
 
 
+@pytest.mark.parametrize("units", [Decimal("0.1429"), None])
+def test_a_renewal_of_the_same_daily_use_is_no_change_of_dose(units: Decimal | None) -> None:
+    """Rounded in the file, or read from the directions: old and new are the same."""
+    weekly: dict[str, Any] = {
+        "units_per_day": units,
+        "directions": "1 weekly",
+        "usual_quantity": Decimal(4),
+        "usual_days": 28,
+    }
+    old = prescription("a", rx_id="rx-old", status="superseded", **weekly)
+    filled = replace(fill("a", in_days(-20), 28), rx_id="rx-old")
+    plan = planned(patient([old, prescription("a", **weekly)], [filled]))
+    assert "dose_changed" not in codes(next(each for each in plan.drugs if each.rx_id == "rx-a").reasons)
+    assert [item.clarification_codes for visit in plan.visits for item in visit.items] == [()]
+
+
 @pytest.mark.parametrize(
     ("directions", "code"),
     [

@@ -141,6 +141,8 @@ def test_a_plan_waits_for_the_surplus_to_fall_and_a_new_dose_begins_anew() -> No
     changed = replace(profile, prescriptions=(old, double, prescription("b")))
     items = {item.rx_id: item for visit in planned(changed, rules=strict).visits for item in visit.items}
     assert items["rx-a2"].payable_from == in_days(-15 + 23), "the first test alone"
+    assert items["rx-a2"].clarification_codes == ("05",)
+    assert items["rx-b"].clarification_codes == ()
 
 
 # --- days' supplies ---

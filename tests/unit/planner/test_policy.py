@@ -172,13 +172,10 @@ def test_new_york_asks_patient_prescriber_and_pharmacist() -> None:
 
 
 def test_each_rule_has_the_codes_of_a_short_fill_its_follow_up_and_the_plans_limit() -> None:
-    """NCPDP 420-DK: 61 with 47 to fall back on, then 48; 10 meets the plan's limits."""
+    """NCPDP 420-DK: 61 with 47 to fall back on, then 48; 05 a change of therapy; 10 meets the plan's limits."""
     for each in (*RULES, UNKNOWN):
-        assert (each.short_fill_codes, each.follow_up_code, each.plan_limit_code) == (
-            ("61", "47"),
-            "48",
-            "10",
-        )
+        assert (each.short_fill_codes, each.follow_up_code) == (("61", "47"), "48")
+        assert (each.therapy_change_code, each.plan_limit_code) == ("05", "10")
 
 
 # --- what the patient pays ---
