@@ -37,6 +37,8 @@ class Outcome:
     short_fills: int = 0
     short_fills_first: int = 0
     short_fills_usual_rule: int = 0
+    uncovered_planned: int = 0
+    uncovered_avoidable: int = 0
     uncovered_before: int = 0
     uncovered_after: int = 0
     uncovered_synchronized: int = 0
@@ -89,7 +91,12 @@ def count(outcome: Outcome, recorder: Recorder, patients: Sequence[dict[str, Any
 
 
 def _count_first_plan(outcome: Outcome, plan: PlanComputed) -> None:
-    """The short fills of the chosen day, and of the day that the usual rule, the latest run-out day, would take."""
+    """What the chosen day takes, and the short fills of the day that the usual rule, the latest run-out day, takes.
+
+    Days without a drug before the first day on which anything can be filled nobody could avoid.
+    """
+    outcome.uncovered_planned += plan.uncovered_days
+    outcome.uncovered_avoidable += plan.uncovered_days - plan.unavoidable_days
     said = {reason.code: int(reason.params.get("short_fills", 0)) for reason in plan.reasons}
     if "anchor_best" in said:
         outcome.short_fills_first += said["anchor_best"]
@@ -170,6 +177,10 @@ def table(outcome: Outcome) -> Table:
         (
             "Short fills of the first plans (had the latest run-out day been taken)",
             f"{outcome.short_fills_first} ({outcome.short_fills_usual_rule})",
+        ),
+        (
+            "Days without drug in the first plans; of them, avoidable ones",
+            f"{outcome.uncovered_planned}; {outcome.uncovered_avoidable}",
         ),
         ("Contacts made; answered", f"{outcome.calls}; {outcome.reached}"),
         ("Renewals asked of prescribers", f"{outcome.renewals}"),

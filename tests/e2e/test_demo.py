@@ -26,6 +26,7 @@ def test_the_demo_repeats_exactly_though_services_are_killed(tmp_path: Path) -> 
     assert shaken.process.returncode == 0, shaken.output[-3000:]
     assert kills >= 4, "the fault did not happen"
     assert final_table(shaken.output) == final_table(calm.output)
+    assert re.search(r"of them, avoidable ones │ \d+; 0 │", final_table(calm.output))
 
 
 def run_demo(directory: Path, *, kill_every: float | None = None) -> tuple[DemoProcess, int]:
