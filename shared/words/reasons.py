@@ -57,7 +57,7 @@ REASONS: dict[str, str] = {
     "staff_excluded": "The {by} left it out of the plan on {made_on}.",
     # what is done about it
     "early": "Filled at the synchronized pickup with {days:day} left.",
-    "late": "Filled at the synchronized pickup; it runs out before, on {on}.",
+    "late": "Filled at the synchronized pickup, after the day on which it runs out: {on}.",
     "on_time": "Filled at the synchronized pickup, on the day it runs out.",
     "bridge": "Runs out before the synchronized pickup: a short fill of {days:day} on {on} lasts until {until}.",
     "full_fills": "Runs out before the synchronized pickup: {fills:usual fill} before it, until {until}.",
@@ -87,7 +87,9 @@ REASONS: dict[str, str] = {
         "The payer pays from {payable_from}; {law} grants an override of refill too soon to synchronize it before."
     ),
     "dose_changed": "What the payer last paid was another dose: code {code}, a change of therapy.",
-    "days_supply_capped": "The usual supply is {days:day}; the plan pays {most:day} at most, so that is filled.",
+    "days_supply_capped": (
+        "The plan does not pay the usual {days:day} at once: {most:day} are filled, the most below that it pays."
+    ),
     "fewer_packs": "The usual packs last {days:day}, longer than the plan pays: fewer unbroken ones, for {most:day}.",
     "billed_as": (
         "The pack lasts {days:day}, longer than the plan pays, and cannot be split: code {code}, else billed as "
@@ -110,6 +112,7 @@ REASONS: dict[str, str] = {
         "Discarded {opened:day} after opening: the usual quantity lasts {days:day}, not {usual:day}."
     ),
     "days_supply_by_use": "At the most that is taken the usual quantity lasts {days:day}, not {usual:day}.",
+    "shared_ingredient": "It has an ingredient in common with {other}: a pharmacist checks.",
     "filled_elsewhere": (
         "Another pharmacy filled it on {on}: the payer counts that; ask the patient what is left of it."
     ),

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 
 from services.planner.domain.directions import DailyUse, Refusal, read, says_as_needed
 from services.planner.domain.model import (
@@ -57,6 +58,9 @@ def renewed_by(parts: Sequence[Part]) -> dict[str, str]:
     }
 
 
+TAKEN = frozenset({"active", "outside"})
+"""What the patient takes, also what another pharmacy dispenses."""
+
 OF_LAW = frozenset({"scheduled_by_state", "valid_by_payer", "valid_by_law", "refills_by_law"})
 """What there is to say also about a drug that is left out: it may be the reason."""
 
@@ -99,6 +103,11 @@ def take_part(
     refused = {each.rx_id: each for each in profile.rejections if stands(each, profile, stocks)}
     held = {_use(each) for each in profile.prescriptions if each.status == "on_hold"}
 
+    taken = [
+        each
+        for each in profile.prescriptions
+        if each.status in TAKEN and each.drug.maintenance and each.rx_id not in superseded
+    ]
     parts = []
     for each in profile.prescriptions:
         stock = stocks[stock_key(each.drug)]
@@ -125,6 +134,7 @@ def take_part(
         of_staff = remarks(each.rx_id, participation, rulings)
         options = meanwhile(each, reason, rules, today)
         taking_part = participation is not Participation.excluded
+        shared = _shared_ingredient(each, taken) if taking_part else []
         read_of_it = [word for word in said.get(each.rx_id, ()) if taking_part or word.code in OF_LAW]
         parts.append(
             Part(
@@ -133,7 +143,7 @@ def take_part(
                 reason=reason,
                 stock=stock,
                 payer_says=dated,
-                remarks=(*read_of_it, *_elsewhere(each, stock), *options, *of_staff),
+                remarks=(*read_of_it, *shared, *_elsewhere(each, stock), *options, *of_staff),
                 look_again_on=_tried_again_on(rejection, rules) if reason.code == "payer_refused" else None,
             )
         )
@@ -221,8 +231,7 @@ def waiting_for_pharmacist(
     """
     beside: dict[str, list[Prescription]] = defaultdict(list)
     for each in prescriptions:
-        taken = each.status in ("active", "outside")  # also what another pharmacy dispenses
-        in_question = taken and each.rx_id not in superseded and not each.as_needed
+        in_question = each.status in TAKEN and each.rx_id not in superseded and not each.as_needed
         alive = each.quantity_left > 0 and each.expires_on >= today
         on_hand = days_on_hand(stocks[stock_key(each.drug)].run_out_on, today)
         if in_question and each.drug.maintenance and not each.drug.antibiotic and (alive or on_hand):
@@ -320,6 +329,21 @@ def _tried_again_on(rejection: Rejection | None, rules: Rules) -> date | None:
 
 
 # --- remarks ---
+
+
+def _shared_ingredient(each: Prescription, others: Sequence[Prescription]) -> list[Reason]:
+    """A combination that holds what another drug is: perhaps the same twice, perhaps deliberate."""
+    own = _ingredients(each.drug.ingredient)
+    for other in others:
+        theirs = _ingredients(other.drug.ingredient)
+        if own != theirs and own & theirs:
+            return [because("shared_ingredient", other=other.drug.name)]
+    return []
+
+
+@lru_cache(maxsize=10_000)
+def _ingredients(named: str) -> frozenset[str]:
+    return frozenset(part.strip() for part in named.casefold().split("/"))
 
 
 def _elsewhere(each: Prescription, stock: Stock) -> list[Reason]:

@@ -24,7 +24,7 @@ def in_days(days: int) -> date:
 
 
 def drug(name: str, **facts: object) -> Drug:
-    return Drug(name=name, ingredient=name, **{"strength": "10 mg", **facts})  # type: ignore[arg-type]
+    return Drug(name=name, **{"ingredient": name, "strength": "10 mg", **facts})  # type: ignore[arg-type]
 
 
 def prescription(name: str, **facts: object) -> Prescription:

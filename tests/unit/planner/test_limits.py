@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
@@ -280,3 +281,65 @@ def test_a_refusal_with_the_payers_own_date_needs_no_other_look() -> None:
     refused = Rejection("rx-a", "79", rejected_on=in_days(-1), next_fill_on=in_days(11))
     plan = planned(replace(taking({"a": 12, "b": 12}), rejections=(refused,)), Told())
     assert plan.look_again_on is None
+
+
+# --- whatever is known of drugs ---
+
+
+def random_facts(rng: Random) -> Profile:
+    """Two to five drugs of every kind, with facts that fit together or not."""
+    prescriptions, fills = [], []
+    for name in "abcde"[: rng.randint(2, 5)]:
+        facts: dict[str, Any] = {
+            "drug": drug(
+                name,
+                form=rng.choice(["tablet", "tablet", "drops", "injection", "inhaler"]),
+                schedule=rng.choice(["none", "none", "c4", "c5"]),
+                doses_per_unit=rng.choice([None, Decimal(20), Decimal(100)]),
+                priming_doses=rng.choice([None, Decimal(2)]),
+                container_quantity=rng.choice([None, Decimal(3), Decimal("2.5")]),
+                in_use_days=rng.choice([None, None, 28]),
+                pack_quantity=rng.choice([None, Decimal(10)]),
+            ),
+            "directions": rng.choice(
+                ["", "1 daily", "1 bid", "20 units SQ once daily", "1 drop OU bid", "prn"]
+            ),
+            "units_per_day": rng.choice([None, Decimal(1), Decimal("0.1429"), Decimal(2)]),
+            "usual_days": rng.choice([0, 14, 30, 75, 90]),
+            "usual_quantity": Decimal(rng.choice([1, 4, 15, 30, 60])),
+            "quantity_left": Decimal(rng.randint(0, 200)),
+            "refills_left": rng.randint(0, 3),
+            "written_on": in_days(-rng.randint(0, 300)),
+            "prior_authorization_until": rng.choice([None, None, in_days(rng.randint(-5, 60))]),
+        }
+        prescriptions.append(prescription(name, **facts))
+        for _ in range(rng.randint(0, 3)):
+            on, days = in_days(-rng.randint(0, 60)), rng.randint(0, 60)
+            billed = rng.choice([None, 30])
+            quantity = Decimal(rng.randint(0, 30))
+            fills.append(Fill(f"rx-{name}", on, on, days, quantity, billed, elsewhere=rng.random() < 0.2))
+    return patient(prescriptions, fills)
+
+
+def test_whatever_is_known_no_plan_fails_and_none_fills_what_may_not_be() -> None:
+    """Policy: the chain synchronizes C-IV and C-V; at most 34 days, or 60, or 84 to 90."""
+    sizes = frozenset([*range(1, 35), 60, *range(84, 91)])
+    payer = PayerRule("commercial", refill_percent=75, days_supplies=sizes)
+    rules = replace(OPEN_TO_C4, payers=(payer,))
+    planned_at_all = 0
+    for seed in range(400):
+        profile = random_facts(Random(seed))
+        plan = plan_cycle(profile, Calendar(state="NY"), rules, TODAY, NOTHING_TOLD, 1)
+        taken, _ = as_read(profile, rules, "NY", TODAY)
+        by_rx = {each.rx_id: each for each in taken.prescriptions}
+        visits = plan.visits if isinstance(plan, Plan) else ()
+        planned_at_all += bool(visits)
+        for rx_id, each in by_rx.items():
+            items = [(visit.on, item) for visit in visits for item in visit.items if item.rx_id == rx_id]
+            until = min(each.expires_on, each.prior_authorization_until or date.max)
+            assert all(on <= until for on, _ in items), seed
+            assert sum(item.quantity for _, item in items) <= each.quantity_left, seed
+            for _, item in items:
+                billed = item.days_supply_billed
+                assert billed is None or (billed in sizes and billed < item.days_supply), seed
+    assert planned_at_all > 100

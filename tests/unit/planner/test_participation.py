@@ -120,6 +120,24 @@ def test_the_same_ingredient_otherwise_waits_for_a_pharmacist(other: dict[str, o
 
 
 @pytest.mark.parametrize(
+    ("ingredient", "status", "said"),
+    [
+        ("Hydrochlorothiazide / A", "active", ["shared_ingredient"]),
+        ("hydrochlorothiazide / a", "outside", ["shared_ingredient"]),
+        ("hydrochlorothiazide / a", "discontinued", []),
+        ("hydrochlorothiazide", "active", []),
+    ],
+)
+def test_an_ingredient_in_common_with_a_combination_is_said(
+    ingredient: str, status: str, said: list[str]
+) -> None:
+    combined = prescription("c", drug=drug("c", ingredient=ingredient), status=status)
+    part = parts_of([prescription("a"), combined])["rx-a"]
+    assert part.participation is SYNC
+    assert [reason.code for reason in part.remarks] == said
+
+
+@pytest.mark.parametrize(
     "other",
     [
         {"status": "discontinued"},
