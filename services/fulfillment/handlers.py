@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from services.fulfillment import store
@@ -25,13 +26,16 @@ from shared.events.enrollment import (
     StoreChanged,
 )
 from shared.events.outreach import PickupConfirmed
-from shared.events.planner import PlanCancelled, PlanComputed
+from shared.events.planner import PlanCancelled, PlanComputed, Visit
 from shared.messaging import Handlers, Refused, Unit
 
 on = Handlers()
 
 DISCONTINUED = "discontinued"
 """The reason with which a plan excludes a prescription that was discontinued, where it still lists it."""
+
+FILL = "fill"
+"""The step of a visit that says when its fills are made."""
 
 
 @on(PickupConfirmed)
@@ -145,7 +149,14 @@ def plan_of(event: PlanComputed) -> Plan:
         event.profile_revision,
         visits,
         frozenset(listed.union(*visits.values())),
+        {visit.visit_id: _fill_days(visit) for visit in event.visits},
     )
+
+
+def _fill_days(visit: Visit) -> dict[str, date]:
+    """By prescription the day on which the plan has it filled."""
+    every = [item.rx_id for item in visit.items]
+    return {rx_id: step.on for step in visit.steps if step.code == FILL for rx_id in step.rx_ids or every}
 
 
 def store_of(event: StoreChanged) -> Store:

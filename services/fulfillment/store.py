@@ -493,6 +493,10 @@ def _content(plan: Plan) -> dict[str, Any]:
             for visit_id, payable_from in plan.visits.items()
         },
         "prescriptions": sorted(plan.prescriptions),
+        "fill_on": {
+            visit_id: {rx_id: day.isoformat() for rx_id, day in days.items()}
+            for visit_id, days in plan.fill_on.items()
+        },
     }
 
 
@@ -507,6 +511,10 @@ def _plan(row: Any) -> Plan:
         row["profile_revision"],
         visits,
         frozenset(row["content"]["prescriptions"]),
+        {
+            visit_id: {rx_id: date.fromisoformat(day) for rx_id, day in days.items()}
+            for visit_id, days in row["content"].get("fill_on", {}).items()
+        },
         row["cancelled_through"],
     )
 

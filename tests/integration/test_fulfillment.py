@@ -50,6 +50,7 @@ from shared.events.planner import (
     PlanCancelled,
     PlanComputed,
     PlannedItem,
+    Step,
     Visit,
     VisitKind,
 )
@@ -364,6 +365,24 @@ async def test_the_order_of_topics_does_not_matter(
             await service.handle(event)
         await service.do_due()
         assert await states(service) == expected, [type(event).__name__ for event in arrivals]
+
+
+async def test_each_item_is_ordered_on_the_day_that_the_plan_gives(service: Unbrokered) -> None:
+    plan = planned(1, *RX)
+    sooner = Step(code="fill", on=VISIT_ON - timedelta(days=6), by="technician", rx_ids=("rx-a",))
+    usual = Step(code="fill", on=VISIT_ON - timedelta(days=4), by="technician", rx_ids=("rx-b",))
+    called = Step(code="call", on=VISIT_ON - timedelta(days=7), by="technician")
+    visit = plan.visits[0].model_copy(update={"steps": (called, sooner, usual)})
+    await service.handle(store())
+    await service.handle(enrolled())
+    await service.handle(plan.model_copy(update={"visits": (visit,)}))
+    await service.handle(confirmed("rx-a", "rx-b", "rx-c"))
+    due = await service.rows("select rx_id, due_at::date as day from items order by rx_id")
+    assert [(row["rx_id"], (VISIT_ON - row["day"]).days) for row in due] == [
+        ("rx-a", 6),
+        ("rx-b", 4),
+        ("rx-c", 3),  # the plan gives it no day
+    ]
 
 
 async def test_a_confirmation_waits_for_the_store_and_follows_its_calendar(service: Unbrokered) -> None:

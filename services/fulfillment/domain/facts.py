@@ -33,6 +33,8 @@ class Plan:
     """By visit the prescriptions planned for it, each with the day from which its payer pays, where known."""
     prescriptions: frozenset[str] = frozenset()
     """Those (rx ids) that were not discontinued, whether this plan has a fill of them or not."""
+    fill_on: Mapping[str, Mapping[str, date]] = field(default_factory=dict)
+    """By visit and prescription the day on which it is to be filled, where the plan gives one."""
     cancelled_through: int = 0  # the planner withdrew this revision and all before it
 
     @property

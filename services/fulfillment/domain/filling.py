@@ -136,7 +136,8 @@ def _due_at(item: Item, order: WorkOrder, facts: Facts) -> datetime | None:
     if not patient or not plan or not store:
         return None
     payable_from = plan.visits.get(order.visit_id, {}).get(item.rx_id)
-    return store.at(order_day(order.visit_on, payable_from, store), MORNING)
+    planned = plan.fill_on.get(order.visit_id, {}).get(item.rx_id)
+    return store.at(order_day(order.visit_on, payable_from, store, planned), MORNING)
 
 
 def _plan_for(order: WorkOrder, facts: Facts) -> Plan | None:
@@ -144,15 +145,15 @@ def _plan_for(order: WorkOrder, facts: Facts) -> Plan | None:
     return facts.plan if facts.plan and facts.plan.revision >= order.plan_revision else None
 
 
-def order_day(visit_on: date, payable_from: date | None, store: Store) -> date:
+def order_day(visit_on: date, payable_from: date | None, store: Store, planned: date | None = None) -> date:
     """The local day on which an item of a visit is ordered from the dispensing system.
 
-    Three days ahead, or on the day from which the payer pays where that is later; on a closed day earlier (domain
-    rules, store calendar), or later where the payer does not pay earlier. A payer that pays only from after the
-    visit granted an override, else the item would not be planned: that delays nothing.
+    On the day that the plan gives, else three days ahead, or on the day from which the payer pays where that is later;
+    on a closed day earlier (domain rules, store calendar), or later where the payer does not pay earlier. A payer that
+    pays only from after the visit granted an override, else the item would not be planned: that delays nothing.
     """
     paid_from = payable_from if payable_from and payable_from <= visit_on else date.min
-    target = max(visit_on - FILL_LEAD, paid_from)
+    target = max(planned or visit_on - FILL_LEAD, paid_from)
     before = (target - timedelta(days) for days in range(7))
     after = (target + timedelta(days) for days in range(1, (visit_on - target).days + 1))
     return next((day for day in chain(before, after) if day >= paid_from and store.open_on(day)), target)

@@ -112,6 +112,20 @@ def test_the_day_of_ordering_minds_the_store_and_the_payer(
 
 
 @pytest.mark.parametrize(
+    ("planned", "payable_from", "expected"),
+    [
+        (date(2026, 10, 8), None, date(2026, 10, 8)),
+        (date(2026, 10, 10), None, date(2026, 10, 9)),  # closed since: earlier
+        (date(2026, 10, 8), date(2026, 10, 12), date(2026, 10, 12)),
+    ],
+)
+def test_the_plans_own_day_goes_before_the_usual_one(
+    planned: date, payable_from: date | None, expected: date
+) -> None:
+    assert order_day(VISIT_ON, payable_from, WEEKDAYS, planned) == expected
+
+
+@pytest.mark.parametrize(
     "unknown",
     [
         KNOWN._replace(patient=None),
