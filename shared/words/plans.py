@@ -13,7 +13,7 @@ from shared.words.formats import counted, spoken
 from shared.words.reasons import render
 from shared.words.steps import of_steps
 
-SAYS_WHEN_PAYABLE = frozenset({"payer_says", "join_later", "vacation_fill"})
+SAYS_WHEN_PAYABLE = frozenset({"payer_says", "join_later", "vacation_fill", "override_by_law"})
 """Reasons that name the day from which the payer pays."""
 
 

@@ -218,6 +218,7 @@ REASONS: dict[str, str] = {
     "must_payday": "The patient pays from day {day} of the month on: no pickup in a month before it.",
     "must_paydays": "No pickup in a month before its payday, so far as paydays are known (the first: {first}).",
     "must_ride_weekdays": "The patient needs a ride, and has one on {days}.",
+    "must_ride_also": "The patient needs a ride, and has one on {days}, and on {besides:other day}.",
     "must_ride_dates": "The patient needs a ride: rides are known up to {last}; later days are not certain.",
     "must_delivery": "Brought to the patient, on the store's delivery days: {days}.",
     "away": "The patient is away from {since} to {until}: no pickup then.",

@@ -51,12 +51,13 @@ class PickupDays:
         extra: Collection[int] = (),
         without: Collection[int] = (),
         barred: Collection[int] = (),
+        limited: bool = False,  # many days in a row may be missing, because of the patient
     ) -> None:
         closed = {day.toordinal() for day in calendar.closed_on} | set(without)
         usual = calendar.weekdays & set(weekdays) if weekdays else calendar.weekdays
         days = {day for day in range(workable, last + 1) if weekday_of(day) in usual}.difference(barred)
         days |= {day for day in extra if first <= day <= last and weekday_of(day) in calendar.weekdays}
-        self.first, self.last = first, last
+        self.first, self.last, self.limited = first, last, limited
         self.days = sorted(days - closed)
         self.before, self.after = _neighbours(self.days, first, last)
 

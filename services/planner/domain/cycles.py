@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
 
-from services.planner.domain.calendar import LONG_AGO, PickupDays
+from services.planner.domain.calendar import LONG_AGO, NEVER, PickupDays
 from services.planner.domain.model import Profile, Reason, Rules, because
 
 LATEST_DAY_OF_MONTH = 28
@@ -59,8 +59,9 @@ def _monthly(day: int | None, standard: int, rules: Rules) -> tuple[Cycle, Reaso
 def next_anchor(anchor: int, cycle: Cycle, pickup: PickupDays) -> int:
     """The synchronized pickup after `anchor`: a cycle later, or on the nearest pickup day before that.
 
-    Never after it: later leaves a gap (domain rules: pick-up date and store calendar). By day of the month it is the
-    one nearest to thirty days ahead: the anchor itself may have moved a little from its own.
+    Never after it: later leaves a gap (domain rules: pick-up date and store calendar), unless the patient's own limits
+    leave only a day within half a cycle. By day of the month it is the one nearest to thirty days ahead: the anchor
+    itself may have moved a little from its own.
     """
     wanted = anchor + cycle.days
     if cycle.day_of_month is not None:
@@ -68,6 +69,8 @@ def next_anchor(anchor: int, cycle: Cycle, pickup: PickupDays) -> int:
         days = month_days(cycle.day_of_month, anchor + 1, anchor + 2 * A_MONTH)
         wanted = min(days, key=lambda day: abs(day - ahead))
     day = pickup.on_or_before(wanted)
+    if pickup.limited and day - anchor < cycle.days // 2 and pickup.on_or_after(wanted) < NEVER:
+        return pickup.on_or_after(wanted)
     return day if day > anchor else wanted
 
 

@@ -127,10 +127,8 @@ def limits_of(profile: Profile, calendar: Calendar, today: date) -> list[Reason]
         reasons.append(because("must_weekdays", days=_names(profile.must_weekdays)))
     if profile.payday is not None or profile.paydays:
         reasons.append(_payday(profile))
-    if profile.ride_weekdays:
-        reasons.append(because("must_ride_weekdays", days=_names(profile.ride_weekdays)))
-    if profile.rides:
-        reasons.append(because("must_ride_dates", last=max(profile.rides)))
+    if profile.ride_weekdays or profile.rides:
+        reasons.append(_ride(profile))
     if profile.delivered:
         reasons.append(because("must_delivery", days=_names(_delivery_days(calendar))))
     reasons.extend(
@@ -145,6 +143,15 @@ def _payday(profile: Profile) -> Reason:
     if profile.payday is None:
         return because("must_paydays", first=min(profile.paydays))
     return because("must_payday", day=profile.payday)
+
+
+def _ride(profile: Profile) -> Reason:
+    if not profile.ride_weekdays:
+        return because("must_ride_dates", last=max(profile.rides))
+    days = _names(profile.ride_weekdays)
+    if profile.rides:
+        return because("must_ride_also", days=days, besides=len(profile.rides))
+    return because("must_ride_weekdays", days=days)
 
 
 def _names(weekdays: Iterable[int]) -> str:

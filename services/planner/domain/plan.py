@@ -259,6 +259,7 @@ def _case(
             extra=asked,
             without=stood,
             barred=barred(profile, workable.toordinal(), end),
+            limited=is_limited(profile),
         ),
         earliest=workable.toordinal(),
         cycle=cycle,

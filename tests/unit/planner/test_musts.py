@@ -101,16 +101,28 @@ def test_each_limit_is_said() -> None:
         ride_weekdays=frozenset(range(5)),
         rides=(in_days(9),),
         delivered=True,
+        packaged=True,
         away=(span(20, 22),),
     )
-    assert codes(planned(profile).reasons)[-6:] == [
+    assert codes(planned(profile).reasons)[-5:] == [
         "must_weekdays",
         "must_payday",
-        "must_ride_weekdays",
-        "must_ride_dates",
+        "must_ride_also",
         "must_delivery",
         "away",
     ]
+
+
+def test_who_is_paid_late_in_the_month_comes_once_a_month() -> None:
+    """The last suiting day before a cycle has passed would be the 31st, six days after the 25th."""
+    plan = planned(taking({"a": 25, "b": 26}, payday=25))
+    assert (plan.anchor_on, plan.next_anchor_on) == (date(2026, 3, 25), date(2026, 4, 25))
+
+
+def test_after_a_long_absence_the_next_pickup_is_the_first_day_back() -> None:
+    plan = planned(taking({"a": 9, "b": 10}, away=(span(11, 45),)))
+    assert plan.anchor_on < in_days(11)
+    assert plan.next_anchor_on == in_days(46)
 
 
 # --- what cannot be met is said, with the nearest way out ---
