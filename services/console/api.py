@@ -212,7 +212,8 @@ async def patient(
         if found is None:
             raise Problem(404, "No such patient", "no event has named this patient yet")
         store = await ask.store_of(db, found.store_id) if found.store_id else None
-        plans = await ask.plans_of(db, patient_id)
+        shown = revision or found.plan_revision
+        plans = await ask.plans_of(db, patient_id, {shown, found.plan_revision})
         visits = await ask.visits_of(db, patient_id)
         renewals = await ask.renewals_of(db, patient_id)
         generation, newest = await ask.place(db)
@@ -223,7 +224,6 @@ async def patient(
     zone = store.time_zone if store else "UTC"
     today = _today(work, zone)
     by_revision = {each.revision: each for each in plans.values()}
-    shown = revision or found.plan_revision
     plan = by_revision.get(shown)
     if revision and plan is None:
         raise Problem(404, "No such plan", "this patient has no plan of that revision")

@@ -457,7 +457,7 @@ async def test_a_dead_letter_of_another_service_is_redriven_and_skipped_from_the
 async def test_a_patient_whose_event_cannot_be_taken_in_is_shown_as_perhaps_behind(
     stack: Addresses, fresh_database: Fresh, unique_name: str, tmp_path: Path
 ) -> None:
-    told, prefix = pharmacy(3), f"{unique_name}."
+    told, prefix = pharmacy(8), f"{unique_name}."
     plan = next(each for each in told if each.event.TYPE.endswith("plan-computed.v1"))
     patient = plan.event.key
     poison: dict[str, Any] = as_record(replace(plan, event_id=uuid4())) | {"value": b'{"patient_id": "p"}'}
@@ -469,6 +469,8 @@ async def test_a_patient_whose_event_cannot_be_taken_in_is_shown_as_perhaps_behi
             return "could not be taken in" in (await client.get(f"/patients/{patient}")).text
 
         assert not await says_so()
+        for each in {each.event.key for each in told if each.event.KEYED_BY == "patient"}:
+            assert (await client.get(f"/patients/{each}")).status_code == 200, "whichever way a life goes"
         async with producing(stack.kafka) as producer:
             await producer.send_and_wait(f"{prefix}{plan.event.TOPIC}", **poison)
         await until(says_so, "the page says that it may be behind")

@@ -411,19 +411,21 @@ async def patient_of(db: Db, patient_id: str) -> Patient | None:
     return Patient(*row.values()) if row else None
 
 
-async def plan_of(db: Db, patient_id: str, revision: int) -> Plan | None:
-    row = await db.fetchrow(
-        "select revision, event_id, at, status, content from plans where patient_id = $1 and revision = $2",
-        patient_id,
-        revision,
-    )
-    return Plan(*row.values()) if row else None
-
-
-async def plans_of(db: Db, patient_id: str) -> dict[UUID, Plan]:
-    """Every revision by the event that published it."""
+async def plans_of(db: Db, patient_id: str, whole: Collection[int]) -> dict[UUID, Plan]:
+    """Every revision by the event that published it; those that are not wanted whole with day and reasons alone."""
     rows = await db.fetch(
-        "select revision, event_id, at, status, content from plans where patient_id = $1", patient_id
+        """
+        select revision, event_id, at, status,
+               case when revision = any($2::bigint[]) then content
+                    else jsonb_build_object(
+                        'anchor_on', content -> 'anchor_on', 'reasons', coalesce(content -> 'reasons', '[]')
+                    )
+               end as content
+        from plans
+        where patient_id = $1
+        """,
+        patient_id,
+        list(whole),
     )
     return {row["event_id"]: Plan(*row.values()) for row in rows}
 
