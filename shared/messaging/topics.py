@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import for_code
 
@@ -16,17 +18,24 @@ RETENTION_DAYS = 14
 STAMPED = {"message.timestamp.type": "LogAppendTime"}
 """By the broker. It refuses records that a service stamps, where the service's machine is an hour ahead of its own."""
 
+REPLICAS = 3
+
 ALREADY_EXISTS = 36
 
 
 async def create_topics(
-    bootstrap: str, partitions: int = PARTITIONS, *, replication: int = 1, prefix: str = ""
+    bootstrap: str,
+    partitions: int = PARTITIONS,
+    *,
+    prefix: str = "",
+    topics: Collection[str] = TOPICS,
 ) -> list[str]:
-    """Create those that do not exist; answers the names of the new ones."""
+    """Create those that do not exist, on three brokers where there are as many; answers the names of the new ones."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        wanted = [_topic(prefix, name, partitions, replication) for name in TOPICS]
+        replicas = min(REPLICAS, len((await admin.describe_cluster())["brokers"]))
+        wanted = [_topic(prefix, name, partitions, replicas) for name in topics]
         answer = await admin.create_topics(wanted)
     finally:
         await admin.close()
@@ -39,10 +48,10 @@ async def create_topics(
     return created
 
 
-def _topic(prefix: str, name: str, partitions: int, replication: int) -> NewTopic:
+def _topic(prefix: str, name: str, partitions: int, replicas: int) -> NewTopic:
     keep = (
         {"cleanup.policy": "compact"}
         if name in COMPACTED_TOPICS
         else {"retention.ms": str(RETENTION_DAYS * 86_400_000)}
     )
-    return NewTopic(prefix + name, partitions, replication, topic_configs=keep | STAMPED)
+    return NewTopic(prefix + name, partitions, replicas, topic_configs=keep | STAMPED)

@@ -20,14 +20,14 @@ from typing import Any
 import asyncpg
 import httpx
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.local.databases import create_database, ensure_role, migrate, url_of
 from deploy.local.ports import free_port
 from deploy.local.process import Process
 from deploy.local.sql import on_server
 from shared.clock import SteppedClock
-from shared.messaging.topics import STAMPED
+from shared.messaging.topics import create_topics
 from tests.faults.chain import CHAIN, LEDGER_TOPIC, SENDER_TOPIC
 from tests.faults.servers import Servers
 from tests.running import SEALING_KEY, STAFF, until
@@ -312,11 +312,8 @@ class System:
             await asyncio.to_thread(migrate, url, fabric, chain)
         for service in CHAIN:
             await self._record(service)
-        await create_topics(
-            self.servers.bootstrap,
-            [self.prefix + topic for topic in (SENDER_TOPIC, LEDGER_TOPIC)],
-            replication=len(self.servers.brokers),
-        )
+        topics = (SENDER_TOPIC, LEDGER_TOPIC)
+        await create_topics(self.servers.bootstrap, PARTITIONS, prefix=self.prefix, topics=topics)
 
     async def _create_databases(self, admin: asyncpg.Connection) -> None:
         await ensure_role(admin, self.servers.admin_url, ROLE)
@@ -346,17 +343,6 @@ class System:
 
     def topics(self, service: str) -> list[str]:
         return [self.prefix + topic for topic in TAKES.get(service, TAKES["reader"])]
-
-
-async def create_topics(bootstrap: str, names: Sequence[str], *, replication: int) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
-        await admin.create_topics(
-            [NewTopic(name, PARTITIONS, replication, topic_configs=STAMPED) for name in names]
-        )
-    finally:
-        await admin.close()
 
 
 async def lag_of(bootstrap: str, group: str, topics: Sequence[str]) -> int:
