@@ -122,6 +122,8 @@ async def test_a_person_finds_out_what_happened_to_one_patient_and_why(
         await here.caught_up(len(told))
         await _look(browser, here)
         await _reveal(browser, here)
+        async with a_page(browser, here.url()) as page:
+            await _stay_in_use(page, here, stack)
         await _measure(browser, here, told[-1].event.key)
 
 
@@ -155,6 +157,17 @@ async def _look(browser: Browser, here: Installed) -> None:
         await page.keyboard.press("j")
         await page.keyboard.press("Enter")
         await page.wait_for_url("**/patients/*")
+
+
+async def _stay_in_use(page: Page, here: Installed, stack: Addresses) -> None:
+    """A page that somebody goes through by keys is not replaced under their hands: what is new is offered."""
+    await page.goto(f"{here.url()}/stores/s1")
+    await page.wait_for_load_state()
+    await page.keyboard.press("j")
+    await expect(page.locator(".rows .id").first).to_be_focused()
+    await publish_all(stack.kafka, pharmacy(25), prefix=here.prefix)  # one patient more
+    await expect(page.locator(".news")).to_contain_text("Load again", timeout=20_000)
+    await expect(page.locator(".rows .id").first).to_be_focused()
 
 
 async def _reveal(browser: Browser, here: Installed) -> None:
