@@ -5,7 +5,7 @@
 day of one patient, or one such day.
 
 Judged by the readable form, patient by patient, is what is rare: visits that were told and may still move, a visit
-asked to be moved, more than five fills before the anchor, quantities finer than a ten-thousandth or packs for more
+asked to be moved, more than eight fills before the anchor, quantities finer than a ten-thousandth or packs for more
 than a year. Likewise single days on which the drugs' windows alone would allow fewer trips than the first way tried.
 """
 

@@ -9,7 +9,7 @@ import numpy as np
 from services.planner.domain.calendar import NEVER
 from services.planner.domain.kernel.columns import UNIT, Bools, Columns, Drug, Ints
 
-MOST_NEEDS = 5
+MOST_NEEDS = 8
 """Fills before an anchor that there is room for; a patient with more is judged by the readable form."""
 
 NEITHER = -1
@@ -70,41 +70,63 @@ class Looked:
 
 @dataclass(slots=True)
 class Needs:
-    """The fills before the anchor: each array by number, then by row. See `course.Need`."""
+    """The fills before the anchor. See `course.Need`."""
 
-    count: Ints
-    first: Ints
-    last: Ints
-    due: Ints
-    wait: Ints
-    days: Ints
+    count: Ints  # by row
+    values: Ints  # of each of the five below, by its number, by row; 0 beyond the count
 
     @staticmethod
     def none(rows: int) -> Needs:
-        return Needs(
-            np.zeros(rows, dtype=np.int64),
-            *(np.zeros((MOST_NEEDS, rows), dtype=np.int64) for _ in range(5)),
-        )
+        return Needs(np.zeros(rows, dtype=np.int64), np.zeros((5, 0, rows), dtype=np.int64))
 
-    def add(self, rows: Ints, first: Ints, last: Ints, due: Ints, wait: Ints, days: Ints) -> None:
-        at = np.minimum(self.count[rows], MOST_NEEDS - 1), rows
-        self.first[at], self.last[at], self.due[at] = first, last, due
-        self.wait[at], self.days[at] = wait, days
+    @property
+    def most(self) -> int:
+        """As many as any row has room for."""
+        return self.values.shape[1]
+
+    @property
+    def first(self) -> Ints:
+        return self.values[0]
+
+    @property
+    def last(self) -> Ints:
+        return self.values[1]
+
+    @property
+    def due(self) -> Ints:
+        return self.values[2]
+
+    @property
+    def wait(self) -> Ints:
+        return self.values[3]
+
+    @property
+    def days(self) -> Ints:
+        return self.values[4]
+
+    def add(self, rows: Ints, *values: Ints) -> None:
+        """One more for each of these rows, unless there is no room."""
+        number = np.minimum(self.count[rows], MOST_NEEDS - 1)
+        self._make_room(int(number.max(initial=-1)) + 1)
+        for mine, value in zip(self.values, values, strict=True):
+            mine[number, rows] = value
         self.count[rows] += 1
 
     def put(self, rows: Ints, other: Needs) -> None:
         """Take the place of what these rows needed."""
+        self._make_room(other.most)
         self.count[rows] = other.count
-        for number in range(min(MOST_NEEDS, int(max(self.count.max(initial=0), other.count.max(initial=0))))):
-            for mine, its in zip(self._arrays(), other._arrays(), strict=True):
-                mine[number, rows] = its[number]
+        self.values[:, : other.most, rows] = other.values
+        self.values[:, other.most :, rows] = 0
 
     def take(self, rows: Ints | Bools) -> Needs:
         """Those of some rows."""
-        return Needs(self.count[rows], *(each[:, rows] for each in self._arrays()))
+        return Needs(self.count[rows], self.values[:, :, rows])
 
-    def _arrays(self) -> tuple[Ints, ...]:
-        return self.first, self.last, self.due, self.wait, self.days
+    def _make_room(self, most: int) -> None:
+        if most > self.most:
+            more = np.zeros((5, most - self.most, len(self.count)), dtype=np.int64)
+            self.values = np.concatenate([self.values, more], axis=1)
 
 
 @dataclass(slots=True)
@@ -380,7 +402,7 @@ def _wait(drug: Looked, days: Ints) -> Ints:
 def _narrow(needs: Needs, rows: Rows, limit: Ints) -> None:
     """See `course._narrowed`."""
     limit = limit.copy()
-    for number in reversed(range(MOST_NEEDS)):
+    for number in reversed(range(needs.most)):
         there = np.flatnonzero(number < needs.count)
         if there.size:
             at = rows.take(there)

@@ -65,7 +65,7 @@ def scores_of(columns: Columns, rows: Rows, courses: Courses) -> Scored:
 
     usual_days = rows.drug.usual_days
     least = np.minimum(usual_days, patient.minimum_short_fill_days[rows.option])
-    fills = [*needs.days[: needs.count.max(initial=0)], courses.at_anchor]
+    fills = [*needs.days[: needs.most], courses.at_anchor]
     known = columns.costs_known[of]
     cost = _added(total(rows.cost(days)) for days in fills) * known if known.any() else np.zeros_like(of)
     scores = Scores(

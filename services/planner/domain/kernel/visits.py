@@ -8,7 +8,7 @@ import numpy as np
 
 from services.planner.domain.calendar import NEVER
 from services.planner.domain.kernel.columns import Bools, Ints
-from services.planner.domain.kernel.course import MOST_NEEDS, Needs, Rows
+from services.planner.domain.kernel.course import Needs, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +51,12 @@ def trips_of(chains: Chains, aligned: Ints) -> Trips:
     rows, needs = chains.rows, chains.needs
     anchor = rows.anchor[chains.starts]
     at, first = np.zeros_like(needs.count), needs.first[0].copy()
-    every = np.arange(len(at))
+    every, deep = np.arange(len(at)), needs.most - 1
     ahead = np.ones(len(anchor), dtype=bool)
     before, total, stops = np.zeros_like(anchor), np.zeros_like(anchor), []
     while (at < needs.count).any():
         open_ = at < needs.count
-        last = np.where(open_, needs.last[np.minimum(at, MOST_NEEDS - 1), every], NEVER)
+        last = np.where(open_, needs.last[np.minimum(at, deep), every], NEVER)
         day = np.minimum.reduceat(last, chains.starts)
         going = day < NEVER
         is_anchor = going & ahead & (anchor <= day)
@@ -70,7 +70,7 @@ def trips_of(chains: Chains, aligned: Ints) -> Trips:
         met = np.flatnonzero(open_ & (first <= here) & (here <= last))
         payable = rows.take(met).on_or_after(here[met] + needs.wait[at[met], met])
         at[met] += 1
-        first[met] = np.maximum(needs.first[np.minimum(at[met], MOST_NEEDS - 1), met], payable)
+        first[met] = np.maximum(needs.first[np.minimum(at[met], deep), met], payable)
     long = np.maximum.reduceat(needs.count, chains.starts) > 1
     least_before, least = _as_if_independent(chains, long, aligned[long])
     proven = ~long
@@ -85,7 +85,7 @@ def _as_if_independent(chains: Chains, these: Bools, aligned: Ints) -> tuple[Int
     number = np.cumsum(these) - 1
     needs, anchor = chains.needs, chains.rows.anchor
     of, first, last = [], [], []
-    for place in range(MOST_NEEDS):
+    for place in range(needs.most):
         rows = np.flatnonzero((place < needs.count) & these[chains.option])
         on_its_own = (anchor[rows] < needs.first[place, rows]) | (needs.last[place, rows] < anchor[rows])
         rows = rows[on_its_own]  # what the anchor can take needs no other day
@@ -112,12 +112,12 @@ def left_on_anchor_day(trips: Trips) -> tuple[Ints, Ints]:
     See `visits.assign`."""
     chains, needs, anchor = trips.chains, trips.chains.needs, trips.chains.rows.anchor
     there = (needs.first <= anchor) & (anchor <= needs.last)
-    there &= (np.arange(MOST_NEEDS)[:, np.newaxis] < needs.count) & trips.proven[chains.option]
+    there &= (np.arange(needs.most)[:, np.newaxis] < needs.count) & trips.proven[chains.option]
     rows = np.flatnonzero(there.any(axis=0))
     anchor, option = anchor[rows], chains.option[rows]
     limit = np.full(len(rows), NEVER)
     options, left = [], []
-    for number in reversed(range(MOST_NEEDS)):
+    for number in reversed(range(needs.most)):
         first, last = (
             needs.first[number, rows],
             np.minimum(needs.last[number, rows], limit - needs.wait[number, rows]),
