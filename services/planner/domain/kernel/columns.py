@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from functools import cache
-from typing import Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from services.planner.domain.course import Supply
 from services.planner.domain.cycles import next_anchor
 from services.planner.domain.payers import extra_cost_of
 
-Ints: TypeAlias = NDArray[np.int64]
+Ints: TypeAlias = NDArray[np.integer[Any]]
 Bools: TypeAlias = NDArray[np.bool_]
 N = TypeVar("N", int, Ints)
 
@@ -29,7 +29,11 @@ LONGEST = 512
 """Days' supply up to which there are tables of what is allowed and what it costs; no fill is longer."""
 
 LONGEST_USUAL, LONGEST_CYCLE = 366, 120
-MOST_UNITS = 10**8
+LEAST_UNITS_A_DAY = Decimal("0.1")
+MOST_UNITS, MOST_UNITS_A_DAY = 200_000, 400
+
+NARROW = np.int32
+"""Of rows of drugs, of which there are many: days, and quantities up to the most units, have room in it."""
 
 
 class Drug(NamedTuple, Generic[N]):
@@ -135,7 +139,7 @@ def _fit(supply: Supply) -> bool:
     per_day = each.units_per_day
     quantities = [each.usual_quantity, supply.quantity_left]
     if not supply.ride_along:
-        if per_day is None or not Decimal("0.1") <= per_day:
+        if per_day is None or not LEAST_UNITS_A_DAY <= per_day <= MOST_UNITS_A_DAY:
             return False
         quantities.append(per_day)
     if supply.fixed_quantity is not None:
@@ -161,13 +165,13 @@ def columns_of(questions: Sequence[Question]) -> Columns:
             rows.append(_drug(supply, size, cost))
     days = np.array([len(question.days) for question in questions])
     of = np.repeat(np.arange(len(questions)), days)
-    anchor = np.array([day for question in questions for day in question.days])
-    patient = Patient(*_transposed([_patient(question.case) for question in questions]))
+    anchor = np.array([day for question in questions for day in question.days], dtype=NARROW)
+    patient = Patient(*_transposed([_patient(question.case) for question in questions], np.int64))
     pickups = _pickups([question.case.pickup for question in questions])
     return Columns(
         questions=questions,
         patient=patient,
-        drug=Drug(*_transposed(rows)),
+        drug=Drug(*_transposed(rows, NARROW)),
         drugs_of=np.array([len(question.case.supplies) for question in questions]),
         costs_known=np.array([costs_known(question.case) for question in questions]),
         of=of,
@@ -183,8 +187,8 @@ def columns_of(questions: Sequence[Question]) -> Columns:
     )
 
 
-def _transposed(rows: Sequence[tuple[int, ...]]) -> Ints:
-    return np.ascontiguousarray(np.array(rows, dtype=np.int64).T)
+def _transposed(rows: Sequence[tuple[int, ...]], dtype: type[np.integer[Any]]) -> Ints:
+    return np.ascontiguousarray(np.array(rows, dtype=dtype).T)
 
 
 def _drug(supply: Supply, sizes: int, costs: int) -> Drug[int]:
@@ -251,8 +255,8 @@ def _pickups(all_days: Sequence[PickupDays]) -> Pickups:
         if id(days) not in starts:
             starts[id(days)] = length
             length += days.last - days.first + 1
-            before.append(np.array(days.before))
-            after.append(np.array(days.after))
+            before.append(np.array(days.before, dtype=NARROW))
+            after.append(np.array(days.after, dtype=NARROW))
     return Pickups(
         np.concatenate(before),
         np.concatenate(after),
@@ -268,7 +272,7 @@ def _seconds(
     """The synchronized pickup after each candidate day. See `next_anchor`."""
     wanted = anchor + patient.cycle_days[of]
     day = pickups.on_or_before(wanted, of)
-    seconds = np.where(day > anchor, day, wanted)
+    seconds = np.where(day > anchor, day, wanted).astype(NARROW)
     for place, (case, days) in enumerate(questions):
         if case.cycle.day_of_month is not None:
             seconds[of == place] = [next_anchor(each, case.cycle, case.pickup) for each in days]

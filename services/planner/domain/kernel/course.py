@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.planner.domain.calendar import NEVER
-from services.planner.domain.kernel.columns import UNIT, Bools, Columns, Drug, Ints
+from services.planner.domain.kernel.columns import NARROW, UNIT, Bools, Columns, Drug, Ints
 
 MOST_NEEDS = 8
 """Fills before an anchor that there is room for; a patient with more is judged by the readable form."""
@@ -34,7 +34,7 @@ class Rows:
 
     @property
     def earliest(self) -> Ints:
-        return self.columns.patient.earliest[self.patient]
+        return self.columns.patient.earliest[self.patient].astype(NARROW)
 
     def take(self, rows: Ints | Bools) -> Rows:
         """Some of these rows."""
@@ -77,7 +77,7 @@ class Needs:
 
     @staticmethod
     def none(rows: int) -> Needs:
-        return Needs(np.zeros(rows, dtype=np.int64), np.zeros((5, 0, rows), dtype=np.int64))
+        return Needs(np.zeros(rows, dtype=NARROW), np.zeros((5, 0, rows), dtype=NARROW))
 
     @property
     def most(self) -> int:
@@ -125,7 +125,7 @@ class Needs:
 
     def _make_room(self, most: int) -> None:
         if most > self.most:
-            more = np.zeros((5, most - self.most, len(self.count)), dtype=np.int64)
+            more = np.zeros((5, most - self.most, len(self.count)), dtype=NARROW)
             self.values = np.concatenate([self.values, more], axis=1)
 
 
@@ -391,7 +391,7 @@ def _short_fill(drug: Looked, days: Ints, left: Ints) -> tuple[Ints, Ints]:
 
 def _whole(quantity: Ints, per_day: Ints) -> Ints:
     """Whole days: exact, for both are whole numbers below 2**52."""
-    return (quantity / per_day).astype(np.int64)
+    return (quantity / per_day).astype(NARROW)
 
 
 def _wait(drug: Looked, days: Ints) -> Ints:
