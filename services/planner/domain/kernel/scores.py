@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Generic, NamedTuple
 
 import numpy as np
 
 from services.planner.domain.anchor import Score, arrange
-from services.planner.domain.kernel.columns import Bools, Columns, Ints, N, Patient
+from services.planner.domain.kernel.columns import NARROW, Bools, Columns, Ints, N, Patient
 from services.planner.domain.kernel.course import MOST_NEEDS, Courses, Needs, Rows
 from services.planner.domain.kernel.visits import chains_of, left_on_anchor_day, trips_of
 
@@ -67,15 +68,15 @@ def scores_of(columns: Columns, rows: Rows, courses: Courses) -> Scored:
     least = np.minimum(usual_days, patient.minimum_short_fill_days[rows.option])
     fills = [*needs.days[: needs.most], courses.at_anchor]
     known = columns.costs_known[of]
-    cost = _added(total(rows.cost(days)) for days in fills) * known if known.any() else np.zeros_like(of)
+    cost = total(_added(rows.cost(days) for days in fills)) * known if known.any() else np.zeros_like(of)
     scores = Scores(
         anchor=columns.anchor,
         uncovered_critical=critical,
         uncovered=total(courses.uncovered) - critical,
         told_changes=((patient.told_anchor >= 0) & (patient.told_anchor != columns.anchor)).astype(np.int64),
         visits_before=trips.before + later,
-        short_fills=_added(total((days > 0) & (days < usual_days)) for days in fills),
-        tiny_fills=_added(total((days > 0) & (days < least)) for days in fills),
+        short_fills=total(_added((days > 0) & (days < usual_days) for days in fills)),
+        tiny_fills=total(_added((days > 0) & (days < least) for days in fills)),
         overrides=total(courses.override),
         run_dry=total(courses.dispensed & (courses.left_at_anchor == 0)) + _count(carried, left == 0, of),
         from_preferred=_weekdays_apart(columns.anchor, patient.preferred_weekday),
@@ -118,8 +119,8 @@ def _weekdays_apart(day: Ints, weekday: Ints) -> Ints:
     return np.where(weekday < 0, 0, np.minimum(apart, 7 - apart))
 
 
-def _added(columns: Iterable[Ints]) -> Ints:
-    return np.sum(list(columns), axis=0)
+def _added(columns: Iterable[Ints | Bools]) -> Ints:
+    return reduce(np.add, (column.astype(NARROW, copy=False) for column in columns))
 
 
 def arrange_in_full(columns: Columns, scored: Scored, days: Iterable[int]) -> None:
