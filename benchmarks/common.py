@@ -52,15 +52,24 @@ def run(
     benchmark: Callable[[Bench], Coroutine[Any, Any, Sequence[Target]]], given: argparse.Namespace
 ) -> None:
     """Run one on servers of its own, say what it ran on, and judge."""
+
+    def on_servers() -> Sequence[Target]:
+        with (
+            tempfile.TemporaryDirectory(prefix="medsync-bench-") as folder,
+            LocalStack(Path(folder), kafka_heap="1g", durable=True, say=lambda _: None) as stack,
+        ):
+            return asyncio.run(benchmark(Bench(stack, Path(folder))))
+
+    run_alone(on_servers, given)
+
+
+def run_alone(benchmark: Callable[[], Sequence[Target]], given: argparse.Namespace) -> None:
+    """Run one that needs no servers, say what it ran on, and judge."""
     print(
         f"$ python -m benchmarks.{Path(sys.argv[0]).stem} {' '.join(sys.argv[1:])}\n{machine()}\n", flush=True
     )
     began = time.monotonic()
-    with (
-        tempfile.TemporaryDirectory(prefix="medsync-bench-") as folder,
-        LocalStack(Path(folder), kafka_heap="1g", durable=True, say=lambda _: None) as stack,
-    ):
-        targets = asyncio.run(benchmark(Bench(stack, Path(folder))))
+    targets = benchmark()
     print()
     for target in targets:
         print(target)

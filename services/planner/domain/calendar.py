@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import lru_cache
 
 NEVER = 10_000_000
 """A day after every other: `PickupDays.on_or_after` where there is none."""
@@ -71,6 +72,42 @@ class PickupDays:
     def on_or_after(self, day: int) -> int:
         """The nearest pickup day not before `day`; `NEVER` where there is none up to the last."""
         return self.after[max(day, self.first) - self.first] if day <= self.last else NEVER
+
+
+FURTHER = 64
+"""Days to which the end of pickup days is rounded up, so that patients of one store share them."""
+
+
+def pickup_days(
+    calendar: Calendar,
+    first: int,
+    workable: int,
+    last: int,
+    weekdays: Collection[int],
+    extra: Collection[int],
+    without: Collection[int],
+    barred: Collection[int],
+) -> PickupDays:
+    """The same days, some beyond the last included, laid out once for all to whom they apply."""
+    further = -(-last // FURTHER) * FURTHER
+    sets = (frozenset(weekdays), frozenset(extra), frozenset(without), frozenset(barred))
+    return _laid_out(calendar.weekdays, calendar.closed_on, first, workable, further, *sets)
+
+
+@lru_cache(maxsize=1024)
+def _laid_out(
+    open_weekdays: frozenset[int],
+    closed_on: frozenset[date],
+    first: int,
+    workable: int,
+    last: int,
+    weekdays: frozenset[int],
+    extra: frozenset[int],
+    without: frozenset[int],
+    barred: frozenset[int],
+) -> PickupDays:
+    calendar = Calendar(open_weekdays, closed_on)
+    return PickupDays(calendar, first, workable, last, weekdays, extra, without, barred)
 
 
 def _neighbours(days: list[int], first: int, last: int) -> tuple[list[int], list[int]]:

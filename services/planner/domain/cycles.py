@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from calendar import monthrange
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def next_anchor(anchor: int, cycle: Cycle, pickup: PickupDays) -> int:
 def pickup_candidates(cycle: Cycle, first: int, last: int, pickup: PickupDays) -> list[int]:
     """The pickup days from `first` to `last`; by day of the month, that day of each month, or the nearest before it."""
     if cycle.day_of_month is None:
-        return [day for day in pickup.days if first <= day <= last]
+        return pickup.days[bisect_left(pickup.days, first) : bisect_right(pickup.days, last)]
     days = month_days(cycle.day_of_month, first, max(last, first + A_MONTH))
     open_days = {pickup.on_or_before(day) for day in days} - {LONG_AGO}
     return sorted(day for day in open_days if day >= first)

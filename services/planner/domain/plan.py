@@ -23,7 +23,7 @@ from services.planner.domain.anchor import (
     judge,
     nearest_feasible,
 )
-from services.planner.domain.calendar import Calendar, PickupDays, first_workable
+from services.planner.domain.calendar import Calendar, first_workable, pickup_days
 from services.planner.domain.course import Course, Supply
 from services.planner.domain.cycles import A_MONTH, cycle_of
 from services.planner.domain.grants import granted
@@ -250,7 +250,7 @@ def _case(
     stood = {each.visit.on.toordinal() for each in standing}
     return Case(
         supplies=tuple(replace(each, bridge_cushion=cycle.bridge_cushion) for each in supplies),
-        pickup=PickupDays(
+        pickup=pickup_days(
             calendar,
             first=today.toordinal(),
             workable=(today + timedelta(days=rules.lead_days)).toordinal(),

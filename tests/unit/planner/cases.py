@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil
 from random import Random
+from typing import Any
 
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import Drug, Fill, Prescription, Profile, Rules, StockReport
@@ -64,6 +66,24 @@ def taking(run_outs: dict[str, int], **wishes: object) -> Profile:
 def random_patient(rng: Random, most: int = 6) -> Profile:
     """Two or more thirty-day drugs, each filled on some day of the last thirty."""
     return taking({f"drug{n}": rng.randint(1, 30) for n in range(rng.randint(2, most))})
+
+
+def wishful(profile: Profile, rng: Random) -> Profile:
+    """Now and then a preferred weekday, little left to fill, an early expiry, a critical drug."""
+    return replace(
+        profile,
+        preferred_weekday=rng.choice([None, None, 1, 4]),
+        prescriptions=tuple(_scarce(each, rng) for each in profile.prescriptions),
+    )
+
+
+def _scarce(each: Prescription, rng: Random) -> Prescription:
+    facts: dict[str, Any] = {}
+    if rng.random() < 0.15:
+        facts["quantity_left"] = prescription("x").usual_quantity + rng.randint(0, 40)
+    if rng.random() < 0.1:
+        facts["expires_on"] = TODAY + timedelta(days=rng.randint(5, 50))
+    return replace(each, drug=replace(each.drug, critical=rng.random() < 0.2), **facts)
 
 
 # --- small cases, for the brute force ---

@@ -314,7 +314,7 @@ def _with_long_fills(courses: Courses, rows: Rows) -> None:
     gap = _bridge_gap(at, at.second)
     better = (
         (gap.needs.count == 1)
-        & (gap.needs.days[0] > at.drug.usual_days)
+        & (gap.needs.days.sum(axis=0) > at.drug.usual_days)
         & (gap.uncovered <= courses.uncovered[candidates])
     )
     better &= _still_dispensed(courses, rows, candidates[better])[at.option]
