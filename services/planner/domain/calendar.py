@@ -87,11 +87,13 @@ def pickup_days(
     extra: Collection[int],
     without: Collection[int],
     barred: Collection[int],
+    *,
+    limited: bool,
 ) -> PickupDays:
-    """The same days, some beyond the last included, laid out once for all to whom they apply."""
-    further = -(-last // FURTHER) * FURTHER
+    """The same days, laid out once for all to whom they apply; unless the patient limits them, some more at the end."""
+    further = last if limited else -(-last // FURTHER) * FURTHER
     sets = (frozenset(weekdays), frozenset(extra), frozenset(without), frozenset(barred))
-    return _laid_out(calendar.weekdays, calendar.closed_on, first, workable, further, *sets)
+    return _laid_out(calendar.weekdays, calendar.closed_on, first, workable, further, *sets, limited)
 
 
 @lru_cache(maxsize=1024)
@@ -105,9 +107,10 @@ def _laid_out(
     extra: frozenset[int],
     without: frozenset[int],
     barred: frozenset[int],
+    limited: bool,
 ) -> PickupDays:
     calendar = Calendar(open_weekdays, closed_on)
-    return PickupDays(calendar, first, workable, last, weekdays, extra, without, barred)
+    return PickupDays(calendar, first, workable, last, weekdays, extra, without, barred, limited)
 
 
 def _neighbours(days: list[int], first: int, last: int) -> tuple[list[int], list[int]]:

@@ -117,6 +117,8 @@ def odd_patient(rng: Random, number: int) -> Odd:
         cycle_policy=rng.choice((profile.cycle_policy, "day_of_month")),
         day_of_month=rng.choice((1, 15, 28, None)),
         extra_cost_limit=rng.choice((None, Decimal(0), Decimal("3.335"), Decimal(20))),
+        payday=rng.choice((None, None, None, 5)),
+        ride_weekdays=rng.choice((frozenset(), frozenset(), frozenset(), frozenset({2}))),
         household_on=rng.choice(((), (), (), (_in_days(rng.randint(1, 30)),))),
     )
     calendar = replace(chain_store(rng), daily_cap=rng.choice((0, 0, 1, 10, 30)))

@@ -149,6 +149,7 @@ def _fit(supply: Supply) -> bool:
     return (
         0 < each.usual_days <= LONGEST_USUAL
         and supply.percent <= 100
+        and max(supply.payer.days_supplies, default=0) < LONGEST - 1
         and all(0 <= quantity <= MOST_UNITS and quantity * UNIT % 1 == 0 for quantity in quantities)
     )
 
@@ -274,7 +275,7 @@ def _seconds(
     day = pickups.on_or_before(wanted, of)
     seconds = np.where(day > anchor, day, wanted).astype(NARROW)
     for place, (case, days) in enumerate(questions):
-        if case.cycle.day_of_month is not None:
+        if case.cycle.day_of_month is not None or case.pickup.limited:
             seconds[of == place] = [next_anchor(each, case.cycle, case.pickup) for each in days]
     return seconds
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.planner.domain.calendar import NEVER
-from services.planner.domain.kernel.columns import NARROW, UNIT, Bools, Columns, Drug, Ints
+from services.planner.domain.kernel.columns import LONGEST, NARROW, UNIT, Bools, Columns, Drug, Ints
 
 MOST_NEEDS = 8
 """Fills before an anchor that there is room for; a patient with more is judged by the readable form."""
@@ -50,7 +50,7 @@ class Rows:
 
     def allows(self, days: Ints) -> Bools:
         """See `PayerRule.allows`."""
-        return self.columns.tables.allowed[self.drug.sizes, days]
+        return self.columns.tables.allowed[self.drug.sizes, np.minimum(days, LONGEST - 1)]
 
     def cost(self, days: Ints) -> Ints:
         """What a fill of so many days costs beyond its share, in cents."""
