@@ -9,6 +9,8 @@ judged. Read it in this order:
 - `chain`: the services, whose every effect can be counted;
 - `faults` and `schedule`: what is done to them, and when;
 - `round`: one round from an empty installation to the verdict; `load`, `collect` and `report` are parts of it;
+- `kinds`: rounds on servers of another make, with faults of their own: three brokers (`cluster`), and a machine whose
+  time of day is set (`machine`);
 - `mistakes`: classic mistakes put back into a copy of the code, to see that the suite can fail;
 - `system`, `servers`, `forkserver`, `proxy`: the machinery.
 
