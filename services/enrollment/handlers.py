@@ -42,6 +42,7 @@ def fills_taken(event: PackagePickedUp) -> list[Fill]:
             handed_over_on=event.handed_over_on,
             quantity=item.quantity,
             days_supply=item.days_supply,
+            days_supply_billed=item.days_supply_billed,
         )
         for item in event.taken
         if item.state is ItemState.filled and item.quantity > 0

@@ -132,7 +132,15 @@ def confirmation_of(event: PickupConfirmed) -> Confirmation:
         visit_kind=event.visit_kind,
         visit_on=event.on,
         items=tuple(
-            ConfirmedItem(item.rx_id, item.drug_name, item.quantity, item.days_supply) for item in event.items
+            ConfirmedItem(
+                item.rx_id,
+                item.drug_name,
+                item.quantity,
+                item.days_supply,
+                item.days_supply_billed,
+                item.clarification_codes,
+            )
+            for item in event.items
         ),
     )
 

@@ -298,11 +298,12 @@ async def save(db: Db, changed: Sequence[Change]) -> None:
         """
         insert into items
             (visit_id, patient_id, order_id, rx_id, drug_name, quantity, days_supply, status, why, due_at,
-             lease_id, leased_by, leased_until, fill_id, filled_on, reject_code, next_fill_on, missing)
+             lease_id, leased_by, leased_until, fill_id, filled_on, reject_code, next_fill_on, missing,
+             days_supply_billed, clarification_codes)
         select *
         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::integer[],
                     $8::text[], $9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::timestamptz[],
-                    $14::text[], $15::date[], $16::text[], $17::date[], $18::numeric[])
+                    $14::text[], $15::date[], $16::text[], $17::date[], $18::numeric[], $19::integer[], $20::jsonb[])
         on conflict (order_id) do update
         set drug_name = excluded.drug_name,
             quantity = excluded.quantity,
@@ -317,7 +318,9 @@ async def save(db: Db, changed: Sequence[Change]) -> None:
             filled_on = excluded.filled_on,
             reject_code = excluded.reject_code,
             next_fill_on = excluded.next_fill_on,
-            missing = excluded.missing
+            missing = excluded.missing,
+            days_supply_billed = excluded.days_supply_billed,
+            clarification_codes = excluded.clarification_codes
         """,
         *_columns(
             (order.visit_id, order.patient_id, *_item_row(item)) for order in orders for item in order.items
@@ -448,6 +451,8 @@ def _item_row(item: Item) -> tuple[Any, ...]:
         item.due_at,
         *lease,
         *_outcome_row(item.outcome),
+        item.days_supply_billed,
+        item.clarification_codes,
     )
 
 
@@ -475,6 +480,8 @@ def _item(row: Any) -> Item:
         due_at=row["due_at"],
         lease=lease,
         outcome=_outcome(row),
+        days_supply_billed=row["days_supply_billed"],
+        clarification_codes=tuple(row["clarification_codes"] or ()),
     )
 
 

@@ -34,7 +34,9 @@ class FillOrder(BaseModel):
     rx_id: str
     drug_name: str
     quantity: Decimal
-    days_supply: int
+    days_supply: int  # true
+    days_supply_billed: int | None = None  # what the payer is told, where that is another
+    clarification_codes: tuple[str, ...] = ()  # NCPDP 420-DK, in the order to try
     on: date  # the visit's day
     until: datetime  # the lease ends
 
@@ -50,6 +52,8 @@ class FillOrder(BaseModel):
             drug_name=item.drug_name,
             quantity=item.quantity,
             days_supply=item.days_supply,
+            days_supply_billed=item.days_supply_billed,
+            clarification_codes=item.clarification_codes,
             on=order.visit_on,
             until=lease.until,
         )

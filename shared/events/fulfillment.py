@@ -25,7 +25,8 @@ class PackagedItem(Fields):
     drug_name: str
     state: ItemState
     quantity: Quantity
-    days_supply: Days
+    days_supply: Days  # true
+    days_supply_billed: Days | None = None  # where the payer was told another; none: the same
     fill_id: str | None = None
     filled_on: date | None = None
 

@@ -17,7 +17,9 @@ class ConfirmedItem(Fields):
     rx_id: str
     drug_name: str
     quantity: Quantity
-    days_supply: Days
+    days_supply: Days  # true
+    days_supply_billed: Days | None = None  # where the payer is told another; none: the same
+    clarification_codes: tuple[str, ...] = ()  # NCPDP 420-DK, in the order to try
 
 
 class AlignmentAgreed(Event):

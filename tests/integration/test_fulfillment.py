@@ -230,6 +230,8 @@ async def test_a_confirmed_visit_is_filled_verified_handed_over_and_talked_about
         "drug_name": "drug rx-a",
         "quantity": "30.5",
         "days_supply": 30,
+        "days_supply_billed": None,
+        "clarification_codes": [],
         "on": "2026-10-14",
         "until": "2026-10-11T13:30:00Z",
     }
@@ -428,6 +430,22 @@ async def test_one_work_order_and_one_live_confirmation_per_visit(service: Unbro
     )
     assert [tuple(row.values()) for row in recorded] == [("rx-a", False), ("rx-b", True), ("rx-a", False)]
     assert len(await service.rows("select from work_orders")) == 1
+
+
+async def test_what_the_payer_is_told_goes_with_the_order_and_with_the_package(service: Unbrokered) -> None:
+    await with_work_order(service, "rx-a")
+    (pack,) = confirmed("rx-a").items
+    billed = pack.model_copy(update={"days_supply_billed": 28, "clarification_codes": ("10", "61")})
+    await service.handle(confirmed("rx-a").model_copy(update={"items": (billed,)}))
+    service.clock.set(DUE)
+    order = (await lease(service))["rx-a"]
+    assert (order["days_supply"], order["days_supply_billed"]) == (30, 28)
+    assert order["clarification_codes"] == ["10", "61"]
+    await service.published()
+    package = await report(service, order, result="filled", fill_id="fill-a", licence="T-7")
+    await service.send(f"/packages/{package['package_id']}/verification", role="pharmacist", licence="RPH-1")
+    ready = next(each for each in await service.published() if isinstance(each, PackageReady))
+    assert [(item.days_supply, item.days_supply_billed) for item in ready.items] == [(30, 28)]
 
 
 async def test_hundreds_of_patients_are_taken_in_one_batch(service: Unbrokered) -> None:

@@ -76,7 +76,9 @@ class ConfirmedItem:
     rx_id: str
     drug_name: str
     quantity: Decimal
-    days_supply: int
+    days_supply: int  # true
+    days_supply_billed: int | None = None  # where the payer is told another; none: the same
+    clarification_codes: tuple[str, ...] = ()  # NCPDP 420-DK, in the order to try
 
 
 @dataclass(frozen=True, slots=True)

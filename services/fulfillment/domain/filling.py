@@ -52,6 +52,8 @@ def confirm(order: WorkOrder | None, confirmation: Confirmation) -> WorkOrder | 
             item.drug_name,
             item.quantity,
             item.days_supply,
+            days_supply_billed=item.days_supply_billed,
+            clarification_codes=item.clarification_codes,
         )
         for item in confirmation.items
     )

@@ -120,6 +120,7 @@ def manifest(order: WorkOrder, *statuses: ItemStatus) -> tuple[PackagedItem, ...
             state=ItemState(item.status),
             quantity=item.quantity,
             days_supply=item.days_supply,
+            days_supply_billed=item.days_supply_billed,
             fill_id=item.outcome.fill_id if isinstance(item.outcome, Filled) else None,
             filled_on=item.filled_on,
         )

@@ -158,6 +158,8 @@ class Item:
     due_at: datetime | None = None  # none: not every fact is known yet
     lease: Lease | None = None
     outcome: Outcome | None = None
+    days_supply_billed: int | None = None  # where the payer is told another than the true one; none: the same
+    clarification_codes: tuple[str, ...] = ()  # NCPDP 420-DK, in the order to try
 
     @property
     def filled_on(self) -> date | None:

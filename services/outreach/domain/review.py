@@ -187,5 +187,10 @@ def _unreached(contact: Contact, plan: Plan, *, standing_instruction: bool) -> t
 
 def _confirmed(item: PlannedItem) -> ConfirmedItem:
     return ConfirmedItem(
-        rx_id=item.rx_id, drug_name=item.drug_name, quantity=item.quantity, days_supply=item.days_supply
+        rx_id=item.rx_id,
+        drug_name=item.drug_name,
+        quantity=item.quantity,
+        days_supply=item.days_supply,
+        days_supply_billed=item.days_supply_billed,
+        clarification_codes=item.clarification_codes,
     )

@@ -297,6 +297,14 @@ def picked_up(patient_id: str, *rx_ids: str, package: str = "PK1", quantity: int
     )
 
 
+async def test_what_was_billed_comes_back_with_the_package(enrolled: Service) -> None:
+    package = picked_up(P1, "RX1")
+    billed = package.taken[0].model_copy(update={"days_supply_billed": 28})
+    await enrolled.handle(package.model_copy(update={"taken": (billed,)}))
+    new = (await enrolled.only(ProfileChanged)).profile.fills[-1]
+    assert (new.days_supply, new.days_supply_billed, new.elsewhere) == (30, 28, False)
+
+
 async def test_what_was_handed_over_is_history_and_no_longer_authorised(enrolled: Service) -> None:
     await enrolled.handle(picked_up(P1, "RX1", "RX2"))
     changed = await enrolled.only(ProfileChanged)

@@ -61,6 +61,17 @@ def test_a_confirmed_visit_carries_every_item_wanted() -> None:
     assert (after.status, after.attempts, after.last_attempt_at) == (Status.answered, 1, NOW)
 
 
+def test_what_the_payer_is_told_goes_with_the_confirmation() -> None:
+    pack, *rest = VISIT.items
+    billed = pack.model_copy(update={"days_supply_billed": 28, "clarification_codes": ("10",)})
+    told = plan(BRIDGE, VISIT.model_copy(update={"items": (billed, *rest)}), LATER)
+    _, [event], _ = answered(CONFIRMING, Answer(confirm=True), told, case(CONFIRMING, plan=told))
+    assert isinstance(event, PickupConfirmed)
+    said = {each.rx_id: (each.days_supply_billed, each.clarification_codes) for each in event.items}
+    assert said[pack.rx_id] == (28, ("10",))
+    assert all(said[each.rx_id] == (None, ()) for each in rest)
+
+
 def test_a_drug_that_was_stopped_or_changed_is_held_back() -> None:
     answer = Answer(confirm=True, changes=(Change("a", ReportedChange.stopped),))
     _, [reported, confirmed], _ = answered(CONFIRMING, answer, AGREED, case(CONFIRMING, plan=AGREED))
