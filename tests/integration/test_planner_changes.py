@@ -61,6 +61,20 @@ async def test_once_one_of_a_household_agreed_the_others_are_offered_the_same_da
     assert moved.uncovered_days == 0
 
 
+async def test_the_household_follows_when_the_day_of_one_moves(service: Service) -> None:
+    await service.handle(store_changed())
+    first = only(await service.handle(enrolled("p1", household_id="h")), PlanComputed)
+    await service.handle(later("p2", household_id="h"))
+    await agree(service, first)
+    await a_minute_later(service)
+    service.clock.set(NOW + timedelta(minutes=2))
+    await service.handle(store_changed(2, closed_on=(first.anchor_on,)))
+    moved = [event for event in await service.do_due() if event.patient_id == "p1"]
+    service.clock.set(NOW + timedelta(minutes=3))
+    followed = only(await service.do_due(), PlanComputed)
+    assert (followed.patient_id, followed.anchor_on) == ("p2", only(moved, PlanComputed).anchor_on)
+
+
 async def test_who_of_a_household_was_told_a_day_keeps_it(service: Service) -> None:
     await service.handle(store_changed())
     first = only(await service.handle(enrolled("p1", household_id="h")), PlanComputed)

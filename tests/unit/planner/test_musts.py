@@ -144,6 +144,15 @@ def test_a_must_that_costs_nothing_says_nothing_of_it() -> None:
     assert not {"limits_cost", "barred_weekday"} & set(codes(plan.reasons))
 
 
+def test_days_without_a_drug_that_no_other_day_spares_are_not_laid_to_the_patients_days() -> None:
+    """A drug that is out already waits for the first workable day, a Friday; the patient can come on Fridays."""
+    profile = taking({"a": -5, "b": 12}, must_weekdays=frozenset({4}))
+    plan, free = planned(profile), planned(replace(profile, must_weekdays=frozenset()))
+    assert plan.uncovered_days == free.uncovered_days == 4
+    assert any(visit.on.weekday() != 4 for visit in free.visits)
+    assert "limits_cost" not in codes(plan.reasons)
+
+
 @pytest.mark.parametrize(
     ("wishes", "code"),
     [
@@ -250,6 +259,12 @@ def test_before_a_vacation_it_is_filled_early_with_the_code_for_it() -> None:
     assert "vacation_fill" in codes(of(plan, "a").reasons)
 
 
+def test_payers_pay_early_in_the_week_before_the_departure_alone() -> None:
+    plan = planned(taking({"a": 28, "b": 29}, away=(span(14, 35),)))
+    assert {item.payable_from for item in plan.visits[0].items} == {in_days(14 - 7)}
+    assert all(in_days(7) <= offer.on < in_days(14) for offer in plan.offered)
+
+
 def test_without_a_vacation_nothing_is_filled_too_soon() -> None:
     plan = planned(replace(away_for_weeks(), away=()))
     assert all(visit.on >= in_days(12) for visit in plan.visits)
@@ -293,6 +308,17 @@ def test_a_vacation_is_no_override_where_payers_give_none(changed: dict[str, Any
 def test_the_first_day_waits_for_what_takes_longer(profile: Profile, calendar: Calendar, first: int) -> None:
     plan = planned(profile, calendar=calendar)
     assert plan.visits[0].on == in_days(first)
+
+
+@pytest.mark.parametrize(("lead_days", "first"), [(0, 13), (3, 16)])
+def test_what_takes_longer_is_billed_sooner_so_its_payer_has_to_pay_sooner(
+    lead_days: int, first: int
+) -> None:
+    profile = taking({"a": 20})  # payable from the thirteenth day on
+    offered = planned(
+        profile, calendar=Calendar(lead_days=lead_days), rules=replace(COMMERCIAL, offered_days=99)
+    )
+    assert min(offer.on for offer in offered.offered) == in_days(first)
 
 
 def test_a_drug_that_takes_longer_waits_alone_and_is_filled_sooner_before_its_visit() -> None:
