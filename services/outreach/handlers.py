@@ -32,6 +32,9 @@ from shared.messaging import Handlers, Unit
 
 on = Handlers()
 
+STAY = frozenset({"in_hospital", "stay_to_reconcile"})
+"""Reasons of a blocked plan for which nobody is contacted (domain rules: changes in mid-cycle)."""
+
 
 # ---- plans ----------------------------------------------------------------------------------------------------
 
@@ -46,8 +49,11 @@ async def take_plan(events: Sequence[PlanComputed], unit: Unit) -> None:
 
 @on(PlanBlocked)
 async def drop_plan(events: Sequence[PlanBlocked], unit: Unit) -> None:
-    """No plan can be made: nothing is left to agree on or to confirm."""
-    newer = await store.save_plans(unit.db, {event.patient_id: (event.revision, None) for event in events})
+    """No plan can be made: nothing is left to agree on or to confirm; in hospital nobody is contacted at all."""
+    in_hospital = [each.patient_id for each in events if STAY & {reason.code for reason in each.reasons}]
+    newer = await store.save_plans(
+        unit.db, {event.patient_id: (event.revision, None) for event in events}, in_hospital
+    )
     await _replan(unit, dict.fromkeys(newer))
 
 

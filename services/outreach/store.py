@@ -47,6 +47,7 @@ async def load_cases(db: Db, patient_ids: Collection[str], now: datetime) -> lis
                s.open_weekdays,
                s.closed_on,
                l.plan,
+               coalesce(l.in_hospital, false) as in_hospital,
                d.address > '' as has_address,
                array(
                    select n.kind
@@ -74,6 +75,7 @@ async def load_cases(db: Db, patient_ids: Collection[str], now: datetime) -> lis
             reachable=_reachable(row),
             standing_instruction=row["standing_instruction"] or False,
             opted_out=row["opted_out"],
+            in_hospital=row["in_hospital"],
             zone=row["zone"],
             calendar=_calendar(row),
             plan=Plan.model_validate(row["plan"]) if row["plan"] else None,
@@ -258,21 +260,24 @@ async def save_stores(db: Db, events: Sequence[StoreChanged]) -> None:
 # ---- plans ----------------------------------------------------------------------------------------------------
 
 
-async def save_plans(db: Db, plans: Mapping[str, tuple[int, Plan | None]]) -> list[str]:
-    """Keep the newest revision and plan of each patient; answers whose were new."""
+async def save_plans(
+    db: Db, plans: Mapping[str, tuple[int, Plan | None]], in_hospital: Collection[str] = ()
+) -> list[str]:
+    """Keep the newest revision and plan of each patient, and who is in hospital; answers whose were new."""
     rows = await db.fetch(
         """
-        insert into plans as held (patient_id, revision, plan)
+        insert into plans as held (patient_id, revision, plan, in_hospital)
         select *
-        from unnest($1::text[], $2::integer[], $3::jsonb[])
+        from unnest($1::text[], $2::integer[], $3::jsonb[], $4::boolean[])
         on conflict (patient_id) do update
-        set revision = excluded.revision, plan = excluded.plan
+        set revision = excluded.revision, plan = excluded.plan, in_hospital = excluded.in_hospital
         where excluded.revision > held.revision
         returning patient_id
         """,
         list(plans),
         [revision for revision, _ in plans.values()],
         [plan.model_dump(mode="json") if plan else None for _, plan in plans.values()],
+        [patient_id in in_hospital for patient_id in plans],
     )
     return [row["patient_id"] for row in rows]
 

@@ -504,6 +504,23 @@ async def test_a_plan_that_ends_takes_its_contacts_along(known: Service, ended_b
     assert await known.statuses() == {("confirmation", VISIT.visit_id): "withdrawn"}
 
 
+async def test_in_hospital_nobody_is_contacted_and_after_the_discharge_what_is_open_goes_on(
+    known: Service,
+) -> None:
+    await known.handle(enrolled(revision=2, channels=(Channel.text, Channel.phone)))
+    await known.at(datetime(2026, 10, 18, 15, tzinfo=UTC))
+    await known.handle(package(PackageReady))
+    stay = Reason(code="in_hospital", params={"since": "2026-10-18"})
+    fields = {"patient_id": "p1", "store_id": "s1", "profile_revision": 1}
+    await known.handle(PlanBlocked(**fields, revision=2, reasons=(stay,)))
+    assert await known.lease() == []
+    await known.handle(plan(VISIT, revision=3))
+    assert {each["kind"] for each in await known.lease()} == {"confirmation"}, (
+        "it goes before the ready message"
+    )
+    assert (await known.statuses())["ready", VISIT.visit_id] == "open"
+
+
 async def test_ready_reminder_missed_and_picked_up(known: Service) -> None:
     await known.handle(enrolled(revision=2, channels=(Channel.text, Channel.phone)))
     await known.handle(StockShort(patient_id="p1", visit_id=VISIT.visit_id, rx_id="rx2", missing=Decimal(5)))

@@ -148,6 +148,7 @@ class Case:
     reachable: frozenset[Channel] = frozenset()  # with a number or an address that is not stopped
     standing_instruction: bool = False
     opted_out: bool = False  # no automated contact
+    in_hospital: bool = False  # or not reconciled yet: only a question is answered
     zone: str | None = None  # IANA; of the patient's address, else of the store; none: not known yet
     calendar: Calendar = Calendar()
     plan: Plan | None = None

@@ -89,7 +89,7 @@ def next_attempt(
     The moment may have passed: then the attempt is due now. `booked` are the local days of contacts by the same, made
     or to be made.
     """
-    if by is By.dialler and case.opted_out:
+    if case.in_hospital or (by is By.dialler and case.opted_out):
         return None
     zone = ZoneInfo(case.zone or "UTC")
     cap = policy.automated if by is By.dialler else policy.person

@@ -207,6 +207,12 @@ def test_while_one_contact_is_leased_the_others_wait() -> None:
     assert [each.due_at for each in planned] == [None, None]
 
 
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.question])
+def test_in_hospital_neither_the_dialler_nor_a_person_calls(kind: Kind) -> None:
+    [planned] = scheduled(case(in_hospital=True), [contact(kind, VISIT_ON, at(5))], at(5))
+    assert (planned.due_at, planned.by_hand_at) == (None, None)
+
+
 def test_who_said_stop_is_contacted_by_people_alone() -> None:
     [planned] = scheduled(case(opted_out=True), [contact(Kind.confirmation, VISIT_ON, at(5))], at(5))
     assert (planned.due_at, local(planned.by_hand_at)) == (None, "2026-10-23 10:00")
