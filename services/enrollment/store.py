@@ -1011,7 +1011,8 @@ async def load_histories(db: Db, patient_ids: Sequence[str], now: datetime) -> l
     """What decides whether these patients would benefit, each with the time zone of the store."""
     rows = await db.fetch(
         """
-        select p.patient_id, p.store_id, w.birth_date, s.time_zone
+        select
+            p.patient_id, p.store_id, w.birth_date, s.time_zone, coalesce(p.long_term_care, false) as long_term_care
         from patients p
         join people w using (patient_id)
         join stores s using (store_id)
@@ -1030,6 +1031,7 @@ async def load_histories(db: Db, patient_ids: Sequence[str], now: datetime) -> l
                 row["birth_date"],
                 prescriptions[row["patient_id"]],
                 fills[row["patient_id"]],
+                row["long_term_care"],
             ),
             row["time_zone"],
         )

@@ -34,6 +34,7 @@ class History:
     birth_date: date
     prescriptions: Collection[Prescription]
     fills: Collection[Fill]
+    long_term_care: bool = False  # served by the pharmacy of the house: no candidate
 
 
 def reasons_to_synchronize(history: History, today: date) -> tuple[Reason, ...]:
@@ -44,7 +45,7 @@ def reasons_to_synchronize(history: History, today: date) -> tuple[Reason, ...]:
         for prescription in history.prescriptions
         if _in_use(prescription, fills_of, today)
     }
-    if len(in_use) < 2:
+    if len(in_use) < 2 or history.long_term_care:
         return ()
     years = age(history.birth_date, today)
     trips = len({fill.handed_over_on for fill in history.fills if fill.handed_over_on > today - WINDOW})
@@ -112,9 +113,10 @@ def _in_use(prescription: Prescription, fills_of: Mapping[str, list[Fill]], toda
     """A maintenance drug that the patient takes, as far as one can tell: half of them outlive their paper."""
     if prescription.status is not PrescriptionStatus.active:
         return False
-    if not prescription.drug.maintenance or prescription.as_needed:
+    drug = prescription.drug
+    if not drug.maintenance or drug.over_the_counter or prescription.as_needed:
         return False
-    fills = fills_of.get(prescription.drug.ingredient.casefold())
+    fills = fills_of.get(drug.ingredient.casefold())
     seen = prescription.written_on
     if fills:
         seen = max(seen, fills[-1].handed_over_on + timedelta(days=fills[-1].days_supply))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -131,6 +132,10 @@ def test_a_superseded_prescription_belongs_while_its_fills_count() -> None:
     assert not belongs(prescription(status=S.discontinued), [fill("RX1", 20)])
 
 
+def test_what_another_pharmacy_dispenses_belongs_to_the_profile() -> None:
+    assert belongs(prescription(status=S.outside), [])
+
+
 def test_a_stop_outlives_the_consent_unless_the_next_one_names_the_channel() -> None:
     assert consented_channels(None, []) == (Channel.phone,)
     assert consented_channels(None, [Channel.phone]) == ()
@@ -177,11 +182,19 @@ def test_as_needed_short_stopped_and_lapsed_drugs_do_not_count() -> None:
     for different in (
         {"as_needed": True},
         {"drug": {"ingredient": "other", "maintenance": False}},
+        {"drug": {"ingredient": "other", "over_the_counter": True}},
         {"status": S.on_hold},
+        {"status": S.outside},
         {"written_on": date(2005, 1, 1)},
     ):
         second = prescription("RX2", **({"drug": {"ingredient": "other"}} | different))
         assert codes(history(drug(1), second, fills=monthly("RX1"), born=date(1930, 1, 1))) == []
+
+
+def test_who_lives_in_long_term_care_is_no_candidate() -> None:
+    both = history(drug(1), drug(2), fills=monthly("RX1") + monthly("RX2"), born=date(1930, 1, 1))
+    assert codes(both) == ["older_patient"]
+    assert codes(replace(both, long_term_care=True)) == []
 
 
 def test_an_expired_prescription_that_is_still_filled_counts() -> None:
