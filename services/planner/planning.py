@@ -9,10 +9,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.planner import store, translation
+from services.planner.domain import kernel
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.kernel import judge_all
 from services.planner.domain.model import Blocked, Plan, Renewal, Rules, because
-from services.planner.domain.plan import Planning, finished
+from services.planner.domain.plan import JudgeAll, Planning, finished
 from services.planner.domain.progress import Progress, Status, disenrolled, planning_anew
 from services.planner.policy import dispensing_limits, payer_rules, state_schedules, sync_laws
 from services.planner.store import Record, StoreDays
@@ -56,7 +56,7 @@ async def replan_changed(unit: Unit, patient_ids: Sequence[str], *, dry_run: boo
     # they may have left while their lock was waited for
     enrolled = [record for _, record in sorted(records.items()) if record.enrolled]
     pairs = zip(enrolled, plan_together(enrolled, stores, unit.now), strict=True)
-    moved = [(before, planned) for before, planned in pairs if _held(planned.record) != before]
+    moved = [(before, planned) for before, planned in pairs if held(planned.record) != before]
     if not dry_run:
         await keep(unit, [planned for _, planned in moved])
     return [
@@ -72,7 +72,7 @@ async def replan_changed(unit: Unit, patient_ids: Sequence[str], *, dry_run: boo
     ]
 
 
-def _held(record: Record) -> Record:
+def held(record: Record) -> Record:
     """The record as it is once read again: the day of the next look is held as its moment alone."""
     return replace(record, progress=replace(record.progress, look_again_on=None))
 
@@ -82,7 +82,12 @@ def _stands(record: Record) -> dict[str, Any]:
     return {"status": progress.status, "anchor_on": progress.anchor_on, "revision": record.revision}
 
 
-def plan_together(records: Sequence[Record], stores: Mapping[str, StoreDays], now: datetime) -> list[Planned]:
+def plan_together(
+    records: Sequence[Record],
+    stores: Mapping[str, StoreDays],
+    now: datetime,
+    judge_all: JudgeAll = kernel.judge_all,
+) -> list[Planned]:
     """Plan these patients as of now; without their store's days they wait."""
     return finished([_planning(record, stores.get(record.store_id), now) for record in records], judge_all)
 

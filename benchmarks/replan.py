@@ -1,0 +1,279 @@
+"""Everybody planned anew, together or one by one: `python -m benchmarks.replan`.
+
+A chain's usual patients, never planned before, so that every plan is written and published: the most that a replan can
+have to do. **Together**: a transaction for each 500, judged by the kernel; **one by one**: a transaction for each
+patient, judged by the readable form, with the same statements. The **write ceiling** writes and emits the same plans,
+computed before, 500 at once. Emitted is what stands in the outbox; what the relay makes of it, `hop` measures. Each run
+has a fresh copy of the database; seconds are of the clock. **Again** is a second pass over the same patients, where
+every plan stands. Memory is of this process, along a pass over all patients.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from datetime import time as of_day
+from decimal import Decimal
+from random import Random
+
+from benchmarks.common import Bench, Target, arguments, in_turn, median_and_range, resident_mb, run, table
+from deploy.local.databases import migrations_of
+from services.planner import store
+from services.planner.domain.kernel import judge_all
+from services.planner.domain.model import Fill, Prescription
+from services.planner.domain.plan import JudgeAll, one_by_one
+from services.planner.planning import Planned, held, keep, plan_together
+from shared.clock import SteppedClock
+from shared.database import open_pool
+from shared.events import enrollment
+from shared.events.enrollment import OpenHours, PatientEnrolled, StoreChanged
+from shared.messaging import Work
+from shared.messaging.bell import Bell
+from shared.messaging.sealing import Sealer
+from shared.messaging.unit import Cause, patient
+from tests.running import SEALING_KEY
+from tests.unit.planner.population import TODAY, chain_patient
+
+STORES = 20
+TOGETHER = 500
+NOW = datetime.combine(TODAY, of_day(12), UTC)
+CAUSE = Cause("benchmark", "benchmark")
+
+
+@dataclass
+class Pass:
+    """Seconds of a pass over some patients, and what was planned."""
+
+    patients: int = 0
+    reading: float = 0  # locks included
+    rules: float = 0
+    writing: float = 0  # outbox and commit included
+    planned: list[Planned] = field(default_factory=list)
+
+    @property
+    def each(self) -> float:
+        """Milliseconds for each patient."""
+        return (self.reading + self.rules + self.writing) / self.patients * 1e3
+
+    def shares(self) -> tuple[str, ...]:
+        """Milliseconds for each patient, by what they are spent on."""
+        return tuple(f"{part / self.patients * 1e3:.2f}" for part in (self.reading, self.rules, self.writing))
+
+
+async def benchmark(bench: Bench) -> Sequence[Target]:
+    """Fill once; then each contender in turn on a copy."""
+    filled = await asyncio.to_thread(bench.database, *migrations_of("planner"))
+    async with working(bench, filled) as work:
+        began = time.monotonic()
+        await fill(work)
+        await work.pool.execute("vacuum analyze")
+        print(f"{given.patients:,} patients of {STORES} stores written in {time.monotonic() - began:.0f} s\n")
+    ids = [f"patient-{number:07}" for number in range(given.patients)]
+    passes: dict[str, list[Pass]] = {name: [] for name in CONTENDERS}
+    again: dict[str, list[Pass]] = {name: [] for name in CONTENDERS}
+    ceiling: list[Pass] = []
+    memory: list[float] = []
+    for number in range(given.rounds):
+        for name in in_turn(list(CONTENDERS), number):
+            patients = ids if name == "together" else ids[: given.one_by_one]
+            async with on_copy(bench, filled) as work:
+                passes[name].append(await go(work, patients, name, memory))
+                again[name].append(await go(work, patients, name, []))
+        async with on_copy(bench, filled) as work:
+            ceiling.append(await write_only(work, passes["together"][-1].planned))
+        for each in (*passes["together"], *passes["one by one"]):
+            each.planned = []
+    return report(passes, again, ceiling, memory)
+
+
+def report(
+    passes: dict[str, list[Pass]], again: dict[str, list[Pass]], ceiling: list[Pass], memory: list[float]
+) -> list[Target]:
+    rows = []
+    for name, runs in [
+        *passes.items(),
+        ("write ceiling, together", ceiling),
+        *((f"again, {name}", runs) for name, runs in again.items()),
+    ]:
+        middle = sorted(runs, key=lambda run: run.each)[len(runs) // 2]
+        rows.append(
+            (
+                name,
+                f"{middle.patients:,}",
+                median_and_range([each.each for each in runs], 2),
+                *middle.shares(),
+            )
+        )
+    table(("", "patients", "ms a patient", "reading", "rules", "writing"), rows)
+    print(
+        f"memory of this process at each tenth of a pass, MB: {' '.join(f'{each:.0f}' for each in memory)}\n"
+    )
+    fast, slow = passes["together"], passes["one by one"]
+    ratio = statistics.median(one.each / other.each for one, other in zip(slow, fast, strict=True))
+    to_ceiling = statistics.median(one.each / other.each for one, other in zip(fast, ceiling, strict=True))
+    return [
+        Target("a patient's time in a transaction of their own, to together", ratio, at_least=50),
+        Target("a patient's time together, to the write ceiling", to_ceiling, at_most=1.5),
+        Target("memory after a tenth of a pass, to its end", memory[-1] / memory[0], at_most=1.1),
+    ]
+
+
+CONTENDERS: dict[str, tuple[int, JudgeAll]] = {
+    "together": (TOGETHER, judge_all),
+    "one by one": (1, one_by_one),
+}
+"""Patients of one transaction, and who judges."""
+
+
+async def go(work: Work, patients: Sequence[str], name: str, memory: list[float]) -> Pass:
+    """Read, plan, write and emit: what changed, as `planning.replan_changed` does."""
+    at_once, judge = CONTENDERS[name]
+    done = Pass()
+    marks = max(1, len(patients) // 10)
+    for ids in portions(patients, at_once):
+        began = time.perf_counter()
+        async with work.begin([patient(each) for each in ids], cause=CAUSE) as unit:
+            records = await store.load_records(unit.db, ids, unit.now)
+            stores = await store.load_stores(unit.db, {each.store_id for each in records.values()}, unit.now)
+            read = time.perf_counter()
+            before = [record for _, record in sorted(records.items())]
+            planned = plan_together(before, stores, unit.now, judge)
+            changed = [new for old, new in zip(before, planned, strict=True) if held(new.record) != old]
+            ruled = time.perf_counter()
+            await keep(unit, changed)
+        done.reading += read - began
+        done.rules += ruled - read
+        done.writing += time.perf_counter() - ruled
+        if given.patients <= MOST_KEPT:
+            done.planned += changed
+        if (
+            name == "together"
+            and len(memory) < 10
+            and (done.patients + len(ids)) // marks > done.patients // marks
+        ):
+            memory.append(resident_mb(os.getpid()))
+        done.patients += len(ids)
+    return done
+
+
+MOST_KEPT = 20_000
+"""Plans that are kept for the write ceiling; of more patients none is, so that memory tells of the replan alone."""
+
+
+async def write_only(work: Work, planned: Sequence[Planned]) -> Pass:
+    """The same rows and events again, and nothing else."""
+    done = Pass(patients=max(1, len(planned)))
+    for some in portions(planned, TOGETHER):
+        began = time.perf_counter()
+        async with work.begin([patient(each.record.patient_id) for each in some], cause=CAUSE) as unit:
+            await keep(unit, some)
+        done.writing += time.perf_counter() - began
+    return done
+
+
+def portions(everything: Sequence, size: int) -> Iterator[Sequence]:  # type: ignore[type-arg]
+    return (everything[start : start + size] for start in range(0, len(everything), size))
+
+
+# ---- patients and databases -------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def working(bench: Bench, url: str) -> AsyncIterator[Work]:
+    clock = SteppedClock(bench.folder / "clock")
+    clock.set(NOW)
+    pool = await open_pool(url, size=2, name="benchmark")
+    sealer, bell = Sealer(SEALING_KEY, key_id="1"), Bell(url, name="benchmark")
+    yield Work(pool, service="planner", clock=clock, sealer=sealer, bell=bell)
+    await pool.close()
+
+
+@asynccontextmanager
+async def on_copy(bench: Bench, filled: str) -> AsyncIterator[Work]:
+    """A fresh copy of the filled database."""
+    url = await asyncio.to_thread(bench.database, template=filled.rpartition("/")[2].partition("?")[0])
+    await bench.settle()
+    async with working(bench, url) as work:
+        yield work
+    await asyncio.to_thread(bench.drop, url)
+
+
+async def fill(work: Work) -> None:
+    """Stores, and patients who are enrolled and were never planned."""
+    rng = Random(1)
+    hours = [OpenHours(weekday=day, opens=of_day(8), closes=of_day(20)) for day in range(6)]
+    async with work.begin([], cause=CAUSE) as unit:
+        await store.save_stores(unit.db, [a_store(number, hours) for number in range(STORES)])
+    for numbers in portions(range(given.patients), TOGETHER):
+        async with work.begin([], cause=CAUSE) as unit:
+            events = [enrolled(rng, number) for number in numbers]
+            await store.save_profiles(unit.db, events, consented=True)
+
+
+def a_store(number: int, hours: Sequence[OpenHours]) -> StoreChanged:
+    return StoreChanged(
+        store_id=f"store-{number}",
+        revision=1,
+        name=f"Store {number}",
+        state="CA",
+        time_zone="America/Los_Angeles",
+        hours=tuple(hours),
+    )
+
+
+def enrolled(rng: Random, number: int) -> PatientEnrolled:
+    """A usual patient, as enrollment publishes them."""
+    profile = chain_patient(rng, number)
+    per_day = {each.rx_id: each.usual_quantity / each.usual_days for each in profile.prescriptions}
+    return PatientEnrolled(
+        patient_id=profile.patient_id,
+        revision=1,
+        consent=enrollment.Consent(given_at=NOW),
+        profile=enrollment.Profile(
+            store_id=f"store-{number % STORES}",
+            prescriptions=tuple(_prescription(each) for each in profile.prescriptions),
+            fills=tuple(
+                _fill(each, f"fill-{number}-{place}", per_day[each.rx_id] * each.days_supply)
+                for place, each in enumerate(profile.fills)
+            ),
+            cycle_policy=enrollment.CyclePolicy(profile.cycle_policy),
+            must_weekdays=tuple(profile.must_weekdays),
+            preferred_weekday=profile.preferred_weekday,
+        ),
+    )
+
+
+def _prescription(each: Prescription) -> enrollment.Prescription:
+    drug = {name: value for name, value in asdict(each.drug).items() if name in enrollment.Drug.model_fields}
+    facts = {
+        name: value for name, value in asdict(each).items() if name in enrollment.Prescription.model_fields
+    }
+    return enrollment.Prescription.model_validate({**facts, "drug": {"code": "1", **drug}})
+
+
+def _fill(each: Fill, fill_id: str, quantity: Decimal) -> enrollment.Fill:
+    return enrollment.Fill(
+        fill_id=fill_id,
+        rx_id=each.rx_id,
+        filled_on=each.filled_on,
+        handed_over_on=each.handed_over_on,
+        quantity=quantity,
+        days_supply=each.days_supply,
+    )
+
+
+parser = arguments(__doc__)
+parser.add_argument("--patients", type=int, default=5000)
+parser.add_argument(
+    "--one-by-one", type=int, default=300, help="patients in transactions of their own, in each round"
+)
+
+if __name__ == "__main__":
+    given = parser.parse_args()
+    run(benchmark, given)
