@@ -249,7 +249,10 @@ def _case(
     end = max([*run_outs, workable.toordinal(), *asked]) + 2 * cycle.days + A_MONTH
     stood = {each.visit.on.toordinal() for each in standing}
     return Case(
-        supplies=tuple(replace(each, bridge_cushion=cycle.bridge_cushion) for each in supplies),
+        supplies=tuple(
+            replace(each, bridge_cushion=cycle.bridge_cushion) if cycle.bridge_cushion else each
+            for each in supplies
+        ),
         pickup=pickup_days(
             calendar,
             first=today.toordinal(),
