@@ -106,7 +106,11 @@ def halt(profile: Profile, today: date) -> Reason | None:
 
 def halt_ends_on(profile: Profile, today: date) -> date | None:
     """When time alone changes what halts planning; none: somebody has to say so."""
-    lapses = [each.ends_on + DAY for each in profile.uninsured if each.holds(today) and each.ends_on]
+    lapses = [
+        each.ends_on + DAY
+        for each in profile.uninsured
+        if each.holds(today) and each.ends_on and each.ends_on < date.max
+    ]
     stays = [each.ends_on for each in profile.stays if each.holds(today) and each.ends_on]
     return min((day for day in (*lapses, *stays) if day > today), default=None)
 
@@ -229,4 +233,14 @@ def without_limits(profile: Profile) -> Profile:
 
 
 def is_limited(profile: Profile) -> bool:
-    return without_limits(profile) != profile
+    """Are there open days on which the patient cannot be served?"""
+    return bool(
+        profile.must_weekdays
+        or profile.payday is not None
+        or profile.paydays
+        or profile.ride_weekdays
+        or profile.rides
+        or profile.delivered
+        or profile.away
+        or profile.household_must
+    )

@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from functools import lru_cache
 from itertools import chain
+from typing import NamedTuple
 
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import Item, Rules, Step, StepRule, VisitKind
@@ -14,6 +16,20 @@ from services.planner.domain.model import Item, Rules, Step, StepRule, VisitKind
 DAY = timedelta(days=1)
 A_WEEK = 7
 NO_LEADS: Mapping[str, int] = {}
+
+FILL = "fill"
+AFTER_FILL = frozenset({"verify", "ready"})
+RETURN = "return"
+
+
+class Hours(NamedTuple):
+    """What of a store's calendar steps depend on: many visits share it, and so their steps."""
+
+    weekdays: frozenset[int]
+    closed_on: frozenset[date]
+
+    def is_open(self, day: date) -> bool:
+        return day.weekday() in self.weekdays and day not in self.closed_on
 
 
 def steps_of(
@@ -29,45 +45,46 @@ def steps_of(
     Fills wait for the payer, and what follows a fill waits for it. What takes longer, by the store or by `leads`
     (days by rx_id), is filled sooner.
     """
-    rows = [row for row in rules.steps if kind is VisitKind.synchronized or not row.synchronized_alone]
-    fills = [step for row in rows if row.code == FILL for step in _fills(row, on, items, calendar, leads)]
+    hours = Hours(calendar.weekdays, calendar.closed_on)
+    before = next((row.days for row in rules.steps if row.code == FILL), 0) - calendar.lead_days
+    by_day: dict[date, list[str]] = defaultdict(list)
+    for item in items:
+        day = fill_day(on, before - leads.get(item.rx_id, 0), item.payable_from, hours)
+        by_day[day].append(item.rx_id)
+    fills = tuple((day, tuple(by_day[day]) if len(by_day) > 1 else ()) for day in sorted(by_day))
+    return _around(on, fills, rules.steps, hours, synchronized=kind is VisitKind.synchronized)
+
+
+Fills = tuple[tuple[date, tuple[str, ...]], ...]
+"""The days of a visit's fills, each with its rx_ids where not all are of one day."""
+
+
+@lru_cache(maxsize=4096)
+def _around(
+    on: date, fills: Fills, rows: tuple[StepRule, ...], hours: Hours, *, synchronized: bool
+) -> tuple[Step, ...]:
     steps = []
     for row in rows:
-        steps += fills if row.code == FILL else [_step(row, on, calendar, [step.on for step in fills])]
+        if row.code == FILL:
+            steps += [Step(row.code, day, row.by, rx_ids) for day, rx_ids in fills]
+        elif synchronized or not row.synchronized_alone:
+            steps.append(_step(row, on, [day for day, _ in fills], hours))
     return tuple(sorted(steps, key=lambda step: step.on))
 
 
-FILL = "fill"
-AFTER_FILL = frozenset({"verify", "ready"})
-RETURN = "return"
-
-
-def _step(row: StepRule, on: date, calendar: Calendar, filled_on: Sequence[date]) -> Step:
+def _step(row: StepRule, on: date, filled_on: Sequence[date], hours: Hours) -> Step:
     if row.code == RETURN:  # the payer's window runs from the first fill
         return Step(row.code, min(filled_on, default=on) + row.days * DAY, row.by)
     day = on + row.days * DAY
     if row.days < 0:
-        day = open_on_or_before(day, calendar)
+        day = open_on_or_before(day, hours)
     if row.code in AFTER_FILL:
         day = max([day, *filled_on])
     return Step(row.code, day, row.by)
 
 
-def _fills(
-    row: StepRule, on: date, items: Sequence[Item], calendar: Calendar, leads: Mapping[str, int]
-) -> list[Step]:
-    """One step for the fills of each day; it names them where not all are of one day."""
-    by_day: dict[date, list[str]] = defaultdict(list)
-    for item in items:
-        days = row.days - calendar.lead_days - leads.get(item.rx_id, 0)
-        by_day[fill_day(on, days, item.payable_from, calendar)].append(item.rx_id)
-    return [
-        Step(row.code, day, row.by, tuple(rx_ids) if len(by_day) > 1 else ())
-        for day, rx_ids in sorted(by_day.items())
-    ]
-
-
-def fill_day(on: date, days: int, payable_from: date | None, calendar: Calendar) -> date:
+@lru_cache(maxsize=16384)
+def fill_day(on: date, days: int, payable_from: date | None, hours: Hours) -> date:
     """So many days before the visit, or when the payer pays; on a closed day earlier, or later where it does not pay
     earlier.
 
@@ -77,9 +94,9 @@ def fill_day(on: date, days: int, payable_from: date | None, calendar: Calendar)
     target = max(on + days * DAY, paid_from)
     before = (target - n * DAY for n in range(A_WEEK))
     after = (target + n * DAY for n in range(1, (on - target).days + 1))
-    return next((day for day in chain(before, after) if day >= paid_from and calendar.is_open(day)), target)
+    return next((day for day in chain(before, after) if day >= paid_from and hours.is_open(day)), target)
 
 
-def open_on_or_before(day: date, calendar: Calendar) -> date:
+def open_on_or_before(day: date, hours: Hours) -> date:
     """The nearest open day, never a later one; the day itself where the store is closed for a week before."""
-    return next((each for each in (day - n * DAY for n in range(A_WEEK)) if calendar.is_open(each)), day)
+    return next((each for each in (day - n * DAY for n in range(A_WEEK)) if hours.is_open(each)), day)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
+from random import Random
 from typing import Any
 
 import pytest
 
 from services.planner.domain import progress as path
+from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Span, StockReport
 from services.planner.domain.plan import plan_cycle
 from services.planner.domain.progress import Progress, Status
@@ -97,6 +100,40 @@ def test_a_halt_is_looked_at_again_when_time_alone_ends_it(facts: dict[str, Any]
     said = outcome(**facts)
     assert isinstance(said, Blocked)
     assert said.look_again_on == (None if again is None else in_days(again))
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_whatever_is_said_of_the_days_there_is_an_answer(seed: int) -> None:
+    rng = Random(seed)
+
+    def day() -> date:
+        return rng.choice(
+            [date.min, date.max, in_days(0), *(in_days(rng.randint(-400, 400)) for _ in range(6))]
+        )
+
+    def spans() -> tuple[Span, ...]:
+        begins = [day() for _ in range(rng.randint(0, 3))]
+        return tuple(Span(on, rng.choice([None, max(on, day())])) for on in begins)
+
+    profile = taking(
+        {"a": rng.randint(-9, 30), "b": rng.randint(-9, 30)},
+        payday=rng.choice([None, 1, 31]),
+        paydays=tuple(day() for _ in range(rng.randint(0, 3))),
+        rides=tuple(day() for _ in range(rng.randint(0, 3))),
+        household_on=tuple(day() for _ in range(rng.randint(0, 2))),
+        household_must=rng.random() < 0.5,
+        delivered=rng.random() < 0.5,
+        packaged=rng.random() < 0.5,
+        away=spans(),
+        stays=rng.choice([(), spans()]),
+        reconciled_on=rng.choice([None, date.max]),
+        uninsured=rng.choice([(), spans()]),
+    )
+    calendar = Calendar(delivery_weekdays=frozenset({1, 4}), lead_days=rng.choice([0, 60]))
+    after, said = path.plan_anew(Progress("patient-1"), profile, calendar, COMMERCIAL, TODAY)
+    assert after.status in (Status.planned, Status.blocked)
+    assert isinstance(said, Plan | Blocked)
+    assert said.reasons
 
 
 # --- on the path ---

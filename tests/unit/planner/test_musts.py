@@ -11,7 +11,7 @@ import pytest
 
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Profile, Rejection, Span
-from services.planner.domain.musts import suits
+from services.planner.domain.musts import is_limited, suits, without_limits
 from services.planner.domain.plan import plan_cycle
 from tests.unit.planner.cases import (
     COMMERCIAL,
@@ -123,6 +123,15 @@ def test_after_a_long_absence_the_next_pickup_is_the_first_day_back() -> None:
     plan = planned(taking({"a": 9, "b": 10}, away=(span(11, 45),)))
     assert plan.anchor_on < in_days(11)
     assert plan.next_anchor_on == in_days(46)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_who_is_limited_is_who_would_be_another_patient_without_limits(seed: int) -> None:
+    rng = Random(seed)
+    given = random_musts(rng) | {"household_must": rng.random() < 0.1}
+    name = rng.choice(list(given))
+    profile = taking({"a": 12}, **rng.choice([given, {}, {name: given[name]}]))
+    assert is_limited(profile) == (without_limits(profile) != profile)
 
 
 # --- what cannot be met is said, with the nearest way out ---
