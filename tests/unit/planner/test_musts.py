@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from services.planner.domain import kernel
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Profile, Rejection, Span
 from services.planner.domain.musts import is_limited, suits, without_limits
-from services.planner.domain.plan import plan_cycle
+from services.planner.domain.plan import JudgeAll, finished, one_by_one, plan_cycle, planning
 from tests.unit.planner.cases import (
     COMMERCIAL,
     EVERY_DAY,
@@ -339,3 +340,20 @@ def test_a_drug_that_takes_longer_waits_alone_and_is_filled_sooner_before_its_vi
     assert plan.unavoidable_days == 4 + 9
     (visit,) = [each for each in plan.visits if each.on == in_days(9)]
     assert min(step.on for step in visit.steps if step.code == "fill") == in_days(9 - 3 - 5)
+
+
+# --- judged together ---
+
+
+def test_patients_with_limits_are_judged_alike_one_by_one_and_together() -> None:
+    rng = Random(7)
+    profiles = [replace(random_patient(rng), **random_musts(rng)) for _ in range(120)]
+    profiles += [replace(each, household_on=(in_days(rng.randint(4, 30)),)) for each in profiles[:40]]
+    calendar = Calendar(weekdays=frozenset(range(6)), delivery_weekdays=frozenset({1, 3, 4}), lead_days=2)
+
+    def of_all(judge_all: JudgeAll) -> list[Plan | Blocked]:
+        return finished(
+            [planning(each, calendar, COMMERCIAL, TODAY, NOTHING_TOLD, 1) for each in profiles], judge_all
+        )
+
+    assert of_all(kernel.judge_all) == of_all(one_by_one)
