@@ -87,10 +87,15 @@ def _first_unmet(course: Course, chosen: Option) -> int | None:
 
 
 def _first_unnumbered(part: Part, numbered: Fills) -> date | None:
-    """The day of the first planned fill for which no refill number is left, where they are told."""
+    """The day of the first planned fill for which no refill number is left, where they are told.
+
+    The first fill of a prescription is no refill.
+    """
     each = part.prescription
+    first = not any(fill.rx_id == each.rx_id for fill in part.stock.fills)
     days = [on for on, item in numbered.get(each.rx_id, ()) if item.rx_id == each.rx_id]
-    return days[each.refills_left] if 0 < each.refills_left < len(days) else None
+    numbers = each.refills_left + first
+    return days[numbers] if each.refills_left and numbers < len(days) else None
 
 
 def _renewal(part: Part, needed_by: date, quantity_left: Decimal) -> Renewal:
