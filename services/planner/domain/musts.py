@@ -133,7 +133,7 @@ def limits_of(profile: Profile, calendar: Calendar, today: date) -> list[Reason]
         reasons.append(_payday(profile))
     if profile.ride_weekdays or profile.rides:
         reasons.append(_ride(profile))
-    if profile.delivered:
+    if profile.delivered and calendar.delivery_weekdays:
         reasons.append(because("must_delivery", days=_names(_delivery_days(calendar))))
     reasons.extend(
         because("away", since=span.begins_on, until=span.ends_on)

@@ -327,3 +327,15 @@ def test_changes_that_cannot_be_made_are_refused_in_the_same_way(changes: dict[s
     with pytest.raises(BadInput) as caught:
         read_patient(changed(document(), changes))
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_changes_of_the_how_to_are_planned(number: int) -> None:
+    example, *changes = re.findall(
+        r"```json\n(.*?)```", (DOCS / "how-to" / "plan-from-a-file.md").read_text(), re.S
+    )
+    before = plan(read_patient(json.loads(example)), date.max)
+    after = plan(read_patient(json.loads(example) | json.loads(f"{{{changes[number]}}}")), date.max)
+    assert isinstance(before, PlanComputed)
+    assert isinstance(after, PlanComputed)
+    assert after.visits != before.visits

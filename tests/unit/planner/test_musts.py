@@ -105,7 +105,7 @@ def test_each_limit_is_said() -> None:
         packaged=True,
         away=(span(20, 22),),
     )
-    assert codes(planned(profile).reasons)[-5:] == [
+    assert codes(planned(profile, calendar=Calendar(delivery_weekdays=frozenset({1}))).reasons)[-5:] == [
         "must_weekdays",
         "must_payday",
         "must_ride_also",
