@@ -126,7 +126,7 @@ def ratios(slow: Sequence[float], fast: Sequence[float]) -> list[float]:
 
 
 parser = arguments(__doc__)
-parser.add_argument("--patients", type=int, default=2000)
+parser.add_argument("--patients", type=int, default=1000)
 parser.add_argument("--solved", type=int, default=8, help="patients that the solver takes, in each round")
 
 if __name__ == "__main__":

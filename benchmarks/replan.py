@@ -11,6 +11,7 @@ every plan stands. With `--memory` it is one pass together over all patients, an
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import statistics
 import time
@@ -75,6 +76,7 @@ async def benchmark(bench: Bench) -> Sequence[Target]:
         await work.pool.execute("vacuum analyze")
         print(f"{given.patients:,} patients of {STORES} stores written in {time.monotonic() - began:.0f} s\n")
     ids = [f"patient-{number:07}" for number in range(given.patients)]
+    gc.freeze()  # as cli.serve does
     if given.memory:
         return await hold(bench, filled, ids)
     passes: dict[str, list[Pass]] = {name: [] for name in CONTENDERS}
