@@ -149,7 +149,7 @@ def _fit(supply: Supply) -> bool:
     return (
         0 < each.usual_days <= LONGEST_USUAL
         and supply.percent <= 100
-        and max(supply.payer.days_supplies, default=0) < LONGEST - 1
+        and _longest(supply.payer.days_supplies) < LONGEST - 1
         and all(0 <= quantity <= MOST_UNITS and quantity * UNIT % 1 == 0 for quantity in quantities)
     )
 
@@ -300,6 +300,11 @@ def _table(costs: Costs | None) -> Ints:
     usual, copay, month, prorated = costs
     extra = (extra_cost_of(days, usual, copay, month, prorated=prorated) for days in range(LONGEST))
     return np.array([int(each * 100) for each in extra])
+
+
+@cache
+def _longest(days_supplies: frozenset[int]) -> int:
+    return max(days_supplies, default=0)
 
 
 @cache
