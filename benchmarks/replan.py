@@ -268,6 +268,7 @@ def _fill(each: Fill, fill_id: str, quantity: Decimal) -> enrollment.Fill:
 
 
 parser = arguments(__doc__)
+parser.add_argument("--memory", action="store_true", help="one pass together, and what is held along it")
 parser.add_argument("--patients", type=int, default=2000)
 parser.add_argument(
     "--one-by-one", type=int, default=100, help="patients in transactions of their own, in each round"
