@@ -75,7 +75,7 @@ class Drug(Fields):
     pack_quantity: Quantity | None = (
         None  # of the smallest pack that is never broken; none: the usual quantity
     )
-    lead_days: Days = 0  # more than usual until it can be handed over: central fill, special order
+    lead_days: Days = 0  # more than usual until the store has it: special order
 
 
 class Prescription(Fields):

@@ -96,7 +96,7 @@ class Drug:
     pack_quantity: Decimal | None = (
         None  # of the smallest pack that is never broken; none: the usual quantity
     )
-    lead_days: int = 0  # more than usual until it can be handed over: central fill, special order
+    lead_days: int = 0  # more than usual until the store has it: special order
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,7 @@ def _plan(
         today,
     )
     supplies = [
-        timed(supply, part, profile, rules, today, calendar.lead_days)
+        timed(supply, part, profile, told, rules, today, calendar.lead_days)
         for supply, part in zip(supplies, taking_part, strict=True)
     ]
     if all(supply.ride_along for supply in supplies):

@@ -18,6 +18,7 @@ A_WEEK = 7
 NO_LEADS: Mapping[str, int] = {}
 
 FILL = "fill"
+ORDER_STOCK = "order_stock"
 AFTER_FILL = frozenset({"verify", "ready"})
 RETURN = "return"
 
@@ -42,17 +43,17 @@ def steps_of(
 ) -> tuple[Step, ...]:
     """The steps of one visit by their day: each on an open day, those before the visit never later than their rule.
 
-    Fills wait for the payer, and what follows a fill waits for it. What takes longer, by the store or by `leads`
-    (days by rx_id), is filled sooner.
+    Fills wait for the payer, and what follows a fill waits for it. Where the store takes longer it is filled sooner;
+    what the store gets later (`leads`: days by rx_id) is ordered sooner.
     """
     hours = Hours(calendar.weekdays, calendar.closed_on)
     before = next((row.days for row in rules.steps if row.code == FILL), 0) - calendar.lead_days
     by_day: dict[date, list[str]] = defaultdict(list)
     for item in items:
-        day = fill_day(on, before - leads.get(item.rx_id, 0), item.payable_from, hours)
-        by_day[day].append(item.rx_id)
+        by_day[fill_day(on, before, item.payable_from, hours)].append(item.rx_id)
     fills = tuple((day, tuple(by_day[day]) if len(by_day) > 1 else ()) for day in sorted(by_day))
-    return _around(on, fills, rules.steps, hours, synchronized=kind is VisitKind.synchronized)
+    longest = max((leads.get(item.rx_id, 0) for item in items), default=0)
+    return _around(on, fills, longest, rules.steps, hours, synchronized=kind is VisitKind.synchronized)
 
 
 Fills = tuple[tuple[date, tuple[str, ...]], ...]
@@ -61,12 +62,14 @@ Fills = tuple[tuple[date, tuple[str, ...]], ...]
 
 @lru_cache(maxsize=4096)
 def _around(
-    on: date, fills: Fills, rows: tuple[StepRule, ...], hours: Hours, *, synchronized: bool
+    on: date, fills: Fills, longest: int, rows: tuple[StepRule, ...], hours: Hours, *, synchronized: bool
 ) -> tuple[Step, ...]:
     steps = []
     for row in rows:
         if row.code == FILL:
             steps += [Step(row.code, day, row.by, rx_ids) for day, rx_ids in fills]
+        elif row.code == ORDER_STOCK:
+            steps.append(Step(row.code, open_on_or_before(on + (row.days - longest) * DAY, hours), row.by))
         elif synchronized or not row.synchronized_alone:
             steps.append(_step(row, on, [day for day, _ in fills], hours))
     return tuple(sorted(steps, key=lambda step: step.on))

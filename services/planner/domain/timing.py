@@ -8,31 +8,44 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from services.planner.domain.course import Supply
-from services.planner.domain.model import Profile, Rules, Span
+from services.planner.domain.model import Profile, Rules, Span, Told
 from services.planner.domain.participation import Part
 
 
-def timed(supply: Supply, part: Part, profile: Profile, rules: Rules, today: date, store_lead: int) -> Supply:
+def timed(
+    supply: Supply, part: Part, profile: Profile, told: Told, rules: Rules, today: date, store_lead: int
+) -> Supply:
     """The drug with its own lead time, and payable before a vacation: no controlled one, and none against a date that
     the payer itself gave.
 
-    `store_lead`: days that everything takes longer at this store, which the first workable day holds already.
+    `store_lead`: days that everything takes longer at this store, which the first workable day holds already: it is
+    billed so many days sooner.
     """
     if profile.away and part.payer_says is None and part.prescription.drug.schedule == "none":
         supply = _before_vacation(supply, profile, rules, today)
-    longer = supply.prescription.drug.lead_days
-    return _later(supply, longer, store_lead, rules, today) if longer or store_lead else supply
+    if store_lead:
+        supply = replace(supply, ready=supply.ready + store_lead)
+    if not supply.prescription.drug.lead_days:
+        return supply
+    return _not_before(_first_had(supply, told, rules, today), supply, today)
 
 
-def _later(supply: Supply, longer: int, store_lead: int, rules: Rules, today: date) -> Supply:
-    """It is billed so many days sooner before the hand-over; what passes until the first day it can be had is lost."""
-    first = today.toordinal() + rules.lead_days + longer
-    ready = supply.ready + longer + store_lead
-    if not longer:
-        return replace(supply, ready=ready)
+def _first_had(supply: Supply, told: Told, rules: Rules, today: date) -> int:
+    """The first day on which the store can have it; for a visit that the patient was told of it is ordered already."""
+    first = today.toordinal() + rules.lead_days + supply.prescription.drug.lead_days
+    days = [
+        visit.on.toordinal()
+        for visit in told.visits
+        if told.agreed and visit.on >= today and any(item.rx_id == supply.rx_id for item in visit.items)
+    ]
+    return min([first, *days])
+
+
+def _not_before(first: int, supply: Supply, today: date) -> Supply:
+    """What passes until the first day on which it can be had is lost, and nobody's fault."""
     return replace(
         supply,
-        ready=max(ready, first),
+        ready=max(supply.ready, first),
         override_from=max(supply.override_from, first),
         run_out=max(supply.run_out, first),
         unavoidable=supply.unavoidable + max(0, first - max(supply.run_out, today.toordinal())),
@@ -47,7 +60,7 @@ def _before_vacation(supply: Supply, profile: Profile, rules: Rules, today: date
         leaves = away.begins_on.toordinal()
         too_soon = supply.payable >= leaves and supply.run_out < _back(away)
         if away.begins_on > today and too_soon and not is_declined:
-            early = max(today.toordinal(), leaves - rules.vacation_window_days)
+            early = leaves - rules.vacation_window_days
             return replace(
                 supply, ready=early, payable=early, vacation_from=leaves, paid_without=supply.payable
             )

@@ -11,7 +11,7 @@ import pytest
 
 from services.planner.domain import kernel
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Profile, Rejection, Span
+from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Profile, Rejection, Span, VisitKind
 from services.planner.domain.musts import is_limited, suits, without_limits
 from services.planner.domain.plan import JudgeAll, finished, one_by_one, plan_cycle, planning
 from tests.unit.planner.cases import (
@@ -331,7 +331,7 @@ def test_what_takes_longer_is_billed_sooner_so_its_payer_has_to_pay_sooner(
     assert min(offer.on for offer in offered.offered) == in_days(first)
 
 
-def test_a_drug_that_takes_longer_waits_alone_and_is_filled_sooner_before_its_visit() -> None:
+def test_a_drug_that_the_store_gets_later_waits_alone_and_is_ordered_sooner() -> None:
     special = prescription("special", drug=drug("special", lead_days=5))
     profile = patient([special, prescription("b")], [fill("special", in_days(-31)), fill("b", in_days(-31))])
     plan = planned(profile)
@@ -339,7 +339,21 @@ def test_a_drug_that_takes_longer_waits_alone_and_is_filled_sooner_before_its_vi
     assert first == {"b": in_days(4), "special": in_days(9)}
     assert plan.unavoidable_days == 4 + 9
     (visit,) = [each for each in plan.visits if each.on == in_days(9)]
-    assert min(step.on for step in visit.steps if step.code == "fill") == in_days(9 - 3 - 5)
+    assert next(step.on for step in visit.steps if step.code == "order_stock") == in_days(9 - 5 - 5)
+
+
+def test_a_drug_that_the_store_gets_later_stays_in_the_visit_that_was_told() -> None:
+    """Nearer than its lead time, and not confirmed yet: it was ordered in time."""
+    special = prescription("special", drug=drug("special", lead_days=5))
+    profile = patient([special, prescription("b")], [fill("special", in_days(-23)), fill("b", in_days(-23))])
+    plan = planned(profile, pinned(7, told_visit(VisitKind.synchronized, 7, "special", "b")))
+    assert trips(plan) == [(VisitKind.synchronized, 7, ["special", "b"])]
+
+
+def test_a_plan_before_a_vacation_stands_while_days_pass() -> None:
+    first = planned(away_for_weeks())
+    later = planned(away_for_weeks(), pinned((first.anchor_on - TODAY).days), today=in_days(3))
+    assert later.visits == first.visits
 
 
 # --- judged together ---
