@@ -73,7 +73,7 @@ def compare(seeds: Sequence[int]) -> Counter[str]:
 
 @pytest.mark.timeout(600)
 def test_the_kernel_says_what_the_readable_form_says() -> None:
-    count = compare(range(8))
+    count = compare(range(100, 108))
     assert 0.8 * count["questions"] <= count["fit"] < count["questions"]
     assert count["questions"] >= 0.8 * count["patients"]
 
