@@ -114,10 +114,7 @@ def small(number: int, revision: int) -> ProfileChanged:
     )
 
 
-REPORTS = tuple(
-    StockReport(rx_id=f"RX{number}", reported_on=date(2009, 9, number + 1), days_left=number)
-    for number in range(5)
-)
+REPORTS = (StockReport(rx_id="RX1", reported_on=date(2009, 9, 2), days_left=4),)
 
 
 async def load(bench: Bench, name: str, prefix: str, stream: Iterable[Told]) -> Load:
@@ -135,7 +132,7 @@ async def fill(bootstrap: str, topic: str, events: Iterable[Told]) -> tuple[int,
     await producer.start()
     count = size = 0
     began = int(time.time() * 1000) - LATE_DAYS * 86_400_000
-    now = datetime.now(UTC)
+    now = datetime.now(UTC).isoformat()
     try:
         for count, event in enumerate(events, start=1):
             headers = headers_of(

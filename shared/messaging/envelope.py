@@ -89,23 +89,26 @@ def headers_of(
     event: Event,
     *,
     service: str,
-    at: datetime,
+    at: str,
     correlation_id: str,
     causation_id: str,
     trace_parent: str | None,
 ) -> dict[str, str]:
-    """The headers of an outgoing event, but for `ce_id` and `ce_sequence`, which its outbox row has."""
+    """The headers of an outgoing event, but for `ce_id` and `ce_sequence`, which its outbox row has.
+
+    `at` is its business time, in ISO form.
+    """
     headers = {
         "ce_specversion": "1.0",
         "ce_type": event.TYPE,
         "ce_source": f"medsync/{service}",
         "ce_subject": event.key,
-        "ce_time": at.isoformat(),
+        "ce_time": at,
         "ce_correlationid": correlation_id,
         "ce_causationid": causation_id,
         "content-type": SEALED if event.SEALED else JSON,
     }
-    return headers | ({"traceparent": trace_parent} if trace_parent else {})
+    return headers | {"traceparent": trace_parent} if trace_parent else headers
 
 
 def payload_of(event: Event, sealer: Sealer) -> tuple[bytes, dict[str, str]]:

@@ -90,8 +90,12 @@ class OutboxRow:
     payload: bytes
 
 
-async def append(db: Db, rows: Sequence[tuple[str, str, dict[str, str], bytes]]) -> None:
-    """Add (topic, key, headers, payload) to the outbox, ids in the order given."""
+Said: TypeAlias = tuple[str, str, dict[str, str], bytes]
+"""What an event takes to the outbox: topic, key, headers, payload."""
+
+
+async def append(db: Db, rows: Sequence[Said]) -> None:
+    """Add to the outbox, ids in the order given."""
     await db.execute(
         """
         insert into fabric.outbox (topic, key, headers, payload)

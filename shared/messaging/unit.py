@@ -233,7 +233,7 @@ class Work:
                 unit = Unit(db, self.clock.now(), actor, role, cause)
                 yield unit
                 if unit.emitted:
-                    await tables.append(unit.db, [self._row(unit, event, why) for event, why in unit.emitted])
+                    await tables.append(unit.db, self._rows(unit))
                 reach("unit.outbox_written")
             reach("unit.committed")
         if not unit.idle:
@@ -268,17 +268,22 @@ class Work:
         async with self.connection() as db, db.transaction(readonly=True):
             yield db
 
-    def _row(self, unit: Unit, event: Event, why: Cause) -> tuple[str, str, dict[str, str], bytes]:
+    def _rows(self, unit: Unit) -> list[tables.Said]:
+        """What the unit has to say, for the outbox."""
+        at = unit.now.isoformat()
+        return [self._row(event, why, at) for event, why in unit.emitted]
+
+    def _row(self, event: Event, why: Cause, at: str) -> tables.Said:
         payload, seal = payload_of(event, self.sealer)
         headers = headers_of(
             event,
             service=self.service,
-            at=unit.now,
+            at=at,
             correlation_id=why.correlation_id,
             causation_id=why.causation_id,
             trace_parent=why.trace_parent,
         )
-        return event.TOPIC, event.key, headers | seal, payload
+        return event.TOPIC, event.key, headers | seal if seal else headers, payload
 
 
 async def _lock(db: tables.Db, keys: Collection[Key]) -> None:

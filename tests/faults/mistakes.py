@@ -303,14 +303,14 @@ MISTAKES = (
                 "unit.py",
                 "                yield unit\n"
                 "                if unit.emitted:\n"
-                "                    await tables.append(unit.db, [self._row(unit, event, why) for event, why in unit.emitted])\n"
+                "                    await tables.append(unit.db, self._rows(unit))\n"
                 '                reach("unit.outbox_written")\n'
                 '            reach("unit.committed")\n',
                 "                yield unit\n"
                 '                reach("unit.outbox_written")\n'
                 '            reach("unit.committed")\n'
                 "            if unit.emitted:\n"
-                "                await tables.append(db, [self._row(unit, event, why) for event, why in unit.emitted])\n",
+                "                await tables.append(db, self._rows(unit))\n",
             )
         ],
         _at("ledger", "unit.committed", "unit.committed"),
