@@ -69,7 +69,7 @@ def _confirmed(event: outreach.PickupConfirmed) -> str:
 
 def _unreached(event: outreach.PatientUnreached) -> str:
     about = "a visit" if event.visit_id else "the alignment"
-    tried = f"after {counted(event.attempts, 'attempt')}" if event.attempts else "nobody tried in time"
+    tried = f"after {counted(event.attempts, 'attempt')}" if event.attempts else "no attempt was made in time"
     return f"The patient was not reached about {about}: {tried}."
 
 
