@@ -32,7 +32,8 @@ def test_a_plan_that_cannot_be_made_says_why() -> None:
 
 
 @pytest.mark.parametrize(
-    ("attempts", "tried"), [(0, "no attempt was made in time"), (1, "after 1 attempt"), (3, "after 3 attempts")]
+    ("attempts", "tried"),
+    [(0, "no attempt was made in time"), (1, "after 1 attempt"), (3, "after 3 attempts")],
 )
 def test_not_reached_says_how_often_it_was_tried(attempts: int, tried: str) -> None:
     event = PatientUnreached.model_construct(visit_id="v", attempts=attempts)
