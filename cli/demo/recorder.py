@@ -24,6 +24,10 @@ class Recorder:
     """What the stream told."""
 
     bootstrap: str
+    records: int = 0
+    known: set[str] = field(
+        default_factory=set
+    )  # ids of events: after a kill a topic holds some of them twice
     counts: Counter[str] = field(default_factory=Counter)
     today: Counter[str] = field(default_factory=Counter)
     latest: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
@@ -43,10 +47,15 @@ class Recorder:
 
     async def caught_up(self, published: int) -> None:
         """Wait until as many records were seen as stand on the topics."""
-        while self.counts.total() < published:  # noqa: ASYNC110 (the stream has no event to wait for)
+        while self.records < published:  # noqa: ASYNC110 (the stream has no event to wait for)
             await asyncio.sleep(0.01)
 
     def note(self, seen: Seen) -> None:
+        """Each event once, however often it stands on its topic."""
+        self.records += 1
+        if seen.event_id in self.known:
+            return
+        self.known.add(seen.event_id)
         kind = seen.event_type.removeprefix("medsync.").partition(".")[2].removesuffix(".v1")
         self.counts[kind] += 1
         self.today[kind] += 1
