@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import asyncpg
 from pydantic_core import from_json, to_json
+
+Db: TypeAlias = "asyncpg.Connection"
+"""A connection of the pool, as stores take it."""
 
 COMMAND_TIMEOUT = 10.0
 """Seconds: asyncpg has none by default, and then hangs on a frozen server."""

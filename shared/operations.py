@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from shared.database import Db
 from shared.events import Event
 from shared.http import Commanding, Problem
 from shared.messaging import Unit, Work, tables
@@ -30,7 +31,7 @@ class CurrentState(Protocol):
     """A service's current state as ordinary events with unchanged revisions, ordered by key."""
 
     def __call__(
-        self, db: tables.Db, *, patient: str | None, store: str | None, after: str, limit: int
+        self, db: Db, *, patient: str | None, store: str | None, after: str, limit: int
     ) -> Awaitable[Sequence[Event]]: ...
 
 

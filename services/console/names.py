@@ -7,6 +7,7 @@ from datetime import datetime
 
 from services.console.pages import Viewer
 from services.console.store import actions, ask
+from shared.database import Db
 from shared.events.enrollment import ContactDetailsChanged
 from shared.messaging import Work
 from shared.messaging.sealing import SealBroken
@@ -20,7 +21,7 @@ class Revealed:
     details: ContactDetailsChanged | None
 
 
-async def details_of(db: ask.Db, work: Work, patient_id: str, viewer: Viewer | None) -> Revealed | None:
+async def details_of(db: Db, work: Work, patient_id: str, viewer: Viewer | None) -> Revealed | None:
     """None where this person has not revealed them, or too long ago."""
     until = await actions.revealed_until(db, patient_id, viewer.actor) if viewer else None
     if until is None:

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Self
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from services.enrollment import store
 from services.enrollment.domain.candidates import in_words
 from services.enrollment.domain.profile import FINAL, Standing, consented_channels
 from services.enrollment.domain.records import Wishes
 from services.enrollment.publishing import profiles_changed
+from services.enrollment.store import candidates, consents, feed, profiles, reports
+from shared.database import Db
 from shared.events.enrollment import (
     Channel,
     Consent,
@@ -78,8 +79,8 @@ async def consent(
 
 
 async def _enrol(unit: Unit, patient_id: str, body: ConsentGiven) -> None:
-    stopped = await store.opted_out_channels(unit.db, patient_id)
-    person = (await store.load_fed_patients(unit.db, [patient_id]))[patient_id].value.person
+    stopped = await consents.opted_out_channels(unit.db, patient_id)
+    person = (await feed.load_fed_patients(unit.db, [patient_id]))[patient_id].value.person
     given = Consent(
         given_at=unit.now,
         scope=body.scope,
@@ -89,9 +90,9 @@ async def _enrol(unit: Unit, patient_id: str, body: ConsentGiven) -> None:
         standing_instruction=body.standing_instruction,
     )
     wishes = Wishes(body.cycle_policy, body.must_weekdays, body.preferred_weekday)
-    await store.enrol(unit.db, patient_id, given, wishes, recorded_by=unit.actor, recorded_as=unit.role)
-    unit.emit(await store.enrolments(unit.db, [patient_id]))
-    unit.emit(await store.contact_details(unit.db, [patient_id]))
+    await consents.enrol(unit.db, patient_id, given, wishes, recorded_by=unit.actor, recorded_as=unit.role)
+    unit.emit(await profiles.enrolments(unit.db, [patient_id]))
+    unit.emit(await profiles.contact_details(unit.db, [patient_id]))
 
 
 class Disenrolment(BaseModel):
@@ -133,8 +134,8 @@ async def disenrolment(
     return await work.command(caller, keys, decide, even_if_parked=True)
 
 
-async def _disenrol(unit: Unit, known: store.Patient, body: Disenrolment) -> None:
-    revision = await store.disenrol(
+async def _disenrol(unit: Unit, known: feed.Patient, body: Disenrolment) -> None:
+    revision = await consents.disenrol(
         unit.db, known.patient_id, body.reason, body.survivor_id, now=unit.now, recorded_by=unit.actor
     )
     if known.status is Standing.enrolled:
@@ -147,9 +148,9 @@ async def _disenrol(unit: Unit, known: store.Patient, body: Disenrolment) -> Non
             )
         )
     if body.survivor_id:
-        await store.move_history(unit.db, known.patient_id, body.survivor_id)
+        await consents.move_history(unit.db, known.patient_id, body.survivor_id)
         unit.emit(await profiles_changed(unit, {body.survivor_id: ("merged",)}))
-        await store.plan_checks(unit.db, [body.survivor_id], unit.now)
+        await candidates.plan_checks(unit.db, [body.survivor_id], unit.now)
 
 
 @router.post("/patients/{patient_id}/prescriptions/{rx_id}/release")
@@ -159,7 +160,7 @@ async def release(patient_id: PatientId, rx_id: RxId, caller: Commanding, work: 
 
     async def decide(unit: Unit) -> dict[str, Any]:
         await _known(unit.db, patient_id)
-        if not await store.release(unit.db, patient_id, rx_id):
+        if not await reports.release(unit.db, patient_id, rx_id):
             raise Problem(409, "Not on hold", "the patient reported no stop of this prescription")
         unit.emit(await profiles_changed(unit, {patient_id: ("released",)}))
         return await _state(unit.db, patient_id)
@@ -220,11 +221,11 @@ async def circumstances(
             raise Problem(
                 422, "Not yet", "reconciled_on: lies in the future; give the day on which it was done"
             )
-        await store.state_circumstances(
+        await consents.state_circumstances(
             unit.db, patient_id, said, now=unit.now, by=unit.actor, role=unit.role
         )
         unit.emit(await profiles_changed(unit, {patient_id: ("circumstances",)}))
-        stated = await store.stated_circumstances(unit.db, [patient_id])
+        stated = await consents.stated_circumstances(unit.db, [patient_id])
         return {"patient_id": patient_id, "stated": stated.get(patient_id, {})}
 
     return await work.command(caller, [patient(patient_id)], decide)
@@ -244,9 +245,9 @@ async def close(store_id: StoreId, body: Closure, caller: Commanding, work: Work
 
     async def decide(unit: Unit) -> dict[str, Any]:
         await _known_store(unit.db, store_id)
-        if await store.close_store(unit.db, store_id, body.on, why=body.why, now=unit.now, by=unit.actor):
-            await store.raise_store_revision(unit.db, store_id)
-            unit.emit(await store.published_stores(unit.db, [store_id]))
+        if await feed.close_store(unit.db, store_id, body.on, why=body.why, now=unit.now, by=unit.actor):
+            await feed.raise_store_revision(unit.db, store_id)
+            unit.emit(await feed.published_stores(unit.db, [store_id]))
         return await _closed_on(unit.db, store_id)
 
     return await work.command(caller, [lock_of_store(store_id)], decide)
@@ -259,37 +260,36 @@ async def lift(store_id: StoreId, on: date, caller: Commanding, work: Working) -
 
     async def decide(unit: Unit) -> dict[str, Any]:
         await _known_store(unit.db, store_id)
-        if not await store.reopen_store(unit.db, store_id, on, now=unit.now, by=unit.actor):
+        if not await feed.reopen_store(unit.db, store_id, on, now=unit.now, by=unit.actor):
             raise Problem(404, "No such closure", "staff did not close the store on that day")
-        await store.raise_store_revision(unit.db, store_id)
-        unit.emit(await store.published_stores(unit.db, [store_id]))
+        await feed.raise_store_revision(unit.db, store_id)
+        unit.emit(await feed.published_stores(unit.db, [store_id]))
         return await _closed_on(unit.db, store_id)
 
     return await work.command(caller, [lock_of_store(store_id)], decide)
 
 
-async def _known_store(db: store.Db, store_id: str) -> None:
-    if not await store.load_stores(db, [store_id]):
+async def _known_store(db: Db, store_id: str) -> None:
+    if not await feed.load_stores(db, [store_id]):
         raise Problem(404, "Unknown store", "no such store was imported: import stores.csv first")
 
 
-async def _closed_on(db: store.Db, store_id: str) -> dict[str, Any]:
-    (published,) = await store.published_stores(db, [store_id])
+async def _closed_on(db: Db, store_id: str) -> dict[str, Any]:
+    (published,) = await feed.published_stores(db, [store_id])
     return published.model_dump(mode="json", include={"store_id", "revision", "closed_on"})
 
 
-async def _known(db: store.Db, patient_id: str) -> store.Patient:
-    known = (await store.load_patients(db, [patient_id])).get(patient_id)
+async def _known(db: Db, patient_id: str) -> feed.Patient:
+    known = (await feed.load_patients(db, [patient_id])).get(patient_id)
     if known is None:
         raise Problem(404, "Unknown patient", "no such patient was imported: import patients.csv first")
     return known
 
 
-async def _state(db: store.Db, patient_id: str) -> dict[str, Any]:
+async def _state(db: Db, patient_id: str) -> dict[str, Any]:
     """Where the patient stands, as commands and queries answer it."""
     known = await _known(db, patient_id)
-    consents = await store.load_consents(db, [patient_id])
-    given = consents.get(patient_id)
+    given = (await consents.load_consents(db, [patient_id])).get(patient_id)
     return {
         "patient_id": patient_id,
         "store_id": known.store_id,
@@ -309,8 +309,8 @@ async def get_patient(patient_id: PatientId, work: Working) -> dict[str, Any]:
     """Status, consent, profile and revision; what the patient reported, for the pharmacist to decide on."""
     async with work.read() as db:
         state = await _state(db, patient_id)
-        profile = (await store.load_profiles(db, [patient_id], work.now()))[patient_id]
-        reported = await store.load_reported_changes(db, patient_id)
+        profile = (await profiles.load_profiles(db, [patient_id], work.now()))[patient_id]
+        reported = await reports.load_reported_changes(db, patient_id)
     return {
         **state,
         "profile": profile.model_dump(mode="json"),
@@ -328,7 +328,7 @@ async def list_patients(
 ) -> dict[str, Any]:
     """Patient ids with status and revision."""
     async with work.read() as db:
-        found = await store.list_patients(db, store_id=store_id, status=status, after=after, limit=limit + 1)
+        found = await feed.list_patients(db, store_id=store_id, status=status, after=after, limit=limit + 1)
     items = [
         {
             "patient_id": each.patient_id,
@@ -350,7 +350,7 @@ async def list_candidates(
 ) -> dict[str, Any]:
     """Who would benefit and does not take part yet, with reasons as codes and words."""
     async with work.read() as db:
-        found = await store.list_candidates(db, store_id=store_id, after=after, limit=limit + 1)
+        found = await candidates.list_candidates(db, store_id=store_id, after=after, limit=limit + 1)
     items = [
         {
             "patient_id": each.patient_id,

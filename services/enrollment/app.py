@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from services.enrollment import api, imports, store
+from services.enrollment import api, imports
 from services.enrollment.handlers import on
 from services.enrollment.jobs import due
 from services.enrollment.settings import Settings
+from services.enrollment.store import profiles
 from shared.service import service_app
 
 
@@ -19,5 +20,5 @@ def create_app(settings: Settings) -> FastAPI:
         handlers=on,
         jobs=due,
         routers=[imports.router, api.router],
-        republish=store.current_state,
+        republish=profiles.current_state,
     )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from services.enrollment import store
 from services.enrollment.publishing import profiles_changed
-from services.enrollment.store import ReportedChange
+from services.enrollment.store import consents, feed, profiles, reports
+from services.enrollment.store.reports import ReportedChange
 from shared.events.enrollment import Fill
 from shared.events.fulfillment import ItemState, PackagePickedUp, PackageReturned
 from shared.events.outreach import ChangeReported, ContactOptedOut
@@ -21,7 +21,7 @@ async def add_fills(events: Sequence[PackagePickedUp], unit: Unit) -> None:
     """What was taken home becomes history and lowers what is authorised; what was left stays as it was."""
     fills = {event.patient_id: fills_taken(event) for event in events}
     owners = await _owners(unit, {each: [fill.rx_id for fill in taken] for each, taken in fills.items()})
-    await store.add_handed_over(unit.db, [fill for taken in fills.values() for fill in taken], owners)
+    await reports.add_handed_over(unit.db, [fill for taken in fills.values() for fill in taken], owners)
     await _tell_survivors(unit, fills, owners)
     unit.emit(
         await profiles_changed(
@@ -73,8 +73,10 @@ async def record_changes(events: Sequence[ChangeReported], unit: Unit) -> None:
         ReportedChange(owners[event.rx_id], event.rx_id, event.change, event.reported_on, event.days_left)
         for event in events
     ]
-    await store.save_reported_changes(unit.db, said)
-    await store.hold(unit.db, {each.rx_id: each.reported_on for each in said if each.change == Said.stopped})
+    await reports.save_reported_changes(unit.db, said)
+    await reports.hold(
+        unit.db, {each.rx_id: each.reported_on for each in said if each.change == Said.stopped}
+    )
     telling = {event.patient_id: (str(event.change),) for event in events if _changes_profile(event)}
     await _tell_survivors(unit, telling, owners)
     unit.emit(await profiles_changed(unit, telling))
@@ -88,7 +90,7 @@ def _changes_profile(event: ChangeReported) -> bool:
 async def record_opt_outs(events: Sequence[ContactOptedOut], unit: Unit) -> None:
     """Take the channel out of the consent: no later enrolment brings it back by default."""
     await _owners(unit, {event.patient_id: () for event in events})
-    await store.save_opt_outs(unit.db, {event.patient_id: event.channel for event in events}, unit.now)
+    await consents.save_opt_outs(unit.db, {event.patient_id: event.channel for event in events}, unit.now)
 
 
 async def _owners(unit: Unit, rx_ids_of: Mapping[str, Iterable[str]]) -> Mapping[str, str]:
@@ -96,11 +98,11 @@ async def _owners(unit: Unit, rx_ids_of: Mapping[str, Iterable[str]]) -> Mapping
 
     Refuses patients and prescriptions that enrollment never heard of, or that do not go together.
     """
-    known = await store.load_patients(unit.db, rx_ids_of)
+    known = await feed.load_patients(unit.db, rx_ids_of)
     if rx_ids_of.keys() - known:
         raise Refused("unknown_patient", "the patient was never imported: import patients.csv, then redrive")
     named = {rx_id: patient_id for patient_id, rx_ids in rx_ids_of.items() for rx_id in rx_ids}
-    owners = await store.owners_of(unit.db, named)
+    owners = await feed.owners_of(unit.db, named)
     for rx_id, patient_id in named.items():
         if rx_id not in owners:
             why = "a prescription was never imported: import prescriptions.csv, then redrive"
@@ -112,4 +114,4 @@ async def _owners(unit: Unit, rx_ids_of: Mapping[str, Iterable[str]]) -> Mapping
 
 async def _tell_survivors(unit: Unit, told: Collection[str], owners: Mapping[str, str]) -> None:
     """A package that was ready when its patient was merged is history of the survivor, who is not locked here."""
-    await store.plan_tellings(unit.db, set(owners.values()) - set(told), unit.now)
+    await profiles.plan_tellings(unit.db, set(owners.values()) - set(told), unit.now)

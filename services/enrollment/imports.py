@@ -14,7 +14,6 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from services.enrollment import store
 from services.enrollment.domain.feed import (
     Merged,
     check_fills,
@@ -39,6 +38,7 @@ from services.enrollment.domain.records import (
     read_records,
 )
 from services.enrollment.publishing import profiles_changed
+from services.enrollment.store import candidates, feed, profiles
 from shared import messaging
 from shared.events.enrollment import DisenrolmentReason, Prescription, StoreChanged
 from shared.http import Commanding, Working
@@ -136,18 +136,18 @@ Taken = tuple[Reading[V], Merged[V]]
 
 
 async def take_stores(reading: Reading[StoreChanged], unit: Unit) -> Taken[StoreChanged]:
-    merged = merge(await store.load_stores(unit.db, _ids(reading)), reading.good.values())
-    await store.save_stores(unit.db, merged.save)
-    unit.emit(await store.published_stores(unit.db, [fed.key for fed in merged.changed]))
+    merged = merge(await feed.load_stores(unit.db, _ids(reading)), reading.good.values())
+    await feed.save_stores(unit.db, merged.save)
+    unit.emit(await feed.published_stores(unit.db, [fed.key for fed in merged.changed]))
     return reading, merged
 
 
 async def take_patients(reading: Reading[FedPatient], unit: Unit) -> Taken[FedPatient]:
-    stores = await store.load_stores(unit.db, {fed.value.store_id for fed in reading.good.values()})
-    known = await store.load_patients(unit.db, _patient_ids(reading))
+    stores = await feed.load_stores(unit.db, {fed.value.store_id for fed in reading.good.values()})
+    known = await feed.load_patients(unit.db, _patient_ids(reading))
     reading = reading.refuse(check_patients(reading, stores=stores, merged=_merged_away(known)))
 
-    held = await store.load_fed_patients(unit.db, _patient_ids(reading))
+    held = await feed.load_fed_patients(unit.db, _patient_ids(reading))
     merged = merge(held, reading.good.values())
     served = {
         fed.patient_id: changes
@@ -155,32 +155,32 @@ async def take_patients(reading: Reading[FedPatient], unit: Unit) -> Taken[FedPa
         if (changes := _changes(fed.value, held[fed.key].value if fed.key in held else None))
     }
     people = [fed for fed in merged.changed if _person(fed) != _person(held.get(fed.key))]
-    await store.save_patients(unit.db, merged.save)
-    await store.save_people(unit.db, people)
+    await feed.save_patients(unit.db, merged.save)
+    await feed.save_people(unit.db, people)
 
-    unit.emit(await store.contact_details(unit.db, [fed.patient_id for fed in people]))
+    unit.emit(await profiles.contact_details(unit.db, [fed.patient_id for fed in people]))
     unit.emit(await profiles_changed(unit, served))
     return reading, merged
 
 
 async def take_prescriptions(reading: Reading[Prescription], unit: Unit) -> Taken[Prescription]:
-    known = await store.load_patients(unit.db, _patient_ids(reading))
-    owners = await store.owners_of(unit.db, _ids(reading))
+    known = await feed.load_patients(unit.db, _patient_ids(reading))
+    owners = await feed.owners_of(unit.db, _ids(reading))
     reading = reading.refuse(
         check_prescriptions(reading, patients=known, merged=_merged_away(known), owners=owners)
     )
 
-    merged = merge(await store.load_prescriptions(unit.db, _ids(reading)), reading.good.values())
-    await store.save_prescriptions(unit.db, merged.save)
+    merged = merge(await feed.load_prescriptions(unit.db, _ids(reading)), reading.good.values())
+    await feed.save_prescriptions(unit.db, merged.save)
     await _supersede_renewed(merged, unit)
     await _history_changed({fed.patient_id for fed in merged.changed}, unit)
     return reading, merged
 
 
 async def take_fills(reading: Reading[FedFill], unit: Unit) -> Taken[FedFill]:
-    known = await store.load_patients(unit.db, _patient_ids(reading))
-    owners = await store.owners_of(unit.db, {fed.value.fill.rx_id for fed in reading.good.values()})
-    held = await store.load_fills(unit.db, _ids(reading))
+    known = await feed.load_patients(unit.db, _patient_ids(reading))
+    owners = await feed.owners_of(unit.db, {fed.value.fill.rx_id for fed in reading.good.values()})
+    held = await feed.load_fills(unit.db, _ids(reading))
     reading = reading.refuse(
         check_fills(
             reading,
@@ -192,7 +192,7 @@ async def take_fills(reading: Reading[FedFill], unit: Unit) -> Taken[FedFill]:
     )
 
     merged = merge(held, reading.good.values())
-    await store.save_fills(unit.db, merged.save)
+    await feed.save_fills(unit.db, merged.save)
     await _history_changed({fed.patient_id for fed in merged.changed}, unit)
     return reading, merged
 
@@ -208,11 +208,11 @@ IMPORTS: Mapping[Kind, tuple[Layout[Any], Take]] = {
 
 async def _supersede_renewed(merged: Merged[Prescription], unit: Unit) -> None:
     """A renewal may come after what it renews, before it, or with it."""
-    pairs = await store.load_renewal_pairs(unit.db, [fed.key for fed in merged.changed])
+    pairs = await feed.load_renewal_pairs(unit.db, [fed.key for fed in merged.changed])
     of_patient: dict[str, list[Prescription]] = {}
     for fed in pairs:
         of_patient.setdefault(fed.patient_id, []).append(fed.value)
-    await store.mark_superseded(
+    await feed.mark_superseded(
         unit.db, {old: new for each in of_patient.values() for old, new in renewals(each).items()}
     )
 
@@ -221,7 +221,7 @@ async def _history_changed(patient_ids: Iterable[str], unit: Unit) -> None:
     """Tell of those who take part; look at the others as candidates, later and by themselves."""
     changed: Sequence[str] = sorted(patient_ids)
     unit.emit(await profiles_changed(unit, dict.fromkeys(changed, ("fed",))))
-    await store.plan_checks(unit.db, changed, unit.now)
+    await candidates.plan_checks(unit.db, changed, unit.now)
 
 
 def _changes(said: FedPatient, before: FedPatient | None) -> tuple[str, ...]:
@@ -249,7 +249,7 @@ def _patient_ids(reading: Reading[Any]) -> set[str]:
     return {fed.patient_id for fed in reading.good.values()}
 
 
-def _merged_away(patients: Mapping[str, store.Patient]) -> set[str]:
+def _merged_away(patients: Mapping[str, feed.Patient]) -> set[str]:
     return {
         each.patient_id for each in patients.values() if each.disenrolled_for == DisenrolmentReason.merged
     }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.enrollment import store
 from services.enrollment.domain.candidates import reasons_to_synchronize, says_anew
 from services.enrollment.publishing import profiles_changed
-from services.enrollment.store import Candidate
+from services.enrollment.store import candidates, profiles
+from services.enrollment.store.candidates import Candidate
 from shared.events.enrollment import CandidateIdentified
 from shared.messaging import Jobs, Unit
 
@@ -17,23 +17,23 @@ due = Jobs()
 @due("due_candidate_checks")
 async def identify_candidates(patients: Sequence[str], unit: Unit) -> None:
     """Find out who would benefit; tell it once, and again only where a reason came or went."""
-    checked = await store.take_due_checks(unit.db, patients, unit.now)
-    histories = await store.load_histories(unit.db, checked, unit.now)
-    held = await store.load_candidate_reasons(unit.db, checked)
+    checked = await candidates.take_due_checks(unit.db, patients, unit.now)
+    histories = await candidates.load_histories(unit.db, checked, unit.now)
+    held = await candidates.load_candidate_reasons(unit.db, checked)
 
-    candidates = [
+    found = [
         Candidate(history.patient_id, history.store_id, reasons)
         for history, time_zone in histories
         if (reasons := reasons_to_synchronize(history, unit.today(time_zone)))
     ]
-    gone = set(checked) - {candidate.patient_id for candidate in candidates}
-    await store.save_candidates(unit.db, candidates, gone, unit.now)
+    gone = set(checked) - {candidate.patient_id for candidate in found}
+    await candidates.save_candidates(unit.db, found, gone, unit.now)
 
     unit.emit(
         CandidateIdentified(
             patient_id=candidate.patient_id, store_id=candidate.store_id, reasons=candidate.reasons
         )
-        for candidate in candidates
+        for candidate in found
         if says_anew(held.get(candidate.patient_id, ()), candidate.reasons)
     )
 
@@ -41,5 +41,5 @@ async def identify_candidates(patients: Sequence[str], unit: Unit) -> None:
 @due("due_tellings")
 async def tell_survivors(patients: Sequence[str], unit: Unit) -> None:
     """Publish profiles that changed by what happened to a record merged into them."""
-    due_ones = await store.take_due_tellings(unit.db, patients, unit.now)
+    due_ones = await profiles.take_due_tellings(unit.db, patients, unit.now)
     unit.emit(await profiles_changed(unit, dict.fromkeys(due_ones, ("merged",))))

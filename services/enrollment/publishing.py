@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from services.enrollment import store
+from services.enrollment.store import profiles
 from shared.events.enrollment import ProfileChanged
 from shared.messaging import Unit
 
@@ -16,7 +16,7 @@ async def profiles_changed(
 
     `changes` names what changed per patient; `visits` the visit that was handed over or returned.
     """
-    published = await store.next_profiles(unit.db, changes, unit.now)
+    published = await profiles.next_profiles(unit.db, changes, unit.now)
     return [
         ProfileChanged(
             patient_id=each.patient_id,

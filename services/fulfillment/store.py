@@ -7,9 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeAlias
-
-import asyncpg
+from typing import Any, NamedTuple
 
 from services.fulfillment.domain import (
     Change,
@@ -29,8 +27,7 @@ from services.fulfillment.domain import (
     Why,
     WorkOrder,
 )
-
-Db: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+from shared.database import Db
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
-import asyncpg
 from pydantic import TypeAdapter
 from pydantic_core import to_jsonable_python
 
 from services.outreach.domain.model import By, Calendar, Call, Case, Contact, Kind, Plan
 from services.outreach.domain.renewals import Renewal
+from shared.database import Db
 from shared.events.enrollment import (
     Channel,
     ContactDetailsChanged,
@@ -23,8 +23,6 @@ from shared.events.enrollment import (
     StoreChanged,
 )
 from shared.events.fulfillment import StockShort
-
-Db: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 CONTACTS = TypeAdapter(list[Contact])
 RENEWALS = TypeAdapter(list[Renewal])

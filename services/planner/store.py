@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -29,12 +29,11 @@ from services.planner.domain.model import (
 )
 from services.planner.domain.progress import OpenVisit, Progress, Status
 from services.planner.translation import profile_of, weekdays_of
+from shared.database import Db
 from shared.events import Event, enrollment
 from shared.events.enrollment import PatientDisenrolled, PatientEnrolled, ProfileChanged, StoreChanged
 from shared.events.outreach import RenewalAnswered
 from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed
-
-Db: TypeAlias = "asyncpg.Connection"
 
 
 @dataclass(frozen=True)

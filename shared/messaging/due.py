@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import structlog
 
+from shared.database import Db
 from shared.messaging import intake, tables
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
@@ -141,7 +142,7 @@ class DueLoop:
             await tables.park(unit.db, key, reason, letter)
         log.warning("due.buried", view=view, reason=reason, exc_info=error)
 
-    async def due_now(self, db: tables.Db) -> tuple[int, datetime | None]:
+    async def due_now(self, db: Db) -> tuple[int, datetime | None]:
         """How many patients have due work now (up to one turn a view), and when the next falls due."""
         states = await tables.due_states(db, list(self.jobs.by_view), self.work.now(), PATIENTS_A_TURN)
         moments = [state.next_at for state in states if state.next_at]

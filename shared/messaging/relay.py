@@ -30,7 +30,7 @@ from aiokafka.errors import (
 )
 from aiokafka.partitioner import murmur2
 
-from shared.database import connect
+from shared.database import Db, connect
 from shared.messaging import tables
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
@@ -84,7 +84,7 @@ class Relay:
         self._name, self._lease_seconds = name, lease_seconds
         self._holder = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"
         self._heard = bell.outbox_filled
-        self._db: tables.Db | None = None
+        self._db: Db | None = None
         self._producer: AIOKafkaProducer | None = None
         self.leads = False
         self.published = 0
@@ -132,7 +132,7 @@ class Relay:
             else:
                 await self._wait(self._lease_seconds / 3)
 
-    async def _publish(self, db: tables.Db, rows: Sequence[OutboxRow], epoch: int) -> None:
+    async def _publish(self, db: Db, rows: Sequence[OutboxRow], epoch: int) -> None:
         if too_large := [row for row in rows if not fits(row)]:
             for row in too_large:
                 await tables.hold(db, row.id, f"larger than {RECORD_BYTES} bytes", epoch)
@@ -150,7 +150,7 @@ class Relay:
         reach("relay.deleted")
         self.published += len(rows)
 
-    async def _one_by_one(self, db: tables.Db, rows: Sequence[OutboxRow], epoch: int) -> None:
+    async def _one_by_one(self, db: Db, rows: Sequence[OutboxRow], epoch: int) -> None:
         """After a refusal: what fails alone is held, and its key's later rows behind it."""
         held: set[str] = set()
         for row in rows:
@@ -250,7 +250,7 @@ class Relay:
         except (TimeoutError, KafkaError, OSError) as error:
             log.warning("relay.producer_abandoned", error=type(error).__name__)
 
-    async def _connection(self) -> tables.Db:
+    async def _connection(self) -> Db:
         if self._db is None or self._db.is_closed():
             self._db = await connect(self._url, name=f"{self._name} relay")
         return self._db

@@ -10,12 +10,8 @@ from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
-import asyncpg
-
+from shared.database import Db
 from shared.messaging.envelope import Delivery, Invalid, Record
-
-Db: TypeAlias = "asyncpg.Connection"
-
 
 # ---- locks ----------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ import asyncpg
 from pydantic_core import to_jsonable_python
 
 from shared.clock import Clock
+from shared.database import Db
 from shared.events import Event
 from shared.messaging import tables
 from shared.messaging.bell import Bell
@@ -247,7 +248,7 @@ class Work:
         except TimeoutError:
             raise ConnectionError("no connection became free, or the database does not answer") from None
         try:
-            yield cast(tables.Db, db)
+            yield cast(Db, db)
         finally:
             await self.pool.release(db)
 
@@ -286,7 +287,7 @@ class Work:
         return event.TOPIC, event.key, headers | seal if seal else headers, payload
 
 
-async def _lock(db: tables.Db, keys: Collection[Key]) -> None:
+async def _lock(db: Db, keys: Collection[Key]) -> None:
     if keys:
         await tables.lock(db, sorted({lock_key(key) for key in keys}))
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
 
-import asyncpg
-
-Db: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+from shared.database import Db
 
 
 @dataclass(frozen=True, slots=True)

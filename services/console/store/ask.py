@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
-
-import asyncpg
 
 from services.console.domain.ahead import Renewal
 from services.console.domain.lines import Line
 from services.console.domain.today import Group
 from services.console.domain.visits import Facts, FillFact, Visit
-
-Db: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-
+from shared.database import Db
 
 # ---- the stream
 

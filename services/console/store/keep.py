@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TypeAlias
 
-import asyncpg
 from pydantic import TypeAdapter
 
 from services.console.domain.lines import Line
+from shared.database import Db
 from shared.events.base import Reason
 from shared.events.enrollment import (
     CandidateIdentified,
@@ -40,7 +40,6 @@ from shared.events.outreach import (
 from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded
 from shared.messaging.envelope import Delivery
 
-Db: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Times: TypeAlias = Mapping[str, datetime | None]
 """Business time by patient."""
 

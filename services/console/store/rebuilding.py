@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 from uuid import UUID
 
-import asyncpg
-
-Db: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-
+from shared.database import Db
 
 MODEL = {
     "stream": "event_id::text",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.enrollment import store
+from services.enrollment.store import profiles
 from shared.events.enrollment import Profile, ProfileChanged, Span, StoreChanged
 from tests import feed as records
 from tests.integration.enrollment.conftest import P1, STAFF, Service
@@ -113,7 +113,7 @@ async def test_what_is_published_again_of_a_store_holds_its_closures(fed: Servic
     await close(fed, "2009-10-12")
     published = await fed.only(StoreChanged)
     async with fed.work.read() as db:
-        again = await store.current_state(db, patient=None, store="S1", after="", limit=10)
+        again = await profiles.current_state(db, patient=None, store="S1", after="", limit=10)
     assert published in again
 
 

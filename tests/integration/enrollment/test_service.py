@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from services.enrollment import store
+from services.enrollment.store import profiles
 from shared.events.enrollment import (
     CandidateIdentified,
     Channel,
@@ -429,9 +429,9 @@ async def test_what_is_published_again_is_what_was_published(enrolled: Service) 
     told = (await enrolled.published())[-1]
     assert isinstance(told, ProfileChanged)
     async with enrolled.work.read() as db:
-        events = await store.current_state(db, patient=None, store=None, after="", limit=10)
-        only_patient = await store.current_state(db, patient=P1, store=None, after="", limit=10)
-        nothing = await store.current_state(db, patient=None, store="S1", after="z", limit=10)
+        events = await profiles.current_state(db, patient=None, store=None, after="", limit=10)
+        only_patient = await profiles.current_state(db, patient=P1, store=None, after="", limit=10)
+        nothing = await profiles.current_state(db, patient=None, store="S1", after="z", limit=10)
     assert sorted(type(event).__name__ for event in events) == [
         "ContactDetailsChanged",
         "PatientEnrolled",

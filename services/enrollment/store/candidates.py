@@ -1,0 +1,148 @@
+"""Who would benefit: whom to look at, what decides it, and what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.enrollment.domain.candidates import History
+from services.enrollment.domain.profile import HISTORY
+from services.enrollment.store.profiles import fills_of, prescriptions_of
+from shared.database import Db
+from shared.events import Reason
+
+
+async def plan_checks(db: Db, patient_ids: Collection[str], due_at: datetime) -> None:
+    """Have these patients looked at, if they do not take part yet."""
+    await db.execute(
+        """
+        insert into candidate_checks (patient_id, due_at)
+        select patient_id, $2
+        from patients
+        where patient_id = any($1) and status = 'known'
+        on conflict (patient_id) do nothing
+        """,
+        list(patient_ids),
+        due_at,
+    )
+
+
+async def take_due_checks(db: Db, patient_ids: Collection[str], now: datetime) -> list[str]:
+    """Of these patients, those who are due to be looked at and do not take part; their checks are done with."""
+    rows = await db.fetch(
+        """
+        with done as (
+            delete from candidate_checks
+            where patient_id = any($1) and due_at <= $2
+            returning patient_id
+        )
+        select patient_id
+        from done
+        join patients using (patient_id)
+        where status = 'known'
+        order by patient_id
+        """,
+        list(patient_ids),
+        now,
+    )
+    return [row["patient_id"] for row in rows]
+
+
+async def load_histories(db: Db, patient_ids: Sequence[str], now: datetime) -> list[tuple[History, str]]:
+    """What decides whether these patients would benefit, each with the time zone of the store."""
+    rows = await db.fetch(
+        """
+        select
+            p.patient_id, p.store_id, w.birth_date, s.time_zone, coalesce(p.long_term_care, false) as long_term_care
+        from patients p
+        join people w using (patient_id)
+        join stores s using (store_id)
+        where p.patient_id = any($1)
+        order by p.patient_id
+        """,
+        patient_ids,
+    )
+    prescriptions = await prescriptions_of(db, patient_ids)
+    fills = await fills_of(db, patient_ids, since=now.date() - HISTORY)
+    return [
+        (
+            History(
+                row["patient_id"],
+                row["store_id"],
+                row["birth_date"],
+                prescriptions[row["patient_id"]],
+                fills[row["patient_id"]],
+                row["long_term_care"],
+            ),
+            row["time_zone"],
+        )
+        for row in rows
+    ]
+
+
+async def load_candidate_reasons(db: Db, patient_ids: Sequence[str]) -> dict[str, list[Reason]]:
+    """Why each of these patients is a candidate already."""
+    rows = await db.fetch(
+        "select patient_id, reasons from candidates where patient_id = any($1)", patient_ids
+    )
+    return {row["patient_id"]: [Reason.model_validate(reason) for reason in row["reasons"]] for row in rows}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    patient_id: str
+    store_id: str
+    reasons: tuple[Reason, ...]
+    since: datetime | None = None  # none: about to be saved
+
+
+async def save_candidates(
+    db: Db, candidates: Iterable[Candidate], gone: Collection[str], now: datetime
+) -> None:
+    """Save who would benefit; those in `gone` would not, or not any more."""
+    await db.execute("delete from candidates where patient_id = any($1)", list(gone))
+    await db.execute(
+        """
+        insert into candidates
+        select *
+        from jsonb_populate_recordset(null::candidates, $1)
+        on conflict (patient_id) do update set
+            store_id = excluded.store_id,
+            reasons = excluded.reasons
+        """,
+        [
+            {
+                "patient_id": candidate.patient_id,
+                "store_id": candidate.store_id,
+                "reasons": [reason.model_dump() for reason in candidate.reasons],
+                "since": now.isoformat(),
+            }
+            for candidate in candidates
+        ],
+    )
+
+
+async def list_candidates(db: Db, *, store_id: str | None, after: str, limit: int) -> list[Candidate]:
+    """Who would benefit, by patient id."""
+    rows = await db.fetch(
+        """
+        select patient_id, store_id, reasons, since
+        from candidates
+        where patient_id > $1 and ($2::text is null or store_id = $2)
+        order by patient_id
+        limit $3
+        """,
+        after,
+        store_id,
+        limit,
+    )
+    return [
+        Candidate(
+            row["patient_id"],
+            row["store_id"],
+            tuple(Reason.model_validate(reason) for reason in row["reasons"]),
+            row["since"],
+        )
+        for row in rows
+    ]

@@ -1,0 +1,449 @@
+"""What the feed says: stores (and the days that staff close them), patients, prescriptions, fills."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from services.enrollment.domain.profile import Standing
+from services.enrollment.domain.records import Fed, FedFill, FedPatient, Person, Wishes
+from shared.database import Db
+from shared.events.enrollment import (
+    Circumstances,
+    CyclePolicy,
+    Fill,
+    Phone,
+    Prescription,
+    StoreChanged,
+)
+
+
+async def load_stores(db: Db, store_ids: Collection[str]) -> dict[str, Fed[StoreChanged]]:
+    """What the feed last said of these stores."""
+    rows = await db.fetch("select * from stores where store_id = any($1)", list(store_ids))
+    stores = [_store(row) for row in rows]
+    return {store.store_id: Fed(store.store_id, store.revision, store) for store in stores}
+
+
+def _store(row: Mapping[str, Any]) -> StoreChanged:
+    return StoreChanged.model_validate({name: value for name, value in row.items() if value is not None})
+
+
+async def published_stores(db: Db, store_ids: Collection[str]) -> list[StoreChanged]:
+    """The stores as they are published: with the closures that staff set, under a revision that counts both."""
+    rows = await db.fetch(
+        """
+        select
+            s.*,
+            array(
+                select on_day
+                from closures c
+                where c.store_id = s.store_id and lifted_at is null
+            ) as closures
+        from stores s
+        where store_id = any($1)
+        order by store_id
+        """,
+        list(store_ids),
+    )
+    return [
+        _store(row).model_copy(
+            update={
+                "revision": row["published_revision"] or row["revision"],
+                "closed_on": tuple(sorted({*row["closed_on"], *row["closures"]})),
+            }
+        )
+        for row in rows
+    ]
+
+
+async def close_store(db: Db, store_id: str, on: date, *, why: str, now: datetime, by: str) -> bool:
+    """Note that a store is closed on a day; says whether that is news."""
+    closed = await db.fetchval(
+        """
+        insert into closures as held (store_id, on_day, why, closed_at, closed_by)
+        values ($1, $2, $3, $4, $5)
+        on conflict (store_id, on_day) do update
+        set why = excluded.why,
+            closed_at = excluded.closed_at,
+            closed_by = excluded.closed_by,
+            lifted_at = null,
+            lifted_by = null
+        where held.lifted_at is not null
+        returning store_id
+        """,
+        store_id,
+        on,
+        why,
+        now,
+        by,
+    )
+    return closed is not None
+
+
+async def reopen_store(db: Db, store_id: str, on: date, *, now: datetime, by: str) -> bool:
+    """Lift a closure that staff set; says whether there was one."""
+    reopened = await db.fetchval(
+        """
+        update closures
+        set lifted_at = $3, lifted_by = $4
+        where store_id = $1 and on_day = $2 and lifted_at is null
+        returning store_id
+        """,
+        store_id,
+        on,
+        now,
+        by,
+    )
+    return reopened is not None
+
+
+async def raise_store_revision(db: Db, store_id: str) -> None:
+    """The next revision of what is published about a store."""
+    await db.execute(
+        """
+        update stores
+        set published_revision = coalesce(published_revision, revision) + 1
+        where store_id = $1
+        """,
+        store_id,
+    )
+
+
+async def save_stores(db: Db, stores: Iterable[Fed[StoreChanged]]) -> None:
+    await db.execute(
+        """
+        insert into stores as held (
+            store_id, revision, name, state, time_zone, hours, closed_on, daily_cap, phone, delivery_weekdays, lead_days
+        )
+        select
+            store_id, revision, name, state, time_zone, hours, closed_on, daily_cap, phone, delivery_weekdays, lead_days
+        from jsonb_populate_recordset(null::stores, $1)
+        on conflict (store_id) do update set
+            revision = excluded.revision,
+            name = excluded.name,
+            state = excluded.state,
+            time_zone = excluded.time_zone,
+            hours = excluded.hours,
+            closed_on = excluded.closed_on,
+            daily_cap = excluded.daily_cap,
+            phone = excluded.phone,
+            delivery_weekdays = excluded.delivery_weekdays,
+            lead_days = excluded.lead_days,
+            published_revision = greatest(held.published_revision + 1, excluded.revision)
+        where excluded.revision > held.revision
+        """,
+        [fed.value.model_dump(mode="json") for fed in stores],
+    )
+
+
+@dataclass(frozen=True)
+class Patient:
+    """Where a patient stands, without anything that identifies."""
+
+    patient_id: str
+    store_id: str
+    status: Standing
+    revision: int
+    disenrolled_for: str | None
+    survivor_id: str | None
+
+
+async def load_patients(db: Db, patient_ids: Collection[str]) -> dict[str, Patient]:
+    """Where each of these patients stands; those not known are left out."""
+    rows = await db.fetch(
+        """
+        select patient_id, store_id, status, revision, disenrolled_for, survivor_id
+        from patients
+        where patient_id = any($1)
+        """,
+        list(patient_ids),
+    )
+    return {row["patient_id"]: _patient(row) for row in rows}
+
+
+def _patient(row: Mapping[str, Any]) -> Patient:
+    return Patient(
+        patient_id=row["patient_id"],
+        store_id=row["store_id"],
+        status=Standing(row["status"]),
+        revision=row["revision"],
+        disenrolled_for=row["disenrolled_for"],
+        survivor_id=row["survivor_id"],
+    )
+
+
+async def load_fed_patients(db: Db, patient_ids: Collection[str]) -> dict[str, Fed[FedPatient]]:
+    """What the feed last said of these patients."""
+    rows = await db.fetch(
+        """
+        select
+            p.patient_id,
+            p.fed_revision,
+            p.store_id,
+            p.cycle_policy,
+            p.must_weekdays,
+            p.preferred_weekday,
+            coalesce(p.long_term_care, false) as long_term_care,
+            coalesce(p.circumstances, '{}') as circumstances,
+            w.number,
+            w.given_name,
+            w.family_name,
+            w.birth_date,
+            w.phones,
+            w.address,
+            w.time_zone,
+            w.language
+        from patients p
+        join people w using (patient_id)
+        where p.patient_id = any($1)
+        """,
+        list(patient_ids),
+    )
+    return {row["patient_id"]: _fed_patient(row) for row in rows}
+
+
+def _fed_patient(row: Mapping[str, Any]) -> Fed[FedPatient]:
+    person = Person(
+        given_name=row["given_name"],
+        family_name=row["family_name"],
+        birth_date=row["birth_date"],
+        phones=tuple(Phone.model_validate(phone) for phone in row["phones"]),
+        address=row["address"],
+        time_zone=row["time_zone"],
+        language=row["language"],
+    )
+    wishes = Wishes(
+        cycle_policy=CyclePolicy(row["cycle_policy"]) if row["cycle_policy"] else None,
+        must_weekdays=tuple(row["must_weekdays"]),
+        preferred_weekday=row["preferred_weekday"],
+    )
+    circumstances = Circumstances.model_validate(row["circumstances"])
+    value = FedPatient(row["number"], row["store_id"], wishes, person, row["long_term_care"], circumstances)
+    return Fed(row["patient_id"], row["fed_revision"], value, row["patient_id"])
+
+
+async def save_patients(db: Db, patients: Iterable[Fed[FedPatient]]) -> None:
+    """Save what does not identify; `save_people` saves the rest."""
+    await db.execute(
+        """
+        insert into patients (
+            patient_id, fed_revision, store_id, cycle_policy, must_weekdays, preferred_weekday, long_term_care,
+            circumstances
+        )
+        select
+            patient_id, fed_revision, store_id, cycle_policy, must_weekdays, preferred_weekday, long_term_care,
+            circumstances
+        from jsonb_populate_recordset(null::patients, $1)
+        on conflict (patient_id) do update set
+            fed_revision = excluded.fed_revision,
+            store_id = excluded.store_id,
+            cycle_policy = excluded.cycle_policy,
+            must_weekdays = excluded.must_weekdays,
+            preferred_weekday = excluded.preferred_weekday,
+            long_term_care = excluded.long_term_care,
+            circumstances = excluded.circumstances
+        where excluded.fed_revision > patients.fed_revision
+        """,
+        [
+            {
+                "patient_id": fed.patient_id,
+                "fed_revision": fed.revision,
+                "store_id": fed.value.store_id,
+                "cycle_policy": fed.value.wishes.cycle_policy,
+                "must_weekdays": fed.value.wishes.must_weekdays,
+                "preferred_weekday": fed.value.wishes.preferred_weekday,
+                "long_term_care": fed.value.long_term_care,
+                "circumstances": fed.value.circumstances.model_dump(mode="json", exclude_defaults=True),
+            }
+            for fed in patients
+        ],
+    )
+
+
+async def save_people(db: Db, patients: Iterable[Fed[FedPatient]]) -> None:
+    """Save who these patients are, under the next revision of their contact details."""
+    await db.execute(
+        """
+        insert into people
+        select *
+        from jsonb_populate_recordset(null::people, $1)
+        on conflict (patient_id) do update set
+            given_name = excluded.given_name,
+            family_name = excluded.family_name,
+            birth_date = excluded.birth_date,
+            phones = excluded.phones,
+            address = excluded.address,
+            time_zone = excluded.time_zone,
+            language = excluded.language,
+            revision = people.revision + 1
+        """,
+        [
+            {
+                "patient_id": fed.patient_id,
+                "number": fed.value.number,
+                "given_name": fed.value.person.given_name,
+                "family_name": fed.value.person.family_name,
+                "birth_date": fed.value.person.birth_date.isoformat(),
+                "phones": [phone.model_dump() for phone in fed.value.person.phones],
+                "address": fed.value.person.address,
+                "time_zone": fed.value.person.time_zone,
+                "language": fed.value.person.language,
+                "revision": 1,
+            }
+            for fed in patients
+        ],
+    )
+
+
+async def list_patients(
+    db: Db, *, store_id: str | None, status: Standing | None, after: str, limit: int
+) -> list[Patient]:
+    """Patients by id."""
+    rows = await db.fetch(
+        """
+        select patient_id, store_id, status, revision, disenrolled_for, survivor_id
+        from patients
+        where
+            patient_id > $1
+            and ($2::text is null or store_id = $2)
+            and ($3::text is null or status = $3)
+        order by patient_id
+        limit $4
+        """,
+        after,
+        store_id,
+        status,
+        limit,
+    )
+    return [_patient(row) for row in rows]
+
+
+async def load_prescriptions(db: Db, rx_ids: Collection[str]) -> dict[str, Fed[Prescription]]:
+    """What the feed last said of these prescriptions (less what was handed over since)."""
+    rows = await db.fetch("select * from prescriptions where rx_id = any($1)", list(rx_ids))
+    return {row["rx_id"]: _fed_prescription(row) for row in rows}
+
+
+async def load_renewal_pairs(db: Db, rx_ids: Collection[str]) -> list[Fed[Prescription]]:
+    """These prescriptions, those that they renew, and those that renew them, where not yet superseded."""
+    rows = await db.fetch(
+        """
+        select *
+        from prescriptions
+        where
+            superseded_by is null
+            and (
+                rx_id = any($1)
+                or renews = any($1)
+                or rx_id in (select renews from prescriptions where rx_id = any($1))
+            )
+        """,
+        list(rx_ids),
+    )
+    return [_fed_prescription(row) for row in rows]
+
+
+def _fed_prescription(row: Mapping[str, Any]) -> Fed[Prescription]:
+    prescription = Prescription.model_validate(dict(row))
+    return Fed(prescription.rx_id, row["fed_revision"], prescription, row["patient_id"])
+
+
+async def save_prescriptions(db: Db, prescriptions: Iterable[Fed[Prescription]]) -> None:
+    """Save what the feed says. What a patient reported, and a renewal that replaced it, stay as they are."""
+    await db.execute(
+        """
+        insert into prescriptions
+        select *
+        from jsonb_populate_recordset(null::prescriptions, $1)
+        on conflict (rx_id) do update set
+            fed_revision = excluded.fed_revision,
+            drug = excluded.drug,
+            status = excluded.status,
+            directions = excluded.directions,
+            as_needed = excluded.as_needed,
+            units_per_day = excluded.units_per_day,
+            usual_quantity = excluded.usual_quantity,
+            usual_days = excluded.usual_days,
+            quantity_left = excluded.quantity_left,
+            refills_left = excluded.refills_left,
+            written_on = excluded.written_on,
+            expires_on = excluded.expires_on,
+            prescriber_id = excluded.prescriber_id,
+            payer = excluded.payer,
+            renews = excluded.renews,
+            prior_authorization_until = excluded.prior_authorization_until
+        where
+            excluded.fed_revision > prescriptions.fed_revision
+            and excluded.patient_id = prescriptions.patient_id
+        """,
+        [
+            {**fed.value.model_dump(mode="json"), "patient_id": fed.patient_id, "fed_revision": fed.revision}
+            for fed in prescriptions
+        ],
+    )
+
+
+async def mark_superseded(db: Db, renewals: Mapping[str, str]) -> None:
+    """Record which prescription replaces which: old rx_id to new."""
+    await db.execute(
+        """
+        update prescriptions
+        set superseded_by = renewal.new
+        from unnest($1::text[], $2::text[]) as renewal (old, new)
+        where rx_id = renewal.old
+        """,
+        list(renewals.keys()),
+        list(renewals.values()),
+    )
+
+
+async def load_fills(db: Db, fill_ids: Collection[str]) -> dict[str, Fed[FedFill]]:
+    """What is known of these fills, by the feed or from the hand-over."""
+    rows = await db.fetch("select * from fills where fill_id = any($1)", list(fill_ids))
+    return {
+        row["fill_id"]: Fed(
+            row["fill_id"],
+            row["fed_revision"],
+            FedFill(Fill.model_validate({**row, "elsewhere": bool(row["elsewhere"])}), row["reversed"]),
+            row["patient_id"],
+        )
+        for row in rows
+    }
+
+
+async def save_fills(db: Db, fills: Iterable[Fed[FedFill]]) -> None:
+    await db.execute(
+        """
+        insert into fills
+        select *
+        from jsonb_populate_recordset(null::fills, $1)
+        on conflict (fill_id) do update set
+            fed_revision = excluded.fed_revision,
+            filled_on = excluded.filled_on,
+            handed_over_on = excluded.handed_over_on,
+            quantity = excluded.quantity,
+            days_supply = excluded.days_supply,
+            days_supply_billed = excluded.days_supply_billed,
+            elsewhere = excluded.elsewhere,
+            reversed = excluded.reversed
+        where excluded.fed_revision > fills.fed_revision and excluded.rx_id = fills.rx_id
+        """,
+        [
+            {
+                **fed.value.fill.model_dump(mode="json"),
+                "patient_id": fed.patient_id,
+                "fed_revision": fed.revision,
+                "reversed": fed.value.reversed,
+            }
+            for fed in fills
+        ],
+    )
+
+
+async def owners_of(db: Db, rx_ids: Collection[str]) -> dict[str, str]:
+    """The patient of each of these prescriptions; those not known are left out."""
+    rows = await db.fetch("select rx_id, patient_id from prescriptions where rx_id = any($1)", list(rx_ids))
+    return {row["rx_id"]: row["patient_id"] for row in rows}
