@@ -6,13 +6,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from datetime import timedelta
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import httpx
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from fastapi import FastAPI
 
+from shared.clock import SteppedClock
 from shared.events import Event
 
 STAFF = {"Medsync-Actor": "staff-1", "Medsync-Role": "pharmacist"}
@@ -62,6 +64,30 @@ async def at_rest(*clients: httpx.AsyncClient, seconds: float = 60.0) -> None:
         return still
 
     await until(quiet, "every service is at rest", seconds=seconds)
+
+
+class Told(Protocol):
+    """A service in the hands of a test."""
+
+    clock: SteppedClock
+
+    async def handle(self, *events: Event) -> object: ...
+
+    async def do_due(self) -> object: ...
+
+
+async def tell(story: Sequence[Event], held: int | None, service: Told) -> None:
+    """Tell a story; the event at place `held`, and those behind it on its topic, come an hour after the others."""
+    behind = () if held is None else range(held, len(story))
+    late = [story[place] for place in behind if story[place].TOPIC == story[behind[0]].TOPIC]
+    for event in story:
+        if event not in late:
+            await service.handle(event)
+            await service.do_due()
+    service.clock.advance(timedelta(hours=1))
+    for event in late:
+        await service.handle(event)
+    await service.do_due()
 
 
 def record(event: Event, *, event_id: UUID | None = None, **overrides: str) -> dict[str, Any]:

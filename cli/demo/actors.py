@@ -335,7 +335,8 @@ class Bench:
 class PickupDesk:
     """Patients come, show who they are, take their package and talk with the pharmacist.
 
-    Looks at the shelf when something was verified, and when someone is to come.
+    Looks at the shelf when something was verified, and when someone is to come. Who comes for one package takes the
+    others that are ready as well.
     """
 
     def __init__(self, urls: dict[str, list[str]], behaviour: Behaviour, bench: Bench) -> None:
@@ -356,10 +357,13 @@ class PickupDesk:
             for package in ready
             if (at := self._comes_at(package)) is not None
         }
-        here = [package for at, package in self._expected.values() if at <= now]
-        for package in here:
-            del self._expected[package["package_id"]]
-        return [self._hand_over(package) for package in here]
+        here = {package["patient_id"] for at, package in self._expected.values() if at <= now}
+        shelf: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for package in sorted(ready, key=lambda each: (each["on"], each["package_id"])):
+            shelf[package["patient_id"]].append(package)
+        for package in (each for patient in here for each in shelf[patient]):
+            self._expected.pop(package["package_id"], None)
+        return [self._serve(shelf[patient]) for patient in sorted(here)]
 
     def next_at(self, now: datetime) -> datetime | None:
         return min((at for at, _ in self._expected.values()), default=None)
@@ -367,6 +371,11 @@ class PickupDesk:
     def _comes_at(self, package: dict[str, Any]) -> datetime | None:
         late = self._behaviour.comes_after(package["patient_id"], package["visit_id"])
         return None if late is None else local(date.fromisoformat(package["on"]) + late, 16)
+
+    async def _serve(self, packages: Sequence[dict[str, Any]]) -> None:
+        """Who is here takes every package that waits, the earliest first."""
+        for package in packages:
+            await self._hand_over(package)
 
     async def _hand_over(self, package: dict[str, Any]) -> None:
         number, visit = package["package_id"], package["visit_id"]
