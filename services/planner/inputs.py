@@ -36,7 +36,10 @@ MOST = 3660
 YEARS = range(1900, 2200)
 ALWAYS = (date.min, date.max)  # from when, and until when, an entry of a table holds that gives no day
 Weekday = Annotated[int, Field(ge=0, le=6, description="0 is Monday")]
-Money = Annotated[Decimal, Field(ge=0, max_digits=9, decimal_places=2)] | None
+Cents = Annotated[
+    Decimal, Field(ge=0, max_digits=9, decimal_places=2)
+]  # whole ones: nobody pays a part of one
+Money = Cents | None
 
 
 # --- the document ---
@@ -90,6 +93,7 @@ class SpanInput(enrollment.Span, Closed):
 def _rule(name: str, hint: Any) -> Any:
     """A field for a rule. A table shows no default: it would fill the schema."""
     default = getattr(RULES, name)
+    hint = Cents if hint is Decimal else hint
     return hint, default if isinstance(default, int | str | Decimal) else Field(
         default_factory=lambda: default
     )
@@ -102,7 +106,7 @@ RulesInput = create_model(
     "chain's own entries.",
     **{name: _rule(name, hint) for name, hint in get_type_hints(Rules).items()},
 )
-TABLES = ("payers", "laws", "limits", "schedules")
+TABLES = ("payers", "laws", "limits", "schedules", "disuse")
 
 
 class PatientInput(enrollment.Profile, Closed):
@@ -218,6 +222,7 @@ WAYS_OUT = {
     "date_from_datetime_parsing": NO_DATE,
     "date_parsing": NO_DATE,
     "date_type": NO_DATE,
+    "decimal_max_places": "has too many decimal places: money is in whole cents, a quantity in ten-thousandths",
 }
 
 

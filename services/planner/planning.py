@@ -14,7 +14,7 @@ from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import Blocked, Plan, Renewal, Rules, because
 from services.planner.domain.plan import JudgeAll, Planning, finished
 from services.planner.domain.progress import Progress, Status, disenrolled, planning_anew
-from services.planner.policy import dispensing_limits, payer_rules, state_schedules, sync_laws
+from services.planner.policy import dispensing_limits, disuse, payer_rules, state_schedules, sync_laws
 from services.planner.store import Record, StoreDays
 from shared.events import Event
 from shared.events.planner import PlanBlocked, PlanComputed
@@ -27,6 +27,7 @@ RULES = Rules(
     laws=sync_laws(),
     limits=dispensing_limits(),
     schedules=state_schedules(),
+    disuse=disuse(),
 )
 """The chain's policy. What payers and states demand and grant are data files beside (`services.planner.policy`)."""
 

@@ -132,6 +132,10 @@ REASONS: dict[str, str] = {
     "staff_fills": "The {by} decided on {made_on}: filled at the synchronized pickup, due or not, paid or not.",
     "staff_quantity": "The {by} decided on {made_on}: {quantity} units at the synchronized pickup.",
     "staff_idle": "What the {by} decided about it on {made_on} ({what}) has no effect now.",
+    "probably_not_taken": (
+        "It ran out on {run_out_on} and was not filled since, so it is probably no longer taken: ask the patient; no "
+        "renewal is asked for."
+    ),
     "renewal_needed_by": "A renewal from the prescriber is needed by {on}.",
     "renewal_needed_now": "A renewal from the prescriber is needed now.",
     "authorization_needed_by": "The payer wants a prior authorization: needed by {on}, when the stock runs out.",

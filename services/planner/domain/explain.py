@@ -22,7 +22,7 @@ from services.planner.domain.model import (
     because,
 )
 from services.planner.domain.participation import Part, wants_authorization
-from services.planner.domain.renewals import NONE_ENDS, Authorization
+from services.planner.domain.renewals import NONE_DISUSED, NONE_ENDS, Authorization
 
 
 def left_out(part: Part) -> Decision:
@@ -238,6 +238,7 @@ def with_what_must_happen(
     renewals: Iterable[Renewal],
     today: date,
     authorizations: Mapping[str, Authorization] = NONE_ENDS,
+    disused: Mapping[str, date] = NONE_DISUSED,
 ) -> tuple[Decision, ...]:
     """Each decision with what must be had before: a renewal, the payer's authorization, and by when.
 
@@ -249,6 +250,7 @@ def with_what_must_happen(
             each,
             reasons=(
                 *each.reasons,
+                *_disused(disused.get(each.rx_id)),
                 *_renewal(needed.get(each.rx_id), today),
                 *_authorization(each, today),
                 *_authorization_ends(authorizations.get(each.rx_id), today),
@@ -256,6 +258,10 @@ def with_what_must_happen(
         )
         for each in decisions
     )
+
+
+def _disused(run_out_on: date | None) -> list[Reason]:
+    return [because("probably_not_taken", run_out_on=run_out_on)] if run_out_on else []
 
 
 def _renewal(needed_by: date | None, today: date) -> list[Reason]:

@@ -1,7 +1,7 @@
 """How long, and how often, a prescription may be filled by law: dated federal and state limits on controlled drugs.
 
 The values are data (`services/planner/policy/limits.toml`); the strictest of those valid on a day holds (domain
-rules 2.10).
+rules 2.10). What the chain itself limits is in `chain.toml` beside.
 """
 
 from __future__ import annotations
@@ -35,6 +35,17 @@ class StateSchedule:
     ingredient: str
     schedule: str
     begins_on: date
+    ends_on: date = date.max
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Disuse:
+    """After how many days without it the chain takes a drug for one that is no longer taken (domain rules 1)."""
+
+    name: str
+    begins_on: date
+    days: int
     ends_on: date = date.max
     source: str = ""
 

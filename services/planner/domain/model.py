@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
-from services.planner.domain.limits import DispensingLimit, StateSchedule
+from services.planner.domain.limits import DispensingLimit, Disuse, StateSchedule
 from services.planner.domain.payers import PayerRule, SyncLaw
 
 
@@ -281,6 +281,7 @@ class Rules:
     laws: tuple[SyncLaw, ...] = ()
     limits: tuple[DispensingLimit, ...] = ()
     schedules: tuple[StateSchedule, ...] = ()  # that differ from federal law
+    disuse: tuple[Disuse, ...] = ()  # none: whatever needs a renewal is asked for
     synchronized_schedules: frozenset[str] = frozenset({"none"})
     divisible_forms: frozenset[str] = frozenset({"tablet", "capsule"})  # that may be short-filled
     minimum_short_fill_days: int = 3

@@ -56,7 +56,7 @@ from services.planner.domain.musts import (
     without_limits,
 )
 from services.planner.domain.participation import NO_RULINGS, Part, renewed_by, take_part
-from services.planner.domain.renewals import NO_FILLS, authorizations_ending, renewals_needed
+from services.planner.domain.renewals import NO_FILLS, authorizations_ending, disused, renewals_needed, wanted
 from services.planner.domain.rulings import Key, in_force, ruled, with_day
 from services.planner.domain.supplies import supply_of
 from services.planner.domain.timing import timed
@@ -185,7 +185,8 @@ def _plan(
     unavoidable = {each.supply.rx_id: _unavoidable(each, chosen, case, today) for each in chosen.courses}
     decisions = [explain.decision(part, chosen, fills, unavoidable, case, told) for part in parts]
     numbered = fills if rules.short_fill_takes_refill else NO_FILLS
-    renewals = tuple(renewals_needed(parts, chosen, case.cycle.days, today, numbered))
+    given_up = disused(parts, rules, today)
+    renewals = wanted(renewals_needed(parts, chosen, case.cycle.days, today, numbered), given_up)
     ending = authorizations_ending(parts, chosen, case.cycle.days, rules.authorization_lead_days)
     return Plan(
         plan_id=plan_id_of(profile.patient_id, cycle),
@@ -195,7 +196,7 @@ def _plan(
         next_anchor_on=date.fromordinal(chosen.second),
         agreed=told.agreed,
         visits=visits,
-        drugs=explain.with_what_must_happen(decisions, renewals, today, ending),
+        drugs=explain.with_what_must_happen(decisions, renewals, today, ending, given_up),
         offered=() if told.agreed else tuple(explain.offer(each, unavoidable) for each in offered),
         short_fills=sum(item.kind is FillKind.bridge for visit in visits for item in visit.items),
         uncovered_days=sum(chosen.uncovered) + sum(unavoidable.values()),
@@ -370,11 +371,12 @@ def _nearest_open(options: Sequence[Option], told: int) -> Option:
 
 def _blocked(reason: Reason, parts: Sequence[Part], rules: Rules, today: date) -> Blocked:
     """No plan; time alone may change that, so it is looked at again."""
-    renewals = tuple(renewals_needed(parts, None, 0, today))
+    given_up = disused(parts, rules, today)
+    renewals = wanted(renewals_needed(parts, None, 0, today), given_up)
     decisions = [explain.left_out(part) for part in parts]
     return Blocked(
         reasons=(reason,),
-        drugs=explain.with_what_must_happen(decisions, renewals, today),
+        drugs=explain.with_what_must_happen(decisions, renewals, today, disused=given_up),
         renewals=renewals,
         look_again_on=min(today + timedelta(days=rules.look_again_days), _tried_again_on(parts) or date.max),
     )

@@ -1,4 +1,7 @@
-"""Which prescriptions will not last: the prescriber is to be asked in time (domain rules: refills, expiry)."""
+"""Which prescriptions will not last: the prescriber is to be asked in time (domain rules: refills, expiry).
+
+Not for what is probably no longer taken: renewals that nobody wanted are what users complain about (domain rules 1).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from decimal import Decimal
 
 from services.planner.domain.anchor import Option
 from services.planner.domain.course import Course
-from services.planner.domain.model import Item, Participation, Reason, Renewal, because
+from services.planner.domain.model import Item, Participation, Reason, Renewal, Rules, because
 from services.planner.domain.participation import Part
 
 
@@ -70,6 +73,29 @@ def renewals_needed(
             if chosen is None or day_out.toordinal() < chosen.second + cycle_days:
                 needed.append(_renewal(part, day_out, part.prescription.quantity_left))
     return needed
+
+
+NONE_DISUSED: Mapping[str, date] = {}
+
+
+def disused(parts: Sequence[Part], rules: Rules, today: date) -> dict[str, date]:
+    """The run-out day, by rx_id, of what ran out so long ago that it is probably no longer taken; of what takes part,
+    or would with a renewal."""
+    days = next((each.days for each in rules.disuse if each.begins_on <= today <= each.ends_on), None)
+    return {
+        part.prescription.rx_id: out
+        for part in parts
+        for out in [part.stock.run_out_on]
+        if days is not None
+        and out
+        and (today - out).days > days
+        and (part.needs_renewal or part.participation is not Participation.excluded)
+    }
+
+
+def wanted(renewals: Sequence[Renewal], disused: Mapping[str, date]) -> tuple[Renewal, ...]:
+    """Those of drugs that are still taken."""
+    return tuple(each for each in renewals if each.rx_id not in disused)
 
 
 def _first_unmet(course: Course, chosen: Option) -> int | None:

@@ -10,13 +10,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from services.planner.domain.limits import DispensingLimit, StateSchedule
+from services.planner.domain.limits import DispensingLimit, Disuse, StateSchedule
 from services.planner.domain.payers import PayerRule, SyncLaw
 
 HERE = Path(__file__).parent
 KINDS = frozenset({"commercial", "medicare", "medicaid", "public"})
 
-T = TypeVar("T", PayerRule, SyncLaw, DispensingLimit, StateSchedule)
+T = TypeVar("T", PayerRule, SyncLaw, DispensingLimit, StateSchedule, Disuse)
 
 
 class BadPolicy(ValueError):
@@ -69,6 +69,17 @@ def state_schedules(path: Path = HERE / "limits.toml") -> tuple[StateSchedule, .
     )
     _never_overlap(schedules, lambda each: f"{each.state} {each.ingredient}")
     return schedules
+
+
+def disuse(path: Path = HERE / "chain.toml") -> tuple[Disuse, ...]:
+    """After how many days without a drug the chain asks for no renewal of it.
+
+    Raises:
+        BadPolicy: an entry is wrong, or two are valid on one day.
+    """
+    entries = _entries(tomllib.loads(path.read_text(encoding="utf-8"))["disuse"], Disuse, "disuse")
+    _never_overlap(entries, lambda _: "disuse")
+    return entries
 
 
 def _entries(tables: Sequence[Mapping[str, Any]], kind: type[T], word: str) -> tuple[T, ...]:
@@ -251,4 +262,5 @@ FIELDS: dict[str, Callable[[object, str], Any]] = {
     "ingredient": lambda value, where: _text(value, where).casefold(),
     "refills": _whole,
     "months": _positive,
+    "days": _positive,
 }

@@ -191,7 +191,7 @@ def test_the_reference_names_every_field() -> None:
     schema = PatientInput.model_json_schema()
     of_rules = {
         name
-        for each in ("RulesInput", "PayerRule", "SyncLaw", "DispensingLimit", "StateSchedule")
+        for each in ("RulesInput", "PayerRule", "SyncLaw", "DispensingLimit", "StateSchedule", "Disuse")
         for name in schema["$defs"][each]["properties"]
     }
     known = {name for each in [schema, *schema["$defs"].values()] for name in each.get("properties", ())}
@@ -238,6 +238,8 @@ def test_the_example_of_the_how_to_is_planned() -> None:
         ({"rulings": [{**RULING, "kind": "fill", "rx_id": "rx-9"}]}, "rulings.0.rx_id", "rx-9"),
         ({"rules": {"lead": 4}}, "rules.lead", ""),
         ({"rules": {"lead_days": 10**9}}, "rules.lead_days", "a large number"),
+        ({"extra_cost_limit": "10.005"}, "extra_cost_limit", "a text of"),
+        ({"rules": {"extra_cost_limit": 10.005}}, "rules.extra_cost_limit", "10.005"),
         ({"rules": {"criteria": ["cheapest"]}}, "rules.criteria.0", ""),
         ({"rules": {"default_cycle": "weekly"}}, "rules.default_cycle", ""),
         ({"today": "1026-03-02"}, "today", "1026-03-02"),

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from decimal import Decimal
 from random import Random
 from typing import Any
 
 import pytest
 
 from services.planner.domain import kernel
-from services.planner.domain.anchor import Case, Option, Question, Score, Verdict, arrange
+from services.planner.domain.anchor import Case, Option, Question, Score, Verdict, arrange, arrange_all
 from services.planner.domain.kernel import scores
 from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan
 from services.planner.domain.plan import Planning, finished, one_by_one, planning
 from tests.unit.planner.population import POLICY, TODAY, chain_patient, chain_store, odd_patient
+
+HALF_A_CENT = (Decimal("-0.005"), Decimal(0), Decimal("0.005"))
 
 TOGETHER = 200
 """Patients whose questions are judged at once."""
@@ -82,6 +85,29 @@ def test_the_kernel_says_what_the_readable_form_says() -> None:
 @pytest.mark.timeout(4 * 3600)
 def test_the_kernel_says_what_the_readable_form_says_of_a_hundred_thousand_patients() -> None:
     assert compare(range(1000, 1000 + 100_000 // TOGETHER))["patients"] >= 100_000
+
+
+def test_a_limit_beside_a_cost_to_the_half_cent_decides_the_same_way() -> None:
+    """The limit is each cost that any candidate day has, and half a cent to either side of it."""
+    order = ("extra_cost_above_limit", "distance_from_preferred_day")
+    compared = above = 0
+
+    def both(questions: Sequence[Question]) -> list[Verdict | None]:
+        nonlocal compared, above
+        for case, days in questions:
+            costs = {option.extra_cost for option in arrange_all(case, days)} - {None}
+            ordered = replace(case, rules=replace(case.rules, criteria=order))
+            limits = [cost + by for cost in sorted(costs)[:4] if cost for by in HALF_A_CENT if cost + by >= 0]
+            limited = [Question(replace(ordered, extra_cost_limit=limit), days) for limit in limits]
+            readable = one_by_one(limited)
+            assert [said(each) for each in kernel.judge_all(limited)] == [said(each) for each in readable]
+            compared += len(limited)
+            above += len({each.chosen.anchor for each in readable if each}) > 1
+        return one_by_one(questions)
+
+    finished(usual_plannings(Random(3), 60), both)
+    assert compared > 100
+    assert above > 5, "the limit decides"
 
 
 def test_plans_made_together_are_the_plans_made_one_by_one() -> None:
