@@ -208,7 +208,7 @@ async def fill(work: Work) -> None:
     rng = Random(1)
     hours = [OpenHours(weekday=day, opens=of_day(8), closes=of_day(20)) for day in range(6)]
     async with work.begin([], cause=CAUSE) as unit:
-        await store.save_stores(unit.db, [a_store(number, hours) for number in range(STORES)])
+        await store.save_stores(unit.db, [a_store(number, hours) for number in range(STORES)], NOW)
     for numbers in portions(range(given.patients), TOGETHER):
         async with work.begin([], cause=CAUSE) as unit:
             events = [enrolled(rng, number) for number in numbers]

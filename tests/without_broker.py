@@ -42,7 +42,7 @@ class Unbrokered:
         for view, job in self._jobs.by_view.items():
             for _ in range(10):
                 async with self.work.begin((), cause=Cause("test", "test")) as unit:
-                    found = await self.work.free_patients(unit, view, 500)
+                    found = await self.work.free_owners(unit, view, 500, self._jobs.of(view))
                     if not found:
                         break
                     await job(found, unit)

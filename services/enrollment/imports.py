@@ -137,7 +137,7 @@ Taken = tuple[Reading[V], Merged[V]]
 
 async def take_stores(reading: Reading[StoreChanged], unit: Unit) -> Taken[StoreChanged]:
     merged = merge(await feed.load_stores(unit.db, _ids(reading)), reading.good.values())
-    await feed.save_stores(unit.db, merged.save)
+    await feed.save_stores(unit.db, merged.save, unit.now)
     unit.emit(await feed.published_stores(unit.db, [fed.key for fed in merged.changed]))
     return reading, merged
 

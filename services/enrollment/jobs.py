@@ -1,12 +1,14 @@
-"""Work that falls due: looking at patients whose history changed, and telling of those who outlived a merge."""
+"""Work that falls due: looking at patients whose history changed, telling of those who outlived a merge, and the
+holidays of a year that begins."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from services.enrollment.domain.candidates import reasons_to_synchronize, says_anew
+from services.enrollment.domain.holidays import Observed, holidays_of
 from services.enrollment.publishing import profiles_changed
-from services.enrollment.store import candidates, profiles
+from services.enrollment.store import candidates, feed, profiles
 from services.enrollment.store.candidates import Candidate
 from shared.events.enrollment import CandidateIdentified
 from shared.messaging import Jobs, Unit
@@ -43,3 +45,18 @@ async def tell_survivors(patients: Sequence[str], unit: Unit) -> None:
     """Publish profiles that changed by what happened to a record merged into them."""
     due_ones = await profiles.take_due_tellings(unit.db, patients, unit.now)
     unit.emit(await profiles_changed(unit, dict.fromkeys(due_ones, ("merged",))))
+
+
+@due("due_holidays", of="store")
+async def tell_holidays(stores: Sequence[str], unit: Unit) -> None:
+    """A year began: the holidays of one more are told."""
+    turned = await feed.take_turned_years(unit.db, stores, unit.now)
+    held = [each.value for each in (await feed.load_stores(unit.db, turned)).values()]
+    await feed.add_closed_days(
+        unit.db,
+        {
+            each.store_id: holidays_of(each.state, Observed(each.holidays), unit.today(each.time_zone))
+            for each in held
+        },
+    )
+    unit.emit(await feed.published_stores(unit.db, turned))

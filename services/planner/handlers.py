@@ -68,7 +68,7 @@ async def cancel_plan(events: Sequence[PatientDisenrolled], unit: Unit) -> None:
 @on(StoreChanged)
 async def plan_store_anew(events: Sequence[StoreChanged], unit: Unit) -> None:
     """Have the patients of a store planned anew where its days changed: as due work, batch by batch."""
-    changed = await store.save_stores(unit.db, events)
+    changed = await store.save_stores(unit.db, events, unit.now)
     await store.ask_for_replans(unit.db, changed, unit.now)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -151,7 +151,7 @@ async def save_disenrolments(db: Db, events: Sequence[PatientDisenrolled]) -> se
     return left
 
 
-async def save_stores(db: Db, events: Sequence[StoreChanged]) -> set[str]:
+async def save_stores(db: Db, events: Sequence[StoreChanged], now: datetime) -> set[str]:
     """Keep newer stores; says of which anything that plans depend on is news."""
     held = await db.fetch("select * from stores where store_id = any($1)", [each.store_id for each in events])
     rows = await db.fetch(
@@ -186,16 +186,20 @@ async def save_stores(db: Db, events: Sequence[StoreChanged]) -> set[str]:
             for event in events
         ],
     )
-    days = {row["store_id"]: _days(row) for row in held}
-    return {row["store_id"] for row in rows if _days(row) != days.get(row["store_id"])}
+    days = {row["store_id"]: _days(row, now.date()) for row in held}
+    return {row["store_id"] for row in rows if _days(row, now.date()) != days.get(row["store_id"])}
 
+
+LOOK_AHEAD = timedelta(days=700)
+"""No plan looks further: what a store says of later days is no news to any."""
 
 DAYS = ("time_zone", "weekdays", "closed_on", "state", "daily_cap", "delivery_weekdays", "lead_days")
 """The columns of a store that plans depend on."""
 
 
-def _days(row: asyncpg.Record) -> tuple[Any, ...]:
-    return tuple(row[name] for name in DAYS)
+def _days(row: asyncpg.Record, today: date) -> tuple[Any, ...]:
+    seen = [day for day in row["closed_on"] if today - timedelta(days=1) <= day <= today + LOOK_AHEAD]
+    return *(row[name] for name in DAYS if name != "closed_on"), sorted(seen)
 
 
 _BOOKED = "case when {plans}.booked_since < {now} then {plans}.booked_on else {plans}.booked_before end"

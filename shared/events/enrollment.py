@@ -271,6 +271,9 @@ class StoreChanged(Event):
     time_zone: str  # IANA
     hours: tuple[OpenHours, ...]
     closed_on: tuple[date, ...] = ()  # holidays and emergency closures
+    holidays: str = (
+        "none"  # major, state: those of three years are among closed_on; told anew as a year begins
+    )
     daily_cap: int = 0  # synchronized pickups a day; 0: no cap
     delivery_weekdays: tuple[int, ...] = ()  # on which it brings packages; none: on every open day
     lead_days: Days = 0  # more than the chain's until a package can be ready: central fill

@@ -16,10 +16,10 @@ from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
 from shared.messaging.intake import BadRelease, check_release, verdict
 from shared.messaging.outages import is_outage, is_timeout
-from shared.messaging.registry import Jobs
-from shared.messaging.unit import Work, due_cause, patient
+from shared.messaging.registry import Jobs, Owner
+from shared.messaging.unit import KEY, Work, due_cause
 
-PATIENTS_A_TURN = 500
+OWNERS_A_TURN = 500
 POLL_SECONDS = 1.0
 QUIET_SECONDS = 0.05
 """After a look that found nothing: commits come by the hundred, and few of them make work due at once."""
@@ -55,8 +55,11 @@ class DueLoop:
         if self.stopped_because is not None or not self.jobs.by_view:
             return []
         async with self.work.connection() as db:
-            states = await tables.due_states(db, list(self.jobs.by_view), self.work.now(), 1)
-        return [state.view for state in states if state.patients]
+            states = await tables.due_states(db, self._views(), self.work.now(), 1)
+        return [state.view for state in states if state.owners]
+
+    def _views(self) -> dict[str, Owner]:
+        return {view: self.jobs.of(view) for view in self.jobs.by_view}
 
     async def _or_pause(self, doing: Awaitable[T], otherwise: T) -> T:
         """The outcome; what fails keeps no other view from its work, and is tried again after a while."""
@@ -75,45 +78,46 @@ class DueLoop:
 
     async def turn(self, view: str) -> bool:
         """One transaction's worth; says whether there was any."""
-        patients: list[str] = []
+        owners: list[str] = []
         try:
             async with (
                 asyncio.timeout(intake.BATCH_SECONDS),
                 self.work.begin((), cause=due_cause(view)) as unit,
             ):
-                patients = await self.work.free_patients(unit, view, PATIENTS_A_TURN)
+                owners = await self.work.free_owners(unit, view, OWNERS_A_TURN, self.jobs.of(view))
                 reach("job.found")
-                if not patients:
+                if not owners:
                     unit.idle = True  # else it would wake itself, and the other processes, for ever
                     return False
-                await self.jobs.by_view[view](patients, unit)
+                await self.jobs.by_view[view](owners, unit)
                 reach("job.done")
         except Exception as error:
-            if not patients or await self.work.is_outage(error):
+            if not owners or await self.work.is_outage(error):
                 raise
-            await self._halve(view, patients, error)
-        self.done += len(patients)
+            await self._halve(view, owners, error)
+        self.done += len(owners)
         return True
 
-    async def _halve(self, view: str, patients: Sequence[str], error: Exception) -> None:
-        """Find the patient whose work fails; the others' goes through."""
-        if len(patients) == 1:
-            await self._blame(view, patients[0], error)
+    async def _halve(self, view: str, owners: Sequence[str], error: Exception) -> None:
+        """Find the patient, or store, whose work fails; the others' goes through."""
+        if len(owners) == 1:
+            await self._blame(view, owners[0], error)
             return
-        middle = len(patients) // 2
-        for half in (patients[:middle], patients[middle:]):
+        middle = len(owners) // 2
+        for half in (owners[:middle], owners[middle:]):
             if again := await self._failure(view, half):
                 await self._halve(view, half, again)
 
-    async def _failure(self, view: str, patients: Sequence[str]) -> Exception | None:
-        """Do the work of these patients; answers why it failed. An outage is raised: it is nobody's failure."""
-        keys = [patient(patient_id) for patient_id in patients]
+    async def _failure(self, view: str, owners: Sequence[str]) -> Exception | None:
+        """Do their work; answers why it failed. An outage is raised: it is nobody's failure."""
+        of = self.jobs.of(view)
+        keys = [KEY[of](each) for each in owners]
         try:
             async with (
                 asyncio.timeout(intake.BATCH_SECONDS),
                 self.work.begin(keys, cause=due_cause(view)) as unit,
             ):
-                if free := await self.work.unparked(unit, patients):
+                if free := await self.work.unparked(unit, owners, of):
                     await self.jobs.by_view[view](free, unit)
         except Exception as error:
             if await self.work.is_outage(error):
@@ -121,19 +125,20 @@ class DueLoop:
             return error
         return None
 
-    async def _blame(self, view: str, patient_id: str, error: Exception) -> None:
-        """A patient's work fails alone: a dead letter and parked, once a timeout has had three tries."""
+    async def _blame(self, view: str, owner: str, error: Exception) -> None:
+        """Someone's work fails alone: a dead letter and parked, once a timeout has had three tries."""
         attempts = 1
         while is_timeout(error) and attempts < intake.TIMEOUTS_ALONE:
             attempts += 1
-            again = await self._failure(view, [patient_id])
+            again = await self._failure(view, [owner])
             if again is None:
                 return
             error = again
         reason, message = verdict(error)
-        key = patient(patient_id)
+        of = self.jobs.of(view)
+        key = KEY[of](owner)
         async with self.work.begin([key], cause=due_cause(view)) as unit:
-            if not await self.work.unparked(unit, [patient_id]):
+            if not await self.work.unparked(unit, [owner], of):
                 return
             await check_release(unit, reason)
             letter = await tables.bury_due_work(
@@ -143,7 +148,7 @@ class DueLoop:
         log.warning("due.buried", view=view, reason=reason, exc_info=error)
 
     async def due_now(self, db: Db) -> tuple[int, datetime | None]:
-        """How many patients have due work now (up to one turn a view), and when the next falls due."""
-        states = await tables.due_states(db, list(self.jobs.by_view), self.work.now(), PATIENTS_A_TURN)
+        """How many patients and stores have due work now (up to one turn a view), and when the next falls due."""
+        states = await tables.due_states(db, self._views(), self.work.now(), OWNERS_A_TURN)
         moments = [state.next_at for state in states if state.next_at]
-        return sum(state.patients for state in states), min(moments, default=None)
+        return sum(state.owners for state in states), min(moments, default=None)

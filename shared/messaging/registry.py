@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from shared.events import Event
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=Event)
 Handler = Callable[[Sequence[E], "Unit"], Awaitable[None]]
 DueWork = Callable[[Sequence[str], "Unit"], Awaitable[None]]
+Owner = Literal["patient", "store"]
 
 
 class Handlers:
@@ -45,13 +46,19 @@ class Jobs:
     """The due work of one service: `@due("due_attempts")`.
 
     The name is a view of the service with the columns `patient_id text` and `due_at timestamptz`, one row per
-    piece of open work. The function gets locked patients and reads again what is due for them.
+    piece of open work. The function gets locked patients and reads again what is due for them. Work of stores is
+    declared with `of="store"`: then the column is `store_id`, and stores are locked.
     """
 
     def __init__(self) -> None:
         self.by_view: dict[str, DueWork] = {}
+        self.of_stores: set[str] = set()
 
-    def __call__(self, view: str) -> Callable[[DueWork], DueWork]:
+    def of(self, view: str) -> Owner:
+        """Whose work the view holds."""
+        return "store" if view in self.of_stores else "patient"
+
+    def __call__(self, view: str, *, of: Owner = "patient") -> Callable[[DueWork], DueWork]:
         if not view.isidentifier():
             raise ValueError(f"{view!r} is not the name of a view")
 
@@ -59,6 +66,8 @@ class Jobs:
             if view in self.by_view:
                 raise ValueError(f"{view} has a job already")
             self.by_view[view] = work
+            if of == "store":
+                self.of_stores.add(view)
             return work
 
         return register

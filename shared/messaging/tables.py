@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -12,6 +12,7 @@ from uuid import UUID
 
 from shared.database import Db
 from shared.messaging.envelope import Delivery, Invalid, Record
+from shared.messaging.registry import Owner
 
 # ---- locks ----------------------------------------------------------------------------------------------------
 
@@ -514,26 +515,27 @@ def _columns(hands: Sequence[Hand]) -> tuple[list[str], list[int], list[int], li
 # ---- due work -------------------------------------------------------------------------------------------------
 
 
-NOT_PARKED = "not exists (select from fabric.parked p where p.key = 'patient:' || v.patient_id)"
-"""Of a view `v` of due work: whoever is parked waits."""
+def _not_parked(of: Owner) -> str:
+    """Of a view `v` of due work: whoever is parked waits."""
+    return f"not exists (select from fabric.parked p where p.key = '{of}:' || v.{of}_id)"
 
 
-async def due_patients(db: Db, view: str, now: datetime, limit: int) -> list[str]:
-    """Patients with due work, the longest waiting first; none that is parked."""
+async def due_owners(db: Db, view: str, now: datetime, limit: int, of: Owner) -> list[str]:
+    """Patients, or stores, with due work, the longest waiting first; none that is parked."""
     rows = await db.fetch(
         f"""
-        select patient_id
+        select {of}_id as id
         from {view} v
         where due_at <= $1
-          and {NOT_PARKED}
-        group by patient_id
-        order by min(due_at), patient_id
+          and {_not_parked(of)}
+        group by id
+        order by min(due_at), id
         limit $2
         """,
         now,
         limit,
     )
-    return [row["patient_id"] for row in rows]
+    return [row["id"] for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -541,11 +543,11 @@ class DueState:
     """How it stands with the work of one view."""
 
     view: str
-    patients: int  # with work due now, counted up to a limit
+    owners: int  # patients or stores with work due now, counted up to a limit
     next_at: datetime | None  # when the next piece falls due, or fell due
 
 
-async def due_states(db: Db, views: Sequence[str], now: datetime, limit: int) -> list[DueState]:
+async def due_states(db: Db, views: Mapping[str, Owner], now: datetime, limit: int) -> list[DueState]:
     """How it stands with each of these views, in one statement; who is parked does not count."""
     if not views:
         return []
@@ -555,32 +557,32 @@ async def due_states(db: Db, views: Sequence[str], now: datetime, limit: int) ->
                (
                    select count(*)
                    from (
-                       select distinct patient_id
+                       select distinct {of}_id
                        from {view} v
                        where due_at <= $1
-                         and {NOT_PARKED}
+                         and {_not_parked(of)}
                        limit $2
                    ) due
-               ) as patients,
+               ) as owners,
                (
                    select min(due_at)
                    from {view} v
-                   where {NOT_PARKED}
+                   where {_not_parked(of)}
                ) as next_at
         """
-        for view in views
+        for view, of in views.items()
     )
     rows = await db.fetch(state_of_each, now, limit)
     return [DueState(**row) for row in rows]
 
 
 async def next_due(db: Db, view: str) -> datetime | None:
-    """When the next piece of work falls due (or fell due) of anyone who is not parked."""
+    """When the next piece of work falls due (or fell due) of any patient who is not parked."""
     return await db.fetchval(
         f"""
         select min(due_at)
         from {view} v
-        where {NOT_PARKED}
+        where {_not_parked("patient")}
         """
     )
 

@@ -6,7 +6,7 @@ Begin, lock, read, decide, write, append the outbox rows, commit. Nobody else op
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -26,6 +26,7 @@ from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import TRACE_PARENT, Delivery, headers_of, payload_of, typed_key
 from shared.messaging.outages import is_outage, is_timeout
+from shared.messaging.registry import Owner
 from shared.messaging.sealing import Sealer
 
 T = TypeVar("T")
@@ -46,6 +47,10 @@ def patient(patient_id: str) -> Key:
 def store(store_id: str) -> Key:
     """The lock of one store."""
     return f"store:{store_id}"
+
+
+KEY: Mapping[Owner, Callable[[str], Key]] = {"patient": patient, "store": store}
+"""The lock of whoever due work belongs to."""
 
 
 class Refused(Exception):
@@ -177,7 +182,7 @@ class Work:
         """
 
         async def claimed(unit: Unit) -> T:
-            return await decide(await self.free_patients(unit, view, limit), unit)
+            return await decide(await self.free_owners(unit, view, limit), unit)
 
         return await self._once(caller, (), claimed)
 
@@ -197,26 +202,26 @@ class Work:
                 await tables.keep_answer(unit.db, key, caller.fingerprint, to_jsonable_python(answer))
             return answer
 
-    async def free_patients(self, unit: Unit, view: str, limit: int) -> list[str]:
-        """Patients with due work, now locked by this unit, in their order of waiting.
+    async def free_owners(self, unit: Unit, view: str, limit: int, of: Owner = "patient") -> list[str]:
+        """Patients, or stores, with due work, now locked by this unit, in their order of waiting.
 
         Candidates are read without locks and locked in sorted order, skipping those taken; the caller reads again
         what is still due. Claiming rows first and patients second deadlocks with the handlers. Whoever was parked
         between the reading and the locking is left out.
         """
         limit = min(limit, LOCKS_A_TRANSACTION)
-        found = await tables.due_patients(unit.db, view, unit.now, limit * SIDE_BY_SIDE)
+        found = await tables.due_owners(unit.db, view, unit.now, limit * SIDE_BY_SIDE, of)
         for start in range(0, len(found), limit):
-            lock_of = {each: lock_key(patient(each)) for each in found[start : start + limit]}
+            lock_of = {each: lock_key(KEY[of](each)) for each in found[start : start + limit]}
             got = await tables.try_lock(unit.db, sorted(lock_of.values()))
             if got:
-                return await self.unparked(unit, [each for each, lock in lock_of.items() if lock in got])
+                return await self.unparked(unit, [each for each, lock in lock_of.items() if lock in got], of)
         return []
 
-    async def unparked(self, unit: Unit, patients: Sequence[str]) -> list[str]:
-        """Those of these locked patients who are not parked."""
-        parked = await tables.parked_among(unit.db, [patient(patient_id) for patient_id in patients])
-        return [patient_id for patient_id in patients if patient(patient_id) not in parked]
+    async def unparked(self, unit: Unit, owners: Sequence[str], of: Owner = "patient") -> list[str]:
+        """Those of these locked patients, or stores, who are not parked."""
+        parked = await tables.parked_among(unit.db, [KEY[of](each) for each in owners])
+        return [each for each in owners if KEY[of](each) not in parked]
 
     async def lock(self, unit: Unit, keys: Collection[Key]) -> None:
         """Lock what only a first look could name; the caller reads again. Never in a unit that has locks on others."""

@@ -94,9 +94,11 @@ class Service:
     async def do_due(self) -> None:
         for view in jobs.due.by_view:
             async with self.work.begin((), cause=Cause("test", "test")) as unit:
-                await jobs.due.by_view[view](await self.work.free_patients(unit, view, 500), unit)
+                await jobs.due.by_view[view](
+                    await self.work.free_owners(unit, view, 500, jobs.due.of(view)), unit
+                )
             async with self.work.begin((), cause=Cause("test", "test")) as unit:
-                assert await self.work.free_patients(unit, view, 500) == []
+                assert await self.work.free_owners(unit, view, 500, jobs.due.of(view)) == []
 
     async def post(
         self, path: str, status: int = 200, by: dict[str, str] = DIALLER, **body: Any

@@ -86,9 +86,13 @@ class Service:
     async def do_due(self) -> list[Event]:
         for view in jobs.due.by_view:
             async with self.work.begin((), cause=Cause("test", "test")) as unit:
-                await jobs.due.by_view[view](await self.work.free_patients(unit, view, 500), unit)
+                await jobs.due.by_view[view](
+                    await self.work.free_owners(unit, view, 500, jobs.due.of(view)), unit
+                )
             async with self.work.begin((), cause=Cause("test", "test")) as unit:
-                assert await self.work.free_patients(unit, view, 500) == [], "due work is done once"
+                assert await self.work.free_owners(unit, view, 500, jobs.due.of(view)) == [], (
+                    "due work is done once"
+                )
         return await self.published()
 
     async def published(self) -> list[Event]:
@@ -298,6 +302,18 @@ async def test_the_same_plan_is_not_published_again(proposed: Service) -> None:
     assert await proposed.do_due() == []
     assert only(await proposed.handle(changed(3, fill("b", -1))), PlanComputed).revision == 2
     assert await proposed.handle(changed(2)) == [], "an older profile"
+
+
+async def test_days_that_no_plan_reaches_plan_nobody_anew(proposed: Service) -> None:
+    """As when a year begins, and the holidays of one more are told."""
+    for revision, closed_on, planned_anew in (
+        (2, in_days(-2), 0),
+        (3, in_days(701), 0),
+        (4, in_days(700), 1),
+    ):
+        await proposed.handle(store_changed(revision, closed_on=[closed_on]))
+        async with proposed.work.read() as db:
+            assert await db.fetchval("select count(*) from replans") == planned_anew, closed_on
 
 
 async def test_from_the_proposal_to_the_next_cycle(proposed: Service) -> None:

@@ -82,6 +82,26 @@ async def do_things(patients: Sequence[str], unit: Unit) -> None:
     )
 
 
+@due("due_stocktakes", of="store")
+async def take_stock(stores: Sequence[str], unit: Unit) -> None:
+    rows = await unit.db.fetch(
+        """
+        update stocktakes set done_by = $3
+        where store_id = any($1) and due_at <= $2 and done_by is null
+        returning store_id
+        """,
+        stores,
+        unit.now,
+        str(os.getpid()),
+    )
+    if any(row["store_id"].startswith("bad") for row in rows):
+        raise Refused("bad_stock", "this store's due work always fails")
+    await unit.db.execute(
+        "insert into effects (patient_id, kind, revision) select s, 'stocktake', 0 from unnest($1::text[]) s",
+        [row["store_id"] for row in rows],
+    )
+
+
 class Thing(BaseModel):
     due_at: datetime | None = None
     revision: int = 0

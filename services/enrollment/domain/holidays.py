@@ -7,8 +7,8 @@ from enum import StrEnum
 
 import holidays
 
-YEARS = 2
-"""This year and the next: a store is to be fed again within the year."""
+YEARS = 3
+"""This year and the next two, told anew as a year begins: no plan looks past the last that is known."""
 
 MAJOR = frozenset(
     {
@@ -32,7 +32,7 @@ class Observed(StrEnum):
 
 
 def holidays_of(state: str, observed: Observed, today: date) -> tuple[date, ...]:
-    """The holidays of this year and the next, each on its own day.
+    """The holidays of this year and the next two, each on its own day.
 
     Raises:
         NotImplementedError: the state is not one of the United States.

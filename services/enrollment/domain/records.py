@@ -156,6 +156,7 @@ def _store(values: Values, today: date) -> StoreChanged:
         time_zone=values["time_zone"],
         hours=tuple(opening),
         closed_on=tuple(sorted({*values["closed_on"], *_holidays(values, today)})),
+        holidays=values["holidays"],
         daily_cap=values["daily_cap"],
         phone=values["phone"],
         delivery_weekdays=values["delivery_weekdays"],

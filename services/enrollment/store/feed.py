@@ -112,14 +112,53 @@ async def raise_store_revision(db: Db, store_id: str) -> None:
     )
 
 
-async def save_stores(db: Db, stores: Iterable[Fed[StoreChanged]]) -> None:
+async def take_turned_years(db: Db, store_ids: Collection[str], now: datetime) -> list[str]:
+    """Those of these stores where a year began since their holidays were last told; they count as told from now on."""
+    rows = await db.fetch(
+        """
+        update stores
+        set holidays_year = extract(year from $2 at time zone time_zone),
+            published_revision = coalesce(published_revision, revision) + 1
+        where store_id = any($1)
+          and holidays <> 'none'
+          and holidays_year < extract(year from $2 at time zone time_zone)
+        returning store_id
+        """,
+        list(store_ids),
+        now,
+    )
+    return [row["store_id"] for row in rows]
+
+
+async def add_closed_days(db: Db, days: Mapping[str, Iterable[date]]) -> None:
+    """Days on which these stores are closed besides, by store."""
+    added = [(store_id, day) for store_id, closed in days.items() for day in closed]
+    await db.execute(
+        """
+        update stores s
+        set closed_on = array(select distinct unnest(s.closed_on || more.days) order by 1)
+        from (
+            select store_id, array_agg(on_day) as days
+            from unnest($1::text[], $2::date[]) as told (store_id, on_day)
+            group by store_id
+        ) more
+        where s.store_id = more.store_id
+        """,
+        [store_id for store_id, _ in added],
+        [day for _, day in added],
+    )
+
+
+async def save_stores(db: Db, stores: Iterable[Fed[StoreChanged]], now: datetime) -> None:
     await db.execute(
         """
         insert into stores as held (
-            store_id, revision, name, state, time_zone, hours, closed_on, daily_cap, phone, delivery_weekdays, lead_days
+            store_id, revision, name, state, time_zone, hours, closed_on, holidays, holidays_year, daily_cap, phone,
+            delivery_weekdays, lead_days
         )
         select
-            store_id, revision, name, state, time_zone, hours, closed_on, daily_cap, phone, delivery_weekdays, lead_days
+            store_id, revision, name, state, time_zone, hours, closed_on, holidays,
+            extract(year from $2::timestamptz at time zone 'UTC'), daily_cap, phone, delivery_weekdays, lead_days
         from jsonb_populate_recordset(null::stores, $1)
         on conflict (store_id) do update set
             revision = excluded.revision,
@@ -128,6 +167,8 @@ async def save_stores(db: Db, stores: Iterable[Fed[StoreChanged]]) -> None:
             time_zone = excluded.time_zone,
             hours = excluded.hours,
             closed_on = excluded.closed_on,
+            holidays = excluded.holidays,
+            holidays_year = excluded.holidays_year,
             daily_cap = excluded.daily_cap,
             phone = excluded.phone,
             delivery_weekdays = excluded.delivery_weekdays,
@@ -136,6 +177,7 @@ async def save_stores(db: Db, stores: Iterable[Fed[StoreChanged]]) -> None:
         where excluded.revision > held.revision
         """,
         [fed.value.model_dump(mode="json") for fed in stores],
+        now,
     )
 
 

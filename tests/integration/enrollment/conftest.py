@@ -61,10 +61,15 @@ class Service:
 
     async def do_due(self, view: str) -> None:
         async with self.work.begin((), cause=Cause("test", "test")) as unit:
-            free = await self.work.free_patients(unit, view, 500)
+            free = await self.work.free_owners(unit, view, 500, jobs.due.of(view))
             await jobs.due.by_view[view](free, unit)
         async with self.work.begin((), cause=Cause("test", "test")) as unit:
-            assert await self.work.free_patients(unit, view, 500) == []
+            assert await self.work.free_owners(unit, view, 500, jobs.due.of(view)) == []
+
+    def at(self, moment: datetime) -> None:
+        """Move the clock."""
+        assert isinstance(self.work.clock, SteppedClock)
+        self.work.clock.set(moment)
 
     async def published(self) -> list[Event]:
         """What was published since the last look; sealed events by their type alone are left out."""

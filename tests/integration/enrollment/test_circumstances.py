@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
@@ -123,3 +123,39 @@ async def test_a_store_delivers_and_takes_longer_as_the_feed_says(fed: Service) 
     published = await fed.only(StoreChanged)
     assert (published.delivery_weekdays, published.lead_days) == ((1, 4), 2)
     assert {date(2009, 11, 26), date(2010, 7, 4)} <= set(published.closed_on)
+
+
+async def test_as_a_year_begins_there_the_holidays_of_one_more_are_told(fed: Service) -> None:
+    """And what staff and the feed closed stays closed."""
+    await fed.feed("stores", records.store(revision="2", holidays="major"))
+    await close(fed, "2009-10-12")
+    before = (await fed.published())[-1]
+    assert isinstance(before, StoreChanged)
+    assert max(before.closed_on) == date(2011, 12, 25)
+
+    fed.at(datetime(2010, 1, 1, 5, 59, tzinfo=UTC))  # a minute before midnight in Chicago
+    await fed.do_due("due_holidays")
+    assert await fed.published() == []
+    fed.at(datetime(2010, 1, 1, 6, tzinfo=UTC))
+    await fed.do_due("due_holidays")
+    after = await fed.only(StoreChanged)
+    assert set(after.closed_on) - set(before.closed_on) == {
+        date(2012, 1, 1),
+        date(2012, 5, 28),
+        date(2012, 7, 4),
+        date(2012, 9, 3),
+        date(2012, 11, 22),
+        date(2012, 12, 25),
+    }
+    assert set(before.closed_on) <= set(after.closed_on)
+    assert after.revision == before.revision + 1
+
+    fed.at(datetime(2013, 6, 1, tzinfo=UTC))  # after years without a word
+    await fed.do_due("due_holidays")
+    assert max((await fed.only(StoreChanged)).closed_on) == date(2015, 12, 25)
+
+
+async def test_a_store_that_keeps_no_holidays_is_not_told_of_again(fed: Service) -> None:
+    fed.at(datetime(2011, 1, 2, tzinfo=UTC))
+    await fed.do_due("due_holidays")
+    assert await fed.published() == []

@@ -10,6 +10,7 @@ import pytest
 
 from shared.messaging import Unit, intake
 from shared.messaging.due import DueLoop
+from shared.messaging.registry import Owner
 from shared.messaging.unit import Work
 from tests.integration.fabric.given import Ledger, changed, due_in, status
 from tests.ledger import app as ledger_app
@@ -67,6 +68,24 @@ async def test_one_patients_failing_work_parks_that_patient_and_the_others_go_th
         redriven = await client.post(f"/ops/deadletters/{letter['id']}/redrive")
         assert redriven.json()["went_on"] == 1
     assert await ledger.effects_of("bad-1") == [("changed", 1)]
+
+
+async def test_work_of_stores_falls_due_the_same_way_and_parks_a_store(ledger: Ledger) -> None:
+    stores = ["s1", "s2", "bad-1"]
+    async with ledger.running() as client:
+        await ledger.sql("insert into stocktakes select s, now() from unnest($1::text[]) s", stores)
+        await at_rest(client)
+        (letter,) = await ledger.letters()
+        assert (letter["topic"], letter["key"]) == ("due:due_stocktakes", "store:bad-1")
+        assert (await client.post("/patients/bad-1/things", json={})).status_code == 200, (
+            "a patient is no store"
+        )
+
+        await ledger.sql("update stocktakes set done_by = 'a person' where store_id = 'bad-1'")
+        assert (await client.post(f"/ops/deadletters/{letter['id']}/redrive")).status_code == 200
+        assert await ledger.count("fabric.parked") == 0
+    done = await ledger.sql("select patient_id from effects where kind = 'stocktake' order by patient_id")
+    assert [row["patient_id"] for row in done] == ["s1", "s2"]
 
 
 async def test_due_work_that_fails_for_patient_after_patient_stops_and_says_so(ledger: Ledger) -> None:
@@ -150,13 +169,15 @@ async def test_one_views_fault_keeps_no_other_view_from_its_work(
 async def test_a_patient_parked_between_look_and_lock_is_left_out(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = Work.free_patients
+    look = Work.free_owners
 
-    async def park_in_between(self: Work, unit: Unit, view: str, limit: int) -> list[str]:
+    async def park_in_between(
+        self: Work, unit: Unit, view: str, limit: int, of: Owner = "patient"
+    ) -> list[str]:
         monkeypatch.undo()
         lock = self.unparked
 
-        async def parked_now(unit: Unit, patients: Sequence[str]) -> list[str]:
+        async def parked_now(unit: Unit, owners: Sequence[str], of: Owner = "patient") -> list[str]:
             await ledger.sql(
                 """
                 with letter as (
@@ -167,12 +188,12 @@ async def test_a_patient_parked_between_look_and_lock_is_left_out(
                 insert into fabric.parked (key, reason, dead_letter_id) select 'patient:p', 'r', id from letter
                 """
             )
-            return await lock(unit, patients)
+            return await lock(unit, owners, of)
 
         monkeypatch.setattr(self, "unparked", parked_now)
-        return await look(self, unit, view, limit)
+        return await look(self, unit, view, limit, of)
 
-    monkeypatch.setattr(Work, "free_patients", park_in_between)
+    monkeypatch.setattr(Work, "free_owners", park_in_between)
     await add_things(ledger, ["p"])
     async with ledger.running() as client:
 

@@ -18,7 +18,20 @@ select patient_id, due_at
 from things
 where done_by is null;
 
+create table stocktakes (
+    store_id text not null,
+    due_at timestamptz not null,
+    done_by text
+);
+
+create view due_stocktakes as
+select store_id, due_at
+from stocktakes
+where done_by is null;
+
 -- migrate:down
+drop view due_stocktakes;
+drop table stocktakes;
 drop view due_things;
 drop table things;
 drop table effects;

@@ -25,6 +25,12 @@ def test_most_pharmacies_are_closed_on_six_days_a_year() -> None:
         date(2027, 9, 6),
         date(2027, 11, 25),
         date(2027, 12, 25),
+        date(2028, 1, 1),
+        date(2028, 5, 29),
+        date(2028, 7, 4),
+        date(2028, 9, 4),
+        date(2028, 11, 23),
+        date(2028, 12, 25),
     )
 
 
