@@ -9,7 +9,6 @@ the client) and of PostgreSQL: what it takes where nothing else wants the cores.
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import statistics
 import time
@@ -31,6 +30,7 @@ from shared.clock import SteppedClock
 from shared.database import open_pool
 from shared.events.planner import PlanComputed
 from shared.http import install_problems
+from shared.memory import spare_the_collector
 from shared.messaging import Work
 from shared.messaging.bell import Bell
 from shared.messaging.envelope import Record
@@ -64,7 +64,7 @@ async def benchmark(bench: Bench) -> Sequence[Target]:
         f"{len(told)} events of {PATIENTS} patients taken in: {(len(told) + REVISIONS) / took:.0f} a second\n"
     )
     await pool.execute("vacuum analyze")
-    gc.freeze()  # as a process of the console does before it serves
+    spare_the_collector()  # as cli.serve does
     pages = {
         "a store's day": "/stores/s1",
         "one list of it": "/stores/s1?list=lacking",

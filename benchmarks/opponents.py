@@ -10,7 +10,6 @@ batch loop without any promise: it loses what it had committed and not yet sent,
 from __future__ import annotations
 
 import asyncio
-import gc
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,6 +23,7 @@ from benchmarks.business import HANDLED, Told
 from shared.database import open_pool
 from shared.events import Event
 from shared.events.enrollment import TOPIC
+from shared.memory import spare_the_collector
 from shared.settings import ServiceSettings
 
 BATCH = 500
@@ -163,6 +163,6 @@ def _headers(event: Event) -> dict[str, str]:
 
 if __name__ == "__main__":
     kind, name = sys.argv[1:]
-    gc.freeze()  # as cli.serve does
+    spare_the_collector()  # as cli.serve does
     settings = ServiceSettings()  # type: ignore[call-arg] # the rest comes from the environment
     asyncio.run({"tutorial": tutorial, "bare": bare}[kind](name, settings))

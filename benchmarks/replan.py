@@ -4,26 +4,37 @@ A chain's usual patients, never planned before, so that every plan is written an
 have to do. **Together**: a transaction for each 500, judged by the kernel; **one by one**: a transaction for each
 patient, judged by the readable form, with the same statements. The **write ceiling** writes and emits the same plans,
 computed before, 500 at once. Emitted is what stands in the outbox; what the relay makes of it, `hop` measures. Each run
-has a fresh copy of the database; seconds are of the clock. **Again** is a second pass over the same patients, where
+has a fresh copy of the database; seconds are of the clock, beside them the CPU time of this process and of PostgreSQL,
+which other work on the machine moves less. **Again** is a second pass over the same patients, where
 every plan stands. With `--memory` it is one pass together over all patients, and what this process holds meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import statistics
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from datetime import time as of_day
 from decimal import Decimal
 from random import Random
+from typing import Any
 
-from benchmarks.common import Bench, Target, arguments, in_turn, median_and_range, resident_mb, run, table
+from benchmarks.common import (
+    Bench,
+    Cpu,
+    Target,
+    arguments,
+    in_turn,
+    median_and_range,
+    resident_mb,
+    run,
+    table,
+)
 from deploy.local.databases import migrations_of
 from services.planner import store
 from services.planner.domain.kernel import judge_all
@@ -34,6 +45,7 @@ from shared.clock import SteppedClock
 from shared.database import open_pool
 from shared.events import enrollment
 from shared.events.enrollment import OpenHours, PatientEnrolled, StoreChanged
+from shared.memory import spare_the_collector
 from shared.messaging import Work
 from shared.messaging.bell import Bell
 from shared.messaging.sealing import Sealer
@@ -45,6 +57,7 @@ STORES = 20
 TOGETHER = 500
 NOW = datetime.combine(TODAY, of_day(12), UTC)
 CAUSE = Cause("benchmark", "benchmark")
+NOTHING_USED = Cpu(0, 0, 0)
 
 
 @dataclass
@@ -55,6 +68,7 @@ class Pass:
     reading: float = 0  # locks included
     rules: float = 0
     writing: float = 0  # outbox and commit included
+    cpu: Cpu = NOTHING_USED
     planned: list[Planned] = field(default_factory=list)
 
     @property
@@ -64,7 +78,8 @@ class Pass:
 
     def shares(self) -> tuple[str, ...]:
         """Milliseconds for each patient, by what they are spent on."""
-        return tuple(f"{part / self.patients * 1e3:.2f}" for part in (self.reading, self.rules, self.writing))
+        parts = (self.reading, self.rules, self.writing, self.cpu.client, self.cpu.postgres)
+        return tuple(f"{part / self.patients * 1e3:.2f}" for part in parts)
 
 
 async def benchmark(bench: Bench) -> Sequence[Target]:
@@ -76,7 +91,7 @@ async def benchmark(bench: Bench) -> Sequence[Target]:
         await work.pool.execute("vacuum analyze")
         print(f"{given.patients:,} patients of {STORES} stores written in {time.monotonic() - began:.0f} s\n")
     ids = [f"patient-{number:07}" for number in range(given.patients)]
-    gc.freeze()  # as cli.serve does
+    spare_the_collector()  # as cli.serve does
     if given.memory:
         return await hold(bench, filled, ids)
     passes: dict[str, list[Pass]] = {name: [] for name in CONTENDERS}
@@ -86,13 +101,21 @@ async def benchmark(bench: Bench) -> Sequence[Target]:
         for name in in_turn(list(CONTENDERS), number):
             patients = ids if name == "together" else ids[: given.one_by_one]
             async with on_copy(bench, filled) as work:
-                passes[name].append(await go(work, patients, name))
-                again[name].append(await go(work, patients, name))
+                passes[name].append(await accounted(bench, go(work, patients, name)))
+                again[name].append(await accounted(bench, go(work, patients, name)))
         async with on_copy(bench, filled) as work:
-            ceiling.append(await write_only(work, passes["together"][-1].planned))
+            ceiling.append(await accounted(bench, write_only(work, passes["together"][-1].planned)))
         for each in (*passes["together"], *passes["one by one"]):
             each.planned = []
     return report(passes, again, ceiling)
+
+
+async def accounted(bench: Bench, passing: Coroutine[Any, Any, Pass]) -> Pass:
+    """A pass, with the CPU time that it took."""
+    before = bench.cpu(os.getpid())
+    done = await passing
+    done.cpu = bench.cpu(os.getpid()).since(before)
+    return done
 
 
 async def hold(bench: Bench, filled: str, ids: Sequence[str]) -> list[Target]:
@@ -124,7 +147,8 @@ def report(passes: dict[str, list[Pass]], again: dict[str, list[Pass]], ceiling:
                 *middle.shares(),
             )
         )
-    table(("", "patients", "ms a patient", "reading", "rules", "writing"), rows)
+    parts = ("reading", "rules", "writing", "CPU ms: this process", "PostgreSQL")
+    table(("", "patients", "ms a patient", *parts), rows)
     fast, slow = passes["together"], passes["one by one"]
     ratio = statistics.median(one.each / other.each for one, other in zip(slow, fast, strict=True))
     to_ceiling = statistics.median(one.each / other.each for one, other in zip(fast, ceiling, strict=True))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -20,6 +19,7 @@ from fastapi import APIRouter
 from benchmarks import business
 from shared.events.enrollment import PatientEnrolled, ProfileChanged, StoreChanged
 from shared.http import Commanding, Working
+from shared.memory import spare_the_collector
 from shared.messaging import Handlers, Jobs, Unit, patient, relay, tables
 from shared.service import service_app
 from shared.settings import ServiceSettings
@@ -118,7 +118,7 @@ def main() -> None:
         jobs=Jobs(),
         routers=[router],
     )
-    gc.freeze()  # as cli.serve does
+    spare_the_collector()  # as cli.serve does
     uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning", access_log=False)
 
 
