@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from services.planner import translation
 from services.planner.domain.anchor import CRITERIA
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import Plan, Profile, Rejection, Rules, Ruling, Told
+from services.planner.domain.model import Profile, Rejection, Rules, Ruling, Told
 from services.planner.domain.plan import plan_cycle
 from services.planner.domain.rulings import NEEDS
 from services.planner.planning import RULES
@@ -365,10 +365,8 @@ def plan(asked: PatientInput, today: date) -> PlanComputed | PlanBlocked:
             f"cannot be planned from these values ({type(error).__name__}): look for an extreme number or day"
         )
         raise BadInput([Fault("", "", what)], asked.patient_id) from error
-    of_patient = asked.patient_id, asked.store_id
-    if isinstance(outcome, Plan):
-        return translation.plan_computed(outcome, *of_patient, revision=0, profile_revision=0)
-    return translation.plan_blocked(outcome, *of_patient, revision=0, profile_revision=0)
+    said = translation.said(outcome, asked.patient_id, asked.store_id, revision=0, profile_revision=0)
+    return translation.event_of(said)
 
 
 def answer(said: PlanComputed | PlanBlocked) -> dict[str, Any]:

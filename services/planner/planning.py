@@ -17,8 +17,7 @@ from services.planner.domain.progress import Progress, Status, disenrolled, plan
 from services.planner.policy import dispensing_limits, disuse, payer_rules, state_schedules, sync_laws
 from services.planner.store import Record, StoreDays
 from shared.events import Event
-from shared.events.planner import PlanBlocked, PlanComputed
-from shared.messaging import Unit
+from shared.messaging import Unit, Written
 
 PAYERS, UNKNOWN_PAYER = payer_rules()
 RULES = Rules(
@@ -37,7 +36,7 @@ class Planned:
     """One patient planned anew: where they stand then, what is news, and what prescribers are to be asked for."""
 
     record: Record
-    news: Sequence[Event]
+    news: Sequence[Event | Written]
     renewals: Sequence[Renewal]
 
 
@@ -66,7 +65,7 @@ async def replan_changed(unit: Unit, patient_ids: Sequence[str], *, dry_run: boo
             "store_id": before.store_id,
             "was": _stands(before),
             "is": _stands(planned.record),
-            "published": [type(event).TYPE for event in planned.news],
+            "published": [event.TYPE for event in planned.news],
         }
         for before, planned in moved
         if planned.news
@@ -133,38 +132,30 @@ async def withdraw(unit: Unit, records: Iterable[Record]) -> None:
                 record.published,
             )
             unit.emit(cancelled)
-            published = cancelled.model_dump(mode="json")
-            after = replace(after, revision=cancelled.revision, published=published)
+            after = replace(after, revision=cancelled.revision, published=cancelled.model_dump_json())
         gone.append(after)
     await store.save_records(unit.db, gone, unit.now)
 
 
 def _published(
     record: Record, progress: Progress, outcome: Plan | Blocked | None
-) -> tuple[Record, list[Event]]:
+) -> tuple[Record, list[Event | Written]]:
     """The record with what it now says in public, and the events that say it: none where nothing changed."""
     after = replace(record, progress=progress)
     if outcome is None:
         return after, []
-    of_patient = record.patient_id, record.store_id
-    news: list[Event] = []
+    news: list[Event | Written] = []
     revision = record.revision + 1
-    said: PlanComputed | PlanBlocked
-    if isinstance(outcome, Plan):
-        said = translation.plan_computed(outcome, *of_patient, revision, record.profile_revision)
-    else:
-        standing = record.progress.plan_id if record.progress.status is Status.planned else None
-        if standing:
-            why = because("plan_withdrawn")
-            news.append(
-                translation.plan_cancelled(record.patient_id, standing, revision, why, record.published)
-            )
-            revision += 1
-        said = translation.plan_blocked(outcome, *of_patient, revision, record.profile_revision)
+    standing = record.progress.plan_id if record.progress.status is Status.planned else None
+    if isinstance(outcome, Blocked) and standing:
+        why = because("plan_withdrawn")
+        news.append(translation.plan_cancelled(record.patient_id, standing, revision, why, record.published))
+        revision += 1
+    said = translation.said(outcome, record.patient_id, record.store_id, revision, record.profile_revision)
     if record.progress.status is progress.status and translation.says_the_same(record.published, said):
         return after, []
-    news.append(said)
-    return replace(after, revision=revision, published=said.model_dump(mode="json")), news
+    written = translation.written(said)
+    return replace(after, revision=revision, published=written.json), [*news, written]
 
 
 def calendar_of(record: Record, days: StoreDays) -> Calendar:

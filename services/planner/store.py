@@ -53,9 +53,7 @@ class Record:
     enrolled: bool
     progress: Progress
     revision: int = 0  # of the newest event published about the patient's plan
-    published: Mapping[str, Any] | None = (
-        None  # that event: by status PlanComputed, PlanBlocked or PlanCancelled
-    )
+    published: str | None = None  # that event as JSON: by status PlanComputed, PlanBlocked or PlanCancelled
     due_at: datetime | None = None  # when time alone calls for another look
     booked_on: date | None = None  # the day on which the patient counts in the store's load
     in_household: bool = False  # others may share its days
@@ -261,7 +259,7 @@ async def load_records(db: Db, patient_ids: Collection[str], now: datetime) -> d
         select
             p.patient_id, p.revision as profile_revision, p.enrolled, p.store_id, p.profile, p.household_id,
             l.revision, l.status, l.plan_id, l.cycle, l.agreed, l.misses, l.anchor_on, l.next_anchor_on,
-            l.offered_on, l.declined_until, l.wanted_on, l.instead_of, l.published, l.due_at,
+            l.offered_on, l.declined_until, l.wanted_on, l.instead_of, l.published::text, l.due_at,
             {_BOOKED.format(plans="l", now="$2")} as booked_on
         from patients p
         left join plans l on l.patient_id = p.patient_id
@@ -428,37 +426,43 @@ async def _load_rulings(db: Db, patient_ids: Sequence[str]) -> dict[str, list[Ru
     return found
 
 
+_PLAN = (
+    *(
+        "store_id",
+        "revision",
+        "status",
+        "plan_id",
+        "cycle",
+        "agreed",
+        "misses",
+        "anchor_on",
+        "next_anchor_on",
+    ),
+    *("offered_on", "declined_until", "wanted_on", "instead_of", "due_at", "booked_on"),
+)
+"""The columns of a plan that are written as they are given."""
+
+
 async def save_records(db: Db, records: Sequence[Record], now: datetime) -> None:
     """Where these patients stand now: the plan with what was published, and the visits that are open."""
     await db.execute(
-        """
-        insert into plans as p
-        select *
-        from jsonb_populate_recordset(null::plans, $1)
+        f"""
+        insert into plans as p (patient_id, {", ".join(_PLAN)}, booked_since, published)
+        select patient_id, {", ".join(f"given.{name}" for name in _PLAN)}, $2, said.published::jsonb
+        from jsonb_populate_recordset(null::plans, $1) given
+        join unnest($3::text[], $4::text[]) as said (patient_id, published) using (patient_id)
         on conflict (patient_id) do update
-        set store_id = excluded.store_id,
-            revision = excluded.revision,
-            status = excluded.status,
-            plan_id = excluded.plan_id,
-            cycle = excluded.cycle,
-            agreed = excluded.agreed,
-            misses = excluded.misses,
-            anchor_on = excluded.anchor_on,
-            next_anchor_on = excluded.next_anchor_on,
-            offered_on = excluded.offered_on,
-            declined_until = excluded.declined_until,
-            wanted_on = excluded.wanted_on,
-            instead_of = excluded.instead_of,
-            published = excluded.published,
-            due_at = excluded.due_at,
-            booked_on = excluded.booked_on,
+        set {", ".join(f"{name} = excluded.{name}" for name in (*_PLAN, "published"))},
             booked_since = case when p.booked_on is distinct from excluded.booked_on
                                 then excluded.booked_since else p.booked_since end,
             booked_before = case when p.booked_on is distinct from excluded.booked_on
                                   and p.booked_since < excluded.booked_since
                                  then p.booked_on else p.booked_before end
         """,
-        [_plan_row(record, now) for record in records],
+        [_plan_row(record) for record in records],
+        now,
+        [record.patient_id for record in records],
+        [record.published for record in records],
     )
     visits = [row for record in records for row in _visit_rows(record)]
     await db.execute(
@@ -485,7 +489,7 @@ async def save_records(db: Db, records: Sequence[Record], now: datetime) -> None
     )
 
 
-def _plan_row(record: Record, now: datetime) -> dict[str, Any]:
+def _plan_row(record: Record) -> dict[str, Any]:
     progress = record.progress
     booked = progress.anchor_on if progress.status is Status.planned else None
     return {
@@ -503,11 +507,8 @@ def _plan_row(record: Record, now: datetime) -> dict[str, Any]:
         "declined_until": {rx_id: _text(day) for rx_id, day in progress.declined_until.items()},
         "wanted_on": _text(progress.wanted_on),
         "instead_of": _text(progress.instead_of),
-        "published": record.published,
         "due_at": _text(record.due_at),
         "booked_on": _text(booked),
-        "booked_since": _text(now),
-        "booked_before": None,
     }
 
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from pydantic import TypeAdapter
+from pydantic_core import from_json
 
 from services.planner.domain import model
-from services.planner.domain.model import Blocked, Decision, Item, Plan, Renewal
+from services.planner.domain.model import Blocked, Plan, Renewal
 from shared.events import Reason, enrollment, planner
 from shared.events.enrollment import StoreChanged
-from shared.events.planner import (
-    DrugDecision,
-    OfferedDay,
-    PlanBlocked,
-    PlanCancelled,
-    PlanComputed,
-    PlannedItem,
-    RenewalNeeded,
-)
+from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded
+from shared.messaging import Written
 
 UNCOMPARED = frozenset({"revision", "profile_revision", "computed_on"})
 """Fields in which two plans that say the same may differ."""
@@ -121,73 +120,106 @@ def weekdays_of(store: StoreChanged) -> frozenset[int]:
     return frozenset(hours.weekday for hours in store.hours if hours.opens < hours.closes)
 
 
-def plan_computed(
-    plan: Plan, patient_id: str, store_id: str, revision: int, profile_revision: int
-) -> PlanComputed:
-    """The plan as it is published."""
-    return PlanComputed(
+# --- what is said about a plan ---
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSaid:
+    """What `PlanComputed` says, in the planner's own values."""
+
+    patient_id: str
+    plan_id: str
+    revision: int
+    profile_revision: int
+    cycle: int
+    store_id: str
+    computed_on: date
+    anchor_on: date
+    next_anchor_on: date
+    agreed: bool
+    visits: tuple[model.Visit, ...]
+    drugs: tuple[model.Decision, ...]
+    offered: tuple[model.Offer, ...]
+    short_fills: int
+    uncovered_days: int
+    unavoidable_days: int
+    extra_cost: Decimal | None
+    reasons: tuple[model.Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSaid:
+    """What `PlanBlocked` says, in the planner's own values."""
+
+    patient_id: str
+    revision: int
+    profile_revision: int
+    store_id: str
+    reasons: tuple[model.Reason, ...]
+    drugs: tuple[model.Decision, ...]
+
+
+Said: TypeAlias = PlanSaid | BlockSaid
+
+_EVENTS: Mapping[type[Said], type[PlanComputed | PlanBlocked]] = {
+    PlanSaid: PlanComputed,
+    BlockSaid: PlanBlocked,
+}
+_FORMS: Mapping[type[Said], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _EVENTS}
+"""How each is written as JSON: as its event would be, in a fifth of the time that building the event takes."""
+
+
+def said(
+    outcome: Plan | Blocked, patient_id: str, store_id: str, revision: int, profile_revision: int
+) -> Said:
+    """What is published about a plan, or about why there is none."""
+    if isinstance(outcome, Blocked):
+        return BlockSaid(patient_id, revision, profile_revision, store_id, outcome.reasons, outcome.drugs)
+    return PlanSaid(
         patient_id=patient_id,
-        plan_id=plan.plan_id,
+        plan_id=outcome.plan_id,
         revision=revision,
         profile_revision=profile_revision,
-        cycle=plan.cycle,
+        cycle=outcome.cycle,
         store_id=store_id,
-        computed_on=plan.computed_on,
-        anchor_on=plan.anchor_on,
-        next_anchor_on=plan.next_anchor_on,
-        agreed=plan.agreed,
-        visits=tuple(
-            planner.Visit(
-                visit_id=visit.visit_id,
-                kind=planner.VisitKind(visit.kind),
-                on=visit.on,
-                items=tuple(_item(item) for item in visit.items),
-                steps=tuple(
-                    planner.Step(code=step.code, on=step.on, by=step.by, rx_ids=step.rx_ids)
-                    for step in visit.steps
-                ),
-            )
-            for visit in plan.visits
-        ),
-        drugs=tuple(_decision(each) for each in plan.drugs),
-        offered=tuple(
-            OfferedDay(
-                on=offer.on,
-                visits_before=offer.visits_before,
-                short_fills=offer.short_fills,
-                uncovered_days=offer.uncovered_days,
-                extra_cost=offer.extra_cost,
-                reason=reason_of(offer.reason),
-            )
-            for offer in plan.offered
-        ),
-        short_fills=plan.short_fills,
-        uncovered_days=plan.uncovered_days,
-        unavoidable_days=plan.unavoidable_days,
-        extra_cost=plan.extra_cost,
-        reasons=tuple(reason_of(each) for each in plan.reasons),
+        computed_on=outcome.computed_on,
+        anchor_on=outcome.anchor_on,
+        next_anchor_on=outcome.next_anchor_on,
+        agreed=outcome.agreed,
+        visits=outcome.visits,
+        drugs=outcome.drugs,
+        offered=outcome.offered,
+        short_fills=outcome.short_fills,
+        uncovered_days=outcome.uncovered_days,
+        unavoidable_days=outcome.unavoidable_days,
+        extra_cost=outcome.extra_cost,
+        reasons=outcome.reasons,
     )
 
 
-def plan_blocked(
-    blocked: Blocked, patient_id: str, store_id: str, revision: int, profile_revision: int
-) -> PlanBlocked:
-    """Why there is no plan, as it is published."""
-    return PlanBlocked(
-        patient_id=patient_id,
-        revision=revision,
-        profile_revision=profile_revision,
-        store_id=store_id,
-        reasons=tuple(reason_of(each) for each in blocked.reasons),
-        drugs=tuple(_decision(each) for each in blocked.drugs),
-    )
+def written(said: Said) -> Written:
+    """The event as JSON."""
+    return Written(_EVENTS[type(said)], said.patient_id, _FORMS[type(said)].dump_json(said).decode())
+
+
+def event_of(said: Said) -> PlanComputed | PlanBlocked:
+    """The event with all its parts, for whoever reads them."""
+    return _EVENTS[type(said)].model_validate(said, from_attributes=True)
+
+
+def says_the_same(published: str | None, said: Said) -> bool:
+    """Does the newest published plan say what this one says? Then it stands."""
+    if published is None:
+        return False
+    stands = {name: value for name, value in from_json(published).items() if name not in UNCOMPARED}
+    return bool(stands == _FORMS[type(said)].dump_python(said, mode="json", exclude=set(UNCOMPARED)))
 
 
 def plan_cancelled(
-    patient_id: str, plan_id: str, revision: int, why: model.Reason, published: Mapping[str, Any] | None
+    patient_id: str, plan_id: str, revision: int, why: model.Reason, published: str | None
 ) -> PlanCancelled:
     """The withdrawal of a plan that nothing replaces, with the run-out days that `published` gave."""
-    drugs = published.get("drugs", ()) if published else ()
+    drugs = from_json(published).get("drugs", ()) if published else ()
     return PlanCancelled(
         patient_id=patient_id,
         plan_id=plan_id,
@@ -207,41 +239,6 @@ def renewal_needed(renewal: Renewal, patient_id: str, store_id: str) -> RenewalN
         prescriber_id=renewal.prescriber_id,
         needed_by=renewal.needed_by,
         reason=reason_of(renewal.reason),
-    )
-
-
-def says_the_same(published: Mapping[str, Any] | None, event: PlanComputed | PlanBlocked) -> bool:
-    """Does the newest published plan say what this one says? Then it stands."""
-    if published is None:
-        return False
-    said = {name: value for name, value in published.items() if name not in UNCOMPARED}
-    return said == event.model_dump(mode="json", exclude=set(UNCOMPARED))
-
-
-def _item(item: Item) -> PlannedItem:
-    return PlannedItem(
-        rx_id=item.rx_id,
-        drug_name=item.drug_name,
-        kind=planner.FillKind(item.kind),
-        quantity=item.quantity,
-        days_supply=item.days_supply,
-        payable_from=item.payable_from,
-        clarification_codes=item.clarification_codes,
-        days_supply_billed=item.days_supply_billed,
-        reason=reason_of(item.reason),
-    )
-
-
-def _decision(decision: Decision) -> DrugDecision:
-    return DrugDecision(
-        rx_id=decision.rx_id,
-        drug_name=decision.drug_name,
-        participation=planner.Participation(decision.participation),
-        action=planner.Action(decision.action),
-        run_out_on=decision.run_out_on,
-        joins_on=decision.joins_on,
-        days_left_at_anchor=decision.days_left_at_anchor,
-        reasons=tuple(reason_of(each) for each in decision.reasons),
     )
 
 

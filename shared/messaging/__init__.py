@@ -4,7 +4,8 @@ Read it in this order: `unit` (the one transaction), `intake` (events in), `rela
 `due` (work that falls due), `parking` (poison and its way out).
 """
 
+from shared.messaging.envelope import Written
 from shared.messaging.registry import Handlers, Jobs
 from shared.messaging.unit import Caller, Parked, Refused, Unit, Work, patient, store
 
-__all__ = ["Caller", "Handlers", "Jobs", "Parked", "Refused", "Unit", "Work", "patient", "store"]
+__all__ = ["Caller", "Handlers", "Jobs", "Parked", "Refused", "Unit", "Work", "Written", "patient", "store"]

@@ -32,6 +32,23 @@ TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """An event to be published that is JSON already, because its owner keeps that text as well."""
+
+    of: type[Event]
+    key: str
+    json: str
+
+    @property
+    def TYPE(self) -> str:  # noqa: N802 - as an event has it
+        return self.of.TYPE
+
+    @property
+    def TOPIC(self) -> str:  # noqa: N802
+        return self.of.TOPIC
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """A record as it came from a topic; nothing of it is trusted."""
 
@@ -80,13 +97,17 @@ class Unhandled:
     record: Record
 
 
-def typed_key(event: Event) -> str:
+def typed_key(event: Event | Written) -> str:
     """`patient:…` or `store:…`: what events are ordered, locked and parked by."""
-    return f"{event.KEYED_BY}:{event.key}"
+    return f"{_kind(event).KEYED_BY}:{event.key}"
+
+
+def _kind(event: Event | Written) -> type[Event]:
+    return event.of if isinstance(event, Written) else type(event)
 
 
 def headers_of(
-    event: Event,
+    event: Event | Written,
     *,
     service: str,
     at: str,
@@ -106,15 +127,15 @@ def headers_of(
         "ce_time": at,
         "ce_correlationid": correlation_id,
         "ce_causationid": causation_id,
-        "content-type": SEALED if event.SEALED else JSON,
+        "content-type": SEALED if _kind(event).SEALED else JSON,
     }
     return headers | {"traceparent": trace_parent} if trace_parent else headers
 
 
-def payload_of(event: Event, sealer: Sealer) -> tuple[bytes, dict[str, str]]:
+def payload_of(event: Event | Written, sealer: Sealer) -> tuple[bytes, dict[str, str]]:
     """The payload, sealed where the event says so, and the headers that tell how."""
-    plain = event.model_dump_json().encode()
-    if not event.SEALED:
+    plain = (event.json if isinstance(event, Written) else event.model_dump_json()).encode()
+    if not _kind(event).SEALED:
         return plain, {}
     return sealer.seal(plain, bound_to=f"{event.TYPE}/{event.key}"), {"ce_sealingkeyid": sealer.key_id}
 

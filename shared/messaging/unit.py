@@ -24,7 +24,7 @@ from shared.events import Event
 from shared.messaging import tables
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
-from shared.messaging.envelope import TRACE_PARENT, Delivery, headers_of, payload_of, typed_key
+from shared.messaging.envelope import TRACE_PARENT, Delivery, Written, headers_of, payload_of, typed_key
 from shared.messaging.outages import is_outage, is_timeout
 from shared.messaging.registry import Owner
 from shared.messaging.sealing import Sealer
@@ -106,14 +106,14 @@ class Unit:
     role: str
     cause: Cause
     at_hand: dict[Key, Delivery] = field(default_factory=dict)  # the events being handled, by typed key
-    emitted: list[tuple[Event, Cause]] = field(default_factory=list)
+    emitted: list[tuple[Event | Written, Cause]] = field(default_factory=list)
     idle: bool = False  # found nothing to do: nobody is woken after it
 
     def today(self, time_zone: str) -> date:
         """The local date there. `time_zone` is an IANA name."""
         return self.now.astimezone(ZoneInfo(time_zone)).date()
 
-    def emit(self, *events: Event | Iterable[Event]) -> None:
+    def emit(self, *events: Event | Iterable[Event | Written]) -> None:
         """Publish events with this unit: they leave in this order if it commits, and not at all if it does not."""
         for group in events:
             for event in (group,) if isinstance(group, Event) else group:
@@ -123,7 +123,7 @@ class Unit:
         """How an event at hand came: its envelope, and its place on the topic. Raises KeyError for any other."""
         return self.at_hand[typed_key(event)]
 
-    def _cause_of(self, event: Event) -> Cause:
+    def _cause_of(self, event: Event | Written) -> Cause:
         came = self.at_hand.get(typed_key(event))
         return Cause(came.correlation_id, str(came.event_id), came.trace_parent) if came else self.cause
 
@@ -279,7 +279,7 @@ class Work:
         at = unit.now.isoformat()
         return [self._row(event, why, at) for event, why in unit.emitted]
 
-    def _row(self, event: Event, why: Cause, at: str) -> tables.Said:
+    def _row(self, event: Event | Written, why: Cause, at: str) -> tables.Said:
         payload, seal = payload_of(event, self.sealer)
         headers = headers_of(
             event,

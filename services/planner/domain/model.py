@@ -354,6 +354,7 @@ class Item:
     reason: Reason
     clarification_codes: tuple[str, ...] = ()  # NCPDP 420-DK, in the order to try
     days_supply_billed: int | None = None  # where the payer is told another than the true one; none: the same
+    standing_instruction_allowed: bool = False  # without a confirmed call: no rule allows it yet
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,11 @@ import pytest
 from services.planner.domain import explain
 from services.planner.domain.anchor import CRITERIA
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Profile, Reason, Rejection, Rules
+from services.planner.domain.model import NOTHING_TOLD, Plan, Profile, Reason, Rejection, Rules
 from services.planner.domain.plan import plan_cycle
-from services.planner.translation import plan_blocked, plan_computed
+from services.planner.translation import event_of
+from services.planner.translation import said as said_of
+from shared.events.planner import PlanComputed
 from shared.words import explain as in_words
 from shared.words.plans import of_drug
 from tests.unit.planner.cases import (
@@ -37,9 +39,13 @@ def planned(profile: Profile, calendar: Calendar = EVERY_DAY, rules: Rules = COM
 
 def said(profile: Profile) -> list[str]:
     outcome = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, NOTHING_TOLD, 1)
-    if isinstance(outcome, Blocked):
-        return in_words(plan_blocked(outcome, "p", "s", 1, 1))
-    return in_words(plan_computed(outcome, "p", "s", 1, 1))
+    return in_words(event_of(said_of(outcome, "p", "s", 1, 1)))
+
+
+def published_as(plan: Plan) -> PlanComputed:
+    event = event_of(said_of(plan, "p", "s", 1, 1))
+    assert isinstance(event, PlanComputed)
+    return event
 
 
 def against(plan: Plan) -> dict[object, Reason]:
@@ -121,13 +127,13 @@ def test_what_is_overdue_is_said_without_a_day_so_the_plan_stays_the_same_tomorr
 
 def test_the_payers_day_is_said_once_of_each_drug_that_is_filled() -> None:
     plan = planned(taking({"a": 12, "b": 15, "c": -3}))
-    published = plan_computed(plan, "p", "s", 1, 1)
+    published = published_as(plan)
     for drug in published.drugs:
         assert sum("payer pays from" in words.casefold() for words in of_drug(drug, published)) == 1
 
 
 def test_an_unknown_cost_is_said_to_be_unknown_and_a_known_one_with_its_amount() -> None:
-    published = plan_computed(planned(taking({"a": 12, "b": 15})), "p", "s", 1, 1)
+    published = published_as(planned(taking({"a": 12, "b": 15})))
     assert any("is not known" in words for words in in_words(published))
     known = published.model_copy(update={"extra_cost": Decimal("4.50"), "reasons": ()})
     assert "The patient pays 4.50 more than usual." in in_words(known)

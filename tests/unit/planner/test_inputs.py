@@ -51,7 +51,7 @@ def test_a_patient_written_down_and_read_back_is_planned_the_same(seed: int) -> 
     written = json.loads(json.dumps(document_of(profile, model.NOTHING_TOLD, EVERY_DAY, 1)))
     outcome = plan_cycle(profile, EVERY_DAY, RULES, TODAY, model.NOTHING_TOLD, 1)
     assert isinstance(outcome, model.Plan)
-    expected = translation.plan_computed(outcome, "patient-1", "store-1", 0, 0)
+    expected = translation.event_of(translation.said(outcome, "patient-1", "store-1", 0, 0))
     assert plan(read_patient(written), TODAY) == expected
 
 
