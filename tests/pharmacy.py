@@ -57,7 +57,10 @@ from shared.events.outreach import (
 )
 from shared.events.planner import (
     Action,
+    DayDemand,
+    DemandForecast,
     DrugDecision,
+    DrugDemand,
     FillKind,
     OfferedDay,
     Participation,
@@ -107,6 +110,17 @@ def store(store_id: str = "s1", name: str = "Main Street Pharmacy") -> StoreChan
     )
 
 
+def forecast(store_id: str, today: date) -> DemandForecast:
+    day = DayDemand(on=today, quantity=Decimal(60), confirmed=Decimal("30.5"), fills=2, patients=2)
+    return DemandForecast(
+        store_id=store_id,
+        revision=1,
+        first_on=today,
+        last_on=today + timedelta(days=13),
+        drugs=(DrugDemand(code="1", drug_name=DRUGS[0][0], days=(day,)),),
+    )
+
+
 def pharmacy(patients: int, store_id: str = "s1", today: date = TODAY, spread: int = 5) -> list[Told]:
     """A store and its patients, each going one of eight ways, with pickups over so many days; as it happened."""
     told = [
@@ -118,6 +132,15 @@ def pharmacy(patients: int, store_id: str = "s1", today: date = TODAY, spread: i
             f"feed-{store_id}",
         )
     ]
+    told.append(
+        Told(
+            forecast(store_id, today),
+            _at(today, 0),
+            uuid5(NAMESPACE_URL, f"{store_id}/forecast"),
+            "due:due_forecasts",
+            f"forecast-{store_id}",
+        )
+    )
     for number in range(patients):
         told += life(
             f"{number:03x}{uuid5(NAMESPACE_URL, f'{store_id}/{number}').hex}"[:32],

@@ -19,6 +19,7 @@ PLAN_COMPUTED = "medsync.planner.plan-computed.v1"
 PLAN_BLOCKED = "medsync.planner.plan-blocked.v1"
 PLAN_CANCELLED = "medsync.planner.plan-cancelled.v1"
 RENEWAL_NEEDED = "medsync.planner.renewal-needed.v1"
+DEMAND_FORECAST = "medsync.planner.demand-forecast.v1"
 
 ALIGNMENT_AGREED = "medsync.outreach.alignment-agreed.v1"
 PICKUP_CONFIRMED = "medsync.outreach.pickup-confirmed.v1"
@@ -47,6 +48,7 @@ TOPICS: Mapping[str, frozenset[str]] = {
     "medsync.enrollment.contacts.v1": frozenset({CONTACT_DETAILS_CHANGED}),
     "medsync.enrollment.stores.v1": frozenset({STORE_CHANGED}),
     "medsync.planner.v1": frozenset({PLAN_COMPUTED, PLAN_BLOCKED, PLAN_CANCELLED, RENEWAL_NEEDED}),
+    "medsync.planner.demand.v1": frozenset({DEMAND_FORECAST}),
     "medsync.outreach.v1": frozenset(
         {
             ALIGNMENT_AGREED,

@@ -104,6 +104,7 @@ async def store_day(
         ids = {each: day.ids(each, limit, skip) for each in parts}
         visits = await ask.visits_named(db, {visit_id for some in ids.values() for visit_id in some})
         to_agree, proposals = await ask.to_agree(db, store_id, limit, skip)
+        demand = [] if only else await ask.demand_of_day(db, store_id, shown)
         calls = await ask.calls_of_day(db, store_id, *_bounds(shown, store.time_zone))
         generation, newest = await ask.place(db)
     totals = {each: day.count(each) for each in Part} | {Part.to_agree: to_agree}
@@ -119,6 +120,8 @@ async def store_day(
         rows={each: [Row(visits[visit_id], shown) for visit_id in some] for each, some in ids.items()},
         proposals=proposals if Part.to_agree in parts else [],
         calls=calls,
+        demand=demand[:ROWS_A_LIST],
+        more_drugs=len(demand[ROWS_A_LIST:]),
         only=only,
         number=number,
         pages=-(-totals[only] // limit) if only else 1,

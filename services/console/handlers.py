@@ -42,7 +42,7 @@ from shared.events.outreach import (
     RenewalRequested,
     RescheduleRequested,
 )
-from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded
+from shared.events.planner import DemandForecast, PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded
 from shared.messaging import Handlers, Unit
 from shared.messaging.envelope import Delivery
 
@@ -155,6 +155,12 @@ async def take_cancelled(events: Sequence[PlanCancelled], unit: Unit) -> None:
 async def take_renewal(events: Sequence[RenewalNeeded], unit: Unit) -> None:
     """Keep what has to be renewed, and by when."""
     await keep.save_renewals(unit.db, events)
+
+
+@shown(DemandForecast)
+async def take_forecast(events: Sequence[DemandForecast], unit: Unit) -> None:
+    """Keep what each store's shelf has to hold."""
+    await keep.save_forecasts(unit.db, events)
 
 
 # ---- outreach -------------------------------------------------------------------------------------------------

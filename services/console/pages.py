@@ -164,6 +164,7 @@ _templates.filters |= {
     "steps": of_steps,
     "seconds": seconds,
     "local": in_zone,
+    "units": lambda quantity: f"{quantity.normalize():f}",
     "segment": lambda text: quote(str(text), safe=""),
 }
 _templates.globals |= {"query": query, "roles": STAFF, "one_day": timedelta(days=1)}

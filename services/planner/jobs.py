@@ -1,10 +1,11 @@
-"""Work that falls due: days that pass, and stores whose days changed."""
+"""Work that falls due: days that pass, stores whose days changed, and the demand to be told of each day."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from services.planner import store
+from services.planner.forecasts import DAYS, forecast, next_telling
 from services.planner.planning import replan
 from shared.messaging import Jobs, Unit
 
@@ -26,3 +27,26 @@ async def plan_with_store(patients: Sequence[str], unit: Unit) -> None:
     asked = await store.take_replans(unit.db, patients, unit.now)
     records = await store.load_records(unit.db, asked, unit.now)
     await replan(unit, [record for record in records.values() if record.enrolled])
+
+
+STORES_A_TURN = 10
+"""Each takes all of its patients' plans to be read: the others stay due."""
+
+
+@due("due_forecasts", of="store")
+async def tell_demand(stores: Sequence[str], unit: Unit) -> None:
+    """Tell, once a store's day, what its shelf has to hold in the next fortnight, where that changed."""
+    zones = await store.due_forecasts(unit.db, stores[:STORES_A_TURN], unit.now)
+    today = {store_id: unit.today(zone) for store_id, zone in zones.items()}
+    rows = await store.demand_of_drugs(unit.db, today, DAYS)
+    held = await store.load_forecasts(unit.db, zones)
+    news = [
+        told
+        for each, first_on in today.items()
+        if (
+            told := forecast(each, first_on, [row for row in rows if row["store_id"] == each], held.get(each))
+        )
+    ]
+    next_at = {each: next_telling(unit.now, zone) for each, zone in zones.items()}
+    await store.save_forecasts(unit.db, news, next_at)
+    unit.emit(news)

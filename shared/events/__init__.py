@@ -17,7 +17,9 @@ EVENTS: dict[str, type[Event]] = {
 
 TOPICS: tuple[str, ...] = tuple(sorted({event.TOPIC for event in EVENTS.values()}))
 
-COMPACTED_TOPICS: frozenset[str] = frozenset({enrollment.CONTACTS_TOPIC, enrollment.STORES_TOPIC})
+COMPACTED_TOPICS: frozenset[str] = frozenset(
+    {enrollment.CONTACTS_TOPIC, enrollment.STORES_TOPIC, planner.DEMAND_TOPIC}
+)
 """Topics of one type of pure state: the newest record per key is kept for ever."""
 
 __all__ = ["COMPACTED_TOPICS", "EVENTS", "MODULES", "TOPICS", "Event", "Fields", "Reason"]

@@ -9,6 +9,7 @@ from typing import ClassVar
 from shared.events.base import Days, Event, Fields, OpenEnum, PatientId, Quantity, Reason
 
 TOPIC = "medsync.planner.v1"
+DEMAND_TOPIC = "medsync.planner.demand.v1"
 
 
 class VisitKind(OpenEnum):
@@ -182,3 +183,38 @@ class RenewalNeeded(Event):
     prescriber_id: str
     needed_by: date
     reason: Reason
+
+
+class DayDemand(Fields):
+    """What the fills of one day take of a drug."""
+
+    on: date  # the store fills, or should have filled already and has not: then the first day of the forecast
+    quantity: Quantity  # units
+    confirmed: Quantity  # of these, for visits that patients confirmed
+    fills: int
+    patients: int
+
+
+class DrugDemand(Fields):
+    """One drug over the days of a forecast; days without a fill are left out."""
+
+    code: str  # RxNorm, as in the profile
+    drug_name: str
+    days: tuple[DayDemand, ...]
+
+
+class DemandForecast(Event):
+    """What the plans that stand take from a store's shelf in the next fortnight. A later revision replaces it whole.
+
+    Once a store's day, early, and only where it differs from the one before: for whoever replenishes the store.
+    """
+
+    TYPE: ClassVar[str] = "medsync.planner.demand-forecast.v1"
+    TOPIC: ClassVar[str] = DEMAND_TOPIC
+    KEYED_BY: ClassVar[str] = "store"
+
+    store_id: str
+    revision: int  # grows per store
+    first_on: date  # the store's day on which it was made
+    last_on: date
+    drugs: tuple[DrugDemand, ...]

@@ -30,6 +30,14 @@ def _plan_blocked(event: planner.PlanBlocked) -> str:
     return " ".join(["No plan can be made now.", *map(render, event.reasons)])
 
 
+def _demand(event: planner.DemandForecast) -> str:
+    fills = sum(day.fills for drug in event.drugs for day in drug.days)
+    return (
+        f"Store {event.store_id} fills {counted(fills, 'time')} by {spoken(event.last_on)}, "
+        f"{counted(len(event.drugs), 'drug')} in all, as plans stand."
+    )
+
+
 def _candidate(event: enrollment.CandidateIdentified) -> str:
     return f"A patient would benefit from synchronization ({_codes(event.reasons)})."
 
@@ -124,6 +132,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     planner.RenewalNeeded.TYPE: _template(
         "A prescription will not last: a renewal is needed by {needed_by}."
     ),
+    planner.DemandForecast.TYPE: _demand,
     outreach.AlignmentAgreed.TYPE: _template("The patient agreed to the synchronized pickup on {anchor_on}."),
     outreach.PickupConfirmed.TYPE: _confirmed,
     outreach.PickupDeclined.TYPE: _template("The patient wants nothing of the visit on {on}."),

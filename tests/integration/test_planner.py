@@ -52,7 +52,15 @@ from shared.events.outreach import (
     RenewalAnswered,
     RescheduleRequested,
 )
-from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded, Visit, VisitKind
+from shared.events.planner import (
+    TOPIC,
+    PlanBlocked,
+    PlanCancelled,
+    PlanComputed,
+    RenewalNeeded,
+    Visit,
+    VisitKind,
+)
 from shared.messaging import Work, patient, tables
 from shared.messaging import store as store_key
 from shared.messaging.bell import Bell
@@ -95,9 +103,12 @@ class Service:
                 )
         return await self.published()
 
-    async def published(self) -> list[Event]:
+    async def published(self, topic: str = TOPIC) -> list[Event]:
+        """What was published on a topic since the last look."""
         async with self.work.pool.acquire() as db:
-            rows = await db.fetch("delete from fabric.outbox returning id, headers, payload")
+            rows = await db.fetch(
+                "delete from fabric.outbox where topic = $1 returning id, headers, payload", topic
+            )
         return [
             EVENTS[row["headers"]["ce_type"]].model_validate_json(row["payload"])
             for row in sorted(rows, key=lambda row: row["id"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -123,6 +124,37 @@ async def store_of(db: Db, store_id: str) -> Store | None:
         "select store_id, name, time_zone, open_weekdays, closed_on from stores where store_id = $1", store_id
     )
     return _store(row) if row else None
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What the fills of a day take of a drug."""
+
+    drug_name: str
+    quantity: Decimal  # units
+    confirmed: Decimal
+    fills: int
+
+
+async def demand_of_day(db: Db, store_id: str, on: date) -> list[Demand]:
+    """What a store's shelf has to hold on a day, the most fills first, as the planner told it last."""
+    rows = await db.fetch(
+        """
+        select drug ->> 'drug_name' as drug_name,
+               (day ->> 'quantity')::numeric as quantity,
+               (day ->> 'confirmed')::numeric as confirmed,
+               (day ->> 'fills')::integer as fills
+        from forecasts
+        cross join jsonb_array_elements(content -> 'drugs') as drug
+        cross join jsonb_array_elements(drug -> 'days') as day
+        where store_id = $1
+          and (day ->> 'on')::date = $2
+        order by fills desc, drug_name, drug ->> 'code'
+        """,
+        store_id,
+        on,
+    )
+    return [Demand(**row) for row in rows]
 
 
 async def stores_page(db: Db, *, search: str, after: str, limit: int) -> list[Store]:

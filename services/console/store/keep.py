@@ -37,7 +37,7 @@ from shared.events.outreach import (
     RenewalRequested,
     RescheduleRequested,
 )
-from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded
+from shared.events.planner import DemandForecast, PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded
 from shared.messaging.envelope import Delivery
 
 Times: TypeAlias = Mapping[str, datetime | None]
@@ -321,6 +321,22 @@ async def save_renewals(db: Db, events: Sequence[RenewalNeeded]) -> None:
         [event.drug_name for event in events],
         [event.needed_by for event in events],
         [event.reason.model_dump_json() for event in events],
+    )
+
+
+async def save_forecasts(db: Db, events: Sequence[DemandForecast]) -> None:
+    await db.execute(
+        """
+        insert into forecasts as held (store_id, revision, content)
+        select store_id, revision, content::jsonb
+        from unnest($1::text[], $2::integer[], $3::text[]) e (store_id, revision, content)
+        on conflict (store_id) do update
+        set revision = excluded.revision, content = excluded.content
+        where excluded.revision > held.revision
+        """,
+        [event.store_id for event in events],
+        [event.revision for event in events],
+        [event.model_dump_json() for event in events],
     )
 
 

@@ -16,6 +16,7 @@ MODEL = {
     "fills": "visit_id || '/' || rx_id",
     "renewals": "patient_id || '/' || rx_id",
     "stores": "store_id",
+    "forecasts": "store_id",
     "sealed_details": "patient_id",
 }
 """The tables of the read model, and what names a row of each."""
