@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -483,6 +484,21 @@ async def test_a_patient_whose_event_cannot_be_taken_in_is_shown_as_perhaps_behi
         of_patient = (await client.get(f"/stream?patient={patient[:6]}")).text
         assert f'value="{patient}"' in of_patient, "the first characters are enough"
         assert (await client.get("/stream?patient=0")).text.count("No event fits") == 1, "they fit several"
+
+
+async def test_a_stores_day_shows_what_its_shelf_has_to_hold(
+    stack: Addresses, fresh_database: Fresh, unique_name: str, tmp_path: Path
+) -> None:
+    prefix = f"{unique_name}."
+    async with console(stack, fresh_database("console"), prefix, tmp_path) as client:
+        await publish_all(stack.kafka, pharmacy(1), prefix=prefix)
+        await at_rest(client)
+        today = (await client.get("/stores/s1")).text
+        assert "To be filled" in today
+        cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", today.partition('id="demand"')[2])
+        assert cells[4:8] == ["Lisinopril 10 MG Oral Tablet", "60", "30.5", "2"]
+        tomorrow = (await client.get(f"/stores/s1?on={TODAY + timedelta(days=1)}")).text
+        assert "To be filled" not in tomorrow
 
 
 async def test_pages_of_an_empty_pharmacy_and_of_what_is_not_there(
