@@ -142,22 +142,7 @@ class PatientInput(enrollment.Profile, Closed):
 
     def profile(self) -> Profile:
         """The profile as the rules see it, also with what enrollment does not publish."""
-        told = translation.profile_of(self.patient_id, self, self.rejections, self.rulings)
-        priced = [
-            replace(
-                each,
-                monthly_copay=given.monthly_copay,
-                negotiated_price=given.negotiated_price,
-                fair_price=given.fair_price,
-            )
-            for each, given in zip(told.prescriptions, self.prescriptions, strict=True)
-        ]
-        return replace(
-            told,
-            prescriptions=tuple(priced),
-            household_on=self.household_on,
-            extra_cost_limit=self.extra_cost_limit,
-        )
+        return translation.profile_of(self.model_dump(mode="json", exclude={"told", "calendar", "rules"}))
 
 
 def _over(name: str, given: Any) -> Any:

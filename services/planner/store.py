@@ -30,7 +30,7 @@ from services.planner.domain.model import (
 from services.planner.domain.progress import OpenVisit, Progress, Status
 from services.planner.translation import profile_of, weekdays_of
 from shared.database import Db
-from shared.events import Event, enrollment
+from shared.events import Event
 from shared.events.enrollment import PatientDisenrolled, PatientEnrolled, ProfileChanged, StoreChanged
 from shared.events.outreach import RenewalAnswered
 from shared.events.planner import DemandForecast, PlanBlocked, PlanCancelled, PlanComputed
@@ -275,10 +275,18 @@ async def load_records(db: Db, patient_ids: Collection[str], now: datetime) -> d
     records = {}
     for row in rows:
         patient_id = row["patient_id"]
-        told = enrollment.Profile.model_validate(row["profile"] or {"store_id": row["store_id"]})
-        profile = profile_of(patient_id, told, rejections[patient_id], rulings[patient_id])
         known = Record(
-            profile=replace(profile, household_on=tuple(households.get(patient_id, ()))),
+            profile=profile_of(
+                {
+                    "store_id": row["store_id"],
+                    "prescriptions": (),
+                    **row["profile"],  # empty of those who left
+                    "patient_id": patient_id,
+                    "rejections": rejections[patient_id],
+                    "rulings": rulings[patient_id],
+                    "household_on": households.get(patient_id, ()),
+                }
+            ),
             profile_revision=row["profile_revision"],
             enrolled=row["enrolled"],
             progress=Progress(patient_id),

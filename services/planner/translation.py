@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -13,7 +13,7 @@ from pydantic_core import from_json
 
 from services.planner.domain import model
 from services.planner.domain.model import Blocked, Plan, Renewal
-from shared.events import Reason, enrollment, planner
+from shared.events import Reason, planner
 from shared.events.enrollment import StoreChanged
 from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded
 from shared.messaging import Written
@@ -22,97 +22,13 @@ UNCOMPARED = frozenset({"revision", "profile_revision", "computed_on"})
 """Fields in which two plans that say the same may differ."""
 
 
-def profile_of(
-    patient_id: str,
-    told: enrollment.Profile,
-    rejections: Iterable[model.Rejection] = (),
-    rulings: Iterable[model.Ruling] = (),
-) -> model.Profile:
-    """The profile as the rules see it."""
-    return model.Profile(
-        patient_id=patient_id,
-        store_id=told.store_id,
-        prescriptions=tuple(_prescription(each) for each in told.prescriptions),
-        fills=tuple(
-            model.Fill(
-                rx_id=each.rx_id,
-                filled_on=each.filled_on,
-                handed_over_on=each.handed_over_on,
-                days_supply=each.days_supply,
-                quantity=each.quantity,
-                days_supply_billed=each.days_supply_billed,
-                elsewhere=each.elsewhere,
-            )
-            for each in told.fills
-        ),
-        stock_reports=tuple(
-            model.StockReport(each.rx_id, each.reported_on, each.days_left) for each in told.stock_reports
-        ),
-        rejections=tuple(rejections),
-        rulings=tuple(rulings),
-        cycle_policy=told.cycle_policy.value,
-        must_weekdays=frozenset(told.must_weekdays),
-        preferred_weekday=told.preferred_weekday,
-        long_term_care=told.long_term_care,
-        day_of_month=told.day_of_month,
-        payday=told.payday,
-        paydays=told.paydays,
-        ride_weekdays=frozenset(told.ride_weekdays),
-        rides=told.rides,
-        delivered=told.delivered,
-        packaged=told.packaged,
-        household_must=told.household_must,
-        away=_spans(told.away),
-        stays=_spans(told.stays),
-        reconciled_on=told.reconciled_on,
-        uninsured=_spans(told.uninsured),
-    )
+_PROFILE = TypeAdapter(model.Profile)
 
 
-def _spans(spans: Iterable[enrollment.Span]) -> tuple[model.Span, ...]:
-    return tuple(model.Span(each.begins_on, each.ends_on) for each in spans)
-
-
-def _prescription(each: enrollment.Prescription) -> model.Prescription:
-    drug = each.drug
-    return model.Prescription(
-        rx_id=each.rx_id,
-        drug=model.Drug(
-            name=drug.name,
-            ingredient=drug.ingredient,
-            strength=drug.strength,
-            form=drug.form,
-            schedule=drug.schedule.value,
-            maintenance=drug.maintenance,
-            unbreakable=drug.unbreakable,
-            antibiotic=drug.antibiotic,
-            critical=drug.critical,
-            over_the_counter=drug.over_the_counter,
-            rems=drug.rems,
-            special_handling=drug.special_handling,
-            doses_per_unit=drug.doses_per_unit,
-            doses_basis=drug.doses_basis,
-            priming_doses=drug.priming_doses,
-            container_quantity=drug.container_quantity,
-            in_use_days=drug.in_use_days,
-            pack_quantity=drug.pack_quantity,
-            lead_days=drug.lead_days,
-        ),
-        usual_quantity=each.usual_quantity,
-        usual_days=each.usual_days,
-        quantity_left=each.quantity_left,
-        written_on=each.written_on,
-        expires_on=each.expires_on,
-        units_per_day=each.units_per_day,
-        status=each.status.value,
-        directions=each.directions,
-        as_needed=each.as_needed,
-        prescriber_id=each.prescriber_id,
-        payer=each.payer,
-        renews=each.renews,
-        refills_left=each.refills_left,
-        prior_authorization_until=each.prior_authorization_until,
-    )
+def profile_of(told: Mapping[str, Any]) -> model.Profile:
+    """The profile as the rules see it, from the published one in JSON's values, with what the planner holds beside it:
+    the patient's id, refusals, rulings, days of the household."""
+    return _PROFILE.validate_python(told)
 
 
 def weekdays_of(store: StoreChanged) -> frozenset[int]:
