@@ -68,6 +68,10 @@ REASONS: dict[str, str] = {
         "Runs out before the synchronized pickup: one long fill of {days:day} on {on} lasts until {until}, so none is "
         "due before."
     ),
+    "whole_fills_only": (
+        "The payer pays no short fill that would last to the pickup: filled whole on {on}, as it runs out; it joins "
+        "where it can be filled at a pickup."
+    ),
     "not_due": "Not due: the stock lasts until {run_out_on}, past the next pickup; filled on {joins_on}.",
     "join_later": "The payer pays from {payable_from}, after the pickup on {anchor_on}: joins on {joins_on}.",
     "join_later_visit_stands": (
@@ -120,8 +124,25 @@ REASONS: dict[str, str] = {
     "valid_by_payer": "The payer takes a prescription for {months:month}: until {until}.",
     "valid_by_law": "{law}: nothing after {months:month} from writing, so until {until}.",
     "refills_by_law": "{law}: {refills:refill} at most, so {left} units may still be dispensed.",
+    "short_fill_assumed": (
+        "Whether the plan pays a short fill of {days:day} is not known: it is assumed, and may be rejected (76)."
+    ),
+    "short_fill_by_code": (
+        "{days:day} are none of the plan's days' supplies; it pays a short fill by its clarification code ({code})."
+    ),
+    "short_fill_by_law": (
+        "{days:day} are none of the plan's days' supplies; {law} has it pay a short fill that synchronizes."
+    ),
+    "payer_may_reject": "{days:day} are none of the plan's days' supplies: the payer may reject it (76).",
     "declined": "The patient declined it: nothing is filled before {until}.",
     "below_minimum": "A short fill of {days:day}, below the chain's minimum of {minimum:day}: nothing else fits.",
+    "at_least_minimum": (
+        "{needed:day} would do to the pickup; the chain fills {minimum:day} at least, and the rest is carried over."
+    ),
+    "next_size_paid": (
+        "{needed:day} would do to the pickup; the next days' supply that the payer pays is {days:day}, and the rest is "
+        "carried over."
+    ),
     "whole_units": "Whole units only: {days:day} more than needed, carried over.",
     "bridge_cushion": "The bridge lasts {days:day} past the pickup, so that the day can stay in longer months.",
     "supply_shorter_than_cycle": "{days:day} of usual supply do not reach the next pickup, {cycle_days:day} later.",

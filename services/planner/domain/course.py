@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
@@ -41,6 +42,8 @@ class Supply:
     forced: bool = False  # staff want it filled at the anchor, due or not
     fixed_quantity: Decimal | None = None  # that staff want filled at the anchor
     bridge_cushion: int = 0  # days that a bridge lasts past the joining day
+    least_bridge: int = 1  # days of a short fill by the chain's rule, where that fits
+    short_sizes: frozenset[int] | None = None  # days of a short fill that the payer pays; none: any
     vacation_from: int = 0  # the departure before which it is paid early
     paid_without: int = 0  # the day from which it would be paid without that
 
@@ -55,6 +58,12 @@ class Supply:
     def wait(self, days: int) -> int:
         """Days from a fill of so many days until the next one is paid, as far as this fill alone decides it."""
         return max(refill_wait(days, self.percent), days - self.most_surplus)
+
+    def short_days(self, days: int) -> int:
+        """The fewest days, at least so many, of which the payer pays a fill; `NEVER` where it pays no such fill."""
+        if self.short_sizes is None:
+            return days
+        return min((each for each in self.short_sizes if each >= days), default=NEVER)
 
     def not_before(self, paid_until: int) -> int:
         """The day before which the surplus on hand is more than the plan allows."""
@@ -120,7 +129,7 @@ def course_of(supply: Supply, anchor: int, second: int, pickup: PickupDays, earl
     a bridge, or by one long fill where the plan allows it (domain rules: anchor date choice, "precisely").
     """
     if supply.ride_along:
-        return _ride_along(supply, second, pickup, earliest)
+        return _whole_fills(supply, second, pickup, earliest)
     left, run_out = supply.quantity_left, supply.run_out
     if supply.joined_with is not None:
         uncovered = max(0, second - run_out) if usual_fill(supply.prescription, left)[1] else 0
@@ -129,7 +138,16 @@ def course_of(supply: Supply, anchor: int, second: int, pickup: PickupDays, earl
         return Course(supply, None, (), None, run_out - anchor, 0, run_out, left)
     paid = min(supply.ready, supply.override_from) <= anchor
     joins = anchor if paid and anchor in pickup else second
-    return _synchronized(supply, joins, anchor, second, pickup, earliest)
+    course = _synchronized(supply, joins, anchor, second, pickup, earliest)
+    if (
+        supply.short_sizes is None
+        or not course.uncovered
+        or supply.forced
+        or supply.fixed_quantity is not None
+    ):
+        return course
+    whole = _whole_fills(supply, second, pickup, earliest)  # as a ride-along, where no short fill is paid
+    return whole if whole.uncovered < course.uncovered else course
 
 
 def long_course_of(
@@ -209,33 +227,62 @@ def _bridge_gap(
         begins = max(covered, day)
         if begins >= joins or day > supply.expires:
             break
-        quantity, days = _bridging_fill(supply, joins - begins, left)
+        quantity, days, next_ready = _next_fill(supply, day, begins, joins, left, paid_until)
         if days == 0:
             break
-        wait = supply.wait(days)
-        paid_then = (paid_until if paid_until > day else day) + days
-        next_ready = max(day + wait, paid_then - supply.most_surplus)
         if next_ready > joins:  # no fill may put off the one at the joining day; a later one is smaller
             ready = day + 1
             continue
-        needs.append(Need(day, begins, covered, wait, quantity, days))
+        needs.append(Need(day, begins, covered, supply.wait(days), quantity, days))
         uncovered += begins - covered
-        covered, ready, left, paid_until = begins + days, next_ready, left - quantity, paid_then
+        covered, ready, left = begins + days, next_ready, left - quantity
+        paid_until = (paid_until if paid_until > day else day) + days
     if usual_fill(prescription, left)[1]:
         uncovered += max(0, joins - covered)
     return _narrowed(needs, supply.expires, joins, pickup), covered, left, uncovered
 
 
-def _bridging_fill(supply: Supply, gap: int, left: Decimal) -> tuple[Decimal, int]:
-    """The next fill into a gap of so many days: a long one that closes it, a usual one, or the short remainder."""
-    usual = supply.prescription.usual_days
-    if gap + supply.bridge_cushion < usual:
-        return short_fill(gap + supply.bridge_cushion, per_day(supply.prescription), left)
-    long = _long_fill(supply, gap, left) if gap > usual else None
-    return long or usual_fill(supply.prescription, left)
+def _next_fill(
+    supply: Supply, day: int, begins: int, joins: int, left: Decimal, paid_until: int
+) -> tuple[Decimal, int, int]:
+    """The first of the fills that bridge the gap which does not put off the one at the joining day, else the smallest;
+    with the day from which the fill after it is paid."""
+    paid_from = (paid_until if paid_until > day else day) - supply.most_surplus
+    for fill in _bridging_fills(supply, joins - begins, left):
+        next_ready = max(day + supply.wait(fill[1]), paid_from + fill[1])
+        if next_ready <= joins:
+            break
+    return *fill, next_ready
 
 
-def _ride_along(supply: Supply, second: int, pickup: PickupDays, earliest: int) -> Course:
+def _bridging_fills(supply: Supply, gap: int, left: Decimal) -> Iterator[tuple[Decimal, int]]:
+    """The next fill into a gap of so many days: a long one that closes it, a usual one, or the short remainder.
+
+    That is of the chain's least days, where so many are authorised, the rest carried over, before one of fewer (domain
+    rules 2.4).
+    """
+    usual, wanted = supply.prescription.usual_days, gap + supply.bridge_cushion
+    if wanted >= usual:
+        yield (_long_fill(supply, gap, left) if gap > usual else None) or usual_fill(
+            supply.prescription, left
+        )
+        return
+    if wanted < supply.least_bridge:
+        least = _short_fill(supply, supply.least_bridge, left)
+        if least[1] >= min(supply.least_bridge, usual):
+            yield least
+    yield _short_fill(supply, wanted, left)
+
+
+def _short_fill(supply: Supply, wanted: int, left: Decimal) -> tuple[Decimal, int]:
+    """The shortest fill of so many days that the payer pays; the usual one where it pays none shorter."""
+    days = supply.short_days(wanted)
+    if days < supply.prescription.usual_days:
+        return short_fill(days, per_day(supply.prescription), left)
+    return usual_fill(supply.prescription, left)
+
+
+def _whole_fills(supply: Supply, second: int, pickup: PickupDays, earliest: int) -> Course:
     """Usual fills only, each by its run-out day, up to the second pickup."""
     prescription, left, paid_until = supply.prescription, supply.quantity_left, supply.paid_until
     covered, ready, uncovered = max(supply.run_out, earliest), supply.ready, 0

@@ -8,7 +8,7 @@ from datetime import date
 
 from services.planner.domain import anchor
 from services.planner.domain.anchor import Case, Option, Score, Verdict
-from services.planner.domain.course import Course
+from services.planner.domain.course import Course, Supply
 from services.planner.domain.model import (
     Action,
     Blocked,
@@ -57,7 +57,7 @@ def decision(
         action, joins_on, reason = _synchronized(course, fills, chosen, case)
     remarks = [
         *part.remarks,
-        *_payers_word(part, course, case),
+        *_payers_word(part, course, fills, case),
         *_billing(fills),
         *_declined(rx_id, told),
         *_about_fills(course, fills, chosen, case),
@@ -81,7 +81,7 @@ def _synchronized(
     """The action that brings a synchronized drug to its joining day."""
     run_out_on = date.fromordinal(course.supply.run_out)
     if course.joins is None and course.needs:
-        return _long_filled(course, fills, chosen, case)
+        return _not_due_after(course, fills, chosen, case)
     if course.joins is None:
         joins_on = _next_due(course.supply.run_out, chosen, case.cycle.days)
         return Action.not_due, joins_on, because("not_due", run_out_on=run_out_on, joins_on=joins_on)
@@ -106,12 +106,14 @@ def _synchronized(
     return Action.full_then_bridge, joins_on, why
 
 
-def _long_filled(
+def _not_due_after(
     course: Course, fills: Sequence[tuple[date, Item]], chosen: Option, case: Case
 ) -> tuple[Action, date, Reason]:
-    """One fill before the synchronized pickup lasts past it."""
+    """One long fill before the synchronized pickup lasts past it; or a usual one, where no short one is paid."""
     on, item = fills[-1]
     joins_on = _next_due(course.covered_to, chosen, case.cycle.days)
+    if item.days_supply <= course.supply.prescription.usual_days:
+        return Action.join_later, joins_on, because("whole_fills_only", on=fills[0][0])
     return Action.long_fill, joins_on, because("long_fill", days=item.days_supply, on=on, until=joins_on)
 
 
@@ -146,8 +148,8 @@ def _ride_along(
 
 
 def _left_at_anchor(course: Course, fills: Sequence[tuple[date, Item]], chosen: Option) -> int:
-    if not course.supply.ride_along:
-        return course.left_at_anchor
+    if course.joins or not fills:
+        return max(0, course.left_at_anchor)
     covered = course.supply.run_out
     for on, item in fills:
         if on.toordinal() < chosen.anchor:
@@ -158,7 +160,7 @@ def _left_at_anchor(course: Course, fills: Sequence[tuple[date, Item]], chosen: 
 # --- remarks: what a pharmacist wants to know besides ---
 
 
-def _payers_word(part: Part, course: Course, case: Case) -> list[Reason]:
+def _payers_word(part: Part, course: Course, fills: Sequence[tuple[date, Item]], case: Case) -> list[Reason]:
     remarks = []
     supply, said = course.supply, part.payer_says
     if said and said.next_fill_on:
@@ -168,11 +170,14 @@ def _payers_word(part: Part, course: Course, case: Case) -> list[Reason]:
     if supply.vacation_from:
         paid, leaves = date.fromordinal(supply.paid_without), date.fromordinal(supply.vacation_from)
         remarks.append(because("vacation_fill", leaves_on=leaves, payable_from=paid))
-    if course.override and not supply.forced:
+    by_law = course.override and not supply.forced
+    if by_law:
         payable = date.fromordinal(supply.payable)
         remarks.append(because("override_by_law", law=supply.granted_by, payable_from=payable))
-        if supply.consents:
-            remarks.append(because("override_needs_consent", who=", ".join(supply.consents)))
+    sizes = _sizes(supply, fills, case)
+    if supply.consents and (by_law or any(each.code == "short_fill_by_law" for each in sizes)):
+        remarks.append(because("override_needs_consent", who=", ".join(supply.consents)))
+    remarks.extend(sizes)
     if supply.after_change:
         remarks.append(because("dose_changed", code=supply.payer.therapy_change_code))
     usual, most = part.prescription.usual_days, supply.prescription.usual_days
@@ -181,6 +186,22 @@ def _payers_word(part: Part, course: Course, case: Case) -> list[Reason]:
     elif most < usual:
         remarks.append(because("days_supply_capped", days=usual, most=most))
     return remarks
+
+
+def _sizes(supply: Supply, fills: Sequence[tuple[date, Item]], case: Case) -> list[Reason]:
+    """What pays for days' supplies that are none of the plan's sizes, and what is only hoped for."""
+    rule, usual = supply.payer, supply.prescription.usual_days
+    days = [item.days_supply for _, item in fills if item.days_supply_billed is None]
+    if rule is case.rules.unknown_payer:
+        return [because("short_fill_assumed", days=each) for each in days if each < usual][:1]
+    other = [each for each in days if rule.days_supplies and each not in rule.days_supplies]
+    if not other:
+        return []
+    if supply.ride_along or supply.short_sizes is not None or max(other) >= usual:
+        return [because("payer_may_reject", days=other[0])]
+    if rule.pays_short_fills:
+        return [because("short_fill_by_code", days=other[0], code=rule.short_fill_codes[0])]
+    return [because("short_fill_by_law", days=other[0], law=supply.granted_by)]
 
 
 def _billing(fills: Sequence[tuple[date, Item]]) -> list[Reason]:
@@ -214,13 +235,23 @@ def _about_fills(
     if course.joins and any(on.toordinal() < course.joins for on, _ in fills):
         surplus = course.left_at_anchor if course.joins == chosen.anchor else course.covered_to - course.joins
         if surplus > 0:
-            planned = case.cycle.bridge_cushion > 0
-            remarks.append(
-                because("bridge_cushion", days=surplus) if planned else because("whole_units", days=surplus)
-            )
+            filled = [item.days_supply for on, item in fills if on.toordinal() < course.joins]
+            remarks.append(_carried_over(surplus, filled[-1], course.supply, case))
     if course.joins == chosen.anchor and usual < case.cycle.days:
         remarks.append(because("supply_shorter_than_cycle", days=usual, cycle_days=case.cycle.days))
     return remarks
+
+
+def _carried_over(surplus: int, days: int, supply: Supply, case: Case) -> Reason:
+    """Why a bridge of so many days lasts past the joining day."""
+    needed = days - surplus
+    if case.cycle.bridge_cushion:
+        return because("bridge_cushion", days=surplus)
+    if supply.short_sizes is not None and needed not in supply.short_sizes:
+        return because("next_size_paid", days=days, needed=needed)
+    if needed < case.rules.minimum_short_fill_days <= days:
+        return because("at_least_minimum", needed=needed, minimum=case.rules.minimum_short_fill_days)
+    return because("whole_units", days=surplus)
 
 
 def _uncovered(course: Course, unavoidable: int, case: Case) -> list[Reason]:

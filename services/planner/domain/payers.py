@@ -33,6 +33,7 @@ class PayerRule:
     look_back_days: int = 0  # 0: no second test
     most_surplus_days: int = 0  # on hand at a fill, by the fills of the look-back
     days_supplies: frozenset[int] = frozenset()  # allowed; empty: any up to the usual one
+    pays_short_fills: bool = False  # also of other days, by their clarification code alone
     month_days: int = 30  # in the plan's approved month's supply
     prorates: bool = False  # a short fill costs the patient its days only
     prorated_forms: frozenset[str] = frozenset()  # of these forms alone; empty: of any
@@ -64,6 +65,14 @@ class PayerRule:
         """Is a fill of so many days, more than the usual, paid? Only where the plan states its sizes."""
         return days in self.days_supplies
 
+    def short_sizes(self, usual_days: int, law: SyncLaw | None) -> frozenset[int] | None:
+        """The days' supplies below the usual that are paid; none: any, for the plan states no sizes, or it pays short
+        fills by their code, or the state's law has it do so (domain rules 2.7 to 2.9)."""
+        if not self.days_supplies or self.pays_short_fills or (law and law.pays_short_fills):
+            return None
+        shorter = frozenset(range(1, usual_days))
+        return None if shorter <= self.days_supplies else shorter & self.days_supplies
+
 
 @dataclass(frozen=True, slots=True)
 class SyncLaw:
@@ -84,6 +93,7 @@ class SyncLaw:
     syncs_per: str = "insured"  # or "drug"
     drugs_at_least: int = 1
     prorates: bool = False  # a short fill costs the patient its days only
+    pays_short_fills: bool = False  # of any days, whatever sizes the plan states
     overrides_too_soon: bool = False  # reject 79
     full_fee: bool = False  # the dispensing fee is not prorated
     consents: tuple[str, ...] = ()  # who have to agree: patient, prescriber, pharmacist

@@ -33,8 +33,9 @@ def supply_of(part: Part, rules: Rules, told: Told, law: SyncLaw | None, today: 
     elif law and law.overrides_too_soon:
         override_from = max(payable_from(stock.fills, 0, rule, of_dose), declined_until).toordinal()
     last = stock.last_fill
+    paid = _smallest_pack(each, rule) if ride_along else _within_plan(each, rule)
     return Supply(
-        prescription=_smallest_pack(each, rule) if ride_along else _within_plan(each, rule),
+        prescription=paid,
         ride_along=ride_along,
         payer=rule,
         percent=percent,
@@ -53,6 +54,8 @@ def supply_of(part: Part, rules: Rules, told: Told, law: SyncLaw | None, today: 
         monthly_copay=_monthly_copay(each, rule),
         granted_by=law.name if law else "",
         consents=law.consents if law else (),
+        least_bridge=rules.minimum_short_fill_days,
+        short_sizes=None if ride_along else rule.short_sizes(paid.usual_days, law),
         after_change=last is not None and last not in of_dose,
         after_short=last is not None and last.rx_id == each.rx_id and last.days_supply < each.usual_days,
     )

@@ -234,6 +234,7 @@ FIELDS: dict[str, Callable[[object, str], Any]] = {
     "days_supplies": _sizes,
     "month_days": _positive,
     "prorates": _truth,
+    "pays_short_fills": _truth,
     "insulin_cap": _money,
     "insulin_price_percent": _percent,
     "short_fill_codes": _texts,

@@ -164,8 +164,17 @@ def fewest_uncovered(case: Small, pill: Pill, anchor: int, second: int) -> list[
         return [Way((), 0, False, pill.run_out - anchor)]
     else:
         ways = list(synchronized_ways(case, pill, anchor, second))
-    fewest = min((way.uncovered, put_off(case, pill, way)) for way in ways)
-    return [way for way in ways if (way.uncovered, put_off(case, pill, way)) == fewest]
+
+    def rank(way: Way) -> tuple[int, int, int]:
+        return way.uncovered, put_off(case, pill, way), tiny_fills(case, pill, way)
+
+    fewest = min(map(rank, ways))
+    return [way for way in ways if rank(way) == fewest]
+
+
+def tiny_fills(case: Small, pill: Pill, way: Way) -> int:
+    """Fills below the chain's minimum; a usual fill is none."""
+    return sum(days < min(case.minimum, pill.usual_days) for _, days in way.fills)
 
 
 def put_off(case: Small, pill: Pill, way: Way) -> int:
@@ -193,11 +202,14 @@ def synchronized_ways(case: Small, pill: Pill, anchor: int, second: int) -> Iter
             begins = max(covered, day)
             if day < max(ready, start) or begins >= join or day > pill.expires:
                 continue
-            wanted = min(pill.usual_days, join - begins)
-            units = min(units_for(pill, wanted), left)
-            days = pill.usual_days if units == pill.usual_units else floor(units / pill.per_day)
-            if days:
+            gap = join - begins  # of the minimum where that is authorised and the joining fill is not put off
+            for wanted in (min(pill.usual_days, max(gap, case.minimum)), min(pill.usual_days, gap)):
+                units = min(units_for(pill, wanted), left)
+                days = pill.usual_days if units == pill.usual_units else floor(units / pill.per_day)
                 wait = ceil(Fraction(pill.percent, 100) * days)
+                if day + wait <= join and days >= min(case.minimum, pill.usual_days):
+                    break
+            if days:
                 yield from go(
                     begins + days,
                     day + wait,

@@ -16,6 +16,8 @@ from services.planner.domain.participation import Part, take_part
 
 HORIZON = 130
 CYCLE = 30
+MINIMUM = 3
+"""Days of a short fill, where they fit."""
 
 
 @dataclass(frozen=True)
@@ -182,9 +184,8 @@ class Model:
             day_of = self._is(sum(day * chosen for day, chosen in on.items()))
             begins = self._most(covered, day_of)
             room = self._over(join, begins)
-            days = (
-                self._least(left, pill.usual) if whole else self._least(self._least(left, room), pill.usual)
-            )
+            wanted = pill.usual if whole else self._wanted(pill, join, day_of, ready, room, left, used)
+            days = self._least(left, wanted)
             m.add(day_of >= ready).only_enforce_if(used)
             m.add(day_of <= pill.expires).only_enforce_if(used)
             m.add(room >= 1).only_enforce_if(used)
@@ -201,9 +202,26 @@ class Model:
             former = used
         return covered, left, uncovered
 
+    def _wanted(self, pill: Pill, join: Any, day_of: Any, ready: Any, room: Any, left: Any, used: Any) -> Any:
+        """The usual days, or those to the joining day: the chain's minimum where it is authorised and the joining fill
+        stays payable, and fewer only where that is so from the first day on which it could be dispensed."""
+        least = min(MINIMUM, pill.usual)
+        wait = pill.wait(least)
+        authorised = self._reified(left >= least, left <= least - 1)
+        below = self._all([self._reified(room <= least - 1, room >= least), authorised])
+        fits = self._reified(day_of + wait <= join, day_of + wait >= join + 1)
+        last_that_fits = self.m.new_int_var(-400, HORIZON, "")
+        latest = [
+            max((day for day in self.open_days if day + wait <= on), default=-400)
+            for on in range(HORIZON + 1)
+        ]
+        self.m.add_element(join, latest, last_that_fits)
+        self.m.add(ready >= last_that_fits + 1).only_enforce_if(self._all([used, below, fits.negated()]))
+        return self._if(self._all([below, fits]), least, self._least(room, pill.usual))
+
     def _count_short(self, days: Any, given: Any, usual: int) -> None:
         self.short.append(self._all([given, self._reified(days <= usual - 1, days >= usual)]))
-        least = min(3, usual)
+        least = min(MINIMUM, usual)
         self.tiny.append(self._all([given, self._reified(days <= least - 1, days >= least)]))
 
     # --- arithmetic ---

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from decimal import Decimal
 from random import Random
@@ -14,7 +14,7 @@ import pytest
 from services.planner.domain import kernel
 from services.planner.domain.anchor import Case, Option, Question, Score, Verdict, arrange, arrange_all
 from services.planner.domain.kernel import scores
-from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan
+from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Rules
 from services.planner.domain.plan import Planning, finished, one_by_one, planning
 from tests.unit.planner.population import POLICY, TODAY, chain_patient, chain_store, odd_patient
 
@@ -32,9 +32,14 @@ def usual_plannings(rng: Random, count: int) -> list[Planning[Plan | Blocked]]:
     ]
 
 
-def odd_plannings(rng: Random, count: int) -> list[Planning[Plan | Blocked]]:
+def odd_plannings(
+    rng: Random, count: int, other: Callable[[Random, Rules], Rules] = lambda _, rules: rules
+) -> list[Planning[Plan | Blocked]]:
     patients = [odd_patient(rng, number) for number in range(count)]
-    return [planning(each.profile, each.calendar, each.rules, TODAY, each.told, 1) for each in patients]
+    return [
+        planning(each.profile, each.calendar, other(rng, each.rules), TODAY, each.told, 1)
+        for each in patients
+    ]
 
 
 def seen(score: Score | None) -> list[str] | None:
@@ -54,8 +59,11 @@ def said(verdict: Verdict | None) -> dict[str, Any] | None:
     }
 
 
-def compare(seeds: Sequence[int]) -> Counter[str]:
-    """Judge both ways, TOGETHER patients for each seed; what the kernel judged by itself, and what not."""
+def compare(seeds: Sequence[int], other: Callable[[Random, Rules], Rules] | None = None) -> Counter[str]:
+    """Judge both ways, TOGETHER patients for each seed; what the kernel judged by itself, and what not.
+
+    Every second seed draws odd patients; all do where they are planned by `other` rules.
+    """
     count: Counter[str] = Counter()
 
     def both(questions: Sequence[Question]) -> list[Verdict | None]:
@@ -68,7 +76,10 @@ def compare(seeds: Sequence[int]) -> Counter[str]:
 
     for seed in seeds:
         rng = Random(seed)
-        plannings = odd_plannings(rng, TOGETHER) if seed % 2 else usual_plannings(rng, TOGETHER)
+        if other:
+            plannings = odd_plannings(rng, TOGETHER, other)
+        else:
+            plannings = odd_plannings(rng, TOGETHER) if seed % 2 else usual_plannings(rng, TOGETHER)
         finished(plannings, both)
         count["patients"] += TOGETHER
     return count

@@ -37,6 +37,7 @@ def rule(payer: str | None, on: date) -> PayerRule:
     ("payer", "begins_on", "ends_on", "percent", "prorates", "cap"),
     [
         ("commercial", date(2000, 1, 1), date.max, 75, False, None),
+        ("commercial_ninety", date(2026, 1, 1), date.max, 75, False, None),
         ("medicaid", date(2000, 1, 1), date.max, 75, False, None),
         ("part_d", date(2006, 1, 1), date(2013, 12, 31), 75, False, None),
         ("part_d", date(2014, 1, 1), date(2022, 12, 31), 75, True, None),
@@ -60,7 +61,7 @@ def test_each_payer_entry_holds_from_its_first_day_to_its_last(
 
 
 def test_every_payer_entry_is_tested_above() -> None:
-    assert len(RULES) == 8
+    assert len(RULES) == 9
     assert len(LAWS) == 6
     assert len(LIMITS) == 4
     assert len(SCHEDULES) == 1
@@ -92,6 +93,7 @@ def test_each_law_binds_its_kind_of_payer_from_its_first_day(
     assert law_on(state, kind, begins_on - DAY, LAWS) is None
     assert law_on(state, "medicare", begins_on, LAWS) is None, "Part D is federal"
     assert law.overrides_too_soon == (state != "CO")
+    assert law.pays_short_fills
 
 
 @pytest.mark.parametrize(
@@ -125,6 +127,16 @@ def test_controlled_drugs_and_eye_drops_have_thresholds_of_their_own() -> None:
     assert rule("commercial", on).percent_for("c4", "tablet") == 85
     assert rule("part_d", on).percent_for("none", "Drops") == 70
     assert rule("part_d", on).percent_for("none", "tablet") == 75
+
+
+def test_what_a_plan_pays_of_short_fills() -> None:
+    """The policy of 2026: any up to 30 days; none; and any, for it is not known."""
+    on = date(2026, 3, 2)
+    oklahoma = next(law for law in LAWS if law.state == "OK")
+    assert rule("commercial", on).short_sizes(30, None) is None
+    assert rule("commercial_ninety", on).short_sizes(90, None) == frozenset(range(84, 90))
+    assert rule("commercial_ninety", on).short_sizes(90, oklahoma) is None
+    assert rule("never heard of", on).short_sizes(30, None) is None
 
 
 @pytest.mark.parametrize(

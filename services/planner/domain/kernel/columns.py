@@ -51,12 +51,14 @@ class Drug(NamedTuple, Generic[N]):
     override_from: N
     forced: N
     bridge_cushion: N
+    least_bridge: N
     usual_days: N
     usual_quantity: N
     per_day: N
     quantity_left: N
     fixed_quantity: N  # none: -1
     sizes: N  # the row of the payer's days' supplies
+    short_sizes: N  # the row of those below the usual; 0: any
     costs: N  # the row of what so many days cost
 
 
@@ -101,6 +103,9 @@ class Tables:
 
     allowed: Bools
     any_allowed: Bools
+    short_days: (
+        Ints  # the fewest days, so many at least, of which a short fill is paid; see `Supply.short_days`
+    )
     costs: Ints  # cents
 
 
@@ -158,12 +163,14 @@ def columns_of(questions: Sequence[Question]) -> Columns:
     """The columns of patients that fit."""
     rows: list[Drug[int]] = []
     sizes: dict[frozenset[int], int] = {}
+    short_sizes: dict[frozenset[int] | None, int] = {None: 0}
     costs: dict[Costs | None, int] = {}
     for question in questions:
         for supply in question.case.supplies:
             size = sizes.setdefault(supply.payer.days_supplies, len(sizes))
+            short = short_sizes.setdefault(supply.short_sizes, len(short_sizes))
             cost = costs.setdefault(_costs_of(supply), len(costs))
-            rows.append(_drug(supply, size, cost))
+            rows.append(_drug(supply, size, short, cost))
     days = np.array([len(question.days) for question in questions])
     of = np.repeat(np.arange(len(questions)), days)
     anchor = np.array([day for question in questions for day in question.days], dtype=NARROW)
@@ -183,6 +190,7 @@ def columns_of(questions: Sequence[Question]) -> Columns:
         tables=Tables(
             allowed=np.stack([_allowed(each) for each in sizes]),
             any_allowed=np.array([bool(each) for each in sizes]),
+            short_days=np.stack([_short_days(each) for each in short_sizes]),
             costs=np.stack([_table(each) for each in costs]),
         ),
     )
@@ -192,7 +200,7 @@ def _transposed(rows: Sequence[tuple[int, ...]], dtype: type[np.integer[Any]]) -
     return np.ascontiguousarray(np.array(rows, dtype=dtype).T)
 
 
-def _drug(supply: Supply, sizes: int, costs: int) -> Drug[int]:
+def _drug(supply: Supply, sizes: int, short_sizes: int, costs: int) -> Drug[int]:
     each = supply.prescription
     fixed = supply.fixed_quantity
     return Drug(
@@ -208,12 +216,14 @@ def _drug(supply: Supply, sizes: int, costs: int) -> Drug[int]:
         supply.override_from,
         supply.forced,
         supply.bridge_cushion,
+        supply.least_bridge,
         each.usual_days,
         int(each.usual_quantity * UNIT),
         UNIT if supply.ride_along or each.units_per_day is None else int(each.units_per_day * UNIT),
         int(supply.quantity_left * UNIT),
         -1 if fixed is None else int(fixed * UNIT),
         sizes,
+        short_sizes,
         costs,
     )
 
@@ -311,3 +321,13 @@ def _longest(days_supplies: frozenset[int]) -> int:
 def _allowed(days_supplies: frozenset[int]) -> Bools:
     """Is a fill of so many days, more than the usual, paid? See `PayerRule.allows`."""
     return np.array([days in days_supplies for days in range(LONGEST)])
+
+
+@cache
+def _short_days(short_sizes: frozenset[int] | None) -> Ints:
+    """See `Supply.short_days`; the most that there is room for where no such short fill is paid."""
+    days = np.arange(LONGEST, dtype=NARROW)
+    if short_sizes is None:
+        return days
+    paid = np.array([*sorted(short_sizes), LONGEST - 1], dtype=NARROW)
+    return paid[np.searchsorted(paid, days)]

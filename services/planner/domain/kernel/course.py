@@ -52,6 +52,10 @@ class Rows:
         """See `PayerRule.allows`."""
         return self.columns.tables.allowed[self.drug.sizes, np.minimum(days, LONGEST - 1)]
 
+    def short_days(self, days: Ints) -> Ints:
+        """See `Supply.short_days`."""
+        return self.columns.tables.short_days[self.drug.short_sizes, np.minimum(days, LONGEST - 1)]
+
     def cost(self, days: Ints) -> Ints:
         """What a fill of so many days costs beyond its share, in cents."""
         return self.columns.tables.costs[self.drug.costs, days]
@@ -201,6 +205,7 @@ def courses_of(rows: Rows) -> Courses:
     _ride_along(courses, rows, np.flatnonzero(ride_along))
     _joined(courses, rows, np.flatnonzero(joined))
     _synchronized(courses, rows, np.flatnonzero(due))
+    _as_ride_alongs(courses, rows, np.flatnonzero(due))
     _with_long_fills(courses, rows)
     return courses
 
@@ -250,11 +255,16 @@ def _bridge_gap(rows: Rows, joins: Ints) -> Gap:
         day = at.on_or_after(np.maximum(gap.ready[live], at.earliest))
         begins = np.maximum(gap.covered[live], day)
         going = (begins < until) & (day <= drug.expires)
-        quantity, days = _bridging_fill(at, np.maximum(until - begins, 0), gap.left[live])
+        wanted, left = np.maximum(until - begins, 0) + drug.bridge_cushion, gap.left[live]
+        quantity, days = _bridging_fill(at, np.maximum(wanted, drug.least_bridge), wanted, left)
+        wait, ready = _next_paid(drug, day, days, gap.paid_until[live])
+        too_few = days < np.minimum(drug.least_bridge, drug.usual_days)
+        tiny = np.flatnonzero((wanted < drug.least_bridge) & ((ready > until) | too_few))
+        if tiny.size:
+            few = at.take(tiny)
+            quantity[tiny], days[tiny] = _bridging_fill(few, wanted[tiny], wanted[tiny], left[tiny])
+            wait[tiny], ready[tiny] = _next_paid(few.drug, day[tiny], days[tiny], gap.paid_until[live[tiny]])
         going &= days > 0
-        wait = _wait(drug, days)
-        paid_then = np.maximum(gap.paid_until[live], day) + days
-        ready = np.maximum(day + wait, paid_then - drug.most_surplus)
         put_off = going & (ready > until)  # no fill may put off the one at the joining day
         gap.ready[live[put_off]] = day[put_off] + 1
         now = going & ~put_off
@@ -269,8 +279,29 @@ def _bridge_gap(rows: Rows, joins: Ints) -> Gap:
 
 
 def _ride_along(courses: Courses, rows: Rows, these: Ints) -> None:
-    """See `course._ride_along`."""
-    at = rows.take(these)
+    gap = _whole_fills(rows.take(these))
+    courses.left_at_anchor[these], courses.uncovered[these] = 0, gap.uncovered
+    courses.needs.put(these, gap.needs)
+
+
+def _as_ride_alongs(courses: Courses, rows: Rows, these: Ints) -> None:
+    """See `course.course_of`: whole fills where no short one is paid, and that leaves fewer days uncovered."""
+    drug = rows.take(these).drug
+    bound = (drug.short_sizes > 0) & (courses.uncovered[these] > 0)
+    these = these[bound & (drug.forced == 0) & (drug.fixed_quantity < 0)]
+    if not these.size:
+        return
+    gap = _whole_fills(rows.take(these))
+    fewer = gap.uncovered < courses.uncovered[these]
+    these = these[fewer]
+    courses.joins[these], courses.at_anchor[these], courses.dispensed[these] = NEITHER, 0, False
+    courses.left_at_anchor[these], courses.override[these] = 0, False
+    courses.uncovered[these] = gap.uncovered[fewer]
+    courses.needs.put(these, gap.needs.take(fewer))
+
+
+def _whole_fills(at: Rows) -> Gap:
+    """See `course._whole_fills`."""
     gap = Gap.of(at)
     live = np.flatnonzero((gap.covered < at.second) & (gap.left >= at.drug.usual_quantity))
     while live.size:
@@ -281,16 +312,13 @@ def _ride_along(courses: Courses, rows: Rows, these: Ints) -> None:
         going = (begins < here.second) & (day <= drug.expires)
         over = live[~going]
         gap.uncovered[over] += at.second[over] - gap.covered[over]
-        wait = _wait(drug, drug.usual_days)
-        paid_then = np.maximum(gap.paid_until[live], day) + drug.usual_days
-        ready = np.maximum(day + wait, paid_then - drug.most_surplus)
+        wait, ready = _next_paid(drug, day, drug.usual_days, gap.paid_until[live])
         gap.fill(live[going], day[going], begins[going], wait[going], drug.usual_days[going], ready[going])
         gap.left[live[going]] -= drug.usual_quantity[going]
         live = live[going]
         live = live[(gap.covered[live] < at.second[live]) & (gap.left[live] >= at.drug.usual_quantity[live])]
     _narrow(gap.needs, at, np.full_like(at.anchor, NEVER))
-    courses.left_at_anchor[these], courses.uncovered[these] = 0, gap.uncovered
-    courses.needs.put(these, gap.needs)
+    return gap
 
 
 def _with_long_fills(courses: Courses, rows: Rows) -> None:
@@ -335,11 +363,12 @@ def _still_dispensed(courses: Courses, rows: Rows, longer: Ints) -> Bools:
 # --- fills: quantities in ten-thousandths, and days ---
 
 
-def _bridging_fill(rows: Rows, gap: Ints, left: Ints) -> tuple[Ints, Ints]:
-    """See `course._bridging_fill`."""
-    drug = rows.drug
-    short = gap + drug.bridge_cushion < drug.usual_days
-    quantity, days = _short_fill(drug, gap + drug.bridge_cushion, left)
+def _bridging_fill(rows: Rows, least: Ints, wanted: Ints, left: Ints) -> tuple[Ints, Ints]:
+    """See `course._bridging_fills`: the one of `least` days at least, where so many are wanted."""
+    drug, gap = rows.drug, wanted - rows.drug.bridge_cushion
+    least = rows.short_days(least)
+    short = (wanted < drug.usual_days) & (least < drug.usual_days)
+    quantity, days = _short_fill(drug, least, left)
     usual_quantity, usual_days = _usual_fill(drug, left)
     long_quantity, long_days, long = _long_fill(rows, gap, left)
     long &= gap > drug.usual_days
@@ -392,6 +421,12 @@ def _short_fill(drug: Looked, days: Ints, left: Ints) -> tuple[Ints, Ints]:
 def _whole(quantity: Ints, per_day: Ints) -> Ints:
     """Whole days: exact, for both are whole numbers below 2**52."""
     return (quantity / per_day).astype(NARROW)
+
+
+def _next_paid(drug: Looked, day: Ints, days: Ints, paid_until: Ints) -> tuple[Ints, Ints]:
+    """After a fill of so many days: the wait for the next, and the day from which it is paid."""
+    wait = _wait(drug, days)
+    return wait, np.maximum(day + wait, np.maximum(paid_until, day) + days - drug.most_surplus)
 
 
 def _wait(drug: Looked, days: Ints) -> Ints:
