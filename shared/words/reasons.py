@@ -87,6 +87,10 @@ REASONS: dict[str, str] = {
         "Too soon before {payable_from}, but it runs out while the patient is away from {leaves_on}: filled before, "
         "with the payer's override for a vacation (code 03)."
     ),
+    "discharge_fill": (
+        "Too soon before {payable_from}, but it runs out before that, after the discharge on {discharged_on}: paid "
+        "with the payer's code for it ({code})."
+    ),
     "override_by_law": (
         "The payer pays from {payable_from}; {law} grants an override of refill too soon to synchronize it before."
     ),

@@ -8,9 +8,19 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from services.planner.domain.calendar import LONG_AGO, NEVER, PickupDays
-from services.planner.domain.model import Prescription
+from services.planner.domain.model import Prescription, Reason
 from services.planner.domain.payers import NO_COST, PayerRule, extra_cost_of
 from services.planner.domain.stock import refill_wait, short_fill, usual_fill
+
+
+@dataclass(frozen=True, slots=True)
+class Early:
+    """What has a payer pay one fill although it is too soon (domain rules 2.11). Days are ordinals."""
+
+    code: str  # NCPDP 420-DK
+    begins: int  # from this day on
+    paid_without: int
+    why: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +54,8 @@ class Supply:
     bridge_cushion: int = 0  # days that a bridge lasts past the joining day
     least_bridge: int = 1  # days of a short fill by the chain's rule, where that fits
     short_sizes: frozenset[int] | None = None  # days of a short fill that the payer pays; none: any
-    vacation_from: int = 0  # the departure before which it is paid early
-    paid_without: int = 0  # the day from which it would be paid without that
+    early: Early | None = None  # its next fill is paid before its day
+    early_spent: Early | None = None  # a visit that stands made use of that
 
     @property
     def rx_id(self) -> str:
@@ -68,6 +78,11 @@ class Supply:
     def not_before(self, paid_until: int) -> int:
         """The day before which the surplus on hand is more than the plan allows."""
         return paid_until - self.most_surplus
+
+    def opening_codes(self, day: int) -> tuple[str, ...]:
+        """The clarification codes of the next fill, on that day, beside those of its length."""
+        change = (self.payer.therapy_change_code,) if self.after_change else ()
+        return (*change, self.early.code) if self.early and day < self.early.paid_without else change
 
     def extra_cost(self, days: int) -> Decimal | None:
         """What a fill of so many days costs the patient beyond its share of the usual one; none: not known."""

@@ -167,9 +167,9 @@ def _payers_word(part: Part, course: Course, fills: Sequence[tuple[date, Item]],
         remarks.append(because("payer_says", code=said.code, on=said.next_fill_on))
     elif supply.payer is case.rules.unknown_payer:
         remarks.append(because("payer_rule_assumed", percent=supply.percent))
-    if supply.vacation_from:
-        paid, leaves = date.fromordinal(supply.paid_without), date.fromordinal(supply.vacation_from)
-        remarks.append(because("vacation_fill", leaves_on=leaves, payable_from=paid))
+    early = supply.early or supply.early_spent
+    if early:
+        remarks.append(early.why)
     by_law = course.override and not supply.forced
     if by_law:
         payable = date.fromordinal(supply.payable)
@@ -178,8 +178,9 @@ def _payers_word(part: Part, course: Course, fills: Sequence[tuple[date, Item]],
     if supply.consents and (by_law or any(each.code == "short_fill_by_law" for each in sizes)):
         remarks.append(because("override_needs_consent", who=", ".join(supply.consents)))
     remarks.extend(sizes)
-    if supply.after_change:
-        remarks.append(because("dose_changed", code=supply.payer.therapy_change_code))
+    change = supply.payer.therapy_change_code
+    if any(change in item.clarification_codes for _, item in fills):
+        remarks.append(because("dose_changed", code=change))
     usual, most = part.prescription.usual_days, supply.prescription.usual_days
     if most < usual and supply.ride_along:
         remarks.append(because("fewer_packs", days=usual, most=most))

@@ -47,6 +47,8 @@ class PayerRule:
     prescription_months: int = (
         0  # it takes a prescription for so many months from writing; 0: as long as the law
     )
+    discharge_code: str = "57"  # of a fill too soon after a discharge
+    discharge_days: int = 0  # from it, in which that is paid; 0: never
     transition_days: int = 0  # paid without an authorization, to whom is new on the plan
     transition_within_days: int = 0  # in the first so many days on it
     emergency_hours: int = 0  # of supply paid while an authorization is pending

@@ -56,10 +56,11 @@ from services.planner.domain.musts import (
     without_limits,
 )
 from services.planner.domain.participation import NO_RULINGS, Part, renewed_by, take_part
+from services.planner.domain.payers import SyncLaw
 from services.planner.domain.renewals import NO_FILLS, authorizations_ending, disused, renewals_needed, wanted
 from services.planner.domain.rulings import Key, in_force, ruled, with_day
 from services.planner.domain.supplies import supply_of
-from services.planner.domain.timing import timed
+from services.planner.domain.timing import paid_early, timed
 from services.planner.domain.told import Standing, commit, stands
 from services.planner.domain.trips import IDS, extra_cost_of, fills_of, visits_of, with_steps
 
@@ -159,7 +160,7 @@ def _plan(
     laws = granted(parts, profile, calendar.state, rules, today)
     supplies, standing = commit(
         [
-            ruled(supply_of(part, rules, told, laws.get(part.prescription.rx_id), today), rulings)
+            _supply(part, profile, rules, told, laws.get(part.prescription.rx_id), today, rulings)
             for part in taking_part
         ],
         near,
@@ -210,6 +211,22 @@ def _plan(
         renewals=renewals,
         look_again_on=_tried_again_on(parts),
     )
+
+
+def _supply(
+    part: Part,
+    profile: Profile,
+    rules: Rules,
+    told: Told,
+    law: SyncLaw | None,
+    today: date,
+    rulings: Mapping[Key, Ruling],
+) -> Supply:
+    """The drug before what was told: a visit that stands may rest on an early fill that was granted days ago."""
+    supply = ruled(supply_of(part, rules, told, law, today), rulings)
+    if not (profile.away or profile.stays):
+        return supply
+    return paid_early(supply, part, profile, rules, today, grace_days=rules.lead_days)
 
 
 def _tried_again_on(parts: Sequence[Part]) -> date | None:

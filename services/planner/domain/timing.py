@@ -1,5 +1,5 @@
-"""When a drug can be handed over, beside stock and payer: what takes longer to get, and what is filled before a
-vacation."""
+"""When a drug can be handed over, beside stock and payer: what takes longer to get, and what is paid although it is too
+soon, before a vacation and after a discharge."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, timedelta
 
-from services.planner.domain.course import Supply
-from services.planner.domain.model import Profile, Rules, Span, Told
+from services.planner.domain.course import Early, Supply
+from services.planner.domain.model import Profile, Rules, Span, Told, because
 from services.planner.domain.participation import Part
 
 
 def timed(
     supply: Supply, part: Part, profile: Profile, told: Told, rules: Rules, today: date, store_lead: int
 ) -> Supply:
-    """The drug with its own lead time, and payable before a vacation: no controlled one, and none against a date that
-    the payer itself gave.
+    """The drug with its own lead time, and payable early where that is granted.
 
     `store_lead`: days that everything takes longer at this store, which the first workable day holds already: it is
     billed so many days sooner.
     """
-    if profile.away and part.payer_says is None and part.prescription.drug.schedule == "none":
-        supply = _before_vacation(supply, profile, rules, today)
+    if profile.away or profile.stays:
+        supply = paid_early(supply, part, profile, rules, today)
     if store_lead:
         supply = replace(supply, ready=supply.ready + store_lead)
     if not supply.prescription.drug.lead_days:
@@ -52,19 +51,55 @@ def _not_before(first: int, supply: Supply, today: date) -> Supply:
     )
 
 
-def _before_vacation(supply: Supply, profile: Profile, rules: Rules, today: date) -> Supply:
-    """Payable from some days before the departure where it would run out while the patient is away (domain rules 2.11:
-    early fill, code 03; plans pay it once or twice a year)."""
+def paid_early(
+    supply: Supply, part: Part, profile: Profile, rules: Rules, today: date, grace_days: int = 0
+) -> Supply:
+    """Payable although it is too soon, where it would run out before: before a vacation, or after a discharge.
+
+    No controlled drug, none against a date that the payer itself gave, none that is held or declined until a later day,
+    and once. `grace_days`: for a fill that was planned so long ago.
+    """
+    if supply.early:
+        without = supply.early.paid_without
+        supply = replace(supply, ready=without, payable=without, early=None)
     is_declined = supply.ready > supply.payable
+    controlled = part.prescription.drug.schedule != "none"
+    if part.payer_says or controlled or is_declined or supply.early_spent:
+        return supply
+    early = _after_discharge(supply, profile, today - timedelta(days=grace_days)) or _before_vacation(
+        supply, profile, rules, today
+    )
+    return replace(supply, ready=early.begins, payable=early.begins, early=early) if early else supply
+
+
+def _after_discharge(supply: Supply, profile: Profile, today: date) -> Early | None:
+    """From the discharge on, for as long as the payer's dated rule says (domain rules 2.11: code 57)."""
+    discharged_on = max((stay.ends_on for stay in profile.stays if stay.ends_on), default=None)
+    if discharged_on is None or not supply.payer.discharge_days:
+        return None
+    begins, until = discharged_on.toordinal(), discharged_on.toordinal() + supply.payer.discharge_days
+    if today.toordinal() > until or supply.run_out > until or supply.run_out >= supply.payable:
+        return None
+    code, paid = supply.payer.discharge_code, supply.payable
+    why = because(
+        "discharge_fill", discharged_on=discharged_on, payable_from=date.fromordinal(paid), code=code
+    )
+    return Early(code, begins, paid, why)
+
+
+VACATION_SUPPLY = "03"
+"""NCPDP 420-DK: filled before a vacation."""
+
+
+def _before_vacation(supply: Supply, profile: Profile, rules: Rules, today: date) -> Early | None:
+    """From some days before the departure on, where it would run out while the patient is away (domain rules 2.11:
+    early fill, code 03; plans pay it once or twice a year)."""
     for away in allowed(profile.away, rules):
-        leaves = away.begins_on.toordinal()
-        too_soon = supply.payable >= leaves and supply.run_out < _back(away)
-        if away.begins_on > today and too_soon and not is_declined:
-            early = leaves - rules.vacation_window_days
-            return replace(
-                supply, ready=early, payable=early, vacation_from=leaves, paid_without=supply.payable
-            )
-    return supply
+        leaves, paid = away.begins_on.toordinal(), supply.payable
+        if away.begins_on > today and paid >= leaves and supply.run_out < _back(away):
+            why = because("vacation_fill", leaves_on=away.begins_on, payable_from=date.fromordinal(paid))
+            return Early(VACATION_SUPPLY, leaves - rules.vacation_window_days, paid, why)
+    return None
 
 
 def _back(away: Span) -> int:

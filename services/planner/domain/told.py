@@ -20,6 +20,7 @@ class Standing:
     drugs: Mapping[str, str]  # by rx_id: the one that takes part, where a renewal took its place
     payable_from: Mapping[str, int]  # by rx_id
     after_short: frozenset[str]  # the rx_ids whose fill follows a short one
+    codes: Mapping[str, tuple[str, ...]]  # by rx_id: the opening codes of its fill
 
 
 def stands(visit: ToldVisit, told: Told, calendar: Calendar, rules: Rules, today: date) -> bool:
@@ -47,18 +48,19 @@ def commit(
     by_rx = {supply.rx_id: supply for supply in supplies}
     standing = []
     for visit in sorted(visits, key=lambda visit: visit.on):
-        kept, drugs, payable, after_short = [], {}, {}, set()
+        kept, drugs, payable, after_short, codes = [], {}, {}, set(), {}
         for item in visit.items:
             old, rx_id = renewed.get(item.rx_id, (None, item.rx_id))
             supply = by_rx.get(rx_id)
             if supply and _may_be_filled(item, supply, old, visit.on):
                 kept.append(item)
                 drugs[item.rx_id], payable[item.rx_id] = rx_id, supply.payable
+                codes[item.rx_id] = supply.opening_codes(visit.on.toordinal())
                 if supply.after_short:
                     after_short.add(item.rx_id)
                 by_rx[rx_id] = _filled(supply, item, visit, today)
         if kept:
-            standing.append(Standing(visit, tuple(kept), drugs, payable, frozenset(after_short)))
+            standing.append(Standing(visit, tuple(kept), drugs, payable, frozenset(after_short), codes))
     return [by_rx[supply.rx_id] for supply in supplies], standing
 
 
@@ -80,6 +82,9 @@ def _filled(supply: Supply, item: ToldItem, visit: ToldVisit, today: date) -> Su
         payable=ready,
         ready=ready,
         override_from=NEVER,
+        early=None,
+        early_spent=supply.early if supply.early and day < supply.early.paid_without else supply.early_spent,
+        after_change=False,
         paid_until=paid_until,
         after_short=item.kind is FillKind.bridge,
         quantity_left=supply.quantity_left - (item.quantity if item.rx_id == supply.rx_id else 0),

@@ -107,7 +107,7 @@ def _standing_item(item: ToldItem, standing: Standing, course: Course, *, at_anc
         days_supply=item.days_supply,
         payable_from=day_or_none(standing.payable_from[item.rx_id]),
         reason=explain.item(course, item.days_supply, at_anchor=at_anchor),
-        clarification_codes=codes,
+        clarification_codes=(*standing.codes[item.rx_id], *codes),
         days_supply_billed=billed,
     )
 
@@ -124,10 +124,8 @@ def planned_items(course: Course, days: Sequence[int], anchor: int) -> list[tupl
     for day, quantity, days_supply, wait in fills:
         kind = kind_of(days_supply, supply.prescription.usual_days)
         billed, codes = billing_of(supply, kind, days_supply, after_short=after_short)
-        if day < supply.paid_without and not planned:
-            codes = (VACATION_SUPPLY, *codes)
-        if supply.after_change and not planned:
-            codes = (supply.payer.therapy_change_code, *codes)
+        if not planned:
+            codes = (*supply.opening_codes(day), *codes)
         item = Item(
             rx_id=supply.rx_id,
             drug_name=supply.prescription.drug.name,
@@ -162,10 +160,6 @@ def billing_of(
     if not supply.ride_along or billed == days_supply:
         return None, codes_of(kind, supply.payer, after_short=after_short)
     return billed, (supply.payer.plan_limit_code,)
-
-
-VACATION_SUPPLY = "03"
-"""NCPDP 420-DK: filled before a vacation."""
 
 
 def codes_of(kind: FillKind, rule: PayerRule, *, after_short: bool) -> tuple[str, ...]:

@@ -255,6 +255,8 @@ FIELDS: dict[str, Callable[[object, str], Any]] = {
     "plan_limit_code": _text,
     "therapy_change_code": _text,
     "prescription_months": _positive,
+    "discharge_code": _text,
+    "discharge_days": _positive,
     "transition_days": _positive,
     "transition_within_days": _positive,
     "emergency_hours": _positive,

@@ -11,12 +11,25 @@ import pytest
 
 from services.planner.domain import progress as path
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Span, StockReport
+from services.planner.domain.model import (
+    NOTHING_TOLD,
+    Blocked,
+    Plan,
+    Profile,
+    Rejection,
+    Span,
+    StockReport,
+    Told,
+    ToldItem,
+    ToldVisit,
+)
+from services.planner.domain.payers import PayerRule
 from services.planner.domain.plan import plan_cycle
 from services.planner.domain.progress import Progress, Status
 from services.planner.domain.stock import run_out_day
 from tests.unit.planner.cases import COMMERCIAL, EVERY_DAY, TODAY, fill, in_days, taking
-from tests.unit.planner.test_plan import codes
+from tests.unit.planner.test_plan import codes, of
+from tests.unit.planner.test_plan import planned as planned_now
 from tests.unit.planner.test_progress import PROFILE, agreed, confirmed, pickup, planned, proposed
 
 __all__ = ["agreed", "proposed"]  # fixtures
@@ -50,6 +63,82 @@ def test_what_is_at_home_lasts_longer_by_the_days_of_a_stay(stays: list[Span], r
 def test_a_count_after_the_discharge_replaces_what_was_reckoned() -> None:
     report = StockReport("rx-a", in_days(14), 9)
     assert run_out_day([fill("a", in_days(0))], [report], [span(9, 13)]) == in_days(23)
+
+
+# --- a fill that comes too soon after a discharge ---
+
+DISCHARGE = PayerRule("commercial", refill_percent=75, discharge_days=7)
+
+
+def home(left: int, discharged: int = -1, **facts: Any) -> Profile:
+    """Filled six days ago, then in hospital; so much of a is left at home by the patient's own count of today."""
+    usual: dict[str, Any] = {
+        "stays": (span(discharged - 3, discharged),),
+        "reconciled_on": TODAY,
+        "stock_reports": (StockReport("rx-a", TODAY, left),),
+    }
+    return replace(taking({"a": 24, "b": 20}), **{**usual, **facts})
+
+
+@pytest.mark.parametrize(
+    ("left", "facts", "rule", "early"),
+    [
+        (5, {}, DISCHARGE, True),
+        (0, {}, DISCHARGE, True),
+        (6, {}, DISCHARGE, True),
+        (7, {}, DISCHARGE, False),
+        (5, {"discharged": -8}, DISCHARGE, False),
+        (5, {}, replace(DISCHARGE, discharge_days=0), False),
+        (5, {"stays": ()}, DISCHARGE, False),
+        (5, {"rejections": (Rejection("rx-a", "79", TODAY, in_days(17)),)}, DISCHARGE, False),
+    ],
+    ids=[
+        "in the week after it",
+        "nothing left",
+        "to its last day",
+        "it lasts longer",
+        "the discharge is long ago",
+        "the payer grants none",
+        "no stay",
+        "the payer gave a date of its own",
+    ],
+)
+def test_what_runs_out_after_a_discharge_before_its_payer_pays_is_filled_with_the_code_for_it(
+    left: int, facts: dict[str, Any], rule: PayerRule, early: bool
+) -> None:
+    """Policy: 75 %, 7 days from the discharge. a was filled six days ago: the payer pays from day 17 on."""
+    plan = planned_now(home(left, **facts), rules=replace(COMMERCIAL, payers=(rule,)))
+    first = next((visit.on, item) for visit in plan.visits for item in visit.items if item.rx_id == "rx-a")
+    assert ("57" in first[1].clarification_codes) == early
+    assert (first[0] < in_days(17)) == early
+    assert ("discharge_fill" in codes(of(plan, "a").reasons)) == early
+
+
+def test_a_controlled_drug_is_filled_no_sooner_for_a_discharge() -> None:
+    a, b = taking({"a": 24, "b": 20}).prescriptions
+    profile = home(5, prescriptions=(replace(a, drug=replace(a.drug, schedule="c4")), b))
+    open_to_c4 = replace(COMMERCIAL, payers=(DISCHARGE,), synchronized_schedules=frozenset({"none", "c4"}))
+    plan = planned_now(profile, rules=open_to_c4)
+    assert "discharge_fill" not in codes(of(plan, "a").reasons)
+
+
+@pytest.mark.parametrize("today", [0, 3])
+def test_a_confirmed_visit_that_rests_on_it_stands_with_its_code(today: int) -> None:
+    """The week after the discharge is over on the day of the pickup; what was confirmed in it is filled."""
+    rules = replace(COMMERCIAL, payers=(replace(DISCHARGE, discharge_days=3),))
+    first = planned_now(home(2), rules=rules)
+    visit = next(visit for visit in first.visits if any(item.rx_id == "rx-a" for item in visit.items))
+    items = tuple(ToldItem(each.rx_id, each.kind, each.quantity, each.days_supply) for each in visit.items)
+    told = Told(
+        agreed=True, anchor_on=first.anchor_on, visits=(ToldVisit(visit.kind, visit.on, items, True),)
+    )
+    again = planned_now(home(2), told, rules=rules, today=in_days(today))
+    assert again.visits[0].visit_id == visit.visit_id
+    assert [(item.rx_id, item.clarification_codes) for item in again.visits[0].items] == [
+        (item.rx_id, item.clarification_codes) for item in visit.items
+    ]
+    assert "discharge_fill" in codes(of(again, "a").reasons)
+    assert planned_now(home(2), rules=rules, today=in_days(3)).visits[0].items[0].clarification_codes == ()
 
 
 # --- what halts planning ---

@@ -301,6 +301,21 @@ def test_a_vacation_is_no_override_where_payers_give_none(changed: dict[str, Any
     assert {"limits_cost", "barred_away"} <= set(codes(plan.reasons))
 
 
+def test_a_confirmed_pickup_before_a_vacation_stands_and_keeps_its_code() -> None:
+    """It was moved to the seventh day, which is not the best one: only because it is confirmed does it stay."""
+    profile = away_for_weeks()
+    asked = pinned(8, wanted_on=in_days(7), instead_of=in_days(8))
+    first = planned(profile, asked)
+    assert first.anchor_on == in_days(7)
+    confirmed = told_visit(VisitKind.synchronized, 7, "a", "b", confirmed=True)
+    again = planned(profile, pinned(7, confirmed))
+    assert codes(again.reasons)[0] == "anchor_agreed"
+    assert [(visit.on, [item.clarification_codes for item in visit.items]) for visit in again.visits] == [
+        (in_days(7), [("03",), ("03",)])
+    ]
+    assert "vacation_fill" in codes(of(again, "a").reasons)
+
+
 # --- what takes longer ---
 
 

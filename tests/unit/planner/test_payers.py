@@ -12,7 +12,19 @@ from typing import Any
 import pytest
 
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import Action, Fill, FillKind, Plan, Rules, Ruling, RulingKind, StockReport
+from services.planner.domain.model import (
+    Action,
+    Fill,
+    FillKind,
+    Plan,
+    Rules,
+    Ruling,
+    RulingKind,
+    StockReport,
+    ToldItem,
+    ToldVisit,
+    VisitKind,
+)
 from services.planner.domain.payers import PayerRule, SyncLaw
 from services.planner.domain.stock import payable_from
 from tests.unit.planner.cases import COMMERCIAL, TODAY, fill, in_days, patient, prescription, taking
@@ -143,6 +155,29 @@ def test_a_plan_waits_for_the_surplus_to_fall_and_a_new_dose_begins_anew() -> No
     assert items["rx-a2"].payable_from == in_days(-15 + 23), "the first test alone"
     assert items["rx-a2"].clarification_codes == ("05",)
     assert items["rx-b"].clarification_codes == ()
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_the_first_fill_of_a_changed_dose_alone_carries_the_code_for_it_also_once_it_is_confirmed(
+    confirmed: bool,
+) -> None:
+    """Policy: 75 %, code 05. Two a day since the last fill; five days are filled on the fourth day, then thirty."""
+    double = prescription("a", rx_id="rx-a2", units_per_day=Decimal(2), usual_quantity=Decimal(60))
+    old = prescription("a", status="discontinued")
+    profile = patient([old, double, prescription("b")], [fill("a", in_days(-25)), fill("b", in_days(-20))])
+    bridge = ToldVisit(
+        VisitKind.bridge, in_days(4), (ToldItem("rx-a2", FillKind.bridge, Decimal(10), 5),), confirmed
+    )
+    plan = planned(profile, pinned(10, bridge))
+    of_a = [
+        (item.clarification_codes, item.kind)
+        for v in plan.visits
+        for item in v.items
+        if item.rx_id == "rx-a2"
+    ]
+    assert [kind for _, kind in of_a] == [FillKind.bridge, FillKind.full]
+    assert ["05" in codes_of for codes_of, _ in of_a] == [True, False]
+    assert "dose_changed" in [each.code for drug in plan.drugs for each in drug.reasons]
 
 
 # --- days' supplies ---
