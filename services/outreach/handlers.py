@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 
 from services.outreach import store
 from services.outreach.domain.model import (
@@ -18,6 +19,7 @@ from services.outreach.domain.model import (
     Plan,
     contact_id,
     contact_when_missed,
+    contacts_when_lapsed,
     contacts_when_ready,
     plan_of,
     replanned,
@@ -32,6 +34,9 @@ from shared.messaging import Handlers, Unit
 
 on = Handlers()
 
+LAPSED = "coverage_lapsed"
+"""Reason of a blocked plan for which the patient is contacted the same day (domain rules 2.11)."""
+
 STAY = frozenset({"in_hospital", "stay_to_reconcile"})
 """Reasons of a blocked plan for which nobody is contacted (domain rules: changes in mid-cycle)."""
 
@@ -44,15 +49,21 @@ async def take_plan(events: Sequence[PlanComputed], unit: Unit) -> None:
     """Open the contacts that the new plan calls for, and withdraw those that it no longer does."""
     plans = {event.patient_id: plan_of(event) for event in events}
     newer = await store.save_plans(unit.db, {each: (plan.revision, plan) for each, plan in plans.items()})
+    await _heed_lapses(unit, {patient_id: (plans[patient_id].store_id, None) for patient_id in newer})
     await _replan(unit, {patient_id: plans[patient_id] for patient_id in newer})
 
 
 @on(PlanBlocked)
 async def drop_plan(events: Sequence[PlanBlocked], unit: Unit) -> None:
-    """No plan can be made: nothing is left to agree on or to confirm; in hospital nobody is contacted at all."""
+    """No plan can be made: nothing is left to agree on or to confirm. In hospital nobody is contacted at all; where
+    insurance lapsed the patient is, the same day."""
     in_hospital = [each.patient_id for each in events if STAY & {reason.code for reason in each.reasons}]
     newer = await store.save_plans(
         unit.db, {event.patient_id: (event.revision, None) for event in events}, in_hospital
+    )
+    await _heed_lapses(
+        unit,
+        {each.patient_id: (each.store_id, _lapsed_on(each)) for each in events if each.patient_id in newer},
     )
     await _replan(unit, dict.fromkeys(newer))
 
@@ -62,6 +73,22 @@ async def cancel_plan(events: Sequence[PlanCancelled], unit: Unit) -> None:
     """The plan is withdrawn: nothing is left to agree on or to confirm."""
     newer = await store.save_plans(unit.db, {event.patient_id: (event.revision, None) for event in events})
     await _replan(unit, dict.fromkeys(newer))
+
+
+def _lapsed_on(event: PlanBlocked) -> date | None:
+    lapse = next((reason for reason in event.reasons if reason.code == LAPSED), None)
+    return date.fromisoformat(str(lapse.params["since"])) if lapse else None
+
+
+async def _heed_lapses(unit: Unit, lapses: Mapping[str, tuple[str, date | None]]) -> None:
+    """Contact those whose insurance lapsed (patient to store, and since when); where it did not, there is no need."""
+    known = _by_patient(await store.contacts_about_insurance(unit.db, lapses))
+    changed = [
+        contact
+        for patient_id, (store_id, since) in lapses.items()
+        for contact in contacts_when_lapsed(patient_id, store_id, since, known[patient_id], unit.now)
+    ]
+    await store.save_contacts(unit.db, changed)
 
 
 async def _replan(unit: Unit, plans: Mapping[str, Plan | None]) -> None:

@@ -329,6 +329,20 @@ async def contacts_of(
     return CONTACTS.validate_python(map(dict, rows))
 
 
+async def contacts_about_insurance(db: Db, patient_ids: Collection[str]) -> list[Contact]:
+    """Every contact of these patients about insurance that lapsed."""
+    rows = await db.fetch(
+        """
+        select *
+        from contacts
+        where patient_id = any($1)
+          and kind = 'insurance'
+        """,
+        list(patient_ids),
+    )
+    return CONTACTS.validate_python(map(dict, rows))
+
+
 async def load_contacts(db: Db, contact_ids: Collection[UUID]) -> list[Contact]:
     rows = await db.fetch("select * from contacts where contact_id = any($1)", list(contact_ids))
     return CONTACTS.validate_python(map(dict, rows))

@@ -523,6 +523,71 @@ async def test_in_hospital_nobody_is_contacted_and_after_the_discharge_what_is_o
     assert (await known.statuses())["ready", VISIT.visit_id] == "open"
 
 
+def uninsured(revision: int = 2, since: str = "2026-10-01") -> PlanBlocked:
+    lapse = Reason(code="coverage_lapsed", params={"since": since})
+    return PlanBlocked(
+        patient_id="p1", revision=revision, profile_revision=1, store_id="s1", reasons=(lapse,)
+    )
+
+
+async def test_a_lapse_of_insurance_is_for_a_person_the_same_day_and_is_told_of_once(known: Service) -> None:
+    """Not for the dialler: it is about money. A message left is not enough."""
+    await known.handle(plan(VISIT))
+    await known.handle(uninsured())
+    assert await known.lease() == []
+    [listed] = (await known.get("/call-list?store=s1"))["items"]
+    assert (listed["kind"], listed["by_hand"]) == ("insurance", True)
+    assert datetime.fromisoformat(listed["due_at"]) == NOW
+    [lent] = await known.lease(by=CLERK)
+    assert (lent["kind"], lent["channel"], lent["visits"]) == ("insurance", "phone", [])
+    assert lent["script"][1]["code"] == "lapsed"
+    assert lent["message"] == "Corner Pharmacy: please call us. Call +12125550100."
+    await known.report(lent, "voicemail")
+
+    await known.at(datetime(2026, 10, 2, 18, tzinfo=UTC))
+    [lent] = await known.lease(by=CLERK)
+    await known.report(lent, "answered")
+    assert await known.statuses() == {
+        ("confirmation", VISIT.visit_id): "withdrawn",
+        ("insurance", None): "done",
+    }
+    await known.handle(uninsured(revision=3))
+    assert await known.lease(by=CLERK) == []
+    await known.handle(uninsured(revision=4, since="2026-10-02"))
+    assert [lent["kind"] for lent in await known.lease(by=CLERK)] == ["insurance"], "another lapse"
+
+
+async def test_once_a_plan_comes_again_nobody_asks_about_insurance(known: Service) -> None:
+    await known.handle(uninsured())
+    await known.handle(plan(VISIT, revision=3))
+    assert await known.lease(by=CLERK) == []
+    assert (await known.statuses())["insurance", None] == "withdrawn"
+    await known.handle(uninsured(revision=4))
+    assert [lent["kind"] for lent in await known.lease(by=CLERK)] == ["insurance"], (
+        "the same lapse, once more"
+    )
+
+
+async def test_who_calls_in_meanwhile_is_not_called_about_insurance_on_that_day(known: Service) -> None:
+    await known.handle(uninsured())
+    await known.post("/patients/p1/inbound", by=CLERK, answer={})
+    assert await known.lease(by=CLERK) == []
+    await known.at(datetime(2026, 10, 2, 18, tzinfo=UTC))
+    assert [lent["kind"] for lent in await known.lease(by=CLERK)] == ["insurance"]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+async def test_a_lapse_waits_until_all_is_known_whatever_came_first(
+    service: Service, order: tuple[int, ...]
+) -> None:
+    events: list[Event] = [store(), enrolled(), details(), uninsured()]
+    for position in order:
+        assert await service.lease(by=CLERK) == []
+        await service.handle(events[position])
+        await service.do_due()
+    assert [lent["kind"] for lent in await service.lease(by=CLERK)] == ["insurance"]
+
+
 async def test_ready_reminder_missed_and_picked_up(known: Service) -> None:
     await known.handle(enrolled(revision=2, channels=(Channel.text, Channel.phone)))
     await known.handle(StockShort(patient_id="p1", visit_id=VISIT.visit_id, rx_id="rx2", missing=Decimal(5)))

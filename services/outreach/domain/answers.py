@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 from services.outreach.domain.model import (
     ASKS,
+    SPOKEN,
     Case,
     Contact,
     Kind,
@@ -145,7 +146,7 @@ def effect_of(
     )
     if outcome is Outcome.answered:
         return heard(contact, answer, told, case, now)
-    delivered = outcome is Outcome.voicemail and contact.kind not in ASKS | {Kind.question}
+    delivered = outcome is Outcome.voicemail and contact.kind not in ASKS | SPOKEN
     if delivered and contact.status is Status.open:
         contact = replace(contact, status=Status.done)
     return Effect((contact,))
@@ -343,8 +344,9 @@ def _confirm_others(
 def _interrupted(contact: Contact, now: datetime) -> Contact:
     """An open contact of a patient who called in."""
     free = replace(contact, lease_id=None, lease_until=None)
-    if contact.kind in ASKS:
-        under_way = contact.lease_id is not None or (contact.due_at is not None and contact.due_at <= now)
+    if contact.kind in ASKS or contact.kind is Kind.insurance:
+        due_at = contact.due_at or contact.by_hand_at
+        under_way = contact.lease_id is not None or (due_at is not None and due_at <= now)
         return replace(free, last_attempt_at=now) if under_way else free
     return free if contact.kind is Kind.question else replace(free, status=Status.done)
 

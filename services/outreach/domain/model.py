@@ -26,10 +26,14 @@ class Kind(StrEnum):
     reminder = "reminder"
     missed = "missed"
     question = "question"  # the patient asked something: a pharmacist calls back
+    insurance = "insurance"  # it lapsed: nothing is filled until the patient says how to go on
 
 
 ASKS = frozenset({Kind.alignment, Kind.confirmation})
 """Kinds that need the patient's decision; the others only tell."""
+
+SPOKEN = frozenset({Kind.question, Kind.insurance})
+"""Kinds for a person to speak about: a message left is not enough."""
 
 
 class Status(StrEnum):
@@ -258,6 +262,25 @@ def _taken_up(called: Contact, held: Contact | None) -> Contact:
             visit_on=called.visit_on,
         )
     return held
+
+
+def contacts_when_lapsed(
+    patient_id: str, store_id: str, since: date | None, known: Collection[Contact], now: datetime
+) -> list[Contact]:
+    """Open the contact about insurance that lapsed on this day, once, and withdraw those about any other day.
+
+    `known` are the patient's contacts of the kind; `since` is none where there is insurance, as far as is known.
+    """
+    wanted = contact_id(patient_id, Kind.insurance, str(since)) if since else None
+    over = [withdraw(each) for each in known if each.status in LIVE and each.contact_id != wanted]
+    if wanted is None or any(
+        each.contact_id == wanted and each.status is not Status.withdrawn for each in known
+    ):
+        return over
+    lapsed = Contact(
+        contact_id=wanted, patient_id=patient_id, kind=Kind.insurance, store_id=store_id, opened_at=now
+    )
+    return [*over, lapsed]
 
 
 def contacts_when_ready(event: PackageReady, now: datetime) -> list[Contact]:

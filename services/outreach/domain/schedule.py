@@ -35,13 +35,22 @@ class Policy:
     automated: Cap = Cap(a_day=1, a_week=3)
     person: Cap = Cap(a_day=2, a_week=6)
     confirm_before: tuple[int, ...] = (7, 5, 3)  # days before the visit
+    lapse_after: tuple[int, ...] = (0, 1, 3)  # days after insurance lapsed
     letter_lead: int = 5  # days before the visit that a letter needs
 
 
 POLICY = Policy()
 
-PRIORITY = (Kind.missed, Kind.confirmation, Kind.alignment, Kind.ready, Kind.reminder, Kind.question)
-"""Which contact goes first where a cap binds (domain rules: outreach rules)."""
+PRIORITY = (
+    Kind.missed,
+    Kind.insurance,
+    Kind.confirmation,
+    Kind.alignment,
+    Kind.ready,
+    Kind.reminder,
+    Kind.question,
+)
+"""Which contact goes first where a cap binds (domain rules: outreach rules, and 2.11 for insurance: the same day)."""
 
 
 def scheduled(
@@ -50,7 +59,8 @@ def scheduled(
     """Give each open contact of a patient the time of its next attempt and of its next review.
 
     The most important contact takes its time first, the others what the caps leave. What the dialler may not make (the
-    patient said stop, the caps are used up, no channel is left) falls to people, with caps of their own. While one is
+    patient said stop, the caps are used up, no channel is left, it is about money: 47 CFR 64.1200(a)(9)(iv) exempts no
+    billing) falls to people, with caps of their own. While one is
     leased the others wait: the call that is being made may answer them.
     """
     zone = ZoneInfo(case.zone or "UTC")
@@ -89,7 +99,7 @@ def next_attempt(
     The moment may have passed: then the attempt is due now. `booked` are the local days of contacts by the same, made
     or to be made.
     """
-    if case.in_hospital or (by is By.dialler and case.opted_out):
+    if case.in_hospital or (by is By.dialler and (case.opted_out or contact.kind is Kind.insurance)):
         return None
     zone = ZoneInfo(case.zone or "UTC")
     cap = policy.automated if by is By.dialler else policy.person
@@ -140,6 +150,8 @@ def attempt_days(contact: Contact, zone: ZoneInfo, policy: Policy = POLICY) -> t
             return tuple(before)
         case Kind.reminder:
             return (visit_on - DAY,) if visit_on - DAY > opened else ()
+        case Kind.insurance:
+            return tuple(opened + n * DAY for n in policy.lapse_after)
         case _:
             return opened, opened + DAY
 
@@ -157,6 +169,8 @@ def last_day(contact: Contact, zone: ZoneInfo, policy: Policy = POLICY) -> date:
             return max(visit_on, opened + DAY)
         case Kind.reminder:
             return visit_on - DAY
+        case Kind.insurance:
+            return opened + (policy.lapse_after[-1] + 1) * DAY
         case _:
             return contact.last_on or opened + DAY
 
@@ -182,16 +196,19 @@ def channel_of(contact: Contact, case: Case, day: date, by: By, policy: Policy =
     time for an answer.
     """
     order = (Channel.text, Channel.phone)
-    if contact.kind in ASKS or contact.kind is Kind.missed:
+    if contact.kind in ASKS or contact.kind in (Kind.missed, Kind.insurance):
         order = (Channel.phone, Channel.text)
     usable = [channel for channel in order if channel in case.channels and channel in case.reachable]
     if by is By.person and Channel.phone in usable:
         return Channel.phone
     if usable:
         return usable[contact.attempts % len(usable)]
-    in_time = contact.visit_on is not None and contact.visit_on - day >= policy.letter_lead * DAY
+    in_time = contact.kind is Kind.insurance or (
+        contact.visit_on is not None and contact.visit_on - day >= policy.letter_lead * DAY
+    )
     if Channel.letter in case.channels and Channel.letter in case.reachable:
-        return Channel.letter if contact.kind in ASKS and not contact.attempts and in_time else None
+        asks = contact.kind in ASKS or contact.kind is Kind.insurance
+        return Channel.letter if asks and not contact.attempts and in_time else None
     return None
 
 

@@ -61,6 +61,17 @@ _SCRIPTS: dict[Kind, tuple[Line, ...]] = {
         ),
         *_CLOSING,
     ),
+    Kind.insurance: (
+        _IDENTIFY,
+        Line("lapsed", "The insurance on record has ended: nothing is billed or filled meanwhile."),
+        Line(
+            "new_insurance", "Is there another one? Take the particulars of the card for the chain's system."
+        ),
+        Line(
+            "how_to_go_on", "If there is none: how many are left of each, and what is to be done until then?"
+        ),
+        *_CLOSING,
+    ),
     Kind.question: (_IDENTIFY, Line("answer", "The pharmacist answers the patient's question.")),
 }
 _SHORT_ITEM = Line("short_items", "The store has too little of an item: a part will follow.")
@@ -68,9 +79,11 @@ _SHORT_ITEM = Line("short_items", "The store has too little of an item: a part w
 _MESSAGES = {
     ("en", Kind.ready): "{store}: your order is ready.{call}",
     ("en", Kind.reminder): "{store}: we expect you tomorrow.{call}",
+    ("en", Kind.insurance): "{store}: please call us.{call}",
     ("en", None): "{store}: please call us about your appointment.{call}",
     ("es", Kind.ready): "{store}: su pedido está listo.{call}",
     ("es", Kind.reminder): "{store}: le esperamos mañana.{call}",
+    ("es", Kind.insurance): "{store}: por favor llámenos.{call}",
     ("es", None): "{store}: por favor llámenos acerca de su cita.{call}",
 }
 _CALL = {"en": " Call {phone}.", "es": " Llame al {phone}."}

@@ -220,6 +220,36 @@ def test_who_said_stop_is_contacted_by_people_alone() -> None:
 
 
 @pytest.mark.parametrize(
+    ("lapsed_at", "attempts", "calls", "expected"),
+    [
+        pytest.param(at(5, "00:00"), 0, [], "2026-10-05 10:00", id="known at midnight: the same day"),
+        pytest.param(at(5, "15:00"), 0, [], "2026-10-05 15:00", id="known in the afternoon: at once"),
+        pytest.param(at(5, "20:30"), 0, [], "2026-10-06 10:00", id="known in quiet hours: as they end"),
+        pytest.param(at(5, "15:00"), 1, [at(5, "15:00")], "2026-10-06 17:30", id="again the next day"),
+        pytest.param(at(5, "15:00"), 2, [at(5, "15:00")], "2026-10-08 17:30", id="and on the third"),
+        pytest.param(
+            at(5, "15:00"), 0, [at(5, "10:00"), at(5, "11:00")], "2026-10-06 10:00", id="within people's cap"
+        ),
+    ],
+)
+def test_about_lapsed_insurance_a_person_calls_the_same_day_and_the_dialler_never(
+    lapsed_at: datetime, attempts: int, calls: list[datetime], expected: str
+) -> None:
+    last = calls[-1] if attempts else None
+    lapsed = contact(Kind.insurance, None, lapsed_at, "insurance", attempts=attempts, last_attempt_at=last)
+    made = tuple(Call(moment, By.person) for moment in calls)
+    [planned] = scheduled(case(calls=made), [lapsed], max([lapsed_at, *calls]))
+    assert (planned.due_at, local(planned.by_hand_at)) == (None, expected)
+
+
+def test_what_was_tried_in_vain_about_insurance_is_given_up_after_four_days() -> None:
+    lapsed = contact(Kind.insurance, None, at(5), "insurance")
+    for now, status in ((at(9, "19:59"), Status.open), (at(9, "20:00"), Status.lapsed)):
+        [left] = review(case(lapsed), now).contacts
+        assert left.status is status
+
+
+@pytest.mark.parametrize(
     ("kind", "consented", "reachable", "attempts", "expected"),
     [
         (Kind.confirmation, ["phone", "text"], ["phone", "text"], 0, "phone"),
@@ -231,6 +261,9 @@ def test_who_said_stop_is_contacted_by_people_alone() -> None:
         (Kind.confirmation, ["text", "letter"], ["letter"], 0, "letter"),
         (Kind.confirmation, ["letter"], ["letter"], 1, None),
         (Kind.ready, ["letter"], ["letter"], 0, None),
+        (Kind.insurance, ["phone", "text"], ["phone", "text"], 0, "phone"),
+        (Kind.insurance, ["letter"], ["letter"], 0, "letter"),
+        (Kind.insurance, ["letter"], ["letter"], 1, None),
         (Kind.confirmation, ["text"], ["phone"], 0, None),
         (Kind.confirmation, ["other"], ["phone"], 0, None),
     ],
