@@ -91,5 +91,6 @@ def lasting(fill: Fill, each: Prescription) -> int:
 
 def billed_days(days: int, rule: PayerRule) -> int:
     """What the payer is told of a pack that cannot be split: the most that the plan pays, up to its true days."""
-    allowed = [each for each in rule.days_supplies if each <= days]
-    return max(allowed) if allowed and days not in rule.days_supplies else days
+    if not rule.days_supplies or days in rule.days_supplies:
+        return days
+    return max((each for each in rule.days_supplies if each <= days), default=days)

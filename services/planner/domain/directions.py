@@ -66,6 +66,7 @@ def read(directions: str) -> DailyUse | Refusal:
     return _daily_use(said)
 
 
+@lru_cache(maxsize=10_000)
 def says_as_needed(directions: str) -> bool:
     """Do they leave it to the patient whether it is taken at all?"""
     return bool(AS_NEEDED.search(_plain(directions)))

@@ -277,19 +277,16 @@ def with_what_must_happen(
     What is overdue has no day: the plan would change with every day that passes.
     """
     needed = {each.rx_id: each.needed_by for each in renewals}
-    return tuple(
-        replace(
-            each,
-            reasons=(
-                *each.reasons,
-                *_disused(disused.get(each.rx_id)),
-                *_renewal(needed.get(each.rx_id), today),
-                *_authorization(each, today),
-                *_authorization_ends(authorizations.get(each.rx_id), today),
-            ),
-        )
-        for each in decisions
-    )
+    found = []
+    for each in decisions:
+        must = [
+            *_disused(disused.get(each.rx_id)),
+            *_renewal(needed.get(each.rx_id), today),
+            *_authorization(each, today),
+            *_authorization_ends(authorizations.get(each.rx_id), today),
+        ]
+        found.append(replace(each, reasons=(*each.reasons, *must)) if must else each)
+    return tuple(found)
 
 
 def _disused(run_out_on: date | None) -> list[Reason]:

@@ -62,11 +62,9 @@ def because(code: str, /, **params: str | int | date | Decimal) -> Reason:
 
 
 def _plain(value: str | int | date | Decimal) -> str | int:
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return f"{value.normalize():f}"
-    return value
+    if isinstance(value, str | int):
+        return value
+    return value.isoformat() if isinstance(value, date) else f"{value.normalize():f}"
 
 
 # --- what comes in ---

@@ -158,7 +158,7 @@ def _left_out_by_staff(each: Prescription, rulings: Mapping[Key, Ruling]) -> Rea
 def not_in_use(each: Prescription, held: set[tuple[object, ...]]) -> Reason | None:
     """Only what the patient takes now; "I stopped taking it" holds every prescription of the same use."""
     if each.status == "active":
-        return because("on_hold") if _use(each) in held else None
+        return because("on_hold") if held and _use(each) in held else None
     return NOT_IN_USE.get(each.status, because("inactive"))
 
 
@@ -203,7 +203,7 @@ def superseded_by(
         if each.status == "active":
             same_use[_use(each)].append(each)
     replaced: dict[str, Prescription] = {}
-    for group in same_use.values():
+    for group in (group for group in same_use.values() if len(group) > 1):
         renewed = {each.renews for each in group}
         newest = max(
             group,
@@ -259,7 +259,7 @@ def divisible(each: Prescription, rules: Rules) -> tuple[Participation, Reason]:
         return Participation.ride_along, because("unbreakable_pack")
     if not each.drug.form:
         return Participation.ride_along, because("form_unknown")
-    if each.drug.form.casefold() not in rules.divisible_forms:
+    if _rides(each, rules):
         return Participation.ride_along, because("not_divisible", form=each.drug.form)
     return Participation.sync, because("maintenance")
 
@@ -299,7 +299,7 @@ def _first_fill_awaited(stock: Stock) -> Reason | None:
 
 
 def _rides(each: Prescription, rules: Rules) -> bool:
-    return divisible(each, rules)[0] is Participation.ride_along
+    return each.drug.unbreakable or each.drug.form.casefold() not in rules.divisible_forms
 
 
 def _used_up(each: Prescription, rules: Rules, first_workable: date) -> Reason | None:

@@ -39,6 +39,8 @@ def as_read(profile: Profile, rules: Rules, state: str, today: date) -> tuple[Pr
             each = _by_law(each, profile.fills, rules, state, today, remarks)
             said[each.rx_id] = tuple(remarks)
         prescriptions.append(each)
+    if all(new is old for new, old in zip(prescriptions, profile.prescriptions, strict=True)):
+        return profile, said
     return replace(profile, prescriptions=tuple(prescriptions)), said
 
 
@@ -62,7 +64,7 @@ def _daily_use(each: Prescription, rules: Rules, remarks: Said) -> Prescription:
         remarks.append(
             because("directions_differ", read=_short(units_a_day(counted.most)), given=_short(given))
         )
-    return replace(each, units_per_day=given)
+    return each if given == each.units_per_day else replace(each, units_per_day=given)
 
 
 def _as_stated(units: Decimal) -> Reason:

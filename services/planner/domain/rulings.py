@@ -67,6 +67,8 @@ def with_day(told: Told, rulings: Mapping[Key, Ruling]) -> Told:
 
 def ruled(supply: Supply, rulings: Mapping[Key, Ruling]) -> Supply:
     """The drug with what staff decided about its fills."""
+    if not rulings:
+        return supply
     hold, fill, quantity = (
         rulings.get((kind, supply.rx_id)) for kind in (RulingKind.hold, RulingKind.fill, RulingKind.quantity)
     )

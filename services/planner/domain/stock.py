@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from functools import lru_cache
+from operator import attrgetter
 
 from services.planner.domain.days_supply import is_certain, lasting
 from services.planner.domain.model import Drug, Fill, Prescription, Profile, Span, StockReport
@@ -35,7 +37,12 @@ NEVER_TAKEN = Stock()
 
 def stock_key(drug: Drug) -> StockKey:
     """Renewals and prescriptions side by side draw on one stock."""
-    return drug.ingredient.casefold().strip(), drug.strength.casefold().strip()
+    return _key_of(drug.ingredient, drug.strength)
+
+
+@lru_cache(maxsize=10_000)
+def _key_of(ingredient: str, strength: str) -> StockKey:
+    return ingredient.casefold().strip(), strength.casefold().strip()
 
 
 def stocks_of(profile: Profile, today: date) -> Mapping[StockKey, Stock]:
@@ -85,8 +92,8 @@ def run_out_day(
     in_hospital = sorted(stays, key=lambda stay: stay.begins_on)
     run_out: date | None = None
     for day, is_fill, days in sorted(said + handed_over):
-        start = max(run_out, day) if is_fill and run_out else day
-        run_out = _used_up(start, days, in_hospital)
+        start = run_out if is_fill and run_out and run_out > day else day
+        run_out = _used_up(start, days, in_hospital) if in_hospital else start + timedelta(days=days)
     return run_out
 
 
@@ -108,7 +115,7 @@ def days_on_hand(run_out: date | None, day: date) -> int:
 
 def last_paid(fills: Sequence[Fill]) -> Fill | None:
     """The fill from which the payer counts: the latest by date of service, the longest of equals."""
-    return max(fills, key=lambda fill: (fill.filled_on, fill.billed), default=None)
+    return max(fills, key=attrgetter("filled_on", "billed"), default=None)
 
 
 def refill_wait(days_supply: int, percent: int) -> int:
@@ -139,7 +146,7 @@ def payable_from(
 def paid_until(fills: Iterable[Fill], rule: PayerRule, day: date) -> date | None:
     """The day at whose start nothing is left, by the fills paid within the look-back before `day` alone."""
     covered: date | None = None
-    for fill in sorted(fills, key=lambda fill: fill.filled_on):
+    for fill in sorted(fills, key=attrgetter("filled_on")):
         if 0 < (day - fill.filled_on).days <= rule.look_back_days:
             covered = max(covered or fill.filled_on, fill.filled_on) + timedelta(days=fill.billed)
     return covered

@@ -69,8 +69,10 @@ def _of_dose(part: Part) -> list[Fill]:
 
 def _within_plan(each: Prescription, rule: PayerRule) -> Prescription:
     """The usual fill as the plan pays it: at most the largest days' supply that it allows (domain rules: cycles)."""
+    if not rule.days_supplies or each.usual_days in rule.days_supplies or each.units_per_day is None:
+        return each
     sizes = [days for days in rule.days_supplies if days <= each.usual_days]
-    if not sizes or each.usual_days in rule.days_supplies or each.units_per_day is None:
+    if not sizes:
         return each
     quantity, days = short_fill(max(sizes), each.units_per_day, each.usual_quantity)
     return replace(each, usual_quantity=quantity, usual_days=days)
