@@ -68,6 +68,9 @@ def replan(
         bool, typer.Option("--json", help="each plan that changes as a JSON object a line")
     ] = False,
     anew: Annotated[bool, typer.Option("--anew", help="not where an earlier run was cut off")] = False,
+    side_by_side: Annotated[
+        int, typer.Option(help="stores at once; more where several planners share the address", min=1, max=64)
+    ] = 2,
 ) -> None:
     """Have the running planner plan patients anew, after a change of rules or calendars.
 
@@ -78,4 +81,6 @@ def replan(
 
     if not (all_ or store or payer):
         raise typer.BadParameter("say --all, --store or --payer")
-    replan_all(Selection(store, payer), dry_run=dry_run, as_json=as_json, anew=anew)
+    replan_all(
+        Selection(store, payer), dry_run=dry_run, as_json=as_json, anew=anew, side_by_side=side_by_side
+    )

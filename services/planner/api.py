@@ -109,6 +109,17 @@ class Replan(BaseModel):
     dry_run: bool = False
 
 
+@router.get("/plans/replan/stores")
+async def replan_where(
+    work: Working,
+    store_id: Annotated[str | None, Query(alias="store", pattern=r"^[!-~]{1,64}$")] = None,
+    payer: Annotated[str | None, Query(min_length=1, max_length=64)] = None,
+) -> dict[str, Any]:
+    """The stores with patients to be planned anew, and how many, to go through several at once."""
+    async with work.read() as db:
+        return {"stores": await store.enrolled_by_store(db, store=store_id, payer=payer)}
+
+
 @router.post("/plans/replan")
 async def replan_some(wanted: Replan, work: Working, caller: Commanding) -> dict[str, Any]:
     """Plan the next patients anew, by patient id: written and published is only what changed, on a dry run nothing.

@@ -596,13 +596,15 @@ async def due_looks(db: Db, patient_ids: Sequence[str], now: datetime) -> set[st
 
 # --- everybody, batch by batch ---
 
-_CHOSEN = """
-    enrolled
-    and ($1::text is null or store_id = $1)
-    and ($2::text is null
-         or profile @> jsonb_build_object('prescriptions', jsonb_build_array(jsonb_build_object('payer', $2::text))))
-"""
-"""Patients who take part, of one store or everywhere, with a prescription of one payer or of any."""
+
+def _chosen(store: str | None, payer: str | None) -> str:
+    """Patients who take part: of one store ($1) or everywhere, with a prescription of one payer ($2) or of any.
+
+    A condition that does not apply is left out, not made true: an index is then used whatever the values.
+    """
+    paid = "jsonb_build_object('prescriptions', jsonb_build_array(jsonb_build_object('payer', $2::text)))"
+    of_store = "store_id = $1" if store else "$1::text is null"
+    return f"enrolled and {of_store} and {f'profile @> {paid}' if payer else '$2::text is null'}"
 
 
 async def enrolled_after(
@@ -613,7 +615,7 @@ async def enrolled_after(
         f"""
         select patient_id
         from patients
-        where {_CHOSEN}
+        where {_chosen(store, payer)}
           and patient_id > $3
         order by patient_id
         limit $4
@@ -628,7 +630,23 @@ async def enrolled_after(
 
 async def count_enrolled(db: Db, *, store: str | None, payer: str | None) -> int:
     """How many patients take part."""
-    return await db.fetchval(f"select count(*) from patients where {_CHOSEN}", store, payer)
+    return await db.fetchval(f"select count(*) from patients where {_chosen(store, payer)}", store, payer)
+
+
+async def enrolled_by_store(db: Db, *, store: str | None, payer: str | None) -> dict[str, int]:
+    """How many patients take part at each store."""
+    rows = await db.fetch(
+        f"""
+        select store_id, count(*) as patients
+        from patients
+        where {_chosen(store, payer)}
+        group by store_id
+        order by store_id
+        """,
+        store,
+        payer,
+    )
+    return {row["store_id"]: row["patients"] for row in rows}
 
 
 # --- demand ---

@@ -723,6 +723,18 @@ async def test_some_are_planned_anew_by_store_or_payer(other_rules: Service) -> 
     assert (neither["patients"], neither["looked_at"], neither["next"]) == (0, 0, None)
 
 
+async def test_where_some_are_to_be_planned_anew_is_told_store_by_store(other_rules: Service) -> None:
+    async def where(**chosen: str) -> dict[str, int]:
+        return dict((await other_rules.get("/plans/replan/stores", **chosen))["stores"])
+
+    assert await where() == {"s1": 4, "s2": 1}
+    assert await where(store="s2") == {"s2": 1}
+    assert await where(payer="acme") == {"s1": 1}
+    assert await where(payer="acme", store="s2") == {}
+    await other_rules.handle(PatientDisenrolled(patient_id="p4", revision=2, reason=DisenrolmentReason.died))
+    assert await where() == {"s1": 4}
+
+
 async def test_whoever_is_parked_is_passed_over_and_named(other_rules: Service) -> None:
     async with other_rules.work.begin([patient("p2")], cause=Cause("test", "test")) as unit:
         letter = await tables.bury_due_work(
@@ -827,14 +839,9 @@ async def test_from_the_terminal_first_dry_then_for_good(
     other_rules: Service, terminal: tuple[Callable[..., Awaitable[Result]], CutOff]
 ) -> None:
     run, _ = terminal
-    dry = await run("--all", "--dry-run", "--json")
-    assert [json.loads(line)["patient_id"] for line in dry.stdout.splitlines()] == [
-        "p1",
-        "p2",
-        "p3",
-        "p4",
-        "p5",
-    ]
+    dry = await run("--all", "--dry-run", "--json", "--side-by-side", "1")
+    said = [json.loads(line)["patient_id"] for line in dry.stdout.splitlines()]
+    assert said == ["p1", "p2", "p3", "p5", "p4"], "store by store"
     assert "5 patients planned anew, 5 plans would change, 5 of them the day." in dry.stderr
     assert await other_rules.published() == []
     assert (
@@ -849,8 +856,8 @@ async def test_a_run_that_was_cut_off_goes_on_where_it_was(
     other_rules: Service, terminal: tuple[Callable[..., Awaitable[Result]], CutOff]
 ) -> None:
     run, app = terminal
-    app.left = 1
-    cut_off = await run("--all")
+    app.left = 2
+    cut_off = await run("--all", "--side-by-side", "1")
     assert cut_off.exit_code == 1 and "broken" in str(cut_off.exception)
     assert {event.key for event in await other_rules.published()} == {"p1", "p2"}
     app.left = 2
@@ -859,10 +866,25 @@ async def test_a_run_that_was_cut_off_goes_on_where_it_was(
     assert len(await other_rules.published()) == 1
     app.left = 1_000_000
     rest = await run("--all")
-    assert "Going on after patient p2" in rest.stderr
+    assert "Going on after 2 of 5 patients" in rest.stderr
     assert "5 patients planned anew, 4 plans changed, " in rest.stdout
     assert {event.key for event in await other_rules.published()} == {"p3", "p5"}
     assert "Going on" not in (await run("--all")).stderr
+
+
+@pytest.mark.parametrize("requests", [2, 3])
+async def test_cut_off_with_two_stores_at_once_everybody_is_planned_anew_once(
+    other_rules: Service, terminal: tuple[Callable[..., Awaitable[Result]], CutOff], requests: int
+) -> None:
+    run, app = terminal
+    app.left = requests
+    assert (await run("--all")).exit_code == 1
+    before = [event.key for event in await other_rules.published()]
+    assert 0 < len(before) < 5
+    app.left = 1_000_000
+    assert "5 patients planned anew, 5 plans changed, " in (await run("--all")).stdout
+    after = [event.key for event in await other_rules.published()]
+    assert sorted(before + after) == ["p1", "p2", "p3", "p4", "p5"]
 
 
 async def test_a_patient_without_a_store_waits(service: Service) -> None:
