@@ -85,7 +85,7 @@ REASONS: dict[str, str] = {
     "payer_rule_assumed": "The plan's refill rule is not known: {percent} % of the days' supply is assumed.",
     "vacation_fill": (
         "Too soon before {payable_from}, but it runs out while the patient is away from {leaves_on}: filled before, "
-        "with the payer's override for a vacation (code 03)."
+        "with the payer's override for a vacation (code {code})."
     ),
     "discharge_fill": (
         "Too soon before {payable_from}, but it runs out before that, after the discharge on {discharged_on}: paid "

@@ -263,8 +263,6 @@ class Rules:
     lead_days: int = 4  # from today to the first workable day
     delivery_lead_days: int = 1  # more where it is brought to the patient
     packaging_lead_days: int = 1  # more for multi-dose packages: their list is final five days ahead
-    vacation_fills_a_year: int = 1  # fills before a vacation, too soon, that payers pay (code 03)
-    vacation_window_days: int = 7  # before the departure, in which they do
     cycle_days: Mapping[str, int] = field(
         default_factory=lambda: {"rolling_28": 28, "rolling_30": 30, "rolling_84": 84, "rolling_90": 90}
     )

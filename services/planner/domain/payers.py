@@ -47,6 +47,9 @@ class PayerRule:
     prescription_months: int = (
         0  # it takes a prescription for so many months from writing; 0: as long as the law
     )
+    vacation_code: str = "03"  # of a fill too soon before a vacation
+    vacation_days: int = 7  # before the departure, in which that is paid
+    vacation_fills_a_year: int = 1  # before so many vacations
     discharge_code: str = "57"  # of a fill too soon after a discharge
     discharge_days: int = 0  # from it, in which that is paid; 0: never
     transition_days: int = 0  # paid without an authorization, to whom is new on the plan

@@ -226,7 +226,7 @@ def _supply(
     supply = ruled(supply_of(part, rules, told, law, today), rulings)
     if not (profile.away or profile.stays):
         return supply
-    return paid_early(supply, part, profile, rules, today, grace_days=rules.lead_days)
+    return paid_early(supply, part, profile, today, grace_days=rules.lead_days)
 
 
 def _tried_again_on(parts: Sequence[Part]) -> date | None:

@@ -21,7 +21,7 @@ def timed(
     billed so many days sooner.
     """
     if profile.away or profile.stays:
-        supply = paid_early(supply, part, profile, rules, today)
+        supply = paid_early(supply, part, profile, today)
     if store_lead:
         supply = replace(supply, ready=supply.ready + store_lead)
     if not supply.prescription.drug.lead_days:
@@ -51,9 +51,7 @@ def _not_before(first: int, supply: Supply, today: date) -> Supply:
     )
 
 
-def paid_early(
-    supply: Supply, part: Part, profile: Profile, rules: Rules, today: date, grace_days: int = 0
-) -> Supply:
+def paid_early(supply: Supply, part: Part, profile: Profile, today: date, grace_days: int = 0) -> Supply:
     """Payable although it is too soon, where it would run out before: before a vacation, or after a discharge.
 
     No controlled drug, none against a date that the payer itself gave, none that is held or declined until a later day,
@@ -67,7 +65,7 @@ def paid_early(
     if part.payer_says or controlled or is_declined or supply.early_spent:
         return supply
     early = _after_discharge(supply, profile, today - timedelta(days=grace_days)) or _before_vacation(
-        supply, profile, rules, today
+        supply, profile, today
     )
     return replace(supply, ready=early.begins, payable=early.begins, early=early) if early else supply
 
@@ -87,18 +85,20 @@ def _after_discharge(supply: Supply, profile: Profile, today: date) -> Early | N
     return Early(code, begins, paid, why)
 
 
-VACATION_SUPPLY = "03"
-"""NCPDP 420-DK: filled before a vacation."""
-
-
-def _before_vacation(supply: Supply, profile: Profile, rules: Rules, today: date) -> Early | None:
+def _before_vacation(supply: Supply, profile: Profile, today: date) -> Early | None:
     """From some days before the departure on, where it would run out while the patient is away (domain rules 2.11:
     early fill, code 03; plans pay it once or twice a year)."""
-    for away in allowed(profile.away, rules):
-        leaves, paid = away.begins_on.toordinal(), supply.payable
+    rule, paid = supply.payer, supply.payable
+    for away in allowed(profile.away, rule.vacation_fills_a_year):
+        leaves = away.begins_on.toordinal()
         if away.begins_on > today and paid >= leaves and supply.run_out < _back(away):
-            why = because("vacation_fill", leaves_on=away.begins_on, payable_from=date.fromordinal(paid))
-            return Early(VACATION_SUPPLY, leaves - rules.vacation_window_days, paid, why)
+            why = because(
+                "vacation_fill",
+                leaves_on=away.begins_on,
+                payable_from=date.fromordinal(paid),
+                code=rule.vacation_code,
+            )
+            return Early(rule.vacation_code, leaves - rule.vacation_days, paid, why)
     return None
 
 
@@ -106,13 +106,13 @@ def _back(away: Span) -> int:
     return (away.ends_on or date.max - timedelta(days=1)).toordinal() + 1
 
 
-def allowed(spans: Iterable[Span], rules: Rules) -> list[Span]:
+def allowed(spans: Iterable[Span], fills_a_year: int) -> list[Span]:
     """The vacations before which payers pay early: the first ones of each calendar year."""
     taken: dict[int, int] = {}
     found = []
     for span in sorted(spans, key=lambda span: span.begins_on):
         year = span.begins_on.year
         taken[year] = taken.get(year, 0) + 1
-        if taken[year] <= rules.vacation_fills_a_year:
+        if taken[year] <= fills_a_year:
             found.append(span)
     return found

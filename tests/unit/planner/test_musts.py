@@ -13,6 +13,7 @@ from services.planner.domain import kernel
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Profile, Rejection, Span, VisitKind
 from services.planner.domain.musts import is_limited, suits, without_limits
+from services.planner.domain.payers import PayerRule
 from services.planner.domain.plan import JudgeAll, finished, one_by_one, plan_cycle, planning
 from tests.unit.planner.cases import (
     COMMERCIAL,
@@ -263,10 +264,34 @@ def away_for_weeks(**facts: Any) -> Profile:
 def test_before_a_vacation_it_is_filled_early_with_the_code_for_it() -> None:
     plan = planned(away_for_weeks())
     (visit,) = [each for each in plan.visits if each.on < in_days(9)]
-    assert visit.on >= in_days(9 - COMMERCIAL.vacation_window_days)
+    assert visit.on >= in_days(9 - 7)
     assert [item.clarification_codes for item in visit.items] == [("03",), ("03",)]
     assert plan.uncovered_days == 0
     assert "vacation_fill" in codes(of(plan, "a").reasons)
+
+
+@pytest.mark.parametrize(
+    ("facts", "first", "code"),
+    [
+        ({}, 4, "03"),
+        ({"vacation_days": 3}, 6, "03"),
+        ({"vacation_code": "7"}, 4, "7"),
+        ({"vacation_fills_a_year": 0}, None, None),
+    ],
+)
+def test_each_payer_says_for_how_long_and_with_which_code(
+    facts: dict[str, Any], first: int | None, code: str | None
+) -> None:
+    rules = replace(
+        COMMERCIAL, payers=(PayerRule("commercial", refill_percent=75, **facts),), offered_days=99
+    )
+    plan = planned(away_for_weeks(), rules=rules)
+    before = [each.on for each in plan.offered if each.on < in_days(9)]
+    assert min(before, default=None) == (in_days(first) if first else None)
+    said = [
+        item.clarification_codes for visit in plan.visits for item in visit.items if visit.on < in_days(9)
+    ]
+    assert said == ([(code,), (code,)] if code else [])
 
 
 def test_payers_pay_early_in_the_week_before_the_departure_alone() -> None:
