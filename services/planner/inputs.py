@@ -71,6 +71,7 @@ class PrescriptionInput(enrollment.Prescription, Closed):
     drug: DrugInput
     prescriber_id: str = ""
     monthly_copay: Money = None
+    month_price: Money = None
     negotiated_price: Money = None
     fair_price: Money = None
 
@@ -106,7 +107,7 @@ RulesInput = create_model(
     "chain's own entries.",
     **{name: _rule(name, hint) for name, hint in get_type_hints(Rules).items()},
 )
-TABLES = ("payers", "laws", "limits", "schedules", "disuse")
+TABLES = ("payers", "laws", "limits", "schedules", "disuse", "high_cost")
 
 
 class PatientInput(enrollment.Profile, Closed):

@@ -14,7 +14,14 @@ from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import Blocked, Plan, Renewal, Rules, because
 from services.planner.domain.plan import JudgeAll, Planning, finished
 from services.planner.domain.progress import Progress, Status, disenrolled, planning_anew
-from services.planner.policy import dispensing_limits, disuse, payer_rules, state_schedules, sync_laws
+from services.planner.policy import (
+    dispensing_limits,
+    disuse,
+    high_cost,
+    payer_rules,
+    state_schedules,
+    sync_laws,
+)
 from services.planner.store import Record, StoreDays
 from shared.events import Event
 from shared.messaging import Unit, Written
@@ -27,6 +34,7 @@ RULES = Rules(
     limits=dispensing_limits(),
     schedules=state_schedules(),
     disuse=disuse(),
+    high_cost=high_cost(),
 )
 """The chain's policy. What payers and states demand and grant are data files beside (`services.planner.policy`)."""
 

@@ -69,7 +69,7 @@ REASONS: dict[str, str] = {
         "due before."
     ),
     "whole_fills_only": (
-        "The payer pays no short fill that would last to the pickup: filled whole on {on}, as it runs out; it joins "
+        "No short fill that would last to the pickup may be planned: filled whole on {on}, as it runs out; it joins "
         "where it can be filled at a pickup."
     ),
     "not_due": "Not due: the stock lasts until {run_out_on}, past the next pickup; filled on {joins_on}.",
@@ -83,6 +83,9 @@ REASONS: dict[str, str] = {
     # remarks on a drug
     "payer_says": "The payer's own word (reject {code}): payable from {on}.",
     "payer_rule_assumed": "The plan's refill rule is not known: {percent} % of the days' supply is assumed.",
+    "high_cost": (
+        "A month of it costs {limit} or more: no short fill without the consent of staff, who take it into the plan."
+    ),
     "vacation_fill": (
         "Too soon before {payable_from}, but it runs out while the patient is away from {leaves_on}: filled before, "
         "with the payer's override for a vacation (code {code})."
@@ -144,7 +147,7 @@ REASONS: dict[str, str] = {
         "{needed:day} would do to the pickup; the chain fills {minimum:day} at least, and the rest is carried over."
     ),
     "next_size_paid": (
-        "{needed:day} would do to the pickup; the next days' supply that the payer pays is {days:day}, and the rest is "
+        "{needed:day} would do to the pickup; the next days' supply that may be filled is {days:day}, and the rest is "
         "carried over."
     ),
     "whole_units": "Whole units only: {days:day} more than needed, carried over.",
@@ -152,7 +155,9 @@ REASONS: dict[str, str] = {
     "supply_shorter_than_cycle": "{days:day} of usual supply do not reach the next pickup, {cycle_days:day} later.",
     "unavoidable": "{days:day} without it before {workable_on}, the first day on which anything can be filled.",
     "uncovered": "{days:day} without it that no arrangement covers.",
-    "staff_included": "The {by} took it into the plan on {made_on}, although the chain's policy leaves it out.",
+    "staff_included": (
+        "The {by} took it into the plan on {made_on}, short fills too, although the chain's policy does not."
+    ),
     "staff_holds": "The {by} decided on {made_on}: nothing is filled before {until}.",
     "staff_fills": "The {by} decided on {made_on}: filled at the synchronized pickup, due or not, paid or not.",
     "staff_quantity": "The {by} decided on {made_on}: {quantity} units at the synchronized pickup.",

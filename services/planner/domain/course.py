@@ -53,7 +53,8 @@ class Supply:
     fixed_quantity: Decimal | None = None  # that staff want filled at the anchor
     bridge_cushion: int = 0  # days that a bridge lasts past the joining day
     least_bridge: int = 1  # days of a short fill by the chain's rule, where that fits
-    short_sizes: frozenset[int] | None = None  # days of a short fill that the payer pays; none: any
+    short_sizes: frozenset[int] | None = None  # days of a short fill that may be planned; none: any
+    whole_because: Reason | None = None  # why none may, beside the payer's sizes
     early: Early | None = None  # its next fill is paid before its day
     early_spent: Early | None = None  # a visit that stands made use of that
 
@@ -70,7 +71,7 @@ class Supply:
         return max(refill_wait(days, self.percent), days - self.most_surplus)
 
     def short_days(self, days: int) -> int:
-        """The fewest days, at least so many, of which the payer pays a fill; `NEVER` where it pays no such fill."""
+        """The fewest days, at least so many, of which a short fill may be; `NEVER` where none of them may."""
         if self.short_sizes is None:
             return days
         return min((each for each in self.short_sizes if each >= days), default=NEVER)
@@ -290,7 +291,7 @@ def _bridging_fills(supply: Supply, gap: int, left: Decimal) -> Iterator[tuple[D
 
 
 def _short_fill(supply: Supply, wanted: int, left: Decimal) -> tuple[Decimal, int]:
-    """The shortest fill of so many days that the payer pays; the usual one where it pays none shorter."""
+    """The shortest fill of so many days that may be planned; the usual one where none shorter may."""
     days = supply.short_days(wanted)
     if days < supply.prescription.usual_days:
         return short_fill(days, per_day(supply.prescription), left)

@@ -167,6 +167,8 @@ def _payers_word(part: Part, course: Course, fills: Sequence[tuple[date, Item]],
         remarks.append(because("payer_says", code=said.code, on=said.next_fill_on))
     elif supply.payer is case.rules.unknown_payer:
         remarks.append(because("payer_rule_assumed", percent=supply.percent))
+    if supply.whole_because:
+        remarks.append(supply.whole_because)
     early = supply.early or supply.early_spent
     if early:
         remarks.append(early.why)

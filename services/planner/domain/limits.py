@@ -50,6 +50,17 @@ class Disuse:
     source: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class HighCost:
+    """From which price of a month on the chain has no short fill without staff's consent (domain rules 2.4)."""
+
+    name: str
+    begins_on: date
+    month_price: Decimal
+    ends_on: date = date.max
+    source: str = ""
+
+
 STRICTNESS = ("none", "c5", "c4", "c3", "c2")
 
 

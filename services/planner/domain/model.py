@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
-from services.planner.domain.limits import DispensingLimit, Disuse, StateSchedule
+from services.planner.domain.limits import DispensingLimit, Disuse, HighCost, StateSchedule
 from services.planner.domain.payers import PayerRule, SyncLaw
 
 
@@ -115,6 +115,7 @@ class Prescription:
     prescriber_id: str = ""
     payer: str | None = None
     monthly_copay: Decimal | None = None  # for the plan's approved month's supply; none: not known
+    month_price: Decimal | None = None  # what a month's supply costs the payer; none: not known
     negotiated_price: Decimal | None = None  # of a month of insulin
     fair_price: Decimal | None = None  # the maximum fair price of a month of insulin
     renews: str | None = None
@@ -278,6 +279,7 @@ class Rules:
     limits: tuple[DispensingLimit, ...] = ()
     schedules: tuple[StateSchedule, ...] = ()  # that differ from federal law
     disuse: tuple[Disuse, ...] = ()  # none: whatever needs a renewal is asked for
+    high_cost: tuple[HighCost, ...] = ()  # none: whatever it costs is short-filled
     synchronized_schedules: frozenset[str] = frozenset({"none"})
     divisible_forms: frozenset[str] = frozenset({"tablet", "capsule"})  # that may be short-filled
     minimum_short_fill_days: int = 3

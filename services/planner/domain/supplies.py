@@ -9,7 +9,7 @@ from decimal import Decimal
 from services.planner.domain.calendar import NEVER
 from services.planner.domain.course import Supply
 from services.planner.domain.days_supply import is_certain, true_days
-from services.planner.domain.model import Fill, Participation, Prescription, Rules, Told
+from services.planner.domain.model import Fill, Participation, Prescription, Rules, Told, because
 from services.planner.domain.participation import Part
 from services.planner.domain.payers import PayerRule, SyncLaw, insulin_copay, rule_on
 from services.planner.domain.stock import paid_until, payable_from, short_fill
@@ -59,6 +59,16 @@ def supply_of(part: Part, rules: Rules, told: Told, law: SyncLaw | None, today: 
         after_change=last is not None and last not in of_dose,
         after_short=last is not None and last.rx_id == each.rx_id and last.days_supply < each.usual_days,
     )
+
+
+def dear(supply: Supply, rules: Rules, today: date) -> Supply:
+    """Never short-filled where a month of it costs so much that the chain wants staff's consent (domain rules 2.4)."""
+    price = supply.prescription.month_price
+    limit = next((each for each in rules.high_cost if each.begins_on <= today <= each.ends_on), None)
+    if supply.ride_along or price is None or limit is None or price < limit.month_price:
+        return supply
+    why = because("high_cost", limit=limit.month_price)
+    return replace(supply, short_sizes=frozenset(), whole_because=why)
 
 
 def _of_dose(part: Part) -> list[Fill]:

@@ -10,13 +10,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from services.planner.domain.limits import DispensingLimit, Disuse, StateSchedule
+from services.planner.domain.limits import DispensingLimit, Disuse, HighCost, StateSchedule
 from services.planner.domain.payers import PayerRule, SyncLaw
 
 HERE = Path(__file__).parent
 KINDS = frozenset({"commercial", "medicare", "medicaid", "public"})
 
-T = TypeVar("T", PayerRule, SyncLaw, DispensingLimit, StateSchedule, Disuse)
+T = TypeVar("T", PayerRule, SyncLaw, DispensingLimit, StateSchedule, Disuse, HighCost)
 
 
 class BadPolicy(ValueError):
@@ -79,6 +79,17 @@ def disuse(path: Path = HERE / "chain.toml") -> tuple[Disuse, ...]:
     """
     entries = _entries(tomllib.loads(path.read_text(encoding="utf-8"))["disuse"], Disuse, "disuse")
     _never_overlap(entries, lambda _: "disuse")
+    return entries
+
+
+def high_cost(path: Path = HERE / "chain.toml") -> tuple[HighCost, ...]:
+    """From which price on the chain has no short fill without staff's consent.
+
+    Raises:
+        BadPolicy: an entry is wrong, or two are valid on one day.
+    """
+    entries = _entries(tomllib.loads(path.read_text(encoding="utf-8"))["high_cost"], HighCost, "high_cost")
+    _never_overlap(entries, lambda _: "high_cost")
     return entries
 
 
@@ -269,4 +280,5 @@ FIELDS: dict[str, Callable[[object, str], Any]] = {
     "refills": _whole,
     "months": _positive,
     "days": _positive,
+    "month_price": _money,
 }

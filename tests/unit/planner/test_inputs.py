@@ -109,6 +109,7 @@ def test_everything_that_the_rules_know_can_be_given() -> None:
         prescriber_id="dr-2",
         payer="part_d",
         monthly_copay=Decimal("10.00"),
+        month_price=Decimal("80.00"),
         negotiated_price=Decimal("70.00"),
         fair_price=Decimal("60.00"),
         renews="rx-a",
@@ -191,7 +192,15 @@ def test_the_reference_names_every_field() -> None:
     schema = PatientInput.model_json_schema()
     of_rules = {
         name
-        for each in ("RulesInput", "PayerRule", "SyncLaw", "DispensingLimit", "StateSchedule", "Disuse")
+        for each in (
+            "RulesInput",
+            "PayerRule",
+            "SyncLaw",
+            "DispensingLimit",
+            "StateSchedule",
+            "Disuse",
+            "HighCost",
+        )
         for name in schema["$defs"][each]["properties"]
     }
     known = {name for each in [schema, *schema["$defs"].values()] for name in each.get("properties", ())}

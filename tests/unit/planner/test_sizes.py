@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -24,6 +25,7 @@ from services.planner.domain.model import (
 )
 from services.planner.domain.payers import PayerRule, SyncLaw
 from services.planner.domain.plan import plan_cycle
+from services.planner.policy import high_cost
 from tests.unit.planner.cases import COMMERCIAL, TODAY, fill, in_days, patient, prescription, taking
 from tests.unit.planner.test_kernel import compare
 from tests.unit.planner.test_plan import SYNCHRONIZED, codes, of, pinned, planned, trips
@@ -149,6 +151,48 @@ def test_a_quantity_that_staff_set_is_filled_and_the_payers_sizes_are_said() -> 
     plan = planned(profile, pinned(20), rules=rules(MONTHS))
     assert fills_of(plan, "a") == [(20, 9)]
     assert "payer_may_reject" in codes(of(plan, "a").reasons)
+
+
+# --- what is dear ---
+
+
+@pytest.mark.parametrize(
+    ("price", "facts", "filled"),
+    [
+        ("949.99", {}, [(12, 8), (20, 30)]),
+        (None, {}, [(12, 8), (20, 30)]),
+        ("950.00", {}, [(12, 30), (42, 30)]),
+        (
+            "950.00",
+            {"rulings": (Ruling(RulingKind.include, "pharmacist", "x", TODAY, "rx-a"),)},
+            [(12, 8), (20, 30)],
+        ),
+    ],
+    ids=["below the limit", "not known", "at the limit", "with staff's consent"],
+)
+def test_a_dear_drug_is_short_filled_with_the_consent_of_staff_alone(
+    price: str | None, facts: dict[str, Any], filled: list[tuple[int, int]]
+) -> None:
+    """Policy: 75 %, any days' supply, a limit of 950.00 a month. a runs out before the agreed pickup on day 20."""
+    dear = replace(prescription("a"), month_price=Decimal(price) if price else None)
+    profile = replace(taking({"a": 12, "b": 20}), prescriptions=(dear, prescription("b")), **facts)
+    plan = planned(profile, pinned(20), rules=replace(COMMERCIAL, high_cost=high_cost()))
+    assert fills_of(plan, "a") == filled
+    assert ("high_cost" in codes(of(plan, "a").reasons)) == (filled[0][1] == 30)
+    assert plan.uncovered_days == 0
+
+
+def test_the_chains_own_limit_begins_on_a_day() -> None:
+    [entry] = high_cost()
+    assert (entry.month_price, entry.begins_on, entry.ends_on) == (
+        Decimal("950.00"),
+        date(2024, 1, 1),
+        date.max,
+    )
+    dear = replace(prescription("a"), month_price=Decimal(2000))
+    profile = replace(taking({"a": 12, "b": 20}), prescriptions=(dear, prescription("b")))
+    later = replace(COMMERCIAL, high_cost=(replace(entry, begins_on=in_days(1)),))
+    assert fills_of(planned(profile, pinned(20), rules=later), "a") == [(12, 8), (20, 30)]
 
 
 # --- the chain's minimum ---
