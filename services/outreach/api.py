@@ -195,6 +195,8 @@ def _same_again(attempt: store.Attempt, contact_id: UUID, body: Report) -> dict[
 async def _effect(unit: Unit, contact: Contact, attempt: store.Attempt, body: Report) -> Effect:
     [case] = await store.load_cases(unit.db, [contact.patient_id], unit.now)
     try:
+        if attempt.channel is Channel.letter:
+            contact = replace(contact, written_at=unit.now)
         return effect_of(contact, body.outcome, body.answer, attempt.told, case, unit.now)
     except Unfit as unfit:
         raise Refused(unfit.code, unfit.words) from None

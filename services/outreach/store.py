@@ -368,6 +368,7 @@ async def save_contacts(db: Db, contacts: Sequence[Contact]) -> None:
             declined_rx_ids = excluded.declined_rx_ids,
             attempts = excluded.attempts,
             last_attempt_at = excluded.last_attempt_at,
+            written_at = excluded.written_at,
             lease_id = excluded.lease_id,
             lease_until = excluded.lease_until,
             due_at = excluded.due_at,

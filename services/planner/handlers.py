@@ -104,7 +104,9 @@ async def give_up_visit(events: Sequence[PickupDeclined], unit: Unit) -> None:
 async def go_on_without_answer(events: Sequence[PatientUnreached], unit: Unit) -> None:
     """Nobody answered: nothing is filled, and the next cycle or another day is planned."""
     await _take_answers(
-        unit, events, lambda progress, event: path.unreached(progress, event.plan_id, event.visit_id)
+        unit,
+        events,
+        lambda progress, event: path.unreached(progress, event.plan_id, event.visit_id, event.reachable_on),
     )
 
 

@@ -259,7 +259,7 @@ async def load_records(db: Db, patient_ids: Collection[str], now: datetime) -> d
         select
             p.patient_id, p.revision as profile_revision, p.enrolled, p.store_id, p.profile, p.household_id,
             l.revision, l.status, l.plan_id, l.cycle, l.agreed, l.misses, l.anchor_on, l.next_anchor_on,
-            l.offered_on, l.declined_until, l.wanted_on, l.instead_of, l.published::text, l.due_at,
+            l.offered_on, l.declined_until, l.wanted_on, l.instead_of, l.not_before, l.published::text, l.due_at,
             {_BOOKED.format(plans="l", now="$2")} as booked_on
         from patients p
         left join plans l on l.patient_id = p.patient_id
@@ -355,6 +355,7 @@ def _with_plan(record: Record, row: asyncpg.Record, visits: Iterable[OpenVisit])
         declined_until={rx: date.fromisoformat(day) for rx, day in row["declined_until"].items()},
         wanted_on=row["wanted_on"],
         instead_of=row["instead_of"],
+        not_before=row["not_before"],
     )
     return replace(
         record,
@@ -446,7 +447,7 @@ _PLAN = (
         "anchor_on",
         "next_anchor_on",
     ),
-    *("offered_on", "declined_until", "wanted_on", "instead_of", "due_at", "booked_on"),
+    *("offered_on", "declined_until", "wanted_on", "instead_of", "not_before", "due_at", "booked_on"),
 )
 """The columns of a plan that are written as they are given."""
 
@@ -515,6 +516,7 @@ def _plan_row(record: Record) -> dict[str, Any]:
         "declined_until": {rx_id: _text(day) for rx_id, day in progress.declined_until.items()},
         "wanted_on": _text(progress.wanted_on),
         "instead_of": _text(progress.instead_of),
+        "not_before": _text(progress.not_before),
         "due_at": _text(record.due_at),
         "booked_on": _text(booked),
     }

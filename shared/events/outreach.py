@@ -109,7 +109,7 @@ class QuestionRaised(Event):
 
 
 class PatientUnreached(Event):
-    """Every attempt for this visit failed: nothing is filled."""
+    """Every attempt for this visit failed, or none can be made in time: nothing is filled."""
 
     TYPE: ClassVar[str] = "medsync.outreach.patient-unreached.v1"
     TOPIC: ClassVar[str] = TOPIC
@@ -119,6 +119,9 @@ class PatientUnreached(Event):
     plan_revision: int
     visit_id: str | None  # none: the alignment contact itself
     attempts: int
+    reachable_on: date | None = (
+        None  # by letter alone: the first day of a visit that one of today can confirm
+    )
 
 
 class ContactOptedOut(Event):

@@ -256,6 +256,7 @@ REASONS: dict[str, str] = {
     "must_ride_dates": "The patient needs a ride: rides are known up to {last}; later days are not certain.",
     "must_delivery": "Brought to the patient, on the store's delivery days: {days}.",
     "away": "The patient is away from {since} to {until}: no pickup then.",
+    "by_letter": "The patient can only be written to: no visit before {on} can be confirmed by post.",
     "household_day": "{on} is the day agreed with others of the household, so one trip serves all.",
     "household_apart": (
         "The household collects on {on}; on that day this patient would be without a drug for longer, so another is "

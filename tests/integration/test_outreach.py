@@ -523,6 +523,45 @@ async def test_in_hospital_nobody_is_contacted_and_after_the_discharge_what_is_o
     assert (await known.statuses())["ready", VISIT.visit_id] == "open"
 
 
+async def test_who_can_only_be_written_to_gets_a_letter_in_time_or_another_day(known: Service) -> None:
+    await known.handle(enrolled(revision=2, channels=(Channel.phone, Channel.letter)))
+    await known.handle(details(revision=2, phones=(), address="1 Elm Rd"))
+    await known.handle(plan(BRIDGE, VISIT, agreed=False))
+    [unreached] = await known.published()
+    assert isinstance(unreached, PatientUnreached)
+    assert (unreached.visit_id, unreached.attempts, unreached.reachable_on) == (None, 0, date(2026, 10, 11))
+    assert await known.lease() == await known.lease(by=CLERK) == []
+
+    another = plan(visit(date(2026, 10, 11)), VISIT, revision=2, agreed=False)
+    await known.handle(another.model_copy(update={"plan_id": "plan-2"}))
+    [lent] = await known.lease()
+    assert (lent["kind"], lent["channel"], lent["address"]) == ("alignment", "letter", "1 Elm Rd")
+    await known.report(lent, "voicemail")
+    for day in range(2, 9):
+        await known.at(datetime(2026, 10, day, 23, 59, tzinfo=UTC))
+        assert await known.lease() == await known.lease(by=CLERK) == await known.published() == []
+    await known.at(
+        datetime(2026, 10, 9, 0, tzinfo=UTC)
+    )  # eight in the evening, three days before the first visit
+    [unreached] = await known.published()
+    assert isinstance(unreached, PatientUnreached)
+    assert (unreached.attempts, unreached.reachable_on) == (1, None)
+
+
+async def test_after_a_wrong_number_a_letter_is_written_where_the_post_has_time(known: Service) -> None:
+    await known.handle(enrolled(revision=2, channels=(Channel.phone, Channel.letter)))
+    await known.handle(details(revision=2, address="1 Elm Rd"))
+    await known.handle(plan(VISIT, agreed=False))
+    [lent] = await known.lease()
+    assert lent["channel"] == "phone"
+    await known.report(lent, "wrong_number")
+    await known.at(datetime(2026, 10, 2, 20, tzinfo=UTC))
+    [lent] = await known.lease()
+    assert (lent["channel"], lent["attempt"]) == ("letter", 2)
+    await known.report(lent, "answered", anchor_on="2026-10-20")
+    assert [type(event) for event in await known.published()] == [AlignmentAgreed]
+
+
 def uninsured(revision: int = 2, since: str = "2026-10-01") -> PlanBlocked:
     lapse = Reason(code="coverage_lapsed", params={"since": since})
     return PlanBlocked(

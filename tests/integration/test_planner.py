@@ -315,6 +315,33 @@ async def test_the_same_plan_is_not_published_again(proposed: Service) -> None:
     assert await proposed.handle(changed(2)) == [], "an older profile"
 
 
+async def test_who_can_only_be_written_to_is_planned_for_days_that_the_post_can_confirm(
+    proposed: Service,
+) -> None:
+    """And still when the profile changes meanwhile."""
+    first = PlanComputed.model_validate((await proposed.get("/plans/p1"))["plan"])
+    unreached = PatientUnreached(
+        patient_id="p1",
+        plan_id=first.plan_id,
+        plan_revision=first.revision,
+        visit_id=None,
+        attempts=0,
+        reachable_on=in_days(11),
+    )
+    plan = only(await proposed.handle(unreached), PlanComputed)
+    assert plan.plan_id != first.plan_id
+    assert min(visit.on for visit in plan.visits) == in_days(11)
+    said = (await proposed.get("/plans/p1/explanation"))["sentences"]
+    assert (
+        "The patient can only be written to: no visit before Fri 13 Mar 2026 can be confirmed by post."
+        in said
+    )
+    again = only(await proposed.handle(changed(2, fill("b", -1))), PlanComputed)
+    assert min(visit.on for visit in again.visits) == in_days(11)
+    what_if = await proposed.http.post("/plans/what-if", json={"patient_id": "p1", "changes": {}})
+    assert min(visit["on"] for visit in what_if.json()["plan"]["visits"]) == in_days(11).isoformat()
+
+
 async def test_days_that_no_plan_reaches_plan_nobody_anew(proposed: Service) -> None:
     """As when a year begins, and the holidays of one more are told."""
     for revision, closed_on, planned_anew in (

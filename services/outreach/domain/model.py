@@ -114,6 +114,7 @@ class Contact:
     declined_rx_ids: tuple[str, ...] = ()  # promised: what the patient does not want
     attempts: int = 0
     last_attempt_at: datetime | None = None
+    written_at: datetime | None = None  # when a letter went out: there is one
     lease_id: UUID | None = None
     lease_until: datetime | None = None
     due_at: datetime | None = None  # when the dialler may make the next attempt; none: it may not
@@ -311,6 +312,7 @@ def contact_when_missed(event: PickupMissed, ready: Contact, now: datetime) -> C
         status=Status.open,
         attempts=0,
         last_attempt_at=None,
+        written_at=None,
         lease_id=None,
         lease_until=None,
         due_at=None,

@@ -7,7 +7,7 @@ matter in which order the facts arrived, and looking twice changes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -19,9 +19,13 @@ from services.outreach.domain.schedule import (
     channel_of,
     closing,
     last_day,
+    letter_by,
     may_call,
+    only_by_letter,
     priority,
+    reachable_on,
     scheduled,
+    waits_for_letter,
 )
 from shared.events import Event
 from shared.events.enrollment import Channel
@@ -155,8 +159,18 @@ def _settled(contact: Contact, case: Case, now: datetime, policy: Policy) -> tup
         return replace(contact, status=Status.answered), pickup(
             plan, visit, frozenset(contact.declined_rx_ids)
         )
-    tried_all = contact.attempts >= len(attempt_days(contact, zone, policy))
+    by_letter = contact.kind in ASKS and only_by_letter(case)
+    tried_all = contact.attempts >= len(attempt_days(contact, zone, policy)) and not by_letter
     too_late = now >= closing(last_day(contact, zone, policy), zone, policy)
+    if not contact.lease_id and waits_for_letter(contact, case) and plan:
+        if now >= closing(letter_by(contact, policy), zone, policy):
+            return _unreached(
+                contact,
+                plan,
+                standing_instruction=case.standing_instruction,
+                by_letter_on=reachable_on(now, zone, policy),
+            )
+        return contact, None
     if contact.lease_id or contact.kind is Kind.question or not (tried_all or too_late):
         return contact, None
     if contact.kind not in ASKS:
@@ -166,7 +180,9 @@ def _settled(contact: Contact, case: Case, now: datetime, policy: Policy) -> tup
     return _unreached(contact, plan, standing_instruction=case.standing_instruction)
 
 
-def _unreached(contact: Contact, plan: Plan, *, standing_instruction: bool) -> tuple[Contact, Event]:
+def _unreached(
+    contact: Contact, plan: Plan, *, standing_instruction: bool, by_letter_on: date | None = None
+) -> tuple[Contact, Event]:
     """Nothing is filled, but for what a standing instruction on record covers and payer and state allow."""
     visit = plan.visit(contact.visit_id)
     if visit and standing_instruction:
@@ -182,6 +198,7 @@ def _unreached(contact: Contact, plan: Plan, *, standing_instruction: bool) -> t
         plan_revision=plan.revision,
         visit_id=contact.visit_id,
         attempts=contact.attempts,
+        reachable_on=by_letter_on,
     )
 
 

@@ -36,7 +36,7 @@ class Policy:
     person: Cap = Cap(a_day=2, a_week=6)
     confirm_before: tuple[int, ...] = (7, 5, 3)  # days before the visit
     lapse_after: tuple[int, ...] = (0, 1, 3)  # days after insurance lapsed
-    letter_lead: int = 5  # days before the visit that a letter needs
+    letter_days: int = 7  # for a letter there, and the answer back
 
 
 POLICY = Policy()
@@ -79,11 +79,22 @@ def scheduled(
             )
         if due_at:
             booked[By.dialler].append(due_at.astimezone(zone).date())
-        until = due_at.astimezone(zone).date() if due_at else last_day(contact, zone, policy)
+        until = due_at.astimezone(zone).date() if due_at else _decided_by(contact, case, zone, policy)
         result.append(
             replace(contact, due_at=due_at, by_hand_at=by_hand_at, review_at=closing(until, zone, policy))
         )
     return result
+
+
+def _decided_by(contact: Contact, case: Case, zone: ZoneInfo, policy: Policy) -> date:
+    """The local day at whose end it shows whether the contact can still be made."""
+    last = last_day(contact, zone, policy)
+    return min(last, letter_by(contact, policy)) if waits_for_letter(contact, case) else last
+
+
+def waits_for_letter(contact: Contact, case: Case) -> bool:
+    """Whether a letter alone can ask the patient, and none went out yet."""
+    return contact.kind in ASKS and contact.written_at is None and only_by_letter(case)
 
 
 def priority(contact: Contact) -> tuple[int, date, str]:
@@ -113,11 +124,11 @@ def next_attempt(
 def moments(contact: Contact, case: Case, now: datetime, policy: Policy = POLICY) -> Iterator[datetime]:
     """The moments at which the contact's next attempt may be made, leaving caps aside: one a local day."""
     zone = ZoneInfo(case.zone or "UTC")
-    days = attempt_days(contact, zone, policy)
-    if contact.attempts >= len(days):
+    first = _first_day(contact, case, zone, policy)
+    if first is None:
         return
     today = now.astimezone(zone).date()
-    day = max(_open_day(days[contact.attempts], contact, case, zone), today)
+    day = max(_open_day(first, contact, case, zone), today)
     if now >= closing(today, zone, policy):
         day = max(day, today + DAY)
     if contact.last_attempt_at:
@@ -126,6 +137,15 @@ def moments(contact: Contact, case: Case, now: datetime, policy: Policy = POLICY
         if moment := _moment_on(day, contact, zone, policy):
             yield moment
         day += DAY
+
+
+def _first_day(contact: Contact, case: Case, zone: ZoneInfo, policy: Policy) -> date | None:
+    """The local day from which the next attempt may be made; none where all were made."""
+    if contact.kind in ASKS and only_by_letter(case):
+        opened = contact.opened_at.astimezone(zone).date()
+        return opened if contact.kind is Kind.alignment else max(opened, letter_by(contact, policy))
+    days = attempt_days(contact, zone, policy)
+    return days[contact.attempts] if contact.attempts < len(days) else None
 
 
 def attempt_days(contact: Contact, zone: ZoneInfo, policy: Policy = POLICY) -> tuple[date, ...]:
@@ -175,6 +195,24 @@ def last_day(contact: Contact, zone: ZoneInfo, policy: Policy = POLICY) -> date:
             return contact.last_on or opened + DAY
 
 
+def only_by_letter(case: Case) -> bool:
+    """Whether the patient can be written to, and reached in no other way that they consented to."""
+    ways = case.reachable & set(case.channels)
+    return Channel.letter in ways and not ways & {Channel.phone, Channel.text}
+
+
+def letter_by(contact: Contact, policy: Policy = POLICY) -> date:
+    """The last local day on which a letter can go out, for the answer to be there when the visit is to be decided."""
+    return (contact.visit_on or date.max) - (policy.letter_days + min(policy.confirm_before)) * DAY
+
+
+def reachable_on(now: datetime, zone: ZoneInfo, policy: Policy = POLICY) -> date:
+    """The first day of a visit that a letter of today can confirm; of tomorrow, once the day's hours are over."""
+    today = now.astimezone(zone).date()
+    goes_out = today if now < closing(today, zone, policy) else today + DAY
+    return goes_out + (policy.letter_days + min(policy.confirm_before)) * DAY
+
+
 def short_notice(contact: Contact, zone: ZoneInfo) -> bool:
     """Whether the visit was nearer than seven days when it was first known."""
     opened = contact.opened_at.astimezone(zone).date()
@@ -193,7 +231,7 @@ def channel_of(contact: Contact, case: Case, day: date, by: By, policy: Policy =
     """The channel of the next attempt among those consented to: speak to ask, write to tell, then the other way.
 
     A person calls where that is possible. A letter is the last resort, once, where nothing else is left and there is
-    time for an answer.
+    time for the post both ways.
     """
     order = (Channel.text, Channel.phone)
     if contact.kind in ASKS or contact.kind in (Kind.missed, Kind.insurance):
@@ -203,13 +241,10 @@ def channel_of(contact: Contact, case: Case, day: date, by: By, policy: Policy =
         return Channel.phone
     if usable:
         return usable[contact.attempts % len(usable)]
-    in_time = contact.kind is Kind.insurance or (
-        contact.visit_on is not None and contact.visit_on - day >= policy.letter_lead * DAY
-    )
-    if Channel.letter in case.channels and Channel.letter in case.reachable:
-        asks = contact.kind in ASKS or contact.kind is Kind.insurance
-        return Channel.letter if asks and not contact.attempts and in_time else None
-    return None
+    if contact.written_at or not only_by_letter(case):
+        return None
+    in_time = contact.kind is Kind.insurance or (contact.kind in ASKS and day <= letter_by(contact, policy))
+    return Channel.letter if in_time else None
 
 
 def may_call(case: Case, contact: Contact, now: datetime, policy: Policy = POLICY) -> str | None:

@@ -331,6 +331,9 @@ class Told:
     declined_until: Mapping[str, date] = field(default_factory=dict)  # by rx_id: no fill before
     wanted_on: date | None = None
     instead_of: date | None = None
+    not_before: date | None = (
+        None  # who can only be written to confirms no earlier visit: the post takes so long
+    )
 
 
 NOTHING_TOLD = Told()

@@ -123,8 +123,12 @@ def planning(
         return Blocked((halted,), look_again_on=halt_ends_on(profile, today))
     rulings = in_force(profile.rulings, today, cycle)
     lead_days = lead_of(profile, calendar, rules)
+    by_letter_on = told.not_before if told.not_before and (told.not_before - today).days > lead_days else None
+    lead_days = (by_letter_on - today).days if by_letter_on else lead_days
     rules = rules if lead_days == rules.lead_days else replace(rules, lead_days=lead_days)
     plan = yield from _plan(profile, calendar, rules, today, with_day(told, rulings), cycle, rulings)
+    if by_letter_on and isinstance(plan, Plan):
+        plan = replace(plan, reasons=(*plan.reasons, because("by_letter", on=by_letter_on)))
     if is_limited(profile) and (isinstance(plan, Blocked) or plan.uncovered_days):
         free = yield from _plan(
             without_limits(profile), calendar, rules, today, with_day(told, rulings), cycle, rulings

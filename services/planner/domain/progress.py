@@ -65,6 +65,7 @@ class Progress:
     declined_until: Mapping[str, date] = field(default_factory=dict)
     wanted_on: date | None = None  # asked for instead of a visit; until the next plan
     instead_of: date | None = None
+    not_before: date | None = None  # only a letter reaches the patient, and none confirms an earlier visit
     look_again_on: date | None = None  # when time alone calls for another look
 
     def visit(self, visit_id: str | None) -> OpenVisit | None:
@@ -79,7 +80,7 @@ def enrolled(progress: Progress) -> Progress:
     """Begin; who comes back, or gives consent anew after being out of reach, begins another cycle."""
     if progress.status is Status.gone:
         return Progress(progress.patient_id, cycle=progress.cycle + 1)
-    return replace(progress, misses=0)
+    return in_touch(progress)
 
 
 def disenrolled(progress: Progress) -> Progress:
@@ -89,7 +90,7 @@ def disenrolled(progress: Progress) -> Progress:
 
 def in_touch(progress: Progress) -> Progress:
     """The patient came, or said how they want to be served: those not reached count anew."""
-    return replace(progress, misses=0)
+    return replace(progress, misses=0, not_before=None)
 
 
 # --- answers ---
@@ -100,7 +101,7 @@ def alignment_agreed(progress: Progress, plan_id: str, anchor_on: date) -> Progr
     if progress.agreed or progress.plan_id != plan_id or anchor_on not in progress.offered:
         return None
     visits = progress.visits if anchor_on == progress.anchor_on else ()
-    return replace(progress, agreed=True, misses=0, anchor_on=anchor_on, visits=visits)
+    return replace(in_touch(progress), agreed=True, anchor_on=anchor_on, visits=visits)
 
 
 def pickup_confirmed(
@@ -127,6 +128,7 @@ def pickup_confirmed(
         progress,
         agreed=True,
         misses=0 if visit.kind is VisitKind.synchronized else progress.misses,
+        not_before=None,
         visits=(*progress.visits, kept),
         declined_until={**progress.declined_until, **_put_off(progress, visit, unwanted)},
     )
@@ -143,16 +145,24 @@ def pickup_declined(progress: Progress, visit_id: str) -> Progress | None:
     return replace(_without(progress, visit), declined_until={**progress.declined_until, **declined})
 
 
-def unreached(progress: Progress, plan_id: str, visit_id: str | None) -> Progress | None:
-    """Every attempt failed. About the synchronized pickup, or the alignment itself: the next cycle begins."""
+def unreached(
+    progress: Progress, plan_id: str, visit_id: str | None, reachable_on: date | None = None
+) -> Progress | None:
+    """Every attempt failed. About the synchronized pickup, or the alignment itself: the next cycle begins.
+
+    Where a letter alone can reach the patient, from `reachable_on`, that is no miss: the next plan leaves the post its
+    time. It is one where a plan left it none for all that: then something else holds the day, and staff have to act.
+    """
+    missed = reachable_on is None or progress.not_before is not None
+    progress = replace(progress, not_before=reachable_on)
     if visit_id is None:
         waits = progress.plan_id == plan_id and not progress.agreed
-        return _next_cycle(progress, missed=True) if waits else None
+        return _next_cycle(progress, missed=missed) if waits else None
     visit = progress.visit(visit_id)
     if visit is None:
         return None
     if visit.kind is VisitKind.synchronized:
-        return _next_cycle(_without(progress, visit), missed=True)
+        return _next_cycle(_without(progress, visit), missed=missed)
     return _without(progress, visit)
 
 
@@ -267,6 +277,7 @@ def told(progress: Progress) -> Told:
         declined_until=progress.declined_until,
         wanted_on=progress.wanted_on,
         instead_of=progress.instead_of,
+        not_before=progress.not_before,
     )
 
 

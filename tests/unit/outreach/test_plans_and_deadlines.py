@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ from services.outreach.domain.model import (
 from services.outreach.domain.renewals import RenewalStatus, ask, renewal_of, reported, review_renewal
 from services.outreach.domain.review import review
 from services.outreach.domain.words import TEXT_LIMIT, message_of, script_of, stopped_message
+from shared.events.enrollment import Channel
 from shared.events.fulfillment import PackageReady
 from shared.events.outreach import PatientUnreached, PickupConfirmed, RenewalAnswer, RenewalAnswered
 from shared.events.planner import RenewalNeeded, VisitKind
@@ -44,6 +46,54 @@ def after(*plans: Plan | None, answered: Sequence[str] = ()) -> dict[str, Status
                 for key, known in held.items()
             }
     return {known.visit_id or known.kind.value: known.status for known in held.values()}
+
+
+BY_LETTER: dict[str, Any] = {
+    "channels": (Channel.phone, Channel.letter),
+    "reachable": frozenset({Channel.letter}),
+}
+
+
+@pytest.mark.parametrize(
+    ("now", "attempts", "reachable_on"),
+    [
+        pytest.param(at(20, "19:59"), 0, None, id="a letter of the tenth day before is in time"),
+        pytest.param(at(20, "20:00"), 0, date(2026, 10, 31), id="in that day's quiet hours it is not"),
+        pytest.param(at(22, "08:00"), 0, date(2026, 11, 1), id="nor later"),
+        pytest.param(at(22, "08:00"), 2, date(2026, 11, 1), id="also after calls"),
+    ],
+)
+def test_who_can_only_be_written_to_is_given_up_as_soon_as_the_post_is_too_slow(
+    now: datetime, attempts: int, reachable_on: date | None
+) -> None:
+    """So that another day can be planned at once, for which it is not."""
+    waiting = contact(Kind.confirmation, VISIT.on, at(5), attempts=attempts)
+    result = review(case(waiting, plan=plan(VISIT), **BY_LETTER), now)
+    told = [event.reachable_on for event in result.events if isinstance(event, PatientUnreached)]
+    assert told == ([reachable_on] if reachable_on else [])
+    [left] = result.contacts
+    assert left.status is (Status.unreached if reachable_on else Status.open)
+    assert left.review_at is None or left.review_at > now
+
+
+def test_where_the_post_is_too_slow_a_standing_instruction_counts_at_once() -> None:
+    covered = VISIT.model_copy(update={"items": (item("a", standing=True),)})
+    waiting = contact(Kind.confirmation, VISIT.on, at(22))
+    known = case(waiting, plan=plan(covered), standing_instruction=True, **BY_LETTER)
+    [confirmed] = review(known, at(22)).events
+    assert isinstance(confirmed, PickupConfirmed)
+    assert confirmed.standing_instruction
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_an_answer_to_a_letter_is_waited_for_until_three_days_before_the_visit(attempts: int) -> None:
+    """However many calls there were before; then it counts as every other that was not reached."""
+    waiting = contact(Kind.confirmation, VISIT.on, at(5), attempts=attempts, written_at=at(20))
+    known = case(waiting, plan=plan(VISIT), **BY_LETTER)
+    assert review(known, at(27, "19:59")).events == ()
+    [unreached] = review(known, at(27, "20:00")).events
+    assert isinstance(unreached, PatientUnreached)
+    assert unreached.reachable_on is None
 
 
 def test_a_proposal_calls_for_agreement_and_an_agreed_plan_for_each_visit() -> None:

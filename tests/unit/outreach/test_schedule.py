@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -259,11 +260,11 @@ def test_what_was_tried_in_vain_about_insurance_is_given_up_after_four_days() ->
         (Kind.ready, ["phone"], ["phone", "text"], 0, "phone"),
         (Kind.missed, ["phone", "text"], ["phone", "text"], 0, "phone"),
         (Kind.confirmation, ["text", "letter"], ["letter"], 0, "letter"),
-        (Kind.confirmation, ["letter"], ["letter"], 1, None),
+        (Kind.confirmation, ["text", "letter"], ["letter"], 2, "letter"),
+        (Kind.confirmation, ["text", "letter"], ["text", "letter"], 2, "text"),
         (Kind.ready, ["letter"], ["letter"], 0, None),
         (Kind.insurance, ["phone", "text"], ["phone", "text"], 0, "phone"),
         (Kind.insurance, ["letter"], ["letter"], 0, "letter"),
-        (Kind.insurance, ["letter"], ["letter"], 1, None),
         (Kind.confirmation, ["text"], ["phone"], 0, None),
         (Kind.confirmation, ["other"], ["phone"], 0, None),
     ],
@@ -273,7 +274,35 @@ def test_the_channel_is_one_that_the_patient_consented_to(
 ) -> None:
     known = case(channels=tuple(map(Channel, consented)), reachable=frozenset(map(Channel, reachable)))
     waiting = contact(kind, VISIT_ON, at(5), attempts=attempts)
-    assert channel_of(waiting, known, date(2026, 10, 23), By.dialler) == expected
+    assert channel_of(waiting, known, date(2026, 10, 20), By.dialler) == expected
+
+
+BY_LETTER: dict[str, Any] = {
+    "channels": (Channel.phone, Channel.letter),
+    "reachable": frozenset({Channel.letter}),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "opened", "attempts", "written_at", "expected"),
+    [
+        pytest.param(Kind.confirmation, at(5), 0, None, "2026-10-20 10:00", id="seven days before T-3"),
+        pytest.param(Kind.confirmation, at(20), 0, None, "2026-10-20 10:00", id="at once, as the last day"),
+        pytest.param(Kind.confirmation, at(21), 0, None, None, id="too late"),
+        pytest.param(Kind.alignment, at(5), 0, None, "2026-10-05 10:00", id="a proposal at once"),
+        pytest.param(
+            Kind.alignment, at(5), 2, None, "2026-10-05 10:00", id="after calls, and a wrong number"
+        ),
+        pytest.param(Kind.alignment, at(5), 1, at(5), None, id="one letter"),
+    ],
+)
+def test_a_letter_leaves_the_post_seven_days_before_the_visit_is_decided(
+    kind: Kind, opened: datetime, attempts: int, written_at: datetime | None, expected: str | None
+) -> None:
+    waiting = contact(kind, VISIT_ON, opened, attempts=attempts, written_at=written_at)
+    [planned] = scheduled(case(**BY_LETTER), [waiting], opened)
+    assert local(planned.due_at) == expected
+    assert planned.by_hand_at is None
 
 
 @pytest.mark.parametrize(

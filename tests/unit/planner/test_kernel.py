@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from datetime import timedelta
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from services.planner.domain import kernel
 from services.planner.domain.anchor import Case, Option, Question, Score, Verdict, arrange, arrange_all
 from services.planner.domain.kernel import scores
-from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Rules
+from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Rules, Told
 from services.planner.domain.plan import Planning, finished, one_by_one, planning
 from tests.unit.planner.population import POLICY, TODAY, chain_patient, chain_store, odd_patient
 
@@ -37,9 +38,14 @@ def odd_plannings(
 ) -> list[Planning[Plan | Blocked]]:
     patients = [odd_patient(rng, number) for number in range(count)]
     return [
-        planning(each.profile, each.calendar, other(rng, each.rules), TODAY, each.told, 1)
-        for each in patients
+        planning(each.profile, each.calendar, other(rng, each.rules), TODAY, written_to(each.told, number), 1)
+        for number, each in enumerate(patients)
     ]
+
+
+def written_to(told: Told, number: int) -> Told:
+    """One in seven can only be written to."""
+    return replace(told, not_before=TODAY + timedelta(days=number % 20)) if number % 7 == 0 else told
 
 
 def seen(score: Score | None) -> list[str] | None:

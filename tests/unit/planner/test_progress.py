@@ -181,6 +181,40 @@ def test_an_unanswered_proposal_is_proposed_again_and_counts_once_given_up(propo
     assert (given_up.cycle, given_up.misses, plan.agreed) == (2, 1, False)
 
 
+def test_who_can_only_be_written_to_is_planned_for_days_that_the_post_can_confirm(proposed: Progress) -> None:
+    """That is no miss; it is one where the next plan leaves the post no time for all that."""
+    reachable_on = in_days(10)
+    assert proposed.visits[0].on < reachable_on
+    after = path.unreached(proposed, _id(proposed), None, reachable_on)
+    assert after is not None
+    later, plan = planned(after)
+    assert isinstance(plan, Plan)
+    assert (later.misses, later.not_before, plan.agreed) == (0, reachable_on, False)
+    assert min(visit.on for visit in plan.visits) == reachable_on
+    assert "by_letter" in {reason.code for reason in plan.reasons}
+
+    again = path.unreached(later, _id(later), None, reachable_on)
+    assert again is not None
+    assert again.misses == 1
+
+
+@pytest.mark.parametrize("how", ["agreed", "in touch", "given up"])
+def test_once_the_patient_answered_or_was_given_up_the_post_needs_no_time(
+    proposed: Progress, how: str
+) -> None:
+    after = path.unreached(proposed, _id(proposed), None, in_days(10))
+    assert after is not None
+    later, plan = planned(after)
+    assert isinstance(plan, Plan)
+    then = {
+        "agreed": lambda: path.alignment_agreed(later, _id(later), plan.anchor_on),
+        "in touch": lambda: path.in_touch(later),
+        "given up": lambda: path.unreached(later, _id(later), None),
+    }[how]()
+    assert then is not None
+    assert then.not_before is None
+
+
 def test_the_next_cycle_begins_when_the_pickup_was_handed_over(agreed: Progress) -> None:
     progress = confirmed(confirmed(agreed, bridge(agreed)), pickup(agreed))
     taken = replace(PROFILE, fills=(*PROFILE.fills, fill("a", in_days(9), 9)))
@@ -281,7 +315,8 @@ def _decline(rng: Random, progress: Progress, profile: Profile, today: date) -> 
 
 def _miss(rng: Random, progress: Progress, profile: Profile, today: date) -> Walked:
     visit_id = rng.choice([None, *(visit.visit_id for visit in progress.visits)])
-    after = path.unreached(progress, progress.plan_id or "none", visit_id) or progress
+    by_letter_on = today + timedelta(days=10) if rng.random() < 0.5 else None
+    after = path.unreached(progress, progress.plan_id or "none", visit_id, by_letter_on) or progress
     return path.in_touch(after), profile, today
 
 
