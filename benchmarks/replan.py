@@ -91,7 +91,7 @@ async def benchmark(bench: Bench) -> Sequence[Target]:
     async with working(bench, filled) as work:
         began = time.monotonic()
         await fill(work)
-        await work.pool.execute("vacuum analyze")
+        await tidy(work)
         print(
             f"{given.patients:,} patients of {how_many_stores()} stores written in {time.monotonic() - began:.0f} s\n"
         )
@@ -128,11 +128,15 @@ async def hold(bench: Bench, filled: str, ids: Sequence[str]) -> list[Target]:
     """What this process holds after each tenth of the patients."""
     memory = []
     async with on_copy(bench, filled) as work:
-        began = time.monotonic()
+        before, began = bench.cpu(os.getpid()), time.monotonic()
         for tenth in portions(ids, -(-len(ids) // 10)):
             await go(work, tenth, "two stores at once")
             memory.append(resident_mb(os.getpid()))
-        print(f"{len(ids):,} patients planned anew in {time.monotonic() - began:.0f} s")
+        clock, cpu = time.monotonic() - began, bench.cpu(os.getpid()).since(before)
+    print(
+        f"{len(ids):,} patients planned anew in {clock:.0f} s of the clock; "
+        f"CPU time: {cpu.client:.0f} s here, {cpu.postgres:.0f} s PostgreSQL"
+    )
     print(f"held after each tenth, MB: {' '.join(f'{each:.0f}' for each in memory)}")
     return [Target("memory at the end, to memory after a tenth", memory[-1] / memory[0], at_most=1.1)]
 
@@ -251,10 +255,31 @@ async def fill(work: Work) -> None:
     hours = [OpenHours(weekday=day, opens=of_day(8), closes=of_day(20)) for day in range(6)]
     async with work.begin([], cause=CAUSE) as unit:
         await store.save_stores(unit.db, [a_store(number, hours) for number in range(how_many_stores())], NOW)
-    for numbers in portions(range(given.patients), TOGETHER):
+    for numbers in portions(range(min(given.patients, DRAWN)), TOGETHER):
         async with work.begin([], cause=CAUSE) as unit:
             events = [enrolled(rng, number) for number in numbers]
             await store.save_profiles(unit.db, events, consented=True)
+    for further in range(DRAWN, given.patients, DRAWN):
+        await work.pool.execute(COPIED, further, given.patients, DRAWN, PATIENTS_OF_A_STORE)
+
+
+DRAWN = 5_000
+"""Patients drawn one by one; those after them take what these do, at other stores."""
+
+COPIED = """
+    insert into patients (patient_id, revision, enrolled, store_id, profile)
+    select 'patient-' || lpad(number::text, 7, '0'), 1, true, there, profile || jsonb_build_object('store_id', there)
+    from generate_series($1::int, least($1 + $3, $2) - 1) as number
+    join patients drawn on drawn.patient_id = 'patient-' || lpad((number - $1)::text, 7, '0')
+    cross join lateral (select 'store-' || number / $4::int as there) stores
+"""
+
+
+async def tidy(work: Work) -> None:
+    """As the database's own housekeeping leaves it; of very many patients that takes longer than a service may."""
+    async with work.connection() as db:
+        await db.execute("set statement_timeout = 0")
+        await db.execute("vacuum analyze", timeout=600)
 
 
 def how_many_stores() -> int:
