@@ -97,6 +97,7 @@ class Prescription(Fields):
     payer: str | None = None
     renews: str | None = None  # the rx_id that this one replaces
     prior_authorization_until: date | None = None  # the last day on which the payer pays; none: not needed
+    fill_from: date | None = None  # not before, by the prescriber's word; none: at once
 
 
 class Fill(Fields):

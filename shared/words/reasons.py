@@ -15,6 +15,7 @@ REASONS: dict[str, str] = {
     "discontinued": "Discontinued by the prescriber.",
     "superseded": "Replaced by a newer prescription.",
     "superseded_by": "Replaced by the same prescription of {written_on}.",
+    "follows": "It follows the prescription that is filled now: not to be filled before {on}.",
     "inactive": "Not an active prescription.",
     "outside": "Dispensed by another pharmacy: kept for review, never planned.",
     "over_the_counter": "Bought without a prescription: kept for review, never planned.",
@@ -128,6 +129,7 @@ REASONS: dict[str, str] = {
         "Another pharmacy filled it on {on}: the payer counts that; ask the patient what is left of it."
     ),
     "scheduled_by_state": "A controlled substance ({schedule}) in {state}, though not by the drug file.",
+    "fill_from": "The prescriber wrote: not to be filled before {on}.",
     "valid_by_payer": "The payer takes a prescription for {months:month}: until {until}.",
     "valid_by_law": "{law}: nothing after {months:month} from writing, so until {until}.",
     "refills_by_law": "{law}: {refills:refill} at most, so {left} units may still be dispensed.",

@@ -316,6 +316,7 @@ PRESCRIPTIONS = Layout(
         Column("payer", text(64), default=None),
         Column("renews", identifier, default=None),
         Column("prior_authorization_until", day, default=None),
+        Column("fill_from", day, default=None),
     ),
 )
 

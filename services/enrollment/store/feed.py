@@ -416,7 +416,8 @@ async def save_prescriptions(db: Db, prescriptions: Iterable[Fed[Prescription]])
             prescriber_id = excluded.prescriber_id,
             payer = excluded.payer,
             renews = excluded.renews,
-            prior_authorization_until = excluded.prior_authorization_until
+            prior_authorization_until = excluded.prior_authorization_until,
+            fill_from = excluded.fill_from
         where
             excluded.fed_revision > prescriptions.fed_revision
             and excluded.patient_id = prescriptions.patient_id

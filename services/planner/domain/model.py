@@ -121,6 +121,7 @@ class Prescription:
     renews: str | None = None
     refills_left: int = 0  # 0: none, or not told
     prior_authorization_until: date | None = None  # the last day on which the payer pays; none: not needed
+    fill_from: date | None = None  # not before, by the prescriber's word; none: at once
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,12 @@ def renewed_by(parts: Sequence[Part]) -> dict[str, str]:
     }
 
 
+def followed(parts: Sequence[Part]) -> frozenset[str]:
+    """Prescriptions, by rx_id, of which the next one of a series waits for its day."""
+    waiting = {_use(part.prescription) for part in parts if part.reason.code == "follows"}
+    return frozenset(part.prescription.rx_id for part in parts if _use(part.prescription) in waiting)
+
+
 TAKEN = frozenset({"active", "outside"})
 """What the patient takes, also what another pharmacy dispenses."""
 
@@ -116,7 +122,7 @@ def take_part(
             not_in_use(each, held),
             _served_elsewhere(profile),
             never_synchronized(each, rules),
-            _superseded(each, superseded),
+            _superseded(each, superseded, first_workable),
             _waits(each, beside),
             _unclear(each, rules),
             _first_fill_awaited(stock),
@@ -209,6 +215,7 @@ def superseded_by(
             group,
             key=lambda each: (
                 _used_up(each, rules, first_workable) is None,
+                -(_not_yet(each, first_workable) or date.min).toordinal(),
                 each.rx_id not in renewed,
                 each.written_on,
                 each.rx_id,
@@ -271,9 +278,19 @@ def _use(each: Prescription) -> tuple[object, ...]:
     return (*stock_key(drug), drug.form.casefold(), directions, each.as_needed)
 
 
-def _superseded(each: Prescription, superseded: Mapping[str, Prescription]) -> Reason | None:
+def _superseded(
+    each: Prescription, superseded: Mapping[str, Prescription], first_workable: date
+) -> Reason | None:
     newer = superseded.get(each.rx_id)
-    return because("superseded_by", written_on=newer.written_on) if newer else None
+    if newer is None:
+        return None
+    begins = _not_yet(each, first_workable)
+    return because("follows", on=begins) if begins else because("superseded_by", written_on=newer.written_on)
+
+
+def _not_yet(each: Prescription, first_workable: date) -> date | None:
+    """The day that the prescriber wrote, where nothing may be filled before (21 CFR 1306.12(b), a series)."""
+    return each.fill_from if each.fill_from and each.fill_from > first_workable else None
 
 
 def _waits(each: Prescription, beside: Mapping[str, Prescription]) -> Reason | None:

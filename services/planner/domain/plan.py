@@ -59,7 +59,7 @@ from services.planner.domain.participation import NO_RULINGS, Part, renewed_by, 
 from services.planner.domain.payers import SyncLaw
 from services.planner.domain.renewals import NO_FILLS, authorizations_ending, disused, renewals_needed, wanted
 from services.planner.domain.rulings import Key, in_force, ruled, with_day
-from services.planner.domain.supplies import dear, supply_of
+from services.planner.domain.supplies import dear, not_before, supply_of
 from services.planner.domain.timing import paid_early, timed
 from services.planner.domain.told import Standing, commit, stands
 from services.planner.domain.trips import IDS, extra_cost_of, fills_of, visits_of, with_steps
@@ -191,7 +191,7 @@ def _plan(
     decisions = [explain.decision(part, chosen, fills, unavoidable, case, told) for part in parts]
     numbered = fills if rules.short_fill_takes_refill else NO_FILLS
     given_up = disused(parts, rules, today)
-    renewals = wanted(renewals_needed(parts, chosen, case.cycle.days, today, numbered), given_up)
+    renewals = wanted(renewals_needed(parts, chosen, case.cycle.days, today, numbered), parts, given_up)
     ending = authorizations_ending(parts, chosen, case.cycle.days, rules.authorization_lead_days)
     return Plan(
         plan_id=plan_id_of(profile.patient_id, cycle),
@@ -230,6 +230,7 @@ def _supply(
     supply = ruled(supply_of(part, rules, told, law, today), rulings)
     if (RulingKind.include, supply.rx_id) not in rulings:
         supply = dear(supply, rules, today)
+    supply = not_before(supply)
     if not (profile.away or profile.stays):
         return supply
     return paid_early(supply, part, profile, today, grace_days=rules.lead_days)
@@ -395,7 +396,7 @@ def _nearest_open(options: Sequence[Option], told: int) -> Option:
 def _blocked(reason: Reason, parts: Sequence[Part], rules: Rules, today: date) -> Blocked:
     """No plan; time alone may change that, so it is looked at again."""
     given_up = disused(parts, rules, today)
-    renewals = wanted(renewals_needed(parts, None, 0, today), given_up)
+    renewals = wanted(renewals_needed(parts, None, 0, today), parts, given_up)
     decisions = [explain.left_out(part) for part in parts]
     return Blocked(
         reasons=(reason,),

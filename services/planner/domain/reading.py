@@ -33,6 +33,8 @@ def as_read(profile: Profile, rules: Rules, state: str, today: date) -> tuple[Pr
         remarks: Said = []
         each = _daily_use(each, rules, remarks)
         if each.status == "active":
+            if each.fill_from and each.fill_from > today:
+                remarks.append(because("fill_from", on=each.fill_from))
             each = _scheduled(each, rules, state, today, remarks)
             each = _days_supply(each, remarks)
             each = _by_payer(each, rules, today, remarks)

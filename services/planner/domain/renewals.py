@@ -13,7 +13,7 @@ from decimal import Decimal
 from services.planner.domain.anchor import Option
 from services.planner.domain.course import Course
 from services.planner.domain.model import Item, Participation, Reason, Renewal, Rules, because
-from services.planner.domain.participation import Part
+from services.planner.domain.participation import Part, followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +93,12 @@ def disused(parts: Sequence[Part], rules: Rules, today: date) -> dict[str, date]
     }
 
 
-def wanted(renewals: Sequence[Renewal], disused: Mapping[str, date]) -> tuple[Renewal, ...]:
-    """Those of drugs that are still taken."""
-    return tuple(each for each in renewals if each.rx_id not in disused)
+def wanted(
+    renewals: Sequence[Renewal], parts: Sequence[Part], disused: Mapping[str, date]
+) -> tuple[Renewal, ...]:
+    """Those of drugs that are still taken, and of which no further prescription waits for its day."""
+    served = followed(parts)
+    return tuple(each for each in renewals if each.rx_id not in disused and each.rx_id not in served)
 
 
 def _first_unmet(course: Course, chosen: Option) -> int | None:

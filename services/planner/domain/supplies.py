@@ -71,6 +71,15 @@ def dear(supply: Supply, rules: Rules, today: date) -> Supply:
     return replace(supply, short_sizes=frozenset(), whole_because=why)
 
 
+def not_before(supply: Supply) -> Supply:
+    """No law, no staff and no vacation has it filled before the day that the prescriber wrote (21 CFR 1306.12(b))."""
+    from_day = supply.prescription.fill_from
+    if from_day is None:
+        return supply
+    day = from_day.toordinal()
+    return replace(supply, ready=max(supply.ready, day), override_from=max(supply.override_from, day))
+
+
 def _of_dose(part: Part) -> list[Fill]:
     """The fills of the present dose: those of prescriptions with another daily use are left out."""
     other = {rx for rx, per_day in part.stock.doses.items() if per_day != part.prescription.units_per_day}

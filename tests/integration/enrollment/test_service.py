@@ -149,6 +149,7 @@ async def test_what_is_fed_of_a_drug_a_fill_and_a_patient_reaches_the_profile_an
         in_use_days="28",
         pack_quantity="15",
         prior_authorization_until="2010-02-01",
+        fill_from="2009-12-01",
     )
     fill = records.fill(fill_id="F3", rx_id="RX3", days_supply="35", days_supply_billed="30", elsewhere="yes")
     resident = records.patient(revision="2", long_term_care="yes")
@@ -160,7 +161,7 @@ async def test_what_is_fed_of_a_drug_a_fill_and_a_patient_reaches_the_profile_an
     assert (drug.rems, drug.special_handling, drug.over_the_counter) == (True, True, True)
     assert (drug.doses_per_unit, drug.doses_basis, drug.priming_doses) == (100, "manufacturer", 2)
     assert (drug.container_quantity, drug.in_use_days, drug.pack_quantity) == (3, 28, 15)
-    assert fed.prior_authorization_until == date(2010, 2, 1)
+    assert (fed.prior_authorization_until, fed.fill_from) == (date(2010, 2, 1), date(2009, 12, 1))
     bought = next(each for each in profile.fills if each.fill_id == "F3")
     assert (bought.days_supply, bought.days_supply_billed, bought.elsewhere) == (35, 30, True)
     assert profile.long_term_care

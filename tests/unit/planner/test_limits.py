@@ -25,6 +25,9 @@ from services.planner.domain.model import (
     Profile,
     Rejection,
     Rules,
+    Ruling,
+    RulingKind,
+    Span,
     Told,
 )
 from services.planner.domain.participation import take_part
@@ -251,6 +254,57 @@ def test_while_it_is_pending_the_drug_is_out_and_the_ways_to_bridge_are_said(rej
     assert codes(decision.reasons)[1:] == ["transition_supply", "emergency_supply", "authorization_needed_by"]
     assert not any(item.rx_id == "rx-a" for visit in plan.visits for item in visit.items)
     assert "transition_supply" not in codes(of(planned(profile), "a").reasons), "this plan states none"
+
+
+# --- not before a day that the prescriber wrote ---
+
+
+@pytest.mark.parametrize(
+    ("facts", "first"),
+    [
+        ({}, 11),
+        ({"away": (Span(in_days(9), in_days(40)),)}, 11),
+        ({"rulings": (Ruling(RulingKind.fill, "pharmacist", "x", TODAY, "rx-a"),)}, 11),
+    ],
+    ids=["usually", "before a vacation", "whatever staff decided"],
+)
+def test_nothing_is_filled_before_the_day_that_the_prescriber_wrote(
+    facts: dict[str, Any], first: int
+) -> None:
+    """Policy: 75 %. a would be payable from today on, and runs out on day 7."""
+    dated = prescription("a", fill_from=in_days(first))
+    profile = replace(taking({"a": 7, "b": 12}), prescriptions=(dated, prescription("b")), **facts)
+    plan = planned(profile)
+    days = [visit.on for visit in plan.visits for item in visit.items if item.rx_id == "rx-a"]
+    assert all(day >= in_days(first) for day in days)
+    assert "fill_from" in codes(of(plan, "a").reasons)
+    free = planned(replace(profile, prescriptions=(prescription("a"), prescription("b"))))
+    assert min(v.on for v in free.visits for item in v.items if item.rx_id == "rx-a") < in_days(first)
+
+
+@pytest.mark.parametrize(
+    ("left", "taking_part"),
+    [((30, 30, 30), 0), ((0, 30, 30), 1), ((0, 0, 30), 2)],
+    ids=["first", "second", "third"],
+)
+def test_of_a_series_the_one_that_may_be_filled_first_takes_part_and_no_renewal_is_asked_for(
+    left: tuple[int, ...], taking_part: int
+) -> None:
+    """Three prescriptions for a month each, written on one day, to be filled from days -20, 10 and 40 on."""
+    series = [
+        prescription("a", rx_id=f"rx-a{at}", quantity_left=Decimal(units), fill_from=in_days(day))
+        for at, (units, day) in enumerate(zip(left, (-20, 10, 40), strict=True))
+    ]
+    first = Fill(series[0].rx_id, in_days(-20), in_days(-20), 30)
+    plan = planned(patient([*series, prescription("b")], [first, fill("b", in_days(-18))]))
+    chosen = [each.participation is Participation.sync for each in plan.drugs[:3]]
+    assert chosen == [at == taking_part for at in range(3)]
+    assert plan.renewals == ()
+    if not taking_part:
+        alone = planned(patient([series[0], prescription("b")], [first, fill("b", in_days(-18))]))
+        assert [each.rx_id for each in alone.renewals] == [series[0].rx_id], "the others spare it"
+    waiting = [each.reasons[0].code for each in plan.drugs[taking_part + 1 : 3]]
+    assert waiting == ["follows"] * (2 - taking_part)
 
 
 # --- a refused drug is tried again ---
