@@ -1,0 +1,70 @@
+"""Every SQL statement of the planner, in rooms: where patients stand (`records`), what others said (`heard`), whom to
+plan anew (`due`), what it takes from a store (`demand`), what `staff` decide, and what is asked for (`ask`).
+
+Statements are set-wise: one for a whole batch. Rows go in as one jsonb value and become records in the database
+(`jsonb_populate_recordset`): names instead of positions.
+"""
+
+from services.planner.store.ask import current_state, list_plans, load_plan
+from services.planner.store.demand import (
+    demand_of_drugs,
+    due_forecasts,
+    load_forecasts,
+    planned_by_day,
+    save_forecasts,
+)
+from services.planner.store.due import (
+    ask_for_replans,
+    ask_households,
+    count_enrolled,
+    due_looks,
+    enrolled_after,
+    enrolled_by_store,
+    take_replans,
+)
+from services.planner.store.heard import (
+    Answer,
+    record_answers,
+    save_disenrolments,
+    save_profiles,
+    save_rejections,
+    save_renewal_answers,
+    save_renewals,
+    save_stores,
+)
+from services.planner.store.records import Record, StoreDays, load_records, load_stores, save_records
+from services.planner.store.staff import add_ruling, list_rulings, take_back_ruling
+
+__all__ = [
+    "Answer",
+    "Record",
+    "StoreDays",
+    "add_ruling",
+    "ask_for_replans",
+    "ask_households",
+    "count_enrolled",
+    "current_state",
+    "demand_of_drugs",
+    "due_forecasts",
+    "due_looks",
+    "enrolled_after",
+    "enrolled_by_store",
+    "list_plans",
+    "list_rulings",
+    "load_forecasts",
+    "load_plan",
+    "load_records",
+    "load_stores",
+    "planned_by_day",
+    "record_answers",
+    "save_disenrolments",
+    "save_forecasts",
+    "save_profiles",
+    "save_records",
+    "save_rejections",
+    "save_renewal_answers",
+    "save_renewals",
+    "save_stores",
+    "take_back_ruling",
+    "take_replans",
+]
