@@ -106,7 +106,9 @@ async def go_on_without_answer(events: Sequence[PatientUnreached], unit: Unit) -
     await _take_answers(
         unit,
         events,
-        lambda progress, event: path.unreached(progress, event.plan_id, event.visit_id, event.reachable_on),
+        lambda progress, event: path.unreached(
+            progress, event.plan_id, event.visit_id, event.reachable_on, too_late=event.too_late
+        ),
     )
 
 

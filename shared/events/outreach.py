@@ -119,9 +119,8 @@ class PatientUnreached(Event):
     plan_revision: int
     visit_id: str | None  # none: the alignment contact itself
     attempts: int
-    reachable_on: date | None = (
-        None  # by letter alone: the first day of a visit that one of today can confirm
-    )
+    reachable_on: date | None = None  # by letter alone: the first day that one of today can confirm
+    too_late: bool = False  # a letter alone could reach the patient, and none could be answered in time
 
 
 class ContactOptedOut(Event):

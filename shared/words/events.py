@@ -78,7 +78,7 @@ def _confirmed(event: outreach.PickupConfirmed) -> str:
 def _unreached(event: outreach.PatientUnreached) -> str:
     about = "a visit" if event.visit_id else "the alignment"
     tried = f"after {counted(event.attempts, 'attempt')}" if event.attempts else "no attempt was made in time"
-    if event.reachable_on:
+    if event.too_late and event.reachable_on:
         tried = (
             f"only a letter can, and none is answered in time for a day before {spoken(event.reachable_on)}"
         )

@@ -529,7 +529,8 @@ async def test_who_can_only_be_written_to_gets_a_letter_in_time_or_another_day(k
     await known.handle(plan(BRIDGE, VISIT, agreed=False))
     [unreached] = await known.published()
     assert isinstance(unreached, PatientUnreached)
-    assert (unreached.visit_id, unreached.attempts, unreached.reachable_on) == (None, 0, date(2026, 10, 11))
+    assert (unreached.visit_id, unreached.attempts, unreached.too_late) == (None, 0, True)
+    assert unreached.reachable_on == date(2026, 10, 11)
     assert await known.lease() == await known.lease(by=CLERK) == []
 
     another = plan(visit(date(2026, 10, 11)), VISIT, revision=2, agreed=False)
@@ -545,7 +546,8 @@ async def test_who_can_only_be_written_to_gets_a_letter_in_time_or_another_day(k
     )  # eight in the evening, three days before the first visit
     [unreached] = await known.published()
     assert isinstance(unreached, PatientUnreached)
-    assert (unreached.attempts, unreached.reachable_on) == (1, None)
+    assert (unreached.attempts, unreached.too_late) == (1, False)
+    assert unreached.reachable_on == date(2026, 10, 19)
 
 
 async def test_after_a_wrong_number_a_letter_is_written_where_the_post_has_time(known: Service) -> None:

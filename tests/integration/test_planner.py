@@ -327,6 +327,7 @@ async def test_who_can_only_be_written_to_is_planned_for_days_that_the_post_can_
         visit_id=None,
         attempts=0,
         reachable_on=in_days(11),
+        too_late=True,
     )
     plan = only(await proposed.handle(unreached), PlanComputed)
     assert plan.plan_id != first.plan_id

@@ -7,7 +7,7 @@ matter in which order the facts arrived, and looking twice changes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -162,27 +162,23 @@ def _settled(contact: Contact, case: Case, now: datetime, policy: Policy) -> tup
     by_letter = contact.kind in ASKS and only_by_letter(case)
     tried_all = contact.attempts >= len(attempt_days(contact, zone, policy)) and not by_letter
     too_late = now >= closing(last_day(contact, zone, policy), zone, policy)
-    if not contact.lease_id and waits_for_letter(contact, case) and plan:
-        if now >= closing(letter_by(contact, policy), zone, policy):
-            return _unreached(
-                contact,
-                plan,
-                standing_instruction=case.standing_instruction,
-                by_letter_on=reachable_on(now, zone, policy),
-            )
-        return contact, None
-    if contact.lease_id or contact.kind is Kind.question or not (tried_all or too_late):
+    too_late_for_post = waits_for_letter(contact, case) and now >= closing(
+        letter_by(contact, policy), zone, policy
+    )
+    if contact.lease_id or contact.kind is Kind.question or not (tried_all or too_late or too_late_for_post):
         return contact, None
     if contact.kind not in ASKS:
         return replace(contact, status=Status.lapsed), None
     if plan is None:
         return withdraw(contact), None
-    return _unreached(contact, plan, standing_instruction=case.standing_instruction)
+    settled, event = _unreached(contact, plan, standing_instruction=case.standing_instruction)
+    if by_letter and isinstance(event, PatientUnreached):
+        next_on = reachable_on(now, zone, policy)
+        event = event.model_copy(update={"reachable_on": next_on, "too_late": too_late_for_post})
+    return settled, event
 
 
-def _unreached(
-    contact: Contact, plan: Plan, *, standing_instruction: bool, by_letter_on: date | None = None
-) -> tuple[Contact, Event]:
+def _unreached(contact: Contact, plan: Plan, *, standing_instruction: bool) -> tuple[Contact, Event]:
     """Nothing is filled, but for what a standing instruction on record covers and payer and state allow."""
     visit = plan.visit(contact.visit_id)
     if visit and standing_instruction:
@@ -198,7 +194,6 @@ def _unreached(
         plan_revision=plan.revision,
         visit_id=contact.visit_id,
         attempts=contact.attempts,
-        reachable_on=by_letter_on,
     )
 
 

@@ -80,7 +80,7 @@ def enrolled(progress: Progress) -> Progress:
     """Begin; who comes back, or gives consent anew after being out of reach, begins another cycle."""
     if progress.status is Status.gone:
         return Progress(progress.patient_id, cycle=progress.cycle + 1)
-    return in_touch(progress)
+    return replace(in_touch(progress), not_before=None)
 
 
 def disenrolled(progress: Progress) -> Progress:
@@ -90,7 +90,7 @@ def disenrolled(progress: Progress) -> Progress:
 
 def in_touch(progress: Progress) -> Progress:
     """The patient came, or said how they want to be served: those not reached count anew."""
-    return replace(progress, misses=0, not_before=None)
+    return replace(progress, misses=0)
 
 
 # --- answers ---
@@ -101,7 +101,7 @@ def alignment_agreed(progress: Progress, plan_id: str, anchor_on: date) -> Progr
     if progress.agreed or progress.plan_id != plan_id or anchor_on not in progress.offered:
         return None
     visits = progress.visits if anchor_on == progress.anchor_on else ()
-    return replace(in_touch(progress), agreed=True, anchor_on=anchor_on, visits=visits)
+    return replace(progress, agreed=True, misses=0, anchor_on=anchor_on, visits=visits)
 
 
 def pickup_confirmed(
@@ -128,7 +128,6 @@ def pickup_confirmed(
         progress,
         agreed=True,
         misses=0 if visit.kind is VisitKind.synchronized else progress.misses,
-        not_before=None,
         visits=(*progress.visits, kept),
         declined_until={**progress.declined_until, **_put_off(progress, visit, unwanted)},
     )
@@ -146,14 +145,20 @@ def pickup_declined(progress: Progress, visit_id: str) -> Progress | None:
 
 
 def unreached(
-    progress: Progress, plan_id: str, visit_id: str | None, reachable_on: date | None = None
+    progress: Progress,
+    plan_id: str,
+    visit_id: str | None,
+    reachable_on: date | None = None,
+    *,
+    too_late: bool = False,
 ) -> Progress | None:
     """Every attempt failed. About the synchronized pickup, or the alignment itself: the next cycle begins.
 
-    Where a letter alone can reach the patient, from `reachable_on`, that is no miss: the next plan leaves the post its
-    time. It is one where a plan left it none for all that: then something else holds the day, and staff have to act.
+    Where a letter alone can reach the patient, the next plan leaves the post its time, until `reachable_on`. That this
+    one left it none is no miss, unless it was to: then something else holds the day, and staff have to act.
     """
-    missed = reachable_on is None or progress.not_before is not None
+    warned = progress.not_before and reachable_on and progress.not_before + timedelta(days=1) >= reachable_on
+    missed = not too_late or bool(warned)
     progress = replace(progress, not_before=reachable_on)
     if visit_id is None:
         waits = progress.plan_id == plan_id and not progress.agreed

@@ -69,8 +69,10 @@ def test_who_can_only_be_written_to_is_given_up_as_soon_as_the_post_is_too_slow(
     """So that another day can be planned at once, for which it is not."""
     waiting = contact(Kind.confirmation, VISIT.on, at(5), attempts=attempts)
     result = review(case(waiting, plan=plan(VISIT), **BY_LETTER), now)
-    told = [event.reachable_on for event in result.events if isinstance(event, PatientUnreached)]
-    assert told == ([reachable_on] if reachable_on else [])
+    told = [
+        (event.reachable_on, event.too_late) for event in result.events if isinstance(event, PatientUnreached)
+    ]
+    assert told == ([(reachable_on, True)] if reachable_on else [])
     [left] = result.contacts
     assert left.status is (Status.unreached if reachable_on else Status.open)
     assert left.review_at is None or left.review_at > now
@@ -93,7 +95,7 @@ def test_an_answer_to_a_letter_is_waited_for_until_three_days_before_the_visit(a
     assert review(known, at(27, "19:59")).events == ()
     [unreached] = review(known, at(27, "20:00")).events
     assert isinstance(unreached, PatientUnreached)
-    assert unreached.reachable_on is None
+    assert (unreached.reachable_on, unreached.too_late) == (date(2026, 11, 7), False)
 
 
 def test_a_proposal_calls_for_agreement_and_an_agreed_plan_for_each_visit() -> None:

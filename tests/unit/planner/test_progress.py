@@ -185,7 +185,7 @@ def test_who_can_only_be_written_to_is_planned_for_days_that_the_post_can_confir
     """That is no miss; it is one where the next plan leaves the post no time for all that."""
     reachable_on = in_days(10)
     assert proposed.visits[0].on < reachable_on
-    after = path.unreached(proposed, _id(proposed), None, reachable_on)
+    after = path.unreached(proposed, _id(proposed), None, reachable_on, too_late=True)
     assert after is not None
     later, plan = planned(after)
     assert isinstance(plan, Plan)
@@ -193,26 +193,40 @@ def test_who_can_only_be_written_to_is_planned_for_days_that_the_post_can_confir
     assert min(visit.on for visit in plan.visits) == reachable_on
     assert "by_letter" in {reason.code for reason in plan.reasons}
 
-    again = path.unreached(later, _id(later), None, reachable_on)
-    assert again is not None
-    assert again.misses == 1
+    for days, misses in ((10, 1), (11, 1), (12, 0)):
+        again = path.unreached(later, _id(later), None, in_days(days), too_late=True)
+        assert again is not None
+        assert again.misses == misses
 
 
-@pytest.mark.parametrize("how", ["agreed", "in touch", "given up"])
-def test_once_the_patient_answered_or_was_given_up_the_post_needs_no_time(
-    proposed: Progress, how: str
+def test_a_letter_without_an_answer_is_a_miss_and_the_next_plan_leaves_the_post_its_time(
+    agreed: Progress,
 ) -> None:
-    after = path.unreached(proposed, _id(proposed), None, in_days(10))
+    after = path.unreached(agreed, _id(agreed), pickup(agreed).visit_id, in_days(25))
+    assert after is not None
+    later, plan = planned(after, today=in_days(15))
+    assert isinstance(plan, Plan)
+    assert later.misses == 1
+    assert min(visit.on for visit in plan.visits) == in_days(25)
+
+
+@pytest.mark.parametrize(("how", "waits"), [("agreed", True), ("consent anew", False), ("given up", False)])
+def test_the_post_needs_its_time_until_its_day_unless_it_is_needed_no_longer(
+    proposed: Progress, how: str, waits: bool
+) -> None:
+    after = path.unreached(proposed, _id(proposed), None, in_days(10), too_late=True)
     assert after is not None
     later, plan = planned(after)
     assert isinstance(plan, Plan)
     then = {
         "agreed": lambda: path.alignment_agreed(later, _id(later), plan.anchor_on),
-        "in touch": lambda: path.in_touch(later),
+        "consent anew": lambda: path.enrolled(later),
         "given up": lambda: path.unreached(later, _id(later), None),
     }[how]()
     assert then is not None
-    assert then.not_before is None
+    assert (then.not_before is not None) is waits
+    _, plan = planned(then, today=in_days(10))
+    assert "by_letter" not in {reason.code for reason in plan.reasons}
 
 
 def test_the_next_cycle_begins_when_the_pickup_was_handed_over(agreed: Progress) -> None:
@@ -316,7 +330,9 @@ def _decline(rng: Random, progress: Progress, profile: Profile, today: date) -> 
 def _miss(rng: Random, progress: Progress, profile: Profile, today: date) -> Walked:
     visit_id = rng.choice([None, *(visit.visit_id for visit in progress.visits)])
     by_letter_on = today + timedelta(days=10) if rng.random() < 0.5 else None
-    after = path.unreached(progress, progress.plan_id or "none", visit_id, by_letter_on) or progress
+    too_late = by_letter_on is not None and rng.random() < 0.5
+    after = path.unreached(progress, progress.plan_id or "none", visit_id, by_letter_on, too_late=too_late)
+    after = after or progress
     return path.in_touch(after), profile, today
 
 
