@@ -107,7 +107,7 @@ RulesInput = create_model(
     "chain's own entries.",
     **{name: _rule(name, hint) for name, hint in get_type_hints(Rules).items()},
 )
-TABLES = ("payers", "laws", "limits", "schedules", "disuse", "high_cost")
+TABLES = ("payers", "laws", "limits", "schedules", "larger_fills", "disuse", "high_cost")
 
 
 class PatientInput(enrollment.Profile, Closed):

@@ -18,6 +18,7 @@ from services.planner.policy import (
     dispensing_limits,
     disuse,
     high_cost,
+    larger_fills,
     payer_rules,
     state_schedules,
     sync_laws,
@@ -33,6 +34,7 @@ RULES = Rules(
     laws=sync_laws(),
     limits=dispensing_limits(),
     schedules=state_schedules(),
+    larger_fills=larger_fills(),
     disuse=disuse(),
     high_cost=high_cost(),
 )

@@ -130,6 +130,10 @@ REASONS: dict[str, str] = {
     ),
     "scheduled_by_state": "A controlled substance ({schedule}) in {state}, though not by the drug file.",
     "fill_from": "The prescriber wrote: not to be filled before {on}.",
+    "larger_fill": (
+        "{law} lets {days:day} be filled at once, for a usual fill was taken and so much is authorised: a pharmacist "
+        "decides, if the drug is not psychotropic, and notifies the prescriber."
+    ),
     "valid_by_payer": "The payer takes a prescription for {months:month}: until {until}.",
     "valid_by_law": "{law}: nothing after {months:month} from writing, so until {until}.",
     "refills_by_law": "{law}: {refills:refill} at most, so {left} units may still be dispensed.",

@@ -40,6 +40,19 @@ class StateSchedule:
 
 
 @dataclass(frozen=True, slots=True)
+class LargerFill:
+    """A state's law by which more than what was prescribed for a fill may be dispensed at once (domain rules 2.11)."""
+
+    name: str
+    state: str
+    schedules: frozenset[str]
+    begins_on: date
+    days: int  # at once
+    ends_on: date = date.max
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Disuse:
     """After how many days without it the chain takes a drug for one that is no longer taken (domain rules 1)."""
 

@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
-from services.planner.domain.limits import DispensingLimit, Disuse, HighCost, StateSchedule
+from services.planner.domain.limits import DispensingLimit, Disuse, HighCost, LargerFill, StateSchedule
 from services.planner.domain.payers import PayerRule, SyncLaw
 
 
@@ -279,6 +279,7 @@ class Rules:
     laws: tuple[SyncLaw, ...] = ()
     limits: tuple[DispensingLimit, ...] = ()
     schedules: tuple[StateSchedule, ...] = ()  # that differ from federal law
+    larger_fills: tuple[LargerFill, ...] = ()
     disuse: tuple[Disuse, ...] = ()  # none: whatever needs a renewal is asked for
     high_cost: tuple[HighCost, ...] = ()  # none: whatever it costs is short-filled
     synchronized_schedules: frozenset[str] = frozenset({"none"})

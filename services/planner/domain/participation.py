@@ -139,6 +139,8 @@ def take_part(
         dated = rejection if rejection and rejection.next_fill_on else None
         of_staff = remarks(each.rx_id, participation, rulings)
         options = meanwhile(each, reason, rules, today)
+        if participation is Participation.sync:
+            options += _larger_fill(each, stock, profile, rules, state, today)
         taking_part = participation is not Participation.excluded
         shared = _shared_ingredient(each, taken) if taking_part else []
         read_of_it = [word for word in said.get(each.rx_id, ()) if taking_part or word.code in OF_LAW]
@@ -368,6 +370,27 @@ def _elsewhere(each: Prescription, stock: Stock) -> list[Reason]:
     last = stock.last_fill
     in_use = each.status == "active" and last is not None and last.elsewhere
     return [because("filled_elsewhere", on=last.filled_on)] if in_use and last else []
+
+
+def _larger_fill(
+    each: Prescription, stock: Stock, profile: Profile, rules: Rules, state: str, today: date
+) -> list[Reason]:
+    """To whom wants longer cycles: that a state's law lets more than the usual fill be dispensed at once, where a usual
+    one was taken, so much is authorised and the plan pays it. Said, and left to a pharmacist (domain rules 2.11)."""
+    wanted = rules.cycle_days.get(profile.cycle_policy, 0)
+    rule, _ = rule_on(each.payer, today, rules.payers, rules.unknown_payer)
+    filled = any(fill.rx_id == each.rx_id and fill.days_supply >= each.usual_days for fill in stock.fills)
+    return [
+        because("larger_fill", law=law.name, days=law.days)
+        for law in rules.larger_fills
+        if law.state == state
+        and law.begins_on <= today <= law.ends_on
+        and each.drug.schedule in law.schedules
+        and each.usual_days < min(wanted, law.days)
+        and filled
+        and rule.allows(law.days)
+        and each.quantity_left >= each.usual_quantity * law.days / each.usual_days
+    ]
 
 
 PRIOR_AUTHORIZATION_REQUIRED = "75"

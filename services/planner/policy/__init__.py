@@ -10,13 +10,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from services.planner.domain.limits import DispensingLimit, Disuse, HighCost, StateSchedule
+from services.planner.domain.limits import DispensingLimit, Disuse, HighCost, LargerFill, StateSchedule
 from services.planner.domain.payers import PayerRule, SyncLaw
 
 HERE = Path(__file__).parent
 KINDS = frozenset({"commercial", "medicare", "medicaid", "public"})
 
-T = TypeVar("T", PayerRule, SyncLaw, DispensingLimit, StateSchedule, Disuse, HighCost)
+T = TypeVar("T", PayerRule, SyncLaw, DispensingLimit, StateSchedule, Disuse, HighCost, LargerFill)
 
 
 class BadPolicy(ValueError):
@@ -69,6 +69,19 @@ def state_schedules(path: Path = HERE / "limits.toml") -> tuple[StateSchedule, .
     )
     _never_overlap(schedules, lambda each: f"{each.state} {each.ingredient}")
     return schedules
+
+
+def larger_fills(path: Path = HERE / "limits.toml") -> tuple[LargerFill, ...]:
+    """The states' laws by which more than a usual fill may be dispensed at once.
+
+    Raises:
+        BadPolicy: an entry is wrong, or two of one state are valid on one day.
+    """
+    fills = _entries(
+        tomllib.loads(path.read_text(encoding="utf-8"))["larger_fill"], LargerFill, "larger_fill"
+    )
+    _never_overlap(fills, lambda fill: fill.state)
+    return fills
 
 
 def disuse(path: Path = HERE / "chain.toml") -> tuple[Disuse, ...]:

@@ -202,6 +202,7 @@ def test_the_reference_names_every_field() -> None:
             "StateSchedule",
             "Disuse",
             "HighCost",
+            "LargerFill",
         )
         for name in schema["$defs"][each]["properties"]
     }

@@ -35,7 +35,7 @@ from services.planner.domain.payers import PayerRule
 from services.planner.domain.plan import finished, one_by_one, plan_cycle, planning
 from services.planner.domain.progress import Progress, Status, plan_anew
 from services.planner.domain.reading import as_read
-from services.planner.policy import dispensing_limits, state_schedules
+from services.planner.policy import dispensing_limits, larger_fills, state_schedules
 from tests.unit.planner.cases import (
     COMMERCIAL,
     EVERY_DAY,
@@ -170,6 +170,51 @@ def test_a_drug_scheduled_by_the_state_is_left_out_there() -> None:
     [here], [there] = (take_part(profile, BY_LAW, TODAY, in_days(4), state=state) for state in ("OK", "KY"))
     assert here.participation is Participation.sync
     assert (there.reason.code, codes(there.remarks)) == ("controlled", ["scheduled_by_state"])
+
+
+# --- thirty days made ninety ---
+
+
+@pytest.mark.parametrize(
+    ("state", "facts", "wishes", "sizes", "is_said"),
+    [
+        ("CA", {}, {}, (30, 90), True),
+        ("NV", {}, {}, (30, 90), False),
+        ("CA", {}, {"cycle_policy": "rolling_30"}, (30, 90), False),
+        ("CA", {}, {}, (30,), False),
+        ("CA", {"quantity_left": Decimal(89)}, {}, (30, 90), False),
+        ("CA", {"drug": drug("a", schedule="c4")}, {}, (30, 90), False),
+        ("CA", {"usual_days": 90, "usual_quantity": Decimal(90)}, {}, (30, 90), False),
+        ("CA", {"rx_id": "rx-new", "renews": "rx-a"}, {}, (30, 90), False),
+    ],
+    ids=[
+        "all is met",
+        "another state",
+        "who wants no longer cycle",
+        "the plan does not pay it",
+        "not authorised",
+        "controlled",
+        "ninety already",
+        "no fill of it was taken yet",
+    ],
+)
+def test_that_ninety_days_may_be_filled_is_said_where_a_states_law_allows_it(
+    state: str, facts: dict[str, Any], wishes: dict[str, Any], sizes: tuple[int, ...], is_said: bool
+) -> None:
+    """Policy: California 4064.5; 75 %; the chain synchronizes C-IV. Said, and filled as before: thirty days."""
+    each = prescription("a", **facts)
+    old = [prescription("a", status="superseded")] if each.renews else []
+    wishes = {"cycle_policy": "rolling_90"} | wishes
+    profile = patient(
+        [each, *old, prescription("b")], [fill("a", in_days(-18)), fill("b", in_days(-20))], **wishes
+    )
+    payer = PayerRule("commercial", refill_percent=75, days_supplies=frozenset(sizes), pays_short_fills=True)
+    rules = replace(OPEN_TO_C4, payers=(payer,), larger_fills=larger_fills())
+    plan = planned(profile, rules=rules, calendar=Calendar(state=state))
+    decision = next(one for one in plan.drugs if one.rx_id == each.rx_id)
+    assert ("larger_fill" in codes(decision.reasons)) == is_said
+    if is_said:
+        assert {item.days_supply for visit in plan.visits for item in visit.items} == {30}
 
 
 # --- refills and quantity, both ---
