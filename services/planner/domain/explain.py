@@ -22,6 +22,7 @@ from services.planner.domain.model import (
     because,
 )
 from services.planner.domain.participation import Part, wants_authorization
+from services.planner.domain.payers_word import payers_word
 from services.planner.domain.renewals import NONE_DISUSED, NONE_ENDS, Authorization
 
 
@@ -57,8 +58,7 @@ def decision(
         action, joins_on, reason = _synchronized(course, fills, chosen, case)
     remarks = [
         *part.remarks,
-        *_payers_word(part, course, fills, case),
-        *_billing(fills),
+        *payers_word(part, course, fills, case),
         *_declined(rx_id, told),
         *_about_fills(course, fills, chosen, case),
         *_uncovered(course, unavoidable[rx_id], case),
@@ -158,67 +158,6 @@ def _left_at_anchor(course: Course, fills: Sequence[tuple[date, Item]], chosen: 
 
 
 # --- remarks: what a pharmacist wants to know besides ---
-
-
-def _payers_word(part: Part, course: Course, fills: Sequence[tuple[date, Item]], case: Case) -> list[Reason]:
-    remarks = []
-    supply, said = course.supply, part.payer_says
-    if said and said.next_fill_on:
-        remarks.append(because("payer_says", code=said.code, on=said.next_fill_on))
-    elif supply.payer is case.rules.unknown_payer:
-        remarks.append(because("payer_rule_assumed", percent=supply.percent))
-    if supply.whole_because:
-        remarks.append(supply.whole_because)
-    early = supply.early or supply.early_spent
-    if early:
-        remarks.append(early.why)
-    by_law = course.override and not supply.forced
-    if by_law:
-        payable = date.fromordinal(supply.payable)
-        remarks.append(because("override_by_law", law=supply.granted_by, payable_from=payable))
-    sizes = _sizes(supply, fills, case)
-    if supply.consents and (by_law or any(each.code == "short_fill_by_law" for each in sizes)):
-        remarks.append(because("override_needs_consent", who=", ".join(supply.consents)))
-    remarks.extend(sizes)
-    change = supply.payer.therapy_change_code
-    if any(change in item.clarification_codes for _, item in fills):
-        remarks.append(because("dose_changed", code=change))
-    usual, most = part.prescription.usual_days, supply.prescription.usual_days
-    if most < usual and supply.ride_along:
-        remarks.append(because("fewer_packs", days=usual, most=most))
-    elif most < usual:
-        remarks.append(because("days_supply_capped", days=usual, most=most))
-    return remarks
-
-
-def _sizes(supply: Supply, fills: Sequence[tuple[date, Item]], case: Case) -> list[Reason]:
-    """What pays for days' supplies that are none of the plan's sizes, and what is only hoped for."""
-    rule, usual = supply.payer, supply.prescription.usual_days
-    days = [item.days_supply for _, item in fills if item.days_supply_billed is None]
-    if rule is case.rules.unknown_payer:
-        return [because("short_fill_assumed", days=each) for each in days if each < usual][:1]
-    other = [each for each in days if rule.days_supplies and each not in rule.days_supplies]
-    if not other:
-        return []
-    if supply.ride_along or supply.short_sizes is not None or max(other) >= usual:
-        return [because("payer_may_reject", days=other[0])]
-    if rule.pays_short_fills:
-        return [because("short_fill_by_code", days=other[0], code=rule.short_fill_codes[0])]
-    return [because("short_fill_by_law", days=other[0], law=supply.granted_by)]
-
-
-def _billing(fills: Sequence[tuple[date, Item]]) -> list[Reason]:
-    """What the payer is told of a pack that lasts longer than the plan pays."""
-    told = [item for _, item in fills if item.days_supply_billed is not None]
-    return [
-        because(
-            "billed_as",
-            days=item.days_supply,
-            billed=item.days_supply_billed or 0,
-            code=item.clarification_codes[0],
-        )
-        for item in told[:1]
-    ]
 
 
 def _declined(rx_id: str, told: Told) -> list[Reason]:

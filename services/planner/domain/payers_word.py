@@ -1,0 +1,76 @@
+"""What the payer has to do with the fills of one drug, as reasons (see `explain`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+from services.planner.domain.anchor import Case
+from services.planner.domain.course import Course, Supply
+from services.planner.domain.model import Item, Reason, because
+from services.planner.domain.participation import Part
+
+Fills = Sequence[tuple[date, Item]]
+
+
+def payers_word(part: Part, course: Course, fills: Fills, case: Case) -> list[Reason]:
+    """What there is to say about its payer: whose word counts, what is paid too soon or in another size, and how it is
+    billed."""
+    remarks = []
+    supply, said = course.supply, part.payer_says
+    if said and said.next_fill_on:
+        remarks.append(because("payer_says", code=said.code, on=said.next_fill_on))
+    elif supply.payer is case.rules.unknown_payer:
+        remarks.append(because("payer_rule_assumed", percent=supply.percent))
+    if supply.whole_because:
+        remarks.append(supply.whole_because)
+    early = supply.early or supply.early_spent
+    if early:
+        remarks.append(early.why)
+    by_law = course.override and not supply.forced
+    if by_law:
+        payable = date.fromordinal(supply.payable)
+        remarks.append(because("override_by_law", law=supply.granted_by, payable_from=payable))
+    sizes = _sizes(supply, fills, case)
+    if supply.consents and (by_law or any(each.code == "short_fill_by_law" for each in sizes)):
+        remarks.append(because("override_needs_consent", who=", ".join(supply.consents)))
+    remarks.extend(sizes)
+    change = supply.payer.therapy_change_code
+    if any(change in item.clarification_codes for _, item in fills):
+        remarks.append(because("dose_changed", code=change))
+    usual, most = part.prescription.usual_days, supply.prescription.usual_days
+    if most < usual and supply.ride_along:
+        remarks.append(because("fewer_packs", days=usual, most=most))
+    elif most < usual:
+        remarks.append(because("days_supply_capped", days=usual, most=most))
+    return [*remarks, *_billing(fills)]
+
+
+def _sizes(supply: Supply, fills: Fills, case: Case) -> list[Reason]:
+    """What pays for days' supplies that are none of the plan's sizes, and what is only hoped for."""
+    rule, usual = supply.payer, supply.prescription.usual_days
+    days = [item.days_supply for _, item in fills if item.days_supply_billed is None]
+    if rule is case.rules.unknown_payer:
+        return [because("short_fill_assumed", days=each) for each in days if each < usual][:1]
+    other = [each for each in days if rule.days_supplies and each not in rule.days_supplies]
+    if not other:
+        return []
+    if supply.ride_along or supply.short_sizes is not None or max(other) >= usual:
+        return [because("payer_may_reject", days=other[0])]
+    if rule.pays_short_fills:
+        return [because("short_fill_by_code", days=other[0], code=rule.short_fill_codes[0])]
+    return [because("short_fill_by_law", days=other[0], law=supply.granted_by)]
+
+
+def _billing(fills: Fills) -> list[Reason]:
+    """What the payer is told of a pack that lasts longer than the plan pays."""
+    told = [item for _, item in fills if item.days_supply_billed is not None]
+    return [
+        because(
+            "billed_as",
+            days=item.days_supply,
+            billed=item.days_supply_billed or 0,
+            code=item.clarification_codes[0],
+        )
+        for item in told[:1]
+    ]
