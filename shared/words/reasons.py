@@ -157,6 +157,9 @@ REASONS: dict[str, str] = {
         "carried over."
     ),
     "whole_units": "Whole units only: {days:day} more than needed, carried over.",
+    "whole_doses": (
+        "Not taken every day, so filled by whole doses ({units} units each): {days:day} more than needed, carried over."
+    ),
     "bridge_cushion": "The bridge lasts {days:day} past the pickup, so that the day can stay in longer months.",
     "supply_shorter_than_cycle": "{days:day} of usual supply do not reach the next pickup, {cycle_days:day} later.",
     "unavoidable": "{days:day} without it before {workable_on}, the first day on which anything can be filled.",

@@ -52,6 +52,7 @@ class Supply:
     forced: bool = False  # staff want it filled at the anchor, due or not
     fixed_quantity: Decimal | None = None  # that staff want filled at the anchor
     bridge_cushion: int = 0  # days that a bridge lasts past the joining day
+    whole_units: int = 1  # of which a fill other than the usual is a multiple
     least_bridge: int = 1  # days of a short fill by the chain's rule, where that fits
     short_sizes: frozenset[int] | None = None  # days of a short fill that may be planned; none: any
     whole_because: Reason | None = None  # why none may, beside the payer's sizes
@@ -148,7 +149,7 @@ def course_of(supply: Supply, anchor: int, second: int, pickup: PickupDays, earl
         return _whole_fills(supply, second, pickup, earliest)
     left, run_out = supply.quantity_left, supply.run_out
     if supply.joined_with is not None:
-        uncovered = max(0, second - run_out) if usual_fill(supply.prescription, left)[1] else 0
+        uncovered = max(0, second - run_out) if _usual_fill(supply, left)[1] else 0
         return Course(supply, anchor, (), None, supply.joined_with, uncovered, run_out, left)
     if run_out >= second and not supply.forced:
         return Course(supply, None, (), None, run_out - anchor, 0, run_out, left)
@@ -205,7 +206,7 @@ def _synchronized(
             at_anchor = quantity, days
             covered, left = max(covered, anchor) + days, left - quantity
         bridged = at_anchor and supply.bridge_cushion and anchor + supply.wait(days) <= covered
-        if usual_fill(supply.prescription, left)[1] and not bridged:  # in the next cycle, with the cushion
+        if _usual_fill(supply, left)[1] and not bridged:  # in the next cycle, with the cushion
             uncovered += max(0, second - max(covered, anchor))
     too_soon = at_anchor is not None and supply.ready > anchor
     return Course(supply, joins, needs, at_anchor, left_at_anchor, uncovered, covered, left, too_soon)
@@ -219,12 +220,12 @@ def _joining_fill(supply: Supply, needed: int, left: Decimal) -> tuple[Decimal, 
         return quantity, int(quantity // per_day(supply.prescription))
     usual = supply.prescription.usual_days
     long = _long_fill(supply, needed, left) if usual < needed < 2 * usual else None
-    return long or usual_fill(supply.prescription, left)
+    return long or _usual_fill(supply, left)
 
 
 def _long_fill(supply: Supply, needed: int, left: Decimal) -> tuple[Decimal, int] | None:
     """One fill for more than the usual days, where the plan allows so many and they are authorised."""
-    quantity, days = short_fill(needed, per_day(supply.prescription), left)
+    quantity, days = short_fill(needed, per_day(supply.prescription), left, supply.whole_units)
     return (quantity, days) if days >= needed and supply.payer.allows(days) else None
 
 
@@ -235,7 +236,7 @@ def _bridge_gap(
 
     Days for which nothing is authorised any more only a renewal can cover: they are not counted as uncovered.
     """
-    prescription, left, paid_until = supply.prescription, supply.quantity_left, supply.paid_until
+    left, paid_until = supply.quantity_left, supply.paid_until
     covered, ready, uncovered = max(supply.run_out, earliest), supply.ready, 0
     needs: list[Need] = []
     while covered < joins:
@@ -253,7 +254,7 @@ def _bridge_gap(
         uncovered += begins - covered
         covered, ready, left = begins + days, next_ready, left - quantity
         paid_until = (paid_until if paid_until > day else day) + days
-    if usual_fill(prescription, left)[1]:
+    if _usual_fill(supply, left)[1]:
         uncovered += max(0, joins - covered)
     return _narrowed(needs, supply.expires, joins, pickup), covered, left, uncovered
 
@@ -279,9 +280,7 @@ def _bridging_fills(supply: Supply, gap: int, left: Decimal) -> Iterator[tuple[D
     """
     usual, wanted = supply.prescription.usual_days, gap + supply.bridge_cushion
     if wanted >= usual:
-        yield (_long_fill(supply, gap, left) if gap > usual else None) or usual_fill(
-            supply.prescription, left
-        )
+        yield (_long_fill(supply, gap, left) if gap > usual else None) or _usual_fill(supply, left)
         return
     if wanted < supply.least_bridge:
         least = _short_fill(supply, supply.least_bridge, left)
@@ -292,10 +291,16 @@ def _bridging_fills(supply: Supply, gap: int, left: Decimal) -> Iterator[tuple[D
 
 def _short_fill(supply: Supply, wanted: int, left: Decimal) -> tuple[Decimal, int]:
     """The shortest fill of so many days that may be planned; the usual one where none shorter may."""
-    days = supply.short_days(wanted)
-    if days < supply.prescription.usual_days:
-        return short_fill(days, per_day(supply.prescription), left)
-    return usual_fill(supply.prescription, left)
+    each, days = supply.prescription, supply.short_days(wanted)
+    if days < each.usual_days:
+        fill = short_fill(days, per_day(each), left, supply.whole_units)
+        if fill[0] < each.usual_quantity:
+            return fill
+    return _usual_fill(supply, left)
+
+
+def _usual_fill(supply: Supply, left: Decimal) -> tuple[Decimal, int]:
+    return usual_fill(supply.prescription, left, supply.whole_units)
 
 
 def _whole_fills(supply: Supply, second: int, pickup: PickupDays, earliest: int) -> Course:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
-from services.planner.domain.directions import COUNTED, Basis, DailyUse, Refusal, exact, read
+from services.planner.domain.directions import COUNTED, Basis, DailyUse, Refusal, exact, read, units_a_day
 from services.planner.domain.model import Fill, Prescription
 from services.planner.domain.payers import PayerRule
 
@@ -75,6 +76,24 @@ def is_certain(each: Prescription) -> bool:
 def agree(use: DailyUse | Refusal, units_per_day: Decimal) -> bool:
     """Do directions and file say the same, but for rounding?"""
     return isinstance(use, DailyUse) and abs(use.most - Fraction(units_per_day)) <= NEAR * use.most
+
+
+@lru_cache(maxsize=10_000)
+def whole_units(directions: str, units_per_day: Decimal | None) -> int:
+    """Units of which a short or long fill is a multiple, for no dose is dispensed in part: 6 where 6 tablets are taken
+    once a week.
+
+    A dose of what is not taken every day, where directions and file agree; else all of a week, where the file alone
+    says that fewer than one a day are taken by the week.
+    """
+    if units_per_day is None:
+        return 1
+    use = read(directions)
+    if isinstance(use, DailyUse) and agree(use, units_per_day):
+        return (use.most / use.times).numerator if use.times < 1 else 1
+    a_week = int((units_per_day * 7).to_integral_value())
+    by_week = 0 < a_week < 7 and units_a_day(Fraction(a_week, 7)) == exact(units_per_day)
+    return a_week if by_week else 1
 
 
 def discarded_early(quantity: Decimal, each: Prescription) -> bool:

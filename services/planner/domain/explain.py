@@ -191,6 +191,8 @@ def _carried_over(surplus: int, days: int, supply: Supply, case: Case) -> Reason
         return because("bridge_cushion", days=surplus)
     if supply.short_sizes is not None and needed not in supply.short_sizes:
         return because("next_size_paid", days=days, needed=needed)
+    if supply.whole_units > 1:
+        return because("whole_doses", units=supply.whole_units, days=surplus)
     if needed < case.rules.minimum_short_fill_days <= days:
         return because("at_least_minimum", needed=needed, minimum=case.rules.minimum_short_fill_days)
     return because("whole_units", days=surplus)

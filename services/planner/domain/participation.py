@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 
+from services.planner.domain.days_supply import whole_units
 from services.planner.domain.directions import DailyUse, Refusal, read, says_as_needed
 from services.planner.domain.model import (
     Participation,
@@ -325,7 +326,7 @@ def _used_up(each: Prescription, rules: Rules, first_workable: date) -> Reason |
     """A ride-along is dispensed whole or not at all."""
     if each.expires_on < first_workable:
         return because("expired", on=each.expires_on)
-    least = each.usual_quantity if _rides(each, rules) else 1
+    least = each.usual_quantity if _rides(each, rules) else whole_units(each.directions, each.units_per_day)
     return because("no_quantity_left") if each.quantity_left < least else None
 
 

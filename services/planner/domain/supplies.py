@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from services.planner.domain.calendar import NEVER
 from services.planner.domain.course import Supply
-from services.planner.domain.days_supply import is_certain, true_days
+from services.planner.domain.days_supply import is_certain, true_days, whole_units
 from services.planner.domain.model import Fill, Participation, Prescription, Rules, Told, because
 from services.planner.domain.participation import Part
 from services.planner.domain.payers import PayerRule, SyncLaw, insulin_copay, rule_on
@@ -54,6 +54,7 @@ def supply_of(part: Part, rules: Rules, told: Told, law: SyncLaw | None, today: 
         monthly_copay=_monthly_copay(each, rule),
         granted_by=law.name if law else "",
         consents=law.consents if law else (),
+        whole_units=1 if ride_along else whole_units(each.directions, each.units_per_day),
         least_bridge=rules.minimum_short_fill_days,
         short_sizes=None if ride_along else rule.short_sizes(paid.usual_days, law),
         after_change=last is not None and last not in of_dose,
@@ -93,7 +94,11 @@ def _within_plan(each: Prescription, rule: PayerRule) -> Prescription:
     sizes = [days for days in rule.days_supplies if days <= each.usual_days]
     if not sizes:
         return each
-    quantity, days = short_fill(max(sizes), each.units_per_day, each.usual_quantity)
+    most, doses = max(sizes), whole_units(each.directions, each.units_per_day)
+    quantity, days = short_fill(most, each.units_per_day, each.usual_quantity, doses)
+    if days > most and quantity > doses:  # rounded up
+        quantity -= doses
+        days = int(quantity // each.units_per_day)
     return replace(each, usual_quantity=quantity, usual_days=days)
 
 

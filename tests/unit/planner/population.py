@@ -135,6 +135,13 @@ def _odd(rng: Random, each: Prescription) -> Prescription:
         each = replace(
             each, units_per_day=per_day, usual_quantity=(each.usual_days * per_day).quantize(Decimal(1))
         )
+    if rng.random() < 0.1:
+        units = rng.choice((2, 3))
+        per_day = Decimal(units) / 2
+        directions = f"{units} tablets every other day"
+        each = replace(
+            each, units_per_day=per_day, usual_quantity=each.usual_days * per_day, directions=directions
+        )
     if rng.random() < 0.2:
         each = replace(each, quantity_left=each.usual_quantity * rng.randint(0, 2) + rng.randint(1, 20))
     if rng.random() < 0.15:

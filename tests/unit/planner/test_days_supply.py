@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.planner.domain.days_supply import billed_days, true_days
+from services.planner.domain.days_supply import billed_days, true_days, whole_units
 from services.planner.domain.model import (
     Drug,
     Fill,
@@ -24,6 +24,7 @@ from services.planner.domain.reading import as_read
 from services.planner.domain.stock import payable_from, stock_key, stocks_of
 from tests.unit.planner.cases import COMMERCIAL, TODAY, drug, fill, in_days, patient, prescription
 from tests.unit.planner.test_plan import codes, of, pinned, planned
+from tests.unit.planner.test_sizes import paid
 
 
 def insulin(directions: str = "40 units SQ once daily", **facts: Any) -> Prescription:
@@ -114,6 +115,96 @@ def test_a_shorter_supply_by_the_drugs_facts_is_kept_to_and_said(
 ) -> None:
     taken, codes_of_it = read(each)
     assert (taken.usual_days, codes_of_it) == (days, said)
+
+
+# --- whole doses ---
+
+
+def weekly(directions: str, per_day: str, quantity: int, days: int, **facts: Any) -> Prescription:
+    return prescription(
+        "a",
+        directions=directions,
+        units_per_day=Decimal(per_day),
+        usual_quantity=Decimal(quantity),
+        usual_days=days,
+        **facts,
+    )
+
+
+METHOTREXATE = weekly("take 6 tablets by mouth once weekly", "0.8571", 24, 28)
+
+
+@pytest.mark.parametrize(
+    ("directions", "per_day", "units"),
+    [
+        ("take 6 tablets by mouth once weekly", "0.8571", 6),
+        ("1 cap 2x/week", "0.2857", 1),
+        ("2 tabs twice weekly", "0.5714", 2),
+        ("2 tablets every other day", "1", 2),
+        ("1/2 tab every other day", "0.25", 1),
+        ("1 1/2 tabs every other day", "0.75", 3),
+        ("1 1/2 tabs daily", "1.5", 1),
+        ("2 tabs daily", "2", 1),
+        ("1 daily", "0.8571", 6),  # the two contradict each other: by whole weeks
+        ("", "0.8571", 6),
+        ("", "0.1429", 1),
+        ("", "0.4286", 3),
+        ("", "1", 1),
+        ("", "1.1429", 1),
+        ("", "0.5", 1),
+    ],
+)
+def test_what_is_not_taken_every_day_is_dispensed_by_whole_doses(
+    directions: str, per_day: str, units: int
+) -> None:
+    each, _ = read(weekly(directions, per_day, 30, 30))
+    assert whole_units(each.directions, each.units_per_day) == units
+
+
+@pytest.mark.parametrize(
+    ("each", "ago", "pickup", "payer", "filled"),
+    [
+        (METHOTREXATE, 20, 12, paid(), [(6, 6, 7), (12, 24, 28)]),  # a gap of 4 days, and never 4 tablets
+        (METHOTREXATE, 20, 18, paid(), [(7, 12, 14), (18, 24, 28)]),  # of 10
+        (METHOTREXATE, 20, 30, paid(), [(8, 24, 28), (30, 24, 28)]),  # of 22: the usual fill, and no more
+        (METHOTREXATE, 20, 8, paid(*range(1, 36)), [(8, 30, 35)]),  # 30 days to the next: none of 26 tablets
+        (METHOTREXATE, 20, 8, paid(*range(1, 31)), [(8, 24, 28)]),
+        (replace(METHOTREXATE, quantity_left=Decimal(16)), 20, 8, paid(), [(8, 12, 14)]),  # two of them
+        (replace(METHOTREXATE, quantity_left=Decimal(9)), 20, 12, paid(), [(6, 6, 7)]),
+        (weekly("1 weekly", "0.1429", 12, 84), 76, 8, paid(*range(1, 31)), [(8, 4, 28)]),
+        (weekly("1 weekly", "0.1429", 4, 28), 20, 12, paid(), [(6, 1, 7), (12, 4, 28)]),
+    ],
+)
+def test_no_dose_is_filled_in_part(
+    each: Prescription, ago: int, pickup: int, payer: PayerRule, filled: list[tuple[int, int, int]]
+) -> None:
+    """Policy: 75 %. The day, the units and the days of every fill up to the agreed pickup, at which b is due."""
+    profile = patient(
+        [each, prescription("b")],
+        [fill("a", in_days(-ago), each.usual_days), fill("b", in_days(pickup - 30))],
+    )
+    plan = planned(profile, pinned(pickup), rules=replace(COMMERCIAL, payers=(payer,)))
+    assert [
+        ((visit.on - TODAY).days, item.quantity, item.days_supply)
+        for visit in plan.visits
+        for item in visit.items
+        if item.drug_name == "a"
+    ] == filled
+
+
+def test_less_than_a_dose_is_nothing_left() -> None:
+    """Five tablets are no dose of six."""
+    few = replace(METHOTREXATE, quantity_left=Decimal(5))
+    plan = planned(patient([few, prescription("b")], [fill("a", in_days(-20), 28), fill("b", in_days(-20))]))
+    assert codes(of(plan, "a").reasons)[0] == "no_quantity_left"
+
+
+def test_why_a_weekly_drug_is_bridged_for_longer_than_the_gap_is_said() -> None:
+    profile = patient(
+        [METHOTREXATE, prescription("b")], [fill("a", in_days(-20), 28), fill("b", in_days(-18))]
+    )
+    [why] = [r for r in of(planned(profile, pinned(12)), "a").reasons if r.code == "whole_doses"]
+    assert why.params == {"units": 6, "days": 3}
 
 
 def test_a_pen_that_is_discarded_runs_out_on_that_day_whatever_was_recorded() -> None:

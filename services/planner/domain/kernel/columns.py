@@ -55,6 +55,7 @@ class Drug(NamedTuple, Generic[N]):
     usual_days: N
     usual_quantity: N
     per_day: N
+    whole_units: N
     quantity_left: N
     fixed_quantity: N  # none: -1
     sizes: N  # the row of the payer's days' supplies
@@ -220,6 +221,7 @@ def _drug(supply: Supply, sizes: int, short_sizes: int, costs: int) -> Drug[int]
         each.usual_days,
         int(each.usual_quantity * UNIT),
         UNIT if supply.ride_along or each.units_per_day is None else int(each.units_per_day * UNIT),
+        UNIT * supply.whole_units,
         int(supply.quantity_left * UNIT),
         -1 if fixed is None else int(fixed * UNIT),
         sizes,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.planner.domain.calendar import NEVER
-from services.planner.domain.kernel.columns import LONGEST, NARROW, UNIT, Bools, Columns, Drug, Ints
+from services.planner.domain.kernel.columns import LONGEST, NARROW, Bools, Columns, Drug, Ints
 
 MOST_NEEDS = 8
 """Fills before an anchor that there is room for; a patient with more is judged by the readable form."""
@@ -369,6 +369,7 @@ def _bridging_fill(rows: Rows, least: Ints, wanted: Ints, left: Ints) -> tuple[I
     least = rows.short_days(least)
     short = (wanted < drug.usual_days) & (least < drug.usual_days)
     quantity, days = _short_fill(drug, least, left)
+    short &= quantity < drug.usual_quantity
     usual_quantity, usual_days = _usual_fill(drug, left)
     long_quantity, long_days, long = _long_fill(rows, gap, left)
     long &= gap > drug.usual_days
@@ -413,8 +414,9 @@ def _any_left(drug: Looked, left: Ints) -> Bools:
 
 def _short_fill(drug: Looked, days: Ints, left: Ints) -> tuple[Ints, Ints]:
     """See `stock.short_fill`."""
-    wanted = -(-days * drug.per_day // UNIT)
-    quantity = np.minimum(wanted, left // UNIT) * UNIT
+    whole = drug.whole_units
+    wanted = -(-days * drug.per_day // whole)
+    quantity = np.minimum(wanted, left // whole) * whole
     return quantity, _whole(quantity, drug.per_day)
 
 
