@@ -23,12 +23,13 @@ from services.planner.domain.model import (
     ToldVisit,
     VisitKind,
 )
-from services.planner.policy import payer_rules, sync_laws
+from services.planner.domain.payers import PayerRule
+from services.planner.policy import high_cost, payer_rules, sync_laws
 
 TODAY = date(2026, 3, 2)  # a Monday
 
 _payers, _unknown = payer_rules()
-POLICY = Rules(payers=_payers, unknown_payer=_unknown, laws=sync_laws())
+POLICY = Rules(payers=_payers, unknown_payer=_unknown, laws=sync_laws(), high_cost=high_cost())
 """As the service plans."""
 
 STATES = ("CA", "TX", "NY", "FL", "OH")
@@ -146,6 +147,10 @@ def _odd(rng: Random, each: Prescription) -> Prescription:
         each = replace(each, quantity_left=each.usual_quantity * rng.randint(0, 2) + rng.randint(1, 20))
     if rng.random() < 0.15:
         each = replace(each, expires_on=_in_days(rng.randint(3, 70)))
+    if rng.random() < 0.05:
+        each = replace(each, fill_from=_in_days(rng.randint(3, 40)))
+    if rng.random() < 0.05:
+        each = replace(each, month_price=Decimal(1000))
     return each
 
 
@@ -163,13 +168,8 @@ def _ruling(rng: Random, profile: Profile) -> Ruling:
 
 
 def _odd_rules(rng: Random) -> Rules:
-    """What a chain may set, and payers that look back on what was filled."""
-    payers = tuple(
-        replace(each, look_back_days=180, most_surplus_days=rng.randint(5, 20))
-        if rng.random() < 0.3
-        else each
-        for each in POLICY.payers
-    )
+    """What a chain may set, and payers that look back on what was filled, or pay some days' supplies alone."""
+    payers = tuple(_odd_payer(rng, each) for each in POLICY.payers)
     names = [criterion.__name__ for criterion in CRITERIA]
     return replace(
         POLICY,
@@ -181,6 +181,17 @@ def _odd_rules(rng: Random) -> Rules:
         cushion_days=rng.choice((3, 0, 7)),
         minimum_short_fill_days=rng.choice((3, 3, 7)),
     )
+
+
+SIZES = (frozenset({30, 90}), frozenset({*range(14, 31), 90}), frozenset({7, 14, 28, 30}))
+
+
+def _odd_payer(rng: Random, rule: PayerRule) -> PayerRule:
+    if rng.random() < 0.3:
+        rule = replace(rule, look_back_days=180, most_surplus_days=rng.randint(5, 20))
+    if rng.random() < 0.2:
+        rule = replace(rule, days_supplies=rng.choice(SIZES), pays_short_fills=rng.random() < 0.2)
+    return rule
 
 
 def _told(rng: Random, profile: Profile) -> Told:
