@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from services.planner.domain.model import Participation, Profile, Rules
 from services.planner.domain.participation import Part
@@ -31,25 +31,34 @@ def granted(
                 antibiotic=drug.antibiotic,
             )
             and not (
-                law.syncs_a_year and _syncs_this_year(each.rx_id, law, profile, today) >= law.syncs_a_year
+                law.syncs_a_year
+                and _syncs_this_year(each.rx_id, law, profile, rules, today) >= law.syncs_a_year
             )
         ):
             laws[each.rx_id] = law
     return laws
 
 
-def _syncs_this_year(rx_id: str, law: SyncLaw, profile: Profile, today: date) -> int:
-    """Days of this calendar year with a short fill, of the drug or of any: each is taken for a synchronization.
+def _syncs_this_year(rx_id: str, law: SyncLaw, profile: Profile, rules: Rules, today: date) -> int:
+    """Synchronizations of this calendar year that are over, by their short fills, of the drug or of any.
 
-    Some were short for other reasons. Counting too many asks for fewer overrides, never for one that is refused.
+    Where an insured has so many, the short fills of one cycle are one, and those of the last cycle belong to the one
+    that is under way: a bridge that was fetched does not end the law for the next one. Of a drug each is one. Some were
+    short for other reasons: counting too many asks for fewer overrides, never for one that is refused.
     """
     usual = {each.rx_id: each.usual_days for each in profile.prescriptions}
-    return len(
-        {
-            fill.filled_on
-            for fill in profile.fills
-            if fill.filled_on.year == today.year
-            and fill.days_supply < usual.get(fill.rx_id, 0)
-            and (law.syncs_per == "insured" or fill.rx_id == rx_id)
-        }
-    )
+    days = {
+        fill.filled_on
+        for fill in profile.fills
+        if fill.filled_on.year == today.year
+        and fill.days_supply < usual.get(fill.rx_id, 0)
+        and (law.syncs_per == "insured" or fill.rx_id == rx_id)
+    }
+    if law.syncs_per != "insured":
+        return len(days)
+    cycle = timedelta(days=rules.cycle_days[rules.default_cycle])
+    begun: list[date] = []
+    for day in sorted(days):
+        if not begun or day - begun[-1] >= cycle:
+            begun.append(day)
+    return sum(today - day >= cycle for day in begun)

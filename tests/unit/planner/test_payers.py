@@ -337,6 +337,37 @@ def test_a_law_that_counts_by_the_drug_forgets_what_other_drugs_used() -> None:
     assert of(plan, "b").action is not Action.join_later
 
 
+@pytest.mark.parametrize(
+    ("short_fills", "granted"),
+    [
+        ([], True),
+        ([-1], True),
+        ([-10, -1], True),
+        ([-29], True),
+        ([-30], False),
+        ([-45, -1], False),
+        ([-45, -20], False),
+        ([-80], True),
+    ],
+    ids=[
+        "none",
+        "a bridge",
+        "two bridges",
+        "to its last day",
+        "over",
+        "an earlier one",
+        "one of both",
+        "last year",
+    ],
+)
+def test_the_bridges_of_one_synchronization_are_one(short_fills: list[int], granted: bool) -> None:
+    """Policy: one synchronization per insured and year; today is 2 March. a was short-filled on these days."""
+    taken = tuple(fill("a", in_days(day), 5) for day in short_fills)
+    profile = lost(fills=(fill("a", in_days(-20)), fill("b", in_days(-2)), *taken))
+    plan = planned(profile, pinned(10), calendar=OKLAHOMA, rules=with_law())
+    assert (of(plan, "b").action is not Action.join_later) == granted
+
+
 def test_an_override_counts_like_a_short_fill() -> None:
     """Policy: the default order. b is payable from the 21st: any day from then on spares the override."""
     plan = planned(taking({"a": 24, "b": 28}), calendar=OKLAHOMA, rules=with_law())
