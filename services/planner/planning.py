@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -107,8 +108,9 @@ def _planning(record: Record, days: StoreDays | None, now: datetime) -> Planning
     calendar = calendar_of(record, days) if days else None
     today = now.astimezone(ZoneInfo(zone)).date()
     progress, outcome = yield from planning_anew(record.progress, record.profile, calendar, RULES, today)
-    after, news = _published(record, progress, outcome)
-    return Planned(replace(after, due_at=_due_at(progress, days)), news, outcome.renewals if outcome else ())
+    after = replace(record, progress=progress, due_at=_due_at(progress, days))
+    after, news = _published(record, after, outcome)
+    return Planned(after, news, outcome.renewals if outcome else ())
 
 
 async def keep(unit: Unit, planned: Sequence[Planned]) -> None:
@@ -148,21 +150,20 @@ async def withdraw(unit: Unit, records: Iterable[Record]) -> None:
 
 
 def _published(
-    record: Record, progress: Progress, outcome: Plan | Blocked | None
+    before: Record, after: Record, outcome: Plan | Blocked | None
 ) -> tuple[Record, list[Event | Written]]:
     """The record with what it now says in public, and the events that say it: none where nothing changed."""
-    after = replace(record, progress=progress)
     if outcome is None:
         return after, []
     news: list[Event | Written] = []
-    revision = record.revision + 1
-    standing = record.progress.plan_id if record.progress.status is Status.planned else None
+    revision = before.revision + 1
+    standing = before.progress.plan_id if before.progress.status is Status.planned else None
     if isinstance(outcome, Blocked) and standing:
         why = because("plan_withdrawn")
-        news.append(translation.plan_cancelled(record.patient_id, standing, revision, why, record.published))
+        news.append(translation.plan_cancelled(before.patient_id, standing, revision, why, before.published))
         revision += 1
-    said = translation.said(outcome, record.patient_id, record.store_id, revision, record.profile_revision)
-    if record.progress.status is progress.status and translation.says_the_same(record.published, said):
+    said = translation.said(outcome, before.patient_id, before.store_id, revision, before.profile_revision)
+    if before.progress.status is after.progress.status and translation.says_the_same(before.published, said):
         return after, []
     written = translation.written(said)
     return replace(after, revision=revision, published=written.json), [*news, written]
@@ -183,6 +184,7 @@ def _due_at(progress: Progress, days: StoreDays | None) -> datetime | None:
     return midnight(progress.look_again_on, days.time_zone if days else "UTC")
 
 
+@lru_cache(maxsize=4096)
 def midnight(day: date, time_zone: str) -> datetime:
     """The moment at which a day begins there, in UTC."""
     return datetime.combine(day, time.min, ZoneInfo(time_zone)).astimezone(UTC)

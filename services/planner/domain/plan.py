@@ -179,8 +179,8 @@ def _plan(
         return _blocked(because("nothing_to_synchronize"), parts, rules, today)
 
     pin = _pin(told, near, standing, today)
-    case = _case(profile, calendar, rules, told, supplies, standing, today, workable, pin)
-    case = replace(case, staff_day=rulings.get((RulingKind.day, None)))
+    by_staff = rulings.get((RulingKind.day, None))
+    case = _case(profile, calendar, rules, told, supplies, standing, today, workable, pin, by_staff)
     found = yield from _search(case, told, pin, standing, today)
     if found is None:
         return _blocked(because("nothing_payable"), parts, rules, today)
@@ -266,6 +266,7 @@ def _case(
     today: date,
     workable: date,
     pin: date | None,
+    by_staff: Ruling | None,
 ) -> Case:
     synchronized = [supply for supply in supplies if not supply.ride_along]
     cycle, other_cycle = cycle_of(profile, [each.prescription.usual_days for each in synchronized], rules)
@@ -301,6 +302,7 @@ def _case(
         household=frozenset(day.toordinal() for day in profile.household_on if day >= today),
         household_must=profile.household_must,
         moved=_moved(told),
+        staff_day=by_staff,
         extra_cost_limit=rules.extra_cost_limit
         if profile.extra_cost_limit is None
         else profile.extra_cost_limit,

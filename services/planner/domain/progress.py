@@ -261,7 +261,6 @@ def planning_anew(
         outcome: Plan | Blocked = Blocked((because("not_reached", cycles=progress.misses),))
     else:
         outcome = yield from planning(profile, calendar, rules, today, told(progress), progress.cycle)
-    progress = replace(progress, wanted_on=None, instead_of=None)
     if isinstance(outcome, Blocked):
         return _blocked(progress, outcome), outcome
     planned = _planned(progress, outcome)
@@ -291,6 +290,8 @@ def _planned(progress: Progress, plan: Plan) -> Progress:
     return replace(
         progress,
         status=Status.planned,
+        wanted_on=None,
+        instead_of=None,
         plan_id=plan.plan_id,
         anchor_on=plan.anchor_on,
         next_anchor_on=plan.next_anchor_on,
@@ -320,6 +321,8 @@ def _blocked(progress: Progress, blocked: Blocked) -> Progress:
     return replace(
         progress,
         status=Status.blocked,
+        wanted_on=None,
+        instead_of=None,
         plan_id=None,
         anchor_on=None,
         next_anchor_on=None,
