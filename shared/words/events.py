@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from shared.events import Event, enrollment, fulfillment, outreach, planner
-from shared.words.formats import counted, rejected, sentence, spoken
+from shared.words.formats import counted, rejected, sentence, spoken, without
 from shared.words.reasons import render
 
 
@@ -22,7 +22,7 @@ def _plan_computed(event: planner.PlanComputed) -> str:
     return (
         f"{kind} {event.revision} for cycle {event.cycle}: synchronized pickup on {spoken(event.anchor_on)}, "
         f"{counted(before, 'visit')} before it, {counted(event.short_fills, 'short fill')}, "
-        f"{counted(event.uncovered_days, 'day')} without a drug."
+        f"{without(event.uncovered_days)}."
     )
 
 

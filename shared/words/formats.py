@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
+from decimal import Decimal
 from string import Formatter
 
 
 class Sentence(Formatter):
-    """`{days:day}` counts ("1 day", "no day", "3 days"); a date reads "Tue 3 Mar 2026"."""
+    """`{days:day}` counts ("1 day", "no day", "3 days"), or a form of `FORMS`; a date reads "Tue 3 Mar 2026"."""
 
     def format_field(self, value: object, format_spec: str) -> str:
-        if format_spec:
-            return counted(int(str(value)), format_spec)
-        return spoken(value)
+        if format_spec in FORMS:
+            return FORMS[format_spec](str(value))
+        return counted(int(str(value)), format_spec) if format_spec else spoken(value)
 
 
 def counted(number: int, noun: str) -> str:
@@ -31,6 +32,45 @@ def spoken(value: object) -> str:
     if isinstance(value, date):
         return f"{value:%a} {value.day} {value:%b %Y}"
     return str(value)
+
+
+def without(days: str | int) -> str:
+    """Days without a drug, as plans count them: over all drugs.
+
+    >>> without(12)
+    '12 days without a drug, over all drugs'
+    """
+    return f"{counted(int(days), 'day')} without a drug{', over all drugs' if int(days) > 1 else ''}"
+
+
+def dollars(amount: str | Decimal) -> str:
+    """An amount in whole cents.
+
+    >>> dollars("5")
+    '$5.00'
+    """
+    return f"${Decimal(amount):.2f}"
+
+
+def overrides(number: str) -> str:
+    """What is said of overrides beside short fills; nothing where there are none."""
+    return f", {counted(int(number), 'override')} of refill too soon" if int(number) else ""
+
+
+def schedule(code: str) -> str:
+    """A schedule of controlled substances: c3 is Schedule III."""
+    return f"Schedule {_SCHEDULES[code]}" if code in _SCHEDULES else code
+
+
+_SCHEDULES = {"c1": "I", "c2": "II", "c3": "III", "c4": "IV", "c5": "V"}
+
+FORMS: Mapping[str, Callable[[str], str]] = {
+    "without": without,
+    "dollars": dollars,
+    "overrides": overrides,
+    "schedule": schedule,
+}
+"""How a value reads, where it is neither counted nor said as it is."""
 
 
 _REJECTS = {

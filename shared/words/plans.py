@@ -6,15 +6,42 @@ what its payer will say, and what must be had before, by when; what it costs the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
+from decimal import Decimal
 
-from shared.events.planner import DrugDecision, OfferedDay, PlanBlocked, PlanComputed, PlannedItem, Visit
-from shared.words.formats import counted, spoken
+from shared.events.planner import (
+    DrugDecision,
+    OfferedDay,
+    Participation,
+    PlanBlocked,
+    PlanComputed,
+    PlannedItem,
+    Visit,
+)
+from shared.words.formats import counted, dollars, spoken
 from shared.words.reasons import render
 from shared.words.steps import of_steps
 
-SAYS_WHEN_PAYABLE = frozenset({"payer_says", "join_later", "vacation_fill", "override_by_law"})
+SAYS_WHEN_PAYABLE = frozenset(
+    {"payer_says", "join_later", "vacation_fill", "discharge_fill", "override_by_law", "payable_by_surplus"}
+)
 """Reasons that name the day from which the payer pays."""
+
+GIVES_CODE = frozenset({"dose_changed", "vacation_fill", "discharge_fill"})
+"""Reasons with a clarification code of their own, submitted beside those of a short fill."""
+
+NOT_TAKEN = frozenset(
+    {
+        "discontinued",
+        "superseded",
+        "superseded_by",
+        "follows",
+        "inactive",
+        "over_the_counter",
+        "not_maintenance",
+    }
+)
+"""Reasons to leave a drug out of which it says nothing when the stock runs out."""
 
 
 def explain(said: PlanComputed | PlanBlocked) -> list[str]:
@@ -35,13 +62,14 @@ def of_plan(said: PlanComputed | PlanBlocked) -> list[str]:
 def why(said: PlanComputed | PlanBlocked) -> list[str]:
     """Why this day, or why none; what it costs, where that is known (where it is not, a reason says so)."""
     cost = said.extra_cost if isinstance(said, PlanComputed) else None
-    costs = [] if cost is None else [f"The patient pays {cost} more than usual."]
+    costs = [] if cost is None else [f"The patient pays {_more(cost)} than usual."]
     return [*(render(reason) for reason in said.reasons), *costs]
 
 
 def of_day(plan: PlanComputed) -> str:
     """The synchronized pickup, and the one after it."""
-    how = "agreed" if plan.agreed else "proposed"
+    anew = any(reason.code == "anchor_best" for reason in plan.reasons)
+    how = "proposed" if not plan.agreed else "chosen anew" if anew else "agreed"
     return f"Synchronized pickup on {spoken(plan.anchor_on)} ({how}), the next about {spoken(plan.next_anchor_on)}."
 
 
@@ -54,24 +82,61 @@ def of_visit(visit: Visit) -> str:
 
 def of_offer(day: OfferedDay) -> str:
     """One of the best days, with what it takes."""
-    return f"{spoken(day.on)}: {render(day.reason)}"
+    return f"{spoken(day.on)}: {takes(day)}"
+
+
+def takes(day: OfferedDay) -> str:
+    """What one of the best days takes, and what it costs the patient, where that is known."""
+    cost = "" if day.extra_cost is None else f" The patient pays {_more(day.extra_cost)} than usual."
+    return f"{render(day.reason)}{cost}"
+
+
+def _more(cost: Decimal) -> str:
+    return f"{dollars(cost)} more" if cost else "no more"
 
 
 def of_drug(drug: DrugDecision, said: PlanComputed | PlanBlocked) -> list[str]:
-    """What is done about one drug, why, and what its payer will say to the first fill."""
-    reasons = [render(reason) for reason in drug.reasons]
-    if SAYS_WHEN_PAYABLE & {reason.code for reason in drug.reasons}:
-        return reasons
-    first = next(_fills(drug, said), None)
-    return [*reasons, _payable(first)] if first else reasons
+    """What is done about one drug, why, what its payer will say to the first fill, and each fill."""
+    codes = {reason.code for reason in drug.reasons}
+    fills = list(_fills(drug, said))
+    sentences = [render(reason) for reason in drug.reasons]
+    if drug.participation == Participation.excluded and drug.run_out_on and not codes & NOT_TAKEN:
+        sentences.append(f"By the fills on record nothing is left from {spoken(drug.run_out_on)} on.")
+    if fills and not codes & SAYS_WHEN_PAYABLE:
+        sentences.append(_payable(*fills[0]))
+    besides = {str(reason.params["code"]) for reason in drug.reasons if reason.code in GIVES_CODE}
+    return [*sentences, *(of_fill(*fill, besides, first=fill is fills[0]) for fill in fills)]
 
 
-def _fills(drug: DrugDecision, said: PlanComputed | PlanBlocked) -> Iterator[PlannedItem]:
+def _fills(drug: DrugDecision, said: PlanComputed | PlanBlocked) -> Iterator[tuple[Visit, PlannedItem]]:
     visits = said.visits if isinstance(said, PlanComputed) else ()
-    return (item for visit in visits for item in visit.items if item.rx_id == drug.rx_id)
+    return ((visit, item) for visit in visits for item in visit.items if item.rx_id == drug.rx_id)
 
 
-def _payable(item: PlannedItem) -> str:
+def _payable(visit: Visit, item: PlannedItem) -> str:
     if item.payable_from is None:
         return "The payer has paid no fill of it yet, so none can be too soon."
-    return f"The payer pays from {spoken(item.payable_from)}; before that it refuses (refill too soon, reject 79)."
+    pays = f"The payer pays from {spoken(item.payable_from)}"
+    if visit.on < item.payable_from:
+        return f"{pays}: on {spoken(visit.on)} expect that it refuses (refill too soon, reject 79)."
+    return f"{pays}; before that it refuses (refill too soon, reject 79)."
+
+
+def of_fill(visit: Visit, item: PlannedItem, besides: Collection[str], *, first: bool) -> str:
+    """One fill: when, how many units and days, why so many, and what its claim needs."""
+    why = render(item.reason).rstrip(".")
+    parts = [f"On {spoken(visit.on)} {item.quantity.normalize():f} units: {why[0].lower()}{why[1:]}"]
+    if item.payable_from and not first:
+        parts.append(f"paid from {spoken(item.payable_from)}")
+    if item.days_supply_billed is not None:
+        parts.append(f"billed as {counted(item.days_supply_billed, 'day')} where the code is not taken")
+    if item.clarification_codes:
+        parts.append(_with_codes(item.clarification_codes, besides))
+    return f"{', '.join(parts)}."
+
+
+def _with_codes(codes: Sequence[str], besides: Collection[str]) -> str:
+    """Those of the claim's occasion are all submitted; of the others one after the other is tried."""
+    always = [code for code in codes if code in besides]
+    tried = ", else ".join(code for code in codes if code not in besides)
+    return f"with clarification code {' and '.join([*always, *([tried] if tried else [])])}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from shared.events import Reason
 from shared.words.formats import sentence
 
@@ -23,7 +25,7 @@ REASONS: dict[str, str] = {
     "rems": "A risk evaluation and mitigation strategy decides each fill: not synchronized.",
     "special_handling": "Needs special handling, or a single designated pharmacy: not synchronized.",
     "schedule_2": "Schedule II: refills are prohibited, so it is never synchronized.",
-    "controlled": "A controlled substance ({schedule}): not synchronized by this chain's policy.",
+    "controlled": "A controlled substance ({schedule:schedule}): not synchronized by this chain's policy.",
     "as_needed": "Taken as needed: it has no day on which it is due.",
     "as_needed_by_directions": "The directions say as needed: it has no day on which it is due.",
     "short_course": "The directions end after {days:day}: a course, not a maintenance drug.",
@@ -53,28 +55,39 @@ REASONS: dict[str, str] = {
     ),
     "expired": "The last day of the prescription is {on}: it needs a renewal.",
     "no_quantity_left": "Nothing more is authorised: it needs a renewal.",
-    "authorization_ended": "The payer's prior authorization ends on {on}: out until it is renewed.",
+    "authorization_ended": (
+        "The last day of the payer's prior authorization is {on}: out until it is renewed."
+    ),
     "payer_refused": "The payer refused it (reject {code}); to be settled, or tried again from {until}.",
     "staff_excluded": "The {by} left it out of the plan on {made_on}.",
     # what is done about it
     "early": "Filled at the synchronized pickup with {days:day} left.",
-    "late": "Filled at the synchronized pickup, after the day on which it runs out: {on}.",
+    "late": "Filled at the synchronized pickup; nothing is left from {on} on.",
     "on_time": "Filled at the synchronized pickup, on the day it runs out.",
-    "bridge": "Runs out before the synchronized pickup: a short fill of {days:day} on {on} lasts until {until}.",
-    "full_fills": "Runs out before the synchronized pickup: {fills:usual fill} before it, until {until}.",
+    "not_filled": "Nothing of it can be dispensed at the synchronized pickup on {on} any more.",
+    "bridge": "Does not last until it joins: a short fill of {days:day} on {on} lasts until {until}.",
+    "bridge_falls_short": (
+        "Does not last until it joins: a short fill of {days:day} on {on}, all that can be had before, "
+        "lasts until {until} only."
+    ),
+    "short_fills": "Does not last until it joins: {fills:short fill}, {days:day} in all, until {until}.",
+    "full_fills": "Does not last until it joins: {fills:usual fill} before, until {until}.",
     "full_then_bridge": (
-        "Runs out long before it joins: {fills:usual fill}, then a short fill of {days:day}, until {until}."
+        "Does not last until it joins: {fills:usual fill}, then a short fill of {days:day}, until {until}."
     ),
     "long_fill": (
-        "Runs out before the synchronized pickup: one long fill of {days:day} on {on} lasts until {until}, so none is "
-        "due before."
+        "Does not last to the synchronized pickup: one long fill of {days:day} on {on} lasts until {until}, "
+        "so none is due before."
     ),
     "whole_fills_only": (
         "No short fill that would last to the pickup may be planned: filled whole on {on}, as it runs out; it joins "
         "where it can be filled at a pickup."
     ),
-    "not_due": "Not due: the stock lasts until {run_out_on}, past the next pickup; filled on {joins_on}.",
+    "not_due": "Not due: the stock lasts until {run_out_on}; filled on {joins_on}.",
     "join_later": "The payer pays from {payable_from}, after the pickup on {anchor_on}: joins on {joins_on}.",
+    "join_later_not_before": (
+        "It cannot be handed over before {not_before}, after the pickup on {anchor_on}: joins on {joins_on}."
+    ),
     "join_later_visit_stands": (
         "The pickup on {anchor_on} is agreed without it and takes nothing more: joins on {joins_on}."
     ),
@@ -84,6 +97,11 @@ REASONS: dict[str, str] = {
     # remarks on a drug
     "payer_says": "The payer's own word (reject {code}): payable from {on}.",
     "payer_rule_assumed": "The plan's refill rule is not known: {percent} % of the days' supply is assumed.",
+    "payable_by_surplus": (
+        "By the days of its last fill the payer would pay from {on}; but it also counts what the fills of "
+        "{look_back:day} leave on hand, {most:day} at most, so it pays from {payable_from} and refuses "
+        "before (refill too soon, reject 79)."
+    ),
     "high_cost": (
         "A month of it costs {limit} or more: no short fill without the consent of staff, who take it into the plan."
     ),
@@ -128,7 +146,9 @@ REASONS: dict[str, str] = {
     "filled_elsewhere": (
         "Another pharmacy filled it on {on}: the payer counts that; ask the patient what is left of it."
     ),
-    "scheduled_by_state": "A controlled substance ({schedule}) in {state}, though not by the drug file.",
+    "scheduled_by_state": (
+        "A controlled substance ({schedule:schedule}) in {state}, though not by the drug file."
+    ),
     "fill_from": "The prescriber wrote: not to be filled before {on}.",
     "larger_fill": (
         "{law} lets {days:day} be filled at once, for a usual fill was taken and so much is authorised: a pharmacist "
@@ -136,7 +156,7 @@ REASONS: dict[str, str] = {
     ),
     "valid_by_payer": "The payer takes a prescription for {months:month}: until {until}.",
     "valid_by_law": "{law}: nothing after {months:month} from writing, so until {until}.",
-    "refills_by_law": "{law}: {refills:refill} at most, so {left} units may still be dispensed.",
+    "refills_by_law": "{law} allows {refills:refill}, so {left} units may still be dispensed.",
     "short_fill_assumed": (
         "Whether the plan pays a short fill of {days:day} is not known: it is assumed, and may be rejected (76)."
     ),
@@ -150,20 +170,24 @@ REASONS: dict[str, str] = {
     "declined": "The patient declined it: nothing is filled before {until}.",
     "below_minimum": "A short fill of {days:day}, below the chain's minimum of {minimum:day}: nothing else fits.",
     "at_least_minimum": (
-        "{needed:day} would do to the pickup; the chain fills {minimum:day} at least, and the rest is carried over."
+        "{needed:day} would reach the pickup; the chain fills {minimum:day} at least, and the rest is "
+        "carried over."
     ),
     "next_size_paid": (
-        "{needed:day} would do to the pickup; the next days' supply that may be filled is {days:day}, and the rest is "
-        "carried over."
+        "{needed:day} would reach the pickup; the next days' supply that may be filled is {days:day}, and "
+        "the rest is carried over."
     ),
     "whole_units": "Whole units only: {days:day} more than needed, carried over.",
     "whole_doses": (
         "Not taken every day, so filled by whole doses ({units} units each): {days:day} more than needed, carried over."
     ),
-    "bridge_cushion": "The bridge lasts {days:day} past the pickup, so that the day can stay in longer months.",
+    "bridge_cushion": "{days:day} of it last past the pickup, so that the day can stay in longer months.",
     "supply_shorter_than_cycle": "{days:day} of usual supply do not reach the next pickup, {cycle_days:day} later.",
-    "unavoidable": "{days:day} without it before {workable_on}, the first day on which anything can be filled.",
+    "unavoidable": (
+        "{days:day} without it before {workable_on}, the first day on which it can be handed over."
+    ),
     "uncovered": "{days:day} without it that no arrangement covers.",
+    "costs_more": "The patient pays {cost:dollars} more than usual for it.",
     "staff_included": (
         "The {by} took it into the plan on {made_on}, short fills too, although the chain's policy does not."
     ),
@@ -177,6 +201,8 @@ REASONS: dict[str, str] = {
     ),
     "renewal_needed_by": "A renewal from the prescriber is needed by {on}.",
     "renewal_needed_now": "A renewal from the prescriber is needed now.",
+    "answer_needed_by": "An answer is needed by {on}, when nothing is left of it.",
+    "answer_needed_now": "An answer is needed now: nothing is left of it.",
     "authorization_needed_by": "The payer wants a prior authorization: needed by {on}, when the stock runs out.",
     "authorization_needed_now": "The payer wants a prior authorization: needed now, nothing is left.",
     "authorization_renew_by": (
@@ -194,38 +220,59 @@ REASONS: dict[str, str] = {
     "item_staff": "{days:day}, as staff decided.",
     "item_full": "The usual fill of {days:day}.",
     "item_long": "A long fill of {days:day} in place of the usual {usual:day}, as the plan allows.",
-    "item_bridge": "A short fill of {days:day}, until {until}.",
+    "item_bridge": "A short fill of {days:day}, to reach {until}.",
     "item_rest": "The {days:day} that are still authorised.",
     "item_ride_along": "The whole pack of {days:day}.",
     # the day
     "anchor_best": (
-        "The best of {candidates:day} compared: {visits:visit} before it, {short_fills:short fill}, "
-        "{uncovered:day} without a drug."
+        "The best of {candidates:day} compared: {visits:visit} before all drugs have joined, "
+        "{short_fills:short fill}{overrides:overrides}, {uncovered:without}."
+    ),
+    "all_joined_on": (
+        "All have joined on {on}: visits before that day are counted, that of {anchor_on} among them."
+    ),
+    "stands_besides": (
+        "Not counted in this: what stands as the patient was told, {visits:visit} before it, "
+        "{short_fills:short fill}."
     ),
     "instead_of_latest_due": (
-        "{on}, when the last drug runs out, would take {visits:visit} before it, {short_fills:short fill}, "
-        "{uncovered:day} without a drug."
+        "{on}, when the last drug runs out, would take {visits:visit} before all drugs have joined, "
+        "{short_fills:short fill}{overrides:overrides}, {uncovered:without}."
     ),
     "staff_day": (
-        "The {by} set the pickup to {on}, decided on {made_on}: {visits:visit} before it, {short_fills:short fill}, "
-        "{uncovered:day} without a drug."
+        "The {by} set the pickup to {on}, decided on {made_on}: {visits:visit} before all drugs have "
+        "joined, {short_fills:short fill}{overrides:overrides}, {uncovered:without}."
     ),
-    "staff_day_not_possible": (
-        "The {by} set the pickup to {on}, which is not possible: the store is closed, or nothing can be dispensed then."
+    "staff_day_stay": (
+        "The {by} set the pickup to {on}, which is not possible: the patient is in hospital then."
     ),
+    "staff_day_away": "The {by} set the pickup to {on}, which is not possible: the patient is away then.",
+    "staff_day_delivery": "The {by} set the pickup to {on}, which is not possible: it is no delivery day.",
+    "staff_day_nothing_due": (
+        "The {by} set the pickup to {on}, which is not possible: nothing can be dispensed then."
+    ),
+    "staff_day_closed": "The {by} set the pickup to {on}, which is not possible: the store is closed then.",
     "without_staff": (
-        "Without what staff decided: {on}, {visits:visit} before it, {short_fills:short fill}, {uncovered:day} without "
-        "a drug."
+        "Without what staff decided: {on}, {visits:visit} before all drugs have joined, {short_fills:short "
+        "fill}{overrides:overrides}, {uncovered:without}."
     ),
     "without_staff_no_plan": "Without what staff decided there would be no plan.",
     "store_day_full": "{on} would suit better, but the store takes {cap:pickup} a day and has them already.",
     "other_day_critical": (
         "Not {on}: {days:day} without a drug that must not be missed, where this day has {here:day}."
     ),
-    "other_day_uncovered": "Not {on}: {days:day} without a drug, where this day has {here:day}.",
-    "other_day_changes_told": "Not {on}: it changes {visits:visit} that the patient was told of.",
-    "other_day_above_cost_limit": "Not {on}: it costs the patient more than the chain's limit.",
-    "other_day_visits": "Not {on}: {visits:visit} before it, where this day has {here:visit}.",
+    "other_day_uncovered": "Not {on}: {days:without}, where this day has {here:day}.",
+    "other_day_changes_told": (
+        "Not {on}: it changes {visits:visit} that the patient was told of, where this day changes "
+        "{here:visit}."
+    ),
+    "other_day_above_cost_limit": (
+        "Not {on}: it costs the patient {cost:dollars} more than usual, where this day costs {here:dollars} more; the "
+        "limit is {limit:dollars}."
+    ),
+    "other_day_visits": (
+        "Not {on}: {visits:visit} before all drugs have joined, where this day has {here:visit}."
+    ),
     "other_day_short_fills": "Not {on}: {fills:short fill}, where this day has {here:short fill}.",
     "other_day_overrides": (
         "Not {on}: {overrides:override} of refill too soon, where this day has {here:override}."
@@ -234,17 +281,29 @@ REASONS: dict[str, str] = {
         "Not {on}: {fills:short fill} below the chain's minimum, where this day has {here:short fill}."
     ),
     "other_day_run_dry": "Not {on}: {drugs:drug} with nothing left that morning, where this day has {here:drug}.",
-    "other_day_not_preferred": "Not {on}: farther from the weekday that the patient prefers.",
-    "other_day_costs_more": "Not {on}: it costs the patient more.",
-    "other_day_cushion": "Not {on}: the drugs would have too little or too much left on that morning.",
+    "other_day_not_preferred": (
+        "Not {on}: {days:day} from the weekday that the patient prefers, where this day is off by {here:day}."
+    ),
+    "other_day_costs_more": (
+        "Not {on}: it costs the patient {cost:dollars} more than usual, where this day costs {here:dollars} "
+        "more."
+    ),
+    "other_day_cushion": (
+        "Not {on}: the days left of the drugs on that morning are off the chain's cushion by {days:day}, "
+        "added up, where this day's are off by {here:day}."
+    ),
     "other_day_fuller": "Not {on}: as good, but more pickups are planned on it.",
     "other_day_later": "Not {on}: as good, but later.",
+    "other_day_full": "Not {on}: the store has as many pickups on it as it takes.",
     "anchor_agreed": "The patient was told {on}, so it stays.",
     "anchor_moved_closed": "{told} was agreed, but the store is closed: the nearest open day is {on}.",
     "anchor_moved_nothing_due": "{told} was agreed, but nothing can be dispensed on it any more.",
     "rescheduled": "Moved to {on}, as the patient asked.",
     "wanted_day_not_possible": "The patient asked for {wanted}, which is not possible: {on} is the nearest that is.",
-    "offered": "{visits:visit} before it, {short_fills:short fill}, {uncovered:day} without a drug.",
+    "offered": (
+        "{visits:visit} before all drugs have joined, {short_fills:short fill}{overrides:overrides}, "
+        "{uncovered:without}."
+    ),
     "cycle_spine": (
         "Some drugs are dispensed for {usual:day} at a time, so the pickups of a cycle of {days:day} come every "
         "{cycle_days:day}; longer supplies are not due at each."
@@ -273,7 +332,7 @@ REASONS: dict[str, str] = {
     ),
     "household_not_possible": "Nothing can be dispensed on the household's days, so another is planned.",
     "limits_cost": (
-        "The days on which the patient can be served leave {days:day} without a drug; with all open days it would be "
+        "The days on which the patient can be served leave {days:without}; with all open days it would be "
         "{fewer:day}."
     ),
     "barred_weekday": "{on} would do, but it is not one of the patient's weekdays: ask whether it can be, this once.",
@@ -294,6 +353,7 @@ REASONS: dict[str, str] = {
     # no plan
     "no_pickup_day": "The store has no open day that suits the patient within {days:day}.",
     "nothing_to_synchronize": "No drug can be synchronized now.",
+    "no_prescription": "No prescription is on file.",
     "nothing_payable": "No drug can be dispensed on any day of the next cycle.",
     "not_reached": "In {cycles:cycle} in a row the patient was not reached or declined: staff have to act.",
     "disenrolled": "The patient takes part no longer.",
@@ -304,11 +364,29 @@ REASONS: dict[str, str] = {
     "renewal_expiry": "The prescription expires on {expires_on}, before the pickup after next.",
 }
 
+EARLIER: dict[str, str] = {
+    **{
+        code: words.replace("{overrides:overrides}", "")
+        for code, words in REASONS.items()
+        if "{overrides:overrides}" in words
+    },
+    "staff_day_not_possible": (
+        "The {by} set the pickup to {on}, which is not possible: the store is closed, or nothing can be dispensed then."
+    ),
+    "other_day_changes_told": "Not {on}: it changes {visits:visit} that the patient was told of.",
+    "other_day_above_cost_limit": "Not {on}: it costs the patient more than the limit.",
+    "other_day_not_preferred": "Not {on}: farther from the weekday that the patient prefers.",
+    "other_day_costs_more": "Not {on}: it costs the patient more.",
+    "other_day_cushion": "Not {on}: the drugs would have too little or too much left on that morning.",
+}
+"""Words for what plans of earlier versions said, with fewer parameters: they are kept, and shown."""
+
 
 def render(reason: Reason) -> str:
     """The reason as a sentence; a code of a later version reads as its own words."""
-    template = REASONS.get(reason.code)
-    if template is None:
-        return reason.code.replace("_", " ").capitalize() + "."
-    text = sentence(template, reason.params)
-    return text[0].upper() + text[1:]
+    for templates in (REASONS, EARLIER):
+        if reason.code in templates:
+            with suppress(KeyError):
+                text = sentence(templates[reason.code], reason.params)
+                return text[0].upper() + text[1:]
+    return reason.code.replace("_", " ").capitalize() + "."

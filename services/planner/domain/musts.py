@@ -182,6 +182,13 @@ ANCHOR_MOVED: Mapping[str, Callable[..., Reason]] = {
 }
 """How it is said that the agreed day had to move, by what stands against it; other limits move no agreed day."""
 
+STAFF_DAY: Mapping[str, Callable[..., Reason]] = {
+    "stay": lambda by, on: because("staff_day_stay", by=by, on=on),
+    "away": lambda by, on: because("staff_day_away", by=by, on=on),
+    "delivery": lambda by, on: because("staff_day_delivery", by=by, on=on),
+}
+"""The same of the day that staff set."""
+
 BARRED: Mapping[str, Callable[[date], Reason]] = {
     "away": lambda on: because("barred_away", on=on),
     "delivery": lambda on: because("barred_delivery", on=on),
@@ -193,12 +200,20 @@ BARRED: Mapping[str, Callable[[date], Reason]] = {
 
 
 def moved(reason: Reason, profile: Profile, calendar: Calendar) -> Reason:
-    """Why the agreed day moved: the store is closed then, or it is the patient who cannot be served."""
-    if reason.code != "anchor_moved_closed":
+    """Why the agreed day moved, or the one that staff set is not kept: the store is closed then, or it is the patient
+    who cannot be served, or a visit that stands takes nothing more."""
+    if reason.code == "anchor_moved_closed":
+        told, ways = date.fromisoformat(str(reason.params["told"])), ANCHOR_MOVED
+        open_day = because("anchor_moved_nothing_due", told=told)
+    elif reason.code == "staff_day_closed":
+        told, ways = date.fromisoformat(str(reason.params["on"])), STAFF_DAY
+        open_day = because("staff_day_nothing_due", by=reason.params["by"], on=told)
+    else:
         return reason
-    told = date.fromisoformat(str(reason.params["told"]))
-    limit = against(told, profile, calendar) if calendar.is_open(told) else None
-    return ANCHOR_MOVED[limit](**reason.params) if limit else reason
+    if not calendar.is_open(told):
+        return reason
+    limit = against(told, profile, calendar)
+    return ways[limit](**reason.params) if limit and limit in ways else open_day
 
 
 def way_out(plan: Plan | Blocked, free: Plan | Blocked, profile: Profile, calendar: Calendar) -> list[Reason]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 from services.planner.domain.anchor import Case
 from services.planner.domain.course import Course, Supply
 from services.planner.domain.model import Item, Reason, because
 from services.planner.domain.participation import Part
+from services.planner.domain.stock import payable_from
 
 Fills = Sequence[tuple[date, Item]]
 
@@ -22,6 +24,7 @@ def payers_word(part: Part, course: Course, fills: Fills, case: Case) -> list[Re
         remarks.append(because("payer_says", code=said.code, on=said.next_fill_on))
     elif supply.payer is case.rules.unknown_payer:
         remarks.append(because("payer_rule_assumed", percent=supply.percent))
+    remarks.extend(_by_surplus(part, supply, fills))
     if supply.whole_because:
         remarks.append(supply.whole_because)
     early = supply.early or supply.early_spent
@@ -44,6 +47,25 @@ def payers_word(part: Part, course: Course, fills: Fills, case: Case) -> list[Re
     elif most < usual:
         remarks.append(because("days_supply_capped", days=usual, most=most))
     return [*remarks, *_billing(fills)]
+
+
+def _by_surplus(part: Part, supply: Supply, fills: Fills) -> list[Reason]:
+    """Where it is accumulation, not the days of the last fill, that sets the payer's date (domain rules 2.3)."""
+    rule, payable = supply.payer, fills[0][1].payable_from if fills else None
+    if part.payer_says or payable is None or not rule.look_back_days:
+        return []
+    by_last_fill = payable_from(part.stock.fills, supply.percent, replace(rule, look_back_days=0))
+    if payable <= by_last_fill:
+        return []
+    return [
+        because(
+            "payable_by_surplus",
+            on=by_last_fill,
+            look_back=rule.look_back_days,
+            most=rule.most_surplus_days,
+            payable_from=payable,
+        )
+    ]
 
 
 def _sizes(supply: Supply, fills: Fills, case: Case) -> list[Reason]:

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from typing import TypeAlias, TypeVar
 from uuid import uuid5
 
-from services.planner.domain import explain
+from services.planner.domain import explain, explain_day
 from services.planner.domain.anchor import (
     Case,
     Option,
@@ -24,7 +24,7 @@ from services.planner.domain.anchor import (
     nearest_feasible,
 )
 from services.planner.domain.calendar import Calendar, first_workable, pickup_days
-from services.planner.domain.course import Course, Supply
+from services.planner.domain.course import Supply
 from services.planner.domain.cycles import A_MONTH, cycle_of
 from services.planner.domain.grants import granted
 from services.planner.domain.model import (
@@ -137,8 +137,7 @@ def planning(
     if not rulings or isinstance(plan, Blocked):
         return plan
     free = yield from _plan(profile, calendar, rules, today, told, cycle, NO_RULINGS)
-    visits = 0 if isinstance(free, Blocked) else sum(visit.on < free.anchor_on for visit in free.visits)
-    return replace(plan, reasons=(*plan.reasons, explain.without_staff(free, visits)))
+    return replace(plan, reasons=(*plan.reasons, explain_day.without_staff(free)))
 
 
 def _plan(
@@ -175,6 +174,8 @@ def _plan(
         timed(supply, part, profile, told, rules, today, calendar.lead_days)
         for supply, part in zip(supplies, taking_part, strict=True)
     ]
+    if not profile.prescriptions:
+        return _blocked(because("no_prescription"), parts, rules, today)
     if all(supply.ride_along for supply in supplies):
         return _blocked(because("nothing_to_synchronize"), parts, rules, today)
 
@@ -187,8 +188,8 @@ def _plan(
     chosen, offered, why = found
     visits = with_steps(visits_of(profile, chosen, standing), hours, rules, supplies)
     fills = fills_of(visits, renewed)
-    unavoidable = {each.supply.rx_id: _unavoidable(each, chosen, case, today) for each in chosen.courses}
-    decisions = [explain.decision(part, chosen, fills, unavoidable, case, told) for part in parts]
+    unavoidable = explain_day.lost_before(case, chosen.anchor, today)
+    decisions = [explain.decision(part, chosen, fills, unavoidable, case, told, today) for part in parts]
     numbered = fills if rules.short_fill_takes_refill else NO_FILLS
     given_up = disused(parts, rules, today)
     renewals = wanted(renewals_needed(parts, chosen, case.cycle.days, today, numbered), parts, given_up)
@@ -202,18 +203,21 @@ def _plan(
         agreed=told.agreed,
         visits=visits,
         drugs=explain.with_what_must_happen(decisions, renewals, today, ending, given_up),
-        offered=() if told.agreed else tuple(explain.offer(each, unavoidable) for each in offered),
+        offered=() if told.agreed else tuple(explain_day.offer(each, unavoidable) for each in offered),
         short_fills=sum(item.kind is FillKind.bridge for visit in visits for item in visit.items),
         uncovered_days=sum(chosen.uncovered) + sum(unavoidable.values()),
         unavoidable_days=sum(unavoidable.values()),
         extra_cost=extra_cost_of(visits, chosen, renewed),
         reasons=(
             *(moved(each, profile, hours) for each in why),
-            *explain.about_plan(chosen, case),
+            *explain_day.about_plan(chosen, case),
             *limits_of(profile, hours, today),
         ),
         renewals=renewals,
         look_again_on=_tried_again_on(parts),
+        open_visits=chosen.visits_before,
+        open_short_fills=chosen.short_fills,
+        open_overrides=chosen.overrides,
     )
 
 
@@ -334,11 +338,11 @@ def _search(
     """The chosen day, the days to offer, and why; none where on no day anything could be dispensed."""
     if pin and _stands_on(pin, standing):
         stood = arrange(pin.toordinal(), case)
-        return stood, [], (explain.pinned(stood, case),)
+        return stood, [], explain_day.pinned(stood, case, standing, today)
     agreed = arrange_all(case, [pin.toordinal()] if pin and pin.toordinal() in case.pickup else [])
     asks = told.wanted_on if told.instead_of == told.anchor_on else None
     if agreed and not asks:
-        return agreed[0], agreed, (explain.pinned(agreed[0], case),)
+        return agreed[0], agreed, explain_day.pinned(agreed[0], case, standing, today)
 
     days = candidates(case, today.toordinal())
     by_staff = case.staff_day if case.staff_day and case.staff_day.on == pin else None
@@ -351,14 +355,21 @@ def _search(
     if case.household:
         verdict, household = yield from _with_household(verdict, case, days)
     chosen = arrange(verdict.chosen.anchor, case)
-    why = explain.why_this_day(verdict, case)
+    why = explain_day.why_this_day(verdict, chosen, case, standing, today)
     if household:
         why = (household, *why)
     if pin and by_staff:
-        why = (because("staff_day_not_possible", by=by_staff.by, on=pin), *why)
+        why = (_staff_day_refused(pin, by_staff.by, case), *why)
     elif pin:
         why = (because("anchor_moved_nothing_due", told=pin), *why)
     return chosen, verdict.offered, why
+
+
+def _staff_day_refused(on: date, by: str, case: Case) -> Reason:
+    """`moved` says why the store, or the patient, takes no pickup on it."""
+    if on.toordinal() in case.pickup:
+        return because("staff_day_nothing_due", by=by, on=on)
+    return because("staff_day_closed", by=by, on=on)
 
 
 def _with_household(best: Verdict, case: Case, days: Sequence[int]) -> Planning[tuple[Verdict, Reason]]:
@@ -382,7 +393,7 @@ def _nearest(
         return None
     if asks:
         chosen = nearest_feasible(options, asks.toordinal(), agreed)
-        return chosen, [], (explain.rescheduled(asks, date.fromordinal(chosen.anchor)),)
+        return chosen, [], (explain_day.rescheduled(asks, date.fromordinal(chosen.anchor)),)
     assert pin
     chosen = _nearest_open(options, pin.toordinal())
     return chosen, [], (because("anchor_moved_closed", told=pin, on=date.fromordinal(chosen.anchor)),)
@@ -406,13 +417,3 @@ def _blocked(reason: Reason, parts: Sequence[Part], rules: Rules, today: date) -
         renewals=renewals,
         look_again_on=min(today + timedelta(days=rules.look_again_days), _tried_again_on(parts) or date.max),
     )
-
-
-# --- what comes of it ---
-
-
-def _unavoidable(course: Course, chosen: Option, case: Case, today: date) -> int:
-    """Uncovered days from today to the first day on which anything can be dispensed."""
-    supply = course.supply
-    earliest = min(case.earliest, chosen.anchor)
-    return supply.unavoidable + max(0, earliest - max(supply.run_out, today.toordinal()))

@@ -49,7 +49,7 @@ def test_the_next_step_and_pickup_are_named_and_why_there_is_a_short_fill() -> N
     why = stands.drugs[0].model_copy(update={"reasons": (BRIDGED, *stands.drugs[0].reasons)})
     told = brief_of("enrolled", None, [], None, [], steps, stands.model_copy(update={"drugs": (why,)})).why
     assert told == (
-        f"{why.drug_name}: Runs out before the synchronized pickup: "
+        f"{why.drug_name}: Does not last until it joins: "
         "a short fill of 5 days on Sat 10 Oct 2026 lasts until Thu 15 Oct 2026.",
     )
     assert drug_names(stands, {"rx": "as prescribed"}) == {"rx": "as prescribed"}

@@ -8,8 +8,8 @@ from random import Random
 
 import pytest
 
-from services.planner.domain import explain
-from services.planner.domain.anchor import CRITERIA
+from services.planner.domain import explain_day
+from services.planner.domain.anchor import CRITERIA, avoidable_uncovered_days
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import NOTHING_TOLD, Plan, Profile, Reason, Rejection, Rules
 from services.planner.domain.plan import plan_cycle
@@ -22,6 +22,7 @@ from tests.unit.planner.cases import (
     COMMERCIAL,
     EVERY_DAY,
     TODAY,
+    drug,
     fill,
     in_days,
     patient,
@@ -57,14 +58,15 @@ def against(plan: Plan) -> dict[object, Reason]:
 
 
 def test_each_criterion_has_its_way_to_be_said() -> None:
-    assert set(explain.NOT_INSTEAD) == set(CRITERIA)
+    assert set(explain_day.NOT_INSTEAD) | {avoidable_uncovered_days} == set(CRITERIA)
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_a_proposal_says_of_each_other_offered_day_why_it_is_not_the_one(seed: int) -> None:
     plan = planned(random_patient(Random(seed)))
     _, *others = plan.offered
-    assert list(against(plan)) == [offer.on.isoformat() for offer in others]
+    usual = [each.params["on"] for each in plan.reasons if each.code == "instead_of_latest_due"]
+    assert set(against(plan)) == {*usual, *(offer.on.isoformat() for offer in others)}
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -128,12 +130,70 @@ def test_what_is_overdue_is_said_without_a_day_so_the_plan_stays_the_same_tomorr
 def test_the_payers_day_is_said_once_of_each_drug_that_is_filled() -> None:
     plan = planned(taking({"a": 12, "b": 15, "c": -3}))
     published = published_as(plan)
-    for drug in published.drugs:
-        assert sum("payer pays from" in words.casefold() for words in of_drug(drug, published)) == 1
+    for each in published.drugs:
+        assert sum("payer pays from" in words.casefold() for words in of_drug(each, published)) == 1
 
 
 def test_an_unknown_cost_is_said_to_be_unknown_and_a_known_one_with_its_amount() -> None:
     published = published_as(planned(taking({"a": 12, "b": 15})))
     assert any("is not known" in words for words in in_words(published))
     known = published.model_copy(update={"extra_cost": Decimal("4.50"), "reasons": ()})
-    assert "The patient pays 4.50 more than usual." in in_words(known)
+    assert "The patient pays $4.50 more than usual." in in_words(known)
+
+
+def test_a_question_about_a_drug_that_is_left_out_has_the_day_by_which_it_is_answered() -> None:
+    names = ("levothyroxine 100", "levothyroxine 12.5")
+    doses = [
+        prescription(name, drug=drug(name, ingredient="levothyroxine", strength=name.split()[1]))
+        for name in names
+    ]
+    fills = [fill("a", in_days(-10)), fill(names[0], in_days(-10)), fill(names[1], in_days(-40))]
+    sentences = said(patient([prescription("a"), *doses], fills))
+    [asked] = [each for each in sentences if each.startswith("levothyroxine 100: ")]
+    assert "An answer is needed by Sun 22 Mar 2026, when nothing is left of it." in asked
+    assert "By the fills on record nothing is left from Sun 22 Mar 2026 on." in asked
+    [overdue] = [each for each in sentences if each.startswith("levothyroxine 12.5: ")]
+    assert "An answer is needed now: nothing is left of it." in overdue
+
+
+def test_a_renewal_says_why_it_is_needed() -> None:
+    profile = patient([prescription("a", quantity_left=Decimal(40))], [fill("a", in_days(-20))])
+    [a] = [each for each in said(profile) if each.startswith("a: ")]
+    assert "A renewal from the prescriber is needed by" in a
+    assert "10 units will be left of what is authorised: not enough for the next usual fill." in a
+
+
+def test_a_bridge_of_all_that_is_left_lasts_no_longer_than_it_does() -> None:
+    scarce = prescription("a", quantity_left=Decimal(3))
+    profile = patient([scarce, prescription("b")], [fill("a", in_days(-22)), fill("b", in_days(-14))])
+    [a] = [each for each in said(profile) if each.startswith("a: ")]
+    assert (
+        "a short fill of 3 days on Tue 10 Mar 2026, all that can be had before, lasts until Fri 13 Mar" in a
+    )
+    assert "Nothing of it can be dispensed at the synchronized pickup on Sun 15 Mar 2026 any more." in a
+
+
+def test_a_date_that_accumulation_sets_is_said_to_be_set_by_it() -> None:
+    piling = replace(COMMERCIAL.payers[0], look_back_days=180, most_surplus_days=7)
+    profile = patient([prescription("a")], [fill("a", in_days(days)) for days in (-60, -40, -15)])
+    plan = planned(profile, rules=replace(COMMERCIAL, payers=(piling,)))
+    [a] = [" ".join(of_drug(each, published_as(plan))) for each in published_as(plan).drugs]
+    assert "By the days of its last fill the payer would pay from Tue 10 Mar 2026; but it also counts" in a
+    usual = planned(profile)
+    assert not any(each.code == "payable_by_surplus" for each in usual.drugs[0].reasons)
+
+
+def test_codes_of_a_changed_dose_go_with_one_of_a_short_fill() -> None:
+    of_short = Reason("item_bridge", {"days": 5, "until": TODAY.isoformat()})
+    plan = planned(taking({"a": 12, "b": 30}))
+    [visit, *_] = plan.visits
+    item = replace(visit.items[0], reason=of_short, clarification_codes=("05", "61", "47"))
+    changed = replace(plan.drugs[0], reasons=(*plan.drugs[0].reasons, Reason("dose_changed", {"code": "05"})))
+    published = published_as(
+        replace(plan, visits=(replace(visit, items=(item,)),), drugs=(changed, *plan.drugs[1:]))
+    )
+    assert of_drug(published.drugs[0], published)[-1].endswith("with clarification code 05 and 61, else 47.")
+
+
+def test_who_has_no_prescription_on_file_is_said_to_have_none() -> None:
+    assert said(patient([])) == ["There is no plan.", "No prescription is on file."]

@@ -89,8 +89,10 @@ def test_an_earlier_day_on_which_everything_is_payable_spares_the_short_fill() -
     plan = planned(taking({"a": 12, "b": 15, "c": 18}))
     assert trips(plan) == [(SYNCHRONIZED, 11, ["a", "b", "c"])]
     assert plan.short_fills == 0
-    assert codes(plan.reasons)[:2] == ["anchor_best", "instead_of_latest_due"]
-    assert plan.reasons[1].params == {"on": "2026-03-20", "visits": 1, "short_fills": 2, "uncovered": 0}
+    assert codes(plan.reasons)[:3] == ["anchor_best", "instead_of_latest_due", "other_day_visits"]
+    takes = {"visits": 1, "short_fills": 2, "overrides": 0, "uncovered": 0}
+    assert plan.reasons[1].params == {"on": "2026-03-20", **takes}
+    assert plan.reasons[2].params == {"on": "2026-03-20", "visits": 1, "here": 0}
 
 
 def test_a_bridge_lasts_to_the_anchor_and_shares_its_trip() -> None:

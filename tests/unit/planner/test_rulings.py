@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from services.planner.domain.model import (
     Profile,
     Ruling,
     RulingKind,
+    Span,
 )
-from tests.unit.planner.cases import TODAY, drug, fill, in_days, patient, prescription, taking
+from tests.unit.planner.cases import TODAY, drug, fill, in_days, patient, prescription, random_patient, taking
 from tests.unit.planner.test_plan import (
     BRIDGE,
     SYNCHRONIZED,
@@ -54,10 +56,23 @@ def test_staff_set_the_day_and_the_plan_says_what_it_costs() -> None:
         "on": in_days(18).isoformat(),
         "visits": 1,
         "short_fills": 2,
+        "overrides": 0,
         "uncovered": 0,
     }
     assert last.code == "without_staff"
-    assert last.params == {"on": in_days(11).isoformat(), "visits": 0, "short_fills": 0, "uncovered": 0}
+    takes = {"visits": 0, "short_fills": 0, "overrides": 0, "uncovered": 0}
+    assert last.params == {"on": in_days(11).isoformat(), **takes}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_would_be_without_staff_is_what_is_planned_without_them(seed: int) -> None:
+    profile = random_patient(Random(seed))
+    free = planned(profile)
+    ruled = planned(with_rulings(profile, ruling("day", on=in_days(9))))
+    said, of_free = ruled.reasons[-1].params, free.reasons[0].params
+    assert said == {"on": free.anchor_on.isoformat()} | {
+        name: of_free[name] for name in ("visits", "short_fills", "overrides", "uncovered")
+    }
 
 
 def test_a_day_that_staff_set_takes_the_place_of_the_agreed_one_even_a_confirmed_one() -> None:
@@ -76,7 +91,27 @@ def test_staff_may_set_a_day_within_the_lead_time_but_not_one_on_which_the_store
     closed = Calendar(closed_on=frozenset({in_days(18)}))
     plan = planned(with_rulings(FREE, ruling("day", on=in_days(18))), calendar=closed)
     assert plan.anchor_on == in_days(11)
-    assert plan.reasons[0].code == "staff_day_not_possible"
+    assert plan.reasons[0].code == "staff_day_closed"
+
+
+@pytest.mark.parametrize(
+    ("facts", "code"),
+    [
+        ({"away": (Span(in_days(17), in_days(20)),)}, "staff_day_away"),
+        ({"stays": (Span(in_days(17), in_days(20)),)}, "staff_day_stay"),
+        ({"delivered": True}, "staff_day_delivery"),
+        ({}, "staff_day_nothing_due"),
+    ],
+)
+def test_why_a_day_that_staff_set_is_not_possible_is_said(facts: dict[str, Any], code: str) -> None:
+    profile = replace(with_rulings(FREE, ruling("day", on=in_days(18))), **facts)
+    if not facts:
+        ended = tuple(replace(each, expires_on=in_days(17)) for each in profile.prescriptions)
+        profile = replace(profile, prescriptions=ended)
+    plan = planned(profile, calendar=Calendar(delivery_weekdays=frozenset({0, 1, 2, 3})))
+    assert in_days(18).weekday() == 4
+    assert plan.anchor_on < in_days(18)
+    assert plan.reasons[0].code == code
 
 
 def test_a_day_that_passed_and_a_ruling_about_another_cycle_bind_nothing() -> None:

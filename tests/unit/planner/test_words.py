@@ -17,7 +17,7 @@ from services.planner.domain.model import NOTHING_TOLD, Plan, Told
 from services.planner.domain.plan import plan_cycle
 from shared.events import EVENTS, Event, Reason
 from shared.words import render, tell
-from shared.words.reasons import REASONS
+from shared.words.reasons import EARLIER, REASONS
 from tests.unit.planner.cases import COMMERCIAL, EVERY_DAY, TODAY, in_days, taking
 
 
@@ -75,19 +75,39 @@ def test_a_plan_reads_as_sentences() -> None:
         (
             "bridge",
             {"days": 8, "on": "2026-10-20", "until": "2026-10-28"},
-            "Runs out before the synchronized pickup: a short fill of 8 days on Tue 20 Oct 2026 lasts until "
-            "Wed 28 Oct 2026.",
+            "Does not last until it joins: a short fill of 8 days on Tue 20 Oct 2026 lasts until Wed 28 Oct 2026.",
         ),
         (
             "offered",
-            {"visits": 0, "short_fills": 1, "uncovered": 0},
-            "No visit before it, 1 short fill, no day without a drug.",
+            {"visits": 0, "short_fills": 1, "overrides": 2, "uncovered": 12},
+            "No visit before all drugs have joined, 1 short fill, 2 overrides of refill too soon, 12 days without a "
+            "drug, over all drugs.",
+        ),
+        (
+            "other_day_costs_more",
+            {"on": "2026-10-20", "cost": "5", "here": "0.33"},
+            "Not Tue 20 Oct 2026: it costs the patient $5.00 more than usual, where this day costs $0.33 more.",
+        ),
+        (
+            "controlled",
+            {"schedule": "c3"},
+            "A controlled substance (Schedule III): not synchronized by this chain's policy.",
         ),
         ("of_a_later_version", {"days": 3}, "Of a later version."),
     ],
 )
 def test_words(code: str, params: dict[str, Any], text: str) -> None:
     assert render(Reason(code=code, params=params)) == text
+
+
+@pytest.mark.parametrize("code", EARLIER)
+def test_what_plans_of_earlier_versions_said_is_still_said(code: str) -> None:
+    """Their parameters were fewer; a sentence is made of those, never of the code."""
+    names = {name for _, name, form, _ in Formatter().parse(EARLIER[code]) if name}
+    assert code not in REASONS or names < {name for _, name, _, _ in Formatter().parse(REASONS[code]) if name}
+    days = {"on": "2026-10-20", "made_on": "2026-10-20", "by": "pharmacist"}
+    text = render(Reason(code=code, params={name: days.get(name, 2) for name in names}))
+    assert "{" not in text and not text.startswith(code.replace("_", " ").capitalize())
 
 
 SECRETS = ("Ada", "Lovelace", "+15550100", "lisinopril")
