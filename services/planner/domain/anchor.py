@@ -59,7 +59,7 @@ class Score:
     told_changes: int
     visits_before: int
     short_fills: int
-    tiny_fills: int  # short fills below the chain's minimum
+    tiny_fills: int  # short fills for a gap below the chain's minimum
     overrides: int  # of refill too soon
     run_dry: int  # drugs dispensed on the anchor day with nothing left at its start
     from_preferred: int
@@ -120,7 +120,7 @@ def visits_before_alignment(score: Score) -> int:
 
 
 def short_fills_and_overrides(score: Score) -> tuple[int, int]:
-    """Short fills and overrides; of equals, short fills below the chain's minimum: an early fill is preferred."""
+    """Short fills and overrides; of equals, those for a gap below the chain's minimum: an early fill is preferred."""
     return score.short_fills + score.overrides, score.tiny_fills
 
 
@@ -284,7 +284,8 @@ def arrange(anchor: int, case: Case) -> Option:
         told_changes=_told_changes(case, anchor, days),
         visits_before=sum(day < aligned for day in days) + (aligned > anchor),
         short_fills=len(short_fills),
-        tiny_fills=sum(days < rules.minimum_short_fill_days for days in short_fills),
+        tiny_fills=sum(days < rules.minimum_short_fill_days for days in short_fills)
+        + sum(course.padding > 0 for course in courses),
         overrides=sum(course.override for course in courses),
         run_dry=sum(left == 0 for left in days_left),
         from_preferred=weekdays_apart(anchor, case.preferred_weekday),
@@ -331,8 +332,12 @@ def _uncovered(courses: Sequence[Course]) -> tuple[int, int]:
 def _days_left(
     courses: Sequence[Course], fill_days: Sequence[tuple[int, ...]], anchor: int
 ) -> tuple[int, ...]:
-    """Days on hand at the start of the anchor day of each drug dispensed on it, ride-alongs included."""
-    joined = [course.left_at_anchor for course in courses if _dispensed_at_anchor(course)]
+    """Days on hand at the start of the anchor day of each drug dispensed on it, ride-alongs included.
+
+    What only the chain's minimum adds to a bridge is no cushion: else a gap of a day would look better than one of
+    five.
+    """
+    joined = [course.left_at_anchor - course.padding for course in courses if _dispensed_at_anchor(course)]
     carried = [
         max(0, need.due - anchor)
         for course, chosen in zip(courses, fill_days, strict=True)

@@ -103,6 +103,7 @@ class Need(NamedTuple):
     wait: int
     quantity: Decimal
     days: int
+    padding: int = 0  # of these days, only for the chain's minimum: no cushion
 
 
 class Course(NamedTuple):
@@ -128,6 +129,11 @@ class Course(NamedTuple):
     def short_fills(self) -> list[int]:
         """The days of each fill of less than the usual days' supply."""
         return [days for days in self.fills if days < self.supply.prescription.usual_days]
+
+    @property
+    def padding(self) -> int:
+        """Days that its bridge lasts longer only because the chain fills no fewer."""
+        return sum(need.padding for need in self.needs)
 
     @property
     def extra_cost(self) -> Decimal | None:
@@ -244,13 +250,13 @@ def _bridge_gap(
         begins = max(covered, day)
         if begins >= joins or day > supply.expires:
             break
-        quantity, days, next_ready = _next_fill(supply, day, begins, joins, left, paid_until)
+        quantity, days, padding, next_ready = _next_fill(supply, day, begins, joins, left, paid_until)
         if days == 0:
             break
         if next_ready > joins:  # no fill may put off the one at the joining day; a later one is smaller
             ready = day + 1
             continue
-        needs.append(Need(day, begins, covered, supply.wait(days), quantity, days))
+        needs.append(Need(day, begins, covered, supply.wait(days), quantity, days, padding))
         uncovered += begins - covered
         covered, ready, left = begins + days, next_ready, left - quantity
         paid_until = (paid_until if paid_until > day else day) + days
@@ -261,7 +267,7 @@ def _bridge_gap(
 
 def _next_fill(
     supply: Supply, day: int, begins: int, joins: int, left: Decimal, paid_until: int
-) -> tuple[Decimal, int, int]:
+) -> tuple[Decimal, int, int, int]:
     """The first of the fills that bridge the gap which does not put off the one at the joining day, else the smallest;
     with the day from which the fill after it is paid."""
     paid_from = (paid_until if paid_until > day else day) - supply.most_surplus
@@ -272,21 +278,24 @@ def _next_fill(
     return *fill, next_ready
 
 
-def _bridging_fills(supply: Supply, gap: int, left: Decimal) -> Iterator[tuple[Decimal, int]]:
-    """The next fill into a gap of so many days: a long one that closes it, a usual one, or the short remainder.
+def _bridging_fills(supply: Supply, gap: int, left: Decimal) -> Iterator[tuple[Decimal, int, int]]:
+    """The next fill into a gap of so many days: a long one that closes it, a usual one, or the short remainder; with
+    its padding.
 
-    That is of the chain's least days, where so many are authorised, the rest carried over, before one of fewer (domain
-    rules 2.4).
+    The remainder is of the chain's least days, where so many are authorised, the rest carried over, before one of
+    fewer (domain rules 2.4).
     """
     usual, wanted = supply.prescription.usual_days, gap + supply.bridge_cushion
     if wanted >= usual:
-        yield (_long_fill(supply, gap, left) if gap > usual else None) or _usual_fill(supply, left)
+        long = _long_fill(supply, gap, left) if gap > usual else None
+        yield *(long or _usual_fill(supply, left)), 0
         return
+    quantity, days = _short_fill(supply, wanted, left)
     if wanted < supply.least_bridge:
-        least = _short_fill(supply, supply.least_bridge, left)
-        if least[1] >= min(supply.least_bridge, usual):
-            yield least
-    yield _short_fill(supply, wanted, left)
+        least, most = _short_fill(supply, supply.least_bridge, left)
+        if most >= min(supply.least_bridge, usual):
+            yield least, most, most - days if most < usual else 0
+    yield quantity, days, 0
 
 
 def _short_fill(supply: Supply, wanted: int, left: Decimal) -> tuple[Decimal, int]:

@@ -57,6 +57,7 @@ class Way:
     uncovered: int
     dispensed_at_anchor: bool
     left_at_anchor: int
+    padding: int = 0  # days of a short fill beyond its gap, only for the minimum
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def rank_of(
         for _, supply in (*way.fills, *anchor_fill(pill, way))
         if supply < pill.usual_days
     ]
-    left = [way.left_at_anchor for way in ways if way.dispensed_at_anchor]
+    left = [way.left_at_anchor - way.padding for way in ways if way.dispensed_at_anchor]
     weekday = (case.weekday_of_day_0 + anchor) % 7
     apart = (
         0 if case.preferred is None else min((weekday - case.preferred) % 7, (case.preferred - weekday) % 7)
@@ -130,7 +131,7 @@ def rank_of(
         sum(way.uncovered for pill, way in zip(case.pills, ways, strict=True) if not pill.critical),
         sum(day < aligned for day in days) + (aligned > anchor),
         len(shorts),
-        sum(supply < case.minimum for supply in shorts),
+        sum(supply < case.minimum for supply in shorts) + sum(way.padding > 0 for way in ways),
         sum(each == 0 for each in left),
         apart,
         sum(abs(each - case.cushion) for each in left),
@@ -148,6 +149,12 @@ def anchor_fill(pill: Pill, way: Way) -> list[tuple[int, int]]:
 
 def units_for(pill: Pill, days: int) -> int:
     return pill.usual_units if days == pill.usual_days else ceil(days * pill.per_day)
+
+
+def days_of(pill: Pill, wanted: int, left: int) -> int:
+    """How long a fill of so many days lasts, in whole units of what is left."""
+    units = min(units_for(pill, wanted), left)
+    return pill.usual_days if units == pill.usual_units else floor(units / pill.per_day)
 
 
 def joining_day(pill: Pill, anchor: int, second: int) -> int | None:
@@ -193,19 +200,20 @@ def synchronized_ways(case: Small, pill: Pill, anchor: int, second: int) -> Iter
     start = first_workable(case)
 
     def go(
-        covered: int, ready: int, left: int, uncovered: int, fills: tuple[tuple[int, int], ...]
+        covered: int, ready: int, left: int, uncovered: int, fills: tuple[tuple[int, int], ...], padding: int
     ) -> Iterator[Way]:
         if ready <= join or not fills:  # stop here: no fill may put off the one on the joining day
             gap = max(0, join - covered) if floor(left / pill.per_day) else 0
-            yield close(covered, left, uncovered + gap, fills)
+            yield close(covered, left, uncovered + gap, fills, padding)
         for day in sorted(case.open_days):
             begins = max(covered, day)
             if day < max(ready, start) or begins >= join or day > pill.expires:
                 continue
             gap = join - begins  # of the minimum where that is authorised and the joining fill is not put off
+            without = days_of(pill, min(pill.usual_days, gap), left)
             for wanted in (min(pill.usual_days, max(gap, case.minimum)), min(pill.usual_days, gap)):
                 units = min(units_for(pill, wanted), left)
-                days = pill.usual_days if units == pill.usual_units else floor(units / pill.per_day)
+                days = days_of(pill, wanted, left)
                 wait = ceil(Fraction(pill.percent, 100) * days)
                 if day + wait <= join and days >= min(case.minimum, pill.usual_days):
                     break
@@ -216,11 +224,14 @@ def synchronized_ways(case: Small, pill: Pill, anchor: int, second: int) -> Iter
                     left - units,
                     uncovered + begins - covered,
                     (*fills, (day, days)),
+                    days - without if days < pill.usual_days else 0,
                 )
 
-    def close(covered: int, left: int, uncovered: int, fills: tuple[tuple[int, int], ...]) -> Way:
+    def close(
+        covered: int, left: int, uncovered: int, fills: tuple[tuple[int, int], ...], padding: int
+    ) -> Way:
         if join == second:
-            return Way(fills, uncovered, False, 0)
+            return Way(fills, uncovered, False, 0, padding)
         at_anchor = max(0, covered - anchor)
         units = min(pill.usual_units, left)
         days = pill.usual_days if units == pill.usual_units else floor(units / pill.per_day)
@@ -229,9 +240,9 @@ def synchronized_ways(case: Small, pill: Pill, anchor: int, second: int) -> Iter
             covered, left = max(covered, anchor) + days, left - units
         if floor(left / pill.per_day):
             uncovered += max(0, second - max(covered, anchor))
-        return Way(fills, uncovered, dispensed, at_anchor)
+        return Way(fills, uncovered, dispensed, at_anchor, padding)
 
-    yield from go(max(pill.run_out, start), pill.ready, pill.left, 0, ())
+    yield from go(max(pill.run_out, start), pill.ready, pill.left, 0, (), 0)
 
 
 def ride_along_ways(case: Small, pill: Pill, anchor: int, second: int) -> Iterator[Way]:

@@ -137,7 +137,7 @@ class Model:
         m.add(join == self.second).only_enforce_if(at_second)
         m.add(join == self.anchor).only_enforce_if(due.negated())
 
-        covered, left, uncovered = self._fills(pill, join, due, most=2 * CYCLE // pill.usual + 2)
+        covered, left, uncovered, padding = self._fills(pill, join, due, most=2 * CYCLE // pill.usual + 2)
         authorised = self._reified(left >= 1, left <= 0)
         uncovered.append(self._times(self._over(join, covered), [authorised, due]))
         valid = self._reified(self.anchor <= pill.expires, self.anchor >= pill.expires + 1)
@@ -149,7 +149,7 @@ class Model:
         uncovered.append(self._times(self._over(self.second, after), [at_anchor, still]))
         self.uncovered[pill.critical] += uncovered
         self._count_short(joining, dispensed, pill.usual)
-        on_hand = self._over(covered, self.anchor)
+        on_hand = self._over(covered - padding, self.anchor)
         nothing = self._reified(on_hand <= 0, on_hand >= 1)
         self.dry.append(self._all([nothing, dispensed]))
         apart = m.new_int_var(0, HORIZON, "")
@@ -161,18 +161,20 @@ class Model:
         """Usual fills only, up to the second pickup."""
         always = self.m.new_constant(1)
         most = 2 * CYCLE // pill.usual + 3
-        covered, left, uncovered = self._fills(pill, self.second, always, most, whole=True)
+        covered, left, uncovered, _ = self._fills(pill, self.second, always, most, whole=True)
         authorised = self._reified(left >= pill.usual, left <= pill.usual - 1)
         uncovered.append(self._times(self._over(self.second, covered), [authorised]))
         self.uncovered[pill.critical] += uncovered
 
     def _fills(
         self, pill: Pill, join: Any, due: Any, most: int, *, whole: bool = False
-    ) -> tuple[Any, Any, list[Any]]:
-        """Up to so many fills, each payable on its day and begun before `join`; what they cover, leave and miss."""
+    ) -> tuple[Any, Any, list[Any], Any]:
+        """Up to so many fills, each payable on its day and begun before `join`; what they cover, leave and miss, and
+        the days that only the chain's minimum adds."""
         m, first = self.m, self.open_days[0]
         covered, left = m.new_constant(max(pill.run_out, first)), m.new_constant(pill.left)
         ready, uncovered, former = m.new_constant(pill.ready), [], due
+        padding: Any = 0
         for _ in range(most):
             used = m.new_bool_var("")
             m.add_implication(used, former)
@@ -184,7 +186,11 @@ class Model:
             day_of = self._is(sum(day * chosen for day, chosen in on.items()))
             begins = self._most(covered, day_of)
             room = self._over(join, begins)
-            wanted = pill.usual if whole else self._wanted(pill, join, day_of, ready, room, left, used)
+            wanted, padded = pill.usual, m.new_constant(0)
+            if not whole:
+                wanted, padded = self._wanted(pill, join, day_of, ready, room, left, used)
+                padding += self._times(self._is(min(MINIMUM, pill.usual) - room), [padded])
+                self.tiny.append(padded)
             days = self._least(left, wanted)
             m.add(day_of >= ready).only_enforce_if(used)
             m.add(day_of <= pill.expires).only_enforce_if(used)
@@ -200,11 +206,14 @@ class Model:
             left = self._if(used, left - days, left)
             ready = self._if(used, day_of + wait, ready)
             former = used
-        return covered, left, uncovered
+        return covered, left, uncovered, padding
 
-    def _wanted(self, pill: Pill, join: Any, day_of: Any, ready: Any, room: Any, left: Any, used: Any) -> Any:
+    def _wanted(
+        self, pill: Pill, join: Any, day_of: Any, ready: Any, room: Any, left: Any, used: Any
+    ) -> tuple[Any, Any]:
         """The usual days, or those to the joining day: the chain's minimum where it is authorised and the joining fill
-        stays payable, and fewer only where that is so from the first day on which it could be dispensed."""
+        stays payable, and fewer only where that is so from the first day on which it could be dispensed; and whether it
+        is a short fill of more days than to the joining day."""
         least = min(MINIMUM, pill.usual)
         wait = pill.wait(least)
         authorised = self._reified(left >= least, left <= least - 1)
@@ -217,7 +226,9 @@ class Model:
         ]
         self.m.add_element(join, latest, last_that_fits)
         self.m.add(ready >= last_that_fits + 1).only_enforce_if(self._all([used, below, fits.negated()]))
-        return self._if(self._all([below, fits]), least, self._least(room, pill.usual))
+        at_least = self._all([below, fits])
+        padded = self._all([used, at_least]) if least < pill.usual else self.m.new_constant(0)
+        return self._if(at_least, least, self._least(room, pill.usual)), padded
 
     def _count_short(self, days: Any, given: Any, usual: int) -> None:
         self.short.append(self._all([given, self._reified(days <= usual - 1, days >= usual)]))

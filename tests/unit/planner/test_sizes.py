@@ -226,6 +226,29 @@ def test_a_new_drug_is_bridged_for_the_minimum_at_least(
     assert plan.uncovered_days == 0
 
 
+@pytest.mark.parametrize(
+    ("run_outs", "minimum", "pickup", "bridged"),
+    [
+        (
+            {"a": 8, "b": 16},
+            3,
+            13,
+            [(8, 5)],
+        ),  # b is paid from day 9 on: for one day more a is not padded to three
+        ({"a": 8, "b": 16}, 5, 13, [(8, 5)]),
+        ({"a": 8, "b": 16}, 6, 14, [(8, 6)]),
+        ({"a": 8, "b": 14}, 3, 7, []),  # filled early
+    ],
+)
+def test_a_gap_below_the_minimum_is_no_way_to_a_cushion(
+    run_outs: dict[str, int], minimum: int, pickup: int, bridged: list[tuple[int, int]]
+) -> None:
+    """Policy: 75 %. What only the minimum adds to a bridge is no reason for the day, nor are three days after a trip."""
+    plan = planned(taking(run_outs), rules=replace(COMMERCIAL, minimum_short_fill_days=minimum))
+    assert (plan.anchor_on - TODAY).days == pickup
+    assert [each for each in fills_of(plan, "a") if each[0] < pickup] == bridged
+
+
 def test_a_new_drug_that_runs_out_just_before_the_pickup_gets_a_long_fill_where_the_plan_pays_it() -> None:
     """Policy: 75 %, 1 to 34 days. Two days before the pickup: 32 days at once, to the next pickup, and no bridge."""
     plan = planned(new_drug(8), pinned(10), rules=rules(paid(*range(1, 35))))

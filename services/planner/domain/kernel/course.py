@@ -142,6 +142,7 @@ class Courses:
     at_anchor: Ints  # days of the joining fill; 0: none
     left_at_anchor: Ints
     uncovered: Ints
+    padding: Ints
     override: Bools
     dispensed: Bools  # joins at the anchor, or has joined there
 
@@ -156,6 +157,7 @@ class Gap:
     left: Ints
     paid_until: Ints
     uncovered: Ints
+    padding: Ints
 
     @staticmethod
     def of(rows: Rows) -> Gap:
@@ -167,6 +169,7 @@ class Gap:
             left=drug.quantity_left,
             paid_until=drug.paid_until,
             uncovered=np.zeros_like(rows.anchor),
+            padding=np.zeros_like(rows.anchor),
         )
 
     def fill(self, live: Ints, day: Ints, begins: Ints, wait: Ints, days: Ints, ready: Ints) -> None:
@@ -196,6 +199,7 @@ def courses_of(rows: Rows) -> Courses:
         at_anchor=np.zeros_like(rows.anchor),
         left_at_anchor=drug.run_out - rows.anchor,
         uncovered=np.zeros_like(rows.anchor),
+        padding=np.zeros_like(rows.anchor),
         override=np.zeros(len(rows), dtype=bool),
         dispensed=np.zeros(len(rows), dtype=bool),
     )
@@ -240,7 +244,7 @@ def _synchronized(courses: Courses, rows: Rows, these: Ints) -> None:
 
     courses.joins[these], courses.at_anchor[these], courses.dispensed[these] = joins, days, filled
     courses.left_at_anchor[these] = np.maximum(0, covered - at.anchor)
-    courses.uncovered[these] = uncovered
+    courses.uncovered[these], courses.padding[these] = uncovered, gap.padding
     courses.override[these] = filled & (drug.ready > at.anchor)
     courses.needs.put(these, gap.needs)
 
@@ -256,14 +260,18 @@ def _bridge_gap(rows: Rows, joins: Ints) -> Gap:
         begins = np.maximum(gap.covered[live], day)
         going = (begins < until) & (day <= drug.expires)
         wanted, left = np.maximum(until - begins, 0) + drug.bridge_cushion, gap.left[live]
-        quantity, days = _bridging_fill(at, np.maximum(wanted, drug.least_bridge), wanted, left)
-        wait, ready = _next_paid(drug, day, days, gap.paid_until[live])
-        too_few = days < np.minimum(drug.least_bridge, drug.usual_days)
-        tiny = np.flatnonzero((wanted < drug.least_bridge) & ((ready > until) | too_few))
+        quantity, days = _bridging_fill(at, wanted, wanted, left)
+        tiny = np.flatnonzero(wanted < drug.least_bridge)
         if tiny.size:
-            few = at.take(tiny)
-            quantity[tiny], days[tiny] = _bridging_fill(few, wanted[tiny], wanted[tiny], left[tiny])
-            wait[tiny], ready[tiny] = _next_paid(few.drug, day[tiny], days[tiny], gap.paid_until[live[tiny]])
+            few, paid_until = at.take(tiny), gap.paid_until[live[tiny]]
+            least, most = _bridging_fill(few, few.drug.least_bridge, wanted[tiny], left[tiny])
+            fits = going[tiny] & (most >= np.minimum(few.drug.least_bridge, few.drug.usual_days))
+            fits &= _next_paid(few.drug, day[tiny], most, paid_until)[1] <= until[tiny]
+            padded = tiny[fits]
+            padding = np.where(most < few.drug.usual_days, most - days[tiny], 0)
+            gap.padding[live[padded]] = padding[fits]
+            quantity[padded], days[padded] = least[fits], most[fits]
+        wait, ready = _next_paid(drug, day, days, gap.paid_until[live])
         going &= days > 0
         put_off = going & (ready > until)  # no fill may put off the one at the joining day
         gap.ready[live[put_off]] = day[put_off] + 1
@@ -296,6 +304,7 @@ def _as_ride_alongs(courses: Courses, rows: Rows, these: Ints) -> None:
     these = these[fewer]
     courses.joins[these], courses.at_anchor[these], courses.dispensed[these] = NEITHER, 0, False
     courses.left_at_anchor[these], courses.override[these] = 0, False
+    courses.padding[these] = 0
     courses.uncovered[these] = gap.uncovered[fewer]
     courses.needs.put(these, gap.needs.take(fewer))
 
@@ -350,6 +359,7 @@ def _with_long_fills(courses: Courses, rows: Rows) -> None:
     courses.joins[these], courses.at_anchor[these], courses.dispensed[these] = NEITHER, 0, False
     courses.left_at_anchor[these] = np.maximum(0, gap.covered - at.anchor)[better]
     courses.uncovered[these], courses.override[these] = gap.uncovered[better], False
+    courses.padding[these] = 0
     needs.put(these, gap.needs.take(better))
 
 

@@ -59,7 +59,8 @@ def scores_of(columns: Columns, rows: Rows, courses: Courses) -> Scored:
     needs.count[needs.count > MOST_NEEDS] = 0  # of patients whom the readable form judges
     critical = total(courses.uncovered * rows.drug.critical)
     cushion = patient.cushion_days
-    from_cushion = np.abs(courses.left_at_anchor - cushion[rows.option])
+    left_at_anchor = courses.left_at_anchor - courses.padding
+    from_cushion = np.abs(left_at_anchor - cushion[rows.option])
     later = total(courses.joins == rows.second) > 0
     trips = _trips(columns, rows, needs, later)
     carried, left = trips.on_anchor_day, trips.left
@@ -76,9 +77,9 @@ def scores_of(columns: Columns, rows: Rows, courses: Courses) -> Scored:
         told_changes=((patient.told_anchor >= 0) & (patient.told_anchor != columns.anchor)).astype(np.int64),
         visits_before=trips.before + later,
         short_fills=total(_added((days > 0) & (days < usual_days) for days in fills)),
-        tiny_fills=total(_added((days > 0) & (days < least) for days in fills)),
+        tiny_fills=total(_added([courses.padding > 0, *((days > 0) & (days < least) for days in fills)])),
         overrides=total(courses.override),
-        run_dry=total(courses.dispensed & (courses.left_at_anchor == 0)) + _count(carried, left == 0, of),
+        run_dry=total(courses.dispensed & (left_at_anchor == 0)) + _count(carried, left == 0, of),
         from_preferred=_weekdays_apart(columns.anchor, patient.preferred_weekday),
         from_cushion=total(courses.dispensed * from_cushion)
         + _count(carried, np.abs(left - cushion[carried]), of),
