@@ -243,7 +243,7 @@ def test_a_new_drug_is_bridged_for_the_minimum_at_least(
 def test_a_gap_below_the_minimum_is_no_way_to_a_cushion(
     run_outs: dict[str, int], minimum: int, pickup: int, bridged: list[tuple[int, int]]
 ) -> None:
-    """Policy: 75 %. What only the minimum adds to a bridge is no reason for the day, nor are three days after a trip."""
+    """Policy: 75 %. What only the minimum adds to a bridge is no reason for the day."""
     plan = planned(taking(run_outs), rules=replace(COMMERCIAL, minimum_short_fill_days=minimum))
     assert (plan.anchor_on - TODAY).days == pickup
     assert [each for each in fills_of(plan, "a") if each[0] < pickup] == bridged
