@@ -113,19 +113,14 @@ async def load_records(db: Db, patient_ids: Collection[str], now: datetime) -> d
     """All that is held about these patients; nothing of those never heard of."""
     ids = list(patient_ids)
     rows = await db.fetch(
-        f"""
-        select
-            p.patient_id, p.revision as profile_revision, p.enrolled, p.store_id, p.profile, p.household_id,
-            l.revision, l.status, l.plan_id, l.cycle, l.agreed, l.misses, l.anchor_on, l.next_anchor_on,
-            l.offered_on, l.declined_until, l.wanted_on, l.instead_of, l.not_before, l.published::text, l.due_at,
-            {_BOOKED.format(plans="l", now="$2")} as booked_on
-        from patients p
-        left join plans l on l.patient_id = p.patient_id
-        where p.patient_id = any($1)
+        """
+        select patient_id, revision, enrolled, store_id, profile, household_id
+        from patients
+        where patient_id = any($1)
         """,
         ids,
-        now,
     )
+    plans = await _load_plans(db, ids, now)
     visits = await _load_visits(db, ids)
     rejections = await _load_rejections(db, ids)
     rulings = await _load_rulings(db, ids)
@@ -145,13 +140,32 @@ async def load_records(db: Db, patient_ids: Collection[str], now: datetime) -> d
                     "household_on": households.get(patient_id, ()),
                 }
             ),
-            profile_revision=row["profile_revision"],
+            profile_revision=row["revision"],
             enrolled=row["enrolled"],
             progress=Progress(patient_id),
             in_household=row["household_id"] is not None,
         )
-        records[patient_id] = _with_plan(known, row, visits[patient_id]) if row["status"] else known
+        plan = plans.get(patient_id)
+        records[patient_id] = _with_plan(known, plan, visits[patient_id]) if plan else known
     return records
+
+
+async def _load_plans(db: Db, patient_ids: Sequence[str], now: datetime) -> dict[str, asyncpg.Record]:
+    """By patient. Never joined: while a chain's first patients are planned, PostgreSQL takes the table for empty, and
+    would read all of it for each of them."""
+    rows = await db.fetch(
+        f"""
+        select
+            patient_id, revision, status, plan_id, cycle, agreed, misses, anchor_on, next_anchor_on, offered_on,
+            declined_until, wanted_on, instead_of, not_before, published::text, due_at,
+            {_BOOKED.format(plans="plans", now="$2")} as booked_on
+        from plans
+        where patient_id = any($1)
+        """,
+        patient_ids,
+        now,
+    )
+    return {row["patient_id"]: row for row in rows}
 
 
 async def _household_days(db: Db, patient_ids: Sequence[str], now: datetime) -> dict[str, list[date]]:
