@@ -109,7 +109,7 @@ def _first_unmet(course: Course, chosen: Option) -> int | None:
     if course.joins == chosen.anchor and course.supply.joined_with is None:
         days = course.at_anchor[1] if course.at_anchor else 0
         if days < prescription.usual_days and not (enough and chosen.anchor <= expires):
-            return chosen.anchor
+            return min(chosen.anchor, course.covered_to)
     if enough and chosen.second <= expires:
         return None
     return min(chosen.second, course.covered_to)

@@ -14,7 +14,8 @@ from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Profile, 
 from services.planner.domain.plan import plan_cycle
 from services.planner.policy import disuse
 from tests.unit.planner.cases import COMMERCIAL, EVERY_DAY, TODAY, fill, in_days, patient, prescription
-from tests.unit.planner.test_plan import codes, of
+from tests.unit.planner.test_plan import codes, of, pinned
+from tests.unit.planner.test_sizes import fills_of
 
 NINETY_DAYS = replace(COMMERCIAL, disuse=(Disuse("ninety days", date(2020, 1, 1), 90),))
 
@@ -74,3 +75,25 @@ def test_the_chains_own_entry() -> None:
     [entry] = disuse()
     assert (entry.days, entry.begins_on, entry.ends_on) == (90, date(2000, 1, 1), date.max)
     assert entry.source
+
+
+@pytest.mark.parametrize(
+    ("left", "filled", "needed_by"),
+    [
+        (3, [(8, 3)], 11),  # of a bridge of five days
+        (5, [(8, 5)], 13),
+        (20, [(8, 5), (13, 15)], 13),
+        (35, [(8, 5), (13, 30)], 43),
+        (65, [(8, 5), (13, 30)], None),
+    ],
+)
+def test_a_renewal_is_needed_before_the_drug_is_out(
+    left: int, filled: list[tuple[int, int]], needed_by: int | None
+) -> None:
+    """Policy: 75 %. a runs out on day 8, the agreed pickup is on day 13, the next on day 43."""
+    a = prescription("a", quantity_left=Decimal(left))
+    profile = patient([a, prescription("b")], [fill("a", in_days(-22)), fill("b", in_days(-14))])
+    plan = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, pinned(13), 1)
+    assert isinstance(plan, Plan)
+    assert fills_of(plan, "a") == filled
+    assert {each.needed_by for each in plan.renewals} == ({in_days(needed_by)} if needed_by else set())
