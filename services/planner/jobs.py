@@ -29,7 +29,7 @@ async def plan_with_store(patients: Sequence[str], unit: Unit) -> None:
     await replan(unit, [record for record in records.values() if record.enrolled])
 
 
-STORES_A_TURN = 10
+STORES_A_TURN = 5
 """Each takes all of its patients' plans to be read: the others stay due."""
 
 

@@ -167,7 +167,7 @@ async def test_many_stores_are_told_of_a_few_at_a_time(service: Service) -> None
                 break
             await jobs.tell_demand(found, unit)
             turns += 1
-    assert turns == 3
+    assert turns == 5
     assert await service.published(DEMAND_TOPIC) == [], "there is nothing to tell of a store without patients"
 
 

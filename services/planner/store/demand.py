@@ -64,27 +64,52 @@ async def demand_of_drugs(db: Db, first_days: Mapping[str, date], days: int) -> 
     """
     rows = await db.fetch(
         """
-        with planned_fills as (
+        with chosen as materialized (
             select
-                p.store_id, p.patient_id, v.confirmed, s.first_on,
-                rx -> 'drug' ->> 'code' as code,
-                rx -> 'drug' ->> 'name' as drug_name,
-                (item ->> 'quantity')::numeric as quantity,
-                case when v.confirmed then made.filled_on else greatest(made.filled_on, s.first_on) end as on_day
+                p.patient_id, p.store_id, s.first_on,
+                p.published -> 'visits' as planned, e.profile -> 'prescriptions' as prescriptions
             from unnest($1::text[], $2::date[]) as s (store_id, first_on)
-            join plans p on p.store_id = s.store_id and p.status = 'planned'
-            join visits v on v.patient_id = p.patient_id and v.on_day >= s.first_on
-            join patients e on e.patient_id = p.patient_id
+            join plans p using (store_id)
+            join patients e using (patient_id)
+            where p.status = 'planned'
+        ),
+        drugs as materialized (
+            select
+                patient_id, rx ->> 'rx_id' as rx_id,
+                rx -> 'drug' ->> 'code' as code, rx -> 'drug' ->> 'name' as drug_name
+            from chosen
+            cross join jsonb_array_elements(prescriptions) as rx
+        ),
+        fill_steps as materialized (
+            select
+                patient_id, visit ->> 'visit_id' as visit_id,
+                (step ->> 'on')::date as filled_on, step -> 'rx_ids' as rx_ids
+            from chosen
+            cross join jsonb_array_elements(planned) as visit
+            cross join jsonb_array_elements(visit -> 'steps') as step
+            where step ->> 'code' = 'fill'
+        ),
+        items as materialized (
+            select
+                c.store_id, c.first_on, patient_id, v.visit_id, v.on_day, v.confirmed,
+                item ->> 'rx_id' as rx_id, (item ->> 'quantity')::numeric as quantity
+            from chosen c
+            join visits v using (patient_id)
             cross join jsonb_array_elements(v.items) as item
-            join jsonb_array_elements(e.profile -> 'prescriptions') as rx on rx -> 'rx_id' = item -> 'rx_id'
-            cross join lateral (
-                select coalesce(min((step ->> 'on')::date), v.on_day) as filled_on
-                from jsonb_array_elements(p.published -> 'visits') as planned
-                cross join jsonb_array_elements(planned -> 'steps') as step
-                where planned ->> 'visit_id' = v.visit_id
-                  and step ->> 'code' = 'fill'
-                  and (step -> 'rx_ids' = '[]' or step -> 'rx_ids' @> (item -> 'rx_id'))
-            ) made
+            where v.on_day >= c.first_on
+        ),
+        planned_fills as (
+            select
+                i.store_id, i.first_on, patient_id, d.code, d.drug_name, i.quantity, i.confirmed,
+                greatest(
+                    coalesce(f.filled_on, i.on_day), case when not i.confirmed then i.first_on end
+                ) as on_day
+            from items i
+            join drugs d using (patient_id, rx_id)
+            left join fill_steps f using (patient_id, visit_id)
+            where f.rx_ids is null
+               or f.rx_ids = '[]'
+               or f.rx_ids ? i.rx_id
         )
         select
             store_id, code, on_day as on,
