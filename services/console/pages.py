@@ -27,6 +27,7 @@ from shared.http import Caller, Problem, Role
 from shared.messaging.outages import is_outage
 from shared.words import plans
 from shared.words import render as in_words
+from shared.words.formats import without
 from shared.words.steps import of_steps
 
 ACTOR, ROLE = "medsync-actor", "medsync-role"
@@ -161,6 +162,8 @@ _templates.filters |= {
     "words_of": words_of,
     "why": plans.why,
     "why_of_drug": plans.of_drug,
+    "takes": plans.takes,
+    "without": without,
     "steps": of_steps,
     "seconds": seconds,
     "local": in_zone,

@@ -43,6 +43,9 @@ NOT_TAKEN = frozenset(
 )
 """Reasons to leave a drug out of which it says nothing when the stock runs out."""
 
+SAYS_WHEN_OUT = frozenset({"answer_needed_by", "authorization_needed_by"})
+"""Reasons that name the day on which nothing is left."""
+
 
 def explain(said: PlanComputed | PlanBlocked) -> list[str]:
     """The whole plan, or why there is none, to be read from the top."""
@@ -100,7 +103,11 @@ def of_drug(drug: DrugDecision, said: PlanComputed | PlanBlocked) -> list[str]:
     codes = {reason.code for reason in drug.reasons}
     fills = list(_fills(drug, said))
     sentences = [render(reason) for reason in drug.reasons]
-    if drug.participation == Participation.excluded and drug.run_out_on and not codes & NOT_TAKEN:
+    if (
+        drug.participation == Participation.excluded
+        and drug.run_out_on
+        and not codes & (NOT_TAKEN | SAYS_WHEN_OUT)
+    ):
         sentences.append(f"By the fills on record nothing is left from {spoken(drug.run_out_on)} on.")
     if fills and not codes & SAYS_WHEN_PAYABLE:
         sentences.append(_payable(*fills[0]))

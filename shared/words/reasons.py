@@ -225,7 +225,7 @@ REASONS: dict[str, str] = {
     "item_ride_along": "The whole pack of {days:day}.",
     # the day
     "anchor_best": (
-        "The best of {candidates:day} compared: {visits:visit} before all drugs have joined, "
+        "The best of {candidates:day} compared: {visits:visit} before all due drugs have joined, "
         "{short_fills:short fill}{overrides:overrides}, {uncovered:without}."
     ),
     "all_joined_on": (
@@ -236,11 +236,11 @@ REASONS: dict[str, str] = {
         "{short_fills:short fill}."
     ),
     "instead_of_latest_due": (
-        "{on}, when the last drug runs out, would take {visits:visit} before all drugs have joined, "
+        "{on}, when the last drug runs out, would take {visits:visit} before all due drugs have joined, "
         "{short_fills:short fill}{overrides:overrides}, {uncovered:without}."
     ),
     "staff_day": (
-        "The {by} set the pickup to {on}, decided on {made_on}: {visits:visit} before all drugs have "
+        "The {by} set the pickup to {on}, decided on {made_on}: {visits:visit} before all due drugs have "
         "joined, {short_fills:short fill}{overrides:overrides}, {uncovered:without}."
     ),
     "staff_day_stay": (
@@ -253,7 +253,7 @@ REASONS: dict[str, str] = {
     ),
     "staff_day_closed": "The {by} set the pickup to {on}, which is not possible: the store is closed then.",
     "without_staff": (
-        "Without what staff decided: {on}, {visits:visit} before all drugs have joined, {short_fills:short "
+        "Without what staff decided: {on}, {visits:visit} before all due drugs have joined, {short_fills:short "
         "fill}{overrides:overrides}, {uncovered:without}."
     ),
     "without_staff_no_plan": "Without what staff decided there would be no plan.",
@@ -271,7 +271,7 @@ REASONS: dict[str, str] = {
         "limit is {limit:dollars}."
     ),
     "other_day_visits": (
-        "Not {on}: {visits:visit} before all drugs have joined, where this day has {here:visit}."
+        "Not {on}: {visits:visit} before all due drugs have joined, where this day has {here:visit}."
     ),
     "other_day_short_fills": "Not {on}: {fills:short fill}, where this day has {here:short fill}.",
     "other_day_overrides": (
@@ -301,7 +301,7 @@ REASONS: dict[str, str] = {
     "rescheduled": "Moved to {on}, as the patient asked.",
     "wanted_day_not_possible": "The patient asked for {wanted}, which is not possible: {on} is the nearest that is.",
     "offered": (
-        "{visits:visit} before all drugs have joined, {short_fills:short fill}{overrides:overrides}, "
+        "{visits:visit} before all due drugs have joined, {short_fills:short fill}{overrides:overrides}, "
         "{uncovered:without}."
     ),
     "cycle_spine": (

@@ -438,7 +438,9 @@ class Plan:
     reasons: tuple[Reason, ...]
     renewals: tuple[Renewal, ...]
     look_again_on: date | None = None  # time alone changes it then; none: only an event can
-    open_visits: int = 0  # before all drugs have joined; of these three, what stands as told is not counted
+    open_visits: int = (
+        0  # before all due drugs have joined; of these three, what stands as told is not counted
+    )
     open_short_fills: int = 0
     open_overrides: int = 0
 

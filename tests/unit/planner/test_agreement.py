@@ -38,7 +38,7 @@ from tests.unit.planner.population import POLICY, TODAY, chain_patient, chain_st
 DAY = r"\w{3} \d{1,2} \w{3} \d{4}"
 HEADLINE = re.compile(
     rf"^(?P<what>The best of|The \w+ set the pickup to|Without what staff decided:|{DAY}, when|{DAY}:).*?"
-    r"(?P<visits>\w+) visits? before all drugs have joined, (?P<short>\w+) short fills?"
+    r"(?P<visits>\w+) visits? before all due drugs have joined, (?P<short>\w+) short fills?"
     r"(, \w+ overrides? of refill too soon)?, (?P<days>\w+) days? without a drug",
     re.IGNORECASE,
 )
