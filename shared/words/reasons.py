@@ -72,6 +72,9 @@ REASONS: dict[str, str] = {
     ),
     "short_fills": "Does not last until it joins: {fills:short fill}, {days:day} in all, until {until}.",
     "full_fills": "Does not last until it joins: {fills:usual fill} before, until {until}.",
+    "long_fill_before": (
+        "Does not last until it joins: {fills:fill} before, the last one a long one, until {until}."
+    ),
     "full_then_bridge": (
         "Does not last until it joins: {fills:usual fill}, then a short fill of {days:day}, until {until}."
     ),

@@ -31,7 +31,19 @@ UNPLANNED = frozenset(
 
 SHOWN = 4
 
-WHY = frozenset({"bridge", "full_fills", "full_then_bridge", "payer_refused", "unavoidable", "uncovered"})
+WHY = frozenset(
+    {
+        *(
+            "bridge",
+            "bridge_falls_short",
+            "short_fills",
+            "full_fills",
+            "full_then_bridge",
+            "long_fill_before",
+        ),
+        *("payer_refused", "unavoidable", "uncovered"),
+    }
+)
 """Reasons for visits before the synchronized pickup, and for days without; what staff decided is told as well."""
 
 

@@ -115,6 +115,8 @@ def _bridged(
     if full and short:
         why = because("full_then_bridge", fills=full, days=sum(short), until=until)
         return Action.full_then_bridge, why
+    if full and before[-1][1].days_supply > usual:
+        return Action.full_then_bridge, because("long_fill_before", fills=full, until=until)
     if full:
         return Action.full_then_bridge, because("full_fills", fills=full, until=until)
     if len(short) > 1:

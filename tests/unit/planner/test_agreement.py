@@ -216,6 +216,11 @@ def test_every_fill_is_said_with_its_day_its_units_and_its_codes_and_a_short_one
                 assert fill, said
                 assert all(code in fill[1] for code in item.clarification_codes), said
                 if item.kind == "bridge":
+                    assert (
+                        "Does not last until it joins" in said
+                        or visit.on >= each.plan.anchor_on
+                        or ("Not due" in said)
+                    ), said
                     short += 1
                     assert re.search(r"to reach|still authorised|as staff decided|the whole pack", fill[1]), (
                         said

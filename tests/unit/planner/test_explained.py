@@ -151,9 +151,9 @@ def test_a_question_about_a_drug_that_is_left_out_has_the_day_by_which_it_is_ans
     sentences = said(patient([prescription("a"), *doses], fills))
     [asked] = [each for each in sentences if each.startswith("levothyroxine 100: ")]
     assert "An answer is needed by Sun 22 Mar 2026, when nothing is left of it." in asked
-    assert "By the fills on record nothing is left from Sun 22 Mar 2026 on." in asked
     [overdue] = [each for each in sentences if each.startswith("levothyroxine 12.5: ")]
     assert "An answer is needed now: nothing is left of it." in overdue
+    assert "By the fills on record nothing is left from Fri 20 Feb 2026 on." in overdue
 
 
 def test_a_renewal_says_why_it_is_needed() -> None:

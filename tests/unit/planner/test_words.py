@@ -80,8 +80,8 @@ def test_a_plan_reads_as_sentences() -> None:
         (
             "offered",
             {"visits": 0, "short_fills": 1, "overrides": 2, "uncovered": 12},
-            "No visit before all due drugs have joined, 1 short fill, 2 overrides of refill too soon, 12 days without a "
-            "drug, over all drugs.",
+            "No visit before all due drugs have joined, 1 short fill, 2 overrides of refill too soon, 12 days without "
+            "a drug, over all drugs.",
         ),
         (
             "other_day_costs_more",
