@@ -1,10 +1,10 @@
 """Everybody planned anew, together or one by one: `python -m benchmarks.replan`.
 
 A chain's usual patients, never planned before, so that every plan is written and published: the most that a replan can
-have to do. **Together**: a transaction for each 500 of one store, judged by the kernel; **two stores at once**: the
+have to do. **Together**: a transaction for each 128 of one store, judged by the kernel; **two stores at once**: the
 same, as `medsync plan replan` goes through a chain, so that one is planned while the database works for the other;
 **one by one**: a transaction for each patient, judged by the readable form, with the same statements. The **write
-ceiling** writes and emits the same plans, computed before, 500 at once. Emitted is what stands in the outbox; what the
+ceiling** writes and emits the same plans, computed before, 128 at once. Emitted is what stands in the outbox; what the
 relay makes of it, `hop` measures. Each run has a fresh copy of the database; seconds are of the clock, beside them the
 CPU time of this process and of PostgreSQL, which other work on the machine moves less. **Again** is a second pass over
 the same patients, where every plan stands. With `--memory` it is one pass over all patients, two stores at once, and
@@ -55,7 +55,7 @@ from shared.messaging.unit import Cause, patient
 from tests.running import SEALING_KEY
 from tests.unit.planner.population import TODAY, chain_patient
 
-TOGETHER = 500
+TOGETHER = 128
 PATIENTS_OF_A_STORE = 1000
 NOW = datetime.combine(TODAY, of_day(12), UTC)
 CAUSE = Cause("benchmark", "benchmark")
@@ -132,6 +132,7 @@ async def hold(bench: Bench, filled: str, ids: Sequence[str]) -> list[Target]:
         for tenth in portions(ids, -(-len(ids) // 10)):
             await go(work, tenth, "two stores at once")
             memory.append(resident_mb(os.getpid()))
+            print(f"{len(memory) * len(tenth):,}: {memory[-1]:.0f} MB", flush=True)
         clock, cpu = time.monotonic() - began, bench.cpu(os.getpid()).since(before)
     print(
         f"{len(ids):,} patients planned anew in {clock:.0f} s of the clock; "
