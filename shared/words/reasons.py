@@ -149,6 +149,9 @@ REASONS: dict[str, str] = {
     "filled_elsewhere": (
         "Another pharmacy filled it on {on}: the payer counts that; ask the patient what is left of it."
     ),
+    "stock_by_new_dose": (
+        "The dose changed: what was at home on {on} is counted by the new one from then on: ask what is left."
+    ),
     "scheduled_by_state": (
         "A controlled substance ({schedule:schedule}) in {state}, though not by the drug file."
     ),

@@ -152,7 +152,14 @@ def take_part(
                 reason=reason,
                 stock=stock,
                 payer_says=dated,
-                remarks=(*read_of_it, *shared, *_elsewhere(each, stock), *options, *of_staff),
+                remarks=(
+                    *read_of_it,
+                    *shared,
+                    *_elsewhere(each, stock),
+                    *_recounted(each, stock),
+                    *options,
+                    *of_staff,
+                ),
                 look_again_on=_tried_again_on(rejection, rules) if reason.code == "payer_refused" else None,
             )
         )
@@ -392,6 +399,12 @@ def _larger_fill(
         and rule.allows(law.days)
         and each.quantity_left >= each.usual_quantity * law.days / each.usual_days
     ]
+
+
+def _recounted(each: Prescription, stock: Stock) -> list[Reason]:
+    """The dose changed while some was left: only the patient knows how much of it (domain rules 2.11)."""
+    in_use = each.status == "active" and stock.recounted_on is not None
+    return [because("stock_by_new_dose", on=stock.recounted_on)] if in_use and stock.recounted_on else []
 
 
 PRIOR_AUTHORIZATION_REQUIRED = "75"

@@ -30,6 +30,7 @@ class Stock:
     last_fill: Fill | None = None  # by date of service
     fills: tuple[Fill, ...] = ()  # that count for the payer, those of other pharmacies included
     doses: Mapping[str, Decimal | None] = field(default_factory=dict)  # units a day, by rx_id
+    recounted_on: date | None = None  # what was at home then is counted by the new dose
 
 
 NEVER_TAKEN = Stock()
@@ -58,17 +59,73 @@ def stocks_of(profile: Profile, today: date) -> Mapping[StockKey, Stock]:
     for report in profile.stock_reports:
         if report.rx_id in keys and report.reported_on <= today:
             reports[keys[report.rx_id]].append(report)
-    return {
-        key: Stock(
-            run_out_day(
-                [_true(fill, certain) for fill in fills[key] if not fill.elsewhere], reports[key], ended
-            ),
+    prescriptions: dict[StockKey, list[Prescription]] = defaultdict(list)
+    for each in profile.prescriptions:
+        prescriptions[keys[each.rx_id]].append(each)
+    stocks = {}
+    for key, of_key in prescriptions.items():
+        here, told = [_true(fill, certain) for fill in fills[key] if not fill.elsewhere], reports[key]
+        change = _change_of_dose(of_key, here, told, today) if len(of_key) > 1 else None
+        left_until = None
+        if change:
+            left_until = _by_new_dose(change, here, told, ended)
+            here, told = (
+                [each for each in here if change.is_after(each)],
+                [each for each in told if change.is_after(each)],
+            )
+        stocks[key] = Stock(
+            run_out_day(here, told, ended, left_until),
             last_paid(fills[key]),
             tuple(fills[key]),
-            {each.rx_id: each.units_per_day for each in profile.prescriptions if keys[each.rx_id] == key},
+            {each.rx_id: each.units_per_day for each in of_key},
+            change.on if change and left_until and left_until > today and not told else None,
         )
-        for key in set(keys.values())
-    }
+    return stocks
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeOfDose:
+    """What is at home at the start of this day lasts so many times as long as it was filled for."""
+
+    on: date
+    times: Decimal
+    former: frozenset[str]  # rx_ids of the former doses
+
+    def is_after(self, each: Fill | StockReport) -> bool:
+        """Is it of the new dose?"""
+        return each.rx_id not in self.former
+
+
+def _change_of_dose(
+    prescriptions: Sequence[Prescription], fills: Sequence[Fill], reports: Sequence[StockReport], today: date
+) -> ChangeOfDose | None:
+    """From the prescription of another dose on, once the former ones are taken no more (domain rules 2.11).
+
+    None where one of the doses is not known, or which is taken. A later fill of the former dose puts it off.
+    """
+    doses = {each.units_per_day for each in prescriptions if each.status in ("active", "outside", "on_hold")}
+    new = doses.pop() if len(doses) == 1 else None
+    former = {each.rx_id: each for each in prescriptions if each.units_per_day != new}
+    of_former = [
+        (on, rx_id)
+        for on, rx_id in (
+            *((fill.handed_over_on, fill.rx_id) for fill in fills),
+            *((report.reported_on, report.rx_id) for report in reports),
+        )
+        if rx_id in former
+    ]
+    if not new or not of_former:
+        return None
+    last, rx_id = max(of_former)
+    old = former[rx_id].units_per_day
+    begun = max(each.written_on for each in former.values())
+    since = min(
+        (each.written_on for each in prescriptions if each.units_per_day == new and each.written_on >= begun),
+        default=None,
+    )
+    if not old or since is None or since > today:
+        return None
+    return ChangeOfDose(max(since, last), old / new, frozenset(former))
 
 
 def _true(fill: Fill, certain: Mapping[str, Prescription]) -> Fill:
@@ -78,10 +135,27 @@ def _true(fill: Fill, certain: Mapping[str, Prescription]) -> Fill:
     return fill if days == fill.days_supply else replace(fill, days_supply=days)
 
 
-def run_out_day(
-    fills: Iterable[Fill], reports: Iterable[StockReport] = (), stays: Iterable[Span] = ()
+def _by_new_dose(
+    change: ChangeOfDose, fills: Sequence[Fill], reports: Sequence[StockReport], stays: Sequence[Span]
 ) -> date | None:
-    """The day at whose start nothing is left: roll forward, never below nothing.
+    """The run-out day of what was filled for the former doses."""
+    of_former = [each for each in fills if not change.is_after(each)]
+    run_out = run_out_day(of_former, [each for each in reports if not change.is_after(each)], stays)
+    if run_out is None or run_out <= change.on:
+        return run_out
+    ahead = [change.on + timedelta(days=days) for days in range((run_out - change.on).days)]
+    left = sum(not any(stay.holds(day) for stay in stays) for day in ahead)
+    in_hospital = sorted(stays, key=lambda stay: stay.begins_on)
+    return _used_up(change.on, int(round(left * change.times, 4)), in_hospital)
+
+
+def run_out_day(
+    fills: Iterable[Fill],
+    reports: Iterable[StockReport] = (),
+    stays: Iterable[Span] = (),
+    run_out: date | None = None,
+) -> date | None:
+    """The day at whose start nothing is left: roll forward, never below nothing; from what was there until `run_out`.
 
     The first dose of a fill is taken on the day of its hand-over; what the patient says is left replaces the
     estimate from that day on, before a fill of the same day is added (domain rules: days on hand). In hospital nothing
@@ -90,7 +164,6 @@ def run_out_day(
     said = [(report.reported_on, 0, report.days_left) for report in reports]
     handed_over = [(fill.handed_over_on, 1, fill.days_supply) for fill in fills]
     in_hospital = sorted(stays, key=lambda stay: stay.begins_on)
-    run_out: date | None = None
     for day, is_fill, days in sorted(said + handed_over):
         start = run_out if is_fill and run_out and run_out > day else day
         run_out = _used_up(start, days, in_hospital) if in_hospital else start + timedelta(days=days)

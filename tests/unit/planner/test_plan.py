@@ -15,6 +15,7 @@ from services.planner.domain.model import (
     Action,
     Blocked,
     Decision,
+    Fill,
     FillKind,
     Plan,
     Profile,
@@ -519,3 +520,17 @@ def test_the_lead_time_is_the_chains() -> None:
     profile = taking({"a": 2, "b": 3})
     assert planned(profile, rules=replace(COMMERCIAL, lead_days=1)).uncovered_days == 0
     assert planned(profile, rules=replace(COMMERCIAL, lead_days=7)).unavoidable_days == 5 + 4
+
+
+def test_a_doubled_dose_uses_up_what_is_at_home_in_half_the_time() -> None:
+    """Policy: 75 %. 15 days were left when the dose was doubled, five days ago: they last until day 2."""
+    old = prescription("a", rx_id="rx-old", status="discontinued")
+    new = prescription("a", units_per_day=Decimal(2), usual_quantity=Decimal(60), written_on=in_days(-5))
+    fills = [Fill("rx-old", in_days(-20), in_days(-20), 30), fill("b", in_days(-14))]
+    plan = planned(patient([old, new, prescription("b")], fills), pinned(16))
+    decision = next(each for each in plan.drugs if each.rx_id == "rx-a")
+    assert decision.run_out_on == in_days(2)
+    assert {"stock_by_new_dose", "unavoidable"} <= set(codes(decision.reasons))
+    [bridge, _] = [item for visit in plan.visits for item in visit.items if item.rx_id == "rx-a"]
+    assert (bridge.quantity, bridge.days_supply) == (24, 12)
+    assert bridge.clarification_codes[0] == "05"

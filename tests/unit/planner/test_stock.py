@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from services.planner.domain.model import Fill, Profile, StockReport
+from services.planner.domain.model import Fill, Prescription, Profile, Span, StockReport
 from services.planner.domain.payers import PayerRule
 from services.planner.domain.stock import (
     payable_from,
@@ -73,3 +73,53 @@ def test_no_fill_takes_more_than_is_authorised() -> None:
 
 def test_a_single_fill_on_day_d_runs_out_after_its_days() -> None:
     assert run_out_day([fill("a", TODAY)]) == TODAY + timedelta(days=30)
+
+
+def of_dose(rx_id: str, per_day: str, written: int, status: str = "active") -> Prescription:
+    return prescription(
+        "a", rx_id=rx_id, units_per_day=Decimal(per_day), written_on=in_days(written), status=status
+    )
+
+
+def handed(rx_id: str, on: int, days: int = 30) -> Fill:
+    return Fill(rx_id, in_days(on), in_days(on), days)
+
+
+ONE_A_DAY, TWO_A_DAY = of_dose("one", "1", -90, "discontinued"), of_dose("two", "2", -5)
+
+
+@pytest.mark.parametrize(
+    ("prescriptions", "fills", "reports", "runs_out", "recounted"),
+    [
+        ([ONE_A_DAY, TWO_A_DAY], [handed("one", -20)], [], 2, -5),  # 15 days left are 7 from day -5 on
+        ([ONE_A_DAY, of_dose("half", "0.5", -5)], [handed("one", -20)], [], 25, -5),  # 15 are 30
+        ([ONE_A_DAY, TWO_A_DAY], [handed("one", -20), handed("two", 0)], [], 32, -5),
+        ([ONE_A_DAY, TWO_A_DAY], [handed("one", -40)], [], -10, None),  # nothing was left
+        ([ONE_A_DAY, TWO_A_DAY], [handed("one", -2)], [], 13, -2),  # the old dose was filled once more
+        ([ONE_A_DAY, TWO_A_DAY], [handed("one", -20)], [StockReport("two", in_days(-1), 9)], 8, None),
+        ([ONE_A_DAY, TWO_A_DAY], [handed("one", -20)], [StockReport("one", in_days(-6), 3)], -4, None),
+        ([ONE_A_DAY, of_dose("two", "2", 1)], [handed("one", -20)], [], 10, None),  # not yet
+        ([of_dose("one", "1", -90), TWO_A_DAY], [handed("one", -20)], [], 10, None),  # which is taken?
+        ([of_dose("one", "1", -90, "on_hold"), TWO_A_DAY], [handed("one", -20)], [], 10, None),
+        ([ONE_A_DAY, of_dose("new", "1", -5)], [handed("one", -20)], [], 10, None),  # a renewal
+    ],
+)
+def test_what_is_left_when_the_dose_changes_lasts_by_the_new_dose(
+    prescriptions: list[Prescription],
+    fills: list[Fill],
+    reports: list[StockReport],
+    runs_out: int,
+    recounted: int | None,
+) -> None:
+    """A fill of 30 days at one a day, and another dose of the same tablets from day -5 on (domain rules 2.11)."""
+    profile = patient(prescriptions, fills, stock_reports=tuple(reports))
+    stock = stocks_of(profile, TODAY)[stock_key(drug("a"))]
+    assert stock.run_out_on == in_days(runs_out)
+    assert stock.recounted_on == (None if recounted is None else in_days(recounted))
+
+
+def test_days_in_hospital_do_not_use_up_what_is_left_at_a_change_of_dose() -> None:
+    """The patient was in hospital from day -4 to day -1: 15 days of the old dose, 7 of the new from day -5 on."""
+    stay = Span(in_days(-4), in_days(-1))
+    profile = patient([ONE_A_DAY, TWO_A_DAY], [handed("one", -20)], stays=(stay,))
+    assert stocks_of(profile, TODAY)[stock_key(drug("a"))].run_out_on == in_days(6)
