@@ -49,7 +49,9 @@ REASONS: dict[str, str] = {
         "taken a day."
     ),
     "days_supply_unknown": "The usual quantity or days' supply is not known.",
-    "first_fill_awaited": "New: it joins once the patient has taken home a first fill and tolerates it.",
+    "first_fill_awaited": (
+        "New: it joins once the patient has taken home a first fill and tolerates it, or a pharmacist takes it in."
+    ),
     "stock_unknown": (
         "Filled at another pharmacy so far: it joins once the patient says what is left, or has had a fill here."
     ),
@@ -151,6 +153,9 @@ REASONS: dict[str, str] = {
     ),
     "stock_by_new_dose": (
         "The dose changed: what was at home on {on} is counted by the new one from then on: ask what is left."
+    ),
+    "after_former_strength": (
+        "In place of {other}, of which enough is at home until {on}: a pharmacist says whether that is to be taken."
     ),
     "scheduled_by_state": (
         "A controlled substance ({schedule:schedule}) in {state}, though not by the drug file."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import lru_cache
 
@@ -38,6 +38,9 @@ class Part:
     payer_says: Rejection | None = None  # a refusal with a next-fill date of its own
     remarks: tuple[Reason, ...] = ()  # what its directions, its facts and the law say, and what staff decided
     look_again_on: date | None = None  # out until this day
+    in_place_of: Prescription | None = (
+        None  # another strength, taken no more: its first fill is a change of therapy
+    )
 
     @property
     def needs_renewal(self) -> bool:
@@ -143,6 +146,11 @@ def take_part(
         if participation is Participation.sync:
             options += _larger_fill(each, stock, profile, rules, state, today)
         taking_part = participation is not Participation.excluded
+        former = None
+        if taking_part and stock.run_out_on is None:
+            former = _former_strength(each, profile, stocks, rulings)
+            stock = replace(stock, run_out_on=_begins_on(former, stocks, today))
+            options += _after_former(former, stock, today)
         shared = _shared_ingredient(each, taken) if taking_part else []
         read_of_it = [word for word in said.get(each.rx_id, ()) if taking_part or word.code in OF_LAW]
         parts.append(
@@ -161,6 +169,7 @@ def take_part(
                     *of_staff,
                 ),
                 look_again_on=_tried_again_on(rejection, rules) if reason.code == "payer_refused" else None,
+                in_place_of=former,
             )
         )
     return parts
@@ -323,6 +332,40 @@ def _first_fill_awaited(stock: Stock) -> Reason | None:
     if stock.run_out_on is not None:
         return None
     return because("stock_unknown") if stock.fills else because("first_fill_awaited")
+
+
+def _former_strength(
+    each: Prescription,
+    profile: Profile,
+    stocks: Mapping[StockKey, Stock],
+    rulings: Mapping[Key, Ruling],
+) -> Prescription | None:
+    """The other strength that it takes the place of: the one that lasts longest of those that are taken no more."""
+    ingredient = each.drug.ingredient.casefold().strip()
+    former = [
+        other
+        for other in profile.prescriptions
+        if other.drug.ingredient.casefold().strip() == ingredient
+        and stock_key(other.drug) != stock_key(each.drug)
+        and (other.status in ("discontinued", "superseded") or (RulingKind.exclude, other.rx_id) in rulings)
+        and stocks[stock_key(other.drug)].run_out_on
+    ]
+    return max(former, key=lambda other: stocks[stock_key(other.drug)].run_out_on or date.min, default=None)
+
+
+def _begins_on(former: Prescription | None, stocks: Mapping[StockKey, Stock], today: date) -> date:
+    """The day from which a drug that staff take in before its first fill is needed.
+
+    The old strength at home is never set to zero unasked (domain rules 2.1): once that is used up.
+    """
+    used_up_on = stocks[stock_key(former.drug)].run_out_on if former else None
+    return max(used_up_on or today, today)
+
+
+def _after_former(former: Prescription | None, stock: Stock, today: date) -> list[Reason]:
+    if former is None or stock.run_out_on is None or stock.run_out_on <= today:
+        return []
+    return [because("after_former_strength", other=former.drug.name, on=stock.run_out_on)]
 
 
 def _rides(each: Prescription, rules: Rules) -> bool:

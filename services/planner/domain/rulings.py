@@ -24,7 +24,7 @@ MAY_BE_INCLUDED = frozenset(
             "special_handling",
             "long_term_care",
         ),
-        *("same_ingredient", "payer_refused"),
+        *("same_ingredient", "payer_refused", "first_fill_awaited"),
     }
 )
 """Reasons to leave a drug out that staff may overrule: the chain's policy, and questions that a pharmacist answers."""

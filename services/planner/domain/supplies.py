@@ -57,7 +57,7 @@ def supply_of(part: Part, rules: Rules, told: Told, law: SyncLaw | None, today: 
         whole_units=1 if ride_along else whole_units(each.directions, each.units_per_day),
         least_bridge=rules.minimum_short_fill_days,
         short_sizes=None if ride_along else rule.short_sizes(paid.usual_days, law),
-        after_change=last is not None and last not in of_dose,
+        after_change=part.in_place_of is not None or (last is not None and last not in of_dose),
         after_short=last is not None and last.rx_id == each.rx_id and last.days_supply < each.usual_days,
     )
 

@@ -13,6 +13,7 @@ import pytest
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import (
     Action,
+    Fill,
     FillKind,
     Participation,
     Profile,
@@ -31,6 +32,7 @@ from tests.unit.planner.test_plan import (
     told_visit,
     trips,
 )
+from tests.unit.planner.test_sizes import fills_of
 
 
 def ruling(kind: str, rx_id: str | None = None, **facts: Any) -> Ruling:
@@ -204,3 +206,44 @@ def test_no_reason_repeats_what_staff_wrote() -> None:
     said = repr((plan.reasons, plan.drugs, plan.visits))
     assert "travels" not in said
     assert date.fromisoformat(str(plan.reasons[0].params["made_on"])) == TODAY
+
+
+@pytest.mark.parametrize(
+    ("former", "left_out", "run_out", "filled", "codes_of_first"),
+    [
+        ("discontinued", False, 8, [(8, 8), (16, 30)], ("05", "61", "47")),
+        ("superseded", False, 8, [(8, 8), (16, 30)], ("05", "61", "47")),
+        ("active", True, 8, [(8, 8), (16, 30)], ("05", "61", "47")),
+        (
+            "active",
+            False,
+            0,
+            [(4, 12), (16, 30)],
+            ("61", "47"),
+        ),  # both are taken: a pharmacist took in the question
+        (None, False, 0, [(4, 12), (16, 30)], ("61", "47")),  # new altogether
+    ],
+)
+def test_a_new_strength_is_bridged_once_a_pharmacist_takes_it_in(
+    former: str | None,
+    left_out: bool,
+    run_out: int,
+    filled: list[tuple[int, int]],
+    codes_of_first: tuple[str, ...],
+) -> None:
+    """Policy: 75 %. Of 10 mg eight days are at home, 20 mg was never filled; b is due at the pickup on day 16."""
+    new = prescription("a", rx_id="rx-new", drug=drug("new", ingredient="a", strength="20 mg"))
+    old = prescription("a", rx_id="rx-old", status=former or "active", drug=drug("old", ingredient="a"))
+    profile = patient(
+        [new, prescription("b"), *([old] if former else [])],
+        [fill("b", in_days(-14)), Fill("rx-old", in_days(-22), in_days(-22), 30)],
+    )
+    waits = of(planned(profile, pinned(16)), "new")
+    assert waits.participation is Participation.excluded
+    decided = [ruling("include", "rx-new"), *([ruling("exclude", "rx-old")] if left_out else [])]
+    plan = planned(with_rulings(profile, *decided), pinned(16))
+    assert of(plan, "new").run_out_on == in_days(run_out)
+    assert fills_of(plan, "new") == filled
+    [first, *_] = [item for visit in plan.visits for item in visit.items if item.drug_name == "new"]
+    assert first.clarification_codes == codes_of_first
+    assert ("after_former_strength" in codes(of(plan, "new").reasons)) == (run_out > 0)
