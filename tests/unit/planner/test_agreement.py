@@ -34,6 +34,7 @@ from shared.events.planner import DrugDecision, PlanComputed
 from shared.words.formats import spoken
 from shared.words.plans import of_drug, of_offer, of_visit, why
 from tests.unit.planner.population import POLICY, TODAY, chain_patient, chain_store, odd_patient
+from tests.unit.planner.sample import sample_patients
 
 DAY = r"\w{3} \d{1,2} \w{3} \d{4}"
 HEADLINE = re.compile(
@@ -83,7 +84,7 @@ class Answer:
 
 @cache
 def answers() -> tuple[Answer, ...]:
-    """Of the usual patients of a chain, and of unusual ones."""
+    """Of the usual patients of a chain, of unusual ones, and of the sample patients."""
     rng = Random(20)
     asked: dict[int, list[Question]] = {}
     plannings: list[Planning[Plan | Blocked]] = []
@@ -92,6 +93,9 @@ def answers() -> tuple[Answer, ...]:
         plannings.append(planning(usual, chain_store(rng), POLICY, TODAY, NOTHING_TOLD, 1))
         odd = odd_patient(rng, number)
         plannings.append(planning(odd.profile, odd.calendar, odd.rules, TODAY, odd.told, 1))
+    for on in (date(2009, 10, 1), date(2010, 6, 1)):
+        for profile, calendar in sample_patients(on):
+            plannings.append(planning(profile, calendar, POLICY, on, NOTHING_TOLD, 1))
     found = []
     for number, each in enumerate(plannings):
         asked[number] = []
