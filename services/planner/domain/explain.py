@@ -253,6 +253,8 @@ def _uncovered(
 
 def _cost(supply: Supply, fills: Sequence[tuple[date, Item]]) -> list[Reason]:
     """What all its fills cost the patient beyond the usual, where that is known and anything."""
+    if supply.monthly_copay is None:
+        return []
     cost = sum((supply.extra_cost(item.days_supply) or NO_COST for _, item in fills), NO_COST)
     return [because("costs_more", cost=cost)] if cost else []
 
@@ -303,15 +305,19 @@ def _authorization(decision: Decision, today: date) -> list[Reason]:
     return [because("authorization_needed_now")]
 
 
-ASKED = frozenset({"on_hold", "same_ingredient", "stock_unknown", "days_supply_unknown", "payer_refused"})
-"""Reasons to leave a drug out that wait for somebody's answer, beside unclear directions."""
+ASKED = frozenset(
+    {
+        *("on_hold", "same_ingredient", "stock_unknown", "days_supply_unknown", "payer_refused"),
+        *(each.code for each in NOT_READ.values()),
+    }
+)
+"""Reasons to leave a drug out that wait for somebody's answer."""
 
 
 def _answer(decision: Decision, today: date) -> list[Reason]:
     """By when a question about a drug that is left out has to be answered."""
     first, out_on = decision.reasons[0], decision.run_out_on
-    asked = first.code in ASKED or first in NOT_READ.values()
-    if not asked or out_on is None or wants_authorization(first):
+    if first.code not in ASKED or out_on is None or wants_authorization(first):
         return []
     return [because("answer_needed_by", on=out_on) if out_on > today else because("answer_needed_now")]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import partial
 
 from services.planner.domain import anchor
 from services.planner.domain.anchor import Case, Option, Score, Verdict
@@ -60,6 +61,7 @@ def why_this_day(
     """What the chosen day takes, what the usual rule, the latest run-out day, would have taken, and why none of the
     other days that are offered."""
     lost = lost_before(case, chosen.anchor, today)
+    falls_behind = partial(_not_instead, chosen, anchor.deciding([chosen], case.rules), case, lost)
     best = because(
         "anchor_best",
         candidates=verdict.options,
@@ -72,12 +74,8 @@ def why_this_day(
         best,
         *_counted(chosen, standing),
         *_better_but_full(verdict, case),
-        *_latest_due(verdict, case, lost),
-        *(
-            _not_instead(chosen, other, case, lost)
-            for other in verdict.offered
-            if other.anchor != chosen.anchor
-        ),
+        *_latest_due(verdict, falls_behind, lost),
+        *(falls_behind(other) for other in verdict.offered if other.anchor != chosen.anchor),
     )
 
 
@@ -102,7 +100,7 @@ def _better_but_full(verdict: Verdict, case: Case) -> list[Reason]:
     return [because("store_day_full", on=date.fromordinal(best.anchor), cap=case.daily_cap)]
 
 
-def _latest_due(verdict: Verdict, case: Case, lost: Lost) -> list[Reason]:
+def _latest_due(verdict: Verdict, falls_behind: Callable[[Score], Reason], lost: Lost) -> list[Reason]:
     """What the usual rule would have taken, and by what it falls behind, if that is not said of an offered day."""
     usual = verdict.latest_due
     if usual is None or usual.anchor == verdict.chosen.anchor:
@@ -117,7 +115,7 @@ def _latest_due(verdict: Verdict, case: Case, lost: Lost) -> list[Reason]:
     )
     if any(each.anchor == usual.anchor for each in verdict.offered):
         return [compared]
-    return [compared, _not_instead(verdict.chosen, usual, case, lost)]
+    return [compared, falls_behind(usual)]
 
 
 # --- the day that staff set, or the patient was told ---
@@ -185,12 +183,13 @@ def about_plan(chosen: Option, case: Case) -> list[Reason]:
 # --- another day ---
 
 
-def _not_instead(chosen: Score, other: Score, case: Case, lost: Lost) -> Reason:
+def _not_instead(
+    chosen: Score, criteria: Sequence[anchor.Criterion], case: Case, lost: Lost, other: Score
+) -> Reason:
     """By what another day falls behind: the first criterion in which the two differ."""
     on = date.fromordinal(other.anchor)
     if other.full and not chosen.full:
         return because("other_day_full", on=on)
-    criteria = anchor.deciding([chosen], case.rules)
     first = next((each for each in criteria if each(other) != each(chosen)), None)
     if first is anchor.avoidable_uncovered_days:
         return _more_uncovered(chosen, other, on, case, lost)
