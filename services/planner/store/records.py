@@ -151,8 +151,8 @@ async def load_records(db: Db, patient_ids: Collection[str], now: datetime) -> d
 
 
 async def _load_plans(db: Db, patient_ids: Sequence[str], now: datetime) -> dict[str, asyncpg.Record]:
-    """By patient. Never joined: while a chain's first patients are planned, PostgreSQL takes the table for empty, and
-    would read all of it for each of them."""
+    """By patient. Never joined: a table that PostgreSQL last looked at while it was empty it would read whole for each
+    of them, as long as a chain's first patients are planned."""
     rows = await db.fetch(
         f"""
         select
