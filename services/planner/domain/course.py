@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from services.planner.domain.calendar import LONG_AGO, NEVER, PickupDays
 from services.planner.domain.model import Prescription, Reason
-from services.planner.domain.payers import NO_COST, PayerRule, extra_cost_of
+from services.planner.domain.payers import NO_COST, PayerRule, dearer_at_once, extra_cost_of
 from services.planner.domain.stock import refill_wait, short_fill, usual_fill
 
 
@@ -85,6 +85,11 @@ class Supply:
         """The clarification codes of the next fill, on that day, beside those of its length."""
         change = (self.payer.therapy_change_code,) if self.after_change else ()
         return (*change, self.early.code) if self.early and day < self.early.paid_without else change
+
+    def dearer_at_once(self, days: int) -> bool:
+        """Does one long fill of so many days cost the patient more than usual fills and a short one?"""
+        usual, month = self.prescription.usual_days, self.payer.month_days
+        return dearer_at_once(days, usual, self.monthly_copay, month, prorated=self.prorated)
 
     def extra_cost(self, days: int) -> Decimal | None:
         """What a fill of so many days costs the patient beyond its share of the usual one; none: not known."""
@@ -179,7 +184,7 @@ def long_course_of(
     """The same drug with one long fill to the second pickup in place of the bridge and the fill at the anchor.
 
     None where it has no bridge, or the plan, what is authorised or the days stand against it. It needs no other day
-    than the bridge would, and is one short fill less; the cost differs by the rounding of a daily rate at most.
+    than the bridge would, is one short fill less, and costs the patient no more.
     """
     supply = course.supply
     usual = supply.prescription.usual_days
@@ -288,6 +293,8 @@ def _bridging_fills(supply: Supply, gap: int, left: Decimal) -> Iterator[tuple[D
     usual, wanted = supply.prescription.usual_days, gap + supply.bridge_cushion
     if wanted >= usual:
         long = _long_fill(supply, gap, left) if gap > usual else None
+        if long and supply.dearer_at_once(long[1]):
+            long = None
         yield *(long or _usual_fill(supply, left)), 0
         return
     quantity, days = _short_fill(supply, wanted, left)

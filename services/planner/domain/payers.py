@@ -159,6 +159,17 @@ def extra_cost_of(
     return max(NO_COST, (paid - usual * days / usual_days).quantize(CENT, ROUND_HALF_UP))
 
 
+def dearer_at_once(
+    days: int, usual_days: int, monthly_copay: Decimal | None, month_days: int, *, prorated: bool
+) -> bool:
+    """Does one long fill cost the patient more than usual fills and a short one? Only the short one is prorated (domain
+    rules 2.6)."""
+    if monthly_copay is None or not prorated:
+        return False
+    rest = extra_cost_of(days % usual_days, usual_days, monthly_copay, month_days, prorated=True)
+    return extra_cost_of(days, usual_days, monthly_copay, month_days, prorated=True) > rest
+
+
 def insulin_copay(
     monthly_copay: Decimal, rule: PayerRule, fair_price: Decimal | None, negotiated_price: Decimal | None
 ) -> Decimal:

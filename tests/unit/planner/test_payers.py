@@ -28,7 +28,9 @@ from services.planner.domain.model import (
 from services.planner.domain.payers import PayerRule, SyncLaw
 from services.planner.domain.stock import payable_from
 from tests.unit.planner.cases import COMMERCIAL, TODAY, fill, in_days, patient, prescription, taking
+from tests.unit.planner.test_kernel import compare
 from tests.unit.planner.test_plan import SYNCHRONIZED, codes, of, pinned, planned, trips
+from tests.unit.planner.test_sizes import fills_of
 
 COPAY = Decimal("30.00")
 
@@ -197,6 +199,44 @@ def test_a_long_fill_takes_the_place_of_the_bridge_where_the_plan_allows_its_day
     assert plan.short_fills == 0
     plan = planned(profile, told, rules=rules(days_supplies=frozenset(range(1, 33))))
     assert of(plan, "a").action is Action.bridge
+
+
+@pytest.mark.parametrize(
+    ("copay", "prorates", "month", "filled", "cost"),
+    [
+        (47, True, 30, [3, 30], Decimal("0.01")),  # 33 days at once: two copays, 42.30 beyond their share
+        (47, False, 30, [33], Decimal("42.30")),  # as much as the three days would
+        (47, True, 34, [33], Decimal("0.00")),  # within the plan's month
+        (0, True, 30, [33], Decimal("0.00")),
+        (None, True, 30, [33], None),
+    ],
+)
+def test_no_long_fill_costs_the_patient_more_than_its_parts(
+    copay: int | None, prorates: bool, month: int, filled: list[int], cost: Decimal | None
+) -> None:
+    """Policy: 75 %, 1 to 90 days. The case above; what is short-filled alone is prorated (domain rules 2.6)."""
+    facts = {"monthly_copay": None if copay is None else Decimal(copay)}
+    profile = patient(
+        [prescription("a", **facts), prescription("b", **facts)],
+        [fill("a", in_days(-18)), fill("b", in_days(-15))],
+    )
+    payer = rules(days_supplies=frozenset(range(1, 91)), prorates=prorates, month_days=month)
+    plan = planned(profile, pinned(15), rules=payer)
+    assert [days for _, days in fills_of(plan, "a")] == filled
+    assert plan.extra_cost == cost
+
+
+def test_the_fast_form_says_the_same_where_long_fills_cost_more() -> None:
+    def bound(_: Random, rules: Rules) -> Rules:
+        of_all = {
+            "days_supplies": frozenset(range(1, 200)),
+            "prorates": True,
+            "prorated_forms": frozenset[str](),
+        }
+        payers = tuple(replace(each, **of_all) for each in rules.payers)  # type: ignore[arg-type]
+        return replace(rules, payers=payers, lead_days=2)
+
+    assert compare([42, 43], bound)["fit"] > 160
 
 
 def test_nobody_comes_for_nothing_to_a_pickup_that_long_fills_would_empty() -> None:

@@ -16,7 +16,7 @@ from services.planner.domain.anchor import Case, Question, latest_due
 from services.planner.domain.calendar import LONG_AGO, NEVER, PickupDays
 from services.planner.domain.course import Supply
 from services.planner.domain.cycles import next_anchor
-from services.planner.domain.payers import extra_cost_of
+from services.planner.domain.payers import dearer_at_once, extra_cost_of
 
 Ints: TypeAlias = NDArray[np.integer[Any]]
 Bools: TypeAlias = NDArray[np.bool_]
@@ -108,6 +108,7 @@ class Tables:
         Ints  # the fewest days, so many at least, of which a short fill is paid; see `Supply.short_days`
     )
     costs: Ints  # cents
+    dearer: Bools  # is one long fill of so many days? See `payers.dearer_at_once`
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,7 @@ def columns_of(questions: Sequence[Question]) -> Columns:
             any_allowed=np.array([bool(each) for each in sizes]),
             short_days=np.stack([_short_days(each) for each in short_sizes]),
             costs=np.stack([_table(each) for each in costs]),
+            dearer=np.stack([_dearer(each) for each in costs]),
         ),
     )
 
@@ -312,6 +314,15 @@ def _table(costs: Costs | None) -> Ints:
     usual, copay, month, prorated = costs
     extra = (extra_cost_of(days, usual, copay, month, prorated=prorated) for days in range(LONGEST))
     return np.array([int(each * 100) for each in extra])
+
+
+@cache
+def _dearer(costs: Costs | None) -> Bools:
+    """See `payers.dearer_at_once`."""
+    if costs is None:
+        return np.zeros(LONGEST, dtype=bool)
+    usual, copay, month, prorated = costs
+    return np.array([dearer_at_once(days, usual, copay, month, prorated=prorated) for days in range(LONGEST)])
 
 
 @cache

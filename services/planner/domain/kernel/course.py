@@ -56,6 +56,10 @@ class Rows:
         """See `Supply.short_days`."""
         return self.columns.tables.short_days[self.drug.short_sizes, np.minimum(days, LONGEST - 1)]
 
+    def dearer_at_once(self, days: Ints) -> Bools:
+        """See `Supply.dearer_at_once`."""
+        return self.columns.tables.dearer[self.drug.costs, np.minimum(days, LONGEST - 1)]
+
     def cost(self, days: Ints) -> Ints:
         """What a fill of so many days costs beyond its share, in cents."""
         return self.columns.tables.costs[self.drug.costs, days]
@@ -382,7 +386,7 @@ def _bridging_fill(rows: Rows, least: Ints, wanted: Ints, left: Ints) -> tuple[I
     short &= quantity < drug.usual_quantity
     usual_quantity, usual_days = _usual_fill(drug, left)
     long_quantity, long_days, long = _long_fill(rows, gap, left)
-    long &= gap > drug.usual_days
+    long &= (gap > drug.usual_days) & ~rows.dearer_at_once(long_days)
     return (
         np.where(short, quantity, np.where(long, long_quantity, usual_quantity)),
         np.where(short, days, np.where(long, long_days, usual_days)),
