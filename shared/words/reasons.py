@@ -371,7 +371,7 @@ REASONS: dict[str, str] = {
     "plan_withdrawn": "No plan can be made any more, so the one that stood is withdrawn.",
     # renewals
     "renewal_quantity": "{left} units will be left of what is authorised: not enough for the next usual fill.",
-    "renewal_refills": "{left:refill} will not do for the fills that are planned.",
+    "renewal_refills": "{left:refill} left: too few for the fills that are planned.",
     "renewal_expiry": "The prescription expires on {expires_on}, before the pickup after next.",
 }
 

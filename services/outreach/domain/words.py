@@ -39,7 +39,7 @@ _SCRIPTS: dict[Kind, tuple[Line, ...]] = {
         _IDENTIFY,
         Line("explain", "Explain: one pickup day for all medications, and short fills up to that day."),
         *_HEALTH,
-        Line("choose_day", "Which of the offered days suits you best? Name the visits before it."),
+        Line("choose_day", "Which of the offered days suits you best? Name the visits that each takes."),
         Line("confirm_near", "Confirm the visits of the next seven days now, drug by drug."),
         *_CLOSING,
     ),

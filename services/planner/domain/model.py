@@ -400,7 +400,7 @@ class Offer:
     """One of the best days, as offered to the patient; the first is the plan's own."""
 
     on: date
-    visits_before: int
+    visits_before: int  # before all due drugs have joined; what stands as told is not counted
     short_fills: int
     uncovered_days: int
     extra_cost: Decimal | None  # none: unknown
