@@ -150,7 +150,9 @@ def test_a_plan_waits_for_the_surplus_to_fall_and_a_new_dose_begins_anew() -> No
     strict = rules(look_back_days=180, most_surplus_days=5)
     items = {item.drug_name: item for visit in planned(profile, rules=strict).visits for item in visit.items}
     assert items["a"].payable_from == in_days(30)
-    double = prescription("a", rx_id="rx-a2", units_per_day=Decimal(2), usual_quantity=Decimal(60))
+    double = prescription(
+        "a", rx_id="rx-a2", units_per_day=Decimal(2), usual_quantity=Decimal(60), written_on=TODAY
+    )
     old = prescription("a", status="discontinued")
     changed = replace(profile, prescriptions=(old, double, prescription("b")))
     items = {item.rx_id: item for visit in planned(changed, rules=strict).visits for item in visit.items}
@@ -163,12 +165,12 @@ def test_a_plan_waits_for_the_surplus_to_fall_and_a_new_dose_begins_anew() -> No
 def test_the_first_fill_of_a_changed_dose_alone_carries_the_code_for_it_also_once_it_is_confirmed(
     confirmed: bool,
 ) -> None:
-    """Policy: 75 %, code 05. Two a day since the last fill; five days are filled on the fourth day, then thirty."""
+    """Policy: 75 %, code 05. Two a day since the last fill; six days are filled on the fourth day, then thirty."""
     double = prescription("a", rx_id="rx-a2", units_per_day=Decimal(2), usual_quantity=Decimal(60))
     old = prescription("a", status="discontinued")
     profile = patient([old, double, prescription("b")], [fill("a", in_days(-25)), fill("b", in_days(-20))])
     bridge = ToldVisit(
-        VisitKind.bridge, in_days(4), (ToldItem("rx-a2", FillKind.bridge, Decimal(10), 5),), confirmed
+        VisitKind.bridge, in_days(4), (ToldItem("rx-a2", FillKind.bridge, Decimal(12), 6),), confirmed
     )
     plan = planned(profile, pinned(10, bridge))
     of_a = [
