@@ -98,6 +98,25 @@ def test_the_kernel_says_what_the_readable_form_says() -> None:
     assert count["questions"] >= 0.8 * count["patients"]
 
 
+def test_company_makes_no_difference() -> None:
+    """Also those are judged alike who need no fill before any pickup, and beside whom nobody else is judged."""
+    no_needs = 0
+
+    def both(questions: Sequence[Question]) -> list[Verdict | None]:
+        nonlocal no_needs
+        readable = one_by_one(questions)
+        alone = [verdict for each in questions for verdict in kernel.judge_all([each])]
+        assert [said(each) for each in alone] == [said(each) for each in readable]
+        no_needs += sum(
+            not any(course.needs for option in arrange_all(case, days) for course in option.courses)
+            for case, days in questions
+        )
+        return readable
+
+    finished(odd_plannings(Random(4), 150), both)
+    assert no_needs
+
+
 @pytest.mark.long
 @pytest.mark.timeout(4 * 3600)
 def test_the_kernel_says_what_the_readable_form_says_of_a_hundred_thousand_patients() -> None:

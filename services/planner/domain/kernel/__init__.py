@@ -20,12 +20,17 @@ from services.planner.domain.kernel.columns import columns_of, fit
 from services.planner.domain.kernel.course import courses_of, rows_of
 from services.planner.domain.kernel.scores import scores_of
 
-AT_ONCE = 128
+AT_ONCE = 256
 """Patients whose columns stay in a processor's cache."""
 
 
 def judge_all(questions: Sequence[Question]) -> list[Verdict | None]:
     """What the criteria say about the candidate days of each of these patients."""
+    starts = range(0, len(questions), AT_ONCE)
+    return [verdict for start in starts for verdict in _judge_some(questions[start : start + AT_ONCE])]
+
+
+def _judge_some(questions: Sequence[Question]) -> list[Verdict | None]:
     found: list[Verdict | None] = [None] * len(questions)
     alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for place, question in enumerate(questions):
@@ -34,15 +39,13 @@ def judge_all(questions: Sequence[Question]) -> list[Verdict | None]:
         else:
             found[place] = judge(question)
     for places in alike.values():
-        for start in range(0, len(places), AT_ONCE):
-            some = places[start : start + AT_ONCE]
-            judged = _judge_some([questions[place] for place in some])
-            for place, verdict in zip(some, judged, strict=True):
-                found[place] = verdict
+        places.sort(key=lambda place: -len(questions[place].case.supplies))  # as columns want them
+        for place, verdict in zip(places, _judge_alike([questions[place] for place in places]), strict=True):
+            found[place] = verdict
     return found
 
 
-def _judge_some(questions: Sequence[Question]) -> list[Verdict | None]:
+def _judge_alike(questions: Sequence[Question]) -> list[Verdict | None]:
     columns = columns_of(questions)
     rows = rows_of(columns)
     scored = scores_of(columns, rows, courses_of(rows))

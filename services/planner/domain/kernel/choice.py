@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,7 @@ KEYS: Mapping[Criterion, Callable[[Scores[Ints]], Sequence[Ints]]] = {
 """Each criterion in columns, the first to compare first. A cost that is not known is the same for all days."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pick:
+class Pick(NamedTuple):
     """The candidate days of one patient of which a verdict tells, by their numbers. See `anchor.Verdict`."""
 
     options: int
@@ -42,9 +41,9 @@ class Pick:
     latest_due: int | None
 
     @property
-    def days(self) -> Iterator[int]:
-        yield from (self.chosen, *self.offered)
-        yield from (day for day in (self.were_there_no_cap, self.latest_due) if day is not None)
+    def days(self) -> set[int]:
+        others = (self.were_there_no_cap, self.latest_due)
+        return {self.chosen, *self.offered, *(day for day in others if day is not None)}
 
 
 def verdicts(columns: Columns, scored: Scored) -> list[Verdict | None]:
@@ -53,24 +52,26 @@ def verdicts(columns: Columns, scored: Scored) -> list[Verdict | None]:
     A day that is not exact is at least as good as it truly is: only where that puts it among those that a verdict tells
     of, it is arranged in full.
     """
-    picks = _picks(columns, scored, range(len(columns.questions)))
-    while open_ := _not_exact(picks, scored):
-        arrange_in_full(columns, scored, (day for days in open_.values() for day in days))
+    picks: dict[int, Pick] = {}
+    open_: Iterable[int] = range(len(columns.questions))
+    while open_:
         picks |= _picks(columns, scored, open_)
-    rows, known = np.stack(scored.scores, axis=1), columns.costs_known.tolist()
+        bounds = _not_exact(picks, scored)
+        arrange_in_full(columns, scored, (day for days in bounds.values() for day in days))
+        open_ = bounds.keys()
+    told = np.array([*{day for pick in picks.values() for day in pick.days}], dtype=int)
+    said = _said(columns, scored, told)
     return [
-        _verdict(rows, picks[place], question.case, costs_known=known[place]) if place in picks else None
-        for place, question in enumerate(columns.questions)
+        _verdict(picks[place], said) if place in picks else None for place in range(len(columns.questions))
     ]
 
 
 def _not_exact(picks: Mapping[int, Pick], scored: Scored) -> dict[int, set[int]]:
     """By patient: days of which a verdict would tell what is not exact."""
-    if scored.exact.all():
-        return {}
-    exact = scored.exact.tolist()
-    found = {place: {day for day in pick.days if not exact[day]} for place, pick in picks.items()}
-    return {place: days for place, days in found.items() if days}
+    bounds = np.flatnonzero(~scored.exact)
+    of, days = set(scored.of[bounds].tolist()), set(bounds.tolist())
+    found = {place: picks[place].days & days for place in of & picks.keys()}
+    return {place: some for place, some in found.items() if some}
 
 
 def _picks(columns: Columns, scored: Scored, patients: Iterable[int]) -> dict[int, Pick]:
@@ -79,14 +80,14 @@ def _picks(columns: Columns, scored: Scored, patients: Iterable[int]) -> dict[in
     asked[list(patients)] = True
     days = np.flatnonzero(scored.possible & asked[scored.of])
     scores, of = Scores(*(column[days] for column in scored.scores)), scored.of[days]
-    ranks = _ranks(columns.questions[0].case, scores)
+    order = _order(columns.questions[0].case, of, scores)
     below_cap = _below_cap(scores, of, len(asked))
-    best_of_all = days[np.argsort(of * len(of) + ranks)].tolist()  # of each patient in turn
-    best = days[np.argsort((2 * of + ~below_cap) * len(of) + ranks)].tolist()  # those below the cap first
+    below_first = np.argsort((2 * of + ~below_cap)[order], kind="stable")
     starts = np.searchsorted(of, np.arange(len(asked) + 1)).tolist()
+    best, best_of_all = days[order[below_first]].tolist(), days[order]
     how_many_below_cap = np.bincount(of, below_cap, len(asked)).astype(int).tolist()
     any_full = (np.bincount(of, scores.full, len(asked)) > 0).tolist()
-    due = np.flatnonzero(scores.anchor == columns.patient.latest_due[of])
+    due = np.flatnonzero(scores.anchor == columns.latest_due[of])
     latest_due = dict(zip(of[due].tolist(), days[due].tolist(), strict=True))
     picks = {}
     for place, (first, end) in enumerate(pairwise(starts)):
@@ -96,19 +97,16 @@ def _picks(columns: Columns, scored: Scored, patients: Iterable[int]) -> dict[in
                 options=end - first,
                 chosen=best[first],
                 offered=best[first : first + offered],
-                were_there_no_cap=best_of_all[first] if any_full[place] else None,
+                were_there_no_cap=int(best_of_all[first]) if any_full[place] else None,
                 latest_due=latest_due.get(place),
             )
     return picks
 
 
-def _ranks(case: Case, scores: Scores[Ints]) -> Ints:
-    """The place of every candidate day among all, by the criteria. See `anchor.order_of`."""
+def _order(case: Case, of: Ints, scores: Scores[Ints]) -> Ints:
+    """Each patient's candidate days by the criteria, patient by patient. See `anchor.order_of`."""
     keys = [key for criterion in anchor.in_order(case.rules) for key in KEYS[criterion](scores)]
-    order = np.lexsort(_packed([*keys, scores.load, scores.anchor])[::-1])
-    ranks = np.empty_like(order)
-    ranks[order] = np.arange(len(order))
-    return ranks
+    return np.lexsort(_packed([of, *keys, scores.load, scores.anchor])[::-1])
 
 
 def _packed(keys: Sequence[Ints]) -> list[Ints]:
@@ -142,33 +140,37 @@ UNCOVERED_AT_MOST = 10**6
 """Days of one patient, on one candidate day."""
 
 
-def _verdict(rows: Ints, pick: Pick, case: Case, *, costs_known: bool) -> Verdict:
-    scores = {day: _score(rows[day], case, costs_known=costs_known) for day in {*pick.days}}
+def _verdict(pick: Pick, said: Mapping[int, Score]) -> Verdict:
     cap, due = pick.were_there_no_cap, pick.latest_due
     return Verdict(
         options=pick.options,
-        chosen=scores[pick.chosen],
-        offered=[scores[day] for day in pick.offered],
-        were_there_no_cap=None if cap is None else scores[cap],
-        latest_due=None if due is None else scores[due],
+        chosen=said[pick.chosen],
+        offered=[said[day] for day in pick.offered],
+        were_there_no_cap=None if cap is None else said[cap],
+        latest_due=None if due is None else said[due],
     )
 
 
-def _score(row: Ints, case: Case, *, costs_known: bool) -> Score:
-    values: Scores[int] = Scores(*row.tolist())
-    return Score(
-        anchor=values.anchor,
-        uncovered=(values.uncovered_critical, values.uncovered),
-        told_changes=values.told_changes,
-        visits_before=values.visits_before,
-        short_fills=values.short_fills,
-        tiny_fills=values.tiny_fills,
-        overrides=values.overrides,
-        run_dry=values.run_dry,
-        from_preferred=values.from_preferred,
-        from_cushion=values.from_cushion,
-        load=values.load,
-        full=bool(values.full),
-        extra_cost=Decimal(values.extra_cost).scaleb(-2) if costs_known else None,
-        extra_cost_limit=case.extra_cost_limit,
+def _said(columns: Columns, scored: Scored, days: Ints) -> dict[int, Score]:
+    """These candidate days as the criteria see them."""
+    values: Scores[list[int]] = Scores(*(column[days].tolist() for column in scored.scores))
+    of = scored.of[days]
+    costs = zip(values.extra_cost, columns.costs_known[of].tolist(), strict=True)
+    scores = map(
+        Score,
+        values.anchor,
+        zip(values.uncovered_critical, values.uncovered, strict=True),
+        values.told_changes,
+        values.visits_before,
+        values.short_fills,
+        values.tiny_fills,
+        values.overrides,
+        values.run_dry,
+        values.from_preferred,
+        values.from_cushion,
+        values.load,
+        map(bool, values.full),
+        (Decimal(cost).scaleb(-2) if known else None for cost, known in costs),
+        (columns.questions[place].case.extra_cost_limit for place in of.tolist()),
     )
+    return dict(zip(days.tolist(), scores, strict=True))

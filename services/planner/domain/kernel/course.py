@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from services.planner.domain.calendar import NEVER
-from services.planner.domain.kernel.columns import LONGEST, NARROW, Bools, Columns, Drug, Ints
+from services.planner.domain.calendar import LONG_AGO, NEVER
+from services.planner.domain.kernel.columns import (
+    LONGEST,
+    NARROW,
+    Bools,
+    Columns,
+    Drug,
+    Ints,
+    as_ride_alongs,
+)
 
 MOST_NEEDS = 8
 """Fills before an anchor that there is room for; a patient with more is judged by the readable form."""
@@ -17,36 +27,50 @@ NEITHER = -1
 
 
 class Rows:
-    """One drug on one candidate day, each. What is asked for is looked up then."""
+    """One drug on one candidate day, each. What is asked for is looked up then, once."""
 
-    def __init__(self, columns: Columns, option: Ints, drug: Ints) -> None:
-        self.columns, self.option, self.drug_number = columns, option, drug
-        self.drug = Looked(columns.drug, drug)
-        self.anchor = columns.anchor[option]
-        self.second = columns.second[option]
+    def __init__(self, columns: Columns, drugs: Drug, option: Ints, drug: Ints) -> None:
+        self.columns, self.drugs, self.option, self.drug_number = columns, drugs, option, drug
+        self.drug = Looked(drugs, drug)
 
     def __len__(self) -> int:
         return len(self.option)
 
-    @property
+    @cached_property
+    def anchor(self) -> Ints:
+        return self.columns.anchor.take(self.option)
+
+    @cached_property
+    def second(self) -> Ints:
+        return self.columns.second.take(self.option)
+
+    @cached_property
     def patient(self) -> Ints:
-        return self.columns.of[self.option]
+        return self.columns.of.take(self.option)
 
-    @property
+    @cached_property
     def earliest(self) -> Ints:
-        return self.columns.patient.earliest[self.patient].astype(NARROW)
+        return self.columns.patient.earliest.astype(NARROW).take(self.patient)
 
-    def take(self, rows: Ints | Bools) -> Rows:
+    def take(self, rows: Ints) -> Rows:
         """Some of these rows."""
-        return Rows(self.columns, self.option[rows], self.drug_number[rows])
+        return self.of(self.drugs, rows)
+
+    def of(self, drugs: Drug, rows: Ints) -> Rows:
+        """Some of these rows, with these columns of drugs."""
+        return Rows(self.columns, drugs, self.option.take(rows), self.drug_number.take(rows))
 
     def on_or_before(self, day: Ints) -> Ints:
         """See `PickupDays.on_or_before`."""
-        return self.columns.pickups.on_or_before(day, self.patient)
+        return self.columns.pickups.on_or_before(day, self._pickups_at)
 
     def on_or_after(self, day: Ints) -> Ints:
         """See `PickupDays.on_or_after`."""
-        return self.columns.pickups.on_or_after(day, self.patient)
+        return self.columns.pickups.on_or_after(day, self._pickups_at)
+
+    @cached_property
+    def _pickups_at(self) -> Ints:
+        return self.columns.pickups.at.take(self.patient)
 
     def allows(self, days: Ints) -> Bools:
         """See `PayerRule.allows`."""
@@ -54,7 +78,11 @@ class Rows:
 
     def short_days(self, days: Ints) -> Ints:
         """See `Supply.short_days`."""
-        return self.columns.tables.short_days[self.drug.short_sizes, np.minimum(days, LONGEST - 1)]
+        bound = np.flatnonzero(self.drug.short_sizes)
+        days = days.copy()
+        sizes, wanted = self.drug.short_sizes[bound], np.minimum(days[bound], LONGEST - 1)
+        days[bound] = self.columns.tables.short_days[sizes, wanted]
+        return days
 
     def dearer_at_once(self, days: Ints) -> Bools:
         """See `Supply.dearer_at_once`."""
@@ -62,35 +90,40 @@ class Rows:
 
     def cost(self, days: Ints) -> Ints:
         """What a fill of so many days costs beyond its share, in cents."""
-        return self.columns.tables.costs[self.drug.costs, days]
+        return self.columns.tables.costs.take(self.drug.costs * LONGEST + days)
 
 
 class Looked:
-    """Rows of the columns of drugs."""
+    """Rows of the columns of drugs: not to be written to."""
 
-    def __init__(self, drug: Drug[Ints], rows: Ints) -> None:
+    def __init__(self, drug: Drug, rows: Ints) -> None:
         self._drug, self._rows = drug, rows
 
     def __getattr__(self, name: str) -> Ints:
-        column: Ints = getattr(self._drug, name)
-        return column[self._rows]
+        column: Ints = getattr(self._drug, name).take(self._rows)
+        setattr(self, name, column)
+        return column
 
 
 @dataclass(slots=True)
 class Needs:
-    """The fills before the anchor. See `course.Need`."""
+    """The fills before the anchor. See `course.Need`.
+
+    `values` has their first and last days, and so on: all rows' first fills, then all rows' second fills; beyond the
+    count anything.
+    """
 
     count: Ints  # by row
-    values: Ints  # of each of the five below, by its number, by row; 0 beyond the count
+    values: Ints
 
     @staticmethod
     def none(rows: int) -> Needs:
-        return Needs(np.zeros(rows, dtype=NARROW), np.zeros((5, 0, rows), dtype=NARROW))
+        return Needs(np.zeros(rows, dtype=NARROW), np.empty((5, MOST_NEEDS * rows), dtype=NARROW))
 
     @property
     def most(self) -> int:
-        """As many as any row has room for."""
-        return self.values.shape[1]
+        """As many as any row has, and there is room for; at least 1."""
+        return min(int(self.count.max(initial=1)), MOST_NEEDS)
 
     @property
     def first(self) -> Ints:
@@ -112,29 +145,29 @@ class Needs:
     def days(self) -> Ints:
         return self.values[4]
 
+    def place(self, number: Ints | int, rows: Ints) -> Ints:
+        """Where these rows' fills of that number stand."""
+        return rows + number * len(self.count)
+
+    def each(self) -> Iterator[tuple[Ints, Ints]]:
+        """For each number the rows that have such a fill, and where it stands; the last number first."""
+        for number in reversed(range(self.most)):
+            rows = np.flatnonzero(self.count > number)
+            yield rows, self.place(number, rows)
+
     def add(self, rows: Ints, *values: Ints) -> None:
         """One more for each of these rows, unless there is no room."""
-        number = np.minimum(self.count[rows], MOST_NEEDS - 1)
-        self._make_room(int(number.max(initial=-1)) + 1)
+        number = np.minimum(self.count.take(rows), MOST_NEEDS - 1)
+        place = self.place(number, rows)
         for mine, value in zip(self.values, values, strict=True):
-            mine[number, rows] = value
+            mine[place] = value
         self.count[rows] += 1
 
-    def put(self, rows: Ints, other: Needs) -> None:
-        """Take the place of what these rows needed."""
-        self._make_room(other.most)
-        self.count[rows] = other.count
-        self.values[:, : other.most, rows] = other.values
-        self.values[:, other.most :, rows] = 0
-
-    def take(self, rows: Ints | Bools) -> Needs:
-        """Those of some rows."""
-        return Needs(self.count[rows], self.values[:, :, rows])
-
-    def _make_room(self, most: int) -> None:
-        if most > self.most:
-            more = np.zeros((5, most - self.most, len(self.count)), dtype=NARROW)
-            self.values = np.concatenate([self.values, more], axis=1)
+    def put(self, rows: Ints, other: Needs, others: Ints) -> None:
+        """What these rows needed is what those of others need."""
+        self.count[rows] = other.count[others]
+        for number in range(other.most):
+            self.values[:, self.place(number, rows)] = other.values[:, other.place(number, others)]
 
 
 @dataclass(slots=True)
@@ -144,11 +177,22 @@ class Courses:
     joins: Ints
     needs: Needs
     at_anchor: Ints  # days of the joining fill; 0: none
-    left_at_anchor: Ints
+    left_at_anchor: Ints  # where it is dispensed
     uncovered: Ints
     padding: Ints
     override: Bools
     dispensed: Bools  # joins at the anchor, or has joined there
+
+    @property
+    def fills(self) -> Sequence[Ints]:
+        """The days of each row's first fill, of its second, and so on, and of the joining one; 0: none."""
+        count = self.needs.count
+        days = self.needs.days.reshape(MOST_NEEDS, -1)
+        return [*(days[number] * (number < count) for number in range(self.needs.most)), self.at_anchor]
+
+    def fills_below(self, least: Ints) -> Ints:
+        """How many fills each row has for fewer days."""
+        return np.add.reduce([(days > 0) & (days < least) for days in self.fills], dtype=NARROW)
 
 
 @dataclass(slots=True)
@@ -169,51 +213,45 @@ class Gap:
         return Gap(
             needs=Needs.none(len(rows)),
             covered=np.maximum(drug.run_out, rows.earliest),
-            ready=drug.ready,
-            left=drug.quantity_left,
-            paid_until=drug.paid_until,
+            ready=drug.ready.copy(),
+            left=drug.quantity_left.copy(),
+            paid_until=drug.paid_until.copy(),
             uncovered=np.zeros_like(rows.anchor),
             padding=np.zeros_like(rows.anchor),
         )
 
-    def fill(self, live: Ints, day: Ints, begins: Ints, wait: Ints, days: Ints, ready: Ints) -> None:
-        """One more fill of these rows; what is left is the caller's to take away."""
-        self.needs.add(live, day, begins, self.covered[live], wait, days)
-        self.uncovered[live] += begins - self.covered[live]
-        self.paid_until[live] = np.maximum(self.paid_until[live], day) + days
-        self.covered[live], self.ready[live] = begins + days, ready
-
 
 def rows_of(columns: Columns) -> Rows:
-    """Every drug of a patient beside each of their candidate days."""
-    drugs_of = columns.drugs_of[columns.of]
-    option = np.repeat(np.arange(len(columns.of)), drugs_of)
-    first_drug = (np.cumsum(columns.drugs_of) - columns.drugs_of)[columns.of]
-    first_row = np.cumsum(drugs_of) - drugs_of
-    number = np.arange(len(option)) - first_row[option]
-    return Rows(columns, option, first_drug[option] + number)
+    """Every drug of a patient beside each of their candidate days, in the columns' layers."""
+    drugs, layers = columns.patient.drugs, columns.layers
+    option = layers.spread(np.arange(len(columns.of)))
+    number = np.repeat(np.arange(len(layers.days)), layers.days)
+    return Rows(columns, columns.drug, option, layers.spread((np.cumsum(drugs) - drugs)[columns.of]) + number)
 
 
 def courses_of(rows: Rows) -> Courses:
     """See `course.course_of` and `anchor.arrange`."""
-    drug = rows.drug
-    courses = Courses(
-        joins=np.full_like(rows.anchor, NEITHER),
-        needs=Needs.none(len(rows)),
-        at_anchor=np.zeros_like(rows.anchor),
-        left_at_anchor=drug.run_out - rows.anchor,
-        uncovered=np.zeros_like(rows.anchor),
-        padding=np.zeros_like(rows.anchor),
-        override=np.zeros(len(rows), dtype=bool),
-        dispensed=np.zeros(len(rows), dtype=bool),
-    )
+    drug, anchor = rows.drug, rows.anchor
     ride_along = drug.ride_along > 0
     joined = ~ride_along & (drug.joined_with >= 0)
     due = ~ride_along & ~joined & ((drug.run_out < rows.second) | (drug.forced > 0))
-    _ride_along(courses, rows, np.flatnonzero(ride_along))
+    paid = np.minimum(drug.ready, drug.override_from) <= anchor
+    joins = np.where(paid, anchor, rows.second)
+    until = np.where(due, joins, np.where(ride_along, rows.second, LONG_AGO))
+    gap = _bridge_gap(rows, until, np.where(ride_along, NEVER, joins))
+    courses = Courses(
+        joins=np.where(due, joins, NEITHER),
+        needs=gap.needs,
+        at_anchor=np.zeros_like(anchor),
+        left_at_anchor=np.maximum(0, gap.covered - anchor),
+        uncovered=gap.uncovered,
+        padding=gap.padding,
+        override=np.zeros(len(rows), dtype=bool),
+        dispensed=np.zeros(len(rows), dtype=bool),
+    )
     _joined(courses, rows, np.flatnonzero(joined))
-    _synchronized(courses, rows, np.flatnonzero(due))
-    _as_ride_alongs(courses, rows, np.flatnonzero(due))
+    _joining(courses, rows, gap, np.flatnonzero(due & paid))
+    _as_ride_alongs(courses, rows, np.flatnonzero(due & (drug.short_sizes > 0)))
     _with_long_fills(courses, rows)
     return courses
 
@@ -225,113 +263,80 @@ def _joined(courses: Courses, rows: Rows, these: Ints) -> None:
     courses.joins[these], courses.dispensed[these] = at.anchor, True
     courses.left_at_anchor[these] = drug.joined_with
     uncovered = np.maximum(0, at.second - drug.run_out)
-    courses.uncovered[these] = np.where(_any_left(drug, drug.quantity_left), uncovered, 0)
+    courses.uncovered[these] = uncovered * _any_left(drug, drug.quantity_left)
 
 
-def _synchronized(courses: Courses, rows: Rows, these: Ints) -> None:
-    """See `course._synchronized`."""
+def _joining(courses: Courses, rows: Rows, gap: Gap, these: Ints) -> None:
+    """What joins at the anchor. See `course._synchronized`."""
     at = rows.take(these)
-    drug = at.drug
-    paid = np.minimum(drug.ready, drug.override_from) <= at.anchor
-    joins = np.where(paid, at.anchor, at.second)
-    gap = _bridge_gap(at, joins)
-    covered, uncovered, left = gap.covered, gap.uncovered, gap.left
-
-    quantity, days = _joining_fill(at, at.second - np.maximum(covered, at.anchor), left)
-    filled = paid & (days > 0) & (at.anchor <= drug.expires)
-    days = np.where(filled, days, 0)
-    after = np.where(filled, np.maximum(covered, at.anchor) + days, covered)
-    left = np.where(filled, left - quantity, left)
+    drug, covered, left = at.drug, gap.covered.take(these), gap.left.take(these)
+    begins = np.maximum(covered, at.anchor)
+    quantity, days = _joining_fill(at, at.second - begins, left)
+    filled = (days > 0) & (at.anchor <= drug.expires)
+    days *= filled
+    after = begins + days
     bridged = filled & (drug.bridge_cushion > 0) & (at.anchor + _wait(drug, days) <= after)
-    open_ = paid & _any_left(drug, left) & ~bridged
-    uncovered = uncovered + np.where(open_, np.maximum(0, at.second - np.maximum(after, at.anchor)), 0)
-
-    courses.joins[these], courses.at_anchor[these], courses.dispensed[these] = joins, days, filled
-    courses.left_at_anchor[these] = np.maximum(0, covered - at.anchor)
-    courses.uncovered[these], courses.padding[these] = uncovered, gap.padding
+    open_ = _any_left(drug, left - quantity * filled) & ~bridged
+    courses.at_anchor[these], courses.dispensed[these] = days, filled
+    courses.uncovered[these] += np.maximum(0, at.second - after) * open_
     courses.override[these] = filled & (drug.ready > at.anchor)
-    courses.needs.put(these, gap.needs)
 
 
-def _bridge_gap(rows: Rows, joins: Ints) -> Gap:
-    """See `course._bridge_gap`."""
+def _bridge_gap(rows: Rows, until: Ints, limit: Ints) -> Gap:
+    """The fills up to the day `until`; the one after them must be payable by `limit`. See `course._bridge_gap`, and of
+    ride-alongs `course._ride_along`."""
     gap = Gap.of(rows)
-    live = np.flatnonzero(gap.covered < joins)
+    live = np.flatnonzero(gap.covered < until)
     while live.size:
-        at, until = rows.take(live), joins[live]
+        at, end = rows.take(live), until.take(live)
         drug = at.drug
-        day = at.on_or_after(np.maximum(gap.ready[live], at.earliest))
-        begins = np.maximum(gap.covered[live], day)
-        going = (begins < until) & (day <= drug.expires)
-        wanted, left = np.maximum(until - begins, 0) + drug.bridge_cushion, gap.left[live]
+        day = at.on_or_after(np.maximum(gap.ready.take(live), at.earliest))
+        covered, left = gap.covered.take(live), gap.left.take(live)
+        begins = np.maximum(covered, day)
+        wanted, latest = np.maximum(end - begins, 0) + drug.bridge_cushion, limit.take(live)
+        paid_until = np.maximum(gap.paid_until.take(live), day)
         quantity, days = _bridging_fill(at, wanted, wanted, left)
+        going = (begins < end) & (day <= drug.expires)
         tiny = np.flatnonzero(wanted < drug.least_bridge)
         if tiny.size:
-            few, paid_until = at.take(tiny), gap.paid_until[live[tiny]]
+            few = at.take(tiny)
             least, most = _bridging_fill(few, few.drug.least_bridge, wanted[tiny], left[tiny])
             fits = going[tiny] & (most >= np.minimum(few.drug.least_bridge, few.drug.usual_days))
-            fits &= _next_paid(few.drug, day[tiny], most, paid_until)[1] <= until[tiny]
+            fits &= _next_paid(few.drug, day[tiny], most, paid_until[tiny])[1] <= latest[tiny]
             padded = tiny[fits]
             padding = np.where(most < few.drug.usual_days, most - days[tiny], 0)
             gap.padding[live[padded]] = padding[fits]
             quantity[padded], days[padded] = least[fits], most[fits]
-        wait, ready = _next_paid(drug, day, days, gap.paid_until[live])
+        wait, ready = _next_paid(drug, day, days, paid_until)
         going &= days > 0
-        put_off = going & (ready > until)  # no fill may put off the one at the joining day
-        gap.ready[live[put_off]] = day[put_off] + 1
-        now = going & ~put_off
-        gap.fill(live[now], day[now], begins[now], wait[now], days[now], ready[now])
-        gap.left[live[now]] -= quantity[now]
-        live = live[going]
-        live = live[gap.covered[live] < joins[live]]
-    drug = rows.drug
-    gap.uncovered += np.where(_any_left(drug, gap.left), np.maximum(0, joins - gap.covered), 0)
-    _narrow(gap.needs, rows, joins)
+        now = going & (ready <= latest)  # no fill may put off the one after the gap
+        gap.ready[live] = np.where(now, ready, day + 1)
+        gap.covered[live] = np.where(now, begins + days, covered)
+        gap.left[live] = left - quantity * now
+        gap.uncovered[live] += (begins - covered) * now
+        filled = np.flatnonzero(now)
+        gap.paid_until[live.take(filled)] = (paid_until + days).take(filled)
+        gap.needs.add(live.take(filled), *(each.take(filled) for each in (day, begins, covered, wait, days)))
+        live = live[going & (gap.covered.take(live) < end)]
+    gap.uncovered += np.maximum(0, until - gap.covered) * _any_left(rows.drug, gap.left)
+    _narrow(gap.needs, rows, limit)
     return gap
-
-
-def _ride_along(courses: Courses, rows: Rows, these: Ints) -> None:
-    gap = _whole_fills(rows.take(these))
-    courses.left_at_anchor[these], courses.uncovered[these] = 0, gap.uncovered
-    courses.needs.put(these, gap.needs)
 
 
 def _as_ride_alongs(courses: Courses, rows: Rows, these: Ints) -> None:
     """See `course.course_of`: whole fills where no short one is paid, and that leaves fewer days uncovered."""
     drug = rows.take(these).drug
-    bound = (drug.short_sizes > 0) & (courses.uncovered[these] > 0)
-    these = these[bound & (drug.forced == 0) & (drug.fixed_quantity < 0)]
+    these = these[(courses.uncovered[these] > 0) & (drug.forced == 0) & (drug.fixed_quantity < 0)]
     if not these.size:
         return
-    gap = _whole_fills(rows.take(these))
-    fewer = gap.uncovered < courses.uncovered[these]
-    these = these[fewer]
+    at = rows.of(as_ride_alongs(rows.drugs, np.ones(len(rows.drugs.ready), dtype=bool)), these)
+    gap = _bridge_gap(at, at.second, np.full_like(at.second, NEVER))
+    fewer = np.flatnonzero(gap.uncovered < courses.uncovered[these])
+    these = these.take(fewer)
     courses.joins[these], courses.at_anchor[these], courses.dispensed[these] = NEITHER, 0, False
-    courses.left_at_anchor[these], courses.override[these] = 0, False
+    courses.uncovered[these], courses.override[these] = gap.uncovered.take(fewer), False
     courses.padding[these] = 0
-    courses.uncovered[these] = gap.uncovered[fewer]
-    courses.needs.put(these, gap.needs.take(fewer))
-
-
-def _whole_fills(at: Rows) -> Gap:
-    """See `course._whole_fills`."""
-    gap = Gap.of(at)
-    live = np.flatnonzero((gap.covered < at.second) & (gap.left >= at.drug.usual_quantity))
-    while live.size:
-        here = at.take(live)
-        drug = here.drug
-        day = here.on_or_after(np.maximum(gap.ready[live], here.earliest))
-        begins = np.maximum(gap.covered[live], day)
-        going = (begins < here.second) & (day <= drug.expires)
-        over = live[~going]
-        gap.uncovered[over] += at.second[over] - gap.covered[over]
-        wait, ready = _next_paid(drug, day, drug.usual_days, gap.paid_until[live])
-        gap.fill(live[going], day[going], begins[going], wait[going], drug.usual_days[going], ready[going])
-        gap.left[live[going]] -= drug.usual_quantity[going]
-        live = live[going]
-        live = live[(gap.covered[live] < at.second[live]) & (gap.left[live] >= at.drug.usual_quantity[live])]
-    _narrow(gap.needs, at, np.full_like(at.anchor, NEVER))
-    return gap
+    courses.needs.put(these, gap.needs, fewer)
 
 
 def _with_long_fills(courses: Courses, rows: Rows) -> None:
@@ -347,31 +352,30 @@ def _with_long_fills(courses: Courses, rows: Rows) -> None:
     if not candidates.size:
         return
     at = rows.take(candidates)
-    whole = at.second - np.maximum(needs.due[0, candidates], needs.first[0, candidates])
-    final = needs.days[np.minimum(needs.count[candidates], MOST_NEEDS) - 1, candidates]
+    whole = at.second - np.maximum(needs.due[candidates], needs.first[candidates])
+    final = needs.days[needs.place(np.minimum(needs.count[candidates], MOST_NEEDS) - 1, candidates)]
     _, _, possible = _long_fill(at, whole, at.drug.quantity_left)
     possible &= (whole > at.drug.usual_days) & (final < at.drug.usual_days)
-    candidates, at = candidates[possible], at.take(possible)
-    gap = _bridge_gap(at, at.second)
+    candidates, at = candidates[possible], at.take(np.flatnonzero(possible))
+    gap = _bridge_gap(at, at.second, at.second)
     better = (
         (gap.needs.count == 1)
-        & (gap.needs.days.sum(axis=0) > at.drug.usual_days)
+        & (gap.needs.days[: len(at)] > at.drug.usual_days)
         & (gap.uncovered <= courses.uncovered[candidates])
     )
     better &= _still_dispensed(courses, rows, candidates[better])[at.option]
     these = candidates[better]
     courses.joins[these], courses.at_anchor[these], courses.dispensed[these] = NEITHER, 0, False
-    courses.left_at_anchor[these] = np.maximum(0, gap.covered - at.anchor)[better]
     courses.uncovered[these], courses.override[these] = gap.uncovered[better], False
     courses.padding[these] = 0
-    needs.put(these, gap.needs.take(better))
+    needs.put(these, gap.needs, np.flatnonzero(better))
 
 
 def _still_dispensed(courses: Courses, rows: Rows, longer: Ints) -> Bools:
     """By candidate day: is anything dispensed on it, if these rows get long fills?"""
     dispensed = courses.dispensed.copy()
     dispensed[longer] = False
-    return np.bincount(rows.option, dispensed) > 0
+    return rows.columns.layers.total(dispensed) > 0
 
 
 # --- fills: quantities in ten-thousandths, and days ---
@@ -380,31 +384,32 @@ def _still_dispensed(courses: Courses, rows: Rows, longer: Ints) -> Bools:
 def _bridging_fill(rows: Rows, least: Ints, wanted: Ints, left: Ints) -> tuple[Ints, Ints]:
     """See `course._bridging_fills`: the one of `least` days at least, where so many are wanted."""
     drug, gap = rows.drug, wanted - rows.drug.bridge_cushion
-    least = rows.short_days(least)
-    short = (wanted < drug.usual_days) & (least < drug.usual_days)
-    quantity, days = _short_fill(drug, least, left)
-    short &= quantity < drug.usual_quantity
-    usual_quantity, usual_days = _usual_fill(drug, left)
-    long_quantity, long_days, long = _long_fill(rows, gap, left)
-    long &= (gap > drug.usual_days) & ~rows.dearer_at_once(long_days)
-    return (
-        np.where(short, quantity, np.where(long, long_quantity, usual_quantity)),
-        np.where(short, days, np.where(long, long_days, usual_days)),
-    )
+    fill = _fill(drug, np.minimum(rows.short_days(least), drug.usual_days), left)
+    return _or_long(rows, gap > drug.usual_days, gap, left, fill, at_any_cost=False)
 
 
 def _joining_fill(rows: Rows, needed: Ints, left: Ints) -> tuple[Ints, Ints]:
     """See `course._joining_fill`."""
     drug = rows.drug
-    quantity, days = _usual_fill(drug, left)
-    long_quantity, long_days, long = _long_fill(rows, needed, left)
-    long &= (drug.usual_days < needed) & (needed < 2 * drug.usual_days)
-    fixed = drug.fixed_quantity >= 0
-    fixed_quantity = np.minimum(drug.fixed_quantity, left)
-    return (
-        np.where(fixed, fixed_quantity, np.where(long, long_quantity, quantity)),
-        np.where(fixed, _whole(fixed_quantity, drug.per_day), np.where(long, long_days, days)),
-    )
+    may = (drug.usual_days < needed) & (needed < 2 * drug.usual_days)
+    quantity, days = _or_long(rows, may, needed, left, _fill(drug, drug.usual_days, left), at_any_cost=True)
+    fixed = np.flatnonzero(drug.fixed_quantity >= 0)
+    quantity[fixed] = np.minimum(drug.fixed_quantity, left)[fixed]
+    days[fixed] = _whole(quantity[fixed], drug.per_day[fixed])
+    return quantity, days
+
+
+def _or_long(
+    rows: Rows, may: Bools, needed: Ints, left: Ints, fill: tuple[Ints, Ints], *, at_any_cost: bool
+) -> tuple[Ints, Ints]:
+    """The fill, or a long one where there may be one and the plan allows it."""
+    these = np.flatnonzero(may & rows.columns.tables.any_allowed[rows.drug.sizes])
+    at = rows.take(these)
+    quantity, days, long = _long_fill(at, needed[these], left[these])
+    long &= at_any_cost | ~at.dearer_at_once(days)
+    these = these[long]
+    fill[0][these], fill[1][these] = quantity[long], days[long]
+    return fill
 
 
 def _long_fill(rows: Rows, needed: Ints, left: Ints) -> tuple[Ints, Ints, Bools]:
@@ -414,23 +419,23 @@ def _long_fill(rows: Rows, needed: Ints, left: Ints) -> tuple[Ints, Ints, Bools]
     return quantity, days, (days >= needed) & rows.allows(days)
 
 
-def _usual_fill(drug: Looked, left: Ints) -> tuple[Ints, Ints]:
-    """See `stock.usual_fill`."""
-    quantity, days = _short_fill(drug, drug.usual_days, left)
-    whole = left >= drug.usual_quantity
-    return np.where(whole, drug.usual_quantity, quantity), np.where(whole, drug.usual_days, days)
+def _fill(drug: Looked, days: Ints, left: Ints) -> tuple[Ints, Ints]:
+    """For at most the usual days; of fewer it is below the usual quantity. See `course._short_fill`, `_usual_fill`."""
+    quantity, lasts = _short_fill(drug, days, left)
+    whole = (left >= drug.usual_quantity) & ((days == drug.usual_days) | (quantity >= drug.usual_quantity))
+    return np.where(whole, drug.usual_quantity, quantity), np.where(whole, drug.usual_days, lasts)
 
 
 def _any_left(drug: Looked, left: Ints) -> Bools:
-    """Is anything left to fill?"""
-    return _usual_fill(drug, left)[1] > 0
+    """Is anything left to fill? The usual quantity, or whole units for a day."""
+    return (left >= drug.usual_quantity) | (left // drug.whole_units * drug.whole_units >= drug.per_day)
 
 
 def _short_fill(drug: Looked, days: Ints, left: Ints) -> tuple[Ints, Ints]:
-    """See `stock.short_fill`."""
+    """See `stock.short_fill`. Quotients tell whole numbers from others: all are below 2**31."""
     whole = drug.whole_units
-    wanted = -(-days * drug.per_day // whole)
-    quantity = np.minimum(wanted, left // whole) * whole
+    wanted = np.ceil(days * drug.per_day / whole)
+    quantity = (np.minimum(wanted, np.floor(left / whole)) * whole).astype(NARROW)
     return quantity, _whole(quantity, drug.per_day)
 
 
@@ -442,7 +447,7 @@ def _whole(quantity: Ints, per_day: Ints) -> Ints:
 def _next_paid(drug: Looked, day: Ints, days: Ints, paid_until: Ints) -> tuple[Ints, Ints]:
     """After a fill of so many days: the wait for the next, and the day from which it is paid."""
     wait = _wait(drug, days)
-    return wait, np.maximum(day + wait, np.maximum(paid_until, day) + days - drug.most_surplus)
+    return wait, np.maximum(day + wait, paid_until + days - drug.most_surplus)
 
 
 def _wait(drug: Looked, days: Ints) -> Ints:
@@ -453,11 +458,9 @@ def _wait(drug: Looked, days: Ints) -> Ints:
 def _narrow(needs: Needs, rows: Rows, limit: Ints) -> None:
     """See `course._narrowed`."""
     limit = limit.copy()
-    for number in reversed(range(needs.most)):
-        there = np.flatnonzero(number < needs.count)
-        if there.size:
-            at = rows.take(there)
-            latest = np.minimum(needs.last[number, there], at.drug.expires)
-            latest = np.minimum(latest, limit[there] - needs.wait[number, there])
-            last = np.maximum(needs.first[number, there], at.on_or_before(latest))
-            needs.last[number, there] = limit[there] = last
+    for these, place in needs.each():
+        at = rows.take(these)
+        latest = np.minimum(needs.last[place], at.drug.expires)
+        latest = np.minimum(latest, limit[these] - needs.wait[place])
+        last = np.maximum(needs.first[place], at.on_or_before(latest))
+        needs.last[place] = limit[these] = last
