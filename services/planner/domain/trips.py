@@ -98,7 +98,9 @@ def _standing_visit(profile: Profile, standing: Standing, chosen: Option) -> Vis
 def _standing_item(item: ToldItem, standing: Standing, course: Course, *, at_anchor: bool) -> Item:
     supply = course.supply
     after_short = item.rx_id in standing.after_short
-    billed, codes = billing_of(supply, item.kind, item.days_supply, after_short=after_short)
+    billed, codes = billing_of(
+        supply, item.kind, item.days_supply, after_short=after_short, at_anchor=at_anchor
+    )
     return Item(
         rx_id=item.rx_id,
         drug_name=supply.prescription.drug.name,
@@ -123,7 +125,8 @@ def planned_items(course: Course, days: Sequence[int], anchor: int) -> list[tupl
     paid_until = supply.paid_until
     for day, quantity, days_supply, wait in fills:
         kind = kind_of(days_supply, supply.prescription.usual_days)
-        billed, codes = billing_of(supply, kind, days_supply, after_short=after_short)
+        at_anchor = day == anchor
+        billed, codes = billing_of(supply, kind, days_supply, after_short=after_short, at_anchor=at_anchor)
         if not planned:
             codes = (*supply.opening_codes(day), *codes)
         item = Item(
@@ -133,7 +136,7 @@ def planned_items(course: Course, days: Sequence[int], anchor: int) -> list[tupl
             quantity=quantity,
             days_supply=days_supply,
             payable_from=day_or_none(payable),
-            reason=explain.item(course, days_supply, at_anchor=day == anchor),
+            reason=explain.item(course, days_supply, at_anchor=at_anchor),
             clarification_codes=codes,
             days_supply_billed=billed,
         )
@@ -152,19 +155,26 @@ def kind_of(days_supply: int, usual_days: int) -> FillKind:
 
 
 def billing_of(
-    supply: Supply, kind: FillKind, days_supply: int, *, after_short: bool
+    supply: Supply, kind: FillKind, days_supply: int, *, after_short: bool, at_anchor: bool
 ) -> tuple[int | None, tuple[str, ...]]:
     """The days that the payer is told, where they are not the true ones, and the codes: a pack that lasts longer than
     the plan pays and cannot be split is billed as the most that it pays (domain rules 2.2)."""
     billed = billed_days(days_supply, supply.payer)
     if not supply.ride_along or billed == days_supply:
-        return None, codes_of(kind, supply.payer, after_short=after_short)
+        rest = at_anchor and supply.fixed_quantity is None
+        return None, codes_of(kind, days_supply, supply.payer, after_short=after_short, rest=rest)
     return billed, (supply.payer.plan_limit_code,)
 
 
-def codes_of(kind: FillKind, rule: PayerRule, *, after_short: bool) -> tuple[str, ...]:
-    """The submission clarification codes of a fill, in the order to try (domain rules 2.8)."""
-    if kind is FillKind.bridge:
+def codes_of(
+    kind: FillKind, days_supply: int, rule: PayerRule, *, after_short: bool, rest: bool
+) -> tuple[str, ...]:
+    """The submission clarification codes of a fill, in the order to try (domain rules 2.8).
+
+    The rest of what is authorised is no short fill that synchronizes: where the plan pays so many days, none is needed.
+    """
+    paid_as_it_is = not rule.days_supplies or days_supply in rule.days_supplies
+    if kind is FillKind.bridge and not (rest and paid_as_it_is):
         return rule.short_fill_codes
     return (rule.follow_up_code,) if after_short else ()
 

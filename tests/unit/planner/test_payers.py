@@ -23,6 +23,7 @@ from services.planner.domain.model import (
     StockReport,
     ToldItem,
     ToldVisit,
+    Visit,
     VisitKind,
 )
 from services.planner.domain.payers import PayerRule, SyncLaw
@@ -478,3 +479,45 @@ def test_a_law_that_grants_overrides_never_leaves_more_days_uncovered() -> None:
         assert first_criteria(granted)[0] <= first_criteria(without)[0], f"seed {seed}"
         spared += granted.uncovered_days < without.uncovered_days
     assert spared
+
+
+@pytest.mark.parametrize(
+    ("left", "payer", "codes_at_pickup"),
+    [
+        (20, rules(), ("48",)),  # 15 days, after a bridge of five
+        (20, rules(days_supplies=frozenset(range(1, 31))), ("48",)),
+        (20, rules(days_supplies=frozenset({30}), pays_short_fills=True), ("61", "47")),  # by its code alone
+        (35, rules(), ("48",)),
+    ],
+)
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_the_rest_of_what_is_authorised_is_no_fill_that_synchronizes(
+    left: int, payer: Rules, codes_at_pickup: tuple[str, ...], confirmed: bool
+) -> None:
+    """Policy: 75 %, codes 61, else 47, and 48. a runs out five days before the agreed pickup on day 13."""
+    a = prescription("a", quantity_left=Decimal(left))
+    profile = patient([a, prescription("b")], [fill("a", in_days(-22)), fill("b", in_days(-14))])
+    told = pinned(13)
+    if confirmed:
+        visits = planned(profile, told, rules=payer).visits
+        told = pinned(13, *(_told(visit) for visit in visits))
+    first, second = (
+        item
+        for visit in planned(profile, told, rules=payer).visits
+        for item in visit.items
+        if item.rx_id == "rx-a"
+    )
+    assert first.clarification_codes == ("61", "47")
+    assert second.clarification_codes == codes_at_pickup
+
+
+def _told(visit: Visit) -> ToldVisit:
+    items = tuple(ToldItem(each.rx_id, each.kind, each.quantity, each.days_supply) for each in visit.items)
+    return ToldVisit(visit.kind, visit.on, items, confirmed=True)
+
+
+def test_less_at_the_pickup_by_staffs_word_is_a_short_fill() -> None:
+    """Policy: 75 %, codes 61, else 47."""
+    ruling = Ruling(RulingKind.quantity, "pharmacist", "x", TODAY, "rx-a", quantity=Decimal(9))
+    plan = planned(replace(taking({"a": 12, "b": 12}), rulings=(ruling,)), pinned(12), rules=rules())
+    assert plan.visits[0].items[0].clarification_codes == ("61", "47")
