@@ -242,6 +242,7 @@ REASONS: dict[str, str] = {
     "all_joined_on": (
         "All have joined on {on}: visits before that day are counted, that of {anchor_on} among them."
     ),
+    "no_visit_on_the_day": "No visit is listed on {on}: what would be filled then is in one that stands.",
     "stands_besides": (
         "Not counted in this: what stands as the patient was told, {visits:visit} before it, "
         "{short_fills:short fill}."

@@ -85,11 +85,22 @@ def _counted(chosen: Option, standing: Sequence[Standing]) -> list[Reason]:
     on = date.fromordinal(chosen.anchor)
     if chosen.joins_later:
         reasons.append(because("all_joined_on", on=aligned, anchor_on=on))
+    if not _comes_on_the_day(chosen, standing):
+        reasons.append(because("no_visit_on_the_day", on=on))
     visits = sum(each.visit.on < aligned and each.visit.on != on for each in standing)
     short_fills = sum(item.kind is FillKind.bridge for each in standing for item in each.items)
     if visits or short_fills:
         reasons.append(because("stands_besides", visits=visits, short_fills=short_fills))
     return reasons
+
+
+def _comes_on_the_day(chosen: Option, standing: Sequence[Standing]) -> bool:
+    """Is anything dispensed on the day itself, and not in a synchronized visit that stands on another?"""
+    on = chosen.anchor
+    planned = any(course.at_anchor for course in chosen.courses) or any(
+        on in days for days in chosen.fill_days
+    )
+    return planned or any(each.visit.on.toordinal() == on for each in standing)
 
 
 def _better_but_full(verdict: Verdict, case: Case) -> list[Reason]:
