@@ -157,6 +157,9 @@ REASONS: dict[str, str] = {
     "after_former_strength": (
         "In place of {other}, of which enough is at home until {on}: a pharmacist says whether that is to be taken."
     ),
+    "billed_fewer": (
+        "The last fill was billed as {billed:day} and lasts {days:day}: not filled again before {on}, by its true days."
+    ),
     "scheduled_by_state": (
         "A controlled substance ({schedule:schedule}) in {state}, though not by the drug file."
     ),

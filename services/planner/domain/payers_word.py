@@ -11,6 +11,7 @@ from services.planner.domain.course import Course, Supply
 from services.planner.domain.model import Item, Reason, because
 from services.planner.domain.participation import Part
 from services.planner.domain.stock import payable_from
+from services.planner.domain.supplies import by_true_days
 
 Fills = Sequence[tuple[date, Item]]
 
@@ -25,6 +26,7 @@ def payers_word(part: Part, course: Course, fills: Fills, case: Case) -> list[Re
     elif supply.payer is case.rules.unknown_payer:
         remarks.append(because("payer_rule_assumed", percent=supply.percent))
     remarks.extend(_by_surplus(part, supply, fills))
+    remarks.extend(_by_true_days(part, supply))
     if supply.whole_because:
         remarks.append(supply.whole_because)
     early = supply.early or supply.early_spent
@@ -66,6 +68,14 @@ def _by_surplus(part: Part, supply: Supply, fills: Fills) -> list[Reason]:
             payable_from=payable,
         )
     ]
+
+
+def _by_true_days(part: Part, supply: Supply) -> list[Reason]:
+    """The payer would pay sooner, for it was told fewer days."""
+    last, on = part.stock.last_fill, by_true_days(part, supply)
+    if last is None or on is None or supply.forced:
+        return []
+    return [because("billed_fewer", billed=last.billed, days=last.days_supply, on=on)]
 
 
 def _sizes(supply: Supply, fills: Fills, case: Case) -> list[Reason]:

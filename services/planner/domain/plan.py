@@ -59,7 +59,7 @@ from services.planner.domain.participation import NO_RULINGS, Part, renewed_by, 
 from services.planner.domain.payers import SyncLaw
 from services.planner.domain.renewals import NO_FILLS, authorizations_ending, disused, renewals_needed, wanted
 from services.planner.domain.rulings import Key, in_force, ruled, with_day
-from services.planner.domain.supplies import dear, not_before, supply_of
+from services.planner.domain.supplies import dear, not_before, not_by_billed_days, supply_of
 from services.planner.domain.timing import paid_early, timed
 from services.planner.domain.told import Standing, commit, stands
 from services.planner.domain.trips import IDS, extra_cost_of, fills_of, visits_of, with_steps
@@ -234,7 +234,7 @@ def _supply(
     supply = ruled(supply_of(part, rules, told, law, today), rulings)
     if (RulingKind.include, supply.rx_id) not in rulings:
         supply = dear(supply, rules, today)
-    supply = not_before(supply)
+    supply = not_by_billed_days(not_before(supply), part)
     if not (profile.away or profile.stays):
         return supply
     return paid_early(supply, part, profile, today, grace_days=rules.lead_days)

@@ -81,6 +81,25 @@ def not_before(supply: Supply) -> Supply:
     return replace(supply, ready=max(supply.ready, day), override_from=max(supply.override_from, day))
 
 
+def not_by_billed_days(supply: Supply, part: Part) -> Supply:
+    """What was billed as fewer days than it lasts brings no fill earlier, by law or otherwise: audits look for that
+    (domain rules 2.2). Staff may still have it filled."""
+    from_day = by_true_days(part, supply)
+    if from_day is None or supply.forced:
+        return supply
+    day = from_day.toordinal()
+    return replace(supply, ready=max(supply.ready, day), override_from=max(supply.override_from, day))
+
+
+def by_true_days(part: Part, supply: Supply) -> date | None:
+    """The first day on which the next fill would be paid, had the last been billed as it lasts; none where it was."""
+    last = part.stock.last_fill
+    if last is None or last.days_supply <= last.billed:
+        return None
+    by_last_fill = replace(supply.payer, look_back_days=0)
+    return payable_from([replace(last, days_supply_billed=None)], supply.percent, by_last_fill)
+
+
 def _of_dose(part: Part) -> list[Fill]:
     """The fills of the present dose: those of prescriptions with another daily use are left out."""
     other = {rx for rx, per_day in part.stock.doses.items() if per_day != part.prescription.units_per_day}

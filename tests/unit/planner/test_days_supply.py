@@ -15,6 +15,8 @@ from services.planner.domain.model import (
     Participation,
     Plan,
     Prescription,
+    Ruling,
+    RulingKind,
     StockReport,
     VisitKind,
 )
@@ -304,6 +306,30 @@ def test_the_payers_clock_runs_on_billed_days_and_the_stock_on_true_days() -> No
     assert payable_from(stock.fills, 75, PayerRule("any")) == in_days(-10 + 26)
     piled = PayerRule("any", look_back_days=180, most_surplus_days=0)
     assert payable_from(stock.fills, 75, piled) == in_days(-10 + 34)
+
+
+@pytest.mark.parametrize(
+    ("billed", "staff"),
+    [
+        (None, None),  # 50 days, filled 22 days ago: by three quarters of them, from day 16 on
+        (50, None),
+        (30, None),  # although its payer pays from day 1 on
+        (30, RulingKind.fill),  # staff had it settled
+    ],
+)
+def test_what_was_billed_as_fewer_days_is_filled_no_earlier(
+    billed: int | None, staff: RulingKind | None
+) -> None:
+    """Policy: 75 %. a lasts until day 28; b is due on day 12."""
+    last = Fill("rx-a", in_days(-22), in_days(-22), 50, days_supply_billed=billed)
+    rulings = (Ruling(staff, "pharmacist", "x", TODAY, "rx-a"),) if staff else ()
+    profile = patient(
+        [prescription("a"), prescription("b")], [last, fill("b", in_days(-18))], rulings=rulings
+    )
+    plan = planned(profile)
+    [first, *_] = [visit.on for visit in plan.visits for item in visit.items if item.drug_name == "a"]
+    assert (first >= in_days(16)) == (staff is None)
+    assert ("billed_fewer" in codes(of(plan, "a").reasons)) == (billed == 30 and staff is None)
 
 
 # --- fills elsewhere ---
