@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from cli.importing import ImportFailed
 from cli.plan.layout import documents_of_folder
-from services.planner.inputs import BadInput, Fault
+from services.planner.faults import BadInput, Fault
 
 STDIN = Path("-")
 LINES = (".ndjson", ".jsonl")

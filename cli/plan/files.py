@@ -19,7 +19,8 @@ from rich.progress import Progress
 from rich.table import Column, Table
 
 from cli.plan.documents import Given, Unreadable, documents
-from services.planner.inputs import BadInput, Fault, answer, plan, read_patient
+from services.planner.faults import BadInput, Fault
+from services.planner.inputs import answer, plan, read_patient
 from shared.events.planner import PlanBlocked, PlanComputed
 from shared.words.plans import of_day, of_drug, of_offer, of_visit, why
 from shared.words.steps import of_steps
@@ -68,7 +69,7 @@ def _plan_one(
     try:
         if isinstance(given.document, BadInput):
             raise given.document
-        asked = read_patient(given.document)
+        asked = read_patient(given.document, today)
         if stores and asked.store_id not in stores:
             return
         if as_inputs:

@@ -25,7 +25,7 @@ from services.enrollment.domain.records import (
     Layout,
     read_records,
 )
-from services.planner.inputs import BadInput, Fault
+from services.planner.faults import BadInput, Fault
 from services.planner.translation import weekdays_of
 from shared.events.enrollment import Prescription, StoreChanged
 

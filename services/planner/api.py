@@ -15,11 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from services.planner import store
 from services.planner.domain.model import Ruling, RulingKind
 from services.planner.domain.progress import Status, as_of, told
-from services.planner.domain.rulings import NEEDS
-from services.planner.inputs import BadInput, Fault, answer, read_patient
+from services.planner.domain.rulings import MAY_RULE, STAFF, too_much, unfitting
+from services.planner.faults import BadInput, Fault
+from services.planner.inputs import answer, read_patient
 from services.planner.inputs import plan as plan_from
 from services.planner.planning import RULES, calendar_of, replan, replan_changed
-from services.planner.what_if import WhatIf, changed, document_of
+from services.planner.what_if import WhatIf, document_of, read_changed
 from shared.events import Reason
 from shared.events.planner import PlanBlocked, PlanComputed
 from shared.http import Commanding, Problem, Working, page
@@ -30,7 +31,6 @@ from shared.words.steps import of_step
 
 router = APIRouter()
 
-STAFF = ("clerk", "technician", "pharmacist")
 NEVER_HEARD_OF = "the planner has not heard of this patient"
 
 PatientId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
@@ -61,14 +61,15 @@ async def what_if(question: WhatIf, work: Working) -> dict[str, Any]:
     """
     try:
         if question.patient is not None and question.patient_id is None and not question.changes:
-            return answer(plan_from(read_patient(question.patient), work.now().date()))
+            today = work.now().date()
+            return answer(plan_from(read_patient(question.patient, today), today))
         if question.patient_id is None or question.patient is not None:
             raise BadInput([Fault("", "", "give either patient, or patient_id with changes")])
         record, days = await _known(question.patient_id, work)
         today = work.now().astimezone(ZoneInfo(days.time_zone)).date()
         progress = as_of(record.progress, today, RULES)
         held = document_of(record.profile, told(progress), calendar_of(record, days), progress.cycle)
-        said = plan_from(read_patient(changed(held, question.changes)), today)
+        said = plan_from(read_changed(held, question.changes, today), today)
     except BadInput as bad:
         faults = [vars(fault) for fault in bad.faults]
         raise Problem(400, "Invalid request", str(bad), errors=faults) from None
@@ -256,12 +257,13 @@ async def rule(
     patient_id: PatientId, body: RulingRequest, caller: Commanding, work: Working
 ) -> dict[str, Any]:
     """Decide about a plan: staff a day or a wait, a pharmacist everything. Planned anew at once."""
-    caller.require(*(STAFF if body.kind in (RulingKind.day, RulingKind.hold) else ("pharmacist",)))
+    caller.require(*MAY_RULE[body.kind])
     _complete(body)
 
     async def decide(unit: Unit) -> dict[str, Any]:
         record = await _enrolled(unit, patient_id)
-        if body.rx_id and body.rx_id not in {each.rx_id for each in record.profile.prescriptions}:
+        left = {each.rx_id: each.quantity_left for each in record.profile.prescriptions}
+        if body.rx_id and body.rx_id not in left:
             raise Problem(
                 422, "No such prescription", f"rx_id: {body.rx_id!r} is not in the patient's profile"
             )
@@ -269,6 +271,8 @@ async def rule(
         today = unit.today(stores[record.store_id].time_zone if record.store_id in stores else "UTC")
         if body.on and body.on < today:
             raise Problem(422, "Too late", f"on: {body.on} has passed; give {today} or a later day")
+        for problem in too_much(body.quantity, left.get(body.rx_id or "")):
+            raise Problem(422, "Too much", f"quantity: {problem}")
         ruling = Ruling(
             kind=body.kind,
             by=unit.role,
@@ -311,11 +315,9 @@ async def rulings(patient_id: PatientId, work: Working) -> dict[str, Any]:
 
 def _complete(body: RulingRequest) -> None:
     """Each kind has just the fields that it needs."""
-    for name in ("rx_id", "on", "quantity"):
-        is_needed = name in NEEDS[body.kind]
-        if is_needed != (getattr(body, name) is not None):
-            what = "is missing" if is_needed else "is not for this kind"
-            raise Problem(422, "Not complete", f"{name}: {what} ({body.kind}); see the reference of rulings")
+    given = {"rx_id": body.rx_id, "on": body.on, "quantity": body.quantity}
+    for name, problem in unfitting(body.kind, given):
+        raise Problem(422, "Not complete", f"{name}: {problem}; see the reference of rulings")
 
 
 async def _enrolled(unit: Unit, patient_id: str) -> store.Record:

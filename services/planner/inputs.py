@@ -7,34 +7,27 @@ schemas/inputs/patient.json is its JSON Schema, docs/reference/plan-input.md des
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
 from services.planner import translation
-from services.planner.domain.anchor import CRITERIA
+from services.planner.contradictions import contradictions
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import Profile, Rejection, Rules, Ruling, Told
 from services.planner.domain.plan import plan_cycle
-from services.planner.domain.rulings import NEEDS
+from services.planner.faults import BadInput, Fault, fault_of, id_of
 from services.planner.planning import RULES
 from shared.events import enrollment
 from shared.events.base import OpenEnum, Quantity
 from shared.events.planner import PlanBlocked, PlanComputed
 from shared.words import explain
 
-MOST = 3660
-"""Of any whole number: ten years of days."""
-
-YEARS = range(1900, 2200)
-ALWAYS = (date.min, date.max)  # from when, and until when, an entry of a table holds that gives no day
 Weekday = Annotated[int, Field(ge=0, le=6, description="0 is Monday")]
 Cents = Annotated[
     Decimal, Field(ge=0, max_digits=9, decimal_places=2)
@@ -55,7 +48,7 @@ class Closed(BaseModel):
     def _is_a_known_word(cls, value: Any, info: Any) -> Any:
         kind = cls.model_fields[info.field_name].annotation
         if isinstance(kind, type) and issubclass(kind, OpenEnum) and value not in list(kind):
-            raise PydanticCustomError("enum", "is none of {words}", {"words": ", ".join(kind)})
+            raise PydanticCustomError("known_word", "is none of {words}", {"words": ", ".join(kind)})
         return value
 
 
@@ -156,182 +149,28 @@ def _over(name: str, given: Any) -> Any:
 # --- reading it ---
 
 
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with a document: where, the value where it names nobody, and what to do."""
+def read_patient(document: object, today: date = date.min, held: object = None) -> PatientInput:
+    """The document as values; `today` is the day of planning where it gives none itself.
 
-    field: str
-    value: str
-    problem: str
-
-
-class BadInput(Exception):
-    """The document cannot be planned from."""
-
-    def __init__(self, faults: list[Fault], patient_id: str = "") -> None:
-        super().__init__("; ".join(f"{fault.field}: {fault.problem}" for fault in faults))
-        self.faults, self.patient_id = faults, patient_id
-
-
-def read_patient(document: object) -> PatientInput:
-    """The document as values.
+    What is wrong with the document `held` already, of which this one is a change, is no fault of who asks.
 
     Raises:
         BadInput: it names every fault that was found, with the way out.
     """
-    patient_id = _patient_id(document)
-    try:
-        read = PatientInput.model_validate(document)
-    except ValidationError as error:
-        raise BadInput([_fault(each) for each in error.errors(include_url=False)], patient_id) from None
-    if faults := list(_contradictions(read)):
-        raise BadInput(faults, patient_id)
+    read = _read(document)
+    known = set(contradictions(_read(held), today)) if held is not None else set()
+    if faults := [fault for fault in contradictions(read, today) if fault not in known]:
+        raise BadInput(faults, id_of(document))
     return read
 
 
-def _patient_id(document: object) -> str:
-    """The id that the document gives itself, where it is one."""
-    said = document.get("patient_id") if isinstance(document, dict) else None
-    return said if isinstance(said, str) and len(said) <= 64 and said.isprintable() else ""
-
-
-NO_FIELD = "is no field here: correct its name, or leave it out"
-NO_OBJECT = "is no object: write {…} with the fields of the reference"
-NO_DATE = "is no date: write it as 2026-03-02"
-WAYS_OUT = {
-    "missing": "is missing: give it",
-    "extra_forbidden": NO_FIELD,
-    "unexpected_keyword_argument": NO_FIELD,
-    "model_type": NO_OBJECT,
-    "model_attributes_type": NO_OBJECT,
-    "dataclass_type": NO_OBJECT,
-    "date_from_datetime_parsing": NO_DATE,
-    "date_parsing": NO_DATE,
-    "date_type": NO_DATE,
-    "decimal_max_places": "has too many decimal places: money is in whole cents, a quantity in ten-thousandths",
-}
-
-
-def _fault(error: ErrorDetails) -> Fault:
-    problem = WAYS_OUT.get(error["type"]) or error["msg"].replace("Input should be", "should be")
-    field = ".".join(map(str, error["loc"]))
-    value = "" if error["type"] == "missing" or problem == NO_FIELD else _shown(field, error["input"])
-    return Fault(field, value, problem)
-
-
-ID = re.compile(r"(?=.*\d)[!-~]{1,64}")
-WORD = re.compile(r"[a-z]+(_[a-z0-9]+)+")  # rolling_31; neither drugs nor people are called so
-DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-
-
-def _shown(field: str, value: object) -> str:
-    """The value, where it can name neither a person nor a drug: a number, a day, a word of ours, an id."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, Decimal):
-        value = float(value)
-    if isinstance(value, int | float):
-        return str(value) if abs(value) < 1_000_000 else "a large number"
-    if not isinstance(value, str):
-        return "a list" if isinstance(value, list) else "an object"
-    if WORD.fullmatch(value) or DAY.fullmatch(value) or (field.endswith("_id") and ID.fullmatch(value)):
-        return value
-    return f"a text of {len(value)} characters" if value else "empty"
-
-
-# --- what no field says by itself ---
-
-
-def _contradictions(asked: PatientInput) -> Iterator[Fault]:
-    yield from _out_of_range(asked.model_dump(exclude_unset=True), "")
-    yield from _unknown_prescriptions(asked)
-    for at, each in enumerate(asked.prescriptions):
-        if each.expires_on < each.written_on:
-            yield Fault(
-                f"prescriptions.{at}.expires_on", str(each.expires_on), "is before written_on: correct one"
-            )
-    for at, fill in enumerate(asked.fills):
-        if fill.handed_over_on < fill.filled_on:
-            yield Fault(
-                f"fills.{at}.handed_over_on", str(fill.handed_over_on), "is before filled_on: correct one"
-            )
-    for at, ruling in enumerate(asked.rulings):
-        for name in sorted(NEEDS[ruling.kind]):
-            if getattr(ruling, name) is None:
-                yield Fault(f"rulings.{at}.{name}", "", f"is missing: what {ruling.kind} decides about")
-    for weekday in asked.calendar.weekdays:
-        if weekday > 6:
-            yield Fault("calendar.weekdays", str(weekday), "is no weekday: 0 is Monday, 6 is Sunday")
-    yield from _rules(asked.in_force())
-
-
-def _out_of_range(value: Any, at: str) -> Iterator[Fault]:
-    """No number is negative, no whole number above ten years of days, no day in another age."""
-    if isinstance(value, Mapping):
-        for name, each in value.items():
-            yield from _out_of_range(name, f"{at}.{name}") if isinstance(name, date) else ()
-            yield from _out_of_range(each, f"{at}.{name}" if at else str(name))
-    elif isinstance(value, list | tuple | set | frozenset):
-        for index, each in enumerate(value):
-            yield from _out_of_range(each, f"{at}.{index}")
-    elif at.startswith("rules.") and value in ALWAYS:
-        return
-    elif isinstance(value, date) and value.year not in YEARS:
-        yield Fault(at, str(value), f"is not between {YEARS[0]} and {YEARS[-1]}: correct the year")
-    elif isinstance(value, int | Decimal) and value < Decimal(0):
-        yield Fault(at, str(value), "is negative: give 0 or more")
-    elif isinstance(value, int) and "percent" in at and value > 100:
-        yield Fault(at, _shown(at, value), "is no percentage: give 0 to 100")
-    elif isinstance(value, int) and value > MOST:
-        yield Fault(at, _shown(at, value), f"is more than {MOST}: give less")
-
-
-def _unknown_prescriptions(asked: PatientInput) -> Iterator[Fault]:
-    known = Counter(each.rx_id for each in asked.prescriptions)
-    for at, each in enumerate(asked.prescriptions):
-        if known[each.rx_id] > 1:
-            yield _wrong_id(
-                f"prescriptions.{at}.rx_id", each.rx_id, "comes twice: give each prescription once"
-            )
-    named = [
-        *((f"fills.{at}.rx_id", fill.rx_id) for at, fill in enumerate(asked.fills)),
-        *((f"stock_reports.{at}.rx_id", report.rx_id) for at, report in enumerate(asked.stock_reports)),
-        *((f"rejections.{at}.rx_id", each.rx_id) for at, each in enumerate(asked.rejections)),
-        *((f"rulings.{at}.rx_id", each.rx_id) for at, each in enumerate(asked.rulings) if each.rx_id),
-        *((f"told.declined_until.{rx_id}", rx_id) for rx_id in asked.told.declined_until),
-        *(
-            (f"told.visits.{at}.items.{place}.rx_id", item.rx_id)
-            for at, visit in enumerate(asked.told.visits)
-            for place, item in enumerate(visit.items)
-        ),
-    ]
-    for field, rx_id in named:
-        if rx_id not in known:
-            yield _wrong_id(
-                field, rx_id, "names no prescription of this patient: correct it, or add that one"
-            )
-
-
-def _wrong_id(field: str, rx_id: str, problem: str) -> Fault:
-    return Fault(field, _shown("rx_id", rx_id), problem)
-
-
-def _rules(rules: Rules) -> Iterator[Fault]:
-    for rule, lengths in {"cycle_days": rules.cycle_days, "spine_days": rules.spine_days}.items():
-        for name, days in lengths.items():
-            if days < 1:
-                yield Fault(f"rules.{rule}.{name}", str(days), "is no cycle: give a day or more")
-    for at, payer in enumerate([*rules.payers, rules.unknown_payer]):
-        if payer.month_days < 1:
-            yield Fault(
-                f"rules.payers.{at}.month_days", str(payer.month_days), "is no month: give a day or more"
-            )
-    if rules.default_cycle not in rules.cycle_days:
-        yield Fault("rules.default_cycle", "", f"is none of {', '.join(sorted(rules.cycle_days))}")
-    known = [criterion.__name__ for criterion in CRITERIA]
-    for at, name in enumerate(rules.criteria):
-        if name not in known:
-            yield Fault(f"rules.criteria.{at}", "", f"is none of {', '.join(known)}")
+def _read(document: object) -> PatientInput:
+    try:
+        return PatientInput.model_validate(document)
+    except ValidationError as error:
+        raise BadInput(
+            [fault_of(each) for each in error.errors(include_url=False)], id_of(document)
+        ) from None
 
 
 # --- planning from it ---

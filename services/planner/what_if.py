@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import date
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,7 +12,8 @@ from pydantic_core import to_jsonable_python
 
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import Profile, Told
-from services.planner.inputs import BadInput, Fault
+from services.planner.faults import BadInput, Fault
+from services.planner.inputs import PatientInput, read_patient
 
 ADDED = ("fills", "stock_reports", "rejections", "rulings")
 MERGED = ("told", "calendar", "rules")
@@ -61,6 +63,16 @@ def changed(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
         elif name != "without_rx_ids":
             after[name] = value
     return after
+
+
+def read_changed(held: Mapping[str, Any], changes: Mapping[str, Any], today: date) -> PatientInput:
+    """The changed document as values. What is wrong with what is held already is no fault of who asks.
+
+    Raises:
+        BadInput: a change cannot be applied, or what it says cannot be planned from.
+    """
+    alone = changed(held, {"without_rx_ids": changes.get("without_rx_ids", [])})
+    return read_patient(changed(held, changes), today, alone)
 
 
 def only_of(document: Mapping[str, Any], rx_ids: Collection[str]) -> dict[str, Any]:

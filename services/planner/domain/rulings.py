@@ -6,9 +6,10 @@ day on which the store is closed. One that cannot be followed now is kept all th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 
 from services.planner.domain.calendar import LONG_AGO
 from services.planner.domain.course import Supply
@@ -39,7 +40,47 @@ NEEDS: Mapping[RulingKind, frozenset[str]] = {
 }
 """The fields that each kind of ruling needs."""
 
+STAFF = ("clerk", "technician", "pharmacist")
+MAY_RULE: Mapping[RulingKind, tuple[str, ...]] = {
+    kind: STAFF if kind in (RulingKind.day, RulingKind.hold) else ("pharmacist",) for kind in RulingKind
+}
+"""Who may decide what: staff a day or a wait, a pharmacist everything."""
+
+MOST_UNITS = 100_000
+"""Of a quantity that staff set."""
+
 Key = tuple[RulingKind, str | None]
+
+
+def misfits(ruling: Ruling) -> Iterator[tuple[str, str]]:
+    """The fields that do not fit the kind, or say that somebody decided who may not, and what to do."""
+    if ruling.by not in STAFF:
+        yield "by", f"is no role of staff: write {', '.join(STAFF)}; who it was is never written here"
+    elif ruling.by not in MAY_RULE[ruling.kind]:
+        yield "by", f"may not decide this ({ruling.kind}): only a pharmacist may"
+    yield from unfitting(ruling.kind, {name: getattr(ruling, name) for name in ("rx_id", "on", "quantity")})
+
+
+def unfitting(kind: RulingKind, given: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Each kind has just the fields that it needs."""
+    for name, value in given.items():
+        if (name in NEEDS[kind]) != (value is not None):
+            yield (
+                name,
+                f"is missing ({kind}): give it"
+                if value is None
+                else f"is not for this kind ({kind}): leave it out",
+            )
+
+
+def too_much(quantity: Decimal | None, left: Decimal | None) -> Iterator[str]:
+    """Why so many units cannot be dispensed of a prescription with so many left."""
+    if quantity is None:
+        return
+    if not 0 < quantity <= MOST_UNITS:
+        yield f"is not between 1 and {MOST_UNITS}: give the units to dispense"
+    elif left is not None and quantity > left:
+        yield f"is more than the {left.normalize():f} units that are still authorised: give less, or ask for a renewal"
 
 
 def in_force(rulings: Iterable[Ruling], today: date, cycle: int) -> dict[Key, Ruling]:

@@ -17,15 +17,23 @@ from services.planner import translation
 from services.planner.domain import model
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.plan import plan_cycle
-from services.planner.inputs import BadInput, PatientInput, plan, read_patient
+from services.planner.faults import BadInput
+from services.planner.inputs import PatientInput, plan, read_patient
 from services.planner.planning import RULES
-from services.planner.what_if import changed, document_of
+from services.planner.what_if import changed, document_of, read_changed
 from shared.events.planner import PlanComputed
 from tests.unit.planner.cases import EVERY_DAY, TODAY, in_days, random_patient, taking
 
 DOCS = Path(__file__).parents[3] / "docs"
 SECRET = "Metformin of Jane Doe"
 RULING = {"by": "pharmacist", "why": SECRET, "made_on": "2026-03-01"}
+
+
+DAY = {**RULING, "kind": "day", "on": "2026-03-20"}
+UNITS = {**RULING, "kind": "quantity", "rx_id": "rx-a"}
+LATER = "2027-03-01"  # than the day of planning
+REPORTED_ON, REJECTED_ON = "stock_reports.0.reported_on", "rejections.0.rejected_on"
+BACKWARDS = {"begins_on": "2026-03-20", "ends_on": "2026-03-10"}
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -36,12 +44,17 @@ def document(**changes: Any) -> dict[str, Any]:
 
 def faults(said: object) -> list[tuple[str, str, str]]:
     with pytest.raises(BadInput) as caught:
-        read_patient(said)
+        read_patient(said, TODAY)
     return [(fault.field, fault.value, fault.problem) for fault in caught.value.faults]
 
 
 def prescription_with(**facts: Any) -> list[dict[str, Any]]:
     first, *rest = document()["prescriptions"]
+    return [{**first, **facts}, *rest]
+
+
+def fill_with(**facts: Any) -> list[dict[str, Any]]:
+    first, *rest = document()["fills"]
     return [{**first, **facts}, *rest]
 
 
@@ -257,6 +270,34 @@ def test_the_example_of_the_how_to_is_planned() -> None:
         ({"today": "1026-03-02"}, "today", "1026-03-02"),
         ({"phone": "+12125550100"}, "phone", ""),
         ({"patient_id": SECRET}, "patient_id", "a text of"),
+        ({SECRET: 1}, "(a key)", ""),
+        ({"prescriptions": prescription_with(renews="rx-a")}, "prescriptions.0.renews", "a text of 4"),
+        ({"prescriptions": prescription_with(usual_quantity=0)}, "prescriptions.0.usual_quantity", "0"),
+        ({"prescriptions": prescription_with(units_per_day=0)}, "prescriptions.0.units_per_day", "0"),
+        ({"fills": fill_with(days_supply=0)}, "fills.0.days_supply", "0"),
+        ({"fills": fill_with(days_supply_billed=0)}, "fills.0.days_supply_billed", "0"),
+        ({"fills": fill_with(handed_over_on="2020-01-01")}, "fills.0.handed_over_on", "2020-01-01"),
+        ({"fills": fill_with(filled_on=LATER, handed_over_on=LATER)}, "fills.0.filled_on", LATER),
+        ({"stock_reports": [{"rx_id": "rx-a", "reported_on": LATER, "days_left": 3}]}, REPORTED_ON, LATER),
+        ({"rejections": [{"rx_id": "rx-a", "code": "79", "rejected_on": LATER}]}, REJECTED_ON, LATER),
+        ({"away": [BACKWARDS]}, "away.0.ends_on", "2026-03-10"),
+        ({"stays": [BACKWARDS]}, "stays.0.ends_on", "2026-03-10"),
+        ({"uninsured": [BACKWARDS]}, "uninsured.0.ends_on", "2026-03-10"),
+        ({"rulings": [{**DAY, "on": "2026-02-20"}]}, "rulings.0.on", "2026-02-20"),
+        ({"rulings": [{**DAY, "made_on": LATER}]}, "rulings.0.made_on", LATER),
+        ({"rulings": [{**DAY, "by": SECRET}]}, "rulings.0.by", "a text of"),
+        (
+            {"rulings": [{**RULING, "kind": "include", "rx_id": "rx-a", "by": "clerk"}]},
+            "rulings.0.by",
+            "a text",
+        ),
+        ({"rulings": [{**DAY, "quantity": 30}]}, "rulings.0.quantity", "30"),
+        ({"rulings": [{**UNITS, "quantity": 0}]}, "rulings.0.quantity", "0"),
+        ({"rulings": [{**UNITS, "quantity": 4500}]}, "rulings.0.quantity", "4500"),
+        ({"calendar": {"state": "ok"}}, "calendar.state", "ok"),
+        ({"calendar": {"state": "Oklahoma"}}, "calendar.state", "a text of"),
+        ({"calendar": {"state": "ZZ"}}, "calendar.state", "ZZ"),
+        ({"calendar": {"delivery_weekdays": [7]}}, "calendar.delivery_weekdays", "7"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )
@@ -268,6 +309,21 @@ def test_a_fault_names_the_field_the_value_and_the_way_out(
     assert shown.startswith(value) and bool(shown) == bool(value)
     assert problem
     assert not any(word in str(found) for word in ("Metformin", "Jane", "5550100"))
+
+
+def test_a_refused_patient_is_named_by_an_id_alone() -> None:
+    for said, named in (("p1", "p1"), ("John Smith", ""), ("Smith", ""), ("p\x1b[31m1", "")):
+        with pytest.raises(BadInput) as caught:
+            read_patient({"patient_id": said, "cycle": 0})
+        assert caught.value.patient_id == named
+
+
+def test_what_is_wrong_with_what_is_held_is_no_fault_of_who_asks() -> None:
+    held = document(rulings=[{**DAY, "rx_id": None, "quantity": None, "on": "2026-02-20"}])
+    assert faults(held)
+    assert read_changed(held, {"preferred_weekday": 2}, TODAY).preferred_weekday == 2
+    with pytest.raises(BadInput, match="has passed"):
+        read_changed(held, {"rulings": [{**DAY, "on": "2026-02-21"}]}, TODAY)
 
 
 @pytest.mark.parametrize("said", [None, 3, "x", [], [{}], {}, {"patient_id": None}])
