@@ -56,25 +56,26 @@ class ChainPlatform:
             for row in records.of(kind):
                 if (day := date.fromisoformat(row["known_on"])) > fed_until:
                     self._later[day].append((kind, row))
+        self._approved: list[tuple[str, int, int]] = []
         self._sent = 0
 
     async def look(self, now: datetime) -> list[Piece]:
         due = sorted(day for day in self._later if local(day, 8) <= now)
         rows = [row for day in due for row in self._later.pop(day)]
+        approved, self._approved = sorted(self._approved), []
+        rows += [("prescriptions", self._renewal(*each, now.astimezone(ZONE).date())) for each in approved]
         return [self._feed_in_order(rows)] if rows else []
 
     def next_at(self, now: datetime) -> datetime | None:
         return min((local(day, 8) for day in self._later), default=None)
 
-    async def renew(self, approved: Sequence[tuple[str, int, int]], on: date) -> None:
-        """Prescribers' approvals (rx id, which renewal it is, refills) reach the chain as new prescriptions."""
-        renewed = [self._renewal(rx_id, number, refills, on) for rx_id, number, refills in approved]
-        self._prescriptions |= {row["rx_id"]: row for row in renewed}
-        await self._feed("prescriptions", renewed)
+    def renew(self, rx_id: str, number: int, refills: int) -> None:
+        """A prescriber's approval, the prescription's so-manieth, reaches the chain as a new prescription."""
+        self._approved.append((rx_id, number, refills))
 
     def _renewal(self, rx_id: str, number: int, refills: int, on: date) -> Row:
         old = self._prescriptions[rx_id]
-        return old | {
+        renewed = old | {
             "rx_id": f"{rx_id.partition('-R')[0]}-R{number}",
             "revision": "1",
             "status": "active",
@@ -84,6 +85,8 @@ class ChainPlatform:
             "refills_left": str(refills),
             "renews": rx_id,
         }
+        self._prescriptions[renewed["rx_id"]] = renewed
+        return renewed
 
     async def _feed_in_order(self, rows: Sequence[tuple[str, Row]]) -> None:
         for kind in ("patients", "prescriptions"):
@@ -264,12 +267,6 @@ class Prescribers(Lessee):
         super().__init__(actor, "outreach", "prescriber-contacts", "contacts", minutes=15)
         self._behaviour, self._platform = behaviour, platform
         self._renewals: dict[str, int] = defaultdict(int)
-        self._approved: list[tuple[str, int, int]] = []
-
-    async def look(self, now: datetime) -> list[Piece]:
-        approved, self._approved = sorted(self._approved), []
-        renewed = [self._platform.renew(approved, now.astimezone(ZONE).date())] if approved else []
-        return [*renewed, *await super().look(now)]
 
     async def do(self, leased: dict[str, Any], now: datetime) -> None:
         rx_id = leased["rx_id"]
@@ -280,7 +277,7 @@ class Prescribers(Lessee):
         if answer == "approved":
             root = rx_id.partition("-R")[0]
             self._renewals[root] += 1
-            self._approved.append((rx_id, self._renewals[root], self._behaviour.renewal_refills(rx_id)))
+            self._platform.renew(rx_id, self._renewals[root], self._behaviour.renewal_refills(rx_id))
 
 
 class DispensingSystem(Lessee):

@@ -167,15 +167,15 @@ class Demo:
             Dialler("technician-2", "technician", self.urls, self.behaviour),
         ]
         await self._live(
+            platform,
             [
-                platform,
                 desk,
                 *callers,
                 Prescribers(self.urls, self.behaviour, platform),
                 dispensing,
                 bench,
                 PickupDesk(self.urls, self.behaviour, bench),
-            ]
+            ],
         )
         outcome = Outcome(
             self.options.days,
@@ -199,24 +199,28 @@ class Demo:
         records.known_by(START).write(feed)
         await asyncio.to_thread(import_directory, feed, self.urls["enrollment"][0], source="chain")
 
-    async def _live(self, parts: Sequence[Part]) -> None:
+    async def _live(self, platform: Part, staff: Sequence[Part]) -> None:
         """From one due moment to the next until the last day is over."""
         end = local(START + timedelta(days=self.options.days), 8)
         day = self.clock.now().astimezone(ZONE).date()
         while (now := self.clock.now()) < end:
-            due = await self._settle(parts, now)
+            due = await self._settle(platform, staff, now)
             if (today := now.astimezone(ZONE).date()) != day:
                 day = today
                 self._tell_day(day)
-            moments = [due, *(part.next_at(now) for part in parts)]
+            moments = [due, *(part.next_at(now) for part in (platform, *staff))]
             self.clock.set(min((at for at in moments if at and now < at < end), default=end))
-        await self._settle(parts, end)
+        await self._settle(platform, staff, end)
 
-    async def _settle(self, parts: Sequence[Part], now: datetime) -> datetime | None:
-        """Let everyone act until nobody has anything left to do at this moment."""
+    async def _settle(self, platform: Part, staff: Sequence[Part], now: datetime) -> datetime | None:
+        """Let everyone act until nobody has anything left to do at this moment.
+
+        What the platform feeds is planned before staff look: beside it, which of both the planner heard first of a
+        patient would be chance.
+        """
         while True:
             due = await self.observer.until_rest()
-            work = [piece for part in parts for piece in await part.look(now)]
+            work = await platform.look(now) or [piece for part in staff for piece in await part.look(now)]
             if not work:
                 return due
             await in_turn(work)

@@ -109,7 +109,8 @@ def pickup_confirmed(
 ) -> Progress | None:
     """The visit stands, with what is wanted (quantity and days by rx_id); what is declined waits.
 
-    Who confirms a visit of a proposal agrees to the proposal.
+    What a later plan had put into the visit was not asked about: it is neither, and planned anew. Who confirms a visit
+    of a proposal agrees to the proposal.
     """
     visit = progress.visit(visit_id)
     if visit is None:
@@ -120,9 +121,9 @@ def pickup_confirmed(
         if item.rx_id in wanted and item.rx_id not in declined
     )
     kept = replace(visit, items=items, confirmed=True)
+    unwanted = {item.rx_id for item in visit.items} & set(declined)
     if not items:
-        return pickup_declined(progress, visit_id)
-    unwanted = {item.rx_id for item in visit.items} - {item.rx_id for item in items}
+        return pickup_declined(progress, visit_id) if unwanted else None
     progress = _without(progress, visit)
     return replace(
         progress,

@@ -110,6 +110,25 @@ def test_a_confirmed_visit_stands_and_what_was_declined_waits_for_the_next_picku
     assert decision.action is Action.join_later
 
 
+def test_what_was_put_into_a_visit_after_the_patient_was_asked_is_not_declined(agreed: Progress) -> None:
+    visit = pickup(agreed)
+    [told, added] = visit.items
+    after = path.pickup_confirmed(agreed, visit.visit_id, {told.rx_id: (told.quantity, told.days_supply)}, ())
+    assert after is not None
+    assert [item.rx_id for item in pickup(after).items] == [told.rx_id]
+    assert not after.declined_until
+    _, plan = planned(after)
+    assert isinstance(plan, Plan)
+    [bridged] = [visit for visit in plan.visits if added.rx_id in {item.rx_id for item in visit.items}]
+    assert bridged.on == in_days(25), "the day on which it runs out"
+
+
+def test_a_confirmation_of_drugs_that_the_visit_no_longer_has_says_nothing_of_those_it_has(
+    agreed: Progress,
+) -> None:
+    assert path.pickup_confirmed(agreed, pickup(agreed).visit_id, {"rx-z": (Decimal(30), 30)}, ()) is None
+
+
 def test_a_confirmed_quantity_is_kept_as_it_was_confirmed(agreed: Progress) -> None:
     visit = bridge(agreed)
     after = path.pickup_confirmed(agreed, visit.visit_id, {"rx-a": (Decimal(9), 9)}, ())
