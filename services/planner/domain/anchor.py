@@ -224,7 +224,7 @@ def in_order(rules: Rules) -> Sequence[Criterion]:
 
 def latest_due(case: Case) -> int:
     """The day of the usual rule: when the last synchronized drug runs out, or the pickup day before."""
-    return case.pickup.on_or_before(max(each.run_out for each in case.supplies if not each.ride_along))
+    return case.pickup.on_or_before(max(each.lacks_from for each in case.supplies if not each.ride_along))
 
 
 def nearest_feasible(options: Sequence[Option], wanted: int, told: Option | None) -> Option:
@@ -249,7 +249,7 @@ def nearest_feasible(options: Sequence[Option], wanted: int, told: Option | None
 def candidates(case: Case, today: int) -> list[int]:
     """Every day from the first workable one to a cycle after the earliest run-out, or after today, that the cycle
     allows."""
-    run_outs = [supply.run_out for supply in case.supplies if not supply.ride_along]
+    run_outs = [supply.lacks_from for supply in case.supplies if not supply.ride_along]
     end = max(min(run_outs), today) + case.cycle.days
     return pickup_candidates(case.cycle, case.earliest, end, case.pickup)
 

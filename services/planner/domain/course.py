@@ -10,17 +10,8 @@ from typing import NamedTuple
 from services.planner.domain.calendar import LONG_AGO, NEVER, PickupDays
 from services.planner.domain.model import Prescription, Reason
 from services.planner.domain.payers import NO_COST, PayerRule, dearer_at_once, extra_cost_of
+from services.planner.domain.payment import Payment
 from services.planner.domain.stock import refill_wait, short_fill, usual_fill
-
-
-@dataclass(frozen=True, slots=True)
-class Early:
-    """What has a payer pay one fill although it is too soon (domain rules 2.11). Days are ordinals."""
-
-    code: str  # NCPDP 420-DK
-    begins: int  # from this day on
-    paid_without: int
-    why: Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +23,29 @@ class Supply:
     payer: PayerRule
     percent: int  # refill too soon
     run_out: int  # nothing is left at the start of this day
-    payable: int  # the first day on which the payer pays the next fill
-    ready: int  # the same, or later where the patient declined a fill until then
+    payment: Payment  # of its next fill
     quantity_left: Decimal
     expires: int  # the last day on which it may be dispensed
+    had_from: int = LONG_AGO  # the store cannot have it before
     unavoidable: int = 0  # uncovered days before a visit that stands
     joined_with: int | None = None  # days left at the anchor, where the anchor visit stands and holds it
     most_surplus: int = NEVER  # days on hand at a fill, by the payer's count
     paid_until: int = (
         LONG_AGO  # nothing is left at the start of this day, by the payer's count of the look-back
     )
-    override_from: int = NEVER  # from this day on, its joining fill is paid although it is too soon
     prorated: bool = False  # a short fill costs the patient its days only
     monthly_copay: Decimal | None = None  # none: not known
-    granted_by: str = ""  # the law behind `override_from`
+    granted_by: str = ""  # the law that covers it
     consents: tuple[str, ...] = ()  # who have to agree to it
     after_short: bool = False  # its last fill was a short one
     after_change: bool = False  # what the payer last paid was another dose
-    forced: bool = False  # staff want it filled at the anchor, due or not
     fixed_quantity: Decimal | None = None  # that staff want filled at the anchor
     bridge_cushion: int = 0  # days that a bridge lasts past the joining day
     whole_units: int = 1  # of which a fill other than the usual is a multiple
     least_bridge: int = 1  # days of a short fill by the chain's rule, where that fits
     short_sizes: frozenset[int] | None = None  # days of a short fill that may be planned; none: any
     whole_because: Reason | None = None  # why none may, beside the payer's sizes
-    early: Early | None = None  # its next fill is paid before its day
-    early_spent: Early | None = None  # a visit that stands made use of that
+    spent: Payment | None = None  # the leave that a visit that stands makes use of
 
     @property
     def rx_id(self) -> str:
@@ -66,6 +54,11 @@ class Supply:
     @property
     def critical(self) -> bool:
         return self.prescription.drug.critical
+
+    @property
+    def lacks_from(self) -> int:
+        """The day from which a fill is lacking: nothing is left, and it can be had."""
+        return max(self.run_out, self.had_from)
 
     def wait(self, days: int) -> int:
         """Days from a fill of so many days until the next one is paid, as far as this fill alone decides it."""
@@ -77,14 +70,17 @@ class Supply:
             return days
         return min((each for each in self.short_sizes if each >= days), default=NEVER)
 
-    def not_before(self, paid_until: int) -> int:
-        """The day before which the surplus on hand is more than the plan allows."""
-        return paid_until - self.most_surplus
+    def next_paid(self, day: int, days: int, paid_until: int) -> tuple[int, int]:
+        """After a fill of that day, of so many days: when the payer pays the next one, and when nothing is left by its
+        count."""
+        paid_until = (paid_until if paid_until > day else day) + days
+        return max(day + self.wait(days), paid_until - self.most_surplus), paid_until
 
     def opening_codes(self, day: int) -> tuple[str, ...]:
         """The clarification codes of the next fill, on that day, beside those of its length."""
         change = (self.payer.therapy_change_code,) if self.after_change else ()
-        return (*change, self.early.code) if self.early and day < self.early.paid_without else change
+        early = self.payment.early_on(day)
+        return (*change, early.code) if early else change
 
     def dearer_at_once(self, days: int) -> bool:
         """Does one long fill of so many days cost the patient more than usual fills and a short one?"""
@@ -158,24 +154,23 @@ def course_of(supply: Supply, anchor: int, second: int, pickup: PickupDays, earl
     """
     if supply.ride_along:
         return _whole_fills(supply, second, pickup, earliest)
-    left, run_out = supply.quantity_left, supply.run_out
+    left, run_out = supply.quantity_left, supply.lacks_from
     if supply.joined_with is not None:
         uncovered = max(0, second - run_out) if _usual_fill(supply, left)[1] else 0
         return Course(supply, anchor, (), None, supply.joined_with, uncovered, run_out, left)
-    if run_out >= second and not supply.forced:
+    if run_out >= second and not supply.payment.forced:
         return Course(supply, None, (), None, run_out - anchor, 0, run_out, left)
-    paid = min(supply.ready, supply.override_from) <= anchor
-    joins = anchor if paid and anchor in pickup else second
+    joins = anchor if anchor in pickup and supply.payment.allows(anchor, joining=True) else second
     course = _synchronized(supply, joins, anchor, second, pickup, earliest)
     if (
         supply.short_sizes is None
         or not course.uncovered
-        or supply.forced
+        or supply.payment.forced
         or supply.fixed_quantity is not None
     ):
         return course
     whole = _whole_fills(supply, second, pickup, earliest)  # as a ride-along, where no short fill is paid
-    return whole if whole.uncovered < course.uncovered else course
+    return whole if whole.needs and whole.uncovered < course.uncovered else course
 
 
 def long_course_of(
@@ -188,7 +183,7 @@ def long_course_of(
     """
     supply = course.supply
     usual = supply.prescription.usual_days
-    staff_decided = supply.forced or supply.fixed_quantity is not None
+    staff_decided = supply.payment.forced or supply.fixed_quantity is not None
     if not supply.payer.days_supplies or not course.needs or course.joins != anchor or staff_decided:
         return None
     first = course.needs[0]
@@ -219,7 +214,7 @@ def _synchronized(
         bridged = at_anchor and supply.bridge_cushion and anchor + supply.wait(days) <= covered
         if _usual_fill(supply, left)[1] and not bridged:  # in the next cycle, with the cushion
             uncovered += max(0, second - max(covered, anchor))
-    too_soon = at_anchor is not None and supply.ready > anchor
+    too_soon = at_anchor is not None and supply.payment.ready > anchor
     return Course(supply, joins, needs, at_anchor, left_at_anchor, uncovered, covered, left, too_soon)
 
 
@@ -248,14 +243,15 @@ def _bridge_gap(
     Days for which nothing is authorised any more only a renewal can cover: they are not counted as uncovered.
     """
     left, paid_until = supply.quantity_left, supply.paid_until
-    covered, ready, uncovered = max(supply.run_out, earliest), supply.ready, 0
+    covered, ready, uncovered = max(supply.lacks_from, earliest), supply.payment.ready, 0
     needs: list[Need] = []
     while covered < joins:
         day = pickup.on_or_after(max(ready, earliest))
         begins = max(covered, day)
         if begins >= joins or day > supply.expires:
             break
-        quantity, days, padding, next_ready = _next_fill(supply, day, begins, joins, left, paid_until)
+        fill = _next_fill(supply, day, begins, joins, left, paid_until)
+        quantity, days, padding, next_ready, next_until = fill
         if days == 0:
             break
         if next_ready > joins:  # no fill may put off the one at the joining day; a later one is smaller
@@ -263,8 +259,7 @@ def _bridge_gap(
             continue
         needs.append(Need(day, begins, covered, supply.wait(days), quantity, days, padding))
         uncovered += begins - covered
-        covered, ready, left = begins + days, next_ready, left - quantity
-        paid_until = (paid_until if paid_until > day else day) + days
+        covered, ready, left, paid_until = begins + days, next_ready, left - quantity, next_until
     if _usual_fill(supply, left)[1]:
         uncovered += max(0, joins - covered)
     return _narrowed(needs, supply.expires, joins, pickup), covered, left, uncovered
@@ -272,15 +267,14 @@ def _bridge_gap(
 
 def _next_fill(
     supply: Supply, day: int, begins: int, joins: int, left: Decimal, paid_until: int
-) -> tuple[Decimal, int, int, int]:
+) -> tuple[Decimal, int, int, int, int]:
     """The first of the fills that bridge the gap which does not put off the one at the joining day, else the smallest;
-    with the day from which the fill after it is paid."""
-    paid_from = (paid_until if paid_until > day else day) - supply.most_surplus
+    with the payer's clock after it."""
     for fill in _bridging_fills(supply, joins - begins, left):
-        next_ready = max(day + supply.wait(fill[1]), paid_from + fill[1])
-        if next_ready <= joins:
+        paid = supply.next_paid(day, fill[1], paid_until)
+        if paid[0] <= joins:
             break
-    return *fill, next_ready
+    return *fill, *paid
 
 
 def _bridging_fills(supply: Supply, gap: int, left: Decimal) -> Iterator[tuple[Decimal, int, int]]:
@@ -322,7 +316,7 @@ def _usual_fill(supply: Supply, left: Decimal) -> tuple[Decimal, int]:
 def _whole_fills(supply: Supply, second: int, pickup: PickupDays, earliest: int) -> Course:
     """Usual fills only, each by its run-out day, up to the second pickup."""
     prescription, left, paid_until = supply.prescription, supply.quantity_left, supply.paid_until
-    covered, ready, uncovered = max(supply.run_out, earliest), supply.ready, 0
+    covered, ready, uncovered = max(supply.lacks_from, earliest), supply.payment.ready, 0
     needs: list[Need] = []
     while covered < second and left >= prescription.usual_quantity:
         day = pickup.on_or_after(max(ready, earliest))
@@ -330,14 +324,11 @@ def _whole_fills(supply: Supply, second: int, pickup: PickupDays, earliest: int)
         if begins >= second or day > supply.expires:
             uncovered += second - covered
             break
-        wait, paid_until = (
-            supply.wait(prescription.usual_days),
-            max(paid_until, day) + prescription.usual_days,
-        )
+        wait = supply.wait(prescription.usual_days)
         needs.append(Need(day, begins, covered, wait, prescription.usual_quantity, prescription.usual_days))
         uncovered += begins - covered
         covered = begins + prescription.usual_days
-        ready = max(day + wait, supply.not_before(paid_until))
+        ready, paid_until = supply.next_paid(day, prescription.usual_days, paid_until)
         left -= prescription.usual_quantity
     narrowed = _narrowed(needs, supply.expires, NEVER, pickup)
     return Course(supply, None, narrowed, None, 0, uncovered, covered, left)

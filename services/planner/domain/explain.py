@@ -83,7 +83,7 @@ def _synchronized(
     if course.joins is None and course.needs:
         return _not_due_after(course, fills, chosen, case)
     if course.joins is None:
-        joins_on = _next_due(course.supply.run_out, chosen, case.cycle.days)
+        joins_on = _next_due(course.supply.lacks_from, chosen, case.cycle.days)
         return Action.not_due, joins_on, because("not_due", run_out_on=run_out_on, joins_on=joins_on)
     joins_on = date.fromordinal(course.joins)
     before = [(on, item) for on, item in fills if on < joins_on]
@@ -147,12 +147,12 @@ def _not_due_after(
 
 
 def _joins_later(course: Course, chosen: Option, joins_on: date) -> Reason:
-    anchor_on, supply = date.fromordinal(chosen.anchor), course.supply
-    if supply.payable > chosen.anchor:
-        payable = date.fromordinal(supply.payable)
+    anchor_on, payment = date.fromordinal(chosen.anchor), course.supply.payment
+    if payment.payer > chosen.anchor and not payment.early:
+        payable = date.fromordinal(payment.payer)
         return because("join_later", payable_from=payable, anchor_on=anchor_on, joins_on=joins_on)
-    if supply.ready > chosen.anchor:
-        ready = date.fromordinal(supply.ready)
+    if payment.ready > chosen.anchor:
+        ready = date.fromordinal(payment.ready)
         return because("join_later_not_before", not_before=ready, anchor_on=anchor_on, joins_on=joins_on)
     return because("join_later_visit_stands", anchor_on=anchor_on, joins_on=joins_on)
 

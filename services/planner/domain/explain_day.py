@@ -24,7 +24,8 @@ def lost_before(case: Case, anchor_day: int, today: date) -> Lost:
     """Uncovered days from today to the first day on which anything can be dispensed."""
     earliest = min(case.earliest, anchor_day)
     return {
-        each.rx_id: each.unavoidable + max(0, earliest - max(each.run_out, today.toordinal()))
+        each.rx_id: each.unavoidable
+        + max(0, max(earliest, each.had_from) - max(each.run_out, today.toordinal()))
         for each in case.supplies
     }
 

@@ -29,12 +29,13 @@ def payers_word(part: Part, course: Course, fills: Fills, case: Case) -> list[Re
     remarks.extend(_by_true_days(part, supply))
     if supply.whole_because:
         remarks.append(supply.whole_because)
-    early = supply.early or supply.early_spent
+    early = supply.payment.early or (supply.spent and supply.spent.early)
     if early:
         remarks.append(early.why)
-    by_law = course.override and not supply.forced
-    if by_law:
-        payable = date.fromordinal(supply.payable)
+    overridden = supply.payment if course.override else supply.spent
+    by_law = overridden is not None and overridden.override is not None and not overridden.forced
+    if overridden and by_law:
+        payable = date.fromordinal(overridden.payer)
         remarks.append(because("override_by_law", law=supply.granted_by, payable_from=payable))
     sizes = _sizes(supply, fills, case)
     if supply.consents and (by_law or any(each.code == "short_fill_by_law" for each in sizes)):
@@ -73,7 +74,7 @@ def _by_surplus(part: Part, supply: Supply, fills: Fills) -> list[Reason]:
 def _by_true_days(part: Part, supply: Supply) -> list[Reason]:
     """The payer would pay sooner, for it was told fewer days."""
     last, on = part.stock.last_fill, by_true_days(part, supply)
-    if last is None or on is None or supply.forced:
+    if last is None or on is None or supply.payment.forced:
         return []
     return [because("billed_fewer", billed=last.billed, days=last.days_supply, on=on)]
 

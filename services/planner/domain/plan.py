@@ -163,7 +163,7 @@ def _plan(
     laws = granted(parts, profile, calendar.state, rules, today)
     supplies, standing = commit(
         [
-            _supply(part, profile, rules, told, laws.get(part.prescription.rx_id), today, rulings)
+            _supply(part, profile, calendar, rules, told, laws.get(part.prescription.rx_id), today, rulings)
             for part in taking_part
         ],
         near,
@@ -171,7 +171,7 @@ def _plan(
         today,
     )
     supplies = [
-        timed(supply, part, profile, told, rules, today, calendar.lead_days)
+        timed(supply, part, profile, told, rules, today)
         for supply, part in zip(supplies, taking_part, strict=True)
     ]
     if not profile.prescriptions:
@@ -224,6 +224,7 @@ def _plan(
 def _supply(
     part: Part,
     profile: Profile,
+    calendar: Calendar,
     rules: Rules,
     told: Told,
     law: SyncLaw | None,
@@ -231,7 +232,7 @@ def _supply(
     rulings: Mapping[Key, Ruling],
 ) -> Supply:
     """The drug before what was told: a visit that stands may rest on an early fill that was granted days ago."""
-    supply = ruled(supply_of(part, rules, told, law, today), rulings)
+    supply = ruled(supply_of(part, rules, told, law, today, calendar.lead_days), rulings)
     if (RulingKind.include, supply.rx_id) not in rulings:
         supply = dear(supply, rules, today)
     supply = not_by_billed_days(not_before(supply), part)
@@ -274,10 +275,11 @@ def _case(
 ) -> Case:
     synchronized = [supply for supply in supplies if not supply.ride_along]
     cycle, other_cycle = cycle_of(profile, [each.prescription.usual_days for each in synchronized], rules)
-    run_outs = [supply.run_out for supply in synchronized]
+    run_outs = [supply.lacks_from for supply in synchronized]
     asked = {day.toordinal() for day in (pin, told.wanted_on) if day}
     end = max([*run_outs, workable.toordinal(), *asked]) + 2 * cycle.days + A_MONTH
     stood = {each.visit.on.toordinal() for each in standing}
+    lead = (today + timedelta(days=rules.lead_days)).toordinal()
     return Case(
         supplies=tuple(
             replace(each, bridge_cushion=cycle.bridge_cushion) if cycle.bridge_cushion else each
@@ -286,12 +288,12 @@ def _case(
         pickup=pickup_days(
             calendar,
             first=today.toordinal(),
-            workable=(today + timedelta(days=rules.lead_days)).toordinal(),
+            workable=lead,
             last=end,
             weekdays=profile.must_weekdays,
             extra=asked,
             without=stood,
-            barred=barred(profile, workable.toordinal(), end),
+            barred=barred(profile, lead, end),
             limited=is_limited(profile),
         ),
         earliest=workable.toordinal(),

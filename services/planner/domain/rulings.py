@@ -14,6 +14,7 @@ from decimal import Decimal
 from services.planner.domain.calendar import LONG_AGO
 from services.planner.domain.course import Supply
 from services.planner.domain.model import Participation, Reason, Ruling, RulingKind, Told, because
+from services.planner.domain.payment import Override
 
 MAY_BE_INCLUDED = frozenset(
     {
@@ -114,13 +115,13 @@ def ruled(supply: Supply, rulings: Mapping[Key, Ruling]) -> Supply:
         rulings.get((kind, supply.rx_id)) for kind in (RulingKind.hold, RulingKind.fill, RulingKind.quantity)
     )
     if fill and not supply.ride_along:
-        supply = replace(supply, forced=True, override_from=LONG_AGO)
+        settled = Override(LONG_AGO, by_staff=True)
+        supply = replace(supply, payment=replace(supply.payment, override=settled))
     if quantity and not supply.ride_along:
         supply = replace(supply, fixed_quantity=quantity.quantity)
     if hold and hold.on:
-        until = hold.on.toordinal()
         supply = replace(
-            supply, ready=max(supply.ready, until), override_from=max(supply.override_from, until)
+            supply, payment=supply.payment.later(hold.on.toordinal() + supply.payment.billed_ahead)
         )
     return supply
 

@@ -16,6 +16,7 @@ from services.planner.domain.model import Item, Rules, Step, StepRule, VisitKind
 DAY = timedelta(days=1)
 A_WEEK = 7
 NO_LEADS: Mapping[str, int] = {}
+NONE_EARLY: Mapping[str, date] = {}
 
 FILL = "fill"
 ORDER_STOCK = "order_stock"
@@ -40,17 +41,21 @@ def steps_of(
     calendar: Calendar,
     rules: Rules,
     leads: Mapping[str, int] = NO_LEADS,
+    early_from: Mapping[str, date] = NONE_EARLY,
 ) -> tuple[Step, ...]:
     """The steps of one visit by their day: each on an open day, those before the visit never later than their rule.
 
     Fills wait for the payer, and what follows a fill waits for it. Where the store takes longer it is filled sooner;
-    what the store gets later (`leads`: days by rx_id) is ordered sooner.
+    what the store gets later (`leads`: days by rx_id) is ordered sooner. A fill that is too soon is paid
+    before a vacation or after a discharge, from a day of its own (`early_from`, by rx_id).
     """
     hours = Hours(calendar.weekdays, calendar.closed_on)
     before = next((row.days for row in rules.steps if row.code == FILL), 0) - calendar.lead_days
     by_day: dict[date, list[str]] = defaultdict(list)
     for item in items:
-        by_day[fill_day(on, before, item.payable_from, hours)].append(item.rx_id)
+        too_soon = item.payable_from is not None and item.payable_from > on
+        paid_from = early_from.get(item.rx_id) if too_soon else item.payable_from
+        by_day[fill_day(on, before, paid_from, hours)].append(item.rx_id)
     fills = tuple((day, tuple(by_day[day]) if len(by_day) > 1 else ()) for day in sorted(by_day))
     longest = max((leads.get(item.rx_id, 0) for item in items), default=0)
     return _around(on, fills, longest, rules.steps, hours, synchronized=kind is VisitKind.synchronized)

@@ -12,10 +12,13 @@ from services.planner.domain.days_supply import is_certain, true_days, whole_uni
 from services.planner.domain.model import Fill, Participation, Prescription, Rules, Told, because
 from services.planner.domain.participation import Part
 from services.planner.domain.payers import PayerRule, SyncLaw, insulin_copay, rule_on
+from services.planner.domain.payment import Override, Payment
 from services.planner.domain.stock import paid_until, payable_from, short_fill
 
 
-def supply_of(part: Part, rules: Rules, told: Told, law: SyncLaw | None, today: date) -> Supply:
+def supply_of(
+    part: Part, rules: Rules, told: Told, law: SyncLaw | None, today: date, billed_ahead: int = 0
+) -> Supply:
     """A drug's stock, the payer's clock and what is authorised; the payer's own date overrides our rule and any law."""
     each, stock = part.prescription, part.stock
     run_out = stock.run_out_on
@@ -24,14 +27,13 @@ def supply_of(part: Part, rules: Rules, told: Told, law: SyncLaw | None, today: 
     ride_along = part.participation is Participation.ride_along
     rule, _ = rule_on(each.payer, today, rules.payers, rules.unknown_payer)
     percent = rule.percent_for(each.drug.schedule, each.drug.form)
-    declined_until = told.declined_until.get(each.rx_id, date.min)
     of_dose = _of_dose(part)
     payable = payable_from(stock.fills, percent, rule, of_dose)
-    override_from = NEVER
+    override = None
     if part.payer_says and part.payer_says.next_fill_on:
         payable = part.payer_says.next_fill_on
     elif law and law.overrides_too_soon:
-        override_from = max(payable_from(stock.fills, 0, rule, of_dose), declined_until).toordinal()
+        override = Override(payable_from(stock.fills, 0, rule, of_dose).toordinal())
     last = stock.last_fill
     paid = _smallest_pack(each, rule) if ride_along else _within_plan(each, rule)
     return Supply(
@@ -40,13 +42,16 @@ def supply_of(part: Part, rules: Rules, told: Told, law: SyncLaw | None, today: 
         payer=rule,
         percent=percent,
         run_out=run_out.toordinal(),
-        payable=payable.toordinal(),
-        ready=max(payable, declined_until).toordinal(),
+        payment=Payment(
+            payable.toordinal(),
+            waits=told.declined_until.get(each.rx_id, date.min).toordinal(),
+            billed_ahead=billed_ahead,
+            override=override,
+        ),
         quantity_left=each.quantity_left,
         expires=min(each.expires_on, each.prior_authorization_until or date.max).toordinal(),
         most_surplus=rule.most_surplus_days if rule.look_back_days else NEVER,
         paid_until=(paid_until(of_dose, rule, payable) or date.min).toordinal(),
-        override_from=override_from,
         prorated=not ride_along
         and (
             rule.prorates_fill(each.drug.form, antibiotic=each.drug.antibiotic) or bool(law and law.prorates)
@@ -77,18 +82,17 @@ def not_before(supply: Supply) -> Supply:
     from_day = supply.prescription.fill_from
     if from_day is None:
         return supply
-    day = from_day.toordinal()
-    return replace(supply, ready=max(supply.ready, day), override_from=max(supply.override_from, day))
+    return replace(supply, payment=supply.payment.later(from_day.toordinal() + supply.payment.billed_ahead))
 
 
 def not_by_billed_days(supply: Supply, part: Part) -> Supply:
     """What was billed as fewer days than it lasts brings no fill earlier, by law or otherwise: audits look for that
     (domain rules 2.2). Staff may still have it filled."""
     from_day = by_true_days(part, supply)
-    if from_day is None or supply.forced:
+    if from_day is None or supply.payment.forced:
         return supply
     day = from_day.toordinal()
-    return replace(supply, ready=max(supply.ready, day), override_from=max(supply.override_from, day))
+    return replace(supply, payment=supply.payment.later(day))
 
 
 def by_true_days(part: Part, supply: Supply) -> date | None:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-from services.planner.domain.calendar import NEVER, Calendar
+from services.planner.domain.calendar import Calendar
 from services.planner.domain.course import Supply
 from services.planner.domain.model import FillKind, Prescription, Rules, Told, ToldItem, ToldVisit, VisitKind
+from services.planner.domain.payment import Payment
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class Standing:
     visit: ToldVisit
     items: tuple[ToldItem, ...]  # that may still be filled
     drugs: Mapping[str, str]  # by rx_id: the one that takes part, where a renewal took its place
-    payable_from: Mapping[str, int]  # by rx_id
+    payable_from: Mapping[str, date | None]  # by rx_id
     after_short: frozenset[str]  # the rx_ids whose fill follows a short one
     codes: Mapping[str, tuple[str, ...]]  # by rx_id: the opening codes of its fill
 
@@ -52,9 +53,9 @@ def commit(
         for item in visit.items:
             old, rx_id = renewed.get(item.rx_id, (None, item.rx_id))
             supply = by_rx.get(rx_id)
-            if supply and _may_be_filled(item, supply, old, visit.on):
+            if supply and _may_be_filled(item, supply, old, visit):
                 kept.append(item)
-                drugs[item.rx_id], payable[item.rx_id] = rx_id, supply.payable
+                drugs[item.rx_id], payable[item.rx_id] = rx_id, supply.payment.payable_from
                 codes[item.rx_id] = supply.opening_codes(visit.on.toordinal())
                 if supply.after_short:
                     after_short.add(item.rx_id)
@@ -64,26 +65,29 @@ def commit(
     return [by_rx[supply.rx_id] for supply in supplies], standing
 
 
-def _may_be_filled(item: ToldItem, supply: Supply, old: Prescription | None, on: date) -> bool:
+def _may_be_filled(item: ToldItem, supply: Supply, old: Prescription | None, visit: ToldVisit) -> bool:
     """Payable, authorised and valid on that day."""
+    day, joining = visit.on.toordinal(), _joins_at(visit, supply)
     left = old.quantity_left if old else supply.quantity_left
     expires = old.expires_on.toordinal() if old else supply.expires
-    return supply.ready <= on.toordinal() <= expires and item.quantity <= left
+    return supply.payment.allows(day, joining=joining) and day <= expires and item.quantity <= left
+
+
+def _joins_at(visit: ToldVisit, supply: Supply) -> bool:
+    """Is it the synchronized pickup, and the drug one that joins there?"""
+    return visit.kind is VisitKind.synchronized and not supply.ride_along
 
 
 def _filled(supply: Supply, item: ToldItem, visit: ToldVisit, today: date) -> Supply:
     day = visit.on.toordinal()
-    paid_until = max(supply.paid_until, day) + item.days_supply
-    ready = max(day + supply.wait(item.days_supply), supply.not_before(paid_until))
-    joins = visit.kind is VisitKind.synchronized and not supply.ride_along
+    payment, joins = supply.payment, _joins_at(visit, supply)
+    payer, paid_until = supply.next_paid(day, item.days_supply, supply.paid_until)
+    still_settled = payment.override if payment.forced and not joins else None
     return replace(
         supply,
         run_out=max(supply.run_out, day) + item.days_supply,
-        payable=ready,
-        ready=ready,
-        override_from=NEVER,
-        early=None,
-        early_spent=supply.early if supply.early and day < supply.early.paid_without else supply.early_spent,
+        payment=Payment(payer, override=still_settled),
+        spent=payment.leave_of(day) or supply.spent,
         after_change=False,
         paid_until=paid_until,
         after_short=item.kind is FillKind.bridge,

@@ -16,6 +16,7 @@ from services.planner.domain.course import Course, Supply
 from services.planner.domain.days_supply import billed_days
 from services.planner.domain.model import FillKind, Item, Profile, Rules, ToldItem, Visit, VisitKind
 from services.planner.domain.payers import NO_COST, PayerRule
+from services.planner.domain.payment import Payment
 from services.planner.domain.steps import steps_of
 from services.planner.domain.told import Standing
 
@@ -51,8 +52,14 @@ def with_steps(
 ) -> tuple[Visit, ...]:
     """Each visit with its dated steps."""
     leads = {each.rx_id: each.prescription.drug.lead_days for each in supplies}
+    early_from = {
+        each.rx_id: date.fromordinal(paid.early.begins)
+        for each in supplies
+        for paid in (each.spent or each.payment,)
+        if paid.early
+    }
     return tuple(
-        replace(visit, steps=steps_of(visit.kind, visit.on, visit.items, calendar, rules, leads))
+        replace(visit, steps=steps_of(visit.kind, visit.on, visit.items, calendar, rules, leads, early_from))
         for visit in visits
     )
 
@@ -107,7 +114,7 @@ def _standing_item(item: ToldItem, standing: Standing, course: Course, *, at_anc
         kind=item.kind,
         quantity=item.quantity,
         days_supply=item.days_supply,
-        payable_from=day_or_none(standing.payable_from[item.rx_id]),
+        payable_from=standing.payable_from[item.rx_id],
         reason=explain.item(course, item.days_supply, at_anchor=at_anchor),
         clarification_codes=(*standing.codes[item.rx_id], *codes),
         days_supply_billed=billed,
@@ -117,13 +124,12 @@ def _standing_item(item: ToldItem, standing: Standing, course: Course, *, at_anc
 def planned_items(course: Course, days: Sequence[int], anchor: int) -> list[tuple[int, Item]]:
     """The fills of one drug with their days; each is payable from some days after the one before."""
     supply = course.supply
-    fills = [(day, need.quantity, need.days, need.wait) for day, need in zip(days, course.needs, strict=True)]
+    fills = [(day, need.quantity, need.days) for day, need in zip(days, course.needs, strict=True)]
     if course.at_anchor:
-        fills.append((anchor, *course.at_anchor, 0))
+        fills.append((anchor, *course.at_anchor))
     planned: list[tuple[int, Item]] = []
-    payable, after_short = supply.payable, supply.after_short
-    paid_until = supply.paid_until
-    for day, quantity, days_supply, wait in fills:
+    payment, paid_until, after_short = supply.payment, supply.paid_until, supply.after_short
+    for day, quantity, days_supply in fills:
         kind = kind_of(days_supply, supply.prescription.usual_days)
         at_anchor = day == anchor
         billed, codes = billing_of(supply, kind, days_supply, after_short=after_short, at_anchor=at_anchor)
@@ -135,14 +141,14 @@ def planned_items(course: Course, days: Sequence[int], anchor: int) -> list[tupl
             kind=kind,
             quantity=quantity,
             days_supply=days_supply,
-            payable_from=day_or_none(payable),
+            payable_from=payment.payable_from,
             reason=explain.item(course, days_supply, at_anchor=at_anchor),
             clarification_codes=codes,
             days_supply_billed=billed,
         )
         planned.append((day, item))
-        paid_until = max(paid_until, day) + days_supply
-        payable = max(day + wait, supply.not_before(paid_until))
+        payer, paid_until = supply.next_paid(day, days_supply, paid_until)
+        payment = Payment(payer)
         after_short = kind is FillKind.bridge
     return planned
 
@@ -177,8 +183,3 @@ def codes_of(
     if kind is FillKind.bridge and not (rest and paid_as_it_is):
         return rule.short_fill_codes
     return (rule.follow_up_code,) if after_short else ()
-
-
-def day_or_none(day: int) -> date | None:
-    """A date; none for one before all, of a drug that the payer never paid."""
-    return date.fromordinal(day) if day > date.min.toordinal() else None

@@ -43,17 +43,17 @@ NARROW = np.int32
 
 
 class Drug(NamedTuple):
-    """A column of each value of the supplies. See `Supply`."""
+    """A column of each value of the supplies. See `Supply` and `Payment`."""
 
     ride_along: Ints
     critical: Ints
     percent: Ints
-    run_out: Ints
+    lacks_from: Ints
     ready: Ints
     expires: Ints
     most_surplus: Ints
     paid_until: Ints
-    override_from: Ints
+    joining: Ints
     forced: Ints
     least_bridge: Ints
     usual_days: Ints
@@ -73,13 +73,13 @@ AS_THEY_ARE: Mapping[str, str] = {
     "ride_along": "ride_along",
     "critical": "prescription.drug.critical",
     "percent": "percent",
-    "run_out": "run_out",
-    "ready": "ready",
+    "lacks_from": "lacks_from",
+    "ready": "payment.ready",
     "expires": "expires",
     "most_surplus": "most_surplus",
     "paid_until": "paid_until",
-    "override_from": "override_from",
-    "forced": "forced",
+    "joining": "payment.joining",
+    "forced": "payment.forced",
     "bridge_cushion": "bridge_cushion",
     "least_bridge": "least_bridge",
     "usual_days": "prescription.usual_days",
@@ -351,8 +351,8 @@ def _before_and_after(days: PickupDays) -> tuple[Ints, Ints]:
 
 def _latest_due(drug: Drug, patient: Patient[Ints], pickups: Pickups) -> Ints:
     """See `anchor.latest_due`."""
-    run_out = np.where(drug.ride_along > 0, LONG_AGO, drug.run_out)
-    latest = np.maximum.reduceat(run_out, np.cumsum(patient.drugs) - patient.drugs)
+    lacks_from = np.where(drug.ride_along > 0, LONG_AGO, drug.lacks_from)
+    latest = np.maximum.reduceat(lacks_from, np.cumsum(patient.drugs) - patient.drugs)
     return pickups.on_or_before(latest, pickups.at)
 
 

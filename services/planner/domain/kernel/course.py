@@ -212,7 +212,7 @@ class Gap:
         drug = rows.drug
         return Gap(
             needs=Needs.none(len(rows)),
-            covered=np.maximum(drug.run_out, rows.earliest),
+            covered=np.maximum(drug.lacks_from, rows.earliest),
             ready=drug.ready.copy(),
             left=drug.quantity_left.copy(),
             paid_until=drug.paid_until.copy(),
@@ -234,8 +234,8 @@ def courses_of(rows: Rows) -> Courses:
     drug, anchor = rows.drug, rows.anchor
     ride_along = drug.ride_along > 0
     joined = ~ride_along & (drug.joined_with >= 0)
-    due = ~ride_along & ~joined & ((drug.run_out < rows.second) | (drug.forced > 0))
-    paid = np.minimum(drug.ready, drug.override_from) <= anchor
+    due = ~ride_along & ~joined & ((drug.lacks_from < rows.second) | (drug.forced > 0))
+    paid = drug.joining <= anchor
     joins = np.where(paid, anchor, rows.second)
     until = np.where(due, joins, np.where(ride_along, rows.second, LONG_AGO))
     gap = _bridge_gap(rows, until, np.where(ride_along, NEVER, joins))
@@ -262,7 +262,7 @@ def _joined(courses: Courses, rows: Rows, these: Ints) -> None:
     drug = at.drug
     courses.joins[these], courses.dispensed[these] = at.anchor, True
     courses.left_at_anchor[these] = drug.joined_with
-    uncovered = np.maximum(0, at.second - drug.run_out)
+    uncovered = np.maximum(0, at.second - drug.lacks_from)
     courses.uncovered[these] = uncovered * _any_left(drug, drug.quantity_left)
 
 
@@ -331,7 +331,7 @@ def _as_ride_alongs(courses: Courses, rows: Rows, these: Ints) -> None:
         return
     at = rows.of(as_ride_alongs(rows.drugs, np.ones(len(rows.drugs.ready), dtype=bool)), these)
     gap = _bridge_gap(at, at.second, np.full_like(at.second, NEVER))
-    fewer = np.flatnonzero(gap.uncovered < courses.uncovered[these])
+    fewer = np.flatnonzero((gap.needs.count > 0) & (gap.uncovered < courses.uncovered[these]))
     these = these.take(fewer)
     courses.joins[these], courses.at_anchor[these], courses.dispensed[these] = NEITHER, 0, False
     courses.uncovered[these], courses.override[these] = gap.uncovered.take(fewer), False

@@ -1,0 +1,165 @@
+"""What was agreed or confirmed is what is filled, on its day, whoever pays it and by what leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+from random import Random
+
+import pytest
+
+from services.planner.domain import progress as path
+from services.planner.domain.calendar import Calendar
+from services.planner.domain.model import (
+    FillKind,
+    Plan,
+    Prescription,
+    Ruling,
+    RulingKind,
+    Told,
+    ToldItem,
+    ToldVisit,
+    VisitKind,
+)
+from services.planner.domain.plan import plan_cycle
+from services.planner.domain.progress import Progress
+from tests.unit.planner.cases import in_days, taking
+from tests.unit.planner.population import POLICY, TODAY, Odd, odd_patient
+
+Fill = tuple[str, Decimal, int, tuple[str, ...], date | None]
+Visits = list[tuple[VisitKind, date, list[Fill]]]
+
+
+def leaves(rng: Random, number: int) -> Odd:
+    """A patient with much by whose leave a fill comes too soon or late: laws, staff, the store, special orders."""
+    each = odd_patient(rng, number)
+    profile = each.profile
+    rulings = (ruling for ruling in profile.rulings if ruling.kind in (RulingKind.fill, RulingKind.quantity))
+    profile = replace(
+        profile,
+        prescriptions=tuple(_lasting(rng, each) for each in profile.prescriptions),
+        fills=tuple(fill for fill in profile.fills if fill.handed_over_on <= TODAY),
+        rulings=tuple(rulings),
+    )
+    calendar = replace(
+        each.calendar,
+        state=rng.choice(("OK", "NY", "ME", "NM", "CA")),
+        lead_days=rng.choice((0, 0, 1)),
+        daily_cap=0,
+    )
+    return replace(each, profile=profile, calendar=calendar)
+
+
+def _lasting(rng: Random, each: Prescription) -> Prescription:
+    """Expiring late; now and then a special order."""
+    lead = rng.choice((0, 0, 0, 0, 5, 12))
+    return replace(each, drug=replace(each.drug, lead_days=lead), expires_on=TODAY + timedelta(days=200))
+
+
+def fills(plan: Plan) -> Visits:
+    """Every fill up to the synchronized pickup, with its codes and the day from which the payer pays it."""
+    return [
+        (
+            visit.kind,
+            visit.on,
+            [
+                (each.rx_id, each.quantity, each.days_supply, each.clarification_codes, each.payable_from)
+                for each in visit.items
+            ],
+        )
+        for visit in plan.visits
+        if visit.on <= plan.anchor_on
+    ]
+
+
+def days_to_the_first_visit(plan: Plan) -> Iterator[date]:
+    day = TODAY
+    while day < plan.visits[0].on:
+        yield day
+        day += timedelta(days=1)
+
+
+def agreed(at: Progress, plan: Plan) -> Progress:
+    found = path.alignment_agreed(at, plan.plan_id, plan.anchor_on)
+    assert found
+    return found
+
+
+def confirmed(at: Progress, plan: Plan) -> Progress:
+    for visit in plan.visits:
+        wanted = {each.rx_id: (each.quantity, each.days_supply) for each in visit.items}
+        found = path.pickup_confirmed(at, visit.visit_id, wanted, ())
+        assert found
+        at = found
+    return at
+
+
+@pytest.mark.timeout(600)
+def test_who_agrees_to_or_confirms_a_proposal_gets_it_though_it_is_planned_anew_every_day() -> None:
+    kept = 0
+    for number in range(150):
+        each = leaves(Random(number), number)
+        at, plan = path.plan_anew(Progress("p"), each.profile, each.calendar, each.rules, TODAY)
+        if not isinstance(plan, Plan):
+            continue
+        for now in (agreed(at, plan), confirmed(at, plan)):
+            for day in days_to_the_first_visit(plan):
+                now, again = path.plan_anew(now, each.profile, each.calendar, each.rules, day)
+                assert isinstance(again, Plan), f"patient {number}, {day}"
+                assert fills(again) == fills(plan), f"patient {number}, {day}"
+                kept += 1
+    assert kept > 1000
+
+
+# --- by whose leave ---
+
+FILLED_LATER = taking({"a": 8, "b": 22})  # the payer pays b from day 15 on
+PICKUP = in_days(5)
+
+
+def told_of_both(*, confirmed: bool) -> Told:
+    items = tuple(ToldItem(rx_id, FillKind.full, Decimal(30), 30) for rx_id in ("rx-a", "rx-b"))
+    visit = ToldVisit(VisitKind.synchronized, PICKUP, items, confirmed=confirmed)
+    return Told(agreed=True, anchor_on=PICKUP, visits=(visit,))
+
+
+def by_staff(kind: RulingKind, rx_id: str, quantity: Decimal | None = None) -> Ruling:
+    return Ruling(kind, "pharmacist", "settled", TODAY, rx_id=rx_id, quantity=quantity)
+
+
+@pytest.mark.parametrize("confirmed", [True, False])
+@pytest.mark.parametrize(
+    ("state", "rulings", "kept"),
+    [
+        ("OK", (), True),
+        ("NY", (), True),
+        ("CA", (), False),
+        ("CA", (by_staff(RulingKind.fill, "rx-b"),), True),
+        ("CA", (by_staff(RulingKind.fill, "rx-a"),), False),
+    ],
+    ids=["law of Oklahoma", "law of New York", "no law", "staff", "staff, about another drug"],
+)
+def test_a_visit_that_stands_keeps_the_fill_that_is_paid_by_an_override(
+    state: str, rulings: tuple[Ruling, ...], kept: bool, confirmed: bool
+) -> None:
+    """Domain rules 2.7: 75 % of thirty days have not passed on the day of the pickup."""
+    profile = replace(FILLED_LATER, rulings=rulings)
+    today = TODAY if confirmed else in_days(2)  # within the lead time it stands unconfirmed
+    plan = plan_cycle(profile, Calendar(state=state), POLICY, today, told_of_both(confirmed=confirmed), 1)
+    assert isinstance(plan, Plan)
+    [first, *later] = plan.visits
+    assert first.on == PICKUP
+    assert [item.rx_id for item in first.items] == (["rx-a", "rx-b"] if kept else ["rx-a"])
+    assert any(item.rx_id == "rx-b" for visit in later for item in visit.items) != kept
+    [b] = [each for each in plan.drugs if each.rx_id == "rx-b"]
+    assert ("override_by_law" in {reason.code for reason in b.reasons}) == (state in ("OK", "NY"))
+
+
+def test_an_override_is_for_the_synchronized_pickup_alone() -> None:
+    told = told_of_both(confirmed=True)
+    bridge = replace(told, visits=(replace(told.visits[0], kind=VisitKind.bridge),), anchor_on=in_days(12))
+    plan = plan_cycle(FILLED_LATER, Calendar(state="OK"), POLICY, TODAY, bridge, 1)
+    assert isinstance(plan, Plan)
+    assert [item.rx_id for item in plan.visits[0].items] == ["rx-a"]
