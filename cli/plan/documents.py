@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from codecs import BOM_UTF8
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,10 +17,11 @@ from typing import Any, BinaryIO
 
 from cli.importing import ImportFailed
 from cli.plan.layout import documents_of_folder
-from services.planner.faults import BadInput, Fault
+from services.planner.faults import TWICE, BadInput, Fault
 
 STDIN = Path("-")
 LINES = (".ndjson", ".jsonl")
+EMPTY = "is empty: give one patient as an object {…}, or several as an array or one a line"
 
 
 class Unreadable(Exception):
@@ -62,6 +64,10 @@ def _of_file(file: BinaryIO, *, in_lines: bool) -> Iterator[Given]:
     """A first line that is an object by itself makes it lines; so do two that begin one, if the first is broken."""
     lines = ((number, line.removeprefix(BOM_UTF8)) for number, line in enumerate(file, 1))
     number, first = next(((number, line) for number, line in lines if line.strip()), (1, b""))
+    if not first:
+        if not in_lines:
+            yield Given("the file", BadInput([Fault("", "", EMPTY)]))
+        return
     second = () if in_lines or _parses(first) else tuple(islice(lines, 1))
     begin_objects = all(line.startswith(b"{") for line in (first, *(line for _, line in second)))
     if in_lines or (begin_objects and (second or _parses(first))):
@@ -73,7 +79,7 @@ def _of_file(file: BinaryIO, *, in_lines: bool) -> Iterator[Given]:
 def _of_lines(lines: Iterable[tuple[int, bytes]]) -> Iterator[Given]:
     for number, line in lines:
         if line.strip():
-            yield Given(f"line {number}", _parsed(line), len(line))
+            yield Given(f"line {number}", _parsed(line.rstrip()), len(line))
 
 
 def _of_whole(text: bytes) -> Iterator[Given]:
@@ -92,12 +98,20 @@ def _parses(text: bytes) -> bool:
 def _parsed(text: bytes) -> Any:
     """The JSON document; what is wrong with it does not quote it."""
     try:
-        return json.loads(text.decode(), parse_float=Decimal, parse_constant=_no_constant)
+        return json.loads(
+            text.decode(), parse_float=Decimal, parse_constant=_no_constant, object_pairs_hook=_once_each
+        )
     except json.JSONDecodeError as error:
         where = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
         return BadInput([Fault("", "", f"is no JSON at {where}: {error.msg}; correct it there")])
     except (ValueError, RecursionError):
         return BadInput([Fault("", "", "is no JSON: write UTF-8, finite numbers, and no deep nesting")])
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, in which no field takes the place of an earlier one of its name: what comes twice is refused."""
+    counted = Counter(name for name, _ in pairs)
+    return {name: value if counted[name] == 1 else TWICE for name, value in pairs}
 
 
 def _no_constant(name: str) -> None:

@@ -19,7 +19,7 @@ from rich.progress import Progress
 from rich.table import Column, Table
 
 from cli.plan.documents import Given, Unreadable, documents
-from services.planner.faults import BadInput, Fault
+from services.planner.faults import BadInput, Fault, shown
 from services.planner.inputs import answer, plan, read_patient
 from shared.events.planner import PlanBlocked, PlanComputed
 from shared.words.plans import of_day, of_drug, of_offer, of_visit, why
@@ -36,6 +36,14 @@ class Outcome:
     counts: Counter[str] = field(default_factory=Counter)  # planned, blocked, printed, refused
     refused: list[tuple[str, str, Fault]] = field(default_factory=list)  # place, patient id, fault
     unlisted: int = 0
+    places: dict[tuple[str, date], str] = field(default_factory=dict)  # of each patient and day of planning
+
+    def only_once(self, patient_id: str, today: date, place: str) -> None:
+        """Refuse a patient who came before: of two documents nobody knows which holds."""
+        before = self.places.setdefault((patient_id, today), place)
+        if before != place:
+            problem = f"comes twice, first at {before}: give each patient once for a day of planning"
+            raise BadInput([Fault("patient_id", shown("patient_id", patient_id), problem)], patient_id)
 
     def refuse(self, place: str, bad: BadInput) -> None:
         self.counts["refused"] += 1
@@ -47,7 +55,7 @@ class Outcome:
 def plan_file(path: Path, *, today: date, stores: Collection[str], as_json: bool, as_inputs: bool) -> int:
     """Plan every patient of the file as they are read; answers the exit status: 1 if any was refused.
 
-    Plans go to standard output, progress and what was refused to standard error.
+    Plans go to standard output, progress and what was refused to standard error: as a table, or as JSON a line.
     """
     outcome = Outcome()
     try:
@@ -58,7 +66,7 @@ def plan_file(path: Path, *, today: date, stores: Collection[str], as_json: bool
     except Unreadable as unreadable:
         typer.echo(str(unreadable), err=True)
         return 1
-    _sum_up(outcome)
+    (_sum_up_as_json if as_json else _sum_up)(outcome)
     return 1 if outcome.counts["refused"] else 0
 
 
@@ -72,6 +80,7 @@ def _plan_one(
         asked = read_patient(given.document, today)
         if stores and asked.store_id not in stores:
             return
+        outcome.only_once(asked.patient_id, asked.today or today, given.place)
         if as_inputs:
             typer.echo(asked.model_dump_json(exclude_defaults=True))
             outcome.counts["printed"] += 1
@@ -131,6 +140,14 @@ def _sum_up(outcome: Outcome) -> None:
     said = {"planned": "planned", "blocked": "without a plan", "printed": "printed", "refused": "refused"}
     counted = [f"{outcome.counts[each]} {words}" for each, words in said.items() if outcome.counts[each]]
     console.print(f"{', '.join(counted) or 'No patients'}.")
+
+
+def _sum_up_as_json(outcome: Outcome) -> None:
+    """One fault a line, and last the number of patients of each outcome."""
+    for place, patient_id, fault in outcome.refused:
+        typer.echo(json.dumps({"where": place, "patient_id": patient_id, **vars(fault)}), err=True)
+    unlisted = {"faults_not_listed": outcome.unlisted} if outcome.unlisted else {}
+    typer.echo(json.dumps({**outcome.counts, **unlisted}), err=True)
 
 
 @contextmanager
