@@ -144,6 +144,15 @@ class Course(NamedTuple):
         return sum((self.supply.extra_cost(days) or NO_COST for days in self.fills), NO_COST)
 
 
+def next_due(course: Course, second: int, cycle_days: int) -> int:
+    """The synchronized pickup, as far as it can be seen from the second on, at which a drug that joins none before is
+    filled: its stock does not last to the one after, and that fill is paid."""
+    paid_from = LONG_AGO if course.needs else course.supply.payment.joining
+    while course.covered_to >= second + cycle_days or second < paid_from:
+        second += cycle_days
+    return second
+
+
 def course_of(supply: Supply, anchor: int, second: int, pickup: PickupDays, earliest: int) -> Course:
     """The course of a drug that leaves the fewest uncovered days; which pickup days it needs is left open.
 

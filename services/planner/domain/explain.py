@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 
 from services.planner.domain.anchor import Case, Option
-from services.planner.domain.course import Course, Supply
+from services.planner.domain.course import Course, Supply, next_due
 from services.planner.domain.model import (
     Action,
     Decision,
@@ -83,7 +83,7 @@ def _synchronized(
     if course.joins is None and course.needs:
         return _not_due_after(course, fills, chosen, case)
     if course.joins is None:
-        joins_on = _next_due(course.supply.lacks_from, chosen, case.cycle.days)
+        joins_on = date.fromordinal(next_due(course, chosen.second, case.cycle.days))
         return Action.not_due, joins_on, because("not_due", run_out_on=run_out_on, joins_on=joins_on)
     joins_on = date.fromordinal(course.joins)
     before = [(on, item) for on, item in fills if on < joins_on]
@@ -140,7 +140,7 @@ def _not_due_after(
 ) -> tuple[Action, date, Reason]:
     """One long fill before the synchronized pickup lasts past it; or a usual one, where no short one is paid."""
     on, item = fills[-1]
-    joins_on = _next_due(course.covered_to, chosen, case.cycle.days)
+    joins_on = date.fromordinal(next_due(course, chosen.second, case.cycle.days))
     if item.days_supply <= course.supply.prescription.usual_days:
         return Action.join_later, joins_on, because("whole_fills_only", on=fills[0][0])
     return Action.long_fill, joins_on, because("long_fill", days=item.days_supply, on=on, until=joins_on)
@@ -155,14 +155,6 @@ def _joins_later(course: Course, chosen: Option, joins_on: date) -> Reason:
         ready = date.fromordinal(payment.ready)
         return because("join_later_not_before", not_before=ready, anchor_on=anchor_on, joins_on=joins_on)
     return because("join_later_visit_stands", anchor_on=anchor_on, joins_on=joins_on)
-
-
-def _next_due(run_out: int, chosen: Option, cycle_days: int) -> date:
-    """The first synchronized pickup, as far as it can be seen, at which the stock does not last to the next."""
-    pickup = chosen.second
-    while run_out >= pickup + cycle_days:
-        pickup += cycle_days
-    return date.fromordinal(pickup)
 
 
 def _ride_along(

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from services.planner.domain.anchor import Option
-from services.planner.domain.course import Course
+from services.planner.domain.course import Course, next_due
 from services.planner.domain.model import Item, Participation, Reason, Renewal, Rules, because
 from services.planner.domain.participation import Part, followed
 
@@ -61,7 +61,7 @@ def renewals_needed(
     for part in parts:
         course = courses.get(part.prescription.rx_id)
         if chosen and course:
-            day = _first_unmet(course, chosen)
+            day = _first_unmet(course, chosen, cycle_days)
             unnumbered = _first_unnumbered(part, numbered)
             if day is not None and course.covered_to < chosen.second + cycle_days:
                 needed.append(_renewal(part, max(date.fromordinal(day), today), course.quantity_left))
@@ -101,7 +101,7 @@ def wanted(
     return tuple(each for each in renewals if each.rx_id not in disused and each.rx_id not in served)
 
 
-def _first_unmet(course: Course, chosen: Option) -> int | None:
+def _first_unmet(course: Course, chosen: Option, cycle_days: int) -> int | None:
     """The first day, to the pickup after next, on which a usual fill is due that cannot be had."""
     prescription = course.supply.prescription
     expires = prescription.expires_on.toordinal()  # what a prior authorization ends, no renewal brings back
@@ -110,9 +110,8 @@ def _first_unmet(course: Course, chosen: Option) -> int | None:
         days = course.at_anchor[1] if course.at_anchor else 0
         if days < prescription.usual_days and not (enough and chosen.anchor <= expires):
             return min(chosen.anchor, course.covered_to)
-    if enough and chosen.second <= expires:
-        return None
-    return min(chosen.second, course.covered_to)
+    due = chosen.second if course.joins else next_due(course, chosen.second, cycle_days)
+    return None if enough and due <= expires else min(due, course.covered_to)
 
 
 def _first_unnumbered(part: Part, numbered: Fills) -> date | None:

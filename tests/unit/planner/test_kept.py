@@ -25,7 +25,7 @@ from services.planner.domain.model import (
 )
 from services.planner.domain.plan import plan_cycle
 from services.planner.domain.progress import Progress
-from tests.unit.planner.cases import in_days, taking
+from tests.unit.planner.cases import COMMERCIAL, EVERY_DAY, fill, in_days, patient, prescription, taking
 from tests.unit.planner.population import POLICY, TODAY, Odd, odd_patient
 
 Fill = tuple[str, Decimal, int, tuple[str, ...], date | None]
@@ -163,3 +163,20 @@ def test_an_override_is_for_the_synchronized_pickup_alone() -> None:
     plan = plan_cycle(FILLED_LATER, Calendar(state="OK"), POLICY, TODAY, bridge, 1)
     assert isinstance(plan, Plan)
     assert [item.rx_id for item in plan.visits[0].items] == ["rx-a"]
+
+
+@pytest.mark.parametrize(("expires", "renewal_by"), [(200, None), (49, 61)])
+def test_what_is_not_due_is_filled_at_the_first_pickup_at_which_its_payer_pays(
+    expires: int, renewal_by: int | None
+) -> None:
+    """Policy: 75 % of ninety days pass on day 39, after the pickup of day 35; the stock ends on day 61, before that of
+    day 65."""
+    ninety = prescription("b", usual_days=90, usual_quantity=Decimal(90), expires_on=in_days(expires))
+    profile = patient([prescription("a"), ninety], [fill("a", in_days(-22)), fill("b", in_days(-29), 90)])
+    pinned = Told(agreed=True, anchor_on=PICKUP)
+    plan = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, pinned, 1)
+    assert isinstance(plan, Plan)
+    assert plan.next_anchor_on == in_days(35)
+    assert plan.drugs[1].joins_on == in_days(65)
+    asked = [each.needed_by for each in plan.renewals if each.rx_id == "rx-b"]
+    assert asked == ([in_days(renewal_by)] if renewal_by else [])
