@@ -26,7 +26,7 @@ from services.planner.domain.anchor import (
 from services.planner.domain.calendar import Calendar, first_workable, pickup_days
 from services.planner.domain.course import Supply
 from services.planner.domain.cycles import A_MONTH, cycle_of
-from services.planner.domain.grants import granted
+from services.planner.domain.grants import Grant, granted
 from services.planner.domain.model import (
     Blocked,
     FillKind,
@@ -56,7 +56,6 @@ from services.planner.domain.musts import (
     without_limits,
 )
 from services.planner.domain.participation import NO_RULINGS, Part, renewed_by, take_part
-from services.planner.domain.payers import SyncLaw
 from services.planner.domain.renewals import NO_FILLS, authorizations_ending, disused, renewals_needed, wanted
 from services.planner.domain.rulings import Key, in_force, ruled, with_day
 from services.planner.domain.supplies import dear, not_before, not_by_billed_days, supply_of
@@ -160,10 +159,10 @@ def _plan(
     parts = take_part(profile, rules, today, first, rulings, calendar.state)
     taking_part = [part for part in parts if part.participation is not Participation.excluded]
     renewed = renewed_by(parts)
-    laws = granted(parts, profile, calendar.state, rules, today)
+    grants = granted(parts, profile, calendar.state, rules, today)
     supplies, standing = commit(
         [
-            _supply(part, profile, calendar, rules, told, laws.get(part.prescription.rx_id), today, rulings)
+            _supply(part, profile, calendar, rules, told, grants.get(part.prescription.rx_id), today, rulings)
             for part in taking_part
         ],
         near,
@@ -227,12 +226,12 @@ def _supply(
     calendar: Calendar,
     rules: Rules,
     told: Told,
-    law: SyncLaw | None,
+    grant: Grant | None,
     today: date,
     rulings: Mapping[Key, Ruling],
 ) -> Supply:
     """The drug before what was told: a visit that stands may rest on an early fill that was granted days ago."""
-    supply = ruled(supply_of(part, rules, told, law, today, calendar.lead_days), rulings)
+    supply = ruled(supply_of(part, rules, told, grant, today, calendar.lead_days), rulings)
     if (RulingKind.include, supply.rx_id) not in rulings:
         supply = dear(supply, rules, today)
     supply = not_by_billed_days(not_before(supply), part)

@@ -9,15 +9,16 @@ from decimal import Decimal
 from services.planner.domain.calendar import NEVER
 from services.planner.domain.course import Supply
 from services.planner.domain.days_supply import is_certain, true_days, whole_units
+from services.planner.domain.grants import Grant
 from services.planner.domain.model import Fill, Participation, Prescription, Rules, Told, because
 from services.planner.domain.participation import Part
-from services.planner.domain.payers import PayerRule, SyncLaw, insulin_copay, rule_on
+from services.planner.domain.payers import PayerRule, insulin_copay, rule_on
 from services.planner.domain.payment import Override, Payment
 from services.planner.domain.stock import paid_until, payable_from, short_fill
 
 
 def supply_of(
-    part: Part, rules: Rules, told: Told, law: SyncLaw | None, today: date, billed_ahead: int = 0
+    part: Part, rules: Rules, told: Told, grant: Grant | None, today: date, billed_ahead: int = 0
 ) -> Supply:
     """A drug's stock, the payer's clock and what is authorised; the payer's own date overrides our rule and any law."""
     each, stock = part.prescription, part.stock
@@ -32,8 +33,9 @@ def supply_of(
     override = None
     if part.payer_says and part.payer_says.next_fill_on:
         payable = part.payer_says.next_fill_on
-    elif law and law.overrides_too_soon:
-        override = Override(payable_from(stock.fills, 0, rule, of_dose).toordinal())
+    elif grant and grant.overrides_until(payable):
+        override = Override(max(payable_from(stock.fills, 0, rule, of_dose), grant.begins_on).toordinal())
+    law = grant.law if grant and grant.begins_on <= today else None
     last = stock.last_fill
     paid = _smallest_pack(each, rule) if ride_along else _within_plan(each, rule)
     return Supply(
@@ -57,8 +59,8 @@ def supply_of(
             rule.prorates_fill(each.drug.form, antibiotic=each.drug.antibiotic) or bool(law and law.prorates)
         ),
         monthly_copay=_monthly_copay(each, rule),
-        granted_by=law.name if law else "",
-        consents=law.consents if law else (),
+        granted_by=grant.law.name if grant else "",
+        consents=grant.law.consents if grant else (),
         whole_units=1 if ride_along else whole_units(each.directions, each.units_per_day),
         least_bridge=rules.minimum_short_fill_days,
         short_sizes=None if ride_along else rule.short_sizes(paid.usual_days, law),

@@ -346,8 +346,8 @@ def test_a_law_may_ask_that_others_agree() -> None:
     [
         ({"state": "TX"}, {}),
         ({"binds": frozenset({"medicaid"})}, {}),
-        ({"begins_on": in_days(1)}, {}),
-        ({"ends_on": in_days(-1)}, {}),
+        ({"begins_on": in_days(11)}, {}),
+        ({"ends_on": in_days(9)}, {}),
         ({"overrides_too_soon": False}, {}),
         ({"excluded_forms": frozenset({"tablet"})}, {}),
         ({"drugs_at_least": 3}, {}),
@@ -381,34 +381,110 @@ def test_a_law_that_counts_by_the_drug_forgets_what_other_drugs_used() -> None:
 
 
 @pytest.mark.parametrize(
-    ("short_fills", "granted"),
+    ("law", "pickup", "is_granted"),
+    [
+        ({"begins_on": in_days(9)}, 9, True),
+        ({"begins_on": in_days(10)}, 9, False),
+        ({"ends_on": in_days(20)}, 9, False),
+        ({"ends_on": in_days(21)}, 9, True),
+    ],
+    ids=["in force that day", "the day after", "ends before the payer pays", "ends when it pays"],
+)
+def test_the_law_of_the_day_of_the_fill_counts(law: dict[str, Any], pickup: int, is_granted: bool) -> None:
+    """b is payable from the 21st day: whether a law that ends before it holds at the pickup is not relied on."""
+    plan = planned(lost(), pinned(pickup), calendar=OKLAHOMA, rules=with_law(replace(LAW, **law)))
+    assert (of(plan, "b").action is not Action.join_later) == is_granted
+
+
+def filled(*fills: tuple[str, int, int]) -> Any:
+    """a was filled 20 days ago and b 2 days ago, as in `lost`; and before, or besides, c, which is taken no more."""
+    taken = [prescription(name) for name in ("a", "b")]
+    others = tuple(fill(name, in_days(on), days) for name, on, days in fills)
+    return lost(
+        prescriptions=(*taken, prescription("c", status="discontinued")),
+        fills=(fill("a", in_days(-20)), fill("b", in_days(-2)), *others),
+    )
+
+
+@pytest.mark.parametrize(
+    ("fills", "is_granted"),
     [
         ([], True),
-        ([-1], True),
-        ([-10, -1], True),
-        ([-29], True),
-        ([-30], False),
-        ([-45, -1], False),
-        ([-45, -20], False),
-        ([-80], True),
+        ([("a", -1, 5)], True),
+        ([("a", -10, 5), ("a", -1, 5)], True),
+        ([("a", -19, 5)], True),
+        ([("a", -21, 5)], False),
+        ([("c", -29, 5)], True),
+        ([("c", -30, 5)], False),
+        ([("c", -45, 5), ("a", -1, 5)], False),
+        ([("c", -45, 5), ("a", -19, 5)], False),
+        ([("c", -80, 5)], True),
     ],
     ids=[
         "none",
         "a bridge",
         "two bridges",
-        "to its last day",
-        "over",
+        "not filled in full since",
+        "filled in full since",
+        "in the cycle",
+        "a cycle ago",
         "an earlier one",
         "one of both",
         "last year",
     ],
 )
-def test_the_bridges_of_one_synchronization_are_one(short_fills: list[int], granted: bool) -> None:
-    """Policy: one synchronization per insured and year; today is 2 March. a was short-filled on these days."""
-    taken = tuple(fill("a", in_days(day), 5) for day in short_fills)
-    profile = lost(fills=(fill("a", in_days(-20)), fill("b", in_days(-2)), *taken))
+def test_the_bridges_of_one_synchronization_are_one_until_its_pickup(
+    fills: list[tuple[str, int, int]], is_granted: bool
+) -> None:
+    """Policy: one synchronization per insured and year; today is 2 March."""
+    plan = planned(filled(*fills), pinned(10), calendar=OKLAHOMA, rules=with_law())
+    assert (of(plan, "b").action is not Action.join_later) == is_granted
+
+
+@pytest.mark.parametrize(
+    ("fills", "is_granted"),
+    [
+        ([("b", -25, 30)], True),
+        ([("b", -24, 30)], False),
+        ([("a", -42, 30)], False),
+        ([("c", -30, 30), ("c", -20, 30)], False),
+        ([("c", -72, 30), ("c", -62, 30)], True),
+    ],
+    ids=["on the payer's day", "the day before it", "another drug", "taken no more", "last year"],
+)
+def test_a_fill_before_the_payers_day_is_a_synchronization(
+    fills: list[tuple[str, int, int]], is_granted: bool
+) -> None:
+    """Policy: 75 %, one synchronization per insured and year (Oklahoma Statutes 36-3634.5); today is 2 March."""
+    plan = planned(filled(*fills), pinned(10), calendar=OKLAHOMA, rules=with_law())
+    assert (of(plan, "b").action is not Action.join_later) == is_granted
+
+
+def test_a_fill_too_soon_for_a_payer_that_the_law_does_not_bind_is_none() -> None:
+    profile = filled(("c", -30, 30), ("c", -20, 30))
+    profile = replace(
+        profile,
+        prescriptions=(*profile.prescriptions[:2], replace(profile.prescriptions[2], payer="another")),
+    )
     plan = planned(profile, pinned(10), calendar=OKLAHOMA, rules=with_law())
-    assert (of(plan, "b").action is not Action.join_later) == granted
+    assert of(plan, "b").action is not Action.join_later
+
+
+@pytest.mark.parametrize(("pickup", "is_granted"), [(31, False), (32, True)], ids=["31 Dec", "1 Jan"])
+def test_the_year_of_the_fill_counts(pickup: int, is_granted: bool) -> None:
+    """Policy: one synchronization per insured and year; today is 22 December, and this year's is used."""
+    today, new_year = date(2026, 12, 22), date(2027, 1, 1)
+    on = new_year + timedelta(days=pickup - 32)
+    drugs = tuple(prescription(name, expires_on=date(2027, 12, 1)) for name in ("a", "b"))
+    fills = (
+        fill("a", today - timedelta(days=20)),
+        fill("b", today - timedelta(days=2)),
+        fill("a", today - timedelta(days=100), 5),
+    )
+    profile = patient(drugs, fills, stock_reports=(StockReport("rx-b", today, 12),))
+    told = replace(pinned(10), anchor_on=on)
+    plan = planned(profile, told, calendar=OKLAHOMA, rules=with_law(), today=today)
+    assert (of(plan, "b").action is not Action.join_later) == is_granted
 
 
 def test_an_override_counts_like_a_short_fill() -> None:
