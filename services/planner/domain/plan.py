@@ -60,7 +60,7 @@ from services.planner.domain.renewals import NO_FILLS, authorizations_ending, di
 from services.planner.domain.rulings import Key, in_force, ruled, with_day
 from services.planner.domain.supplies import dear, not_before, not_by_billed_days, supply_of
 from services.planner.domain.timing import paid_early, timed
-from services.planner.domain.told import Standing, commit, stands
+from services.planner.domain.told import Standing, commit, that_stand
 from services.planner.domain.trips import IDS, extra_cost_of, fills_of, visits_of, with_steps
 
 OPEN_DAY_WITHIN = 60
@@ -154,7 +154,7 @@ def _plan(
     if workable is None:
         return _blocked(because("no_pickup_day", days=OPEN_DAY_WITHIN), [], rules, today)
 
-    near = [visit for visit in told.visits if stands(visit, told, calendar, rules, today)]
+    near = that_stand(told, calendar, rules, today)
     first = min([workable, *(visit.on for visit in near)])
     parts = take_part(profile, rules, today, first, rulings, calendar.state)
     taking_part = [part for part in parts if part.participation is not Participation.excluded]

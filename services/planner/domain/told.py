@@ -24,15 +24,18 @@ class Standing:
     codes: Mapping[str, tuple[str, ...]]  # by rx_id: the opening codes of its fill
 
 
-def stands(visit: ToldVisit, told: Told, calendar: Calendar, rules: Rules, today: date) -> bool:
-    """Confirmed, or so near that nothing else can be arranged; and neither past, closed nor asked to be moved."""
-    near = told.agreed and visit.on < today + timedelta(days=rules.lead_days)
-    return (
-        (visit.confirmed or near)
-        and visit.on >= today
-        and visit.on != told.instead_of
-        and calendar.is_open(visit.on)
-    )
+def that_stand(told: Told, calendar: Calendar, rules: Rules, today: date) -> list[ToldVisit]:
+    """The visits that are confirmed, or so near that nothing else can be arranged, and what comes before a pickup that
+    stands, for it carries the drugs to it. None that is past, closed or asked to be moved."""
+    possible = [
+        visit
+        for visit in told.visits
+        if visit.on >= today and visit.on != told.instead_of and calendar.is_open(visit.on)
+    ]
+    workable = today + timedelta(days=rules.lead_days)
+    fixed = [visit for visit in possible if visit.confirmed or (told.agreed and visit.on < workable)]
+    pickup = max((visit.on for visit in fixed if visit.kind is VisitKind.synchronized), default=date.min)
+    return [visit for visit in possible if visit in fixed or (told.agreed and visit.on < pickup)]
 
 
 def commit(

@@ -110,6 +110,17 @@ def test_a_confirmed_visit_stands_and_what_was_declined_waits_for_the_next_picku
     assert decision.action is Action.join_later
 
 
+def test_the_bridge_to_a_pickup_stays_where_the_pickup_is_confirmed_before_it(agreed: Progress) -> None:
+    progress, plan = planned(confirmed(agreed, pickup(agreed)))
+    assert isinstance(plan, Plan)
+    assert [(visit.on, visit.kind) for visit in plan.visits] == [
+        (in_days(9), VisitKind.bridge),
+        (in_days(PINNED), VisitKind.synchronized),
+    ]
+    assert plan.uncovered_days == 0
+    assert not bridge(progress).confirmed and pickup(progress).confirmed
+
+
 def test_what_was_put_into_a_visit_after_the_patient_was_asked_is_not_declined(agreed: Progress) -> None:
     visit = pickup(agreed)
     [told, added] = visit.items
