@@ -47,14 +47,6 @@ def _prescriptions(asked: PatientInput) -> Iterator[Fault]:
         here = f"prescriptions.{at}"
         if each.expires_on < each.written_on:
             yield Fault(f"{here}.expires_on", str(each.expires_on), "is before written_on: correct one")
-        if each.usual_quantity == 0:
-            yield Fault(f"{here}.usual_quantity", "0", "is nothing: give the units of a usual fill")
-        if each.units_per_day == 0:
-            yield Fault(
-                f"{here}.units_per_day",
-                "0",
-                "is nothing: give what is taken a day, or leave it out if unknown",
-            )
         if each.renews == each.rx_id:
             yield _wrong_id(
                 f"{here}.renews", each.rx_id, "is the prescription itself: name the one before it"

@@ -12,6 +12,10 @@ REASONS: dict[str, str] = {
     "maintenance": "Taken regularly and may be short-filled: synchronized.",
     "unbreakable_pack": "A pack that cannot be split: never short-filled, dispensed whole with a pickup.",
     "not_divisible": "A form that is not divided ({form}): never short-filled, dispensed whole with a pickup.",
+    "form_not_recognised": (
+        "The drug file gives a form that is not known here ({form}): never short-filled, dispensed whole with a "
+        "pickup. If it is a tablet or a capsule, correct the drug file."
+    ),
     "form_unknown": "The drug file does not give the form: never short-filled, dispensed whole with a pickup.",
     "on_hold": "On hold: the patient said they stopped taking it; pharmacist and prescriber decide.",
     "discontinued": "Discontinued by the prescriber.",

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from services.planner.domain.days_supply import whole_units
 from services.planner.domain.directions import DailyUse, Refusal, read, says_as_needed
+from services.planner.domain.forms import FORMS
 from services.planner.domain.model import (
     Participation,
     Prescription,
@@ -286,6 +287,8 @@ def divisible(each: Prescription, rules: Rules) -> tuple[Participation, Reason]:
     if not each.drug.form:
         return Participation.ride_along, because("form_unknown")
     if _rides(each, rules):
+        if each.drug.form not in FORMS:
+            return Participation.ride_along, because("form_not_recognised", form=each.drug.form)
         return Participation.ride_along, because("not_divisible", form=each.drug.form)
     return Participation.sync, because("maintenance")
 

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from services.planner.domain.days_supply import agree, discarded_early, is_certain, true_days
 from services.planner.domain.directions import COUNTED, Basis, DailyUse, exact, read, units_a_day
+from services.planner.domain.forms import form_of
 from services.planner.domain.limits import last_day, limits_on, quantity_by_law, schedule_in
 from services.planner.domain.model import Fill, Prescription, Profile, Reason, Rules, because
 from services.planner.domain.payers import rule_on
@@ -31,7 +32,7 @@ def as_read(profile: Profile, rules: Rules, state: str, today: date) -> tuple[Pr
     prescriptions = []
     for each in profile.prescriptions:
         remarks: Said = []
-        each = _daily_use(each, rules, remarks)
+        each = _daily_use(_formed(each), rules, remarks)
         if each.status == "active":
             if each.fill_from and each.fill_from > today:
                 remarks.append(because("fill_from", on=each.fill_from))
@@ -44,6 +45,12 @@ def as_read(profile: Profile, rules: Rules, state: str, today: date) -> tuple[Pr
     if all(new is old for new, old in zip(prescriptions, profile.prescriptions, strict=True)):
         return profile, said
     return replace(profile, prescriptions=tuple(prescriptions)), said
+
+
+def _formed(each: Prescription) -> Prescription:
+    """With the one word for its form."""
+    form = form_of(each.drug.form)
+    return each if form == each.drug.form else replace(each, drug=replace(each.drug, form=form))
 
 
 # --- how much a day ---

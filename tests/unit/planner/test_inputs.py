@@ -272,8 +272,6 @@ def test_the_example_of_the_how_to_is_planned() -> None:
         ({"patient_id": SECRET}, "patient_id", "a text of"),
         ({SECRET: 1}, "(a key)", ""),
         ({"prescriptions": prescription_with(renews="rx-a")}, "prescriptions.0.renews", "a text of 4"),
-        ({"prescriptions": prescription_with(usual_quantity=0)}, "prescriptions.0.usual_quantity", "0"),
-        ({"prescriptions": prescription_with(units_per_day=0)}, "prescriptions.0.units_per_day", "0"),
         ({"fills": fill_with(days_supply=0)}, "fills.0.days_supply", "0"),
         ({"fills": fill_with(days_supply_billed=0)}, "fills.0.days_supply_billed", "0"),
         ({"fills": fill_with(handed_over_on="2020-01-01")}, "fills.0.handed_over_on", "2020-01-01"),

@@ -30,6 +30,17 @@ def parts_of(prescriptions: Sequence[Prescription], **facts: object) -> dict[str
         ({}, SYNC, "maintenance"),
         ({"drug": drug("a", form="capsule")}, SYNC, "maintenance"),
         ({"drug": drug("a", form="Tablet")}, SYNC, "maintenance"),
+        ({"drug": drug("a", form="TAB")}, SYNC, "maintenance"),
+        ({"drug": drug("a", form="tablet, extended release")}, SYNC, "maintenance"),
+        ({"drug": drug("a", form="Oral Tablet")}, SYNC, "maintenance"),
+        ({"drug": drug("a", form="12 HR Extended Release Oral Capsule")}, SYNC, "maintenance"),
+        ({"drug": drug("a", form="tablet_er")}, SYNC, "maintenance"),
+        ({"drug": drug("a", form="Softgel")}, SYNC, "maintenance"),
+        ({"drug": drug("a", form="Tablet Dose Pack")}, RIDE_ALONG, "not_divisible"),
+        ({"drug": drug("a", form="Inhalation Capsule")}, RIDE_ALONG, "not_divisible"),
+        ({"drug": drug("a", form="Powder for Oral Suspension")}, RIDE_ALONG, "not_divisible"),
+        ({"drug": drug("a", form="Topical Gel")}, RIDE_ALONG, "not_divisible"),
+        ({"drug": drug("a", form="wafer")}, RIDE_ALONG, "form_not_recognised"),
         ({"drug": drug("a", form="inhaler")}, RIDE_ALONG, "not_divisible"),
         ({"drug": drug("a", form="drops"), "units_per_day": None}, RIDE_ALONG, "not_divisible"),
         ({"drug": drug("a", unbreakable=True)}, RIDE_ALONG, "unbreakable_pack"),
@@ -166,3 +177,20 @@ def test_a_refusal_without_a_date_keeps_the_drug_out_for_a_while() -> None:
     assert parts_of([prescription("a")], rejections=(long_ago,), fills=fills)["rx-a"].participation is SYNC
     paid_since = parts_of([prescription("a")], rejections=(refused,), fills=[fill("a", in_days(-1))])
     assert paid_since["rx-a"].participation is SYNC
+
+
+def test_the_same_form_by_another_word_is_renewed_by_it() -> None:
+    former = prescription("a", drug=drug("a", form="TAB"), written_on=in_days(-200))
+    newer = replace(
+        prescription("b", drug=drug("a", form="Oral Tablet"), written_on=in_days(-5)), rx_id="rx-b"
+    )
+    parts = parts_of([former, newer], fills=[fill("a", in_days(-10))])
+    assert parts["rx-a"].reason.code == "superseded_by"
+    assert parts["rx-b"].participation is SYNC
+
+
+def test_a_form_that_the_chain_divides_by_its_own_word_is_divided() -> None:
+    wafer = patient([prescription("a", drug=drug("a", form="Wafer"))], [fill("a", in_days(-10))])
+    rules = replace(COMMERCIAL, divisible_forms=COMMERCIAL.divisible_forms | {"wafer"})
+    [part] = take_part(wafer, rules, TODAY, FIRST_WORKABLE)
+    assert part.participation is SYNC
