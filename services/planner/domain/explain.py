@@ -56,7 +56,7 @@ def decision(
     else:
         action, joins_on, *what = _synchronized(part, course, fills, chosen, case)
     remarks = [
-        *part.remarks,
+        *(_as_it_stands(each, course, fills, chosen) for each in part.remarks),
         *payers_word(part, course, fills, case),
         *_declined(rx_id, told),
         *_about_fills(course, fills, chosen, case),
@@ -182,6 +182,19 @@ def _left_at_anchor(course: Course, fills: Sequence[tuple[date, Item]], chosen: 
 
 
 # --- remarks: what a pharmacist wants to know besides ---
+
+
+def _as_it_stands(
+    remark: Reason, course: Course, fills: Sequence[tuple[date, Item]], chosen: Option
+) -> Reason:
+    """A quantity that staff set is without effect where the pickup stands with another."""
+    wanted = course.supply.fixed_quantity
+    at_anchor = [item.quantity for on, item in fills if on.toordinal() == chosen.anchor]
+    if remark.code != "staff_quantity" or course.supply.joined_with is None or at_anchor == [wanted]:
+        return remark
+    return Reason(
+        "staff_idle", {"by": remark.params["by"], "made_on": remark.params["made_on"], "what": "quantity"}
+    )
 
 
 def _declined(rx_id: str, told: Told) -> list[Reason]:

@@ -180,3 +180,16 @@ def test_what_is_not_due_is_filled_at_the_first_pickup_at_which_its_payer_pays(
     assert plan.drugs[1].joins_on == in_days(65)
     asked = [each.needed_by for each in plan.renewals if each.rx_id == "rx-b"]
     assert asked == ([in_days(renewal_by)] if renewal_by else [])
+
+
+@pytest.mark.parametrize(("quantity", "said"), [(30, "staff_quantity"), (15, "staff_idle")])
+def test_a_quantity_that_staff_set_after_the_confirmation_is_said_to_be_without_effect(
+    quantity: int, said: str
+) -> None:
+    ruling = by_staff(RulingKind.quantity, "rx-a", Decimal(quantity))
+    profile = replace(FILLED_LATER, rulings=(ruling,))
+    plan = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, told_of_both(confirmed=True), 1)
+    assert isinstance(plan, Plan)
+    assert plan.visits[0].items[0].quantity == 30
+    codes = {reason.code for reason in plan.drugs[0].reasons}
+    assert codes & {"staff_quantity", "staff_idle"} == {said}
