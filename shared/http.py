@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from hashlib import sha256
 from typing import Annotated, Any
@@ -35,6 +35,12 @@ class Role(StrEnum):
     system = "system"
 
 
+ACTOR_ID = r"^[!-~]{1,80}$"
+"""The form of an id of staff: nothing that has a blank, as names have, is recorded as one."""
+
+NOT_TAKEN = "has characters that are not taken here, or too many: an id has no blanks, and is no name"
+
+
 class Problem(Exception):
     """An answer other than success, as RFC 9457 problem details; `detail` says what to do."""
 
@@ -56,7 +62,7 @@ class Caller(units.Caller):
 
 async def get_caller(
     request: Request,
-    medsync_actor: Annotated[str, Header(description="opaque id of who acts", min_length=1, max_length=80)],
+    medsync_actor: Annotated[str, Header(description="opaque id of who acts, no name", pattern=ACTOR_ID)],
     medsync_role: Annotated[Role, Header(description="in what capacity")],
     idempotency_key: Annotated[str | None, Header(max_length=120)] = None,
     traceparent: Annotated[str | None, Header(max_length=60)] = None,
@@ -119,11 +125,15 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [{"field": ".".join(map(str, e["loc"][1:])), "problem": e["msg"]} for e in error.errors()]
+        errors = [{"field": ".".join(map(str, e["loc"][1:])), "problem": _problem(e)} for e in error.errors()]
         what = "; ".join(f"{e['field'] or 'body'}: {e['problem']}" for e in errors[:5])
         return _answer(400, "Invalid request", what, errors=errors)
 
     app.add_middleware(_Unexpected)
+
+
+def _problem(error: Mapping[str, Any]) -> str:
+    return NOT_TAKEN if error["type"] == "string_pattern_mismatch" else str(error["msg"])
 
 
 class _Unexpected:

@@ -22,6 +22,15 @@ from services.planner.faults import TWICE, BadInput, Fault
 STDIN = Path("-")
 LINES = (".ndjson", ".jsonl")
 EMPTY = "is empty: give one patient as an object {…}, or several as an array or one a line"
+NO_JSON = {
+    "Expecting value": "a value is missing, or a text has no quotes",
+    "Expecting property name enclosed in double quotes": "a field's name in double quotes is missing",
+    "Expecting ',' delimiter": "a comma or a closing bracket is missing",
+    "Expecting ':' delimiter": "a colon is missing",
+    "Unterminated string starting at": "this text has no closing quote",
+    "Invalid control character at": "a text has a line break, a tab or the like in it",
+    "Extra data": "something follows after the end",
+}
 
 
 class Unreadable(Exception):
@@ -103,7 +112,8 @@ def _parsed(text: bytes) -> Any:
         )
     except json.JSONDecodeError as error:
         where = f"column {error.colno}" if error.lineno == 1 else f"line {error.lineno}, column {error.colno}"
-        return BadInput([Fault("", "", f"is no JSON at {where}: {error.msg}; correct it there")])
+        what = NO_JSON.get(error.msg, "something is not as JSON has it")
+        return BadInput([Fault("", "", f"is no JSON at {where}: {what}; correct it there")])
     except (ValueError, RecursionError):
         return BadInput([Fault("", "", "is no JSON: write UTF-8, finite numbers, and no deep nesting")])
 

@@ -15,7 +15,7 @@ from services.console.pages import ACTOR, ROLE, STAFF, Acting, Text, page
 from services.console.services import tell
 from services.console.settings import Settings
 from services.console.store import actions, ask
-from shared.http import Commanding, Problem, Role, Working
+from shared.http import ACTOR_ID, Commanding, Problem, Role, Working
 from shared.messaging import Unit
 from shared.words.formats import counted
 
@@ -33,7 +33,7 @@ async def who(request: Request, to: str = "/") -> HTMLResponse:
 @router.post("/acting-as")
 async def say_who(
     request: Request,
-    actor: Annotated[str, Form(min_length=1, max_length=80, pattern=r"^[!-~]+$")],
+    actor: Annotated[str, Form(pattern=ACTOR_ID)],
     role: Annotated[Role, Form()],
     to: Annotated[str, Form()] = "/",
 ) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -23,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.console.settings import Settings
 from shared.events.base import Reason
-from shared.http import Caller, Problem, Role
+from shared.http import ACTOR_ID, Caller, Problem, Role
 from shared.messaging.outages import is_outage
 from shared.words import plans
 from shared.words import render as in_words
@@ -63,7 +64,7 @@ def viewer_of(request: Request) -> Viewer | None:
     if ACTOR not in said and settings.sign_in:
         said = request.cookies
     actor, role = said.get(ACTOR, ""), said.get(ROLE, "")
-    return Viewer(actor, role) if 0 < len(actor) <= 80 and role in set(Role) else None
+    return Viewer(actor, role) if re.fullmatch(ACTOR_ID, actor) and role in set(Role) else None
 
 
 def acting(request: Request) -> Caller:

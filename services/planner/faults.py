@@ -99,6 +99,7 @@ def fault_of(error: ErrorDetails) -> Fault:
 ID = re.compile(r"(?=.*\d)[!-~]{1,64}")
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")  # of a field: small letters
 WORD = re.compile(r"[a-z]+(_[a-z0-9]+)+")  # rolling_31; neither drugs nor people are called so
+NUMBER = re.compile(r"-?\d{1,6}(\.\d{1,6})?")  # too short to call
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -118,7 +119,9 @@ def shown(field: str, value: object) -> str:
         return str(value) if abs(value) < 1_000_000 else "a large number"
     if not isinstance(value, str):
         return "a list" if isinstance(value, list | tuple) else "an object"
-    if WORD.fullmatch(value) or DAY.fullmatch(value) or (field.endswith("_id") and ID.fullmatch(value)):
+    if any(form.fullmatch(value) for form in (WORD, DAY, NUMBER)):
+        return value
+    if field.endswith("_id") and ID.fullmatch(value):
         return value
     if not value:
         return "empty"

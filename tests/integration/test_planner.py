@@ -1023,6 +1023,37 @@ async def test_what_staff_wrote_is_forgotten_with_the_patient(proposed: Service)
     )
 
 
+async def test_a_name_is_not_recorded_as_who_decided(proposed: Service) -> None:
+    headers = {"Medsync-Actor": "Dr. John Smith", "Medsync-Role": "pharmacist"}
+    said = {"kind": "day", "on": "2026-03-20", "why": "because"}
+    answer = await proposed.http.post("/plans/p1/rulings", json=said, headers=headers)
+    assert (answer.status_code, "is no name" in answer.json()["detail"]) == (400, True)
+    assert "Smith" not in answer.text
+    assert (await proposed.get("/plans/p1/rulings"))["rulings"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"rulings": [{"kind": "day", "on": "2026-02-01"}]}, "rulings.0.on"),
+        ({"rulings": [{"kind": "include", "rx_id": "rx-a", "by": "clerk"}]}, "rulings.0.by"),
+        ({"rulings": [{"kind": "quantity", "rx_id": "rx-a", "quantity": 90000}]}, "rulings.0.quantity"),
+        ({"away": [{"begins_on": "2026-03-20", "ends_on": "2026-03-10"}]}, "away.0.ends_on"),
+        ({"calendar": {"state": "Oklahoma"}}, "calendar.state"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+async def test_what_if_is_read_as_strictly_as_a_file(
+    proposed: Service, changes: dict[str, Any], field: str
+) -> None:
+    by = {"by": "pharmacist", "why": "because", "made_on": "2026-03-01"}
+    if "rulings" in changes:
+        changes = {"rulings": [{**by, **each} for each in changes["rulings"]]}
+    question = {"patient_id": "p1", "changes": changes}
+    answer = await command(proposed, "/plans/what-if", question, answered=400)
+    assert [each["field"] for each in answer["errors"]] == [field]
+
+
 async def command(
     service: Service, path: str, body: Mapping[str, Any], *, role: str = "pharmacist", answered: int = 0
 ) -> dict[str, Any]:

@@ -29,9 +29,11 @@ SECRET = "Metformin of Jane Doe"
 RULING = {"by": "pharmacist", "why": SECRET, "made_on": "2026-03-01"}
 
 
+READERS_WORDS = re.compile(r"[Ii]nput|valid|tuple|in total|string|pattern|instance|\^|cannot be read")
 DAY = {**RULING, "kind": "day", "on": "2026-03-20"}
 UNITS = {**RULING, "kind": "quantity", "rx_id": "rx-a"}
 LATER = "2027-03-01"  # than the day of planning
+USUAL_QUANTITY = "prescriptions.0.usual_quantity"
 REPORTED_ON, REJECTED_ON = "stock_reports.0.reported_on", "rejections.0.rejected_on"
 BACKWARDS = {"begins_on": "2026-03-20", "ends_on": "2026-03-10"}
 
@@ -263,7 +265,25 @@ def test_the_example_of_the_how_to_is_planned() -> None:
         ({"rulings": [{**RULING, "kind": "fill", "rx_id": "rx-9"}]}, "rulings.0.rx_id", "rx-9"),
         ({"rules": {"lead": 4}}, "rules.lead", ""),
         ({"rules": {"lead_days": 10**9}}, "rules.lead_days", "a large number"),
-        ({"extra_cost_limit": "10.005"}, "extra_cost_limit", "a text of"),
+        ({"extra_cost_limit": "10.005"}, "extra_cost_limit", "10.005"),
+        ({"prescriptions": prescription_with(usual_quantity="thirty")}, USUAL_QUANTITY, "a text of"),
+        ({"prescriptions": prescription_with(usual_quantity=True)}, USUAL_QUANTITY, "true"),
+        ({"prescriptions": prescription_with(usual_quantity="NaN")}, USUAL_QUANTITY, "a text of"),
+        ({"prescriptions": prescription_with(usual_quantity=10**30)}, USUAL_QUANTITY, "a large number"),
+        ({"prescriptions": prescription_with(usual_days=30.5)}, "prescriptions.0.usual_days", "30.5"),
+        ({"prescriptions": prescription_with(usual_days=None)}, "prescriptions.0.usual_days", "null"),
+        ({"prescriptions": prescription_with(usual_days=10**40)}, "prescriptions.0.usual_days", "a large"),
+        ({"prescriptions": prescription_with(as_needed=SECRET)}, "prescriptions.0.as_needed", "a text of"),
+        ({"prescriptions": prescription_with(directions=3)}, "prescriptions.0.directions", "3"),
+        ({"prescriptions": None}, "prescriptions", "null"),
+        ({"must_weekdays": 3}, "must_weekdays", "3"),
+        ({"calendar": {"weekdays": SECRET}}, "calendar.weekdays", "a text of"),
+        ({"calendar": {"load": []}}, "calendar.load", "a list"),
+        ({"told": {"visits": [{"kind": SECRET}]}}, "told.visits.0.kind", "a text of"),
+        ({"told": 3}, "told", "3"),
+        ({"today": "2026-02-30"}, "today", "2026-02-30"),
+        ({"today": 1.5}, "today", "1.5"),
+        ({"rulings": [{**RULING, "kind": "dance"}]}, "rulings.0.kind", "a text of"),
         ({"rules": {"extra_cost_limit": 10.005}}, "rules.extra_cost_limit", "10.005"),
         ({"rules": {"criteria": ["cheapest"]}}, "rules.criteria.0", ""),
         ({"rules": {"default_cycle": "weekly"}}, "rules.default_cycle", ""),
@@ -306,6 +326,7 @@ def test_a_fault_names_the_field_the_value_and_the_way_out(
     [(_, shown, problem)] = [each for each in found if each[0] == field]
     assert shown.startswith(value) and bool(shown) == bool(value)
     assert problem
+    assert not READERS_WORDS.search(problem), "as no pharmacist would say it"
     assert not any(word in str(found) for word in ("Metformin", "Jane", "5550100"))
 
 
