@@ -22,12 +22,14 @@ from shared.words.formats import counted, dollars, spoken
 from shared.words.reasons import render
 from shared.words.steps import of_steps
 
+OVERRIDES = frozenset({"override_by_law", "override_by_staff"})
+
 SAYS_WHEN_PAYABLE = frozenset(
-    {"payer_says", "join_later", "vacation_fill", "discharge_fill", "override_by_law", "payable_by_surplus"}
+    {"payer_says", "join_later", "vacation_fill", "discharge_fill", *OVERRIDES, "payable_by_surplus"}
 )
 """Reasons that name the day from which the payer pays."""
 
-GIVES_CODE = frozenset({"dose_changed", "vacation_fill", "discharge_fill"})
+GIVES_CODE = frozenset({"dose_changed", "vacation_fill", "discharge_fill", *OVERRIDES})
 """Reasons with a clarification code of their own, submitted beside those of a short fill."""
 
 NOT_TAKEN = frozenset(
@@ -111,7 +113,7 @@ def of_drug(drug: DrugDecision, said: PlanComputed | PlanBlocked) -> list[str]:
         sentences.append(f"By the fills on record nothing is left from {spoken(drug.run_out_on)} on.")
     if fills and not codes & SAYS_WHEN_PAYABLE:
         sentences.append(_payable(*fills[0]))
-    besides = {str(reason.params["code"]) for reason in drug.reasons if reason.code in GIVES_CODE}
+    besides = {str(reason.params.get("code")) for reason in drug.reasons if reason.code in GIVES_CODE}
     return [*sentences, *(of_fill(*fill, besides, first=fill is fills[0]) for fill in fills)]
 
 

@@ -123,7 +123,12 @@ REASONS: dict[str, str] = {
         "with the payer's code for it ({code})."
     ),
     "override_by_law": (
-        "The payer pays from {payable_from}; {law} grants an override of refill too soon to synchronize it before."
+        "The payer pays from {payable_from}; {law} grants an override of refill too soon to synchronize it before: "
+        "expect reject 79, and submit code {code}, unless the payer's sheet names another."
+    ),
+    "override_by_staff": (
+        "The payer pays from {payable_from}, before that as settled with it: expect reject 79, and submit code {code}, "
+        "unless it named another."
     ),
     "dose_changed": "What the payer last paid was another dose: code {code}, a change of therapy.",
     "days_supply_capped": (
@@ -384,6 +389,9 @@ REASONS: dict[str, str] = {
 }
 
 EARLIER: dict[str, str] = {
+    "override_by_law": (
+        "The payer pays from {payable_from}; {law} grants an override of refill too soon to synchronize it before."
+    ),
     **{
         code: words.replace("{overrides:overrides}", "")
         for code, words in REASONS.items()

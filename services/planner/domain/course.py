@@ -79,8 +79,10 @@ class Supply:
     def opening_codes(self, day: int) -> tuple[str, ...]:
         """The clarification codes of the next fill, on that day, beside those of its length."""
         change = (self.payer.therapy_change_code,) if self.after_change else ()
-        early = self.payment.early_on(day)
-        return (*change, early.code) if early else change
+        leave = self.payment.leave_of(day)
+        if leave is None:
+            return change
+        return (*change, leave.early.code if leave.early else self.payer.override_code)
 
     def dearer_at_once(self, days: int) -> bool:
         """Does one long fill of so many days cost the patient more than usual fills and a short one?"""

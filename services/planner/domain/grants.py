@@ -20,11 +20,12 @@ class Grant:
     begins_on: date
 
     def overrides_until(self, payable: date) -> bool:
-        """Does it have the payer pay on any day from then on to the one from which it pays by itself?
+        """Does it have the payer pay a usual fill on any day from then on to the one from which it pays by itself?
 
-        One that ends before may have ended by the fill.
+        One that ends before may have ended by the fill; a law about short fills has none of the usual days paid.
         """
-        return self.law.overrides_too_soon and self.law.ends_on >= payable
+        law = self.law
+        return law.overrides_too_soon and not law.overrides_short_fills_alone and law.ends_on >= payable
 
 
 def granted(

@@ -43,6 +43,7 @@ class PayerRule:
     short_fill_codes: tuple[str, ...] = ("61", "47")  # NCPDP 420-DK: the first, then the fall-back
     follow_up_code: str = "48"  # of the fill after a short fill
     therapy_change_code: str = "05"  # of the first fill of another dose
+    override_code: str = "02"  # of a fill too soon, by a state's law or as staff settled it: other override
     plan_limit_code: str = "10"  # of a pack that lasts longer than the plan pays and cannot be split
     prescription_months: int = (
         0  # it takes a prescription for so many months from writing; 0: as long as the law
@@ -100,6 +101,7 @@ class SyncLaw:
     prorates: bool = False  # a short fill costs the patient its days only
     pays_short_fills: bool = False  # of any days, whatever sizes the plan states
     overrides_too_soon: bool = False  # reject 79
+    overrides_short_fills_alone: bool = False  # never that of a usual fill
     full_fee: bool = False  # the dispensing fee is not prorated
     consents: tuple[str, ...] = ()  # who have to agree: patient, prescriber, pharmacist
 

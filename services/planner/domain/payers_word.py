@@ -34,9 +34,13 @@ def payers_word(part: Part, course: Course, fills: Fills, case: Case) -> list[Re
         remarks.append(early.why)
     overridden = supply.payment if course.override else supply.spent
     by_law = overridden is not None and overridden.override is not None and not overridden.forced
-    if overridden and by_law:
-        payable = date.fromordinal(overridden.payer)
-        remarks.append(because("override_by_law", law=supply.granted_by, payable_from=payable))
+    if overridden and overridden.override:
+        payable, code = date.fromordinal(overridden.payer), supply.payer.override_code
+        remarks.append(
+            because("override_by_law", law=supply.granted_by, payable_from=payable, code=code)
+            if by_law
+            else because("override_by_staff", payable_from=payable, code=code)
+        )
     sizes = _sizes(supply, fills, case)
     if supply.consents and (by_law or any(each.code == "short_fill_by_law" for each in sizes)):
         remarks.append(because("override_needs_consent", who=", ".join(supply.consents)))

@@ -195,5 +195,15 @@ def test_codes_of_a_changed_dose_go_with_one_of_a_short_fill() -> None:
     assert of_drug(published.drugs[0], published)[-1].endswith("with clarification code 05 and 61, else 47.")
 
 
+def test_a_plan_of_before_codes_of_an_override_reads_as_it_did() -> None:
+    plan = planned(taking({"a": 12, "b": 30}))
+    earlier = Reason("override_by_law", {"law": "The law", "payable_from": "2026-03-17"})
+    drug = replace(plan.drugs[0], reasons=(earlier,))
+    published = published_as(replace(plan, drugs=(drug, *plan.drugs[1:])))
+    assert of_drug(published.drugs[0], published)[0] == (
+        "The payer pays from Tue 17 Mar 2026; The law grants an override of refill too soon to synchronize it before."
+    )
+
+
 def test_who_has_no_prescription_on_file_is_said_to_have_none() -> None:
     assert said(patient([])) == ["There is no plan.", "No prescription is on file."]

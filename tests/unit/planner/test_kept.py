@@ -96,13 +96,20 @@ def confirmed(at: Progress, plan: Plan) -> Progress:
     return at
 
 
+def _is_long_before_the_pickup(plan: Plan) -> bool:
+    """A known limit: such a fill is planned only while the bridge in whose place it is, and which may have to come
+    sooner, is still possible."""
+    before = [visit for visit in plan.visits if visit.on < plan.anchor_on]
+    return any(item.kind is FillKind.long for visit in before for item in visit.items)
+
+
 @pytest.mark.timeout(600)
 def test_who_agrees_to_or_confirms_a_proposal_gets_it_though_it_is_planned_anew_every_day() -> None:
     kept = 0
     for number in range(150):
         each = leaves(Random(number), number)
         at, plan = path.plan_anew(Progress("p"), each.profile, each.calendar, each.rules, TODAY)
-        if not isinstance(plan, Plan):
+        if not isinstance(plan, Plan) or _is_long_before_the_pickup(plan):
             continue
         for now in (agreed(at, plan), confirmed(at, plan)):
             for day in days_to_the_first_visit(plan):
@@ -134,12 +141,18 @@ def by_staff(kind: RulingKind, rx_id: str, quantity: Decimal | None = None) -> R
     ("state", "rulings", "kept"),
     [
         ("OK", (), True),
-        ("NY", (), True),
+        ("NY", (), False),
         ("CA", (), False),
         ("CA", (by_staff(RulingKind.fill, "rx-b"),), True),
         ("CA", (by_staff(RulingKind.fill, "rx-a"),), False),
     ],
-    ids=["law of Oklahoma", "law of New York", "no law", "staff", "staff, about another drug"],
+    ids=[
+        "law of Oklahoma",
+        "law of New York, about short fills",
+        "no law",
+        "staff",
+        "staff, about another drug",
+    ],
 )
 def test_a_visit_that_stands_keeps_the_fill_that_is_paid_by_an_override(
     state: str, rulings: tuple[Ruling, ...], kept: bool, confirmed: bool
@@ -154,7 +167,7 @@ def test_a_visit_that_stands_keeps_the_fill_that_is_paid_by_an_override(
     assert [item.rx_id for item in first.items] == (["rx-a", "rx-b"] if kept else ["rx-a"])
     assert any(item.rx_id == "rx-b" for visit in later for item in visit.items) != kept
     [b] = [each for each in plan.drugs if each.rx_id == "rx-b"]
-    assert ("override_by_law" in {reason.code for reason in b.reasons}) == (state in ("OK", "NY"))
+    assert ("override_by_law" in {reason.code for reason in b.reasons}) == (state == "OK")
 
 
 def test_an_override_is_for_the_synchronized_pickup_alone() -> None:

@@ -328,6 +328,43 @@ def test_a_law_lets_a_drug_join_before_the_payer_pays() -> None:
     assert "override_by_law" in codes(of(plan, "b").reasons)
 
 
+BY_STAFF = Ruling(RulingKind.fill, "pharmacist", "settled", TODAY, rx_id="rx-b")
+
+
+@pytest.mark.parametrize(
+    ("pickup", "calendar", "rulings", "facts", "submitted"),
+    [
+        (5, OKLAHOMA, (), {}, ("02",)),
+        (5, OKLAHOMA, (), {"override_code": "7"}, ("7",)),
+        (5, Calendar(), (BY_STAFF,), {}, ("02",)),
+        (5, OKLAHOMA, (BY_STAFF,), {}, ("02",)),
+        (14, OKLAHOMA, (), {}, ("02",)),
+        (15, OKLAHOMA, (), {}, ()),
+        (15, Calendar(), (BY_STAFF,), {}, ()),
+    ],
+    ids=["law", "the payer's own", "staff", "both", "a day too soon", "due by law", "due by staff"],
+)
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_a_fill_too_soon_carries_the_code_of_an_override(
+    pickup: int,
+    calendar: Calendar,
+    rulings: tuple[Ruling, ...],
+    facts: dict[str, Any],
+    submitted: tuple[str, ...],
+    confirmed: bool,
+) -> None:
+    """Policy: 75 %, code 02 (domain rules 2.8: other override). The payer pays b from the 15th day on."""
+    items = tuple(ToldItem(rx_id, FillKind.full, Decimal(30), 30) for rx_id in ("rx-a", "rx-b"))
+    visits = (ToldVisit(SYNCHRONIZED, in_days(pickup), items, confirmed=True),) if confirmed else ()
+    profile = taking({"a": pickup + 1, "b": 22}, rulings=rulings)
+    with_code = replace(with_law(), payers=rules(**facts).payers)
+    plan = planned(profile, pinned(pickup, *visits), calendar=calendar, rules=with_code)
+    [visit] = plan.visits
+    assert [item.clarification_codes for item in visit.items] == [(), submitted]
+    [b] = [each for each in of(plan, "b").reasons if each.code.startswith("override_by_")] or [None]
+    assert (b.params["code"] if b else None) == (submitted[0] if submitted else None)
+
+
 def test_a_law_may_ask_that_others_agree() -> None:
     plan = planned(
         lost(),
@@ -349,6 +386,7 @@ def test_a_law_may_ask_that_others_agree() -> None:
         ({"begins_on": in_days(11)}, {}),
         ({"ends_on": in_days(9)}, {}),
         ({"overrides_too_soon": False}, {}),
+        ({"overrides_short_fills_alone": True}, {}),
         ({"excluded_forms": frozenset({"tablet"})}, {}),
         ({"drugs_at_least": 3}, {}),
         ({}, {"fills": (fill("a", in_days(-20)), fill("b", in_days(-2)), fill("a", in_days(-40), 9))}),
@@ -359,6 +397,7 @@ def test_a_law_may_ask_that_others_agree() -> None:
         "not yet",
         "no longer",
         "no override",
+        "of short fills alone",
         "form",
         "too few",
         "used up",

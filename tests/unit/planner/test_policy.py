@@ -93,6 +93,7 @@ def test_each_law_binds_its_kind_of_payer_from_its_first_day(
     assert law_on(state, kind, begins_on - DAY, LAWS) is None
     assert law_on(state, "medicare", begins_on, LAWS) is None, "Part D is federal"
     assert law.overrides_too_soon == (state != "CO")
+    assert law.overrides_short_fills_alone == (state in ("NY", "NM", "ME"))
     assert law.pays_short_fills
 
 
