@@ -97,9 +97,12 @@ def _plain(name: str, value: object) -> str:
 
 
 def _to_come(asked: PatientInput, as_of: date) -> Iterator[Fault]:
-    """What has happened is not told of a day that is still to come."""
+    """What has happened is not told of a day that is still to come, and no day is wanted that has passed."""
     if as_of == date.min:
         return
+    wanted = asked.told.wanted_on
+    if wanted and wanted < as_of:
+        yield Fault("told.wanted_on", str(wanted), f"has passed: give {as_of} or a later day")
     said = [
         *((f"fills.{at}.filled_on", fill.filled_on) for at, fill in enumerate(asked.fills)),
         *(
@@ -108,6 +111,7 @@ def _to_come(asked: PatientInput, as_of: date) -> Iterator[Fault]:
         ),
         *((f"rejections.{at}.rejected_on", each.rejected_on) for at, each in enumerate(asked.rejections)),
         *((f"rulings.{at}.made_on", each.made_on) for at, each in enumerate(asked.rulings)),
+        *((f"prescriptions.{at}.written_on", each.written_on) for at, each in enumerate(asked.prescriptions)),
     ]
     for field, day in said:
         if day > as_of:

@@ -298,6 +298,12 @@ def test_the_example_of_the_how_to_is_planned() -> None:
         ({"fills": fill_with(filled_on=LATER, handed_over_on=LATER)}, "fills.0.filled_on", LATER),
         ({"stock_reports": [{"rx_id": "rx-a", "reported_on": LATER, "days_left": 3}]}, REPORTED_ON, LATER),
         ({"rejections": [{"rx_id": "rx-a", "code": "79", "rejected_on": LATER}]}, REJECTED_ON, LATER),
+        (
+            {"prescriptions": prescription_with(written_on=LATER, expires_on=LATER)},
+            "prescriptions.0.written_on",
+            LATER,
+        ),
+        ({"told": {"wanted_on": "2026-02-20"}}, "told.wanted_on", "2026-02-20"),
         ({"away": [BACKWARDS]}, "away.0.ends_on", "2026-03-10"),
         ({"stays": [BACKWARDS]}, "stays.0.ends_on", "2026-03-10"),
         ({"uninsured": [BACKWARDS]}, "uninsured.0.ends_on", "2026-03-10"),
