@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
-from services.planner.domain.anchor import Case, Option
-from services.planner.domain.course import Course, Supply, next_due
+from services.planner.domain.medication import Medication
 from services.planner.domain.model import (
     Action,
     Decision,
@@ -20,8 +19,10 @@ from services.planner.domain.model import (
 )
 from services.planner.domain.participation import NOT_READ, Part, wants_authorization
 from services.planner.domain.payers import NO_COST
+from services.planner.domain.paths import FillPath
 from services.planner.domain.payers_word import payers_word
 from services.planner.domain.renewals import NONE_DISUSED, NONE_ENDS, Authorization
+from services.planner.domain.search import Layout, Question
 
 
 def left_out(part: Part) -> Decision:
@@ -38,30 +39,27 @@ def left_out(part: Part) -> Decision:
 
 def decision(
     part: Part,
-    chosen: Option,
+    chosen: Layout,
     fills_of: Mapping[str, Sequence[tuple[date, Item]]],
     unavoidable: Mapping[str, int],
-    case: Case,
+    question: Question,
     told: Told,
     today: date,
 ) -> Decision:
     """What the plan does about one drug: how it takes part, what is done, and what that leaves open."""
-    course = next((each for each in chosen.courses if each.supply.rx_id == part.prescription.rx_id), None)
-    if course is None:
+    path = next((each for each in chosen.paths if each.medication.rx_id == part.prescription.rx_id), None)
+    if path is None:
         return left_out(part)
-    rx_id = course.supply.rx_id
+    rx_id = path.medication.rx_id
     fills = fills_of.get(rx_id, ())
-    if course.supply.ride_along:
-        action, joins_on, *what = _ride_along(course, fills, chosen)
-    else:
-        action, joins_on, *what = _synchronized(part, course, fills, chosen, case)
+    action, joins_on, *what = _joined(part, path, fills, chosen)
     remarks = [
-        *(_as_it_stands(each, course, fills, chosen) for each in part.remarks),
-        *payers_word(part, course, fills, case),
+        *(_as_it_stands(each, path, fills, chosen) for each in part.remarks),
+        *payers_word(part, path, fills, question),
         *_declined(rx_id, told),
-        *_about_fills(course, fills, chosen, case),
-        *_uncovered(part, course, fills, unavoidable[rx_id], case, today),
-        *_cost(course.supply, fills),
+        *_about_fills(path, fills, chosen, question),
+        *_uncovered(part, path, fills, unavoidable[rx_id], question, today),
+        *_cost(path.medication, fills),
     ]
     return Decision(
         rx_id=rx_id,
@@ -70,31 +68,26 @@ def decision(
         action=action,
         run_out_on=part.stock.run_out_on,
         joins_on=joins_on,
-        days_left_at_anchor=_left_at_anchor(course, fills, chosen),
+        days_left_at_anchor=_left_at_anchor(path, fills, chosen),
         reasons=(part.reason, *what, *remarks),
     )
 
 
-def _synchronized(
-    part: Part, course: Course, fills: Sequence[tuple[date, Item]], chosen: Option, case: Case
-) -> tuple[Action, date, *tuple[Reason, ...]]:
-    """The action that brings a synchronized drug to its joining day."""
-    run_out_on = date.fromordinal(course.supply.run_out)
-    if course.joins is None and course.needs:
-        return _not_due_after(course, fills, chosen, case)
-    if course.joins is None:
-        joins_on = date.fromordinal(next_due(course, chosen.second, case.cycle.days))
-        return Action.not_due, joins_on, because("not_due", run_out_on=run_out_on, joins_on=joins_on)
-    joins_on = date.fromordinal(course.joins)
+def _joined(
+    part: Part, path: FillPath, fills: Sequence[tuple[date, Item]], chosen: Layout
+) -> tuple[Action, date | None, *tuple[Reason, ...]]:
+    """The action that brings a drug into the rhythm, the day on which it joins, and why then."""
+    if path.joins is None:
+        return _by_itself(path, fills, chosen)
+    joins_on = date.fromordinal(path.joins)
     before = [(on, item) for on, item in fills if on < joins_on]
-    if course.joins == chosen.second:
-        bridged = _bridged(part, course, before, joins_on)[1:] if before else ()
-        return Action.join_later, joins_on, _joins_later(course, chosen, joins_on), *bridged
+    if path.joins != chosen.anchor:
+        return _joins_later(part, path, before, chosen, joins_on)
     not_filled = () if any(on == joins_on for on, _ in fills) else (because("not_filled", on=joins_on),)
     if before:
-        action, reason = _bridged(part, course, before, joins_on)
+        action, reason = _bridged(part, path, before, joins_on)
         return action, joins_on, reason, *not_filled
-    left, out_on = course.left_at_anchor, part.stock.run_out_on
+    left, out_on = path.left, part.stock.run_out_on
     action = Action.early if left else Action.on_time
     if not_filled:
         return action, joins_on, *not_filled
@@ -104,11 +97,40 @@ def _synchronized(
     return action, joins_on, because("late", on=out_on) if late and out_on else because("on_time")
 
 
+def _by_itself(
+    path: FillPath, fills: Sequence[tuple[date, Item]], chosen: Layout
+) -> tuple[Action, date | None, Reason]:
+    """A drug that joins no slot is never called aligned, whatever the reason."""
+    medication, run_out = path.medication, date.fromordinal(path.medication.run_out)
+    why = because("never_joins", usual=medication.usual_days, cycle_days=chosen.score.rhythm.days)
+    if not fills:
+        return Action.not_due, None, why
+    return (Action.early if fills[0][0] < run_out else Action.on_time), None, why
+
+
+def _joins_later(
+    part: Part, path: FillPath, before: Sequence[tuple[date, Item]], chosen: Layout, joins_on: date
+) -> tuple[Action, date, *tuple[Reason, ...]]:
+    """Its stock lasts until it joins; or it is filled before, for it could not be filled at the first slot."""
+    medication, anchor_on = path.medication, date.fromordinal(chosen.anchor)
+    if not path.windows:
+        run_out_on = date.fromordinal(medication.run_out)
+        return Action.not_due, joins_on, because("not_due", run_out_on=run_out_on, joins_on=joins_on)
+    why = because("joins_at_later_slot", anchor_on=anchor_on, joins_on=joins_on)
+    if medication.payment.ready > chosen.anchor and medication.payment.payer > chosen.anchor:
+        payable = date.fromordinal(medication.payment.payer)
+        why = because("join_later", payable_from=payable, anchor_on=anchor_on, joins_on=joins_on)
+    elif medication.payment.ready > chosen.anchor:
+        ready = date.fromordinal(medication.payment.ready)
+        why = because("join_later_not_before", not_before=ready, anchor_on=anchor_on, joins_on=joins_on)
+    return Action.join_later, joins_on, why, *(_bridged(part, path, before, joins_on)[1:] if before else ())
+
+
 def _bridged(
-    part: Part, course: Course, before: Sequence[tuple[date, Item]], joins_on: date
+    part: Part, path: FillPath, before: Sequence[tuple[date, Item]], joins_on: date
 ) -> tuple[Action, Reason]:
     """The fills that bring it to its joining day, and how long they truly last."""
-    usual = course.supply.prescription.usual_days
+    usual = path.medication.usual_days
     full = sum(item.days_supply >= usual for _, item in before)
     short = [item.days_supply for _, item in before if item.days_supply < usual]
     until = _lasts_until(part, before)
@@ -135,46 +157,10 @@ def _lasts_until(part: Part, fills: Iterable[tuple[date, Item]]) -> date:
     return out_on
 
 
-def _not_due_after(
-    course: Course, fills: Sequence[tuple[date, Item]], chosen: Option, case: Case
-) -> tuple[Action, date, Reason]:
-    """One long fill before the synchronized pickup lasts past it; or a usual one, where no short one is paid."""
-    on, item = fills[-1]
-    joins_on = date.fromordinal(next_due(course, chosen.second, case.cycle.days))
-    if item.days_supply <= course.supply.prescription.usual_days:
-        return Action.join_later, joins_on, because("whole_fills_only", on=fills[0][0])
-    return Action.long_fill, joins_on, because("long_fill", days=item.days_supply, on=on, until=joins_on)
-
-
-def _joins_later(course: Course, chosen: Option, joins_on: date) -> Reason:
-    anchor_on, payment = date.fromordinal(chosen.anchor), course.supply.payment
-    if payment.payer > chosen.anchor and not payment.early:
-        payable = date.fromordinal(payment.payer)
-        return because("join_later", payable_from=payable, anchor_on=anchor_on, joins_on=joins_on)
-    if payment.ready > chosen.anchor:
-        ready = date.fromordinal(payment.ready)
-        return because("join_later_not_before", not_before=ready, anchor_on=anchor_on, joins_on=joins_on)
-    return because("join_later_visit_stands", anchor_on=anchor_on, joins_on=joins_on)
-
-
-def _ride_along(
-    course: Course, fills: Sequence[tuple[date, Item]], chosen: Option
-) -> tuple[Action, date | None, Reason]:
-    """With a pickup where it can be, else at a visit of its own."""
-    run_out = course.supply.run_out
-    if not fills:
-        return Action.not_due, None, because("ride_along_not_due", run_out_on=date.fromordinal(run_out))
-    on = fills[0][0]
-    action = Action.early if on.toordinal() < run_out else Action.on_time
-    if on.toordinal() == chosen.anchor:
-        return action, None, because("ride_along_with_pickup", on=on)
-    return action, None, because("ride_along_before_run_out", on=on, run_out_on=date.fromordinal(run_out))
-
-
-def _left_at_anchor(course: Course, fills: Sequence[tuple[date, Item]], chosen: Option) -> int:
-    if course.joins or not fills:
-        return max(0, course.left_at_anchor)
-    covered = course.supply.run_out
+def _left_at_anchor(path: FillPath, fills: Sequence[tuple[date, Item]], chosen: Layout) -> int:
+    if path.joins == chosen.anchor:
+        return path.left
+    covered = path.medication.run_out
     for on, item in fills:
         if on.toordinal() < chosen.anchor:
             covered = max(covered, on.toordinal()) + item.days_supply
@@ -185,12 +171,12 @@ def _left_at_anchor(course: Course, fills: Sequence[tuple[date, Item]], chosen: 
 
 
 def _as_it_stands(
-    remark: Reason, course: Course, fills: Sequence[tuple[date, Item]], chosen: Option
+    remark: Reason, path: FillPath, fills: Sequence[tuple[date, Item]], chosen: Layout
 ) -> Reason:
     """A quantity that staff set is without effect where the pickup stands with another."""
-    wanted = course.supply.fixed_quantity
+    wanted = path.medication.fixed_quantity
     at_anchor = [item.quantity for on, item in fills if on.toordinal() == chosen.anchor]
-    if remark.code != "staff_quantity" or course.supply.joined_with is None or at_anchor == [wanted]:
+    if remark.code != "staff_quantity" or path.medication.days_left_at_fixed_visit is None or at_anchor == [wanted]:
         return remark
     return Reason(
         "staff_idle", {"by": remark.params["by"], "made_on": remark.params["made_on"], "what": "quantity"}
@@ -203,64 +189,66 @@ def _declined(rx_id: str, told: Told) -> list[Reason]:
 
 
 def _about_fills(
-    course: Course, fills: Sequence[tuple[date, Item]], chosen: Option, case: Case
+    path: FillPath, fills: Sequence[tuple[date, Item]], chosen: Layout, question: Question
 ) -> list[Reason]:
     """A fill below the minimum, a surplus from whole units, a supply that does not reach the next pickup."""
     remarks = []
-    usual, minimum = course.supply.prescription.usual_days, case.rules.minimum_short_fill_days
+    usual, minimum = path.medication.usual_days, question.rules.minimum_short_fill_days
     tiny = [item.days_supply for _, item in fills if item.days_supply < min(usual, minimum)]
     if tiny:
         remarks.append(because("below_minimum", days=tiny[0], minimum=minimum))
-    if course.joins and any(on.toordinal() < course.joins for on, _ in fills):
-        surplus = course.left_at_anchor if course.joins == chosen.anchor else course.covered_to - course.joins
-        if surplus > 0:
-            filled = [item.days_supply for on, item in fills if on.toordinal() < course.joins]
-            remarks.append(_carried_over(surplus, filled[-1], course.supply, case))
-    apart = chosen.second - chosen.anchor
-    if course.joins == chosen.anchor and usual < apart and course.covered_to < chosen.second:
-        remarks.append(because("supply_shorter_than_cycle", days=usual, cycle_days=apart))
+    if path.joins is None:
+        return remarks
+    filled = [item.days_supply for on, item in fills if on.toordinal() < path.joins]
+    if filled and path.left > 0:
+        remarks.append(_carried_over(path.left, filled[-1], path, question))
+    apart = chosen.next_due(path) - path.joins
+    if path.joins == chosen.anchor and path.joining[1] + path.left < apart:
+        remarks.append(because("supply_shorter_than_cycle", days=path.joining[1], cycle_days=apart))
     return remarks
 
 
-def _carried_over(surplus: int, days: int, supply: Supply, case: Case) -> Reason:
-    """Why a bridge of so many days lasts past the joining day."""
-    needed = days - surplus
-    if case.cycle.bridge_cushion:
-        return because("bridge_cushion", days=surplus)
-    if supply.short_sizes is not None and needed not in supply.short_sizes:
+def _carried_over(surplus: int, days: int, path: FillPath, question: Question) -> Reason:
+    """Why the fills before last past the joining day."""
+    medication, needed = path.medication, days - surplus
+    if days >= medication.usual_days:
+        return because("early", days=surplus)
+    if medication.short_sizes is not None and needed not in medication.short_sizes:
         return because("next_size_paid", days=days, needed=needed)
-    if supply.whole_units > 1:
-        return because("whole_doses", units=supply.whole_units, days=surplus)
-    if needed < case.rules.minimum_short_fill_days <= days:
-        return because("at_least_minimum", needed=needed, minimum=case.rules.minimum_short_fill_days)
+    if medication.whole_units > 1:
+        return because("whole_doses", units=medication.whole_units, days=surplus)
+    if needed < question.rules.minimum_short_fill_days <= days and surplus > medication.bridge_cushion:
+        return because("at_least_minimum", needed=needed, minimum=question.rules.minimum_short_fill_days)
+    if medication.bridge_cushion:
+        return because("bridge_cushion", days=surplus)
     return because("whole_units", days=surplus)
 
 
 def _uncovered(
     part: Part,
-    course: Course,
+    path: FillPath,
     fills: Sequence[tuple[date, Item]],
     unavoidable: int,
-    case: Case,
+    question: Question,
     today: date,
 ) -> list[Reason]:
     remarks = []
     if unavoidable:
-        earliest = date.fromordinal(case.earliest)
+        earliest = date.fromordinal(question.earliest)
         filled_sooner = any(on < earliest for on, _ in fills)
         lost_from = max(part.stock.run_out_on or today, today)
         workable_on = earliest if filled_sooner else lost_from + timedelta(days=unavoidable)
         remarks.append(because("unavoidable", days=unavoidable, workable_on=workable_on))
-    if course.uncovered:
-        remarks.append(because("uncovered", days=course.uncovered))
+    if path.uncovered:
+        remarks.append(because("uncovered", days=path.uncovered))
     return remarks
 
 
-def _cost(supply: Supply, fills: Sequence[tuple[date, Item]]) -> list[Reason]:
+def _cost(medication: Medication, fills: Sequence[tuple[date, Item]]) -> list[Reason]:
     """What all its fills cost the patient beyond the usual, where that is known and anything."""
-    if supply.monthly_copay is None:
+    if medication.monthly_copay is None:
         return []
-    cost = sum((supply.extra_cost(item.days_supply) or NO_COST for _, item in fills), NO_COST)
+    cost = sum((medication.extra_cost(item.days_supply) or NO_COST for _, item in fills), NO_COST)
     return [because("costs_more", cost=cost)] if cost else []
 
 
@@ -338,18 +326,19 @@ def _authorization_ends(ending: Authorization | None, today: date) -> list[Reaso
 # --- fills ---
 
 
-def item(course: Course, days: int, *, at_anchor: bool) -> Reason:
+def item(path: FillPath, days: int, *, at_anchor: bool) -> Reason:
     """Why this fill, of so many days. A bridge that stands may last past the next pickup: then the drug joins none."""
-    usual = course.supply.prescription.usual_days
-    if course.supply.ride_along:
+    medication = path.medication
+    usual = medication.usual_days
+    if medication.packs:
         return because("item_ride_along", days=days)
-    if at_anchor and course.supply.fixed_quantity is not None:
+    if at_anchor and medication.fixed_quantity is not None:
         return because("item_staff", days=days)
     if days > usual:
         return because("item_long", days=days, usual=usual)
     if days == usual:
         return because("item_full", days=days)
-    if at_anchor or (course.joins is not None and course.covered_to < course.joins):
+    if at_anchor:
         return because("item_rest", days=days)
-    until = course.supply.run_out if course.joins is None else course.joins
+    until = medication.run_out if path.joins is None else path.joins
     return because("item_bridge", days=days, until=date.fromordinal(until))

@@ -209,7 +209,7 @@ class Profile:
     stock_reports: tuple[StockReport, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     rulings: tuple[Ruling, ...] = ()  # the oldest first
-    cycle_policy: str = "rolling_30"
+    cycle_policy: str = "auto"
     must_weekdays: frozenset[int] = frozenset()  # 0 is Monday; empty: any day
     preferred_weekday: int | None = None
     day_of_month: int | None = None  # of every synchronized pickup, by the policy of that name
@@ -268,9 +268,18 @@ class Rules:
     cycle_days: Mapping[str, int] = field(
         default_factory=lambda: {"rolling_28": 28, "rolling_30": 30, "rolling_84": 84, "rolling_90": 90}
     )
-    spine_days: Mapping[str, int] = field(default_factory=lambda: {"rolling_84": 28, "rolling_90": 30})
-    default_cycle: str = "rolling_30"
-    bridge_cushion_days: int = 0  # that a bridge lasts past the synchronized pickup
+    spine_days: Mapping[str, int] = field(default_factory=dict)  # no longer looked at: a stated cycle stands
+    default_cycle: str = "auto"
+    rhythm_days: tuple[int, ...] = (28, 30, 34, 60, 84, 90)  # among which the planner chooses
+    horizon_days: int = 365  # a plan is judged by
+    short_fills_a_trip: int = 3  # short fills or overrides that weigh as much as one trip
+    blemishes_a_trip: int = 9  # late claims, dry mornings and spans of surplus that do; 0: they weigh nothing
+    claims_made_ahead: int = 3  # days before a visit on which the store makes its claims
+    urgent_from_days: int = 2  # without a drug, from which on a visit is urgent
+    urgent_from_days_critical: int = 1  # the same of a critical drug
+    proposed_from_trips: int = 2  # a year, from which on another rhythm is proposed
+    settling_days: int = 3  # by which a cycle may be shorter until every drug has its cushion left
+    bridge_cushion_days: int = 1  # that a bridge lasts past the synchronized pickup: no dry morning
     day_of_month_cushion_days: int = (
         5  # the same in cycles by day of the month: a year of 30-day fills is short by 5
     )
@@ -321,6 +330,17 @@ class ToldVisit:
 
 
 @dataclass(frozen=True, slots=True)
+class RhythmTold:
+    """The rhythm of the synchronized pickups, as it is said and kept: what one plan answers the next may be given."""
+
+    cycle_days: int  # from pickup to pickup
+    day_of_month: int | None = None  # every pickup on that day
+    joins: Mapping[str, date] = field(default_factory=dict)  # by rx_id: from when on it keeps the rhythm
+    trips_a_year: int = 0  # days with a visit in the next 365
+    trips_before: int | None = None  # days with a hand-over in the 365 before; None if not known
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     """What the patient was told; it does not change without need.
 
@@ -336,6 +356,7 @@ class Told:
     not_before: date | None = (
         None  # who can only be written to confirms no earlier visit: the post takes so long
     )
+    rhythm: RhythmTold | None = None  # of the plan before
 
 
 NOTHING_TOLD = Told()
@@ -379,6 +400,7 @@ class Visit:
     on: date
     items: tuple[Item, ...]
     steps: tuple[Step, ...] = ()
+    urgent: bool = False  # inside the lead time: a drug cannot wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,9 +460,8 @@ class Plan:
     reasons: tuple[Reason, ...]
     renewals: tuple[Renewal, ...]
     look_again_on: date | None = None  # time alone changes it then; none: only an event can
-    open_visits: int = (
-        0  # before all due drugs have joined; of these three, what stands as told is not counted
-    )
+    rhythm: RhythmTold | None = None
+    open_visits: int = 0  # one-time trips; of these three, what stands as told is not counted
     open_short_fills: int = 0
     open_overrides: int = 0
 

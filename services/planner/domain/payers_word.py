@@ -6,62 +6,63 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
-from services.planner.domain.anchor import Case
-from services.planner.domain.course import Course, Supply
+from services.planner.domain.medication import Medication
 from services.planner.domain.model import Item, Reason, because
 from services.planner.domain.participation import Part
+from services.planner.domain.paths import FillPath
+from services.planner.domain.search import Question
 from services.planner.domain.stock import payable_from
 from services.planner.domain.supplies import by_true_days
 
 Fills = Sequence[tuple[date, Item]]
 
 
-def payers_word(part: Part, course: Course, fills: Fills, case: Case) -> list[Reason]:
+def payers_word(part: Part, path: FillPath, fills: Fills, question: Question) -> list[Reason]:
     """What there is to say about its payer: whose word counts, what is paid too soon or in another size, and how it is
     billed."""
     remarks = []
-    supply, said = course.supply, part.payer_says
+    medication, said = path.medication, part.payer_says
     if said and said.next_fill_on:
         remarks.append(because("payer_says", code=said.code, on=said.next_fill_on))
-    elif supply.payer is case.rules.unknown_payer:
-        remarks.append(because("payer_rule_assumed", percent=supply.percent))
-    remarks.extend(_by_surplus(part, supply, fills))
-    remarks.extend(_by_true_days(part, supply))
-    if supply.whole_because:
-        remarks.append(supply.whole_because)
-    early = supply.payment.early or (supply.spent and supply.spent.early)
+    elif medication.payer is question.rules.unknown_payer:
+        remarks.append(because("payer_rule_assumed", percent=medication.percent))
+    remarks.extend(_by_surplus(part, medication, fills))
+    remarks.extend(_by_true_days(part, medication))
+    if medication.whole_because:
+        remarks.append(medication.whole_because)
+    early = medication.payment.early or (medication.spent and medication.spent.early)
     if early:
         remarks.append(early.why)
-    overridden = supply.payment if course.override else supply.spent
+    overridden = medication.payment if path.override else medication.spent
     by_law = overridden is not None and overridden.override is not None and not overridden.forced
     if overridden and overridden.override:
-        payable, code = date.fromordinal(overridden.payer), supply.payer.override_code
+        payable, code = date.fromordinal(overridden.payer), medication.payer.override_code
         remarks.append(
-            because("override_by_law", law=supply.granted_by, payable_from=payable, code=code)
+            because("override_by_law", law=medication.granted_by, payable_from=payable, code=code)
             if by_law
             else because("override_by_staff", payable_from=payable, code=code)
         )
-    sizes = _sizes(supply, fills, case)
-    if supply.consents and (by_law or any(each.code == "short_fill_by_law" for each in sizes)):
-        remarks.append(because("override_needs_consent", who=", ".join(supply.consents)))
+    sizes = _sizes(medication, fills, question)
+    if medication.consents and (by_law or any(each.code == "short_fill_by_law" for each in sizes)):
+        remarks.append(because("override_needs_consent", who=", ".join(medication.consents)))
     remarks.extend(sizes)
-    change = supply.payer.therapy_change_code
+    change = medication.payer.therapy_change_code
     if any(change in item.clarification_codes for _, item in fills):
         remarks.append(because("dose_changed", code=change))
-    usual, most = part.prescription.usual_days, supply.prescription.usual_days
-    if most < usual and supply.ride_along:
+    usual, most = part.prescription.usual_days, medication.prescription.usual_days
+    if most < usual and medication.packs:
         remarks.append(because("fewer_packs", days=usual, most=most))
     elif most < usual:
         remarks.append(because("days_supply_capped", days=usual, most=most))
     return [*remarks, *_billing(fills)]
 
 
-def _by_surplus(part: Part, supply: Supply, fills: Fills) -> list[Reason]:
+def _by_surplus(part: Part, medication: Medication, fills: Fills) -> list[Reason]:
     """Where it is accumulation, not the days of the last fill, that sets the payer's date (domain rules 2.3)."""
-    rule, payable = supply.payer, fills[0][1].payable_from if fills else None
+    rule, payable = medication.payer, fills[0][1].payable_from if fills else None
     if part.payer_says or payable is None or not rule.look_back_days:
         return []
-    by_last_fill = payable_from(part.stock.fills, supply.percent, replace(rule, look_back_days=0))
+    by_last_fill = payable_from(part.stock.fills, medication.percent, replace(rule, look_back_days=0))
     if payable <= by_last_fill:
         return []
     return [
@@ -75,28 +76,28 @@ def _by_surplus(part: Part, supply: Supply, fills: Fills) -> list[Reason]:
     ]
 
 
-def _by_true_days(part: Part, supply: Supply) -> list[Reason]:
+def _by_true_days(part: Part, medication: Medication) -> list[Reason]:
     """The payer would pay sooner, for it was told fewer days."""
-    last, on = part.stock.last_fill, by_true_days(part, supply)
-    if last is None or on is None or supply.payment.forced:
+    last, on = part.stock.last_fill, by_true_days(part, medication)
+    if last is None or on is None or medication.payment.forced:
         return []
     return [because("billed_fewer", billed=last.billed, days=last.days_supply, on=on)]
 
 
-def _sizes(supply: Supply, fills: Fills, case: Case) -> list[Reason]:
-    """What pays for days' supplies that are none of the plan's sizes, and what is only hoped for."""
-    rule, usual = supply.payer, supply.prescription.usual_days
+def _sizes(medication: Medication, fills: Fills, question: Question) -> list[Reason]:
+    """What pays for days' medications that are none of the plan's sizes, and what is only hoped for."""
+    rule, usual = medication.payer, medication.prescription.usual_days
     days = [item.days_supply for _, item in fills if item.days_supply_billed is None]
-    if rule is case.rules.unknown_payer:
+    if rule is question.rules.unknown_payer:
         return [because("short_fill_assumed", days=each) for each in days if each < usual][:1]
     other = [each for each in days if rule.days_supplies and each not in rule.days_supplies]
     if not other:
         return []
-    if supply.ride_along or supply.short_sizes is not None or max(other) >= usual:
+    if medication.packs or medication.short_sizes is not None or max(other) >= usual:
         return [because("payer_may_reject", days=other[0])]
     if rule.pays_short_fills:
         return [because("short_fill_by_code", days=other[0], code=rule.short_fill_codes[0])]
-    return [because("short_fill_by_law", days=other[0], law=supply.granted_by)]
+    return [because("short_fill_by_law", days=other[0], law=medication.granted_by)]
 
 
 def _billing(fills: Fills) -> list[Reason]:

@@ -1,32 +1,18 @@
-"""One patient in, one plan out: the entry to the rules of planning."""
+"""One patient in, one plan out: the entry to the rules of planning. It reads from the top down."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from typing import TypeAlias, TypeVar
 from uuid import uuid5
 
 from services.planner.domain import explain, explain_day
-from services.planner.domain.anchor import (
-    Case,
-    Option,
-    Question,
-    Score,
-    Verdict,
-    arrange,
-    arrange_all,
-    below_cap,
-    candidates,
-    judge,
-    nearest_feasible,
-)
-from services.planner.domain.calendar import Calendar, first_workable, pickup_days
-from services.planner.domain.course import Supply
-from services.planner.domain.cycles import A_MONTH, cycle_of
+from services.planner.domain.calendar import Calendar, PickupDays, first_workable, pickup_days
 from services.planner.domain.grants import Grant, granted
+from services.planner.domain.layout import IDS, extra_cost_of, fills_of, visits_of, with_steps
+from services.planner.domain.medication import Medication
 from services.planner.domain.model import (
     Blocked,
     FillKind,
@@ -57,14 +43,20 @@ from services.planner.domain.musts import (
 )
 from services.planner.domain.participation import NO_RULINGS, Part, renewed_by, take_part
 from services.planner.domain.renewals import NO_FILLS, authorizations_ending, disused, renewals_needed, wanted
+from services.planner.domain.rhythm import AUTO, Rhythm, rhythms_of
 from services.planner.domain.rulings import Key, in_force, ruled, with_day
-from services.planner.domain.supplies import dear, not_before, not_by_billed_days, supply_of
+from services.planner.domain.search import Layout, Promises, Question, Verdict, choose, layout_on
+from services.planner.domain.supplies import dear, medication_of, not_before, not_by_billed_days
 from services.planner.domain.timing import paid_early, timed
 from services.planner.domain.told import Standing, commit, that_stand
-from services.planner.domain.trips import IDS, extra_cost_of, fills_of, visits_of, with_steps
+from services.planner.domain.urgent import urgent_days, with_urgency
+from services.planner.domain.year import about_the_year, rhythm_told
 
 OPEN_DAY_WITHIN = 60
 """Days in which a store is expected to open at all."""
+
+NEAREST = 90
+"""Days looked at to find the one nearest to the day that somebody asks for."""
 
 
 def plan_id_of(patient_id: str, cycle: int) -> str:
@@ -72,51 +64,15 @@ def plan_id_of(patient_id: str, cycle: int) -> str:
     return str(uuid5(IDS, f"plan {patient_id} {cycle}"))
 
 
-T = TypeVar("T")
-
-Planning: TypeAlias = Generator[Question, Verdict | None, T]
-"""Planning that pauses wherever the criteria have to choose, so that many patients can be judged together."""
-
-JudgeAll: TypeAlias = Callable[[Sequence[Question]], Sequence[Verdict | None]]
-
-
 def plan_cycle(
     profile: Profile, calendar: Calendar, rules: Rules, today: date, told: Told, cycle: int
 ) -> Plan | Blocked:
     """The plan of the patient's current cycle as of `today`, or why there can be none.
 
-    Pure: the same values give the same plan. `told` is what must not change without need: the agreed anchor date,
+    Pure: the same values give the same plan. `told` is what must not change without need: the agreed day and rhythm,
     visits that the patient was told of, what was declined. Where staff decided something, the plan says what would be
     without.
     """
-    [plan] = finished([planning(profile, calendar, rules, today, told, cycle)])
-    return plan
-
-
-def one_by_one(questions: Sequence[Question]) -> list[Verdict | None]:
-    """Judge each patient by the readable form of the rules."""
-    return [judge(question) for question in questions]
-
-
-def finished(plannings: Sequence[Planning[T]], judge_all: JudgeAll = one_by_one) -> list[T]:
-    """What comes of the planning of these patients, whose questions are judged together."""
-    ended: dict[int, T] = {}
-    answers: dict[int, Verdict | None] = dict.fromkeys(range(len(plannings)))
-    while answers:
-        questions: dict[int, Question] = {}
-        for number, verdict in answers.items():
-            try:
-                questions[number] = plannings[number].send(verdict)
-            except StopIteration as end:
-                ended[number] = end.value
-        answers = dict(zip(questions, judge_all(list(questions.values())), strict=True))
-    return [ended[number] for number in range(len(plannings))]
-
-
-def planning(
-    profile: Profile, calendar: Calendar, rules: Rules, today: date, told: Told, cycle: int
-) -> Planning[Plan | Blocked]:
-    """As `plan_cycle`, pausing."""
     halted = halt(profile, today)
     if halted:
         return Blocked((halted,), look_again_on=halt_ends_on(profile, today))
@@ -125,17 +81,16 @@ def planning(
     by_letter_on = told.not_before if told.not_before and (told.not_before - today).days > lead_days else None
     lead_days = (by_letter_on - today).days if by_letter_on else lead_days
     rules = rules if lead_days == rules.lead_days else replace(rules, lead_days=lead_days)
-    plan = yield from _plan(profile, calendar, rules, today, with_day(told, rulings), cycle, rulings)
+    day_told = with_day(told, rulings)
+    plan = _plan(profile, calendar, rules, today, day_told, cycle, rulings, urgently=not by_letter_on)
     if by_letter_on and isinstance(plan, Plan):
         plan = replace(plan, reasons=(*plan.reasons, because("by_letter", on=by_letter_on)))
     if is_limited(profile) and (isinstance(plan, Blocked) or plan.uncovered_days):
-        free = yield from _plan(
-            without_limits(profile), calendar, rules, today, with_day(told, rulings), cycle, rulings
-        )
+        free = _plan(without_limits(profile), calendar, rules, today, day_told, cycle, rulings)
         plan = replace(plan, reasons=(*plan.reasons, *way_out(plan, free, profile, calendar)))
     if not rulings or isinstance(plan, Blocked):
         return plan
-    free = yield from _plan(profile, calendar, rules, today, told, cycle, NO_RULINGS)
+    free = _plan(profile, calendar, rules, today, told, cycle, NO_RULINGS)
     return replace(plan, reasons=(*plan.reasons, explain_day.without_staff(free)))
 
 
@@ -147,52 +102,85 @@ def _plan(
     told: Told,
     cycle: int,
     rulings: Mapping[Key, Ruling],
-) -> Planning[Plan | Blocked]:
+    *,
+    urgently: bool = True,
+) -> Plan | Blocked:
     hours, calendar = calendar, as_open_to(calendar, profile, today)
     lead = today + timedelta(days=rules.lead_days)
     workable = first_workable(calendar, lambda day: suits(day, profile), lead, OPEN_DAY_WITHIN)
     if workable is None:
-        return _blocked(because("no_pickup_day", days=OPEN_DAY_WITHIN), [], rules, today)
+        return _blocked(because("no_pickup_day", days=OPEN_DAY_WITHIN), [], hours, rules, today)
 
     near = that_stand(told, calendar, rules, today)
     first = min([workable, *(visit.on for visit in near)])
     parts = take_part(profile, rules, today, first, rulings, calendar.state)
     taking_part = [part for part in parts if part.participation is not Participation.excluded]
+    if not profile.prescriptions:
+        return _blocked(because("no_prescription"), parts, hours, rules, today)
+    if not taking_part:
+        return _blocked(because("nothing_to_synchronize"), parts, hours, rules, today)
     renewed = renewed_by(parts)
     grants = granted(parts, profile, calendar.state, rules, today)
-    supplies, standing = commit(
+    medications, standing = commit(
         [
-            _supply(part, profile, calendar, rules, told, grants.get(part.prescription.rx_id), today, rulings)
+            _medication(part, profile, calendar, rules, told, grants.get(part.prescription.rx_id), today, rulings)
             for part in taking_part
         ],
         near,
         {each.rx_id: (each, renewed[each.rx_id]) for each in profile.prescriptions if each.rx_id in renewed},
         today,
     )
-    supplies = [
-        timed(supply, part, profile, told, rules, today)
-        for supply, part in zip(supplies, taking_part, strict=True)
+    medications = [
+        timed(medication, part, profile, told, rules, today)
+        for medication, part in zip(medications, taking_part, strict=True)
     ]
-    if not profile.prescriptions:
-        return _blocked(because("no_prescription"), parts, rules, today)
-    if all(supply.ride_along for supply in supplies):
-        return _blocked(because("nothing_to_synchronize"), parts, rules, today)
 
     pin = _pin(told, near, standing, today)
     by_staff = rulings.get((RulingKind.day, None))
-    case = _case(profile, calendar, rules, told, supplies, standing, today, workable, pin, by_staff)
-    found = yield from _search(case, told, pin, standing, today)
+    question = _question(
+        profile, calendar, rules, told, medications, standing, today, workable, pin, by_staff, urgently=urgently
+    )
+    found = _search(question, told, pin, standing, today)
     if found is None:
-        return _blocked(because("nothing_payable"), parts, rules, today)
-    chosen, offered, why = found
-    visits = with_steps(visits_of(profile, chosen, standing), hours, rules, supplies)
+        return _blocked(because("nothing_payable"), parts, hours, rules, today)
+    return _planned(profile, hours, rules, today, told, cycle, parts, renewed, standing, question, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The day that was chosen, the best to offer, and why."""
+
+    chosen: Layout
+    why: tuple[Reason, ...]
+    verdict: Verdict | None = None
+
+
+def _planned(
+    profile: Profile,
+    hours: Calendar,
+    rules: Rules,
+    today: date,
+    told: Told,
+    cycle: int,
+    parts: Sequence[Part],
+    renewed: Mapping[str, str],
+    standing: Sequence[Standing],
+    question: Question,
+    found: Found,
+) -> Plan:
+    """The chosen day as a plan: visits with their steps, what is done about each drug, what is to be renewed."""
+    chosen = found.chosen
+    visits = with_steps(
+        visits_of(profile, chosen, standing, question.urgent_days), hours, rules, question.medications, today
+    )
     fills = fills_of(visits, renewed)
-    unavoidable = explain_day.lost_before(case, chosen.anchor, today)
-    decisions = [explain.decision(part, chosen, fills, unavoidable, case, told, today) for part in parts]
+    lost = explain_day.lost_before(question, today)
+    decisions = [explain.decision(part, chosen, fills, lost, question, told, today) for part in parts]
     numbered = fills if rules.short_fill_takes_refill else NO_FILLS
     given_up = disused(parts, rules, today)
-    renewals = wanted(renewals_needed(parts, chosen, case.cycle.days, today, numbered), parts, given_up)
-    ending = authorizations_ending(parts, chosen, case.cycle.days, rules.authorization_lead_days)
+    renewals = wanted(renewals_needed(parts, chosen, hours, rules, today, numbered), parts, given_up)
+    ending = authorizations_ending(parts, chosen, rules.authorization_lead_days)
+    score = chosen.score
     return Plan(
         plan_id=plan_id_of(profile.patient_id, cycle),
         cycle=cycle,
@@ -202,25 +190,29 @@ def _plan(
         agreed=told.agreed,
         visits=visits,
         drugs=explain.with_what_must_happen(decisions, renewals, today, ending, given_up),
-        offered=() if told.agreed else tuple(explain_day.offer(each, unavoidable) for each in offered),
+        offered=()
+        if told.agreed or found.verdict is None
+        else tuple(explain_day.offer(each, lost) for each in found.verdict.offered),
         short_fills=sum(item.kind is FillKind.bridge for visit in visits for item in visit.items),
-        uncovered_days=sum(chosen.uncovered) + sum(unavoidable.values()),
-        unavoidable_days=sum(unavoidable.values()),
+        uncovered_days=sum(score.uncovered) + sum(lost.values()),
+        unavoidable_days=sum(lost.values()),
         extra_cost=extra_cost_of(visits, chosen, renewed),
         reasons=(
-            *(moved(each, profile, hours) for each in why),
-            *explain_day.about_plan(chosen, case),
+            *(moved(each, profile, hours) for each in found.why),
+            *about_the_year(chosen, question, profile, told, visits),
+            *explain_day.about_plan(chosen, question),
             *limits_of(profile, hours, today),
         ),
         renewals=renewals,
         look_again_on=_tried_again_on(parts),
-        open_visits=chosen.visits_before,
-        open_short_fills=chosen.short_fills,
-        open_overrides=chosen.overrides,
+        rhythm=rhythm_told(chosen, question, profile, visits),
+        open_visits=score.one_time_trips,
+        open_short_fills=score.short_fills,
+        open_overrides=score.overrides,
     )
 
 
-def _supply(
+def _medication(
     part: Part,
     profile: Profile,
     calendar: Calendar,
@@ -229,15 +221,15 @@ def _supply(
     grant: Grant | None,
     today: date,
     rulings: Mapping[Key, Ruling],
-) -> Supply:
+) -> Medication:
     """The drug before what was told: a visit that stands may rest on an early fill that was granted days ago."""
-    supply = ruled(supply_of(part, rules, told, grant, today, calendar.lead_days), rulings)
-    if (RulingKind.include, supply.rx_id) not in rulings:
-        supply = dear(supply, rules, today)
-    supply = not_by_billed_days(not_before(supply), part)
+    medication = ruled(medication_of(part, rules, told, grant, today, calendar.lead_days), rulings)
+    if (RulingKind.include, medication.rx_id) not in rulings:
+        medication = dear(medication, rules, today)
+    medication = not_by_billed_days(not_before(medication), part)
     if not (profile.away or profile.stays):
-        return supply
-    return paid_early(supply, part, profile, today, grace_days=rules.lead_days)
+        return medication
+    return paid_early(medication, part, profile, today, grace_days=rules.lead_days)
 
 
 def _tried_again_on(parts: Sequence[Part]) -> date | None:
@@ -249,7 +241,8 @@ def _tried_again_on(parts: Sequence[Part]) -> date | None:
 
 
 def _pin(told: Told, near: Sequence[ToldVisit], standing: Sequence[Standing], today: date) -> date | None:
-    """The agreed anchor date, unless it passed, or is so near that its visit stood and has nothing left to fill."""
+    """The agreed day of the next pickup, unless it passed, or is so near that its visit stood and has nothing left to
+    fill."""
     if told.anchor_on is None or told.anchor_on < today:
         return None
     is_near = any(visit.on == told.anchor_on for visit in near)
@@ -260,68 +253,102 @@ def _stands_on(day: date | None, standing: Sequence[Standing]) -> bool:
     return any(each.visit.on == day and each.visit.kind is VisitKind.synchronized for each in standing)
 
 
-def _case(
+def _rhythms(profile: Profile, rules: Rules, told: Told) -> tuple[tuple[Rhythm, ...], Reason | None]:
+    """The rhythms to choose among: the one that was stated; else, once one is agreed, that; else all."""
+    rhythms, why = rhythms_of(profile, rules)
+    kept = told.rhythm if told.agreed else None
+    if kept is None or profile.cycle_policy != AUTO:
+        return rhythms, why
+    cushion = rules.day_of_month_cushion_days if kept.day_of_month else rules.bridge_cushion_days
+    return (Rhythm(kept.cycle_days, kept.day_of_month, cushion),), why
+
+
+def _question(
     profile: Profile,
     calendar: Calendar,
     rules: Rules,
     told: Told,
-    supplies: Sequence[Supply],
+    medications: Sequence[Medication],
     standing: Sequence[Standing],
     today: date,
     workable: date,
     pin: date | None,
     by_staff: Ruling | None,
-) -> Case:
-    synchronized = [supply for supply in supplies if not supply.ride_along]
-    cycle, other_cycle = cycle_of(profile, [each.prescription.usual_days for each in synchronized], rules)
-    run_outs = [supply.lacks_from for supply in synchronized]
+    *,
+    urgently: bool,
+) -> Question:
+    rhythms, other_cycle = _rhythms(profile, rules, told)
     asked = {day.toordinal() for day in (pin, told.wanted_on) if day}
-    end = max([*run_outs, workable.toordinal(), *asked]) + 2 * cycle.days + A_MONTH
+    longest = max(rhythm.days for rhythm in rhythms)
+    covered = max(
+        max(each.needed_from, each.payment.ready, workable.toordinal()) + each.usual_days for each in medications
+    )
+    end = max([covered, *asked]) + 2 * longest + rules.settling_days
     stood = {each.visit.on.toordinal() for each in standing}
     lead = (today + timedelta(days=rules.lead_days)).toordinal()
-    return Case(
-        supplies=tuple(
-            replace(each, bridge_cushion=cycle.bridge_cushion) if cycle.bridge_cushion else each
-            for each in supplies
-        ),
-        pickup=pickup_days(
+    first = today.toordinal()
+    cushion = max(rhythm.bridge_cushion for rhythm in rhythms)
+
+    def days_with(extra: set[int]) -> PickupDays:
+        return pickup_days(
             calendar,
-            first=today.toordinal(),
+            first=first,
             workable=lead,
             last=end,
             weekdays=profile.must_weekdays,
-            extra=asked,
+            extra=asked | extra,
             without=stood,
             barred=barred(profile, lead, end),
             limited=is_limited(profile),
-        ),
+        )
+
+    pickup = days_with(set())
+    soon = {
+        day
+        for day in range(first, lead)
+        if day not in stood and calendar.is_open(date.fromordinal(day)) and suits(date.fromordinal(day), profile)
+    }
+    drugs = [replace(each, bridge_cushion=cushion) if cushion else each for each in medications]
+    if urgently and soon:
+        drugs = with_urgency(drugs, pickup, workable.toordinal(), soon, rules, first)
+    urgent = urgent_days(drugs, soon)
+    return Question(
+        medications=tuple(drugs),
+        pickup=days_with(set(urgent)) if urgent else pickup,
+        today=first,
         earliest=workable.toordinal(),
-        cycle=cycle,
-        other_cycle=other_cycle,
+        rhythms=rhythms,
         rules=rules,
+        promises=_promises(told, stood, today),
+        urgent_days=urgent,
         preferred_weekday=profile.preferred_weekday,
         load={day.toordinal(): load for day, load in calendar.load.items()},
         daily_cap=calendar.daily_cap,
-        told_anchor=told.anchor_on.toordinal() if told.anchor_on else None,
-        told_days=_movable(told, stood, today),
-        household=frozenset(day.toordinal() for day in profile.household_on if day >= today),
-        household_must=profile.household_must,
-        moved=_moved(told),
-        staff_day=by_staff,
         extra_cost_limit=rules.extra_cost_limit
         if profile.extra_cost_limit is None
         else profile.extra_cost_limit,
+        staff_day=by_staff,
+        household=frozenset(day.toordinal() for day in profile.household_on if day >= today),
+        household_must=profile.household_must,
+        other_cycle=other_cycle,
     )
 
 
-def _movable(told: Told, stood: set[int], today: date) -> dict[str, list[int]]:
-    """The days, by rx_id, of visits before or after the anchor that the patient was told of and that may move."""
-    days: dict[str, list[int]] = defaultdict(list)
+def _promises(told: Told, stood: set[int], today: date) -> Promises:
+    """What may still be broken: the visits before or after the pickup, that day, and when drugs were to join."""
+    visits: dict[str, list[int]] = defaultdict(list)
     for visit in told.visits:
         if visit.on >= today and visit.on != told.anchor_on and visit.on.toordinal() not in stood:
             for item in visit.items:
-                days[item.rx_id].append(visit.on.toordinal())
-    return dict(days)
+                visits[item.rx_id].append(visit.on.toordinal())
+    return Promises(
+        pickup=told.anchor_on.toordinal() if told.anchor_on else None,
+        visits=dict(visits),
+        joins={rx_id: on.toordinal() for rx_id, on in told.rhythm.joins.items() if on >= today}
+        if told.agreed and told.rhythm
+        else {},
+        moved=_moved(told),
+    )
 
 
 def _moved(told: Told) -> tuple[int, int] | None:
@@ -334,83 +361,115 @@ def _moved(told: Told) -> tuple[int, int] | None:
 
 
 def _search(
-    case: Case, told: Told, pin: date | None, standing: Sequence[Standing], today: date
-) -> Planning[tuple[Option, Sequence[Score], tuple[Reason, ...]] | None]:
-    """The chosen day, the days to offer, and why; none where on no day anything could be dispensed."""
-    if pin and _stands_on(pin, standing):
-        stood = arrange(pin.toordinal(), case)
-        return stood, [], explain_day.pinned(stood, case, standing, today)
-    agreed = arrange_all(case, [pin.toordinal()] if pin and pin.toordinal() in case.pickup else [])
+    question: Question, told: Told, pin: date | None, standing: Sequence[Standing], today: date
+) -> Found | None:
+    """The chosen day, the days to offer, and why; None where on no day anything could be dispensed."""
+    lost = explain_day.lost_before(question, today)
+    agreed = layout_on(question, pin.toordinal()) if pin else None
+    if agreed and _stands_on(pin, standing):
+        return Found(agreed, explain_day.pinned(agreed, question, standing, lost))
     asks = told.wanted_on if told.instead_of == told.anchor_on else None
-    if agreed and not asks:
-        return agreed[0], agreed, explain_day.pinned(agreed[0], case, standing, today)
+    by_staff = question.staff_day if question.staff_day and question.staff_day.on == pin else None
+    if agreed and not asks and (by_staff or not any(agreed.score.uncovered)):
+        return Found(agreed, explain_day.pinned(agreed, question, standing, lost))
+    if asks:
+        return _nearest_to(asks, question, agreed)
+    if pin and not by_staff and pin.toordinal() not in question.pickup and not _stands_on(pin, standing):
+        return _nearest_open(pin, question)
+    return _best(question, pin, by_staff, standing, lost)
 
-    days = candidates(case, today.toordinal())
-    by_staff = case.staff_day if case.staff_day and case.staff_day.on == pin else None
-    if asks or (pin and not by_staff and pin.toordinal() not in case.pickup):
-        return _nearest(case, days, pin, asks, agreed[0] if agreed else None)
-    verdict = yield Question(case, days)
+
+def _best(
+    question: Question,
+    pin: date | None,
+    by_staff: Ruling | None,
+    standing: Sequence[Standing],
+    lost: Mapping[str, int],
+) -> Found | None:
+    """The day that the criteria choose; the one that was told is always among the candidates."""
+    days = question.pickup.days
+    verdict = choose(question, days, question.rules.offered_days)
     if verdict is None:
         return None
     household = None
-    if case.household:
-        verdict, household = yield from _with_household(verdict, case, days)
-    chosen = arrange(verdict.chosen.anchor, case)
-    why = explain_day.why_this_day(verdict, chosen, case, standing, today)
+    if question.household:
+        verdict, household = _with_household(verdict, question)
+    why = explain_day.why_this_day(verdict, question, standing, lost)
     if household:
         why = (household, *why)
+    chosen = verdict.chosen
     if pin and by_staff:
-        why = (_staff_day_refused(pin, by_staff.by, case), *why)
+        why = (_staff_day_refused(pin, by_staff.by, question), *why)
+    elif pin and chosen.anchor == pin.toordinal():
+        why = explain_day.pinned(chosen, question, standing, lost)
+    elif pin and any(verdict.chosen.score.uncovered) is False and layout_on(question, pin.toordinal()):
+        why = (because("anchor_moved_uncovered", told=pin, on=date.fromordinal(chosen.anchor)), *why)
     elif pin:
         why = (because("anchor_moved_nothing_due", told=pin), *why)
-    return chosen, verdict.offered, why
+    return Found(chosen, why, verdict)
 
 
-def _staff_day_refused(on: date, by: str, case: Case) -> Reason:
+def _staff_day_refused(on: date, by: str, question: Question) -> Reason:
     """`moved` says why the store, or the patient, takes no pickup on it."""
-    if on.toordinal() in case.pickup:
+    if on.toordinal() in question.pickup:
         return because("staff_day_nothing_due", by=by, on=on)
     return because("staff_day_closed", by=by, on=on)
 
 
-def _with_household(best: Verdict, case: Case, days: Sequence[int]) -> Planning[tuple[Verdict, Reason]]:
+def _with_household(best: Verdict, question: Question) -> tuple[Verdict, Reason]:
     """On the day of others of the household, unless a drug would be lacking for longer and it is no must."""
-    together = [day for day in days if day in case.household]
-    shared = (yield Question(case, together)) if together else None
+    together = [day for day in question.pickup.days if day in question.household]
+    shared = choose(question, together) if together else None
     if shared is None:
         return best, because("household_not_possible")
-    if case.household_must or shared.chosen.uncovered <= best.chosen.uncovered:
-        return shared, because("household_day", on=date.fromordinal(shared.chosen.anchor))
-    return best, because("household_apart", on=date.fromordinal(shared.chosen.anchor))
+    on = date.fromordinal(shared.chosen.anchor)
+    if question.household_must or shared.chosen.score.uncovered <= best.chosen.score.uncovered:
+        return shared, because("household_day", on=on)
+    return best, because("household_apart", on=on)
 
 
-def _nearest(
-    case: Case, days: Sequence[int], pin: date | None, asks: date | None, agreed: Option | None
-) -> tuple[Option, Sequence[Score], tuple[Reason, ...]] | None:
-    """The day nearest to the one asked for, or to the one told, on which the store is closed now."""
-    asked = [day.toordinal() for day in (asks,) if day and day.toordinal() in case.pickup]
-    options = arrange_all(case, {*days, *asked})
-    if not options:
+def _nearest_to(asks: date, question: Question, agreed: Layout | None) -> Found | None:
+    """The day nearest to the one that the patient asks for, the earlier of two, that leaves nobody without a drug and
+    at which no drug joins later that would have joined at the pickup they were told of."""
+    wanted_on = asks.toordinal()
+    near = sorted(
+        (day for day in question.pickup.days if abs(day - wanted_on) <= NEAREST),
+        key=lambda day: (abs(day - wanted_on), day),
+    )
+    free = replace(question, promises=replace(question.promises, pickup=None))
+    layouts = []
+    for day in near:
+        layout = layout_on(free, day)
+        if layout:
+            layouts.append(layout)
+            may_join_later = agreed.joins_later if agreed else layout.joins_later
+            if not any(layout.score.uncovered) and layout.joins_later <= may_join_later and not layout.score.full:
+                break
+    else:
+        if not layouts:
+            return None
+        layout = min(layouts, key=lambda each: (each.score.uncovered, len(each.joins_later)))
+    return Found(layout, (explain_day.rescheduled(asks, date.fromordinal(layout.anchor)),))
+
+
+def _nearest_open(told: date, question: Question) -> Found | None:
+    """In place of a day on which the store is closed now: earlier where there is such a day, for later leaves a gap."""
+    day = told.toordinal()
+    earlier = [each for each in reversed(question.pickup.days) if day - NEAREST <= each < day]
+    later = [each for each in question.pickup.days if day < each <= day + NEAREST]
+    layouts = (layout_on(question, each) for each in (*earlier, *later))
+    found = next((layout for layout in layouts if layout and not layout.score.full), None)
+    if found is None:
         return None
-    if asks:
-        chosen = nearest_feasible(options, asks.toordinal(), agreed)
-        return chosen, [], (explain_day.rescheduled(asks, date.fromordinal(chosen.anchor)),)
-    assert pin
-    chosen = _nearest_open(options, pin.toordinal())
-    return chosen, [], (because("anchor_moved_closed", told=pin, on=date.fromordinal(chosen.anchor)),)
+    return Found(found, (because("anchor_moved_closed", told=told, on=date.fromordinal(found.anchor)),))
 
 
-def _nearest_open(options: Sequence[Option], told: int) -> Option:
-    """Earlier where there is such a day, for later leaves a gap (domain rules: pick-up date and store calendar)."""
-    options = below_cap(options)
-    earlier = [option for option in options if option.anchor < told]
-    return max(earlier, key=lambda option: option.anchor) if earlier else min(options, key=lambda o: o.anchor)
-
-
-def _blocked(reason: Reason, parts: Sequence[Part], rules: Rules, today: date) -> Blocked:
+def _blocked(
+    reason: Reason, parts: Sequence[Part], hours: Calendar, rules: Rules, today: date
+) -> Blocked:
     """No plan; time alone may change that, so it is looked at again."""
     given_up = disused(parts, rules, today)
-    renewals = wanted(renewals_needed(parts, None, 0, today), parts, given_up)
+    renewals = wanted(renewals_needed(parts, None, hours, rules, today), parts, given_up)
     decisions = [explain.left_out(part) for part in parts]
     return Blocked(
         reasons=(reason,),

@@ -5,15 +5,20 @@ Not for what is probably no longer taken: renewals that nobody wanted are what u
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
 
-from services.planner.domain.anchor import Option
-from services.planner.domain.course import Course, next_due
+from services.planner.domain.calendar import NEVER, Calendar
 from services.planner.domain.model import Item, Participation, Reason, Renewal, Rules, because
 from services.planner.domain.participation import Part, followed
+from services.planner.domain.paths import FillPath
+from services.planner.domain.search import Layout
+
+
+DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,7 @@ NONE_ENDS: Mapping[str, Authorization] = {}
 
 
 def authorizations_ending(
-    parts: Sequence[Part], chosen: Option, cycle_days: int, lead_days: int
+    parts: Sequence[Part], chosen: Layout, lead_days: int
 ) -> dict[str, Authorization]:
     """The authorizations of drugs that take part, by rx_id, that do not last to the pickup after next (domain rules
     2.10)."""
@@ -38,7 +43,7 @@ def authorizations_ending(
         for until in [part.prescription.prior_authorization_until]
         if until
         and part.participation is not Participation.excluded
-        and until.toordinal() < chosen.second + cycle_days
+        and until.toordinal() < chosen.second + chosen.score.rhythm.days
     }
 
 
@@ -47,32 +52,50 @@ NO_FILLS: Fills = {}
 
 
 def renewals_needed(
-    parts: Sequence[Part], chosen: Option | None, cycle_days: int, today: date, numbered: Fills = NO_FILLS
+    parts: Sequence[Part],
+    chosen: Layout | None,
+    calendar: Calendar,
+    rules: Rules,
+    today: date,
+    numbered: Fills = NO_FILLS,
 ) -> list[Renewal]:
-    """Prescriptions that run out of authorised quantity, or expire, before the pickup after next.
+    """Prescriptions that run out of authorized quantity, or expire, before the pickup after next.
 
-    Needed by the day on which something is due that cannot be had. One whose stock lasts past the pickup after next,
-    so that nothing is due at it, is asked for later (domain rules: refills, expiry). `chosen` is none where there is
-    no plan: then whatever a renewal would bring back is asked for. `numbered` holds the planned fills, by rx_id, that
-    take a refill number each.
+    Needed by the last day that still does: the drug's lead time, in open days, before something is due that cannot be
+    had, or the drug runs out. One of which nothing is due until the pickup after next is asked for later. `chosen` is
+    None where there is no plan: then whatever a renewal would bring back is asked for. `numbered` holds the planned
+    fills, by rx_id, that take a refill number each.
     """
-    courses = {course.supply.rx_id: course for course in chosen.courses} if chosen else {}
+    paths = {path.medication.rx_id: path for path in chosen.paths} if chosen else {}
+    until = chosen.second + chosen.score.rhythm.days if chosen else NEVER
     needed = []
     for part in parts:
-        course = courses.get(part.prescription.rx_id)
-        if chosen and course:
-            day = _first_unmet(course, chosen, cycle_days)
+        each = part.prescription
+        path = paths.get(each.rx_id)
+        by = partial(last_day_that_does, part=part, calendar=calendar, rules=rules, today=today)
+        if chosen and path:
+            unmet = _first_unmet(path, chosen, until)
             unnumbered = _first_unnumbered(part, numbered)
-            if day is not None and course.covered_to < chosen.second + cycle_days:
-                needed.append(_renewal(part, max(date.fromordinal(day), today), course.quantity_left))
+            if unmet is not None:
+                day, left = unmet
+                needed.append(_renewal(part, by(date.fromordinal(day)), left))
             elif unnumbered:
-                reason = because("renewal_refills", left=part.prescription.refills_left)
-                needed.append(_asked(part, unnumbered, reason))
+                reason = because("renewal_refills", left=each.refills_left)
+                needed.append(_asked(part, by(unnumbered), reason))
         elif part.needs_renewal and part.stock.run_out_on:
             day_out = max(part.stock.run_out_on, today)
-            if chosen is None or day_out.toordinal() < chosen.second + cycle_days:
-                needed.append(_renewal(part, day_out, part.prescription.quantity_left))
+            if day_out.toordinal() < until:
+                needed.append(_renewal(part, by(day_out), each.quantity_left))
     return needed
+
+
+def last_day_that_does(due: date, *, part: Part, calendar: Calendar, rules: Rules, today: date) -> date:
+    """The day the drug's lead time before it is due, in open days of the store; today where that has passed."""
+    day, left = due, rules.lead_days + part.prescription.drug.lead_days
+    while left and day > today:
+        day -= DAY
+        left -= calendar.is_open(day)
+    return max(day, today)
 
 
 NONE_DISUSED: Mapping[str, date] = {}
@@ -101,17 +124,32 @@ def wanted(
     return tuple(each for each in renewals if each.rx_id not in disused and each.rx_id not in served)
 
 
-def _first_unmet(course: Course, chosen: Option, cycle_days: int) -> int | None:
-    """The first day, to the pickup after next, on which a usual fill is due that cannot be had."""
-    prescription = course.supply.prescription
-    expires = prescription.expires_on.toordinal()  # what a prior authorization ends, no renewal brings back
-    enough = course.quantity_left >= prescription.usual_quantity
-    if course.joins == chosen.anchor and course.supply.joined_with is None:
-        days = course.at_anchor[1] if course.at_anchor else 0
-        if days < prescription.usual_days and not (enough and chosen.anchor <= expires):
-            return min(chosen.anchor, course.covered_to)
-    due = chosen.second if course.joins else next_due(course, chosen.second, cycle_days)
-    return None if enough and due <= expires else min(due, course.covered_to)
+def _first_unmet(path: FillPath, chosen: Layout, until: int) -> tuple[int, Decimal] | None:
+    """The first day before `until` by which something is due, or runs out, that cannot be had; and what is authorized
+    then. Not where the stock lasts past it."""
+    medication = path.medication
+    expires = medication.prescription.expires_on.toordinal()  # what a prior authorization ends, no renewal brings back
+    left, covered = medication.quantity_left, medication.run_out
+    for day, quantity, days in _due(path, chosen, until):
+        if quantity > left or day > expires:
+            return min(day, max(covered, chosen.anchor)), left
+        left, covered = left - quantity, max(covered, day) + days
+    return None
+
+
+def _due(path: FillPath, chosen: Layout, until: int) -> Iterator[tuple[int, Decimal, int]]:
+    """Day, units and days of each fill that is due before `until`."""
+    for window in path.windows:
+        if window.last < until:
+            yield window.last, window.quantity, window.days
+    if path.joins is None:
+        return
+    day, again = path.joins, chosen.next_due(path)
+    if path.standing:
+        day = again
+    while day < until:
+        yield day, *path.joining
+        day = again if day < again else day + path.cycles * chosen.score.rhythm.days
 
 
 def _first_unnumbered(part: Part, numbered: Fills) -> date | None:

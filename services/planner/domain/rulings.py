@@ -12,7 +12,7 @@ from datetime import date
 from decimal import Decimal
 
 from services.planner.domain.calendar import LONG_AGO
-from services.planner.domain.course import Supply
+from services.planner.domain.medication import Medication
 from services.planner.domain.model import Participation, Reason, Ruling, RulingKind, Told, because
 from services.planner.domain.payment import Override
 
@@ -107,23 +107,23 @@ def with_day(told: Told, rulings: Mapping[Key, Ruling]) -> Told:
     return replace(told, anchor_on=day.on, wanted_on=None, instead_of=told.anchor_on)
 
 
-def ruled(supply: Supply, rulings: Mapping[Key, Ruling]) -> Supply:
+def ruled(medication: Medication, rulings: Mapping[Key, Ruling]) -> Medication:
     """The drug with what staff decided about its fills."""
     if not rulings:
-        return supply
+        return medication
     hold, fill, quantity = (
-        rulings.get((kind, supply.rx_id)) for kind in (RulingKind.hold, RulingKind.fill, RulingKind.quantity)
+        rulings.get((kind, medication.rx_id)) for kind in (RulingKind.hold, RulingKind.fill, RulingKind.quantity)
     )
-    if fill and not supply.ride_along:
+    if fill and not medication.packs:
         settled = Override(LONG_AGO, by_staff=True)
-        supply = replace(supply, payment=replace(supply.payment, override=settled))
-    if quantity and not supply.ride_along:
-        supply = replace(supply, fixed_quantity=quantity.quantity)
+        medication = replace(medication, payment=replace(medication.payment, override=settled))
+    if quantity and not medication.packs:
+        medication = replace(medication, fixed_quantity=quantity.quantity)
     if hold and hold.on:
-        supply = replace(
-            supply, payment=supply.payment.later(hold.on.toordinal() + supply.payment.billed_ahead)
+        medication = replace(
+            medication, payment=medication.payment.later(hold.on.toordinal() + medication.payment.billed_ahead)
         )
-    return supply
+    return medication
 
 
 def remarks(rx_id: str, state: Participation, rulings: Mapping[Key, Ruling]) -> tuple[Reason, ...]:

@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 
 from services.planner.domain.calendar import NEVER
-from services.planner.domain.course import Supply
+from services.planner.domain.medication import Medication
 from services.planner.domain.days_supply import is_certain, true_days, whole_units
 from services.planner.domain.grants import Grant
 from services.planner.domain.model import Fill, Participation, Prescription, Rules, Told, because
@@ -17,15 +17,15 @@ from services.planner.domain.payment import Override, Payment
 from services.planner.domain.stock import paid_until, payable_from, short_fill
 
 
-def supply_of(
+def medication_of(
     part: Part, rules: Rules, told: Told, grant: Grant | None, today: date, billed_ahead: int = 0
-) -> Supply:
+) -> Medication:
     """A drug's stock, the payer's clock and what is authorised; the payer's own date overrides our rule and any law."""
     each, stock = part.prescription, part.stock
     run_out = stock.run_out_on
     if run_out is None:
         raise ValueError(f"prescription {each.rx_id} was never taken: participation lets none of it pass")
-    ride_along = part.participation is Participation.ride_along
+    packs = part.participation is Participation.ride_along
     rule, _ = rule_on(each.payer, today, rules.payers, rules.unknown_payer)
     percent = rule.percent_for(each.drug.schedule, each.drug.form)
     of_dose = _of_dose(part)
@@ -37,10 +37,10 @@ def supply_of(
         override = Override(max(payable_from(stock.fills, 0, rule, of_dose), grant.begins_on).toordinal())
     law = grant.law if grant and grant.begins_on <= today else None
     last = stock.last_fill
-    paid = _smallest_pack(each, rule) if ride_along else _within_plan(each, rule)
-    return Supply(
+    paid = _smallest_pack(each, rule) if packs else _within_plan(each, rule)
+    return Medication(
         prescription=paid,
-        ride_along=ride_along,
+        packs=packs,
         payer=rule,
         percent=percent,
         run_out=run_out.toordinal(),
@@ -52,58 +52,58 @@ def supply_of(
         ),
         quantity_left=each.quantity_left,
         expires=min(each.expires_on, each.prior_authorization_until or date.max).toordinal(),
-        most_surplus=rule.most_surplus_days if rule.look_back_days else NEVER,
+        max_on_hand=rule.most_surplus_days if rule.look_back_days else NEVER,
         paid_until=(paid_until(of_dose, rule, payable) or date.min).toordinal(),
-        prorated=not ride_along
+        prorated=not packs
         and (
             rule.prorates_fill(each.drug.form, antibiotic=each.drug.antibiotic) or bool(law and law.prorates)
         ),
         monthly_copay=_monthly_copay(each, rule),
         granted_by=grant.law.name if grant else "",
         consents=grant.law.consents if grant else (),
-        whole_units=1 if ride_along else whole_units(each.directions, each.units_per_day),
+        whole_units=1 if packs else whole_units(each.directions, each.units_per_day),
         least_bridge=rules.minimum_short_fill_days,
-        short_sizes=None if ride_along else rule.short_sizes(paid.usual_days, law),
+        short_sizes=None if packs else rule.short_sizes(paid.usual_days, law),
         after_change=part.in_place_of is not None or (last is not None and last not in of_dose),
         after_short=last is not None and last.rx_id == each.rx_id and last.days_supply < each.usual_days,
     )
 
 
-def dear(supply: Supply, rules: Rules, today: date) -> Supply:
+def dear(medication: Medication, rules: Rules, today: date) -> Medication:
     """Never short-filled where a month of it costs so much that the chain wants staff's consent (domain rules 2.4)."""
-    price = supply.prescription.month_price
+    price = medication.prescription.month_price
     limit = next((each for each in rules.high_cost if each.begins_on <= today <= each.ends_on), None)
-    if supply.ride_along or price is None or limit is None or price < limit.month_price:
-        return supply
+    if medication.packs or price is None or limit is None or price < limit.month_price:
+        return medication
     why = because("high_cost", limit=limit.month_price)
-    return replace(supply, short_sizes=frozenset(), whole_because=why)
+    return replace(medication, short_sizes=frozenset(), whole_because=why)
 
 
-def not_before(supply: Supply) -> Supply:
+def not_before(medication: Medication) -> Medication:
     """No law, no staff and no vacation has it filled before the day that the prescriber wrote (21 CFR 1306.12(b))."""
-    from_day = supply.prescription.fill_from
+    from_day = medication.prescription.fill_from
     if from_day is None:
-        return supply
-    return replace(supply, payment=supply.payment.later(from_day.toordinal() + supply.payment.billed_ahead))
+        return medication
+    return replace(medication, payment=medication.payment.later(from_day.toordinal() + medication.payment.billed_ahead))
 
 
-def not_by_billed_days(supply: Supply, part: Part) -> Supply:
+def not_by_billed_days(medication: Medication, part: Part) -> Medication:
     """What was billed as fewer days than it lasts brings no fill earlier, by law or otherwise: audits look for that
     (domain rules 2.2). Staff may still have it filled."""
-    from_day = by_true_days(part, supply)
-    if from_day is None or supply.payment.forced:
-        return supply
+    from_day = by_true_days(part, medication)
+    if from_day is None or medication.payment.forced:
+        return medication
     day = from_day.toordinal()
-    return replace(supply, payment=supply.payment.later(day))
+    return replace(medication, payment=medication.payment.later(day))
 
 
-def by_true_days(part: Part, supply: Supply) -> date | None:
+def by_true_days(part: Part, medication: Medication) -> date | None:
     """The first day on which the next fill would be paid, had the last been billed as it lasts; none where it was."""
     last = part.stock.last_fill
     if last is None or last.days_supply <= last.billed:
         return None
-    by_last_fill = replace(supply.payer, look_back_days=0)
-    return payable_from([replace(last, days_supply_billed=None)], supply.percent, by_last_fill)
+    by_last_fill = replace(medication.payer, look_back_days=0)
+    return payable_from([replace(last, days_supply_billed=None)], medication.percent, by_last_fill)
 
 
 def _of_dose(part: Part) -> list[Fill]:
@@ -113,7 +113,7 @@ def _of_dose(part: Part) -> list[Fill]:
 
 
 def _within_plan(each: Prescription, rule: PayerRule) -> Prescription:
-    """The usual fill as the plan pays it: at most the largest days' supply that it allows (domain rules: cycles)."""
+    """The usual fill as the plan pays it: at most the largest days' medication that it allows (domain rules: cycles)."""
     if not rule.days_supplies or each.usual_days in rule.days_supplies or each.units_per_day is None:
         return each
     sizes = [days for days in rule.days_supplies if days <= each.usual_days]

@@ -1,4 +1,4 @@
-"""What the patient was told, and what of it stands (how the events interplay: the plan)."""
+"""What the patient was told, and what of it stands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.course import Supply
+from services.planner.domain.medication import Medication
 from services.planner.domain.model import FillKind, Prescription, Rules, Told, ToldItem, ToldVisit, VisitKind
 from services.planner.domain.payment import Payment
 
@@ -39,62 +39,66 @@ def that_stand(told: Told, calendar: Calendar, rules: Rules, today: date) -> lis
 
 
 def commit(
-    supplies: Sequence[Supply],
+    medications: Sequence[Medication],
     visits: Sequence[ToldVisit],
     renewed: Mapping[str, tuple[Prescription, str]],
     today: date,
-) -> tuple[list[Supply], list[Standing]]:
-    """The supplies as they are once the visits that stand have taken place, and those visits with what they keep.
+) -> tuple[list[Medication], list[Standing]]:
+    """The drugs as they are once the visits that stand have taken place, and those visits with what they keep.
 
     `renewed` holds, by rx_id, prescriptions whose place a renewal took, with the renewal's rx_id: what was told of
     them is still filled from them, and counts for the renewal.
     """
-    by_rx = {supply.rx_id: supply for supply in supplies}
+    by_rx = {medication.rx_id: medication for medication in medications}
     standing = []
     for visit in sorted(visits, key=lambda visit: visit.on):
         kept, drugs, payable, after_short, codes = [], {}, {}, set(), {}
         for item in visit.items:
             old, rx_id = renewed.get(item.rx_id, (None, item.rx_id))
-            supply = by_rx.get(rx_id)
-            if supply and _may_be_filled(item, supply, old, visit):
+            medication = by_rx.get(rx_id)
+            if medication and _may_be_filled(item, medication, old, visit):
                 kept.append(item)
-                drugs[item.rx_id], payable[item.rx_id] = rx_id, supply.payment.payable_from
-                codes[item.rx_id] = supply.opening_codes(visit.on.toordinal())
-                if supply.after_short:
+                drugs[item.rx_id], payable[item.rx_id] = rx_id, medication.payment.payable_from
+                codes[item.rx_id] = medication.opening_codes(visit.on.toordinal())
+                if medication.after_short:
                     after_short.add(item.rx_id)
-                by_rx[rx_id] = _filled(supply, item, visit, today)
+                by_rx[rx_id] = _filled(medication, item, visit, today)
         if kept:
             standing.append(Standing(visit, tuple(kept), drugs, payable, frozenset(after_short), codes))
-    return [by_rx[supply.rx_id] for supply in supplies], standing
+    return [by_rx[medication.rx_id] for medication in medications], standing
 
 
-def _may_be_filled(item: ToldItem, supply: Supply, old: Prescription | None, visit: ToldVisit) -> bool:
-    """Payable, authorised and valid on that day."""
-    day, joining = visit.on.toordinal(), _joins_at(visit, supply)
-    left = old.quantity_left if old else supply.quantity_left
-    expires = old.expires_on.toordinal() if old else supply.expires
-    return supply.payment.allows(day, joining=joining) and day <= expires and item.quantity <= left
+def _may_be_filled(
+    item: ToldItem, medication: Medication, old: Prescription | None, visit: ToldVisit
+) -> bool:
+    """Payable, authorized and valid on that day."""
+    day, joining = visit.on.toordinal(), _joins_at(visit, item, medication)
+    left = old.quantity_left if old else medication.quantity_left
+    expires = old.expires_on.toordinal() if old else medication.expires
+    return medication.payment.allows(day, joining=joining) and day <= expires and item.quantity <= left
 
 
-def _joins_at(visit: ToldVisit, supply: Supply) -> bool:
-    """Is it the synchronized pickup, and the drug one that joins there?"""
-    return visit.kind is VisitKind.synchronized and not supply.ride_along
+def _joins_at(visit: ToldVisit, item: ToldItem, medication: Medication) -> bool:
+    """Is it the synchronized pickup, and the fill one with which the drug keeps the rhythm?"""
+    return visit.kind is VisitKind.synchronized and (
+        item.kind is not FillKind.bridge or medication.fixed_quantity is not None
+    )
 
 
-def _filled(supply: Supply, item: ToldItem, visit: ToldVisit, today: date) -> Supply:
+def _filled(medication: Medication, item: ToldItem, visit: ToldVisit, today: date) -> Medication:
     day = visit.on.toordinal()
-    payment, joins = supply.payment, _joins_at(visit, supply)
-    payer, paid_until = supply.next_paid(day, item.days_supply, supply.paid_until)
+    payment, joins = medication.payment, _joins_at(visit, item, medication)
+    payer, paid_until = medication.next_paid(day, item.days_supply, medication.paid_until)
     still_settled = payment.override if payment.forced and not joins else None
     return replace(
-        supply,
-        run_out=max(supply.run_out, day) + item.days_supply,
+        medication,
+        run_out=max(medication.run_out, day) + item.days_supply,
         payment=Payment(payer, override=still_settled),
-        spent=payment.leave_of(day) or supply.spent,
+        spent=payment.leave_of(day) or medication.spent,
         after_change=False,
         paid_until=paid_until,
         after_short=item.kind is FillKind.bridge,
-        quantity_left=supply.quantity_left - (item.quantity if item.rx_id == supply.rx_id else 0),
-        unavoidable=supply.unavoidable + max(0, day - max(supply.run_out, today.toordinal())),
-        joined_with=max(0, supply.run_out - day) if joins else None,
+        quantity_left=medication.quantity_left - (item.quantity if item.rx_id == medication.rx_id else 0),
+        unavoidable=medication.unavoidable + max(0, day - max(medication.run_out, today.toordinal())),
+        days_left_at_fixed_visit=max(0, medication.run_out - day) if joins else None,
     )

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from uuid import UUID, uuid5
 
 from services.planner.domain import explain
-from services.planner.domain.anchor import Option
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.course import Course, Supply
 from services.planner.domain.days_supply import billed_days
+from services.planner.domain.medication import Medication, per_day
 from services.planner.domain.model import FillKind, Item, Profile, Rules, ToldItem, Visit, VisitKind
 from services.planner.domain.payers import NO_COST, PayerRule
+from services.planner.domain.paths import FillPath, joining_fill
 from services.planner.domain.payment import Payment
+from services.planner.domain.search import Layout
 from services.planner.domain.steps import steps_of
+from services.planner.domain.stock import short_fill
 from services.planner.domain.told import Standing
 
 IDS = UUID("0a7a2c6e-6d1c-5d43-9a8e-6a5d1f0b7c11")
@@ -29,32 +31,36 @@ def visit_id_of(patient_id: str, kind: str, on: date) -> str:
     return str(uuid5(IDS, f"visit {patient_id} {kind} {on.isoformat()}"))
 
 
-def visits_of(profile: Profile, chosen: Option, standing: Sequence[Standing]) -> tuple[Visit, ...]:
+def visits_of(
+    profile: Profile, chosen: Layout, standing: Sequence[Standing], urgent_days: Collection[int] = ()
+) -> tuple[Visit, ...]:
     """Every trip up to the second synchronized pickup, by day."""
     items: dict[int, list[Item]] = defaultdict(list)
-    divisible: set[int] = set()  # days with a synchronized drug
-    for course, days in zip(chosen.courses, chosen.fill_days, strict=True):
-        for day, item in planned_items(course, days, chosen.anchor):
-            items[day].append(item)
-            if not course.supply.ride_along:
-                divisible.add(day)
+    joining: set[int] = set()  # days with a drug of the rhythm
+    for path, days in zip(chosen.paths, chosen.fill_days, strict=True):
+        for day, item in planned_items(path, days, chosen):
+            if day < chosen.second or day == chosen.anchor:
+                items[day].append(item)
+                if path.joins is not None:
+                    joining.add(day)
     visits = [_standing_visit(profile, each, chosen) for each in standing]
     for day, dispensed in items.items():
-        kind = VisitKind.bridge if day in divisible else VisitKind.ride_along
+        kind = VisitKind.bridge if day in joining else VisitKind.ride_along
         kind = VisitKind.synchronized if day == chosen.anchor else kind
         on = date.fromordinal(day)
-        visits.append(Visit(visit_id_of(profile.patient_id, kind, on), kind, on, tuple(dispensed)))
+        visit_id = visit_id_of(profile.patient_id, kind, on)
+        visits.append(Visit(visit_id, kind, on, tuple(dispensed), urgent=day in urgent_days))
     return tuple(sorted(visits, key=lambda visit: visit.on))
 
 
 def with_steps(
-    visits: Iterable[Visit], calendar: Calendar, rules: Rules, supplies: Sequence[Supply]
+    visits: Iterable[Visit], calendar: Calendar, rules: Rules, medications: Sequence[Medication], today: date
 ) -> tuple[Visit, ...]:
     """Each visit with its dated steps."""
-    leads = {each.rx_id: each.prescription.drug.lead_days for each in supplies}
+    leads = {each.rx_id: each.prescription.drug.lead_days for each in medications}
     early_from = {
         each.rx_id: date.fromordinal(paid.early.begins)
-        for each in supplies
+        for each in medications
         for paid in (each.spent or each.payment,)
         if paid.early
     }
@@ -64,12 +70,12 @@ def with_steps(
     )
 
 
-def extra_cost_of(visits: Sequence[Visit], chosen: Option, renewed: Mapping[str, str]) -> Decimal | None:
+def extra_cost_of(visits: Sequence[Visit], chosen: Layout, renewed: Mapping[str, str]) -> Decimal | None:
     """What all fills cost the patient beyond the usual, those of visits that stand included; none: not known."""
-    supplies = {course.supply.rx_id: course.supply for course in chosen.courses}
+    medications = {path.medication.rx_id: path.medication for path in chosen.paths}
     total = NO_COST
     for item in (item for visit in visits for item in visit.items):
-        cost = supplies[renewed.get(item.rx_id, item.rx_id)].extra_cost(item.days_supply)
+        cost = medications[renewed.get(item.rx_id, item.rx_id)].extra_cost(item.days_supply)
         if cost is None:
             return None
         total += cost
@@ -85,10 +91,10 @@ def fills_of(visits: Sequence[Visit], renewed: Mapping[str, str]) -> dict[str, l
     return fills
 
 
-def _standing_visit(profile: Profile, standing: Standing, chosen: Option) -> Visit:
+def _standing_visit(profile: Profile, standing: Standing, chosen: Layout) -> Visit:
     """The visit as it was told, with the reasons that it had: a confirmation alone makes no new plan."""
-    by_rx = {course.supply.rx_id: course for course in chosen.courses}
-    courses = {rx_id: by_rx[taking_part] for rx_id, taking_part in standing.drugs.items()}
+    by_rx = {path.medication.rx_id: path for path in chosen.paths}
+    paths = {rx_id: by_rx[taking_part] for rx_id, taking_part in standing.drugs.items()}
     visit = standing.visit
     at_anchor = visit.kind is VisitKind.synchronized
     return Visit(
@@ -96,61 +102,80 @@ def _standing_visit(profile: Profile, standing: Standing, chosen: Option) -> Vis
         visit.kind,
         visit.on,
         tuple(
-            _standing_item(item, standing, courses[item.rx_id], at_anchor=at_anchor)
+            _standing_item(item, standing, paths[item.rx_id], at_anchor=at_anchor)
             for item in standing.items
         ),
     )
 
 
-def _standing_item(item: ToldItem, standing: Standing, course: Course, *, at_anchor: bool) -> Item:
-    supply = course.supply
+def _standing_item(item: ToldItem, standing: Standing, path: FillPath, *, at_anchor: bool) -> Item:
+    medication = path.medication
     after_short = item.rx_id in standing.after_short
     billed, codes = billing_of(
-        supply, item.kind, item.days_supply, after_short=after_short, at_anchor=at_anchor
+        medication, item.kind, item.days_supply, after_short=after_short, at_anchor=at_anchor
     )
     return Item(
         rx_id=item.rx_id,
-        drug_name=supply.prescription.drug.name,
+        drug_name=medication.prescription.drug.name,
         kind=item.kind,
         quantity=item.quantity,
         days_supply=item.days_supply,
         payable_from=standing.payable_from[item.rx_id],
-        reason=explain.item(course, item.days_supply, at_anchor=at_anchor),
+        reason=explain.item(path, item.days_supply, at_anchor=at_anchor),
         clarification_codes=(*standing.codes[item.rx_id], *codes),
         days_supply_billed=billed,
     )
 
 
-def planned_items(course: Course, days: Sequence[int], anchor: int) -> list[tuple[int, Item]]:
+def planned_items(path: FillPath, days: Sequence[int], chosen: Layout) -> list[tuple[int, Item]]:
     """The fills of one drug with their days; each is payable from some days after the one before."""
-    supply = course.supply
-    fills = [(day, need.quantity, need.days) for day, need in zip(days, course.needs, strict=True)]
-    if course.at_anchor:
-        fills.append((anchor, *course.at_anchor))
+    medication = path.medication
     planned: list[tuple[int, Item]] = []
-    payment, paid_until, after_short = supply.payment, supply.paid_until, supply.after_short
-    for day, quantity, days_supply in fills:
-        kind = kind_of(days_supply, supply.prescription.usual_days)
-        at_anchor = day == anchor
-        billed, codes = billing_of(supply, kind, days_supply, after_short=after_short, at_anchor=at_anchor)
+    payment, paid_until, after_short = medication.payment, medication.paid_until, medication.after_short
+    for day, quantity, days_supply in _authorized(path, days, chosen):
+        kind = kind_of(days_supply, medication.usual_days)
+        at_anchor = day == path.joins
+        billed, codes = billing_of(
+            medication, kind, days_supply, after_short=after_short, at_anchor=at_anchor
+        )
         if not planned:
-            codes = (*supply.opening_codes(day), *codes)
+            codes = (*medication.opening_codes(day), *codes)
         item = Item(
-            rx_id=supply.rx_id,
-            drug_name=supply.prescription.drug.name,
+            rx_id=medication.rx_id,
+            drug_name=medication.prescription.drug.name,
             kind=kind,
             quantity=quantity,
             days_supply=days_supply,
             payable_from=payment.payable_from,
-            reason=explain.item(course, days_supply, at_anchor=at_anchor),
+            reason=explain.item(path, days_supply, at_anchor=at_anchor),
             clarification_codes=codes,
             days_supply_billed=billed,
         )
         planned.append((day, item))
-        payer, paid_until = supply.next_paid(day, days_supply, paid_until)
+        payer, paid_until = medication.next_paid(day, days_supply, paid_until)
         payment = Payment(payer)
         after_short = kind is FillKind.bridge
     return planned
+
+
+def _authorized(
+    path: FillPath, days: Sequence[int], chosen: Layout
+) -> Iterator[tuple[int, Decimal, int]]:
+    """Day, units and days of each fill up to the first slot, as far as it is authorized: the rest of what is, where
+    that is less."""
+    medication, left = path.medication, path.medication.quantity_left
+    fills = [(day, window.quantity, window.days) for day, window in zip(days, path.windows, strict=True)]
+    if path.joins == chosen.anchor and not path.standing:
+        fills.append((chosen.anchor, *joining_fill(path, chosen.next_due(path))))
+    for day, quantity, days_supply in fills:
+        if quantity > left and not medication.packs:
+            quantity, days_supply = short_fill(
+                days_supply, per_day(medication.prescription), left, medication.whole_units
+            )
+        if days_supply <= 0 or quantity > left or day > medication.expires:
+            return
+        left -= quantity
+        yield day, quantity, days_supply
 
 
 def kind_of(days_supply: int, usual_days: int) -> FillKind:
@@ -161,15 +186,15 @@ def kind_of(days_supply: int, usual_days: int) -> FillKind:
 
 
 def billing_of(
-    supply: Supply, kind: FillKind, days_supply: int, *, after_short: bool, at_anchor: bool
+    medication: Medication, kind: FillKind, days_supply: int, *, after_short: bool, at_anchor: bool
 ) -> tuple[int | None, tuple[str, ...]]:
     """The days that the payer is told, where they are not the true ones, and the codes: a pack that lasts longer than
     the plan pays and cannot be split is billed as the most that it pays (domain rules 2.2)."""
-    billed = billed_days(days_supply, supply.payer)
-    if not supply.ride_along or billed == days_supply:
-        rest = at_anchor and supply.fixed_quantity is None
-        return None, codes_of(kind, days_supply, supply.payer, after_short=after_short, rest=rest)
-    return billed, (supply.payer.plan_limit_code,)
+    billed = billed_days(days_supply, medication.payer)
+    if not medication.packs or billed == days_supply:
+        rest = at_anchor and medication.fixed_quantity is None
+        return None, codes_of(kind, days_supply, medication.payer, after_short=after_short, rest=rest)
+    return billed, (medication.payer.plan_limit_code,)
 
 
 def codes_of(

@@ -1,0 +1,590 @@
+"""The search for the day of the next synchronized pickup, and for the rhythm behind it: a day is judged by its year (R4).
+
+Every rhythm, with every day that could be its first slot, has a lower bound that is cheap to tell. They are worked out
+in the order of their bounds until none can be better: working one out decides for each drug at which slot it joins and
+by which fills before. The criteria choose (`criteria`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from itertools import combinations
+from math import lcm
+from typing import Any, NamedTuple
+
+from services.planner.domain.calendar import NEVER, PickupDays
+from services.planner.domain.criteria import Score, order_of, place_of_burden, weekdays_apart
+from services.planner.domain.medication import Medication
+from services.planner.domain.model import Reason, Rules, Ruling
+from services.planner.domain.paths import FillPath, alone, paths_to, start_of
+from services.planner.domain.payers import NO_COST
+from services.planner.domain.placement import Choice, Placement, Setting, Way, place, trips_at_least
+from services.planner.domain.rhythm import A_YEAR, Fit, Rhythm, fit_of, slot_days
+
+FREE_SURPLUS = 14
+"""Days that a drug may have left when it joins before the surplus weighs; so does each further such span begun."""
+
+MOST_STEPS = 1000
+"""Candidates worked out in one search; one that would need more says how far its answer may be from the best."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promises:
+    """What the patient was told and what may still be broken. Days are ordinals."""
+
+    pickup: int | None = None  # the next synchronized one
+    visits: Mapping[str, Sequence[int]] = field(default_factory=dict)  # other visits, by rx_id
+    joins: Mapping[str, int] = field(default_factory=dict)  # by rx_id
+    moved: tuple[int, int] | None = None  # a visit's day, and the day asked for instead
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One patient as the search sees them. Days are ordinals."""
+
+    medications: tuple[Medication, ...]  # as they are after the visits that stand
+    pickup: PickupDays
+    today: int
+    earliest: int  # the first workable day
+    rhythms: tuple[Rhythm, ...]  # to choose among
+    rules: Rules
+    promises: Promises = Promises()  # noqa: RUF009 - a frozen value
+    urgent_days: frozenset[int] = frozenset()
+    preferred_weekday: int | None = None
+    load: Mapping[int, int] = field(default_factory=dict)
+    daily_cap: int = 0  # 0: no cap
+    extra_cost_limit: Decimal = Decimal("10.00")  # that the patient accepts
+    staff_day: Ruling | None = None  # the day that staff set
+    household: frozenset[int] = frozenset()  # pickups of others of the household
+    household_must: bool = False
+    other_cycle: Reason | None = None  # why it is another than the patient asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One first slot of one rhythm with all that it takes."""
+
+    score: Score
+    slots: tuple[int, ...]
+    paths: tuple[FillPath, ...]  # of each medication, in their order
+    fill_days: tuple[tuple[int, ...], ...]  # the day of each fill before, of each path
+    trips: tuple[int, ...]  # days of their own, in order
+
+    @property
+    def anchor(self) -> int:
+        return self.slots[0]
+
+    def is_live(self, slot: int) -> bool:
+        """Is a drug due at that slot?"""
+        return any(
+            path.joins is not None and slot >= path.slot and (slot - path.slot) % path.cycles == 0
+            for path in self.paths
+        )
+
+    @property
+    def second(self) -> int:
+        """The next slot at which a drug is due."""
+        return next(
+            (day for slot, day in enumerate(self.slots) if slot and self.is_live(slot)),
+            self.slots[-1] + self.score.rhythm.days,
+        )
+
+    def next_due(self, path: FillPath) -> int:
+        """The day on which a drug is due again after it has joined."""
+        again = path.slot + path.cycles
+        if again < len(self.slots):
+            return self.slots[again]
+        return self.slots[-1] + (again - len(self.slots) + 1) * self.score.rhythm.days
+
+    @property
+    def joins_later(self) -> frozenset[str]:
+        """The drugs that join at a later slot, or at none."""
+        return frozenset(path.medication.rx_id for path in self.paths if path.joins != self.anchor)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the criteria say about all candidate days of one patient."""
+
+    candidates: int  # first days, with a rhythm each, that were compared
+    chosen: Layout
+    offered: Sequence[Score]  # the best days, the chosen one first
+    short_of: Fraction | None = None  # by so much the burden may be above the least; None: it is the least
+
+
+def choose(question: Question, days: Sequence[int], offered: int = 1) -> Verdict | None:
+    """What the criteria say about these first days, each with each rhythm; None where on none of them a drug joins.
+
+    With `offered` above 1 also the best days beside, with the rhythm of the first.
+    """
+    return _Search(question, offered).over(days)
+
+
+def layout_on(question: Question, day: int) -> Layout | None:
+    """The best layout whose first slot is that day; None where no drug joins on it."""
+    verdict = choose(question, [day])
+    return verdict.chosen if verdict else None
+
+
+class _Candidate(NamedTuple):
+    bound: tuple[Any, ...]
+    day: int
+    rhythm: int
+    live: tuple[int, ...]
+    least: int
+
+
+Live = tuple[int, ...]
+"""Of the slots after which a rhythm repeats, those at which a drug is due."""
+
+
+class _Search:
+    """One patient's search. What weighs is counted in whole numbers, `unit` of which are one trip."""
+
+    def __init__(self, question: Question, offered: int) -> None:
+        rules, drugs = question.rules, question.medications
+        self.question, self.offered, self.pickup = question, offered, question.pickup
+        usual = tuple(each.usual_days for each in drugs)
+        self.fits = [[fit_of(each, rhythm, usual) for each in drugs] for rhythm in question.rhythms]
+        blemishes = rules.blemishes_a_trip
+        self.unit = lcm(
+            rules.short_fills_a_trip,
+            *(
+                max(1, blemishes) * (A_YEAR / rhythm.apart).denominator * lcm(*(fit.cycles for fit in fits if fit))
+                for rhythm, fits in zip(question.rhythms, self.fits, strict=True)
+            ),
+            *(max(1, days) for days in usual),
+        )
+        self.short = self.unit // rules.short_fills_a_trip
+        self.blemish = self.unit // blemishes if blemishes else 0
+        self.costs_known = all(each.monthly_copay is not None for each in drugs)
+        self.order = order_of(rules, costs_known=self.costs_known)
+        self.at_burden = place_of_burden(rules, costs_known=self.costs_known)
+        self.starts = [start_of(each, self.pickup, question.earliest) for each in drugs]
+        self.setting = Setting(
+            self.pickup,
+            question.today,
+            rules.claims_made_ahead,
+            question.urgent_days,
+            self.unit,
+            self.blemish,
+        )
+        self.periods = [lcm(*(fit.cycles for fit in fits if fit)) for fits in self.fits]
+        self.reaches: dict[tuple[int, int, int], tuple[int, bool] | None] = {}
+        self.ways: dict[tuple[int, int, int], list[Way]] = {}
+        self.slots: dict[tuple[int, int], list[int]] = {}
+        self.best: dict[int, tuple[tuple[Any, ...], Layout]] = {}
+        self.steps = 0
+
+    # --- over all candidates ---
+
+    def over(self, days: Sequence[int]) -> Verdict | None:
+        """Rhythm by rhythm, those with the fewest trips a year first."""
+        left_at: list[int] = []
+        compared = 0
+        rhythms = range(len(self.fits))
+        for number in sorted(rhythms, key=lambda each: (self.rate(each, (0,)), -self.question.rhythms[each].days)):
+            candidates = sorted(self._candidates(number, days))
+            compared += len({candidate.day for candidate in candidates})
+            for candidate in candidates:
+                worst = self.worst_kept()
+                if worst is not None and candidate.bound > worst:
+                    break
+                if self.steps > MOST_STEPS:
+                    left_at.append(candidate.least)
+                    continue
+                self.steps += 1
+                self._work_out(candidate)
+        if not self.best:
+            return None
+        ranked = sorted(self.best.values(), key=lambda each: each[0])
+        chosen = ranked[0][1]
+        alike = [each.score for _, each in ranked if each.score.rhythm == chosen.score.rhythm]
+        short_of = max(0, self._burden_of(chosen) - min(left_at)) if left_at else 0
+        return Verdict(
+            compared,
+            self._in_trips(chosen),
+            [self._of_trips(score) for score in alike[: self.offered]],
+            Fraction(short_of, self.unit) if short_of else None,
+        )
+
+    def _burden_of(self, layout: Layout) -> int:
+        return int(layout.score.burden)
+
+    def _of_trips(self, score: Score) -> Score:
+        """The score with its burden and its trips a year as fractions of a trip."""
+        return score._replace(
+            burden=Fraction(score.burden, self.unit), trips_a_year=Fraction(score.trips_a_year, self.unit)
+        )
+
+    def _in_trips(self, layout: Layout) -> Layout:
+        return Layout(
+            self._of_trips(layout.score), layout.slots, layout.paths, layout.fill_days, layout.trips
+        )
+
+    def worst_kept(self) -> tuple[Any, ...] | None:
+        """The key that a candidate has to beat to be among the days that are kept; None while any is."""
+        if len(self.best) < self.offered:
+            return None
+        return sorted(key for key, _ in self.best.values())[self.offered - 1]
+
+    def _candidates(self, number: int, days: Sequence[int]) -> Iterable[_Candidate]:
+        rhythm, worst = self.question.rhythms[number], self.worst_kept()
+        for live in self._live_sets(number):
+            rate = self.rate(number, live)
+            for day in days:
+                if worst is not None and self.order(self.optimistic(day, rhythm, rate)) > worst:
+                    continue
+                least = self._bound(number, day, live, rate)
+                if least is not None:
+                    yield _Candidate(self.order(self.optimistic(day, rhythm, least)), day, number, live, least)
+
+    def _live_sets(self, number: int) -> list[Live]:
+        """All slots, where a drug is due at each; else every set of them that drugs may be due at."""
+        period = self.periods[number]
+        if period > MOST_PHASES or any(fit and fit.cycles == 1 for fit in self.fits[number]):
+            return [tuple(range(period))]
+        sets = [live for size in range(1, period + 1) for live in combinations(range(period), size)]
+        return [live for live in sets if all(self._phases(number, live))]
+
+    def _phases(self, number: int, live: Live) -> list[list[int]]:
+        """At which slots of the rhythm each drug may join, if drugs are due at the live ones alone."""
+        period = self.periods[number]
+        return [
+            [phase for phase in range(fit.cycles) if all(slot in live for slot in range(phase, period, fit.cycles))]
+            for fit in self.fits[number]
+            if fit
+        ]
+
+    def optimistic(
+        self,
+        day: int,
+        rhythm: Rhythm,
+        least: int,
+        uncovered: tuple[int, int] = (0, 0),
+        broken: int = 0,
+        cost: Decimal = NO_COST,
+        joined: int = 0,
+    ) -> Score:
+        """The score of the best that could still come of this."""
+        question = self.question
+        load = question.load.get(day, 0)
+        pickup = question.promises.pickup
+        return Score(
+            day,
+            rhythm,
+            uncovered,
+            broken + (pickup is not None and day != pickup),
+            0,
+            least,
+            0,
+            0,
+            least,
+            (0, 0),
+            0,
+            0,
+            weekdays_apart(day, question.preferred_weekday),
+            0,
+            max(day, joined),
+            load,
+            0 < question.daily_cap <= load,
+            cost if self.costs_known else None,
+            question.extra_cost_limit,
+        )
+
+    # --- the bound ---
+
+    def rate(self, number: int, live: Live) -> int:
+        """Trips a year of the rhythm with drugs due at these slots of its period, and of those that fit no slot."""
+        share = Fraction(len(live), self.periods[number])
+        return int(share * A_YEAR / self.question.rhythms[number].apart * self.unit) + sum(
+            self._alone(each)
+            for each, fit in zip(self.question.medications, self.fits[number], strict=True)
+            if fit is None
+        )
+
+    def _alone(self, each: Medication) -> int:
+        """Trips a year of a drug that comes by itself."""
+        return A_YEAR * self.unit // max(1, each.usual_days)
+
+    def _bound(self, number: int, day: int, live: Live, rate: int) -> int | None:
+        """No layout with this first slot has a lower burden: the rate, what each drug weighs at the slot that suits it
+        best, and trips for the drugs that reach no slot alone."""
+        slots, period = self.slots_of(number, day), self.periods[number]
+        total, joins_first = rate, False
+        waiting = []
+        for at, fit in enumerate(self.fits[number]):
+            if fit is None:
+                continue
+            least, needs_fill = NEVER * self.unit, True
+            for slot, on in enumerate(slots):
+                if not _meets(live, slot % fit.cycles, fit.cycles, period):
+                    continue
+                reach = self._reach(at, on, fit.fills)
+                if reach is None:
+                    continue
+                joins_first = joins_first or slot == 0
+                least = min(least, reach[0])
+                needs_fill = needs_fill and reach[1]
+                if not least and not needs_fill:
+                    break
+            if least < NEVER * self.unit:
+                total += least
+                if needs_fill:
+                    waiting.append((self.starts[at].covered, self.starts[at].first))
+        if not joins_first and not any(start.covered < day for start in self.starts):
+            return None
+        if waiting and not self.question.urgent_days:
+            comes = [on for slot, on in enumerate(slots) if slot % period in live]
+            total += trips_at_least(waiting, comes) * self.unit
+        return total
+
+    def _reach(self, at: int, day: int, fills: int) -> tuple[int, bool] | None:
+        """The least that joining on that day weighs, and whether it takes a fill before; None where it cannot be
+        without a gap."""
+        key = at, day, fills
+        if key not in self.reaches:
+            self.reaches[key] = self._reach_anew(self.question.medications[at], at, day)
+        return self.reaches[key]
+
+    def _reach_anew(self, each: Medication, at: int, day: int) -> tuple[int, bool] | None:
+        start = self.starts[at]
+        if each.days_left_at_fixed_visit is not None:
+            return 0, False
+        if start.covered >= day:
+            if not each.payment.allows(day, joining=True):
+                return None
+            left = each.run_out - day
+            late = self.setting.is_late(each.payment.joining, day)
+            too_soon = self.short if each.payment.ready > day else 0
+            return too_soon + self.blemish * (_spans(left) + (left <= 0) + late), False
+        whole, rest = divmod(day - start.covered, each.usual_days)
+        fills = whole + (rest > 0)
+        if start.first + fills * each.wait(each.usual_days) <= day:
+            left = start.covered + fills * each.usual_days - day
+            return self.blemish * (_spans(left) if each.packs or not each.payer.days_supplies else 0), True
+        return None if each.packs else (self.short, True)
+
+    def slots_of(self, number: int, day: int) -> list[int]:
+        """The days of the slots from the first one on, as far as a drug may join."""
+        key = number, day
+        if key not in self.slots:
+            rhythm, fits = self.question.rhythms[number], self.fits[number]
+            drugs = [
+                (each, start, fit)
+                for each, start, fit in zip(self.question.medications, self.starts, fits, strict=True)
+                if fit
+            ]
+            end = max((max(start.covered, day) + each.usual_days for each, start, _ in drugs), default=day)
+            waits = [each.wait(each.usual_days * fit.fills) for each, _, fit in drugs if fit.cycles == 1]
+            self.slots[key] = slot_days(
+                rhythm,
+                day,
+                2 + (end - day) // rhythm.days,
+                self.pickup,
+                min(max(waits, default=1), rhythm.days),
+                self.question.preferred_weekday,
+            )
+        return self.slots[key]
+
+    # --- one candidate ---
+
+    def _work_out(self, candidate: _Candidate) -> None:
+        """Keep the best layout with this first slot, rhythm and live slots, where it is among the best."""
+        slots, period = self.slots_of(candidate.rhythm, candidate.day), self.periods[candidate.rhythm]
+        choices = [
+            self._choice(at, candidate.rhythm, slots, candidate.live)
+            for at in range(len(self.question.medications))
+        ]
+        if not any(way.path.joins == candidate.day for choice in choices for way in choice.ways):
+            return
+        free = [day for slot, day in enumerate(slots) if slot % period in candidate.live and day in self.pickup]
+        told = sorted({day for days in self.question.promises.visits.values() for day in days if day in self.pickup})
+        rate = self.rate(candidate.rhythm, candidate.live)
+        placed = place(choices, free, told, self.setting, self._room(candidate, rate))
+        if placed is None or not any(way.path.joins == candidate.day for way in placed.ways):
+            return
+        beside = self._by_themselves(placed, free)
+        score = self._score(candidate, placed, rate, beside)
+        key = self.order(score)
+        before = self.best.get(candidate.day)
+        if before is None or key < before[0]:
+            paths = tuple(way.path for way in placed.ways)
+            days = tuple(
+                beside.get(way.path.medication.rx_id, way.days) if way.path.joins is None else way.days
+                for way in placed.ways
+            )
+            trips = tuple(sorted({*placed.trips, *(day for days in beside.values() for day in days)} - {*free}))
+            self.best[candidate.day] = key, Layout(score, tuple(slots), paths, days, trips)
+
+    def _room(self, candidate: _Candidate, rate: int) -> int:
+        """What the trips and ways may weigh at most to be better; no limit where an earlier criterion may decide."""
+        worst, at = self.worst_kept(), self.at_burden
+        if worst is None or at is None or candidate.bound[:at] != worst[:at]:
+            return NEVER * self.unit
+        return int(worst[at]) - rate
+
+    def _choice(self, at: int, number: int, slots: Sequence[int], live: Live) -> Choice:
+        """The ways of one drug into the rhythm. Where each leaves it lacking it may also come by itself."""
+        each, fit, start = self.question.medications[at], self.fits[number][at], self.starts[at]
+        if fit and each.days_left_at_fixed_visit is not None:
+            return Choice([self._standing(each, fit, slots[0])], start.first, start.covered)
+        found: list[Way] = []
+        settled: set[int] = set()  # phases that are reached without a fill before
+        for slot, day in enumerate(slots if fit else ()):
+            assert fit
+            phase = slot % fit.cycles
+            if phase not in settled and day in self.pickup and _meets(live, phase, fit.cycles, self.periods[number]):
+                ways = self._ways_on(at, number, day, fit)
+                found += [way._replace(path=way.path._replace(slot=slot)) for way in ways]
+                if any(not way.path.windows and not way.path.uncovered for way in ways):
+                    settled.add(phase)
+        gapless = [way for way in found if not way.path.uncovered]
+        if not gapless:
+            until = slots[1] if len(slots) > 1 else slots[0] + self.question.rhythms[number].days
+            by_itself = alone(each, until, self.pickup, start)
+            found.append(self._way(by_itself, number, self._alone(each) if fit else 0))
+        return Choice(_worth_trying(gapless or found), start.first, start.covered)
+
+    def _standing(self, each: Medication, fit: Fit, day: int) -> Way:
+        left = each.days_left_at_fixed_visit or 0
+        joining = each.usual_fill(each.quantity_left)
+        return Way(FillPath(each, day, 0, fit.cycles, (), joining, left, 0, standing=True), 0, 0, 0, 0, NO_COST)
+
+    def _ways_on(self, at: int, number: int, day: int, fit: Fit) -> list[Way]:
+        key = at, number, day
+        if key not in self.ways:
+            each = self.question.medications[at]
+            paths = paths_to(each, day, fit.fills, self.pickup, self.starts[at])
+            self.ways[key] = [
+                self._way(self._as_told(path._replace(cycles=fit.cycles)), number) for path in paths
+            ]
+        return self.ways[key]
+
+    def _as_told(self, path: FillPath) -> FillPath:
+        """A fill that the patient was told of stays on its day where it still can."""
+        told = self.question.promises.visits.get(path.medication.rx_id)
+        return path if not told else _kept(path, told, self.pickup)
+
+    def _way(self, path: FillPath, number: int, weight: int = 0) -> Way:
+        """What it weighs by itself: short fills, the claim and the stock at its joining, what recurs every year."""
+        each, rules = path.medication, self.question.rules
+        late = dry = 0
+        weight += self.short * (len(path.short_fills) + path.override)
+        if path.joins is not None:
+            rhythm = self.question.rhythms[number]
+            dry = int(path.left <= 0)
+            late = int(not path.windows and self.setting.is_late(each.payment.joining, path.joins))
+            wait, apart = each.wait(path.joining[1]), path.cycles * rhythm.days
+            every_time = (wait > apart - rules.claims_made_ahead) + (wait >= apart and dry)
+            weight += self.blemish * (late + dry + _spans(path.left))
+            if every_time and self.blemish:
+                weight += int(every_time * A_YEAR / (rhythm.apart * path.cycles) * self.blemish)
+        promised = self.question.promises.joins.get(each.rx_id)
+        broken = promised is not None and (path.joins is None or path.joins > promised)
+        return Way(path, weight, late, dry, int(broken), path.extra_cost or NO_COST)
+
+    def _by_themselves(self, placed: Placement, free: Sequence[int]) -> dict[str, tuple[int, ...]]:
+        """The days of the drugs that fit no slot, by rx_id: with others where they can, else before they run out."""
+        anyway = {*free, *placed.trips}
+        days: dict[str, tuple[int, ...]] = {}
+        for way in placed.ways:
+            if way.path.joins is None:
+                chosen: list[int] = []
+                for window in way.path.windows:
+                    first = max(window.first, chosen[-1] + window.wait if chosen else window.first)
+                    shared = [day for day in anyway if first <= day <= window.last]
+                    own = self.pickup.on_or_before(min(window.last, window.due - 1))
+                    chosen.append(max(shared, default=max(first, own)))
+                anyway |= {*chosen}
+                days[way.path.medication.rx_id] = tuple(chosen)
+        return days
+
+    def _score(
+        self, candidate: _Candidate, placed: Placement, rate: int, beside: Mapping[str, tuple[int, ...]]
+    ) -> Score:
+        question, ways = self.question, placed.ways
+        here = [way.path for way in ways if way.path.joins == candidate.day]
+        left = [path.left - path.padding for path in here] + [
+            max(0, window.due - candidate.day)
+            for way in ways
+            for window, day in zip(way.path.windows, way.days, strict=False)
+            if day == candidate.day
+        ]
+        told = {day for days in question.promises.visits.values() for day in days}
+        comes = {candidate.day, *placed.trips, *(day for days in beside.values() for day in days)}
+        on_urgent = [day for way in ways for day in (*way.days, way.path.joins) if day in question.urgent_days]
+        critical = sum(way.path.uncovered for way in ways if way.path.medication.critical)
+        partial = self.optimistic(
+            candidate.day,
+            question.rhythms[candidate.rhythm],
+            rate + placed.weight,
+            (critical, sum(way.path.uncovered for way in ways) - critical),
+            sum(way.broken for way in ways) + len(told - comes),
+            sum((way.cost for way in ways if way.cost), NO_COST),
+            max((way.path.joins or 0 for way in ways), default=0),
+        )
+        return partial._replace(
+            one_time_trips=len(placed.trips),
+            trips_a_year=rate,
+            short_fills=sum(len(way.path.short_fills) for way in ways),
+            overrides=sum(way.path.override for way in ways),
+            urgent=(len(set(on_urgent)), len(on_urgent)),
+            late_claims=sum(way.late for way in ways),
+            run_dry=sum(way.dry for way in ways),
+            from_cushion=sum(abs(each - question.rules.cushion_days) for each in left),
+        )
+
+
+MOST_PHASES = 6
+"""Slots after which a rhythm repeats, where the bound looks at each set of them."""
+
+
+def _meets(live: Sequence[int], phase: int, cycles: int, period: int) -> bool:
+    """Are all slots at which a drug of that phase is due among the live ones?"""
+    return all(slot in live for slot in range(phase, period, cycles))
+
+
+def _worth_trying(ways: list[Way]) -> list[Way]:
+    """Without those that another serves better on every day: no heavier, and with at least its days to choose from."""
+    worth: list[Way] = []
+    for way in sorted(ways, key=lambda way: (len(way.path.windows), way.weight, way.path.joins or NEVER)):
+        if not any(_serves_better(other, way) for other in worth):
+            worth.append(way)
+    return worth
+
+
+def _serves_better(one: Way, other: Way) -> bool:
+    if other.path.joins is None or one.path.joins is None or len(one.path.windows) > len(other.path.windows):
+        return False
+    if any(mine > theirs for mine, theirs in zip(_weights(one), _weights(other), strict=True)):
+        return False
+    return not one.path.windows or (
+        one.path.windows[0].first <= other.path.windows[0].first
+        and one.path.windows[0].last >= other.path.windows[0].last
+    )
+
+
+def _weights(way: Way) -> tuple[Any, ...]:
+    return way.path.uncovered, way.broken, way.weight, way.cost
+
+
+def _spans(left: int) -> int:
+    """Each begun span of surplus beyond the one that is free."""
+    return max(0, -(-(left - FREE_SURPLUS) // FREE_SURPLUS))
+
+
+def _kept(path: FillPath, told: Sequence[int], pickup: PickupDays) -> FillPath:
+    """Each window narrowed to the day that was told, if it is among its days."""
+    kept = []
+    payable = 0
+    for window in path.windows:
+        first = max(window.first, pickup.on_or_after(payable) if payable else 0)
+        day = next((day for day in told if first <= day <= window.last and day in pickup), None)
+        window = window._replace(first=first) if day is None else window._replace(first=day, last=day)
+        kept.append(window)
+        payable = window.first + window.wait
+    return path if any(each.first > each.last for each in kept) else path._replace(windows=tuple(kept))
