@@ -24,7 +24,9 @@ def payers_word(part: Part, course: Course, fills: Fills, case: Case) -> list[Re
     if said and said.next_fill_on:
         remarks.append(because("payer_says", code=said.code, on=said.next_fill_on))
     elif supply.payer is case.rules.unknown_payer:
-        remarks.append(because("payer_rule_assumed", percent=supply.percent))
+        drug = part.prescription.drug
+        refill = supply.payer.refill_for(drug.schedule, drug.form)
+        remarks.append(because("payer_rule_assumed", percent=refill.percent))
     remarks.extend(_by_surplus(part, supply, fills))
     remarks.extend(_by_true_days(part, supply))
     if supply.whole_because:

@@ -16,7 +16,7 @@ from operator import attrgetter
 
 from services.planner.domain.days_supply import is_certain, lasting
 from services.planner.domain.model import Drug, Fill, Prescription, Profile, Span, StockReport
-from services.planner.domain.payers import PayerRule
+from services.planner.domain.payers import PayerRule, RefillRule
 
 StockKey = tuple[str, str]
 """Ingredient and strength: what is counted together, whichever prescription it came from."""
@@ -191,24 +191,24 @@ def last_paid(fills: Sequence[Fill]) -> Fill | None:
     return max(fills, key=attrgetter("filled_on", "billed"), default=None)
 
 
-def refill_wait(days_supply: int, percent: int) -> int:
-    """Days from a fill until the payer pays the next: ceil(percent × days' supply), in whole numbers."""
-    return -(-percent * days_supply // 100)
+def refill_wait(days_supply: int, refill: RefillRule | int) -> int:
+    """Days from a fill until the payer pays the next; a bare number is a share in percent."""
+    return (refill if isinstance(refill, RefillRule) else RefillRule(refill)).wait(days_supply)
 
 
 def payable_from(
-    fills: Sequence[Fill], percent: int, rule: PayerRule, of_dose: Sequence[Fill] | None = None
+    fills: Sequence[Fill], refill: RefillRule | int, rule: PayerRule, of_dose: Sequence[Fill] | None = None
 ) -> date:
     """The first day on which the payer pays; before it, reject 79 (domain rules: refill too soon).
 
-    Two tests: the share of the last fill's days, and, where the plan has it, the surplus that the fills of the
+    Two tests: the wait after the last fill, and, where the plan has it, the surplus that the fills of the
     look-back have piled up: those of the present dose, if `of_dose` tells them, for a changed dose begins anew.
     """
     last = last_paid(fills)
     if last is None:
         return date.min
     counted = last.filled_on if rule.counts_from == "filled_on" else last.handed_over_on
-    day = counted + timedelta(days=refill_wait(last.billed, percent))
+    day = counted + timedelta(days=refill_wait(last.billed, refill))
     if rule.look_back_days:
         piled = fills if of_dose is None else of_dose
         while days_on_hand(paid_until(piled, rule, day), day) > rule.most_surplus_days:

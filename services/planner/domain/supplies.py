@@ -27,9 +27,9 @@ def supply_of(
         raise ValueError(f"prescription {each.rx_id} was never taken: participation lets none of it pass")
     ride_along = part.participation is Participation.ride_along
     rule, _ = rule_on(each.payer, today, rules.payers, rules.unknown_payer)
-    percent = rule.percent_for(each.drug.schedule, each.drug.form)
+    refill = rule.refill_for(each.drug.schedule, each.drug.form)
     of_dose = _of_dose(part)
-    payable = payable_from(stock.fills, percent, rule, of_dose)
+    payable = payable_from(stock.fills, refill, rule, of_dose)
     override = None
     if part.payer_says and part.payer_says.next_fill_on:
         payable = part.payer_says.next_fill_on
@@ -42,7 +42,7 @@ def supply_of(
         prescription=paid,
         ride_along=ride_along,
         payer=rule,
-        percent=percent,
+        percent=refill.percent if refill.days_early is None else refill,  # type: ignore[arg-type]
         run_out=run_out.toordinal(),
         payment=Payment(
             payable.toordinal(),
