@@ -63,6 +63,8 @@ class PrescriptionInput(enrollment.Prescription, Closed):
 
     drug: DrugInput
     prescriber_id: str = ""
+    second_payer: str | None = None
+    coupon: str | None = None
     monthly_copay: Money = None
     month_price: Money = None
     negotiated_price: Money = None

@@ -106,6 +106,13 @@ REASONS: dict[str, str] = {
     # remarks on a drug
     "payer_says": "The payer's own word (reject {code}): payable from {on}.",
     "payer_rule_assumed": "The plan's refill rule is not known: {percent} % of the days' supply is assumed.",
+    "payer_missing": (
+        "No insurance on file: planned as the most cautious plan. Ask for the card, or record the patient as paying "
+        "cash."
+    ),
+    "cash_price": "The patient pays the cash price: no claim goes to insurance, so no refill is too soon.",
+    "second_payer": "Also on file: {payer} as a second payer; the plan does not compute with it.",
+    "coupon": "Also on file: a coupon; the plan does not compute with it.",
     "payable_by_surplus": (
         "By the days of its last fill the payer would pay from {on}; but it also counts what the fills of "
         "{look_back:day} leave on hand, {most:day} at most, so it pays from {payable_from} and refuses "

@@ -122,6 +122,8 @@ class Prescription:
     refills_left: int = 0  # 0: none, or not told
     prior_authorization_until: date | None = None  # the last day on which the payer pays; none: not needed
     fill_from: date | None = None  # not before, by the prescriber's word; none: at once
+    second_payer: str | None = None  # on file, said, never computed with; so is a coupon
+    coupon: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from services.planner.domain.model import (
     RulingKind,
     because,
 )
-from services.planner.domain.payers import rule_on
+from services.planner.domain.payers import is_cash, rule_on
 from services.planner.domain.reading import as_read
 from services.planner.domain.rulings import MAY_BE_INCLUDED, Key, remarks
 from services.planner.domain.stock import NEVER_TAKEN, Stock, StockKey, days_on_hand, stock_key, stocks_of
@@ -272,9 +272,9 @@ def waiting_for_pharmacist(
 
 
 def stands(rejection: Rejection, profile: Profile, stocks: Mapping[StockKey, Stock]) -> bool:
-    """A refusal stands until the payer has paid a later fill of the drug."""
+    """A refusal stands until the payer has paid a later fill of the drug, or the patient pays cash."""
     for each in profile.prescriptions:
-        if each.rx_id == rejection.rx_id:
+        if each.rx_id == rejection.rx_id and not is_cash(each.payer):
             paid = stocks.get(stock_key(each.drug), NEVER_TAKEN).last_fill
             return paid is None or paid.filled_on < rejection.rejected_on
     return False

@@ -101,6 +101,24 @@ class PayerRule:
         return None if shorter <= self.days_supplies else shorter & self.days_supplies
 
 
+CASH = PayerRule(
+    "cash",
+    kind="cash",
+    refill_percent=0,
+    controlled_percent=0,
+    prorates=True,
+    short_fill_codes=(),
+    follow_up_code="",
+)
+"""The patient pays the cash price, by quantity: no claim is made, so nothing is too soon, and no code is submitted. Law
+and prescriber alone decide."""
+
+
+def is_cash(payer: str | None) -> bool:
+    """Does the patient pay? Nobody on file is not cash."""
+    return payer is not None and payer.strip().casefold() == CASH.payer
+
+
 @dataclass(frozen=True, slots=True)
 class SyncLaw:
     """A state's synchronization law (domain rules 2.7): what it grants, to whom, and what it leaves out."""
@@ -143,6 +161,8 @@ def rule_on(
     payer: str | None, day: date, rules: Sequence[PayerRule], unknown: PayerRule
 ) -> tuple[PayerRule, bool]:
     """The payer's rule that is valid on the day, and whether there is one; else what is assumed of unknown plans."""
+    if is_cash(payer):
+        return CASH, True
     for rule in rules:
         if rule.payer == payer and rule.begins_on <= day <= rule.ends_on:
             return rule, True

@@ -10,6 +10,7 @@ from services.planner.domain.anchor import Case
 from services.planner.domain.course import Course, Supply
 from services.planner.domain.model import Item, Reason, because
 from services.planner.domain.participation import Part
+from services.planner.domain.payers import CASH
 from services.planner.domain.stock import payable_from
 from services.planner.domain.supplies import by_true_days
 
@@ -21,9 +22,14 @@ def payers_word(part: Part, course: Course, fills: Fills, case: Case) -> list[Re
     billed."""
     remarks = []
     supply, said = course.supply, part.payer_says
+    if supply.payer is CASH:
+        return [because("cash_price"), *([supply.whole_because] if supply.whole_because else [])]
+    given = (part.prescription.payer or "").strip()
+    if not given:
+        remarks.append(because("payer_missing"))
     if said and said.next_fill_on:
         remarks.append(because("payer_says", code=said.code, on=said.next_fill_on))
-    elif supply.payer is case.rules.unknown_payer:
+    elif given and supply.payer is case.rules.unknown_payer:
         drug = part.prescription.drug
         refill = supply.payer.refill_for(drug.schedule, drug.form)
         remarks.append(because("payer_rule_assumed", percent=refill.percent))

@@ -16,7 +16,7 @@ from services.planner.domain.directions import COUNTED, Basis, DailyUse, exact, 
 from services.planner.domain.forms import form_of
 from services.planner.domain.limits import last_day, limits_on, quantity_by_law, schedule_in
 from services.planner.domain.model import Fill, Prescription, Profile, Reason, Rules, because
-from services.planner.domain.payers import rule_on
+from services.planner.domain.payers import is_cash, rule_on
 
 Said = list[Reason]
 Remarks = Mapping[str, tuple[Reason, ...]]
@@ -124,7 +124,13 @@ def _scheduled(each: Prescription, rules: Rules, state: str, today: date, remark
 
 
 def _by_payer(each: Prescription, rules: Rules, today: date, remarks: Said) -> Prescription:
-    """Some programmes take a prescription for a shorter time than the law."""
+    """Some programmes take a prescription for a shorter time than the law; for cash nobody authorizes anything."""
+    if each.second_payer:
+        remarks.append(because("second_payer", payer=each.second_payer))
+    if each.coupon:
+        remarks.append(because("coupon"))
+    if is_cash(each.payer):
+        return replace(each, prior_authorization_until=None) if each.prior_authorization_until else each
     rule, _ = rule_on(each.payer, today, rules.payers, rules.unknown_payer)
     ends = last_day(each.written_on, rule.prescription_months) if rule.prescription_months else date.max
     if ends >= each.expires_on:

@@ -12,7 +12,7 @@ from services.planner.domain.days_supply import is_certain, true_days, whole_uni
 from services.planner.domain.grants import Grant
 from services.planner.domain.model import Fill, Participation, Prescription, Rules, Told, because
 from services.planner.domain.participation import Part
-from services.planner.domain.payers import PayerRule, insulin_copay, rule_on
+from services.planner.domain.payers import CASH, PayerRule, insulin_copay, rule_on
 from services.planner.domain.payment import Override, Payment
 from services.planner.domain.stock import paid_until, payable_from, short_fill
 
@@ -29,7 +29,7 @@ def supply_of(
     rule, _ = rule_on(each.payer, today, rules.payers, rules.unknown_payer)
     refill = rule.refill_for(each.drug.schedule, each.drug.form)
     of_dose = _of_dose(part)
-    payable = payable_from(stock.fills, refill, rule, of_dose)
+    payable = date.min if rule is CASH else payable_from(stock.fills, refill, rule, of_dose)
     override = None
     if part.payer_says and part.payer_says.next_fill_on:
         payable = part.payer_says.next_fill_on
@@ -64,8 +64,12 @@ def supply_of(
         whole_units=1 if ride_along else whole_units(each.directions, each.units_per_day),
         least_bridge=rules.minimum_short_fill_days,
         short_sizes=None if ride_along else rule.short_sizes(paid.usual_days, law),
-        after_change=part.in_place_of is not None or (last is not None and last not in of_dose),
-        after_short=last is not None and last.rx_id == each.rx_id and last.days_supply < each.usual_days,
+        after_change=rule is not CASH
+        and (part.in_place_of is not None or (last is not None and last not in of_dose)),
+        after_short=rule is not CASH
+        and last is not None
+        and last.rx_id == each.rx_id
+        and last.days_supply < each.usual_days,
     )
 
 

@@ -132,6 +132,8 @@ def test_everything_that_the_rules_know_can_be_given() -> None:
         refills_left=3,
         prior_authorization_until=in_days(60),
         fill_from=in_days(2),
+        second_payer="medicaid",
+        coupon="a card",
     )
     elsewhere = model.Fill("rx-a", in_days(-9), in_days(-9), 30, Decimal(30), 28, elsewhere=True)
     profile = model.Profile(
