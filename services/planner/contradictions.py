@@ -60,8 +60,6 @@ def _fills(asked: PatientInput) -> Iterator[Fault]:
             yield Fault(
                 f"{here}.handed_over_on", str(fill.handed_over_on), "is before filled_on: correct one"
             )
-        if fill.days_supply == 0:
-            yield Fault(f"{here}.days_supply", "0", "is no supply: give the days that the fill lasts")
         if fill.days_supply_billed == 0:
             yield Fault(
                 f"{here}.days_supply_billed",

@@ -59,6 +59,9 @@ REASONS: dict[str, str] = {
     "stock_unknown": (
         "Filled at another pharmacy so far: it joins once the patient says what is left, or has had a fill here."
     ),
+    "fill_days_unknown": (
+        "The fill of {on} has no days' supply on file, and it cannot be counted: enter the days or the quantity."
+    ),
     "expired": "The last day of the prescription is {on}: it needs a renewal.",
     "no_quantity_left": "Nothing more is authorised: it needs a renewal.",
     "authorization_ended": (
@@ -158,6 +161,17 @@ REASONS: dict[str, str] = {
     "days_supply_differs": (
         "The usual quantity lasts {days:day} at the most that is taken, the file says {usual:day}, which is planned: a "
         "pharmacist checks."
+    ),
+    "usual_days_differ": (
+        "The usual {quantity} units last {days:day} at the daily use on file, but the file says {usual:day}: planned "
+        "as {days:day}. Pharmacist: check quantity, days' supply and directions."
+    ),
+    "fill_days_differ": (
+        "The fill of {on} is on file for {days:day}, but its {quantity} units last {counted:day} at the daily use on "
+        "file: planned as {planned:day}. Pharmacist: check the quantity, the days' supply and the directions."
+    ),
+    "fill_days_counted": (
+        "The fill of {on} has no days' supply on file: counted from quantity and daily use, {days:day}."
     ),
     "days_supply_in_use": (
         "Discarded {opened:day} after opening: the usual quantity lasts {days:day}, not {usual:day}."

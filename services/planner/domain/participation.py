@@ -131,6 +131,7 @@ def take_part(
             _waits(each, beside),
             _unclear(each, rules),
             _first_fill_awaited(stock),
+            _fill_unknown(stock),
             _used_up(each, rules, first_workable),
             _unauthorized(each, first_workable),
             _refused(refused.get(each.rx_id), rules, today),
@@ -335,6 +336,12 @@ def _first_fill_awaited(stock: Stock) -> Reason | None:
     if stock.run_out_on is not None:
         return None
     return because("stock_unknown") if stock.fills else because("first_fill_awaited")
+
+
+def _fill_unknown(stock: Stock) -> Reason | None:
+    """The days' supply of its last fill is not on file, and cannot be counted either."""
+    last = stock.last_fill
+    return because("fill_days_unknown", on=last.filled_on) if last and not last.days_supply else None
 
 
 def _former_strength(

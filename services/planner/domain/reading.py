@@ -11,12 +11,21 @@ from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
-from services.planner.domain.days_supply import agree, discarded_early, is_certain, true_days
+from services.planner.domain.days_supply import (
+    agree,
+    contradict,
+    discarded_early,
+    is_certain,
+    is_counted,
+    true_days,
+)
 from services.planner.domain.directions import COUNTED, Basis, DailyUse, exact, read, units_a_day
+from services.planner.domain.evidence import believed_fills
 from services.planner.domain.forms import form_of
 from services.planner.domain.limits import last_day, limits_on, quantity_by_law, schedule_in
 from services.planner.domain.model import Fill, Prescription, Profile, Reason, Rules, because
 from services.planner.domain.payers import is_cash, rule_on
+from services.planner.domain.stock import stock_key
 
 Said = list[Reason]
 Remarks = Mapping[str, tuple[Reason, ...]]
@@ -28,7 +37,7 @@ def as_read(profile: Profile, rules: Rules, state: str, today: date) -> tuple[Pr
 
     Of what is taken no more the daily use alone matters: fills of another dose are told apart by it.
     """
-    said: dict[str, tuple[Reason, ...]] = {}
+    said: dict[str, Said] = {}
     prescriptions = []
     for each in profile.prescriptions:
         remarks: Said = []
@@ -37,14 +46,17 @@ def as_read(profile: Profile, rules: Rules, state: str, today: date) -> tuple[Pr
             if each.fill_from and each.fill_from > today:
                 remarks.append(because("fill_from", on=each.fill_from))
             each = _scheduled(each, rules, state, today, remarks)
-            each = _days_supply(each, remarks)
+            each = _days_supply(each, rules, remarks)
             each = _by_payer(each, rules, today, remarks)
             each = _by_law(each, profile.fills, rules, state, today, remarks)
-            said[each.rx_id] = tuple(remarks)
+            said[each.rx_id] = remarks
         prescriptions.append(each)
-    if all(new is old for new, old in zip(prescriptions, profile.prescriptions, strict=True)):
-        return profile, said
-    return replace(profile, prescriptions=tuple(prescriptions)), said
+    fills, asked = believed_fills(profile, prescriptions, rules, today)
+    for each in prescriptions:
+        if each.rx_id in said and stock_key(each.drug) in asked:
+            said[each.rx_id].append(asked[stock_key(each.drug)])
+    as_taken = replace(profile, prescriptions=tuple(prescriptions), fills=fills)
+    return as_taken, {rx_id: tuple(remarks) for rx_id, remarks in said.items()}
 
 
 def _formed(each: Prescription) -> Prescription:
@@ -91,13 +103,18 @@ def _short(units: Decimal) -> Decimal:
 # --- how long it lasts ---
 
 
-def _days_supply(each: Prescription, remarks: Said) -> Prescription:
-    """The usual days as given, or less where it certainly lasts shorter (domain rules 2.2)."""
+def _days_supply(each: Prescription, rules: Rules, remarks: Said) -> Prescription:
+    """The usual days as given, or less where it lasts shorter: certainly (domain rules 2.2), or by so much that one of
+    the figures is wrong."""
     days, usual = true_days(each.usual_quantity, each), each.usual_days
     if days is None or days == usual:
         return each
     if usual <= 0:
         remarks.append(because("days_supply_counted", days=days))
+        return replace(each, usual_days=days)
+    if days < usual and is_counted(each, rules) and contradict(usual, days):
+        days = max(1, days)
+        remarks.append(because("usual_days_differ", quantity=each.usual_quantity, days=days, usual=usual))
         return replace(each, usual_days=days)
     if not is_certain(each) or days > usual:
         remarks.append(because("days_supply_differs", days=days, usual=usual))
