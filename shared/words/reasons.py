@@ -150,12 +150,17 @@ REASONS: dict[str, str] = {
         "{billed:day}; both figures are recorded."
     ),
     "override_needs_consent": "The law asks that these agree to the synchronization: {who}.",
-    "daily_use_read": "The directions are read as {units} a day at most.",
+    "daily_use_read": "The directions are read as {units:a_day} at most.",
     "daily_use_as_directed": (
-        "The directions are read as {units} a day at most, but also say as directed: a pharmacist checks."
+        "The directions are read as {units:a_day} at most, but also say as directed: a pharmacist checks."
+    ),
+    "daily_use_by_fills": (
+        "The directions cannot be read. The last three fills were {quantity} units for {days:day} each, so "
+        "{units:a_day} is planned. Pharmacist: check the directions."
     ),
     "directions_differ": (
-        "The directions are read as {read} a day at most, the file says {given}, which is planned: a pharmacist checks."
+        "The directions are read as {read:a_day} at most, the file says {given:a_day}, which is planned: a pharmacist "
+        "checks."
     ),
     "days_supply_counted": "The usual days' supply is counted from quantity and daily use: {days:day}.",
     "days_supply_differs": (

@@ -1,16 +1,47 @@
-"""Fills as far as their records agree: quantity, daily use and days say the same, and 0 days are none on file."""
+"""What fills say as far as they agree: with one another, and each in its quantity, daily use and days; 0 days are none
+on file."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from fractions import Fraction
 
 from services.planner.domain.days_supply import contradict, is_counted, true_days
+from services.planner.domain.directions import Refusal, read
 from services.planner.domain.model import Fill, Prescription, Profile, Reason, Rules, because
 from services.planner.domain.stock import StockKey, stock_key
 
 Fills = tuple[Fill, ...]
+
+WITNESSES = 3
+MOST_A_DAY = 12
+
+
+def use_by_fills(each: Prescription, profile: Profile) -> Fraction | None:
+    """What is taken a day by the last three fills, where the directions cannot be read and each was the usual fill.
+
+    None where the directions leave it to prescriber or patient: then fills say nothing of the next ones.
+    """
+    if not isinstance(read(each.directions), Refusal) or read(each.directions) is Refusal.as_directed:
+        return None
+    key, directions = stock_key(each.drug), each.directions.casefold().split()
+    of_stock = {other.rx_id: other for other in profile.prescriptions if stock_key(other.drug) == key}
+    here = [fill for fill in profile.fills if fill.rx_id in of_stock and not fill.elsewhere]
+    last = sorted(here, key=lambda fill: fill.handed_over_on)[-WITNESSES:]
+    agree = len(last) == WITNESSES and all(
+        of_stock[fill.rx_id].directions.casefold().split() == directions
+        and fill.days_supply == each.usual_days
+        and fill.quantity == each.usual_quantity
+        for fill in last
+    )
+    if not agree or not each.usual_days:
+        return None
+    use = Fraction(each.usual_quantity) / each.usual_days
+    by_halves = Fraction(1, 2) <= use <= MOST_A_DAY and (use * 2).denominator == 1
+    by_week = use < 1 and (use * 7).denominator == 1
+    return use if use and (by_halves or by_week) else None
 
 
 def believed_fills(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 
 from services.planner.domain.days_supply import (
     agree,
@@ -20,7 +21,7 @@ from services.planner.domain.days_supply import (
     true_days,
 )
 from services.planner.domain.directions import COUNTED, Basis, DailyUse, exact, read, units_a_day
-from services.planner.domain.evidence import believed_fills
+from services.planner.domain.evidence import believed_fills, use_by_fills
 from services.planner.domain.forms import form_of
 from services.planner.domain.limits import last_day, limits_on, quantity_by_law, schedule_in
 from services.planner.domain.model import Fill, Prescription, Profile, Reason, Rules, because
@@ -41,7 +42,7 @@ def as_read(profile: Profile, rules: Rules, state: str, today: date) -> tuple[Pr
     prescriptions = []
     for each in profile.prescriptions:
         remarks: Said = []
-        each = _daily_use(_formed(each), rules, remarks)
+        each = _daily_use(_formed(each), profile, rules, remarks)
         if each.status == "active":
             if each.fill_from and each.fill_from > today:
                 remarks.append(because("fill_from", on=each.fill_from))
@@ -68,15 +69,16 @@ def _formed(each: Prescription) -> Prescription:
 # --- how much a day ---
 
 
-def _daily_use(each: Prescription, rules: Rules, remarks: Said) -> Prescription:
-    """The daily use as given, else as the directions say; of what is counted in tablets or capsules."""
+def _daily_use(each: Prescription, profile: Profile, rules: Rules, remarks: Said) -> Prescription:
+    """The daily use as given, else as the directions say, else as three fills do; of what is counted in tablets or
+    capsules."""
     use = read(each.directions)
     if each.drug.form.casefold() not in rules.divisible_forms:
         return each
     counted = use if isinstance(use, DailyUse) and use.unit in COUNTED else None
     if each.units_per_day is None:
         if counted is None or counted.basis is Basis.as_needed:
-            return each
+            return _by_fills(each, use_by_fills(each, profile), remarks)
         units = units_a_day(counted.most)
         remarks.append(_as_stated(units) if counted.basis is Basis.explicit else _as_directed(units))
         return replace(each, units_per_day=units)
@@ -86,6 +88,14 @@ def _daily_use(each: Prescription, rules: Rules, remarks: Said) -> Prescription:
             because("directions_differ", read=_short(units_a_day(counted.most)), given=_short(given))
         )
     return each if given == each.units_per_day else replace(each, units_per_day=given)
+
+
+def _by_fills(each: Prescription, use: Fraction | None, remarks: Said) -> Prescription:
+    if use is None:
+        return each
+    units, quantity, days = units_a_day(use), each.usual_quantity, each.usual_days
+    remarks.append(because("daily_use_by_fills", quantity=quantity, days=days, units=_short(units)))
+    return replace(each, units_per_day=units)
 
 
 def _as_stated(units: Decimal) -> Reason:
