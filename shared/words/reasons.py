@@ -154,6 +154,7 @@ REASONS: dict[str, str] = {
     "daily_use_as_directed": (
         "The directions are read as {units:a_day} at most, but also say as directed: a pharmacist checks."
     ),
+    "daily_use_rounded": "The daily use on file ({given}) is planned as {units:a_day}.",
     "daily_use_by_fills": (
         "The directions cannot be read. The last three fills were {quantity} units for {days:day} each, so "
         "{units:a_day} is planned. Pharmacist: check the directions."

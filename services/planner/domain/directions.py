@@ -506,8 +506,6 @@ def _words_at(text: str, at: int) -> Iterator[tuple[re.Match[str], Callable[[Sai
 COUNTED = frozenset({"", "tablet", "capsule"})
 """What a tablet or capsule is counted in; directions name the one for the other."""
 
-FOUR_DIGITS = Decimal("0.0001")
-
 
 def units_a_day(use: Fraction) -> Decimal:
     """Exact where it can be, else below by less than can be told: so many a week last whole weeks."""
@@ -519,7 +517,10 @@ def units_a_day(use: Fraction) -> Decimal:
 
 @lru_cache(maxsize=1_000)
 def exact(units_per_day: Decimal) -> Decimal:
-    """A daily use that was rounded to four digits, 0.1429 for one a week, as what it was."""
+    """A daily use that was rounded, 0.14 or 0.1429 or 0.142857 for one a week, as what it was."""
+    places = -int(units_per_day.normalize().as_tuple().exponent)
     a_week = (units_per_day * 7).to_integral_value(ROUND_HALF_UP)
-    rounded = (a_week / 7).quantize(FOUR_DIGITS, ROUND_HALF_UP)
-    return units_a_day(Fraction(int(a_week), 7)) if a_week and rounded == units_per_day else units_per_day
+    if places < 2 or not a_week:
+        return units_per_day
+    rounded = (a_week / 7).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    return units_a_day(Fraction(int(a_week), 7)) if rounded == units_per_day else units_per_day

@@ -87,7 +87,11 @@ def _daily_use(each: Prescription, profile: Profile, rules: Rules, remarks: Said
         remarks.append(
             because("directions_differ", read=_short(units_a_day(counted.most)), given=_short(given))
         )
-    return each if given == each.units_per_day else replace(each, units_per_day=given)
+    if given == each.units_per_day:
+        return each
+    if not (counted and agree(counted, given)):
+        remarks.append(because("daily_use_rounded", given=_short(each.units_per_day), units=_short(given)))
+    return replace(each, units_per_day=given)
 
 
 def _by_fills(each: Prescription, use: Fraction | None, remarks: Said) -> Prescription:
