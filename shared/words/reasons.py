@@ -29,6 +29,7 @@ REASONS: dict[str, str] = {
     "rems": "A risk evaluation and mitigation strategy decides each fill: not synchronized.",
     "special_handling": "Needs special handling, or a single designated pharmacy: not synchronized.",
     "schedule_2": "Schedule II: refills are prohibited, so it is never synchronized.",
+    "schedule_2_fill_from": "Earliest fill {on}.",
     "controlled": "A controlled substance ({schedule:schedule}): not synchronized by this chain's policy.",
     "as_needed": "Taken as needed: it has no day on which it is due.",
     "as_needed_by_directions": "The directions say as needed: it has no day on which it is due.",
@@ -186,6 +187,10 @@ REASONS: dict[str, str] = {
     "shared_ingredient": "It has an ingredient in common with {other}: a pharmacist checks.",
     "filled_elsewhere": (
         "Another pharmacy filled it on {on}: the payer counts that; ask the patient what is left of it."
+    ),
+    "stock_report_doubted": (
+        "On {on} the patient reported {days:day} on hand; the fills on file make it {by_fills:day}, which is planned. "
+        "Ask again: a second answer within a week of the first takes its place."
     ),
     "stock_by_new_dose": (
         "The dose changed: what was at home on {on} is counted by the new one from then on: ask what is left."
