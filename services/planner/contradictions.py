@@ -8,8 +8,9 @@ from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from services.planner.domain.anchor import CRITERIA
+from services.planner.domain.criteria import NAMED
 from services.planner.domain.model import Rules
+from services.planner.domain.rhythm import AUTO
 from services.planner.domain.rulings import misfits, too_much
 from services.planner.faults import Fault, shown
 
@@ -60,8 +61,6 @@ def _fills(asked: PatientInput) -> Iterator[Fault]:
             yield Fault(
                 f"{here}.handed_over_on", str(fill.handed_over_on), "is before filled_on: correct one"
             )
-        if fill.days_supply == 0:
-            yield Fault(f"{here}.days_supply", "0", "is no supply: give the days that the fill lasts")
         if fill.days_supply_billed == 0:
             yield Fault(
                 f"{here}.days_supply_billed",
@@ -193,9 +192,9 @@ def _rules(rules: Rules) -> Iterator[Fault]:
             yield Fault(
                 f"rules.payers.{at}.month_days", str(payer.month_days), "is no month: give a day or more"
             )
-    if rules.default_cycle not in rules.cycle_days:
+    if rules.default_cycle not in (*rules.cycle_days, AUTO):
         yield Fault("rules.default_cycle", "", f"is none of {', '.join(sorted(rules.cycle_days))}")
-    known = [criterion.__name__ for criterion in CRITERIA]
+    known = list(NAMED)
     for at, name in enumerate(rules.criteria):
         if name not in known:
             yield Fault(f"rules.criteria.{at}", "", f"is none of {', '.join(known)}")

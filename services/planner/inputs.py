@@ -10,10 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Any, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from services.planner import translation
@@ -52,10 +60,28 @@ class Closed(BaseModel):
         return value
 
 
+def _rounded(value: object) -> object:
+    """A decimal with more places than are kept: a third of a tablet is written as many ways as there are programs."""
+    if not isinstance(value, float | str | Decimal):
+        return value
+    try:
+        rounded = Decimal(str(value)).quantize(PLACES, ROUND_HALF_UP)
+    except ArithmeticError:
+        return value  # no number, or too large a one: refused with the other faults
+    return rounded if rounded != Decimal(str(value)) else value
+
+
+PLACES = Decimal("0.0001")
+Use = Annotated[Quantity, BeforeValidator(_rounded)]
+"""What is taken, or counted in a unit: of any precision."""
+
+
 class DrugInput(enrollment.Drug, Closed):
     """Facts of a drug product."""
 
     code: str = ""
+    doses_per_unit: Use | None = None
+    priming_doses: Use | None = None
 
 
 class PrescriptionInput(enrollment.Prescription, Closed):
@@ -63,6 +89,9 @@ class PrescriptionInput(enrollment.Prescription, Closed):
 
     drug: DrugInput
     prescriber_id: str = ""
+    units_per_day: Use | None = None
+    second_payer: str | None = None
+    coupon: str | None = None
     monthly_copay: Money = None
     month_price: Money = None
     negotiated_price: Money = None

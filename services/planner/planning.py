@@ -10,11 +10,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from services.planner import store, translation
-from services.planner.domain import kernel
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import Blocked, Plan, Renewal, Rules, because
-from services.planner.domain.plan import JudgeAll, Planning, finished
-from services.planner.domain.progress import Progress, Status, disenrolled, planning_anew
+from services.planner.domain.progress import Progress, Status, disenrolled, plan_anew
 from services.planner.policy import (
     dispensing_limits,
     disuse,
@@ -94,20 +92,17 @@ def _stands(record: Record) -> dict[str, Any]:
 
 
 def plan_together(
-    records: Sequence[Record],
-    stores: Mapping[str, StoreDays],
-    now: datetime,
-    judge_all: JudgeAll = kernel.judge_all,
+    records: Sequence[Record], stores: Mapping[str, StoreDays], now: datetime
 ) -> list[Planned]:
     """Plan these patients as of now; without their store's days they wait."""
-    return finished([_planning(record, stores.get(record.store_id), now) for record in records], judge_all)
+    return [_planned(record, stores.get(record.store_id), now) for record in records]
 
 
-def _planning(record: Record, days: StoreDays | None, now: datetime) -> Planning[Planned]:
+def _planned(record: Record, days: StoreDays | None, now: datetime) -> Planned:
     zone = days.time_zone if days else "UTC"
     calendar = calendar_of(record, days) if days else None
     today = now.astimezone(ZoneInfo(zone)).date()
-    progress, outcome = yield from planning_anew(record.progress, record.profile, calendar, RULES, today)
+    progress, outcome = plan_anew(record.progress, record.profile, calendar, RULES, today)
     after = replace(record, progress=progress, due_at=_due_at(progress, days))
     after, news = _published(record, after, outcome)
     return Planned(after, news, outcome.renewals if outcome else ())

@@ -61,6 +61,7 @@ class PlanSaid:
     unavoidable_days: int
     extra_cost: Decimal | None
     reasons: tuple[model.Reason, ...]
+    rhythm: model.RhythmTold | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ def said(
         unavoidable_days=outcome.unavoidable_days,
         extra_cost=outcome.extra_cost,
         reasons=outcome.reasons,
+        rhythm=outcome.rhythm,
     )
 
 

@@ -23,7 +23,10 @@ class CyclePolicy(OpenEnum):
     """How the next synchronized pickup follows from the last (domain rules, cycles)."""
 
     rolling_28 = "rolling_28"
+    auto = "auto"  # the planner chooses the rhythm
     rolling_30 = "rolling_30"
+    rolling_34 = "rolling_34"
+    rolling_60 = "rolling_60"
     rolling_84 = "rolling_84"
     rolling_90 = "rolling_90"
     day_of_month = "day_of_month"
@@ -150,7 +153,7 @@ class Profile(Circumstances):
     """Everything the patient takes that this chain knows of, and how the patient wants to be served."""
 
     store_id: str
-    cycle_policy: CyclePolicy = CyclePolicy.rolling_30
+    cycle_policy: CyclePolicy = CyclePolicy.auto
     must_weekdays: tuple[int, ...] = ()  # 0 is Monday; empty: any day
     preferred_weekday: int | None = None
     prescriptions: tuple[Prescription, ...] = ()

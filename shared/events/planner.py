@@ -83,6 +83,17 @@ class Visit(Fields):
     on: date
     items: tuple[PlannedItem, ...]
     steps: tuple[Step, ...] = ()  # by day, from the checks to the return to stock
+    urgent: bool = False  # inside the lead time, as a drug cannot wait: call and order today
+
+
+class RhythmSaid(Fields):
+    """The rhythm behind a plan, and what its year looks like."""
+
+    cycle_days: int  # from one synchronized pickup to the next
+    day_of_month: int | None = None  # every pickup on that day
+    joins: dict[str, date] = {}  # by rx_id: from when on the drug keeps the rhythm; one that never does is left out
+    trips_a_year: int = 0  # days with a visit in the next 365
+    trips_before: int | None = None  # days with a hand-over in the 365 before; None if not known
 
 
 class DrugDecision(Fields):
@@ -133,6 +144,7 @@ class PlanComputed(Event):
     unavoidable_days: int = 0  # before the first workable day
     extra_cost: Decimal | None = None  # none: unknown
     reasons: tuple[Reason, ...] = ()
+    rhythm: RhythmSaid | None = None  # none: of a plan made before rhythms were said
 
 
 class PlanBlocked(Event):

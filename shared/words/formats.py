@@ -52,6 +52,19 @@ def dollars(amount: str | Decimal) -> str:
     return f"${Decimal(amount):.2f}"
 
 
+def a_day(units: str) -> str:
+    """How much is taken, by the week where that is whole.
+
+    >>> a_day("0.1429")
+    '1 a week'
+    """
+    value = Decimal(units)
+    a_week = round(value * 7)
+    if value % Decimal("0.25") and a_week and abs(value * 7 - a_week) < Decimal("0.01"):
+        return f"{a_week} a week"
+    return f"{value.normalize():f} a day"
+
+
 def overrides(number: str) -> str:
     """What is said of overrides beside short fills; nothing where there are none."""
     return f", {counted(int(number), 'override')} of refill too soon" if int(number) else ""
@@ -67,6 +80,7 @@ _SCHEDULES = {"c1": "I", "c2": "II", "c3": "III", "c4": "IV", "c5": "V"}
 FORMS: Mapping[str, Callable[[str], str]] = {
     "without": without,
     "dollars": dollars,
+    "a_day": a_day,
     "overrides": overrides,
     "schedule": schedule,
 }

@@ -29,6 +29,9 @@ SAYS_WHEN_PAYABLE = frozenset(
 )
 """Reasons that name the day from which the payer pays."""
 
+CASH_PRICE = "cash_price"
+"""The reason of a drug for which no claim is made."""
+
 GIVES_CODE = frozenset({"dose_changed", "vacation_fill", "discharge_fill", *OVERRIDES})
 """Reasons with a clarification code of their own, submitted beside those of a short fill."""
 
@@ -111,10 +114,11 @@ def of_drug(drug: DrugDecision, said: PlanComputed | PlanBlocked) -> list[str]:
         and not codes & (NOT_TAKEN | SAYS_WHEN_OUT)
     ):
         sentences.append(f"By the fills on record nothing is left from {spoken(drug.run_out_on)} on.")
-    if fills and not codes & SAYS_WHEN_PAYABLE:
+    cash = CASH_PRICE in codes
+    if fills and not cash and not codes & SAYS_WHEN_PAYABLE:
         sentences.append(_payable(*fills[0]))
     besides = {str(reason.params.get("code")) for reason in drug.reasons if reason.code in GIVES_CODE}
-    return [*sentences, *(of_fill(*fill, besides, first=fill is fills[0]) for fill in fills)]
+    return [*sentences, *(of_fill(*fill, besides, dated=not cash and fill is not fills[0]) for fill in fills)]
 
 
 def _fills(drug: DrugDecision, said: PlanComputed | PlanBlocked) -> Iterator[tuple[Visit, PlannedItem]]:
@@ -131,11 +135,11 @@ def _payable(visit: Visit, item: PlannedItem) -> str:
     return f"{pays}; before that it refuses (refill too soon, reject 79)."
 
 
-def of_fill(visit: Visit, item: PlannedItem, besides: Collection[str], *, first: bool) -> str:
+def of_fill(visit: Visit, item: PlannedItem, besides: Collection[str], *, dated: bool) -> str:
     """One fill: when, how many units and days, why so many, and what its claim needs."""
     why = render(item.reason).rstrip(".")
     parts = [f"On {spoken(visit.on)} {item.quantity.normalize():f} units: {why[0].lower()}{why[1:]}"]
-    if item.payable_from and not first:
+    if item.payable_from and dated:
         parts.append(f"paid from {spoken(item.payable_from)}")
     if item.days_supply_billed is not None:
         parts.append(f"billed as {counted(item.days_supply_billed, 'day')} where the code is not taken")

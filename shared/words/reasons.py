@@ -29,6 +29,7 @@ REASONS: dict[str, str] = {
     "rems": "A risk evaluation and mitigation strategy decides each fill: not synchronized.",
     "special_handling": "Needs special handling, or a single designated pharmacy: not synchronized.",
     "schedule_2": "Schedule II: refills are prohibited, so it is never synchronized.",
+    "schedule_2_fill_from": "Earliest fill {on}.",
     "controlled": "A controlled substance ({schedule:schedule}): not synchronized by this chain's policy.",
     "as_needed": "Taken as needed: it has no day on which it is due.",
     "as_needed_by_directions": "The directions say as needed: it has no day on which it is due.",
@@ -58,6 +59,9 @@ REASONS: dict[str, str] = {
     ),
     "stock_unknown": (
         "Filled at another pharmacy so far: it joins once the patient says what is left, or has had a fill here."
+    ),
+    "fill_days_unknown": (
+        "The fill of {on} has no days' supply on file, and it cannot be counted: enter the days or the quantity."
     ),
     "expired": "The last day of the prescription is {on}: it needs a renewal.",
     "no_quantity_left": "Nothing more is authorised: it needs a renewal.",
@@ -106,6 +110,13 @@ REASONS: dict[str, str] = {
     # remarks on a drug
     "payer_says": "The payer's own word (reject {code}): payable from {on}.",
     "payer_rule_assumed": "The plan's refill rule is not known: {percent} % of the days' supply is assumed.",
+    "payer_missing": (
+        "No insurance on file: planned as the most cautious plan. Ask for the card, or record the patient as paying "
+        "cash."
+    ),
+    "cash_price": "The patient pays the cash price: no claim goes to insurance, so no refill is too soon.",
+    "second_payer": "Also on file: {payer} as a second payer; the plan does not compute with it.",
+    "coupon": "Also on file: a coupon; the plan does not compute with it.",
     "payable_by_surplus": (
         "By the days of its last fill the payer would pay from {on}; but it also counts what the fills of "
         "{look_back:day} leave on hand, {most:day} at most, so it pays from {payable_from} and refuses "
@@ -140,17 +151,34 @@ REASONS: dict[str, str] = {
         "{billed:day}; both figures are recorded."
     ),
     "override_needs_consent": "The law asks that these agree to the synchronization: {who}.",
-    "daily_use_read": "The directions are read as {units} a day at most.",
+    "daily_use_read": "The directions are read as {units:a_day} at most.",
     "daily_use_as_directed": (
-        "The directions are read as {units} a day at most, but also say as directed: a pharmacist checks."
+        "The directions are read as {units:a_day} at most, but also say as directed: a pharmacist checks."
+    ),
+    "daily_use_rounded": "The daily use on file ({given}) is planned as {units:a_day}.",
+    "daily_use_by_fills": (
+        "The directions cannot be read. The last three fills were {quantity} units for {days:day} each, so "
+        "{units:a_day} is planned. Pharmacist: check the directions."
     ),
     "directions_differ": (
-        "The directions are read as {read} a day at most, the file says {given}, which is planned: a pharmacist checks."
+        "The directions are read as {read:a_day} at most, the file says {given:a_day}, which is planned: a pharmacist "
+        "checks."
     ),
     "days_supply_counted": "The usual days' supply is counted from quantity and daily use: {days:day}.",
     "days_supply_differs": (
         "The usual quantity lasts {days:day} at the most that is taken, the file says {usual:day}, which is planned: a "
         "pharmacist checks."
+    ),
+    "usual_days_differ": (
+        "The usual {quantity} units last {days:day} at the daily use on file, but the file says {usual:day}: planned "
+        "as {days:day}. Pharmacist: check quantity, days' supply and directions."
+    ),
+    "fill_days_differ": (
+        "The fill of {on} is on file for {days:day}, but its {quantity} units last {counted:day} at the daily use on "
+        "file: planned as {planned:day}. Pharmacist: check the quantity, the days' supply and the directions."
+    ),
+    "fill_days_counted": (
+        "The fill of {on} has no days' supply on file: counted from quantity and daily use, {days:day}."
     ),
     "days_supply_in_use": (
         "Discarded {opened:day} after opening: the usual quantity lasts {days:day}, not {usual:day}."
@@ -159,6 +187,10 @@ REASONS: dict[str, str] = {
     "shared_ingredient": "It has an ingredient in common with {other}: a pharmacist checks.",
     "filled_elsewhere": (
         "Another pharmacy filled it on {on}: the payer counts that; ask the patient what is left of it."
+    ),
+    "stock_report_doubted": (
+        "On {on} the patient reported {days:day} on hand; the fills on file make it {by_fills:day}, which is planned. "
+        "Ask again: a second answer within a week of the first takes its place."
     ),
     "stock_by_new_dose": (
         "The dose changed: what was at home on {on} is counted by the new one from then on: ask what is left."

@@ -92,7 +92,7 @@ async def load_profiles(
         rx_ids = {prescription.rx_id for prescription in belonging}
         profiles[patient_id] = Profile(
             store_id=row["store_id"],
-            cycle_policy=row["cycle_policy"] or CyclePolicy.rolling_30,
+            cycle_policy=row["cycle_policy"] or CyclePolicy.auto,
             must_weekdays=tuple(row["must_weekdays"]),
             preferred_weekday=row["preferred_weekday"],
             prescriptions=belonging,

@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from services.planner.domain.directions import COUNTED, Basis, DailyUse, Refusal, exact, read, units_a_day
-from services.planner.domain.model import Fill, Prescription
+from services.planner.domain.model import Fill, Prescription, Rules
 from services.planner.domain.payers import PayerRule
 
 DOSES = frozenset({"drop", "puff", "spray", "unit", "mL"})
@@ -21,6 +21,15 @@ DOSES = frozenset({"drop", "puff", "spray", "unit", "mL"})
 
 NEAR = Fraction(1, 100)
 """A difference that rounding explains."""
+
+
+def contradict(days: int, counted: int) -> bool:
+    """Do days on file and those counted from quantity and daily use differ by more than rounding and habit explain?
+
+    By more than three days and more than a tenth: a slip of the pen, or another daily use than the one on file.
+    """
+    apart = abs(days - counted)
+    return apart > 3 and apart * 10 > counted
 
 
 def true_days(quantity: Decimal, each: Prescription) -> int | None:
@@ -71,6 +80,11 @@ def is_certain(each: Prescription) -> bool:
     use = read(each.directions)
     stated = isinstance(use, DailyUse) and use.basis is Basis.explicit and use.unit in COUNTED
     return stated and each.units_per_day is not None and agree(use, each.units_per_day)
+
+
+def is_counted(each: Prescription, rules: Rules) -> bool:
+    """Are quantity and daily use counted in the same units? Of an inhaler the one is in packs, the other in puffs."""
+    return bool(each.units_per_day) and each.drug.form.casefold() in rules.divisible_forms
 
 
 def agree(use: DailyUse | Refusal, units_per_day: Decimal) -> bool:

@@ -300,7 +300,7 @@ def _authorization(decision: Decision, today: date) -> list[Reason]:
 
 ASKED = frozenset(
     {
-        *("on_hold", "same_ingredient", "stock_unknown", "days_supply_unknown", "payer_refused"),
+        *("on_hold", "same_ingredient", "stock_unknown", "days_supply_unknown", "fill_days_unknown", "payer_refused"),
         *(each.code for each in NOT_READ.values()),
     }
 )

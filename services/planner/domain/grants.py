@@ -121,8 +121,8 @@ def _is_too_soon(fill: Fill, each: Prescription, law: SyncLaw, profile: Profile,
         if stock_key(other.drug) == stock_key(each.drug) and other.units_per_day == each.units_per_day
     }
     before = [other for other in profile.fills if other.rx_id in of_dose and other.filled_on < fill.filled_on]
-    percent = rule.percent_for(each.drug.schedule, each.drug.form)
-    return fill.filled_on < payable_from(before, percent, rule)
+    refill = rule.refill_for(each.drug.schedule, each.drug.form)
+    return fill.filled_on < payable_from(before, refill, rule)
 
 
 def _is_over(used: Sequence[Fill], profile: Profile) -> bool:

@@ -65,7 +65,19 @@ def with_steps(
         if paid.early
     }
     return tuple(
-        replace(visit, steps=steps_of(visit.kind, visit.on, visit.items, calendar, rules, leads, early_from))
+        replace(
+            visit,
+            steps=steps_of(
+                visit.kind,
+                visit.on,
+                visit.items,
+                calendar,
+                rules,
+                leads,
+                early_from,
+                today if visit.urgent else date.min,
+            ),
+        )
         for visit in visits
     )
 
@@ -207,4 +219,4 @@ def codes_of(
     paid_as_it_is = not rule.days_supplies or days_supply in rule.days_supplies
     if kind is FillKind.bridge and not (rest and paid_as_it_is):
         return rule.short_fill_codes
-    return (rule.follow_up_code,) if after_short else ()
+    return (rule.follow_up_code,) if after_short and rule.follow_up_code else ()

@@ -8,9 +8,9 @@ from decimal import Decimal
 
 from services.planner.domain.calendar import LONG_AGO, NEVER
 from services.planner.domain.model import Prescription, Reason
-from services.planner.domain.payers import PayerRule, dearer_at_once, extra_cost_of
+from services.planner.domain.payers import PayerRule, RefillRule, dearer_at_once, extra_cost_of
 from services.planner.domain.payment import Payment
-from services.planner.domain.stock import refill_wait, short_fill, usual_fill
+from services.planner.domain.stock import short_fill, usual_fill
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Medication:
     prescription: Prescription  # its usual fill is one that the plan allows
     packs: bool  # dispensed whole: never short-filled
     payer: PayerRule
-    percent: int  # refill too soon
+    refill: RefillRule  # refill too soon
     run_out: int  # nothing is left at the start of this day
     payment: Payment  # of its next fill
     quantity_left: Decimal
@@ -64,7 +64,7 @@ class Medication:
 
     def wait(self, days: int) -> int:
         """Days from a fill of so many days until the next one is paid, as far as this fill alone decides it."""
-        return max(refill_wait(days, self.percent), days - self.max_on_hand)
+        return max(self.refill.wait(days), days - self.max_on_hand)
 
     def next_paid(self, day: int, days: int, paid_until: int) -> tuple[int, int]:
         """After a fill of that day, of so many days: when the payer pays the next one, and when nothing is left by its

@@ -122,6 +122,8 @@ class Prescription:
     refills_left: int = 0  # 0: none, or not told
     prior_authorization_until: date | None = None  # the last day on which the payer pays; none: not needed
     fill_from: date | None = None  # not before, by the prescriber's word; none: at once
+    second_payer: str | None = None  # on file, said, never computed with; so is a coupon
+    coupon: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +268,7 @@ class Rules:
     delivery_lead_days: int = 1  # more where it is brought to the patient
     packaging_lead_days: int = 1  # more for multi-dose packages: their list is final five days ahead
     cycle_days: Mapping[str, int] = field(
-        default_factory=lambda: {"rolling_28": 28, "rolling_30": 30, "rolling_84": 84, "rolling_90": 90}
+        default_factory=lambda: {f"rolling_{days}": days for days in (28, 30, 34, 60, 84, 90)}
     )
     spine_days: Mapping[str, int] = field(default_factory=dict)  # no longer looked at: a stated cycle stands
     default_cycle: str = "auto"

@@ -12,6 +12,7 @@ from datetime import date, timedelta
 
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import Blocked, Plan, Profile, Reason, Rules, Span, because
+from services.planner.domain.payers import is_cash
 
 A_YEAR = 366
 DAY = timedelta(days=1)
@@ -101,7 +102,9 @@ def halt(profile: Profile, today: date) -> Reason | None:
         if stay.begins_on <= today and stay.ends_on and not reconciled:
             return because("stay_to_reconcile", discharged_on=stay.ends_on)
     lapse = next((each for each in profile.uninsured if each.holds(today)), None)
-    return because("coverage_lapsed", since=lapse.begins_on) if lapse else None
+    if lapse is None or all(is_cash(each.payer) for each in profile.prescriptions if each.status == "active"):
+        return None
+    return because("coverage_lapsed", since=lapse.begins_on)
 
 
 def halt_ends_on(profile: Profile, today: date) -> date | None:

@@ -22,10 +22,18 @@ from services.planner.domain.model import (
     RulingKind,
     because,
 )
-from services.planner.domain.payers import rule_on
+from services.planner.domain.payers import CASH, is_cash, rule_on
 from services.planner.domain.reading import as_read
 from services.planner.domain.rulings import MAY_BE_INCLUDED, Key, remarks
-from services.planner.domain.stock import NEVER_TAKEN, Stock, StockKey, days_on_hand, stock_key, stocks_of
+from services.planner.domain.stock import (
+    NEVER_TAKEN,
+    Stock,
+    StockKey,
+    days_on_hand,
+    payable_from,
+    stock_key,
+    stocks_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,7 @@ def take_part(
             _waits(each, beside),
             _unclear(each, rules),
             _first_fill_awaited(stock),
+            _fill_unknown(stock),
             _used_up(each, rules, first_workable),
             _unauthorized(each, first_workable),
             _refused(refused.get(each.rx_id), rules, today),
@@ -144,6 +153,8 @@ def take_part(
         dated = rejection if rejection and rejection.next_fill_on else None
         of_staff = remarks(each.rx_id, participation, rulings)
         options = meanwhile(each, reason, rules, today)
+        if reason.code == "schedule_2":
+            options += _earliest_fill(each, stock, dated, profile, rules, today)
         if participation is Participation.sync:
             options += _larger_fill(each, stock, profile, rules, state, today)
         taking_part = participation is not Participation.excluded
@@ -166,6 +177,7 @@ def take_part(
                     *shared,
                     *_elsewhere(each, stock),
                     *_recounted(each, stock),
+                    *_doubted(each, stock),
                     *options,
                     *of_staff,
                 ),
@@ -272,9 +284,9 @@ def waiting_for_pharmacist(
 
 
 def stands(rejection: Rejection, profile: Profile, stocks: Mapping[StockKey, Stock]) -> bool:
-    """A refusal stands until the payer has paid a later fill of the drug."""
+    """A refusal stands until the payer has paid a later fill of the drug, or the patient pays cash."""
     for each in profile.prescriptions:
-        if each.rx_id == rejection.rx_id:
+        if each.rx_id == rejection.rx_id and not is_cash(each.payer):
             paid = stocks.get(stock_key(each.drug), NEVER_TAKEN).last_fill
             return paid is None or paid.filled_on < rejection.rejected_on
     return False
@@ -335,6 +347,12 @@ def _first_fill_awaited(stock: Stock) -> Reason | None:
     if stock.run_out_on is not None:
         return None
     return because("stock_unknown") if stock.fills else because("first_fill_awaited")
+
+
+def _fill_unknown(stock: Stock) -> Reason | None:
+    """The days' supply of its last fill is not on file, and cannot be counted either."""
+    last = stock.last_fill
+    return because("fill_days_unknown", on=last.filled_on) if last and not last.days_supply else None
 
 
 def _former_strength(
@@ -451,6 +469,35 @@ def _recounted(each: Prescription, stock: Stock) -> list[Reason]:
     """The dose changed while some was left: only the patient knows how much of it (domain rules 2.11)."""
     in_use = each.status == "active" and stock.recounted_on is not None
     return [because("stock_by_new_dose", on=stock.recounted_on)] if in_use and stock.recounted_on else []
+
+
+def _doubted(each: Prescription, stock: Stock) -> list[Reason]:
+    """What the patient said is left cannot be, by the fills: asked again."""
+    if each.status != "active" or stock.doubt is None:
+        return []
+    said = stock.doubt.report
+    return [
+        because(
+            "stock_report_doubted", on=said.reported_on, days=said.days_left, by_fills=stock.doubt.by_fills
+        )
+    ]
+
+
+def _earliest_fill(
+    each: Prescription, stock: Stock, refused: Rejection | None, profile: Profile, rules: Rules, today: date
+) -> list[Reason]:
+    """When a drug that is never synchronized may be filled: of several prescriptions those say it that can be."""
+    rest = [other for other in profile.prescriptions if other.quantity_left > 0 and other.status == "active"]
+    if each.quantity_left <= 0 and any(stock_key(other.drug) == stock_key(each.drug) for other in rest):
+        return []
+    rule, _ = rule_on(each.payer, today, rules.payers, rules.unknown_payer)
+    paid = date.min
+    if refused and refused.next_fill_on:
+        paid = refused.next_fill_on
+    elif rule is not CASH:
+        paid = payable_from(stock.fills, rule.refill_for(each.drug.schedule, each.drug.form), rule)
+    day = max(paid, each.fill_from or date.min)
+    return [because("schedule_2_fill_from", on=day)] if day > date.min else []
 
 
 PRIOR_AUTHORIZATION_REQUIRED = "75"

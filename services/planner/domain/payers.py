@@ -12,6 +12,21 @@ from decimal import ROUND_HALF_UP, Decimal
 
 CENT = Decimal("0.01")
 NO_COST = Decimal("0.00")
+CAUTIOUS_PERCENT = 85
+"""Of the days' supply, where a plan states neither a share nor days: the stricter of the common thresholds."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefillRule:
+    """When a plan pays the next fill: after a share of the last one's days, or so many days before they end."""
+
+    percent: int
+    days_early: int | None = None  # None if the plan states a share alone
+
+    def wait(self, days: int) -> int:
+        """Days from a fill of so many days until the next one is paid, by the later of the two, in whole numbers."""
+        share = -(-self.percent * days // 100)
+        return share if self.days_early is None else max(share, days - self.days_early)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +41,12 @@ class PayerRule:
     begins_on: date = date.min
     ends_on: date = date.max
     source: str = ""
-    refill_percent: int = 85
-    controlled_percent: int = 85
+    refill_percent: int | None = None  # None: 85, or no share at all where `refill_days_early` is given
+    controlled_percent: int | None = None  # of controlled drugs; None: as above
     percent_of_form: Mapping[str, int] = field(default_factory=dict)  # where it differs: eye drops
+    refill_days_early: int | None = (
+        None  # so many days before the last fill ends; with a share: the later day
+    )
     counts_from: str = "filled_on"  # the date of service; or "handed_over_on"
     look_back_days: int = 0  # 0: no second test
     most_surplus_days: int = 0  # on hand at a fill, by the fills of the look-back
@@ -57,10 +75,13 @@ class PayerRule:
     transition_within_days: int = 0  # in the first so many days on it
     emergency_hours: int = 0  # of supply paid while an authorization is pending
 
-    def percent_for(self, schedule: str, form: str) -> int:
-        """The share of the days' supply after which the next fill is paid; the stricter of two that apply."""
+    def refill_for(self, schedule: str, form: str) -> RefillRule:
+        """When the next fill of such a drug is paid; of two shares that apply by the stricter."""
+        usual = CAUTIOUS_PERCENT if self.refill_days_early is None else 0
         percent = self.percent_of_form.get(form.casefold(), self.refill_percent)
-        return percent if schedule == "none" else max(percent, self.controlled_percent)
+        percent = usual if percent is None else percent
+        controlled = usual if self.controlled_percent is None else self.controlled_percent
+        return RefillRule(percent if schedule == "none" else max(percent, controlled), self.refill_days_early)
 
     def prorates_fill(self, form: str, *, antibiotic: bool) -> bool:
         """Does a short fill of such a drug cost its days only? Never one in its original pack: that is not split."""
@@ -78,6 +99,24 @@ class PayerRule:
             return None
         shorter = frozenset(range(1, usual_days))
         return None if shorter <= self.days_supplies else shorter & self.days_supplies
+
+
+CASH = PayerRule(
+    "cash",
+    kind="cash",
+    refill_percent=0,
+    controlled_percent=0,
+    prorates=True,
+    short_fill_codes=(),
+    follow_up_code="",
+)
+"""The patient pays the cash price, by quantity: no claim is made, so nothing is too soon, and no code is submitted. Law
+and prescriber alone decide."""
+
+
+def is_cash(payer: str | None) -> bool:
+    """Does the patient pay? Nobody on file is not cash."""
+    return payer is not None and payer.strip().casefold() == CASH.payer
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +161,8 @@ def rule_on(
     payer: str | None, day: date, rules: Sequence[PayerRule], unknown: PayerRule
 ) -> tuple[PayerRule, bool]:
     """The payer's rule that is valid on the day, and whether there is one; else what is assumed of unknown plans."""
+    if is_cash(payer):
+        return CASH, True
     for rule in rules:
         if rule.payer == payer and rule.begins_on <= day <= rule.ends_on:
             return rule, True

@@ -10,6 +10,7 @@ from services.planner.domain.medication import Medication
 from services.planner.domain.model import Item, Reason, because
 from services.planner.domain.participation import Part
 from services.planner.domain.paths import FillPath
+from services.planner.domain.payers import CASH
 from services.planner.domain.search import Question
 from services.planner.domain.stock import payable_from
 from services.planner.domain.supplies import by_true_days
@@ -22,10 +23,17 @@ def payers_word(part: Part, path: FillPath, fills: Fills, question: Question) ->
     billed."""
     remarks = []
     medication, said = path.medication, part.payer_says
+    if medication.payer is CASH:
+        return [because("cash_price"), *([medication.whole_because] if medication.whole_because else [])]
+    given = (part.prescription.payer or "").strip()
+    if not given:
+        remarks.append(because("payer_missing"))
     if said and said.next_fill_on:
         remarks.append(because("payer_says", code=said.code, on=said.next_fill_on))
-    elif medication.payer is question.rules.unknown_payer:
-        remarks.append(because("payer_rule_assumed", percent=medication.percent))
+    elif given and medication.payer is question.rules.unknown_payer:
+        drug = part.prescription.drug
+        refill = medication.payer.refill_for(drug.schedule, drug.form)
+        remarks.append(because("payer_rule_assumed", percent=refill.percent))
     remarks.extend(_by_surplus(part, medication, fills))
     remarks.extend(_by_true_days(part, medication))
     if medication.whole_because:
@@ -62,7 +70,7 @@ def _by_surplus(part: Part, medication: Medication, fills: Fills) -> list[Reason
     rule, payable = medication.payer, fills[0][1].payable_from if fills else None
     if part.payer_says or payable is None or not rule.look_back_days:
         return []
-    by_last_fill = payable_from(part.stock.fills, medication.percent, replace(rule, look_back_days=0))
+    by_last_fill = payable_from(part.stock.fills, medication.refill, replace(rule, look_back_days=0))
     if payable <= by_last_fill:
         return []
     return [

@@ -17,6 +17,7 @@ from services.planner.domain.model import (
     Blocked,
     Plan,
     Profile,
+    RhythmTold,
     Rules,
     Told,
     ToldItem,
@@ -25,7 +26,7 @@ from services.planner.domain.model import (
     because,
 )
 from services.planner.domain.musts import halt, halt_ends_on, next_halt_on
-from services.planner.domain.plan import Planning, finished, planning
+from services.planner.domain.plan import plan_cycle
 
 
 class Status(StrEnum):
@@ -67,6 +68,7 @@ class Progress:
     instead_of: date | None = None
     not_before: date | None = None  # only a letter reaches the patient, and none confirms an earlier visit
     look_again_on: date | None = None  # when time alone calls for another look
+    rhythm: RhythmTold | None = None  # of the newest plan
 
     def visit(self, visit_id: str | None) -> OpenVisit | None:
         """The open visit with this id."""
@@ -241,14 +243,6 @@ def plan_anew(
 
     Without a calendar the patient waits for the store's.
     """
-    [planned] = finished([planning_anew(progress, profile, calendar, rules, today)])
-    return planned
-
-
-def planning_anew(
-    progress: Progress, profile: Profile, calendar: Calendar | None, rules: Rules, today: date
-) -> Planning[tuple[Progress, Plan | Blocked | None]]:
-    """As `plan_anew`, pausing."""
     progress = as_of(progress, today, rules)
     if calendar is None:
         return replace(progress, look_again_on=today + timedelta(days=1)), None
@@ -261,7 +255,7 @@ def planning_anew(
     if progress.misses >= rules.missed_cycles:
         outcome: Plan | Blocked = Blocked((because("not_reached", cycles=progress.misses),))
     else:
-        outcome = yield from planning(profile, calendar, rules, today, told(progress), progress.cycle)
+        outcome = plan_cycle(profile, calendar, rules, today, told(progress), progress.cycle)
     if isinstance(outcome, Blocked):
         return _blocked(progress, outcome), outcome
     planned = _planned(progress, outcome)
@@ -283,6 +277,7 @@ def told(progress: Progress) -> Told:
         wanted_on=progress.wanted_on,
         instead_of=progress.instead_of,
         not_before=progress.not_before,
+        rhythm=progress.rhythm,
     )
 
 
@@ -296,6 +291,7 @@ def _planned(progress: Progress, plan: Plan) -> Progress:
         plan_id=plan.plan_id,
         anchor_on=plan.anchor_on,
         next_anchor_on=plan.next_anchor_on,
+        rhythm=plan.rhythm,
         offered=tuple(offer.on for offer in plan.offered),
         visits=tuple(
             OpenVisit(
@@ -334,12 +330,12 @@ def _blocked(progress: Progress, blocked: Blocked) -> Progress:
 
 
 def _next_cycle(progress: Progress, *, missed: bool = False) -> Progress:
-    """Nothing is pinned any more, but for other visits that are confirmed."""
+    """The pickup after it was told and stays; after a miss nothing is pinned but other visits that are confirmed."""
     return replace(
         progress,
         cycle=progress.cycle + 1,
         misses=progress.misses + 1 if missed else progress.misses,
-        anchor_on=None,
+        anchor_on=None if missed else progress.next_anchor_on,
         next_anchor_on=None,
         offered=(),
         visits=tuple(visit for visit in progress.visits if visit.confirmed),

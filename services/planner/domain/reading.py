@@ -10,13 +10,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 
-from services.planner.domain.days_supply import agree, discarded_early, is_certain, true_days
+from services.planner.domain.days_supply import (
+    agree,
+    contradict,
+    discarded_early,
+    is_certain,
+    is_counted,
+    true_days,
+)
 from services.planner.domain.directions import COUNTED, Basis, DailyUse, exact, read, units_a_day
+from services.planner.domain.evidence import believed_fills, use_by_fills
 from services.planner.domain.forms import form_of
 from services.planner.domain.limits import last_day, limits_on, quantity_by_law, schedule_in
 from services.planner.domain.model import Fill, Prescription, Profile, Reason, Rules, because
-from services.planner.domain.payers import rule_on
+from services.planner.domain.payers import is_cash, rule_on
+from services.planner.domain.stock import stock_key
 
 Said = list[Reason]
 Remarks = Mapping[str, tuple[Reason, ...]]
@@ -28,23 +38,26 @@ def as_read(profile: Profile, rules: Rules, state: str, today: date) -> tuple[Pr
 
     Of what is taken no more the daily use alone matters: fills of another dose are told apart by it.
     """
-    said: dict[str, tuple[Reason, ...]] = {}
+    said: dict[str, Said] = {}
     prescriptions = []
     for each in profile.prescriptions:
         remarks: Said = []
-        each = _daily_use(_formed(each), rules, remarks)
+        each = _daily_use(_formed(each), profile, rules, remarks)
         if each.status == "active":
             if each.fill_from and each.fill_from > today:
                 remarks.append(because("fill_from", on=each.fill_from))
             each = _scheduled(each, rules, state, today, remarks)
-            each = _days_supply(each, remarks)
+            each = _days_supply(each, rules, remarks)
             each = _by_payer(each, rules, today, remarks)
             each = _by_law(each, profile.fills, rules, state, today, remarks)
-            said[each.rx_id] = tuple(remarks)
+            said[each.rx_id] = remarks
         prescriptions.append(each)
-    if all(new is old for new, old in zip(prescriptions, profile.prescriptions, strict=True)):
-        return profile, said
-    return replace(profile, prescriptions=tuple(prescriptions)), said
+    fills, asked = believed_fills(profile, prescriptions, rules, today)
+    for each in prescriptions:
+        if each.rx_id in said and stock_key(each.drug) in asked:
+            said[each.rx_id].append(asked[stock_key(each.drug)])
+    as_taken = replace(profile, prescriptions=tuple(prescriptions), fills=fills)
+    return as_taken, {rx_id: tuple(remarks) for rx_id, remarks in said.items()}
 
 
 def _formed(each: Prescription) -> Prescription:
@@ -56,15 +69,16 @@ def _formed(each: Prescription) -> Prescription:
 # --- how much a day ---
 
 
-def _daily_use(each: Prescription, rules: Rules, remarks: Said) -> Prescription:
-    """The daily use as given, else as the directions say; of what is counted in tablets or capsules."""
+def _daily_use(each: Prescription, profile: Profile, rules: Rules, remarks: Said) -> Prescription:
+    """The daily use as given, else as the directions say, else as three fills do; of what is counted in tablets or
+    capsules."""
     use = read(each.directions)
     if each.drug.form.casefold() not in rules.divisible_forms:
         return each
     counted = use if isinstance(use, DailyUse) and use.unit in COUNTED else None
     if each.units_per_day is None:
         if counted is None or counted.basis is Basis.as_needed:
-            return each
+            return _by_fills(each, use_by_fills(each, profile), remarks)
         units = units_a_day(counted.most)
         remarks.append(_as_stated(units) if counted.basis is Basis.explicit else _as_directed(units))
         return replace(each, units_per_day=units)
@@ -73,7 +87,19 @@ def _daily_use(each: Prescription, rules: Rules, remarks: Said) -> Prescription:
         remarks.append(
             because("directions_differ", read=_short(units_a_day(counted.most)), given=_short(given))
         )
-    return each if given == each.units_per_day else replace(each, units_per_day=given)
+    if given == each.units_per_day:
+        return each
+    if not (counted and agree(counted, given)):
+        remarks.append(because("daily_use_rounded", given=_short(each.units_per_day), units=_short(given)))
+    return replace(each, units_per_day=given)
+
+
+def _by_fills(each: Prescription, use: Fraction | None, remarks: Said) -> Prescription:
+    if use is None:
+        return each
+    units, quantity, days = units_a_day(use), each.usual_quantity, each.usual_days
+    remarks.append(because("daily_use_by_fills", quantity=quantity, days=days, units=_short(units)))
+    return replace(each, units_per_day=units)
 
 
 def _as_stated(units: Decimal) -> Reason:
@@ -91,13 +117,18 @@ def _short(units: Decimal) -> Decimal:
 # --- how long it lasts ---
 
 
-def _days_supply(each: Prescription, remarks: Said) -> Prescription:
-    """The usual days as given, or less where it certainly lasts shorter (domain rules 2.2)."""
+def _days_supply(each: Prescription, rules: Rules, remarks: Said) -> Prescription:
+    """The usual days as given, or less where it lasts shorter: certainly (domain rules 2.2), or by so much that one of
+    the figures is wrong."""
     days, usual = true_days(each.usual_quantity, each), each.usual_days
     if days is None or days == usual:
         return each
     if usual <= 0:
         remarks.append(because("days_supply_counted", days=days))
+        return replace(each, usual_days=days)
+    if days < usual and is_counted(each, rules) and contradict(usual, days):
+        days = max(1, days)
+        remarks.append(because("usual_days_differ", quantity=each.usual_quantity, days=days, usual=usual))
         return replace(each, usual_days=days)
     if not is_certain(each) or days > usual:
         remarks.append(because("days_supply_differs", days=days, usual=usual))
@@ -124,7 +155,13 @@ def _scheduled(each: Prescription, rules: Rules, state: str, today: date, remark
 
 
 def _by_payer(each: Prescription, rules: Rules, today: date, remarks: Said) -> Prescription:
-    """Some programmes take a prescription for a shorter time than the law."""
+    """Some programmes take a prescription for a shorter time than the law; for cash nobody authorizes anything."""
+    if each.second_payer:
+        remarks.append(because("second_payer", payer=each.second_payer))
+    if each.coupon:
+        remarks.append(because("coupon"))
+    if is_cash(each.payer):
+        return replace(each, prior_authorization_until=None) if each.prior_authorization_until else each
     rule, _ = rule_on(each.payer, today, rules.payers, rules.unknown_payer)
     ends = last_day(each.written_on, rule.prescription_months) if rule.prescription_months else date.max
     if ends >= each.expires_on:

@@ -14,7 +14,8 @@ from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import Item, Rules, Step, StepRule, VisitKind
 
 DAY = timedelta(days=1)
-A_WEEK = 7
+A_YEAR = 366  # no store is closed for longer
+LONG_AGO = date.min
 NO_LEADS: Mapping[str, int] = {}
 NONE_EARLY: Mapping[str, date] = {}
 
@@ -42,12 +43,14 @@ def steps_of(
     rules: Rules,
     leads: Mapping[str, int] = NO_LEADS,
     early_from: Mapping[str, date] = NONE_EARLY,
+    today: date = LONG_AGO,
 ) -> tuple[Step, ...]:
     """The steps of one visit by their day: each on an open day, those before the visit never later than their rule.
 
     Fills wait for the payer, and what follows a fill waits for it. Where the store takes longer it is filled sooner;
     what the store gets later (`leads`: days by rx_id) is ordered sooner. A fill that is too soon is paid
-    before a vacation or after a discharge, from a day of its own (`early_from`, by rx_id).
+    before a vacation or after a discharge, from a day of its own (`early_from`, by rx_id). Nothing is to be done before
+    `today`, where that is given.
     """
     hours = Hours(calendar.weekdays, calendar.closed_on)
     before = next((row.days for row in rules.steps if row.code == FILL), 0) - calendar.lead_days
@@ -55,10 +58,10 @@ def steps_of(
     for item in items:
         too_soon = item.payable_from is not None and item.payable_from > on
         paid_from = early_from.get(item.rx_id) if too_soon else item.payable_from
-        by_day[fill_day(on, before, paid_from, hours)].append(item.rx_id)
+        by_day[fill_day(on, before, paid_from, hours, today)].append(item.rx_id)
     fills = tuple((day, tuple(by_day[day]) if len(by_day) > 1 else ()) for day in sorted(by_day))
     longest = max((leads.get(item.rx_id, 0) for item in items), default=0)
-    return _around(on, fills, longest, rules.steps, hours, synchronized=kind is VisitKind.synchronized)
+    return _around(on, fills, longest, rules.steps, hours, today, synchronized=kind is VisitKind.synchronized)
 
 
 Fills = tuple[tuple[date, tuple[str, ...]], ...]
@@ -67,44 +70,51 @@ Fills = tuple[tuple[date, tuple[str, ...]], ...]
 
 @lru_cache(maxsize=4096)
 def _around(
-    on: date, fills: Fills, longest: int, rows: tuple[StepRule, ...], hours: Hours, *, synchronized: bool
+    on: date,
+    fills: Fills,
+    longest: int,
+    rows: tuple[StepRule, ...],
+    hours: Hours,
+    today: date,
+    *,
+    synchronized: bool,
 ) -> tuple[Step, ...]:
     steps = []
     for row in rows:
         if row.code == FILL:
             steps += [Step(row.code, day, row.by, rx_ids) for day, rx_ids in fills]
         elif row.code == ORDER_STOCK:
-            steps.append(Step(row.code, open_on_or_before(on + (row.days - longest) * DAY, hours), row.by))
+            day = min(on, open_day(on + (row.days - longest) * DAY, hours, today))
+            steps.append(Step(row.code, day, row.by))
         elif synchronized or not row.synchronized_alone:
-            steps.append(_step(row, on, [day for day, _ in fills], hours))
+            steps.append(_step(row, on, [day for day, _ in fills], hours, today))
     return tuple(sorted(steps, key=lambda step: step.on))
 
 
-def _step(row: StepRule, on: date, filled_on: Sequence[date], hours: Hours) -> Step:
+def _step(row: StepRule, on: date, filled_on: Sequence[date], hours: Hours, today: date) -> Step:
     if row.code == RETURN:  # the payer's window runs from the first fill
         return Step(row.code, min(filled_on, default=on) + row.days * DAY, row.by)
     day = on + row.days * DAY
     if row.days < 0:
-        day = open_on_or_before(day, hours)
+        day = min(on, open_day(day, hours, today))
     if row.code in AFTER_FILL:
         day = max([day, *filled_on])
     return Step(row.code, day, row.by)
 
 
 @lru_cache(maxsize=16384)
-def fill_day(on: date, days: int, payable_from: date | None, hours: Hours) -> date:
+def fill_day(on: date, days: int, payable_from: date | None, hours: Hours, today: date = LONG_AGO) -> date:
     """So many days before the visit, or when the payer pays; on a closed day earlier, or later where it does not pay
     earlier.
 
     A payer that pays only from after the visit granted an override: that delays nothing.
     """
-    paid_from = payable_from if payable_from and payable_from <= on else date.min
-    target = max(on + days * DAY, paid_from)
-    before = (target - n * DAY for n in range(A_WEEK))
-    after = (target + n * DAY for n in range(1, (on - target).days + 1))
-    return next((day for day in chain(before, after) if day >= paid_from and hours.is_open(day)), target)
+    paid_from = payable_from if payable_from and payable_from <= on else LONG_AGO
+    return min(on, open_day(on + days * DAY, hours, max(paid_from, today)))
 
 
-def open_on_or_before(day: date, hours: Hours) -> date:
-    """The nearest open day, never a later one; the day itself where the store is closed for a week before."""
-    return next((each for each in (day - n * DAY for n in range(A_WEEK)) if hours.is_open(each)), day)
+def open_day(day: date, hours: Hours, first: date = LONG_AGO) -> date:
+    """The last open day up to `day`, however long the store is closed; none before `first`: then the next open one."""
+    before = (day - n * DAY for n in range(min(A_YEAR, (day - first).days + 1)))
+    after = (max(day, first) + n * DAY for n in range(A_YEAR))
+    return next((each for each in chain(before, after) if hours.is_open(each)), day)

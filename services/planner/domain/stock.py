@@ -16,10 +16,23 @@ from operator import attrgetter
 
 from services.planner.domain.days_supply import is_certain, lasting
 from services.planner.domain.model import Drug, Fill, Prescription, Profile, Span, StockReport
-from services.planner.domain.payers import PayerRule
+from services.planner.domain.payers import PayerRule, RefillRule
 
 StockKey = tuple[str, str]
 """Ingredient and strength: what is counted together, whichever prescription it came from."""
+
+
+FAR_FROM_FILLS = 31
+AGREES = 7
+"""Days: a report farther from the fills is planned with once a second one is within a week of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A report that nobody plans with until it is said again, and the days left by the fills on its day."""
+
+    report: StockReport
+    by_fills: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +44,7 @@ class Stock:
     fills: tuple[Fill, ...] = ()  # that count for the payer, those of other pharmacies included
     doses: Mapping[str, Decimal | None] = field(default_factory=dict)  # units a day, by rx_id
     recounted_on: date | None = None  # what was at home then is counted by the new dose
+    doubt: Doubt | None = None  # what the patient said last, so far from this that it is asked again
 
 
 NEVER_TAKEN = Stock()
@@ -73,14 +87,48 @@ def stocks_of(profile: Profile, today: date) -> Mapping[StockKey, Stock]:
                 [each for each in here if change.is_after(each)],
                 [each for each in told if change.is_after(each)],
             )
+        elsewhere = [fill for fill in fills[key] if fill.elsewhere]
+        believed, doubt = _believed(told, here, elsewhere, ended, left_until) if told else (told, None)
+        run_out = run_out_day(here, believed, ended, left_until)
+        if doubt and run_out == run_out_day(here, [*believed, doubt.report], ended, left_until):
+            doubt = None
         stocks[key] = Stock(
-            run_out_day(here, told, ended, left_until),
+            run_out,
             last_paid(fills[key]),
             tuple(fills[key]),
             {each.rx_id: each.units_per_day for each in of_key},
             change.on if change and left_until and left_until > today and not told else None,
+            doubt,
         )
     return stocks
+
+
+def _believed(
+    reports: Iterable[StockReport],
+    here: Sequence[Fill],
+    elsewhere: Sequence[Fill],
+    stays: Sequence[Span],
+    run_out: date | None,
+) -> tuple[list[StockReport], Doubt | None]:
+    """The reports to plan with, and the last one if that is to be asked again. What another pharmacy filled may be at
+    home or not: only the patient knows."""
+    believed: list[StockReport] = []
+    doubt: Doubt | None = None
+    for report in sorted(reports, key=attrgetter("reported_on")):
+        day, left = report.reported_on, report.days_left
+        filled = [fill for fill in here if fill.handed_over_on < day]
+        besides = [*filled, *(fill for fill in elsewhere if fill.handed_over_on < day)]
+        known = run_out_day(filled, believed, stays, run_out)
+        least = days_on_hand(known, day)
+        most = max(least, days_on_hand(run_out_day(besides, believed, stays, run_out), day))
+        again = run_out_day(filled, [*believed, doubt.report], stays, run_out) if doubt else None
+        confirmed = again is not None and abs(days_on_hand(again, day) - left) <= AGREES
+        if known is None or confirmed or least - FAR_FROM_FILLS <= left <= most + FAR_FROM_FILLS:
+            believed.append(report)
+            doubt = None
+        else:
+            doubt = Doubt(report, least)
+    return believed, doubt
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,24 +239,24 @@ def last_paid(fills: Sequence[Fill]) -> Fill | None:
     return max(fills, key=attrgetter("filled_on", "billed"), default=None)
 
 
-def refill_wait(days_supply: int, percent: int) -> int:
-    """Days from a fill until the payer pays the next: ceil(percent × days' supply), in whole numbers."""
-    return -(-percent * days_supply // 100)
+def refill_wait(days_supply: int, refill: RefillRule | int) -> int:
+    """Days from a fill until the payer pays the next; a bare number is a share in percent."""
+    return (refill if isinstance(refill, RefillRule) else RefillRule(refill)).wait(days_supply)
 
 
 def payable_from(
-    fills: Sequence[Fill], percent: int, rule: PayerRule, of_dose: Sequence[Fill] | None = None
+    fills: Sequence[Fill], refill: RefillRule | int, rule: PayerRule, of_dose: Sequence[Fill] | None = None
 ) -> date:
     """The first day on which the payer pays; before it, reject 79 (domain rules: refill too soon).
 
-    Two tests: the share of the last fill's days, and, where the plan has it, the surplus that the fills of the
+    Two tests: the wait after the last fill, and, where the plan has it, the surplus that the fills of the
     look-back have piled up: those of the present dose, if `of_dose` tells them, for a changed dose begins anew.
     """
     last = last_paid(fills)
     if last is None:
         return date.min
     counted = last.filled_on if rule.counts_from == "filled_on" else last.handed_over_on
-    day = counted + timedelta(days=refill_wait(last.billed, percent))
+    day = counted + timedelta(days=refill_wait(last.billed, refill))
     if rule.look_back_days:
         piled = fills if of_dose is None else of_dose
         while days_on_hand(paid_until(piled, rule, day), day) > rule.most_surplus_days:

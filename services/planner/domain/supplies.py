@@ -12,7 +12,7 @@ from services.planner.domain.days_supply import is_certain, true_days, whole_uni
 from services.planner.domain.grants import Grant
 from services.planner.domain.model import Fill, Participation, Prescription, Rules, Told, because
 from services.planner.domain.participation import Part
-from services.planner.domain.payers import PayerRule, insulin_copay, rule_on
+from services.planner.domain.payers import CASH, PayerRule, insulin_copay, rule_on
 from services.planner.domain.payment import Override, Payment
 from services.planner.domain.stock import paid_until, payable_from, short_fill
 
@@ -27,9 +27,9 @@ def medication_of(
         raise ValueError(f"prescription {each.rx_id} was never taken: participation lets none of it pass")
     packs = part.participation is Participation.ride_along
     rule, _ = rule_on(each.payer, today, rules.payers, rules.unknown_payer)
-    percent = rule.percent_for(each.drug.schedule, each.drug.form)
+    refill = rule.refill_for(each.drug.schedule, each.drug.form)
     of_dose = _of_dose(part)
-    payable = payable_from(stock.fills, percent, rule, of_dose)
+    payable = date.min if rule is CASH else payable_from(stock.fills, refill, rule, of_dose)
     override = None
     if part.payer_says and part.payer_says.next_fill_on:
         payable = part.payer_says.next_fill_on
@@ -42,7 +42,7 @@ def medication_of(
         prescription=paid,
         packs=packs,
         payer=rule,
-        percent=percent,
+        refill=refill,
         run_out=run_out.toordinal(),
         payment=Payment(
             payable.toordinal(),
@@ -64,8 +64,12 @@ def medication_of(
         whole_units=1 if packs else whole_units(each.directions, each.units_per_day),
         least_bridge=rules.minimum_short_fill_days,
         short_sizes=None if packs else rule.short_sizes(paid.usual_days, law),
-        after_change=part.in_place_of is not None or (last is not None and last not in of_dose),
-        after_short=last is not None and last.rx_id == each.rx_id and last.days_supply < each.usual_days,
+        after_change=rule is not CASH
+        and (part.in_place_of is not None or (last is not None and last not in of_dose)),
+        after_short=rule is not CASH
+        and last is not None
+        and last.rx_id == each.rx_id
+        and last.days_supply < each.usual_days,
     )
 
 
@@ -103,7 +107,7 @@ def by_true_days(part: Part, medication: Medication) -> date | None:
     if last is None or last.days_supply <= last.billed:
         return None
     by_last_fill = replace(medication.payer, look_back_days=0)
-    return payable_from([replace(last, days_supply_billed=None)], medication.percent, by_last_fill)
+    return payable_from([replace(last, days_supply_billed=None)], medication.refill, by_last_fill)
 
 
 def _of_dose(part: Part) -> list[Fill]:

@@ -252,6 +252,7 @@ FIELDS: dict[str, Callable[[object, str], Any]] = {
     "refill_percent": _percent,
     "controlled_percent": _percent,
     "percent_of_form": _percents,
+    "refill_days_early": _whole,
     "counts_from": _one_of("filled_on", "handed_over_on"),
     "look_back_days": _whole,
     "most_surplus_days": _whole,

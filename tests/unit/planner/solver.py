@@ -308,7 +308,7 @@ def _pill(part: Part, rules: Rules, today: date) -> Pill:
         usual=each.usual_days,
         left=min(int(each.quantity_left // per_day), 900),
         expires=min((each.expires_on - today).days, 900),
-        percent=rule.refill_percent,
+        percent=rule.refill_for(each.drug.schedule, each.drug.form).percent,
         ride_along=part.participation is Participation.ride_along,
         critical=each.drug.critical,
     )

@@ -99,12 +99,12 @@ def test_a_quantity_lasts_by_the_most_that_is_taken_rounded_down(
         (drops(20), 25, ["days_supply_by_use"]),
         (drops(30), 30, ["days_supply_differs"]),  # 37: longer than the file says is for a pharmacist to see
         (prescription("a", usual_days=0), 30, ["days_supply_counted"]),
-        (prescription("a", usual_days=45), 45, ["days_supply_differs"]),  # nothing but the file to go by
-        (prescription("a", usual_days=45, directions="1 daily"), 30, ["days_supply_by_use"]),
-        (prescription("a", usual_days=45, directions="1 daily prn"), 45, ["days_supply_differs"]),
+        (prescription("a", usual_days=33), 33, ["days_supply_differs"]),  # nothing but the file to go by
+        (prescription("a", usual_days=33, directions="1 daily"), 30, ["days_supply_by_use"]),
+        (prescription("a", usual_days=33, directions="1 daily prn"), 33, ["days_supply_differs"]),
         (
-            prescription("a", usual_days=45, directions="2 daily"),
-            45,
+            prescription("a", usual_days=33, directions="2 daily"),
+            33,
             ["directions_differ", "days_supply_differs"],
         ),
         (prescription("a", usual_days=20, directions="1 daily"), 20, ["days_supply_differs"]),

@@ -223,7 +223,6 @@ def test_other_common_forms(directions: str, most: str) -> None:
     [
         "1 tab daily then 2 daily",
         "1 tab daily, increase to 2",
-        "1 tab in the morning and 2 at bedtime",
         "1 tab bid at bedtime",
         "1 tab daily except sunday",
         "1 tab prn pain may repeat",
@@ -237,6 +236,135 @@ def test_other_common_forms(directions: str, most: str) -> None:
 )
 def test_a_word_that_may_change_everything_refuses_the_whole(directions: str) -> None:
     assert isinstance(read(directions), Refusal)
+
+
+SIGS: dict[str, str] = {
+    # directions as American pharmacies and prescribers write them: units a day at most
+    "Take 1 tablet (10 mg total) by mouth daily.": "1",
+    "Take 2 tablets (1,000 mg total) by mouth 2 (two) times daily with meals.": "4",
+    "take 1 tablet (20 mg) by oral route once daily in the evening": "1",
+    "Take 10 mg (1 tablet) by mouth every morning": "1",
+    "Take one 20mg tablet by mouth daily": "1",
+    "Take 1 tablet by mouth daily (5 mg)": "1",
+    "Take 1 capsule (30 mg total) by mouth 2 times a day for 30 days": "2",
+    "TAKE 1 TABLET(S) BY MOUTH ONCE DAILY": "1",
+    "Take 1 (one) tablet by mouth twice a day": "2",
+    "Take one (1) tablet by mouth every day": "1",
+    "1T PO QD": "1",
+    "T1T PO BID": "2",
+    "TK 1 TAB PO QHS": "1",
+    "TK 1 T PO QD": "1",
+    "TK 2 CAPS PO TID": "6",
+    "1C PO BID": "2",
+    "1 PO QAM": "1",
+    "1 tab PO Q AM & Q PM": "2",
+    "ii tabs po qd": "2",
+    "1 tab p.o. q.d.": "1",
+    "1 TAB PO QDAY": "1",
+    "1 TAB PO Q12H": "2",
+    "1 TAB PO Q 8 HRS": "3",
+    "1 TAB PO QOD": "1/2",
+    "1/2 T PO QD": "1/2",
+    "TAKE ONE-HALF TABLET BY MOUTH TWICE DAILY": "1",
+    "take .5 tab daily": "1/2",
+    "take one and one-half tablets by mouth daily": "3/2",
+    "Take 1 and 1/2 tablets by mouth at bedtime": "3/2",
+    "take 1 tablet each day": "1",
+    "take 1 tablet every evening": "1",
+    "Take 1 tablet by mouth every night at bedtime": "1",
+    "take 1 tablet nightly at bedtime for cholesterol": "1",
+    "Take 1 tablet by mouth once nightly": "1",
+    "1 in the morning and 2 at bedtime": "3",
+    "1 tab in the morning and 2 at bedtime": "3",
+    "Take 1 tablet by mouth every morning and 2 at bedtime": "3",
+    "take 2 tablets in the morning and 1 tablet in the evening": "3",
+    "1 cap in the morning, 1 at noon, and 2 at bedtime": "4",
+    "Take 1 capsule twice daily and 2 capsules at bedtime": "4",
+    "1 tab TID and HS": "4",
+    "take 1 tablet in the morning and evening": "2",
+    "take 1 tablet every twelve hours": "2",
+    "Take 1 tablet once daily in the morning and 1/2 tablet in the afternoon": "3/2",
+    "1 tab q am, 1 tab q pm": "2",
+    "take 1 tablet morning and night": "2",
+    "take 1 tablet twice daily (morning and bedtime)": "2",
+    "take 1 tablet by mouth twice daily with breakfast and dinner": "2",
+    "take 1 tablet with breakfast and 2 with supper": "3",
+    "take 1 tablet 30 minutes before breakfast": "1",
+    "Take 1 tablet by mouth four times daily before meals and at bedtime": "4",
+    "1 tab TID AC": "3",
+    "1 tab tid w/ meals": "3",
+    "1 tab on Monday, Wednesday and Friday": "3/7",
+    "take 1 tablet by mouth every Mon, Wed, Fri": "3/7",
+    "1 tab MWF": "3/7",
+    "Take 2 tablets by mouth on Tuesdays and Thursdays": "4/7",
+    "take 1 tablet twice daily on Monday, Wednesday, and Friday": "6/7",
+    "take 1 tablet Monday through Friday": "5/7",
+    "take 1 capsule weekly on Sunday": "1/7",
+    "Take 1 tablet by mouth once every week on the same day each week": "1/7",
+    "Take 1 tablet once a week in the morning 30 minutes before breakfast with a full glass of water": "1/7",
+    "take 1 tablet twice weekly": "2/7",
+    "take 1 tablet every other week": "1/14",
+    "Take 1-2 tablets by mouth every 4 to 6 hours as needed for pain": "12",
+    "take 1 to 2 tablets at bedtime": "2",
+    "take 1 tablet by mouth two to three times daily": "3",
+    "Take 1 tablet by mouth daily at the same time each day": "1",
+    "take 1 tablet by mouth daily on an empty stomach": "1",
+    "take 1 tablet by mouth daily with or without food": "1",
+    "Take 1 tablet ER by mouth daily. Do not crush or chew.": "1",
+    "Take 1 delayed-release capsule by mouth daily. Swallow whole.": "1",
+    "take 1 softgel by mouth per day": "1",
+    "take 1 tablet by mouth daily for blood pressure and heart": "1",
+    "take 1 tablet by mouth five times daily": "5",
+}
+
+
+@pytest.mark.parametrize(("directions", "most"), SIGS.items())
+def test_what_american_pharmacies_write_is_read(directions: str, most: str) -> None:
+    use = read(directions)
+    assert isinstance(use, DailyUse), use
+    assert use.most == Fraction(most)
+    assert use.unit in ("tablet", "capsule", "")
+
+
+@pytest.mark.parametrize(
+    "directions",
+    [
+        "take 10 mg by mouth daily",
+        "take 1 tablet (10 mg/kg) daily",
+        "take 1 (2) tablets daily",
+        "1 tablet every evening at bedtime",  # once, or twice?
+        "1 tablet before meals and at bedtime",  # how many meals?
+        "1 tablet with meals, at bedtime",
+        "1 tab bid and 1 daily",
+        "1 tab daily and 2 tabs daily",
+        "1 tab daily, 2 tabs daily",
+        "1 tab daily and at bedtime",  # one more, or when it is taken?
+        "1 tab tid, 2 at bedtime",
+        "take one 10 mg tablet in the morning and one 20 mg tablet at bedtime",
+        "1 tab twice daily with food and at bedtime",
+        "1 tab three times daily with meals and at bedtime",
+        "1 tab in the morning 2 at bedtime",
+        "1 tab in the morning and 2 in the morning",
+        "1 tablet in the morning and 2 capsules at bedtime",
+        "1 tab at bedtime, 9 pm",
+        "1 tab at 8 am",
+        "1 tab daily with breakfast and dinner",
+        "1 tab Mon-Fri",  # two days, or five?
+        "1 tab Monday and 2 tabs Tuesday",
+        "1 tab twice weekly on Sunday",
+        "1 tab every other Monday",
+        "1 tab on Monday and 1/2 tab on all other days",
+        "1 tab in the morning or evening",
+        "1 in the morning and 1 as needed",
+        "2 tablets on day 1, then 1 tablet daily",
+        "1 tab daily and 1 tab every other day",
+        "take 1 tablet daily, max 2 per day",
+        "take 1 tablet by mouth daily do not take with milk",
+        "1 tablet for sleep nightly",
+    ],
+)
+def test_what_could_mean_two_things_is_refused(directions: str) -> None:
+    assert isinstance(read(directions), Refusal), read(directions)
 
 
 WORDS = sorted({word for directions in (*READ, *REFUSED) for word in directions.split()})

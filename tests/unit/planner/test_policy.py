@@ -11,6 +11,7 @@ import pytest
 from services.planner.domain.payers import (
     NO_COST,
     PayerRule,
+    RefillRule,
     extra_cost_of,
     insulin_copay,
     law_on,
@@ -125,9 +126,9 @@ def test_what_a_law_leaves_out(state: str, drug: dict[str, object], covered: boo
 def test_controlled_drugs_and_eye_drops_have_thresholds_of_their_own() -> None:
     """The policy of 2026."""
     on = date(2026, 9, 15)
-    assert rule("commercial", on).percent_for("c4", "tablet") == 85
-    assert rule("part_d", on).percent_for("none", "Drops") == 70
-    assert rule("part_d", on).percent_for("none", "tablet") == 75
+    assert rule("commercial", on).refill_for("c4", "tablet") == RefillRule(85)
+    assert rule("part_d", on).refill_for("none", "Drops") == RefillRule(70)
+    assert rule("part_d", on).refill_for("none", "tablet") == RefillRule(75)
 
 
 def test_what_a_plan_pays_of_short_fills() -> None:
@@ -176,7 +177,7 @@ def test_what_a_plan_pays_while_an_authorization_is_pending(
 
 def test_texas_takes_prescriptions_of_vitamins_for_six_months_and_pays_them_once_all_are_used() -> None:
     texas = rule("texas_vendor_drug_vitamins", date(2026, 3, 2))
-    assert (texas.prescription_months, texas.percent_for("none", "tablet")) == (6, 100)
+    assert (texas.prescription_months, texas.refill_for("none", "tablet")) == (6, RefillRule(100))
 
 
 def test_new_york_asks_patient_prescriber_and_pharmacist() -> None:

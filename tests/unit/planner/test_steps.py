@@ -79,6 +79,59 @@ def test_steps_of_closed_days_are_taken_earlier_and_the_return_follows_the_fill(
     assert found["missed"] == [1]
 
 
+CLOSED_TWO_WEEKS = replace(
+    EVERY_DAY, closed_on=frozenset(VISIT_ON - timedelta(days=days) for days in range(1, 15))
+)
+
+
+def test_in_a_long_closure_what_comes_before_the_visit_is_done_on_the_last_open_day() -> None:
+    found = steps(CLOSED_TWO_WEEKS)
+    for code in ("checks", "call", "call_again", "order_stock", "last_call", "fill", "verify", "ready"):
+        assert found[code] == [-15], code
+    assert found["prescriber"] == [-15]
+    assert (found["pickup"], found["return"]) == ([0], [-5])
+
+
+@pytest.mark.parametrize(
+    ("today", "found"),
+    [
+        (-20, {"checks": -15, "call": -15, "fill": -15, "ready": -15}),
+        (-15, {"checks": -15, "call": -15, "fill": -15, "ready": -15}),
+        (-14, {"checks": 0, "call": 0, "fill": 0, "ready": 0}),  # nobody is in before the visit
+    ],
+)
+def test_no_step_is_before_today(today: int, found: dict[str, int]) -> None:
+    made = steps_of(
+        VisitKind.synchronized,
+        VISIT_ON,
+        (item("rx-a"),),
+        CLOSED_TWO_WEEKS,
+        COMMERCIAL,
+        today=VISIT_ON + timedelta(days=today),
+    )
+    days = {step.code: (step.on - VISIT_ON).days for step in made}
+    assert {code: days[code] for code in found} == found
+
+
+def test_what_is_overdue_is_done_on_the_next_open_day() -> None:
+    closed_tomorrow = replace(EVERY_DAY, closed_on=frozenset({VISIT_ON - timedelta(days=6)}))
+    made = steps_of(
+        VisitKind.synchronized,
+        VISIT_ON,
+        (item("rx-a"),),
+        closed_tomorrow,
+        COMMERCIAL,
+        today=VISIT_ON - timedelta(days=6),
+    )
+    days = {step.code: (step.on - VISIT_ON).days for step in made}
+    assert [days[code] for code in ("checks", "prescriber", "call", "call_again")] == [-5, -5, -5, -5]
+
+
+def test_a_fill_that_is_paid_in_a_closure_waits_for_the_visit() -> None:
+    late = item("rx-late", VISIT_ON - timedelta(days=3))
+    assert steps(CLOSED_TWO_WEEKS, items=(late,))["fill"] == [0]
+
+
 def test_a_fill_waits_for_the_payer_and_the_pharmacist_for_the_fill() -> None:
     late = item("rx-late", VISIT_ON - timedelta(days=1))
     made = steps_of(VisitKind.bridge, VISIT_ON, (item("rx-a"), late), EVERY_DAY, COMMERCIAL)
