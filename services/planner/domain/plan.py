@@ -227,7 +227,7 @@ def _medication(
     if (RulingKind.include, medication.rx_id) not in rulings:
         medication = dear(medication, rules, today)
     medication = not_by_billed_days(not_before(medication), part)
-    if not (profile.away or profile.stays):
+    if not (profile.away or profile.stays or medication.after_change):
         return medication
     return paid_early(medication, part, profile, today, grace_days=rules.lead_days)
 

@@ -178,6 +178,8 @@ class _Search:
         self.slots: dict[tuple[int, int], list[int]] = {}
         self.best: dict[int, tuple[tuple[Any, ...], Layout]] = {}
         self.steps = 0
+        clean = self.order(self.optimistic(question.promises.pickup or NEVER, question.rhythms[0], 0))
+        self.nothing_to_mend = clean[: self.at_burden]
 
     # --- over all candidates ---
 
@@ -232,15 +234,27 @@ class _Search:
         return sorted(key for key, _ in self.best.values())[self.offered - 1]
 
     def _candidates(self, number: int, days: Sequence[int]) -> Iterable[_Candidate]:
-        rhythm, worst = self.question.rhythms[number], self.worst_kept()
+        """From the first workable day to a cycle after the last drug can be paid; the day that was told always."""
+        rhythm = self.question.rhythms[number]
+        last = max(start.first for start in self.starts) + rhythm.days
+        within = [day for day in days if day <= last or day == self.question.promises.pickup]
         for live in self._live_sets(number):
             rate = self.rate(number, live)
-            for day in days:
-                if worst is not None and self.order(self.optimistic(day, rhythm, rate)) > worst:
-                    continue
-                least = self._bound(number, day, live, rate)
-                if least is not None:
+            if rate > self._most():
+                continue
+            phases = self._phases(number, live)
+            for day in within:
+                least = self._bound(number, day, live, phases, rate)
+                if least is not None and least <= self._most():
                     yield _Candidate(self.order(self.optimistic(day, rhythm, least)), day, number, live, least)
+
+    def _most(self) -> int:
+        """The burden above which nothing is better than what was found; no limit while that leaves something to mend
+        by an earlier criterion."""
+        worst, at = self.worst_kept(), self.at_burden
+        if worst is None or at is None or worst[:at] != self.nothing_to_mend:
+            return NEVER * self.unit
+        return int(worst[at])
 
     def _live_sets(self, number: int) -> list[Live]:
         """All slots, where a drug is due at each; else every set of them that drugs may be due at."""
@@ -248,15 +262,19 @@ class _Search:
         if period > MOST_PHASES or any(fit and fit.cycles == 1 for fit in self.fits[number]):
             return [tuple(range(period))]
         sets = [live for size in range(1, period + 1) for live in combinations(range(period), size)]
-        return [live for live in sets if all(self._phases(number, live))]
+        return [live for live in sets if all(each is None or each for each in self._phases(number, live))]
 
-    def _phases(self, number: int, live: Live) -> list[list[int]]:
-        """At which slots of the rhythm each drug may join, if drugs are due at the live ones alone."""
+    def _phases(self, number: int, live: Live) -> list[frozenset[int] | None]:
+        """Of each drug the slots of its cycles at which it may join, if drugs are due at the live ones alone."""
         period = self.periods[number]
         return [
-            [phase for phase in range(fit.cycles) if all(slot in live for slot in range(phase, period, fit.cycles))]
+            fit
+            and frozenset(
+                phase
+                for phase in range(fit.cycles)
+                if all(slot in live for slot in range(phase, period, fit.cycles))
+            )
             for fit in self.fits[number]
-            if fit
         ]
 
     def optimistic(
@@ -310,34 +328,36 @@ class _Search:
         """Trips a year of a drug that comes by itself."""
         return A_YEAR * self.unit // max(1, each.usual_days)
 
-    def _bound(self, number: int, day: int, live: Live, rate: int) -> int | None:
+    def _bound(
+        self, number: int, day: int, live: Live, phases: Sequence[frozenset[int] | None], rate: int
+    ) -> int | None:
         """No layout with this first slot has a lower burden: the rate, what each drug weighs at the slot that suits it
         best, and trips for the drugs that reach no slot alone."""
-        slots, period = self.slots_of(number, day), self.periods[number]
+        slots, most = self.slots_of(number, day), self._most()
         total, joins_first = rate, False
         waiting = []
         for at, fit in enumerate(self.fits[number]):
             if fit is None:
                 continue
-            least, needs_fill = NEVER * self.unit, True
+            least, needs_fill, of_drug = NEVER * self.unit, True, phases[at] or ()
             for slot, on in enumerate(slots):
-                if not _meets(live, slot % fit.cycles, fit.cycles, period):
-                    continue
-                reach = self._reach(at, on, fit.fills)
-                if reach is None:
-                    continue
-                joins_first = joins_first or slot == 0
-                least = min(least, reach[0])
-                needs_fill = needs_fill and reach[1]
-                if not least and not needs_fill:
-                    break
+                if slot % fit.cycles in of_drug and (reach := self._reach(at, on, fit.fills)) is not None:
+                    weight, filled_before = reach
+                    joins_first = joins_first or slot == 0
+                    least = min(least, weight)
+                    needs_fill = needs_fill and filled_before
+                    if not least and not needs_fill:
+                        break
             if least < NEVER * self.unit:
                 total += least
                 if needs_fill:
                     waiting.append((self.starts[at].covered, self.starts[at].first))
+                if total > most:
+                    return None
         if not joins_first and not any(start.covered < day for start in self.starts):
             return None
         if waiting and not self.question.urgent_days:
+            period = self.periods[number]
             comes = [on for slot, on in enumerate(slots) if slot % period in live]
             total += trips_at_least(waiting, comes) * self.unit
         return total
@@ -396,8 +416,8 @@ class _Search:
         """Keep the best layout with this first slot, rhythm and live slots, where it is among the best."""
         slots, period = self.slots_of(candidate.rhythm, candidate.day), self.periods[candidate.rhythm]
         choices = [
-            self._choice(at, candidate.rhythm, slots, candidate.live)
-            for at in range(len(self.question.medications))
+            self._choice(at, candidate.rhythm, slots, phases)
+            for at, phases in enumerate(self._phases(candidate.rhythm, candidate.live))
         ]
         if not any(way.path.joins == candidate.day for choice in choices for way in choice.ways):
             return
@@ -427,7 +447,9 @@ class _Search:
             return NEVER * self.unit
         return int(worst[at]) - rate
 
-    def _choice(self, at: int, number: int, slots: Sequence[int], live: Live) -> Choice:
+    def _choice(
+        self, at: int, number: int, slots: Sequence[int], phases: frozenset[int] | None
+    ) -> Choice:
         """The ways of one drug into the rhythm. Where each leaves it lacking it may also come by itself."""
         each, fit, start = self.question.medications[at], self.fits[number][at], self.starts[at]
         if fit and each.days_left_at_fixed_visit is not None:
@@ -437,7 +459,7 @@ class _Search:
         for slot, day in enumerate(slots if fit else ()):
             assert fit
             phase = slot % fit.cycles
-            if phase not in settled and day in self.pickup and _meets(live, phase, fit.cycles, self.periods[number]):
+            if phase not in settled and phase in (phases or ()) and day in self.pickup:
                 ways = self._ways_on(at, number, day, fit)
                 found += [way._replace(path=way.path._replace(slot=slot)) for way in ways]
                 if any(not way.path.windows and not way.path.uncovered for way in ways):
@@ -541,11 +563,6 @@ class _Search:
 
 MOST_PHASES = 6
 """Slots after which a rhythm repeats, where the bound looks at each set of them."""
-
-
-def _meets(live: Sequence[int], phase: int, cycles: int, period: int) -> bool:
-    """Are all slots at which a drug of that phase is due among the live ones?"""
-    return all(slot in live for slot in range(phase, period, cycles))
 
 
 def _worth_trying(ways: list[Way]) -> list[Way]:

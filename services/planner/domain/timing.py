@@ -15,7 +15,7 @@ from services.planner.domain.payment import Early
 
 def timed(medication: Medication, part: Part, profile: Profile, told: Told, rules: Rules, today: date) -> Medication:
     """The drug with its own lead time, and payable early where that is granted."""
-    if profile.away or profile.stays:
+    if profile.away or profile.stays or medication.after_change:
         medication = paid_early(medication, part, profile, today)
     if not medication.prescription.drug.lead_days:
         return medication
@@ -35,7 +35,8 @@ def _first_had(medication: Medication, told: Told, rules: Rules, today: date) ->
 
 
 def paid_early(medication: Medication, part: Part, profile: Profile, today: date, grace_days: int = 0) -> Medication:
-    """Payable although it is too soon, where it would run out before: before a vacation, or after a discharge.
+    """Payable although it is too soon, where it would run out before: before a vacation, after a discharge, or where
+    the dose changed.
 
     No controlled drug, none against a date that the payer itself gave, none that is held or declined until a later day,
     and once. `grace_days`: for a fill that was planned so long ago.
@@ -47,8 +48,10 @@ def paid_early(medication: Medication, part: Part, profile: Profile, today: date
     early = None
     if not (part.payer_says or controlled or is_declined or is_spent):
         discharged_since = today - timedelta(days=grace_days)
-        early = _after_discharge(medication, profile, discharged_since) or _before_vacation(
-            medication, profile, today
+        early = (
+            _after_discharge(medication, profile, discharged_since)
+            or _before_vacation(medication, profile, today)
+            or _of_changed_dose(medication, today)
         )
     return medication if early == payment.early else replace(medication, payment=replace(payment, early=early))
 
@@ -81,6 +84,15 @@ def _before_vacation(medication: Medication, profile: Profile, today: date) -> E
             )
             return Early(rule.vacation_code, leaves - rule.vacation_days, why)
     return None
+
+
+def _of_changed_dose(medication: Medication, today: date) -> Early | None:
+    """Where what was filled for the former dose is used up sooner: at once (R11: code 05)."""
+    payment = medication.payment
+    if not medication.after_change or medication.run_out >= payment.payer:
+        return None
+    code, paid_on = medication.payer.therapy_change_code, date.fromordinal(payment.payer)
+    return Early(code, today.toordinal(), because("therapy_change_fill", payable_from=paid_on, code=code))
 
 
 def _back(away: Span) -> int:
