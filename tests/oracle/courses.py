@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from itertools import count
 
@@ -44,6 +44,7 @@ class State:
     weight: int = 0
     fills: tuple[Fill, ...] = ()
     has_long: bool = False
+    slot: int = -1  # the last fill keeps the rhythm from this slot on
 
 
 @dataclass
@@ -70,6 +71,7 @@ class Walk:
     def __init__(self, question: Question, drug: Medication, rhythm: Rhythm, scale: Scale) -> None:
         self.question, self.drug, self.rhythm, self.scale = question, drug, rhythm, scale
         self.targets = targets(drug, rhythm)
+        self.share = drug.share(rhythm.cycle)
         self.at = {target.day: target for target in self.targets}
         self.free = tuple(rhythm.slots[number] for number in sorted(rhythm.due))
         self.waits = [drug.wait(days) for days in drug.shorter]
@@ -111,6 +113,7 @@ class Walk:
             and one.paid <= other.paid
             and (one.lasts == other.lasts or (one.lasts > other.lasts and not self.scale.blemish))
             and one.has_long <= other.has_long
+            and one.slot in (-1, other.slot)
         )
 
     def _arrive(self, state: State, ways: Ways) -> None:
@@ -121,6 +124,8 @@ class Walk:
         for target in self.targets:
             if target.day > state.lasts:
                 break
+            if state.slot == target.slot - self.share >= 0:
+                continue  # it joined with its last fill
             if state.ready <= target.day and target.reach <= state.lasts:
                 weight = state.weight + self._joining(target, state)
                 if weight < ways.joining.get(target.slot, weight + 1):
@@ -143,7 +148,21 @@ class Walk:
         if self.question.closed and (ready := self.question.on_or_after(paid)) > lasts:
             weight, lasts = weight + self.scale.lacking * (ready - lasts), ready
         has_long = state.has_long or size > self.drug.usual
-        return State(paid, paid, lasts, weight, (*state.fills, Fill(day, size)), has_long)
+        slot = self.at.get(day)
+        joins = (
+            slot is not None
+            and slot.reach <= state.lasts
+            and size == self.drug.rhythm_fill(self.rhythm.cycle)
+        )
+        return State(
+            paid,
+            paid,
+            lasts,
+            weight,
+            (*state.fills, Fill(day, size)),
+            has_long,
+            slot.slot if slot and joins else -1,
+        )
 
     # --- sizes ---
 
@@ -186,15 +205,15 @@ class Walk:
         A trip is not later than the first day on which it is paid, or is no late claim: an earlier day is never worse.
         None where it joins nowhere for a weight up to `limit`.
         """
-        seen, number = set[tuple[int, int, int]](), count()
+        seen, number = set[State](), count()
         nearest: list[tuple[int, int, bool, State]] = [(0, next(number), False, self.start)]
         while nearest:
             weight, _, joined, state = heappop(nearest)
             if joined or weight > limit:
                 return weight if joined and weight <= limit else None
-            if (state.ready, state.lasts, state.paid) in seen:
+            if (here := replace(state, weight=0, fills=())) in seen:
                 continue
-            seen.add((state.ready, state.lasts, state.paid))
+            seen.add(here)
             ways = Ways()
             self._arrive(state, ways)
             for each in ways.joining.values():
