@@ -83,9 +83,11 @@ def start_of(medication: Medication, pickup: PickupDays, earliest: int) -> Start
     return Start(first, max(medication.needed_from, first))
 
 
-def paths_to(medication: Medication, day: int, fills: int, pickup: PickupDays, start: Start) -> list[FillPath]:
-    """The ways to bring a drug to a slot on that day, on which it joins with so many usual fills; none where it
-    cannot be paid on it. Those without a day without the drug, else those with the fewest."""
+def paths_to(
+    medication: Medication, day: int, fills: int, pickup: PickupDays, start: Start, *, several: bool
+) -> list[FillPath]:
+    """The ways to bring a drug to a slot on that day, on which it joins with so many usual fills, without a day without
+    it; by at most one fill before, unless `several` may be. None where it cannot be paid on that day."""
     joining = _joining(medication, fills)
     payment = medication.payment
     if start.covered >= day:
@@ -94,12 +96,29 @@ def paths_to(medication: Medication, day: int, fills: int, pickup: PickupDays, s
         left = max(0, medication.run_out - day)
         return [_path(medication, day, (), joining, left, 0, override=payment.ready > day)]
     found = []
-    for sequence in _sequences(medication, day - start.covered):
+    for sequence in _sequences(medication, day - start.covered, several=several):
         timed = _timed(medication, sequence, day, pickup, start)
         if timed:
             windows, covered = timed
             found.append(_path(medication, day, windows, joining, covered - day, 0))
-    return found or _with_a_gap(medication, day, joining, pickup, start)
+    return found
+
+
+def with_a_gap(
+    medication: Medication, day: int, fills: int, pickup: PickupDays, start: Start
+) -> list[FillPath]:
+    """The ways to the slot that leave the patient without the drug for the fewest days."""
+    ways, joining = [], _joining(medication, fills)
+    for sequence in ([], *_sequences(medication, max(0, day - start.covered), several=True)):
+        windows, ready, covered, uncovered = _one_by_one(medication, sequence, day, pickup, start)
+        payable = ready <= day if windows else medication.payment.allows(day, joining=True)
+        if payable and all(window.last < day for window in windows):
+            override = not windows and medication.payment.ready > day
+            uncovered += max(0, day - covered)
+            left = max(0, covered - day)
+            ways.append(_path(medication, day, windows, joining, left, uncovered, override=override))
+    fewest = min((way.uncovered for way in ways), default=0)
+    return [way for way in ways if way.uncovered == fewest][:2]
 
 
 def alone(medication: Medication, until: int, pickup: PickupDays, start: Start) -> FillPath:
@@ -148,7 +167,7 @@ Fill = tuple[Decimal, int, int]
 """Units, days, and how many of the days only the chain's minimum adds."""
 
 
-def _sequences(medication: Medication, gap: int) -> Iterator[list[Fill]]:
+def _sequences(medication: Medication, gap: int, *, several: bool) -> Iterator[list[Fill]]:
     """The fills that cover a gap of so many days: usual ones, and with a short one last or first, or a long one last.
 
     The size of a short fill is determined by the slot.
@@ -156,10 +175,13 @@ def _sequences(medication: Medication, gap: int) -> Iterator[list[Fill]]:
     usual = (*medication.usual_fill(AMPLE), 0)
     whole, rest = divmod(gap, medication.usual_days)
     if not rest:
-        yield [usual] * whole
+        if whole == 1 or several:
+            yield [usual] * whole
         return
-    if whole and (long := medication.long_fill(medication.usual_days + rest, AMPLE)):
+    if (whole == 1 or (whole and several)) and (long := medication.long_fill(medication.usual_days + rest, AMPLE)):
         yield [usual] * (whole - 1) + [(*long, 0)]
+    if whole and not several:
+        return
     yield [usual] * (whole + 1)
     if medication.packs:
         return
@@ -201,23 +223,6 @@ def _timed(
         windows[at] = window._replace(last=last)
         limit = last
     return tuple(windows), covered
-
-
-def _with_a_gap(
-    medication: Medication, day: int, joining: tuple[Decimal, int], pickup: PickupDays, start: Start
-) -> list[FillPath]:
-    """The ways to the slot that leave the patient without the drug for the fewest days."""
-    ways = []
-    for sequence in ([], *_sequences(medication, day - start.covered)):
-        windows, ready, covered, uncovered = _one_by_one(medication, sequence, day, pickup, start)
-        payable = ready <= day if windows else medication.payment.allows(day, joining=True)
-        if payable and all(window.last < day for window in windows):
-            override = not windows and medication.payment.ready > day
-            uncovered += max(0, day - covered)
-            left = max(0, covered - day)
-            ways.append(_path(medication, day, windows, joining, left, uncovered, override=override))
-    fewest = min((way.uncovered for way in ways), default=0)
-    return [way for way in ways if way.uncovered == fewest][:2]
 
 
 def _one_by_one(

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from services.planner.domain.calendar import NEVER, PickupDays
-from services.planner.domain.paths import FillPath, FillWindow
+from services.planner.domain.paths import FillPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,14 @@ class Setting:
         return payable > max(self.today, day - self.made_ahead)
 
 
+class Span(NamedTuple):
+    """Days on which a fill of a way weighs the same."""
+
+    first: int
+    last: int
+    weight: int
+
+
 class Way(NamedTuple):
     """One way of one drug into the rhythm; once its days are chosen, what it weighs with them."""
 
@@ -39,6 +47,7 @@ class Way(NamedTuple):
     dry: int
     broken: int  # promises
     cost: Decimal
+    spans: tuple[Span, ...] = ()  # of its one fill before, or, as little as it may weigh, of its several
     days: tuple[int, ...] = ()  # of the fills before
 
     @property
@@ -52,6 +61,11 @@ class Way(NamedTuple):
             self.path.joins or NEVER,
             [-day for day in self.days],
         )
+
+    @property
+    def is_chained(self) -> bool:
+        """Does it take several fills before?"""
+        return self.path.joins is not None and len(self.path.windows) > 1
 
 
 class Placement(NamedTuple):
@@ -69,10 +83,35 @@ class Choice(NamedTuple):
     first: int
     covered: int
 
-    @property
-    def least(self) -> int:
-        """What it weighs at least."""
-        return min(way.weight for way in self.ways)
+
+def with_spans(way: Way, setting: Setting) -> Way:
+    """The way with what its fills before weigh, by day."""
+    path, ahead = way.path, setting.made_ahead
+    if path.joins is None or not path.windows:
+        return way
+    if way.is_chained:
+        return way._replace(spans=tuple(Span(each.first, each.last, way.weight) for each in path.windows))
+    [window] = path.windows
+    first = window.first
+    if setting.urgent_days:  # others may come along with what cannot wait
+        first = min([first, *(day for day in setting.urgent_days if day >= max(window.ready, path.medication.available_from))])
+    cuts = {window.ready + ahead, path.joins - ahead - window.wait + 1, window.due, setting.today + ahead + 1}
+    begins = sorted({first, *(cut for cut in cuts if first < cut <= window.last)})
+    ends = [*(day - 1 for day in begins[1:]), window.last]
+    spans = []
+    for begin, end in zip(begins, ends, strict=True):
+        late, dry = blemishes(path, 0, window.ready, end, setting)
+        spans.append(Span(begin, end, way.weight + (late + dry) * setting.blemish))
+    return way._replace(spans=tuple(spans))
+
+
+def blemishes(path: FillPath, at: int, payable: int, day: int, setting: Setting) -> tuple[int, int]:
+    """Late claims, that of the joining fill included where this is the last before it; and whether nothing is left."""
+    window = path.windows[at]
+    late = int(setting.is_late(payable, day))
+    if at + 1 == len(path.windows) and path.joins is not None:
+        late += setting.is_late(day + window.wait, path.joins)
+    return late, int(day >= window.due)
 
 
 def place(
@@ -81,7 +120,8 @@ def place(
     """The trips and ways that weigh least together; on `free` days the patient comes anyway, `told` are trips that the
     patient was told of. None where all weigh more than `most`."""
     search = _Search(choices, free, setting, most)
-    search.go(tuple(told))
+    if search.bound() <= most or told:
+        search.go(tuple(told))
     return search.best
 
 
@@ -99,60 +139,119 @@ def trips_at_least(spans: Sequence[tuple[int, int]], anyway: Sequence[int]) -> i
 
 
 class _Search:
-    """Days are added one by one: first for the drug that can wait least, then as long as one more may be worth it."""
+    """Days are added one by one: first for the drug that can wait least, then as long as one more may be worth it.
+
+    The later a trip, the more fills can share it and the more claims are in time: the best are at the ends of spans.
+    """
 
     def __init__(self, choices: Sequence[Choice], free: Sequence[int], setting: Setting, most: int) -> None:
         self.choices, self.free, self.setting, self.most = choices, free, setting, most
-        self.least = sum(choice.least for choice in choices)
-        self.days = self._worth_coming_on()
-        self.singly = [[way for way in choice.ways if len(way.path.windows) == 1] for choice in choices]
-        self.chained = [[way for way in choice.ways if len(way.path.windows) > 1] for choice in choices]
-        self.anyway = [self._best(choice.ways, free) for choice in choices]
-        self.on: dict[tuple[int, int], Way | None] = {}
+        self.never = NEVER * setting.trip
+        self.chains = [
+            number for number, choice in enumerate(choices) if any(way.is_chained for way in choice.ways)
+        ]
+        self.anyway = [self._anyway(choice) for choice in choices]
+        self.days, self.on = self._worth_coming_on()
+        columns = [self.anyway, *self.on.values()]
+        self.least = sum(map(min, *columns, self.anyway))
+        self.over_chain: dict[tuple[int, tuple[int, ...]], Way | None] = {}
         self.seen: set[tuple[int, ...]] = set()
         self.best: Placement | None = None
 
+    def _anyway(self, choice: Choice) -> int:
+        """What a drug weighs over the days on which the patient comes anyway."""
+        least = self.never
+        for way in choice.ways:
+            if not way.spans:
+                least = min(least, way.weight)
+            elif not way.is_chained:
+                for first, last, weight in way.spans:
+                    if weight < least and any(first <= day <= last for day in self.free):
+                        least = weight
+        return least
+
+    def _worth_coming_on(self) -> tuple[list[int], dict[int, list[int]]]:
+        """The days among which the best trips are, with what each drug weighs on each at least."""
+        pickup = self.setting.pickup
+        ends = {span.last for choice in self.choices for way in choice.ways for span in way.spans}
+        for number in self.chains:
+            ends |= self._links(self.choices[number])
+        on: dict[int, list[int]] = {}
+        for day in sorted({pickup.on_or_before(end) for end in ends}, reverse=True):
+            weights = [
+                min(
+                    (weight for way in choice.ways for first, last, weight in way.spans if first <= day <= last),
+                    default=self.never,
+                )
+                for choice in self.choices
+            ]
+            lighter = [number for number, weight in enumerate(weights) if weight < self.anyway[number]]
+            if lighter and (
+                self.chains
+                or not any(all(theirs[number] <= weights[number] for number in lighter) for theirs in on.values())
+            ):
+                on[day] = weights
+        return list(on), on
+
+    def _links(self, choice: Choice) -> set[int]:
+        """Days on which one fill brings the next one to a day on which somebody comes, or to its last."""
+        links: set[int] = set()
+        for way in choice.ways:
+            for window in way.path.windows:
+                links.add(window.first)
+                links |= {day - window.wait for day in (*self.free, *(each.last for each in way.path.windows))}
+        return {day for day in links if day >= choice.first}
+
+    def bound(self) -> int:
+        """No trips and ways weigh less: what each drug can be made to pay until the days that serve it are paid for."""
+        trip, paid, total = self.setting.trip, dict.fromkeys(self.days, 0), 0
+        for number, limit in enumerate(self.anyway):
+            costs = sorted((self.on[day][number], day) for day in self.days if self.on[day][number] < limit)
+            pays = min(limit, costs[0][0]) if costs else limit
+            while pays < limit:
+                room = min(trip - paid[day] - (pays - cost) for cost, day in costs if cost <= pays)
+                following = min((cost for cost, _ in costs if cost > pays), default=limit)
+                step = min(room, following - pays)
+                if step <= 0:
+                    break
+                pays += step
+            if pays < self.never:
+                total += pays
+            for cost, day in costs:
+                if cost < pays:
+                    paid[day] += pays - cost
+        return total
+
     def go(self, trips: tuple[int, ...]) -> None:
         """With these trips, and with more."""
-        if trips in self.seen:
+        trip, limit = self.setting.trip, self._limit()
+        if trips in self.seen or len(trips) * trip + self.least > limit:
             return
         self.seen.add(trips)
-        trip = self.setting.trip
-        if len(trips) * trip + self.least > self._limit():
-            return
-        ways = [self._lightest(number, trips) for number in range(len(self.choices))]
-        unmet = [number for number, way in enumerate(ways) if way is None]
+        weights = list(map(min, self.anyway, *(self.on[day] for day in trips if day in self.on), self.anyway))
+        for number in self.chains:
+            way = self._lightest(number, trips)
+            weights[number] = way.weight if way else self.never
+        unmet = [number for number, weight in enumerate(weights) if weight >= self.never]
         if unmet:
             spans = [(self.choices[number].covered, self.choices[number].first) for number in unmet]
-            if (len(trips) + trips_at_least(spans, trips)) * trip + self.least > self._limit():
+            if (len(trips) + trips_at_least(spans, trips)) * trip + self.least > limit:
                 return
-            for day in self._days_for(self.choices[min(unmet, key=lambda at: self.choices[at].covered)], trips):
+            days = self._days_for(self.choices[min(unmet, key=lambda at: self.choices[at].covered)], trips)
+            for day in sorted(days, key=lambda day: sum(map(min, weights, self.on[day]))):
                 self.go(_with(trips, day))
             return
-        found = [way for way in ways if way]
-        weight = sum(way.weight for way in found)
-        self._keep(trips, found, weight)
+        weight = sum(weights)
+        if weight + len(trips) * trip <= limit or self.setting.urgent_days:
+            self._keep(trips)
         if weight - self.least > trip:
             for day in self.days:
-                if day not in trips and self._gain(found, day) > trip:
+                gain = sum(max(0, mine - theirs) for mine, theirs in zip(weights, self.on[day], strict=True))
+                if gain > trip and day not in trips:
                     self.go(_with(trips, day))
 
     def _limit(self) -> int:
         return self.most if self.best is None else min(self.most, self.best.weight - 1)
-
-    def _keep(self, trips: tuple[int, ...], ways: Sequence[Way], weight: int) -> None:
-        """Trips on which nothing is dispensed are none; on urgent days something must be that cannot wait."""
-        comes = {day for way in ways if way.path.joins is not None for day in way.days}
-        taken = tuple(day for day in trips if day in comes)
-        for day in self.setting.urgent_days & {*taken, *self.free[:1]}:
-            if not any(
-                way.path.medication.urgent_from is not None and (day in way.days or day == way.path.joins)
-                for way in ways
-            ):
-                return
-        total = weight + len(taken) * self.setting.trip
-        if total <= self._limit():
-            self.best = Placement(taken, tuple(ways), total)
 
     def _days_for(self, choice: Choice, trips: Sequence[int]) -> list[int]:
         """The days for its first fill; where the patient comes in time for that, for those after it."""
@@ -166,52 +265,48 @@ class _Search:
             if day not in trips and any(first <= day <= last for first, last in spans)
         ]
 
-    def _gain(self, ways: Sequence[Way], day: int) -> int:
-        """By how much less the drugs could weigh if the patient came on that day, too: each that could be filled on it
-        by its lightest such way. No further trip makes it more."""
-        gain = 0
-        for number, way in enumerate(ways):
-            on_day = self._on(number, day)
-            least = on_day.weight if on_day else way.weight
-            for chained in self.chained[number]:
-                if any(window.first <= day <= window.last for window in chained.path.windows):
-                    least = min(least, chained.weight)
-            gain += max(0, way.weight - least)
-        return gain
+    def _keep(self, trips: tuple[int, ...]) -> None:
+        """Trips on which nothing is dispensed are none; on urgent days something must be that cannot wait."""
+        ways = [way for number in range(len(self.choices)) if (way := self._lightest(number, trips))]
+        comes = {day for way in ways if way.path.joins is not None for day in way.days}
+        taken = tuple(day for day in trips if day in comes)
+        for day in self.setting.urgent_days & {*taken, *self.free[:1]}:
+            if not any(
+                way.path.medication.urgent_from is not None and (day in way.days or day == way.path.joins)
+                for way in ways
+            ):
+                return
+        total = sum(way.weight for way in ways) + len(taken) * self.setting.trip
+        if total <= self._limit() and len(ways) == len(self.choices):
+            self.best = Placement(taken, tuple(ways), total)
 
     # --- the lightest way of one drug over given days ---
 
-    def _lightest(self, number: int, trips: tuple[int, ...]) -> Way | None:
-        found = [self.anyway[number], *(self._on(number, day) for day in trips)]
-        if trips and self.chained[number]:
-            found.append(self._best(self.chained[number], sorted({*trips, *self.free})))
-        return min((way for way in found if way), key=lambda way: way.order, default=None)
-
-    def _on(self, number: int, day: int) -> Way | None:
-        """The lightest way with one fill before, on that day."""
-        key = number, day
-        if key not in self.on:
-            self.on[key] = self._best(self.singly[number], (day,))
-        return self.on[key]
-
-    def _best(self, ways: Sequence[Way], days: Sequence[int]) -> Way | None:
-        over = (found for way in ways for found in self._over(way, days))
-        return min(over, key=lambda way: way.order, default=None)
+    def _lightest(self, number: int, trips: Sequence[int]) -> Way | None:
+        choice = self.choices[number]
+        windows = [window for way in choice.ways for window in way.path.windows]
+        near = tuple(day for day in trips if any(window.first <= day <= window.last for window in windows))
+        near = near if not self.setting.urgent_days else tuple(trips)
+        key = number, near
+        if key not in self.over_chain:
+            days = sorted({*near, *self.free})
+            over = (found for way in choice.ways for found in self._over(way, days))
+            self.over_chain[key] = min(over, key=lambda way: way.order, default=None)
+        return self.over_chain[key]
 
     def _over(self, way: Way, days: Sequence[int]) -> Iterator[Way]:
-        """The way with each choice of days for its fills."""
+        """The way with each choice of days for its fills; of one that comes by itself they are found afterwards."""
         at = len(way.days)
-        if at == len(way.path.windows):
-            yield way
-            return
-        if way.path.joins is None:  # it comes by itself: its days are found afterwards
+        if at == len(way.path.windows) or way.path.joins is None:
             yield way
             return
         window = way.path.windows[at]
         payable = way.days[-1] + way.path.windows[at - 1].wait if at else window.ready
+        had = max(payable, way.path.medication.available_from)
         for day in days:
-            if day <= window.last and (day >= max(window.first, payable) or self._comes_along(way, window, payable, day)):
-                late, dry = self._blemishes(way.path, at, payable, day)
+            comes_along = day in self.setting.urgent_days and had <= day
+            if day <= window.last and (day >= max(window.first, payable) or comes_along):
+                late, dry = blemishes(way.path, at, payable, day, self.setting)
                 yield from self._over(
                     way._replace(
                         days=(*way.days, day),
@@ -221,45 +316,6 @@ class _Search:
                     ),
                     days,
                 )
-
-    def _comes_along(self, way: Way, window: FillWindow, payable: int, day: int) -> bool:
-        """On an urgent day also what is payable, in stock, and spares a later trip."""
-        return day in self.setting.urgent_days and max(payable, way.path.medication.available_from) <= day
-
-    def _blemishes(self, path: FillPath, at: int, payable: int, day: int) -> tuple[int, int]:
-        """Late claims, that of the joining fill included where this is the last before it; and whether nothing is
-        left."""
-        window = path.windows[at]
-        late = int(self.setting.is_late(payable, day))
-        if at + 1 == len(path.windows) and path.joins is not None:
-            late += self.setting.is_late(day + window.wait, path.joins)
-        return late, int(day >= window.due)
-
-    def _worth_coming_on(self) -> list[int]:
-        """The days among which the best trips are, the latest first.
-
-        The later a trip, the more fills can share it and the more claims are in time; so it is on the last day of a
-        fill, on the last morning with something left, or on the last day that makes the drug's next claim in time.
-        """
-        ahead = self.setting.made_ahead
-        edges: set[int] = set()
-        first = {window.first for choice in self.choices for way in choice.ways for window in way.path.windows}
-        for choice in self.choices:
-            for way in choice.ways:
-                path = way.path
-                for window in path.windows if path.joins is not None else ():
-                    edges |= {window.last, window.first}
-                    if self.setting.blemish and path.joins is not None:
-                        edges |= {window.due - 1, path.joins - ahead - window.wait}
-                if len(path.windows) > 1:
-                    edges |= {
-                        day - window.wait
-                        for window in path.windows
-                        for day in (*self.free, *(each.last for each in path.windows))
-                    }
-        pickup = self.setting.pickup
-        days = {pickup.on_or_before(day) for day in edges}
-        return sorted((day for day in days if day >= min(first, default=0)), reverse=True)
 
 
 def _with(trips: tuple[int, ...], day: int) -> tuple[int, ...]:

@@ -19,9 +19,17 @@ from services.planner.domain.calendar import NEVER, PickupDays
 from services.planner.domain.criteria import Score, order_of, place_of_burden, weekdays_apart
 from services.planner.domain.medication import Medication
 from services.planner.domain.model import Reason, Rules, Ruling
-from services.planner.domain.paths import FillPath, alone, paths_to, start_of
+from services.planner.domain.paths import FillPath, alone, paths_to, start_of, with_a_gap
 from services.planner.domain.payers import NO_COST
-from services.planner.domain.placement import Choice, Placement, Setting, Way, place, trips_at_least
+from services.planner.domain.placement import (
+    Choice,
+    Placement,
+    Setting,
+    Way,
+    place,
+    trips_at_least,
+    with_spans,
+)
 from services.planner.domain.rhythm import A_YEAR, Fit, Rhythm, fit_of, slot_days
 
 FREE_SURPLUS = 14
@@ -174,10 +182,12 @@ class _Search:
         )
         self.periods = [lcm(*(fit.cycles for fit in fits if fit)) for fits in self.fits]
         self.reaches: dict[tuple[int, int, int], tuple[int, bool] | None] = {}
-        self.ways: dict[tuple[int, int, int], list[Way]] = {}
+        self.ways: dict[tuple[int, int, int, bool, bool], list[Way]] = {}
+        self.paths: dict[tuple[int, int, int, bool, bool], list[FillPath]] = {}
         self.slots: dict[tuple[int, int], list[int]] = {}
         self.best: dict[int, tuple[tuple[Any, ...], Layout]] = {}
         self.steps = 0
+        self.put_off: list[_Candidate] = []  # at which a drug joins only after several fills
         clean = self.order(self.optimistic(question.promises.pickup or NEVER, question.rhythms[0], 0))
         self.nothing_to_mend = clean[: self.at_burden]
 
@@ -200,6 +210,9 @@ class _Search:
                     continue
                 self.steps += 1
                 self._work_out(candidate)
+        if not self.best:
+            for candidate in self.put_off[:MOST_PUT_OFF]:
+                self._work_out(candidate, thorough=True)
         if not self.best:
             return None
         ranked = sorted(self.best.values(), key=lambda each: each[0])
@@ -261,7 +274,10 @@ class _Search:
         period = self.periods[number]
         if period > MOST_PHASES or any(fit and fit.cycles == 1 for fit in self.fits[number]):
             return [tuple(range(period))]
-        sets = [live for size in range(1, period + 1) for live in combinations(range(period), size)]
+        sets = [live for size in range(1, period + 1) for live in combinations(range(period), size) if 0 in live]
+        longer = period * self.question.rhythms[number].days
+        if any(rhythm.days == longer for rhythm in self.question.rhythms):
+            sets = sets[1:]  # at one slot of the period alone it is that rhythm
         return [live for live in sets if all(each is None or each for each in self._phases(number, live))]
 
     def _phases(self, number: int, live: Live) -> list[frozenset[int] | None]:
@@ -412,13 +428,20 @@ class _Search:
 
     # --- one candidate ---
 
-    def _work_out(self, candidate: _Candidate) -> None:
-        """Keep the best layout with this first slot, rhythm and live slots, where it is among the best."""
+    def _work_out(self, candidate: _Candidate, *, thorough: bool = False) -> None:
+        """Keep the best layout with this first slot, rhythm and live slots, where it is among the best.
+
+        A day at which a drug joins only after several fills, or with days without it, or not at all, is put off: where
+        there is any other, that is better.
+        """
         slots, period = self.slots_of(candidate.rhythm, candidate.day), self.periods[candidate.rhythm]
         choices = [
-            self._choice(at, candidate.rhythm, slots, phases)
+            self._choice(at, candidate.rhythm, slots, phases, thorough=thorough)
             for at, phases in enumerate(self._phases(candidate.rhythm, candidate.live))
         ]
+        if not all(choice.ways for choice in choices):
+            self.put_off.append(candidate)
+            return
         if not any(way.path.joins == candidate.day for choice in choices for way in choice.ways):
             return
         free = [day for slot, day in enumerate(slots) if slot % period in candidate.live and day in self.pickup]
@@ -432,7 +455,10 @@ class _Search:
         key = self.order(score)
         before = self.best.get(candidate.day)
         if before is None or key < before[0]:
-            paths = tuple(way.path for way in placed.ways)
+            paths = tuple(
+                way.path if way.path.joins is None else way.path._replace(slot=slots.index(way.path.joins))
+                for way in placed.ways
+            )
             days = tuple(
                 beside.get(way.path.medication.rx_id, way.days) if way.path.joins is None else way.days
                 for way in placed.ways
@@ -448,43 +474,69 @@ class _Search:
         return int(worst[at]) - rate
 
     def _choice(
-        self, at: int, number: int, slots: Sequence[int], phases: frozenset[int] | None
+        self, at: int, number: int, slots: Sequence[int], phases: frozenset[int] | None, *, thorough: bool
     ) -> Choice:
-        """The ways of one drug into the rhythm. Where each leaves it lacking it may also come by itself."""
+        """The ways of one drug into the rhythm; where there is none, it comes by itself."""
         each, fit, start = self.question.medications[at], self.fits[number][at], self.starts[at]
         if fit and each.days_left_at_fixed_visit is not None:
             return Choice([self._standing(each, fit, slots[0])], start.first, start.covered)
-        found: list[Way] = []
-        settled: set[int] = set()  # phases that are reached without a fill before
-        for slot, day in enumerate(slots if fit else ()):
-            assert fit
-            phase = slot % fit.cycles
-            if phase not in settled and phase in (phases or ()) and day in self.pickup:
-                ways = self._ways_on(at, number, day, fit)
-                found += [way._replace(path=way.path._replace(slot=slot)) for way in ways]
-                if any(not way.path.windows and not way.path.uncovered for way in ways):
-                    settled.add(phase)
-        gapless = [way for way in found if not way.path.uncovered]
-        if not gapless:
+        found = self._ways(at, number, slots, fit, phases, gap=False, several=thorough) if fit else []
+        if fit and not found and thorough:
+            found = self._ways(at, number, slots, fit, phases, gap=True, several=True)
+        if fit is None or (thorough and all(way.path.uncovered or way.is_chained for way in found)):
             until = slots[1] if len(slots) > 1 else slots[0] + self.question.rhythms[number].days
             by_itself = alone(each, until, self.pickup, start)
             found.append(self._way(by_itself, number, self._alone(each) if fit else 0))
-        return Choice(_worth_trying(gapless or found), start.first, start.covered)
+        return Choice(found, start.first, start.covered)
+
+    def _ways(
+        self,
+        at: int,
+        number: int,
+        slots: Sequence[int],
+        fit: Fit,
+        phases: frozenset[int] | None,
+        *,
+        gap: bool,
+        several: bool,
+    ) -> list[Way]:
+        found: list[Way] = []
+        settled: set[int] = set()  # phases that are reached without a fill before
+        for slot, day in enumerate(slots):
+            phase = slot % fit.cycles
+            if phase not in settled and phase in (phases or ()) and day in self.pickup:
+                ways = self._ways_on(at, number, day, fit, gap=gap, several=several)
+                found += ways
+                if any(not way.path.windows and not way.path.uncovered for way in ways):
+                    settled.add(phase)
+        return found
 
     def _standing(self, each: Medication, fit: Fit, day: int) -> Way:
         left = each.days_left_at_fixed_visit or 0
         joining = each.usual_fill(each.quantity_left)
         return Way(FillPath(each, day, 0, fit.cycles, (), joining, left, 0, standing=True), 0, 0, 0, 0, NO_COST)
 
-    def _ways_on(self, at: int, number: int, day: int, fit: Fit) -> list[Way]:
-        key = at, number, day
+    def _ways_on(
+        self, at: int, number: int, day: int, fit: Fit, *, gap: bool, several: bool
+    ) -> list[Way]:
+        key = at, number, day, gap, several
         if key not in self.ways:
-            each = self.question.medications[at]
-            paths = paths_to(each, day, fit.fills, self.pickup, self.starts[at])
+            paths = self._paths(at, day, fit, gap=gap, several=several)
             self.ways[key] = [
                 self._way(self._as_told(path._replace(cycles=fit.cycles)), number) for path in paths
             ]
         return self.ways[key]
+
+    def _paths(self, at: int, day: int, fit: Fit, *, gap: bool, several: bool) -> list[FillPath]:
+        key = at, fit.fills, day, gap, several
+        if key not in self.paths:
+            each, start = self.question.medications[at], self.starts[at]
+            self.paths[key] = (
+                with_a_gap(each, day, fit.fills, self.pickup, start)
+                if gap
+                else paths_to(each, day, fit.fills, self.pickup, start, several=several)
+            )
+        return self.paths[key]
 
     def _as_told(self, path: FillPath) -> FillPath:
         """A fill that the patient was told of stays on its day where it still can."""
@@ -507,7 +559,7 @@ class _Search:
                 weight += int(every_time * A_YEAR / (rhythm.apart * path.cycles) * self.blemish)
         promised = self.question.promises.joins.get(each.rx_id)
         broken = promised is not None and (path.joins is None or path.joins > promised)
-        return Way(path, weight, late, dry, int(broken), path.extra_cost or NO_COST)
+        return with_spans(Way(path, weight, late, dry, int(broken), path.extra_cost or NO_COST), self.setting)
 
     def _by_themselves(self, placed: Placement, free: Sequence[int]) -> dict[str, tuple[int, ...]]:
         """The days of the drugs that fit no slot, by rx_id: with others where they can, else before they run out."""
@@ -561,32 +613,11 @@ class _Search:
         )
 
 
+MOST_PUT_OFF = 200
+"""Days worked out that were put off, where there is no other."""
+
 MOST_PHASES = 6
 """Slots after which a rhythm repeats, where the bound looks at each set of them."""
-
-
-def _worth_trying(ways: list[Way]) -> list[Way]:
-    """Without those that another serves better on every day: no heavier, and with at least its days to choose from."""
-    worth: list[Way] = []
-    for way in sorted(ways, key=lambda way: (len(way.path.windows), way.weight, way.path.joins or NEVER)):
-        if not any(_serves_better(other, way) for other in worth):
-            worth.append(way)
-    return worth
-
-
-def _serves_better(one: Way, other: Way) -> bool:
-    if other.path.joins is None or one.path.joins is None or len(one.path.windows) > len(other.path.windows):
-        return False
-    if any(mine > theirs for mine, theirs in zip(_weights(one), _weights(other), strict=True)):
-        return False
-    return not one.path.windows or (
-        one.path.windows[0].first <= other.path.windows[0].first
-        and one.path.windows[0].last >= other.path.windows[0].last
-    )
-
-
-def _weights(way: Way) -> tuple[Any, ...]:
-    return way.path.uncovered, way.broken, way.weight, way.cost
 
 
 def _spans(left: int) -> int:
