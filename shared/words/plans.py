@@ -25,14 +25,14 @@ from shared.words.steps import of_steps
 OVERRIDES = frozenset({"override_by_law", "override_by_staff"})
 
 SAYS_WHEN_PAYABLE = frozenset(
-    {"payer_says", "join_later", "vacation_fill", "discharge_fill", *OVERRIDES, "payable_by_surplus"}
+    {"payer_says", "join_later", "vacation_fill", "discharge_fill", "therapy_change_fill", *OVERRIDES, "payable_by_surplus"}
 )
 """Reasons that name the day from which the payer pays."""
 
 CASH_PRICE = "cash_price"
 """The reason of a drug for which no claim is made."""
 
-GIVES_CODE = frozenset({"dose_changed", "vacation_fill", "discharge_fill", *OVERRIDES})
+GIVES_CODE = frozenset({"dose_changed", "vacation_fill", "discharge_fill", "therapy_change_fill", *OVERRIDES})
 """Reasons with a clarification code of their own, submitted beside those of a short fill."""
 
 NOT_TAKEN = frozenset(
@@ -76,7 +76,7 @@ def why(said: PlanComputed | PlanBlocked) -> list[str]:
 
 def of_day(plan: PlanComputed) -> str:
     """The synchronized pickup, and the one after it."""
-    anew = any(reason.code == "anchor_best" for reason in plan.reasons)
+    anew = any(reason.code in ("anchor_best", "anchor_best_of_year") for reason in plan.reasons)
     how = "proposed" if not plan.agreed else "chosen anew" if anew else "agreed"
     return f"Synchronized pickup on {spoken(plan.anchor_on)} ({how}), the next about {spoken(plan.next_anchor_on)}."
 
@@ -84,7 +84,8 @@ def of_day(plan: PlanComputed) -> str:
 def of_visit(visit: Visit) -> str:
     """One trip and what is filled for it."""
     names = ", ".join(item.drug_name for item in visit.items)
-    what = f"{visit.kind.replace('_', '-')} visit, {counted(len(visit.items), 'fill')}"
+    kind = "urgent" if visit.urgent else visit.kind.replace("_", "-")
+    what = f"{kind} visit, {counted(len(visit.items), 'fill')}"
     return f"{spoken(visit.on)}, {what}: {names}."
 
 

@@ -278,6 +278,40 @@ REASONS: dict[str, str] = {
     "item_bridge": "A short fill of {days:day}, to reach {until}.",
     "item_rest": "The {days:day} that are still authorised.",
     "item_ride_along": "The whole pack of {days:day}.",
+    "never_joins": (
+        "Not in sync: a usual fill of {usual:day} fits no pickup every {cycle_days:day}, so it comes by itself."
+    ),
+    "joins_at_later_slot": "Cannot join at the pickup on {anchor_on}: in sync from {joins_on}.",
+    "therapy_change_fill": (
+        "Too soon before {payable_from}, but at the new dose it runs out before that: paid with the payer's code for a "
+        "therapy change ({code})."
+    ),
+    # the year
+    "rhythm_of_days": "Pickups every {days:day}.",
+    "rhythm_of_month": "Pickups on day {day} of every month.",
+    "year_ahead": "The next 365 days: {trips:trip}, {short_fills:short fill} in this plan, {uncovered:without}.",
+    "year_ahead_and_before": (
+        "The next 365 days: {trips:trip}, against {before:trip} in the 365 days before; {short_fills:short fill} in this "
+        "plan, {uncovered:without}."
+    ),
+    "rhythm_proposed": (
+        "Every {days:day} would take {fewer:trip} a year fewer: {trips} instead of {here}. Ask the patient."
+    ),
+    "cycle_policy_unknown": "The cycle {policy} is not offered here: the best one is chosen.",
+    "day_of_month_unknown": "A pickup on one day of every month is wanted, but not which: the best cycle is chosen.",
+    "day_of_month_too_late": (
+        "Day {day} does not come in every month, {last} is the last that does: the best cycle is chosen."
+    ),
+    "anchor_best_of_year": (
+        "Best date: {visits:extra trip} before all are in sync, {short_fills:short fill}{overrides:overrides}, "
+        "{uncovered:without}."
+    ),
+    "anchor_moved_uncovered": (
+        "Moved from {told} to {on}: on the day that was agreed a drug would be lacking that can be had before."
+    ),
+    "search_cut_off": (
+        "Not every day could be compared in full: a better one may spare at most the equivalent of {trips} trips."
+    ),
     # the day
     "anchor_best": (
         "The best of {candidates:day} compared: {visits:visit} before all due drugs have joined, "
@@ -326,6 +360,13 @@ REASONS: dict[str, str] = {
         "Not {on}: it costs the patient {cost:dollars} more than usual, where this day costs {here:dollars} more; the "
         "limit is {limit:dollars}."
     ),
+    "other_day_trips_a_year": "Not {on}: {trips:trip} a year, where this day has {here}.",
+    "other_day_late_claims": (
+        "Not {on}: {fills:claim} paid only after the store fills, where this day has {here:claim}."
+    ),
+    "other_day_surplus": "Not {on}: drugs would join with weeks of supply left.",
+    "other_day_urgent": "Not {on}: it takes an urgent visit, or more fills on one.",
+    "other_day_joined_later": "Equally good; all are in sync only on {joined} if the first pickup is {on}.",
     "other_day_visits": (
         "Not {on}: {visits:visit} before all due drugs have joined, where this day has {here:visit}."
     ),

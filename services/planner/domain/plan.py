@@ -376,11 +376,24 @@ def _search(
         return _nearest_to(asks, question, agreed)
     if pin and not by_staff and pin.toordinal() not in question.pickup and not _stands_on(pin, standing):
         return _nearest_open(pin, question)
-    return _best(question, pin, by_staff, standing, lost)
+    return _best(question, told, pin, by_staff, standing, lost)
+
+
+def _yesterdays(verdict: Verdict, question: Question, told: Told, days: Sequence[int]) -> Verdict:
+    """Before anything is agreed the cycle of yesterday stays, unless another is better by a whole trip."""
+    before = told.rhythm.cycle_days if told.rhythm and not told.agreed else None
+    same = [rhythm for rhythm in question.rhythms if rhythm.days == before]
+    if not same or verdict.chosen.score.rhythm.days == before:
+        return verdict
+    kept = choose(replace(question, rhythms=tuple(same)), days, question.rules.offered_days)
+    if kept is None or kept.chosen.score.uncovered > verdict.chosen.score.uncovered:
+        return verdict
+    return kept if kept.chosen.score.burden - verdict.chosen.score.burden < 1 else verdict
 
 
 def _best(
     question: Question,
+    told: Told,
     pin: date | None,
     by_staff: Ruling | None,
     standing: Sequence[Standing],
@@ -391,6 +404,7 @@ def _best(
     verdict = choose(question, days, question.rules.offered_days)
     if verdict is None:
         return None
+    verdict = _yesterdays(verdict, question, told, days)
     household = None
     if question.household:
         verdict, household = _with_household(verdict, question)

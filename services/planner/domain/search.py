@@ -8,7 +8,7 @@ by which fills before. The criteria choose (`criteria`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from itertools import combinations
@@ -106,6 +106,16 @@ class Layout:
         if again < len(self.slots):
             return self.slots[again]
         return self.slots[-1] + (again - len(self.slots) + 1) * self.score.rhythm.days
+
+    def is_paid(self, path: FillPath, fill_days: Sequence[int]) -> bool:
+        """Can the drug be filled where it joins, and where it is due after that?"""
+        if path.joins is None:
+            return True
+        if path.joins != self.anchor:
+            if path.windows:
+                return fill_days[-1] + path.windows[-1].wait <= path.joins
+            return path.medication.payment.allows(path.joins, joining=True)
+        return path.joins + path.medication.wait(path.joining[1]) <= self.next_due(path)
 
     @property
     def joins_later(self) -> frozenset[str]:
@@ -221,7 +231,7 @@ class _Search:
         short_of = max(0, self._burden_of(chosen) - min(left_at)) if left_at else 0
         return Verdict(
             compared,
-            self._in_trips(chosen),
+            settled(self._in_trips(chosen), self.question),
             [self._of_trips(score) for score in alike[: self.offered]],
             Fraction(short_of, self.unit) if short_of else None,
         )
@@ -618,6 +628,30 @@ MOST_PUT_OFF = 200
 
 MOST_PHASES = 6
 """Slots after which a rhythm repeats, where the bound looks at each set of them."""
+
+
+def settled(layout: Layout, question: Question) -> Layout:
+    """With the slots after the first a few days earlier, until every drug has its cushion left: else who joins with
+    nothing left would have nothing left on the morning of each pickup."""
+    rhythm, slots = layout.score.rhythm, layout.slots
+    lacking = [
+        question.rules.cushion_days - path.left
+        for path in layout.paths
+        if path.joins == layout.anchor and path.joining[1] == path.cycles * rhythm.days
+    ]
+    for days in range(min(question.rules.settling_days, max(lacking, default=0)), 0, -1):
+        moved = [slots[0], *(question.pickup.on_or_before(day - days) for day in slots[1:])]
+        paths = [
+            path
+            if path.joins is None or not path.slot
+            else path._replace(joins=moved[path.slot], left=path.left + slots[path.slot] - moved[path.slot])
+            for path in layout.paths
+        ]
+        earlier = replace(layout, slots=tuple(moved), paths=tuple(paths))
+        if all(map(earlier.is_paid, earlier.paths, earlier.fill_days)):
+            all_joined = max(path.joins or 0 for path in paths)
+            return replace(earlier, score=layout.score._replace(all_joined=all_joined))
+    return layout
 
 
 def _spans(left: int) -> int:
