@@ -367,6 +367,22 @@ NOTHING_TOLD = Told()
 # --- what goes out ---
 
 
+class ConditionKind(StrEnum):
+    """What a fill still lacks."""
+
+    renewal = "renewal"  # the prescriber has to renew it
+    authorization = "authorization"  # the payer has to authorize it
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What has to come before a fill can be made, from whom, and by when the store fills."""
+
+    kind: ConditionKind
+    by: str  # who has to act: prescriber, payer
+    needed_by: date
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One fill planned for one visit."""
@@ -381,6 +397,8 @@ class Item:
     clarification_codes: tuple[str, ...] = ()  # NCPDP 420-DK, in the order to try
     days_supply_billed: int | None = None  # where the payer is told another than the true one; none: the same
     standing_instruction_allowed: bool = False  # without a confirmed call: no rule allows it yet
+    condition: Condition | None = None  # filled only if this is met by then; None: filled
+    in_place_of: str | None = None  # the rx_id whose place a renewal took in a visit that stands
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from services.planner.domain.days_supply import whole_units
 from services.planner.domain.directions import DailyUse, Refusal, read, says_as_needed
 from services.planner.domain.forms import FORMS
 from services.planner.domain.model import (
+    ConditionKind,
     Participation,
     Prescription,
     Profile,
@@ -50,11 +51,12 @@ class Part:
     in_place_of: Prescription | None = (
         None  # another strength, taken no more: its first fill is a change of therapy
     )
+    waits_for: ConditionKind | None = None  # all its fills: planned as if it came in time (R6)
 
     @property
     def needs_renewal(self) -> bool:
-        """Out only for want of authorised quantity or time: a renewal brings it back."""
-        return self.reason.code in ("no_quantity_left", "expired")
+        """Nothing is authorized, or its time is over: a renewal brings it back."""
+        return self.waits_for is ConditionKind.renewal or self.reason.code in ("no_quantity_left", "expired")
 
 
 def renewed_by(parts: Sequence[Part]) -> dict[str, str]:
@@ -146,13 +148,15 @@ def take_part(
         )
         overruled = MAY_BE_INCLUDED if (RulingKind.include, each.rx_id) in rulings else ()
         reason = next((reason for reason in reasons if reason and reason.code not in overruled), None)
-        participation = Participation.excluded
-        if reason is None:
+        participation, lacks = Participation.excluded, reason
+        waits_for = _waits_for(reason) if not _is_disused(stock, rules, today) else None
+        if reason is None or waits_for:
             participation, reason = divisible(each, rules)
         rejection = refused.get(each.rx_id)
         dated = rejection if rejection and rejection.next_fill_on else None
         of_staff = remarks(each.rx_id, participation, rulings)
-        options = meanwhile(each, reason, rules, today)
+        options = [lacks] if lacks and waits_for else []
+        options += meanwhile(each, lacks or reason, rules, today)
         if reason.code == "schedule_2":
             options += _earliest_fill(each, stock, dated, profile, rules, today)
         if participation is Participation.sync:
@@ -181,11 +185,34 @@ def take_part(
                     *options,
                     *of_staff,
                 ),
-                look_again_on=_tried_again_on(rejection, rules) if reason.code == "payer_refused" else None,
+                look_again_on=_tried_again_on(rejection, rules)
+                if lacks and lacks.code == "payer_refused"
+                else None,
                 in_place_of=former,
+                waits_for=waits_for,
             )
         )
     return parts
+
+
+def _waits_for(reason: Reason | None) -> ConditionKind | None:
+    """What would bring back a drug that is out for that reason alone."""
+    if reason is None:
+        return None
+    if reason.code in ("no_quantity_left", "expired"):
+        return ConditionKind.renewal
+    return ConditionKind.authorization if wants_authorization(reason) else None
+
+
+def _is_disused(stock: Stock, rules: Rules, today: date) -> bool:
+    """It ran out so long ago that it is probably no longer taken."""
+    days = disused_after(rules, today)
+    return days is not None and stock.run_out_on is not None and (today - stock.run_out_on).days > days
+
+
+def disused_after(rules: Rules, today: date) -> int | None:
+    """Days without a drug after which the chain takes it for one that is no longer taken; None: never."""
+    return next((each.days for each in rules.disuse if each.begins_on <= today <= each.ends_on), None)
 
 
 def _left_out_by_staff(each: Prescription, rulings: Mapping[Key, Ruling]) -> Reason | None:

@@ -51,7 +51,9 @@ def medication_of(
             override=override,
         ),
         quantity_left=each.quantity_left,
-        expires=min(each.expires_on, each.prior_authorization_until or date.max).toordinal(),
+        expires=each.expires_on.toordinal(),
+        authorized_until=(each.prior_authorization_until or date.max).toordinal(),
+        waits_for=part.waits_for,
         max_on_hand=rule.most_surplus_days if rule.look_back_days else NEVER,
         paid_until=(paid_until(of_dose, rule, payable) or date.min).toordinal(),
         prorated=not packs
