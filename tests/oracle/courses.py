@@ -51,18 +51,14 @@ class State:
 class Ways:
     """What one drug can do with the days it is given."""
 
-    least: dict[int, State] = field(
-        default_factory=dict
-    )  # the best arrival, by the number of the joining slot
-    joining: dict[int, int] = field(default_factory=dict)  # its whole weight
-    ready: set[int] = field(
-        default_factory=set
-    )  # days at which a next fill becomes possible, or no late claim
-    lasts: int = -1  # the latest day to which the stock can be made to last
-
-    def weight(self) -> int | None:
-        """The least of all; none where the drug joins nowhere."""
-        return min(self.joining.values(), default=None)
+    least: dict[int, State] = field(default_factory=dict)
+    """The best arrival, by the number of the joining slot."""
+    joining: dict[int, int] = field(default_factory=dict)
+    """Its whole weight."""
+    ready: set[int] = field(default_factory=set)
+    """Days at which a next fill becomes possible, or no late claim."""
+    lasts: int = -1
+    """The latest day to which the stock can be made to last."""
 
 
 class Walk:
@@ -70,7 +66,7 @@ class Walk:
 
     def __init__(self, question: Question, drug: Medication, rhythm: Rhythm, scale: Scale) -> None:
         self.question, self.drug, self.rhythm, self.scale = question, drug, rhythm, scale
-        self.targets = targets(drug, rhythm)
+        self.targets = targets(question, drug, rhythm)
         self.share = drug.share(rhythm.cycle)
         self.at = {target.day: target for target in self.targets}
         self.free = tuple(rhythm.slots[number] for number in sorted(rhythm.due))
@@ -148,31 +144,20 @@ class Walk:
         if self.question.closed and (ready := self.question.on_or_after(paid)) > lasts:
             weight, lasts = weight + self.scale.lacking * (ready - lasts), ready
         has_long = state.has_long or size > self.drug.usual
-        slot = self.at.get(day)
-        joins = (
-            slot is not None
-            and slot.reach <= state.lasts
-            and size == self.drug.rhythm_fill(self.rhythm.cycle)
-        )
-        return State(
-            paid,
-            paid,
-            lasts,
-            weight,
-            (*state.fills, Fill(day, size)),
-            has_long,
-            slot.slot if slot and joins else -1,
-        )
+        slot = self.at[day].slot if self._keeps_from(day, state, size) else -1
+        return State(paid, paid, lasts, weight, (*state.fills, Fill(day, size)), has_long, slot)
+
+    def _keeps_from(self, day: int, state: State, size: int) -> bool:
+        """Is this fill one with which the drug could join?"""
+        target = self.at.get(day)
+        fits = size == self.drug.rhythm_fill(self.rhythm.cycle)
+        return fits and target is not None and target.reach <= state.lasts
 
     # --- sizes ---
 
     def _sizes(self, state: State, day: int, later: Sequence[int]) -> Iterator[int]:
         drug = self.drug
-        target = self.at.get(day)
-        joins_here = (
-            target and target.reach <= state.lasts and drug.rhythm_fill(self.rhythm.cycle) == drug.usual
-        )
-        if not joins_here:
+        if self.scale.blemish or not self._keeps_from(day, state, drug.usual):
             yield drug.usual
         if not state.has_long:
             yield from sorted(drug.larger)

@@ -25,7 +25,7 @@ from math import ceil, lcm
 from tests.oracle.burden import YEAR, Course, avoidable, burden
 from tests.oracle.courses import Scale, Walk, Ways
 from tests.oracle.question import Medication, Question
-from tests.oracle.rhythm import Rhythm, rhythms
+from tests.oracle.rhythm import Rhythm, patterns, rhythms
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,8 @@ class Search:
         self.others = [drug for drug in question.medications if drug not in members]
         self.per_year_alone = sum((Fraction(YEAR, drug.usual) for drug in self.others), Fraction(0))
         shares = [drug.share(cycle) for drug in members]
-        self.least_per_year = Fraction(YEAR, cycle * max(shares))
+        rates = [Fraction(len(due), period) for due, period in patterns(question, members, cycle)]
+        self.least_per_year = min(rates, default=Fraction(1)) * Fraction(YEAR, cycle)
         parts = lcm(question.w.denominator, question.v.denominator) * lcm(*shares) * cycle
         self.scale = Scale(parts, int(question.w * parts), int(question.v * parts))
         self.found: Best | None = None
