@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, combinations
 
 from tests.oracle.burden import Course, Fill, avoidable, burden
 from tests.oracle.exact import Best, best
@@ -90,14 +91,22 @@ def readings(
     visits: Sequence[tuple[int, Sequence[tuple[str, int]]]],
     settling: int = 0,
 ) -> Iterator[tuple[int, Fraction, tuple[Course, ...]]]:
-    """What the visits come to, with each of them in turn taken for the first slot, where that makes a rhythm."""
-    members = [drug for drug in question.medications if drug.share(cycle)]
+    """What the visits come to, with each of them in turn taken for the first slot, where that makes a rhythm.
+
+    Where the store has closed days, slots fall where the drugs that join can be paid: up to two drugs that fit the
+    cycle are also taken not to be among them.
+    """
+    fitting = [drug for drug in question.medications if drug.share(cycle)]
     days = sorted(day for day, _ in visits)
-    for first in days if members else []:
-        slots = _on_visits(slot_days(question, members, cycle, first), days, settling)
-        courses = tuple(course_of(question, drug, cycle, slots, visits) for drug in question.medications)
-        if any(course.joins == 0 for course in courses):
-            yield avoidable(question, courses, slots), burden(question, cycle, slots, courses), courses
+    for alone in chain.from_iterable(
+        combinations(fitting, count) for count in range(3 if question.closed else 1)
+    ):
+        members = [drug for drug in fitting if drug not in alone]
+        for first in days if members else []:
+            slots = _on_visits(slot_days(question, members, cycle, first), days, settling)
+            courses = tuple(course_of(question, drug, cycle, slots, visits) for drug in question.medications)
+            if any(course.joins == 0 for course in courses):
+                yield avoidable(question, courses, slots), burden(question, cycle, slots, courses), courses
 
 
 def _on_visits(slots: Sequence[int], days: Sequence[int], settling: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 
@@ -67,7 +67,7 @@ class Walk:
     def __init__(self, question: Question, drug: Medication, rhythm: Rhythm, scale: Scale) -> None:
         self.question, self.drug, self.rhythm, self.scale = question, drug, rhythm, scale
         self.targets = targets(question, drug, rhythm)
-        self.share = drug.share(rhythm.cycle)
+        self.share, self.fill = drug.share(rhythm.cycle), drug.rhythm_fill(rhythm.cycle)
         self.at = {target.day: target for target in self.targets}
         self.free = tuple(rhythm.slots[number] for number in sorted(rhythm.due))
         self.waits = [drug.wait(days) for days in drug.shorter]
@@ -75,6 +75,7 @@ class Walk:
         self.start = State(drug.payable, ready, max(drug.run_out, ready, 0))
         self.known: dict[tuple[int, ...], tuple[int, Ways]] = {}
         self.blemishes: dict[tuple[bool, int], int] = {}
+        self.alone_known: dict[int, tuple[int | None, int]] = {}
 
     # --- with given days ---
 
@@ -102,10 +103,13 @@ class Walk:
         return ways
 
     def _as_good(self, one: State, other: State) -> bool:
-        """Is the first as good as the second, whatever comes? With more stock only where surplus weighs nothing."""
+        """Is the first as good as the second, whatever comes?"""
+        return one.weight <= other.weight and self._as_far(one, other)
+
+    def _as_far(self, one: State, other: State) -> bool:
+        """The same but for the weight. More stock is better only where surplus weighs nothing."""
         return (
-            one.weight <= other.weight
-            and one.ready <= other.ready
+            one.ready <= other.ready
             and one.paid <= other.paid
             and (one.lasts == other.lasts or (one.lasts > other.lasts and not self.scale.blemish))
             and one.has_long <= other.has_long
@@ -150,8 +154,7 @@ class Walk:
     def _keeps_from(self, day: int, state: State, size: int) -> bool:
         """Is this fill one with which the drug could join?"""
         target = self.at.get(day)
-        fits = size == self.drug.rhythm_fill(self.rhythm.cycle)
-        return fits and target is not None and target.reach <= state.lasts
+        return size == self.fill and target is not None and target.reach <= state.lasts
 
     # --- sizes ---
 
@@ -190,15 +193,22 @@ class Walk:
         A trip is not later than the first day on which it is paid, or is no late claim: an earlier day is never worse.
         None where it joins nowhere for a weight up to `limit`.
         """
-        seen, number = set[State](), count()
+        least, asked = self.alone_known.get(trip, (None, -1))
+        if least is None and asked < limit:
+            least = self._alone(trip, limit)
+            self.alone_known[trip] = least, limit
+        return least if least is not None and least <= limit else None
+
+    def _alone(self, trip: int, limit: int) -> int | None:
+        seen, number = list[State](), count()
         nearest: list[tuple[int, int, bool, State]] = [(0, next(number), False, self.start)]
         while nearest:
             weight, _, joined, state = heappop(nearest)
             if joined or weight > limit:
                 return weight if joined and weight <= limit else None
-            if (here := replace(state, weight=0, fills=())) in seen:
+            if any(self._as_far(each, state) for each in seen):
                 continue
-            seen.add(here)
+            seen.append(state)
             ways = Ways()
             self._arrive(state, ways)
             for each in ways.joining.values():
