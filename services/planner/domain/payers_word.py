@@ -57,7 +57,7 @@ def payers_word(part: Part, course: Course, fills: Fills, case: Case) -> list[Re
 
 
 def _by_surplus(part: Part, supply: Supply, fills: Fills) -> list[Reason]:
-    """Where it is accumulation, not the days of the last fill, that sets the payer's date (domain rules 2.3)."""
+    """Where it is accumulation, not the days of the last fill, that sets the payer's date (R7.4)."""
     rule, payable = supply.payer, fills[0][1].payable_from if fills else None
     if part.payer_says or payable is None or not rule.look_back_days:
         return []

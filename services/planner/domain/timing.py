@@ -54,7 +54,7 @@ def paid_early(supply: Supply, part: Part, profile: Profile, today: date, grace_
 
 
 def _after_discharge(supply: Supply, profile: Profile, today: date) -> Early | None:
-    """From the discharge on, for as long as the payer's dated rule says (domain rules 2.11: code 57)."""
+    """From the discharge on, for as long as the payer's dated rule says (R11.6: code 57)."""
     discharged_on = max((stay.ends_on for stay in profile.stays if stay.ends_on), default=None)
     if discharged_on is None or not supply.payer.discharge_days:
         return None
@@ -67,8 +67,8 @@ def _after_discharge(supply: Supply, profile: Profile, today: date) -> Early | N
 
 
 def _before_vacation(supply: Supply, profile: Profile, today: date) -> Early | None:
-    """From some days before the departure on, where it would run out while the patient is away (domain rules 2.11:
-    early fill, code 03; plans pay it once or twice a year)."""
+    """From some days before the departure on, where it would run out while the patient is away (R11.7: early
+    fill, code 03; plans pay it once or twice a year)."""
     rule, paid = supply.payer, supply.payment.payer
     for away in allowed(profile.away, rule.vacation_fills_a_year):
         leaves = away.begins_on.toordinal()
