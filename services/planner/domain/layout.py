@@ -240,7 +240,7 @@ def billing_of(
     medication: Medication, kind: FillKind, days_supply: int, *, after_short: bool, at_anchor: bool
 ) -> tuple[int | None, tuple[str, ...]]:
     """The days that the payer is told, where they are not the true ones, and the codes: a pack that lasts longer than
-    the plan pays and cannot be split is billed as the most that it pays (domain rules 2.2)."""
+    the plan pays and cannot be split is billed as the most that it pays (R2.4)."""
     billed = billed_days(days_supply, medication.payer)
     if not medication.packs or billed == days_supply:
         rest = at_anchor and medication.fixed_quantity is None
@@ -251,7 +251,7 @@ def billing_of(
 def codes_of(
     kind: FillKind, days_supply: int, rule: PayerRule, *, after_short: bool, rest: bool
 ) -> tuple[str, ...]:
-    """The submission clarification codes of a fill, in the order to try (domain rules 2.8).
+    """The submission clarification codes of a fill, in the order to try (R7.11, R7.12).
 
     The rest of what is authorised is no short fill that synchronizes: where the plan pays so many days, none is needed.
     """

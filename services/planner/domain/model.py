@@ -13,7 +13,7 @@ from services.planner.domain.payers import PayerRule, SyncLaw
 
 
 class Participation(StrEnum):
-    """How a drug takes part (domain rules: eligible prescriptions)."""
+    """How a drug takes part (R1.1)."""
 
     sync = "sync"  # may be short-filled
     ride_along = "ride_along"  # never short-filled; dispensed with the package, or at a visit of its own
@@ -155,7 +155,7 @@ class StockReport:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """The payer refused a fill. Its own next-fill date overrides our rule (domain rules: two ledgers)."""
+    """The payer refused a fill. Its own next-fill date overrides our rule (R7.8)."""
 
     rx_id: str
     code: str  # NCPDP reject code
@@ -257,7 +257,7 @@ STEPS = (
     StepRule("missed_again", 3, "technician"),
     StepRule("return", 10, "technician"),
 )
-"""The path to a visit, T-14 to the return to stock (domain rules 3; the strictest payer's window: 5)."""
+"""The path to a visit, T-14 to the return to stock (R13.1; the strictest payer's window: R15.6)."""
 
 
 @dataclass(frozen=True)

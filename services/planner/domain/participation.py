@@ -1,4 +1,4 @@
-"""Which drug takes part, and why: three states, each with a reason (domain rules: eligible prescriptions)."""
+"""Which drug takes part, and why: three states, each with a reason (R1.1)."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def _served_elsewhere(profile: Profile) -> Reason | None:
 
 
 def never_synchronized(each: Prescription, rules: Rules) -> Reason | None:
-    """Drugs that the programme leaves alone whatever their dates (domain rules 2.1)."""
+    """Drugs that the programme leaves alone whatever their dates (R1.2, R1.3)."""
     drug = each.drug
     if drug.over_the_counter:
         return because("over_the_counter")
@@ -370,7 +370,7 @@ def _unclear(each: Prescription, rules: Rules) -> Reason | None:
 
 
 def _first_fill_awaited(stock: Stock) -> Reason | None:
-    """A new drug joins after one tolerated fill (domain rules: changes in mid-cycle)."""
+    """A new drug joins after one tolerated fill (R1.8)."""
     if stock.run_out_on is not None:
         return None
     return because("stock_unknown") if stock.fills else because("first_fill_awaited")
@@ -404,7 +404,7 @@ def _former_strength(
 def _begins_on(former: Prescription | None, stocks: Mapping[StockKey, Stock], today: date) -> date:
     """The day from which a drug that staff take in before its first fill is needed.
 
-    The old strength at home is never set to zero unasked (domain rules 2.1): once that is used up.
+    The old strength at home is never set to zero unasked (R1.6): once that is used up.
     """
     used_up_on = stocks[stock_key(former.drug)].run_out_on if former else None
     return max(used_up_on or today, today)
@@ -429,7 +429,7 @@ def _used_up(each: Prescription, rules: Rules, first_workable: date) -> Reason |
 
 
 def _unauthorized(each: Prescription, first_workable: date) -> Reason | None:
-    """Once the payer's prior authorization has ended the drug is out until it is renewed (domain rules 2.10)."""
+    """Once the payer's prior authorization has ended the drug is out until it is renewed (R10.11)."""
     until = each.prior_authorization_until
     return because("authorization_ended", on=until) if until and until < first_workable else None
 
@@ -475,7 +475,7 @@ def _larger_fill(
     each: Prescription, stock: Stock, profile: Profile, rules: Rules, state: str, today: date
 ) -> list[Reason]:
     """To whom wants longer cycles: that a state's law lets more than the usual fill be dispensed at once, where a usual
-    one was taken, so much is authorised and the plan pays it. Said, and left to a pharmacist (domain rules 2.11)."""
+    one was taken, so much is authorised and the plan pays it. Said, and left to a pharmacist (R9.9)."""
     wanted = rules.cycle_days.get(profile.cycle_policy, 0)
     rule, _ = rule_on(each.payer, today, rules.payers, rules.unknown_payer)
     filled = any(fill.rx_id == each.rx_id and fill.days_supply >= each.usual_days for fill in stock.fills)
@@ -493,7 +493,7 @@ def _larger_fill(
 
 
 def _recounted(each: Prescription, stock: Stock) -> list[Reason]:
-    """The dose changed while some was left: only the patient knows how much of it (domain rules 2.11)."""
+    """The dose changed while some was left: only the patient knows how much of it (R3.6)."""
     in_use = each.status == "active" and stock.recounted_on is not None
     return [because("stock_by_new_dose", on=stock.recounted_on)] if in_use and stock.recounted_on else []
 

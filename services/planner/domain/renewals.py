@@ -1,6 +1,6 @@
-"""Which prescriptions will not last: the prescriber is to be asked in time (domain rules: refills, expiry).
+"""Which prescriptions will not last: the prescriber is to be asked in time (R10.9).
 
-Not for what is probably no longer taken: renewals that nobody wanted are what users complain about (domain rules 1).
+Not for what is probably no longer taken: renewals that nobody wanted are what users complain about (R1.11).
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ NONE_ENDS: Mapping[str, Authorization] = {}
 def authorizations_ending(
     parts: Sequence[Part], chosen: Layout, lead_days: int
 ) -> dict[str, Authorization]:
-    """The authorizations of drugs that take part, by rx_id, that do not last to the pickup after next (domain rules
-    2.10)."""
+    """The authorizations of drugs that take part, by rx_id, that do not last to the pickup after next (R10.11)."""
     return {
         part.prescription.rx_id: Authorization(until, until - timedelta(days=lead_days))
         for part in parts

@@ -76,7 +76,7 @@ def medication_of(
 
 
 def dear(medication: Medication, rules: Rules, today: date) -> Medication:
-    """Never short-filled where a month of it costs so much that the chain wants staff's consent (domain rules 2.4)."""
+    """Never short-filled where a month of it costs so much that the chain wants staff's consent (R4.16)."""
     price = medication.prescription.month_price
     limit = next((each for each in rules.high_cost if each.begins_on <= today <= each.ends_on), None)
     if medication.packs or price is None or limit is None or price < limit.month_price:
@@ -95,7 +95,7 @@ def not_before(medication: Medication) -> Medication:
 
 def not_by_billed_days(medication: Medication, part: Part) -> Medication:
     """What was billed as fewer days than it lasts brings no fill earlier, by law or otherwise: audits look for that
-    (domain rules 2.2). Staff may still have it filled."""
+    (R2.5). Staff may still have it filled."""
     from_day = by_true_days(part, medication)
     if from_day is None or medication.payment.forced:
         return medication
@@ -119,7 +119,7 @@ def _of_dose(part: Part) -> list[Fill]:
 
 
 def _within_plan(each: Prescription, rule: PayerRule) -> Prescription:
-    """The usual fill as the plan pays it: at most the largest days' medication that it allows (domain rules: cycles)."""
+    """The usual fill as the plan pays it: at most the largest days' medication that it allows (R7.10)."""
     if not rule.days_supplies or each.usual_days in rule.days_supplies or each.units_per_day is None:
         return each
     sizes = [days for days in rule.days_supplies if days <= each.usual_days]
@@ -134,7 +134,7 @@ def _within_plan(each: Prescription, rule: PayerRule) -> Prescription:
 
 
 def _smallest_pack(each: Prescription, rule: PayerRule) -> Prescription:
-    """As many unbroken packs as the plan pays for, and one where that lasts longer than it does (domain rules 2.2)."""
+    """As many unbroken packs as the plan pays for, and one where that lasts longer than it does (R2.4)."""
     most, pack = max(rule.days_supplies, default=NEVER), each.drug.pack_quantity
     if not pack or each.usual_days <= most:
         return each
