@@ -26,6 +26,8 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
+from services.planner.domain.kernel import judge_all
+
 from benchmarks.common import (
     Bench,
     Cpu,
@@ -39,7 +41,6 @@ from benchmarks.common import (
 )
 from deploy.local.databases import migrations_of
 from services.planner import store
-from services.planner.domain.kernel import judge_all
 from services.planner.domain.model import Fill, Prescription
 from services.planner.domain.plan import JudgeAll, one_by_one
 from services.planner.planning import Planned, held, keep, plan_together

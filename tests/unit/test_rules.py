@@ -36,27 +36,6 @@ UNRESOLVABLE = re.compile(
 )
 """Documents that no reader of this repository has."""
 
-STILL_TO_BE_CITED_ANEW = {
-    "schemas/inputs/patient.json",  # written from payers.py
-    "services/planner/domain/anchor.py",
-    "services/planner/domain/course.py",
-    "services/planner/domain/cycles.py",
-    "services/planner/domain/days_supply.py",
-    "services/planner/domain/directions.py",
-    "services/planner/domain/participation.py",
-    "services/planner/domain/payers.py",
-    "services/planner/domain/plan.py",
-    "services/planner/domain/progress.py",
-    "services/planner/domain/reading.py",
-    "services/planner/domain/renewals.py",
-    "services/planner/domain/steps.py",
-    "services/planner/domain/stock.py",
-    "services/planner/domain/supplies.py",
-    "services/planner/domain/told.py",
-    "services/planner/domain/trips.py",
-}
-"""Files that still cite such a document. Temporary: take a file off once it cites rules; empty, the set itself goes."""
-
 ENTRIES = {
     "payer": PayerRule,
     "unknown": PayerRule,
@@ -165,8 +144,7 @@ def test_no_document_is_cited_that_no_reader_has() -> None:
         for path in files()
         if UNRESOLVABLE.search(path.read_text(encoding="utf-8"))
     }
-    assert citing - STILL_TO_BE_CITED_ANEW == set(), "cite the rule's number in docs/rules.md, as in (R7.2)"
-    assert STILL_TO_BE_CITED_ANEW - citing == set(), "these do so no longer: take them off the list"
+    assert citing == set(), "cite the rule's number in docs/rules.md, as in (R7.2)"
 
 
 def test_rules_are_numbered_once_and_in_order() -> None:

@@ -24,8 +24,8 @@ from services.planner.domain.model import (
     Visit,
     VisitKind,
 )
-from services.planner.domain.payers import NO_COST, PayerRule
 from services.planner.domain.paths import FillPath, joining_fill
+from services.planner.domain.payers import NO_COST, PayerRule
 from services.planner.domain.payment import Payment
 from services.planner.domain.search import Layout
 from services.planner.domain.steps import steps_of

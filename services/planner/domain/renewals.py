@@ -19,7 +19,6 @@ from services.planner.domain.paths import FillPath
 from services.planner.domain.search import Layout
 from services.planner.domain.stock import short_fill
 
-
 DAY = timedelta(days=1)
 
 
@@ -34,9 +33,7 @@ class Authorization:
 NONE_ENDS: Mapping[str, Authorization] = {}
 
 
-def authorizations_ending(
-    parts: Sequence[Part], chosen: Layout, lead_days: int
-) -> dict[str, Authorization]:
+def authorizations_ending(parts: Sequence[Part], chosen: Layout, lead_days: int) -> dict[str, Authorization]:
     """The authorizations of drugs that take part, by rx_id, that do not last to the pickup after next (R10.11)."""
     return {
         part.prescription.rx_id: Authorization(until, until - timedelta(days=lead_days))
@@ -133,7 +130,9 @@ def _first_unmet(path: FillPath, chosen: Layout, until: int) -> tuple[int, Decim
     """The first day before `until` by which something is due, or runs out, that cannot be had; and what is authorized
     then. Not where the stock lasts past it."""
     medication = path.medication
-    expires = medication.prescription.expires_on.toordinal()  # what a prior authorization ends, no renewal brings back
+    expires = (
+        medication.prescription.expires_on.toordinal()
+    )  # what a prior authorization ends, no renewal brings back
     left, covered = medication.quantity_left, medication.run_out
     for day, quantity, days in _due(path, chosen, until):
         if day <= expires and 0 < left < quantity and not medication.packs:  # the rest of it is filled

@@ -8,6 +8,7 @@ from decimal import Decimal
 from random import Random
 
 from services.planner.domain.anchor import CRITERIA
+
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import (
     Drug,

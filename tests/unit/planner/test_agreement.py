@@ -26,6 +26,7 @@ from services.planner.domain.anchor import (
     short_fills_and_overrides,
     visits_before_alignment,
 )
+
 from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan
 from services.planner.domain.plan import Planning, finished, one_by_one, planning
 from services.planner.translation import event_of

@@ -9,9 +9,9 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from services.planner.domain.cycles import Cycle, month_days, next_anchor
 
 from services.planner.domain.calendar import Calendar, PickupDays
-from services.planner.domain.cycles import Cycle, month_days, next_anchor
 from services.planner.domain.model import Action, Fill, FillKind, Plan, Profile, Rules
 from services.planner.domain.payers import PayerRule
 from services.planner.domain.stock import days_on_hand, run_out_day

@@ -10,9 +10,9 @@ from random import Random
 from typing import Any
 
 import pytest
+from services.planner.domain.anchor import Question, Verdict
 
 from services.planner.domain import kernel
-from services.planner.domain.anchor import Question, Verdict
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.limits import last_day, limits_on, quantity_by_law, schedule_in
 from services.planner.domain.model import (
