@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from services.planner.domain import kernel
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Profile, Rejection, Span, VisitKind
 from services.planner.domain.musts import is_limited, suits, without_limits
 from services.planner.domain.payers import PayerRule
-from services.planner.domain.plan import JudgeAll, finished, one_by_one, plan_cycle, planning
+from services.planner.domain.plan import plan_cycle
 from tests.unit.planner.cases import (
     COMMERCIAL,
     EVERY_DAY,
@@ -397,20 +396,3 @@ def test_a_plan_before_a_vacation_stands_while_days_pass() -> None:
     first = planned(away_for_weeks())
     later = planned(away_for_weeks(), pinned((first.anchor_on - TODAY).days), today=in_days(3))
     assert later.visits == first.visits
-
-
-# --- judged together ---
-
-
-def test_patients_with_limits_are_judged_alike_one_by_one_and_together() -> None:
-    rng = Random(7)
-    profiles = [replace(random_patient(rng), **random_musts(rng)) for _ in range(120)]
-    profiles += [replace(each, household_on=(in_days(rng.randint(4, 30)),)) for each in profiles[:40]]
-    calendar = Calendar(weekdays=frozenset(range(6)), delivery_weekdays=frozenset({1, 3, 4}), lead_days=2)
-
-    def of_all(judge_all: JudgeAll) -> list[Plan | Blocked]:
-        return finished(
-            [planning(each, calendar, COMMERCIAL, TODAY, NOTHING_TOLD, 1) for each in profiles], judge_all
-        )
-
-    assert of_all(kernel.judge_all) == of_all(one_by_one)

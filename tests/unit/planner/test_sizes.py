@@ -27,7 +27,6 @@ from services.planner.domain.payers import PayerRule, SyncLaw
 from services.planner.domain.plan import plan_cycle
 from services.planner.policy import high_cost
 from tests.unit.planner.cases import COMMERCIAL, TODAY, fill, in_days, patient, prescription, taking
-from tests.unit.planner.test_kernel import compare
 from tests.unit.planner.test_plan import SYNCHRONIZED, codes, of, pinned, planned, trips
 
 LAW = SyncLaw("the law", "OK", frozenset({"commercial"}), in_days(-400), pays_short_fills=True)
@@ -290,27 +289,6 @@ def test_a_minimum_of_the_chain_is_kept_for_every_patient_with_time_enough() -> 
         bridges += len(short)
         assert all(item.days_supply >= minimum for item in short), f"seed {seed}"
     assert bridges > 150
-
-
-# --- both forms ---
-
-
-def test_the_fast_form_says_the_same_whatever_sizes_are_paid() -> None:
-    sizes = (
-        frozenset({30, 90}),
-        frozenset({*range(14, 31), 90}),
-        frozenset({7, 14, 28, 30}),
-        frozenset({10, 60}),
-    )
-
-    def bound(rng: Random, rules: Rules) -> Rules:
-        payers = tuple(
-            replace(each, days_supplies=rng.choice(sizes), pays_short_fills=rng.random() < 0.1)
-            for each in rules.payers
-        )
-        return replace(rules, payers=payers, minimum_short_fill_days=rng.choice((1, 3, 6, 30)))
-
-    assert compare([40], bound)["fit"] > 80
 
 
 def test_a_plan_with_sizes_never_plans_a_day_of_none() -> None:
