@@ -640,7 +640,9 @@ def settled(layout: Layout, question: Question) -> Layout:
         if path.joins == layout.anchor and path.joining[1] == path.cycles * rhythm.days
     ]
     for days in range(min(question.rules.settling_days, max(lacking, default=0)), 0, -1):
-        moved = [slots[0], *(question.pickup.on_or_before(day - days) for day in slots[1:])]
+        moved = slot_days(
+            rhythm, slots[0], len(slots), question.pickup, 1, question.preferred_weekday, earlier=days
+        )
         paths = [
             path
             if path.joins is None or not path.slot
