@@ -35,10 +35,10 @@ from shared.messaging import Handlers, Unit
 on = Handlers()
 
 LAPSED = "coverage_lapsed"
-"""Reason of a blocked plan for which the patient is contacted the same day (domain rules 2.11)."""
+"""Reason of a blocked plan for which the patient is contacted the same day (R11.9)."""
 
 STAY = frozenset({"in_hospital", "stay_to_reconcile"})
-"""Reasons of a blocked plan for which nobody is contacted (domain rules: changes in mid-cycle)."""
+"""Reasons of a blocked plan for which nobody is contacted (R11.5)."""
 
 
 # ---- plans ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What a store's shelf has to hold in the next days, told to whoever replenishes it (domain rules 2.12)."""
+"""What a store's shelf has to hold in the next days, told to whoever replenishes it (R12.4)."""
 
 from __future__ import annotations
 

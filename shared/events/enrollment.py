@@ -20,7 +20,7 @@ class Channel(OpenEnum):
 
 
 class CyclePolicy(OpenEnum):
-    """How the next synchronized pickup follows from the last (domain rules, cycles)."""
+    """How the next synchronized pickup follows from the last (R4.3)."""
 
     rolling_28 = "rolling_28"
     auto = "auto"  # the planner chooses the rhythm

@@ -1,4 +1,4 @@
-"""The dated steps around a visit in words (domain rules 3): what is done, by whom, by when."""
+"""The dated steps around a visit in words (R13.1): what is done, by whom, by when."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 
@@ -51,18 +51,14 @@ class State:
 class Ways:
     """What one drug can do with the days it is given."""
 
-    least: dict[int, State] = field(
-        default_factory=dict
-    )  # the best arrival, by the number of the joining slot
-    joining: dict[int, int] = field(default_factory=dict)  # its whole weight
-    ready: set[int] = field(
-        default_factory=set
-    )  # days at which a next fill becomes possible, or no late claim
-    lasts: int = -1  # the latest day to which the stock can be made to last
-
-    def weight(self) -> int | None:
-        """The least of all; none where the drug joins nowhere."""
-        return min(self.joining.values(), default=None)
+    least: dict[int, State] = field(default_factory=dict)
+    """The best arrival, by the number of the joining slot."""
+    joining: dict[int, int] = field(default_factory=dict)
+    """Its whole weight."""
+    ready: set[int] = field(default_factory=set)
+    """Days at which a next fill becomes possible, or no late claim."""
+    lasts: int = -1
+    """The latest day to which the stock can be made to last."""
 
 
 class Walk:
@@ -70,8 +66,8 @@ class Walk:
 
     def __init__(self, question: Question, drug: Medication, rhythm: Rhythm, scale: Scale) -> None:
         self.question, self.drug, self.rhythm, self.scale = question, drug, rhythm, scale
-        self.targets = targets(drug, rhythm)
-        self.share = drug.share(rhythm.cycle)
+        self.targets = targets(question, drug, rhythm)
+        self.share, self.fill = drug.share(rhythm.cycle), drug.rhythm_fill(rhythm.cycle)
         self.at = {target.day: target for target in self.targets}
         self.free = tuple(rhythm.slots[number] for number in sorted(rhythm.due))
         self.waits = [drug.wait(days) for days in drug.shorter]
@@ -79,6 +75,7 @@ class Walk:
         self.start = State(drug.payable, ready, max(drug.run_out, ready, 0))
         self.known: dict[tuple[int, ...], tuple[int, Ways]] = {}
         self.blemishes: dict[tuple[bool, int], int] = {}
+        self.alone_known: dict[int, tuple[int | None, int]] = {}
 
     # --- with given days ---
 
@@ -106,10 +103,13 @@ class Walk:
         return ways
 
     def _as_good(self, one: State, other: State) -> bool:
-        """Is the first as good as the second, whatever comes? With more stock only where surplus weighs nothing."""
+        """Is the first as good as the second, whatever comes?"""
+        return one.weight <= other.weight and self._as_far(one, other)
+
+    def _as_far(self, one: State, other: State) -> bool:
+        """The same but for the weight. More stock is better only where surplus weighs nothing."""
         return (
-            one.weight <= other.weight
-            and one.ready <= other.ready
+            one.ready <= other.ready
             and one.paid <= other.paid
             and (one.lasts == other.lasts or (one.lasts > other.lasts and not self.scale.blemish))
             and one.has_long <= other.has_long
@@ -148,31 +148,19 @@ class Walk:
         if self.question.closed and (ready := self.question.on_or_after(paid)) > lasts:
             weight, lasts = weight + self.scale.lacking * (ready - lasts), ready
         has_long = state.has_long or size > self.drug.usual
-        slot = self.at.get(day)
-        joins = (
-            slot is not None
-            and slot.reach <= state.lasts
-            and size == self.drug.rhythm_fill(self.rhythm.cycle)
-        )
-        return State(
-            paid,
-            paid,
-            lasts,
-            weight,
-            (*state.fills, Fill(day, size)),
-            has_long,
-            slot.slot if slot and joins else -1,
-        )
+        slot = self.at[day].slot if self._keeps_from(day, state, size) else -1
+        return State(paid, paid, lasts, weight, (*state.fills, Fill(day, size)), has_long, slot)
+
+    def _keeps_from(self, day: int, state: State, size: int) -> bool:
+        """Is this fill one with which the drug could join?"""
+        target = self.at.get(day)
+        return size == self.fill and target is not None and target.reach <= state.lasts
 
     # --- sizes ---
 
     def _sizes(self, state: State, day: int, later: Sequence[int]) -> Iterator[int]:
         drug = self.drug
-        target = self.at.get(day)
-        joins_here = (
-            target and target.reach <= state.lasts and drug.rhythm_fill(self.rhythm.cycle) == drug.usual
-        )
-        if not joins_here:
+        if self.scale.blemish or not self._keeps_from(day, state, drug.usual):
             yield drug.usual
         if not state.has_long:
             yield from sorted(drug.larger)
@@ -205,15 +193,22 @@ class Walk:
         A trip is not later than the first day on which it is paid, or is no late claim: an earlier day is never worse.
         None where it joins nowhere for a weight up to `limit`.
         """
-        seen, number = set[State](), count()
+        least, asked = self.alone_known.get(trip, (None, -1))
+        if least is None and asked < limit:
+            least = self._alone(trip, limit)
+            self.alone_known[trip] = least, limit
+        return least if least is not None and least <= limit else None
+
+    def _alone(self, trip: int, limit: int) -> int | None:
+        seen, number = list[State](), count()
         nearest: list[tuple[int, int, bool, State]] = [(0, next(number), False, self.start)]
         while nearest:
             weight, _, joined, state = heappop(nearest)
             if joined or weight > limit:
                 return weight if joined and weight <= limit else None
-            if (here := replace(state, weight=0, fills=())) in seen:
+            if any(self._as_far(each, state) for each in seen):
                 continue
-            seen.add(here)
+            seen.append(state)
             ways = Ways()
             self._arrive(state, ways)
             for each in ways.joining.values():

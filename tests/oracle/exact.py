@@ -25,7 +25,7 @@ from math import ceil, lcm
 from tests.oracle.burden import YEAR, Course, avoidable, burden
 from tests.oracle.courses import Scale, Walk, Ways
 from tests.oracle.question import Medication, Question
-from tests.oracle.rhythm import Rhythm, rhythms
+from tests.oracle.rhythm import Rhythm, patterns, rhythms
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _best_with(question: Question, alone: frozenset[str]) -> Best | None:
         return _all_alone(question) if len(alone) == len(question.medications) else None
     searches.sort(key=lambda each: (each.per_year_alone + each.least_per_year, -each.cycle))
     least = searches[0].per_year_alone + searches[0].least_per_year
-    for allowed in range(1, MOST_TRIPS + 1):
+    for allowed in ALLOWED:
         found: Best | None = None
         for search in searches:
             found = search.run(found, least + allowed + Fraction(1, 1000))
@@ -88,8 +88,8 @@ def _best_with(question: Question, alone: frozenset[str]) -> Best | None:
     return None
 
 
-MOST_TRIPS = 12
-"""Beyond the least trips of a rhythm a year: with more, a drug might as well come by itself."""
+ALLOWED = (1, 2, 3, 4, 6, 9, 12)
+"""Beyond the least trips of a rhythm a year; with more than the last, a drug might as well come by itself."""
 
 
 def _all_alone(question: Question) -> Best:
@@ -105,9 +105,14 @@ class Search:
         self.others = [drug for drug in question.medications if drug not in members]
         self.per_year_alone = sum((Fraction(YEAR, drug.usual) for drug in self.others), Fraction(0))
         shares = [drug.share(cycle) for drug in members]
-        self.least_per_year = Fraction(YEAR, cycle * max(shares))
+        rates = [Fraction(len(due), period) for due, period in patterns(question, members, cycle)]
+        self.least_per_year = min(rates, default=Fraction(1)) * Fraction(YEAR, cycle)
         parts = lcm(question.w.denominator, question.v.denominator) * lcm(*shares) * cycle
         self.scale = Scale(parts, int(question.w * parts), int(question.v * parts))
+        self.rhythms = [
+            (rhythm, [Walk(question, drug, rhythm, self.scale) for drug in members])
+            for rhythm in rhythms(question, members, cycle)
+        ]
         self.found: Best | None = None
         self.below = Fraction(0)
 
@@ -115,10 +120,9 @@ class Search:
         """The better of what was found and the best of this cycle with a burden below this."""
         self.found, self.below = found, below
         asked = []
-        for rhythm in rhythms(self.question, self.members, self.cycle):
+        for rhythm, walks in self.rhythms:
             if not self._can_win(rhythm, 0):
                 continue
-            walks = [Walk(self.question, drug, rhythm, self.scale) for drug in self.members]
             if (bound := self._bound(rhythm, walks)) is not None:
                 asked.append((rhythm.per_year * self.scale.trip + bound, len(asked), rhythm, walks))
         for whole, _, rhythm, walks in sorted(asked, key=lambda each: each[:2]):

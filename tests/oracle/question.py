@@ -16,8 +16,6 @@ HORIZON = 365
 MADE_BEFORE = 3
 """Days before a visit on which the store makes its fills."""
 
-NOT_AGAIN = 10**6
-
 
 @dataclass(frozen=True)
 class Medication:
@@ -86,6 +84,7 @@ class Question:
     cycles: tuple[int, ...] = CYCLES
     w: Fraction = Fraction(1, 3)
     v: Fraction = Fraction(0)
+    join_by: int = HORIZON  # the last day on which a drug can join
 
     def is_open(self, day: int) -> bool:
         """Can there be a visit on this day?"""

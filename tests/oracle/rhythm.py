@@ -59,13 +59,13 @@ def slot_days(question: Question, members: Sequence[Medication], cycle: int, fir
     return tuple(days)
 
 
-def targets(drug: Medication, rhythm: Rhythm) -> list[Target]:
+def targets(question: Question, drug: Medication, rhythm: Rhythm) -> list[Target]:
     """The slots at which this drug can join: it is paid at every slot of its share from then on."""
     share, fill = drug.share(rhythm.cycle), drug.rhythm_fill(rhythm.cycle)
     found = []
     for slot, day in enumerate(rhythm.slots):
         own = range(slot, len(rhythm.slots), share)
-        if day > HORIZON or not rhythm.due.issuperset(own):
+        if day > question.join_by or not rhythm.due.issuperset(own):
             continue
         days = [rhythm.slots[number] for number in own]
         if all(after - before >= drug.wait(fill) for before, after in pairwise(days)):

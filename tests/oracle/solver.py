@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import combinations, pairwise
 from math import lcm
 from typing import Any
 
@@ -22,13 +22,11 @@ FILLS = 5
 YEAR = 365
 SURPLUS = 14
 FAR = 2 * HORIZON
-BY_ITSELF = 1000
-"""Trips for a drug that could join somewhere, and comes by itself: only where there is no other way."""
 
 
 @dataclass(frozen=True)
 class Least:
-    """What the solver found: drugs by themselves that fit the cycle, and the burden."""
+    """What the solver found: how many drugs that fit the cycle come by themselves, and the burden."""
 
     by_themselves: int
     burden: Fraction
@@ -36,17 +34,32 @@ class Least:
 
 
 def solve(question: Question, seconds: float = 120.0) -> Least:
-    """The least burden without an avoidable day, over all cycles.
+    """The least burden without an avoidable day, over all cycles, with as few drugs by themselves as can be.
 
     Raises:
         TimeoutError: it is not proved in time.
     """
-    found: list[Least] = []
-    for cycle in question.cycles_to_try():
-        members = [drug for drug in question.medications if drug.share(cycle)]
-        if members:
-            found += Model(question, cycle, members).least(seconds)
-    return min(found, key=lambda each: (each.by_themselves, each.burden))
+    for count in range(len(question.medications)):
+        found = [
+            least
+            for alone in combinations(question.medications, count)
+            for cycle in question.cycles_to_try()
+            if (least := _least(question, cycle, alone, seconds))
+        ]
+        if found:
+            return min(found, key=lambda each: each.burden)
+    by_themselves = sum((Fraction(YEAR, drug.usual) for drug in question.medications), Fraction(0))
+    return Least(len(question.medications), by_themselves, 0)
+
+
+def _least(question: Question, cycle: int, alone: Sequence[Medication], seconds: float) -> Least | None:
+    """The least of one cycle with these drugs by themselves, and those that do not fit it; none where there is none."""
+    members = [drug for drug in question.medications if drug.share(cycle) and drug not in alone]
+    if not members:
+        return None
+    weight = Model(question, cycle, members).least(seconds)
+    others = [Fraction(YEAR, drug.usual) for drug in question.medications if drug not in members]
+    return None if weight is None else Least(len(alone), weight + sum(others), cycle)
 
 
 class Model:
@@ -58,7 +71,6 @@ class Model:
         self.question, self.cycle, self.members = question, cycle, members
         self.period = lcm(*(drug.share(cycle) for drug in members))
         parts = lcm(question.w.denominator, question.v.denominator) * self.period * cycle
-        parts *= lcm(*(drug.usual for drug in question.medications))
         self.trip, self.short, self.blemish = parts, int(question.w * parts), int(question.v * parts)
         self.firsts = self._first_days()
         self.rows = [slot_days(question, members, cycle, first) for first in self.firsts]
@@ -74,21 +86,18 @@ class Model:
             self._course(drug, joins)
         self._rate()
 
-    def least(self, seconds: float) -> list[Least]:
-        """The least, proved; empty where there is none."""
+    def least(self, seconds: float) -> Fraction | None:
+        """The least, proved; none where there is none."""
         self.m.minimize(sum(self.weights))
         solver = self.cp.CpSolver()
         solver.parameters.num_workers = 1
         solver.parameters.max_time_in_seconds = seconds
         status = solver.solve(self.m)
         if status == self.cp.INFEASIBLE:
-            return []
+            return None
         if status != self.cp.OPTIMAL:
             raise TimeoutError(f"cycle {self.cycle}: not proved in {seconds} seconds")
-        alone = sum(solver.value(joins[-1]) for joins in self.joins)
-        whole = Fraction(round(solver.objective_value), self.trip) - BY_ITSELF * alone
-        misfits = [drug for drug in self.question.medications if drug not in self.members]
-        return [Least(alone, whole + sum(Fraction(YEAR, drug.usual) for drug in misfits), self.cycle)]
+        return Fraction(round(solver.objective_value), self.trip)
 
     # --- days ---
 
@@ -120,9 +129,9 @@ class Model:
     # --- one drug ---
 
     def _joining(self, drug: Medication) -> dict[int, Any]:
-        """One slot at which it joins, -1 for none; answers by slot whether it is due there."""
+        """One slot at which it joins; answers by slot whether it is due there."""
         share = drug.share(self.cycle)
-        joins = {slot: self.m.new_bool_var("") for slot in range(-1, self.count - share)}
+        joins = {slot: self.m.new_bool_var("") for slot in range(self.count - share)}
         self.m.add_exactly_one(joins.values())
         self.joins.append(joins)
         due = {}
@@ -134,16 +143,14 @@ class Model:
 
     def _course(self, drug: Medication, joins: dict[int, Any]) -> None:
         """Its fills, and that it is paid and not used up when it joins."""
-        question, alone = self.question, joins[-1]
         day, reach = self._joining_day(drug, joins)
-        start = question.served_from(drug)
+        start = self.question.served_from(drug)
         ready, paid = self.m.new_constant(start), self.m.new_constant(drug.payable)
         lasts, last = self.m.new_constant(max(drug.run_out, start, 0)), None
         for _ in range(FILLS):
             used = self.m.new_bool_var("")
             if last is not None:
                 self.m.add_implication(used, last[0])
-            self.m.add_implication(alone, used.negated())
             on, wait, size, at_slot, usual = self._fill(drug, used)
             self.m.add(on >= ready).only_enforce_if(used)
             self.m.add(on <= lasts).only_enforce_if(used)
@@ -152,12 +159,11 @@ class Model:
             paid = self._if(used, on + wait, paid)
             lasts = self._if(used, lasts + size, lasts)
             last = used, at_slot, usual, None if last is None else last
-        self.m.add(day >= ready).only_enforce_if(alone.negated())
-        self.m.add(reach <= lasts).only_enforce_if(alone.negated())
-        self.weights.append(int(self.trip * (BY_ITSELF + Fraction(YEAR, drug.usual))) * alone)
+        self.m.add(day >= ready)
+        self.m.add(reach <= lasts)
         if self.blemish:
             self._joined_by_its_last_fill(drug, joins, last)
-            self._blemishes_of_joining(drug, alone, day, paid, lasts)
+            self._blemishes_of_joining(drug, day, paid, lasts)
 
     def _fill(self, drug: Medication, used: Any) -> tuple[Any, Any, Any, dict[int, Any], Any]:
         """Its day, the days until the next is paid, its size; by slot whether it is there; whether it is usual."""
@@ -189,13 +195,13 @@ class Model:
         allowed = []
         for which, row in enumerate(self.rows):
             for slot in joins:
-                own = row[slot::share] if slot >= 0 else ()
-                if slot < 0:
-                    allowed.append((which, slot, 0, 0))
-                elif own[0] <= HORIZON and all(b - a >= drug.wait(fill) for a, b in pairwise(own)):
+                own = row[slot::share]
+                if own[0] <= self.question.join_by and all(
+                    b - a >= drug.wait(fill) for a, b in pairwise(own)
+                ):
                     lacking = max(day - own[0] - place * fill for place, day in enumerate(own))
                     allowed.append((which, slot, own[0], own[0] + max(0, lacking)))
-        number = self.m.new_int_var(-1, self.count, "")
+        number = self.m.new_int_var(0, self.count, "")
         day, reach = self.m.new_int_var(0, FAR, ""), self.m.new_int_var(0, FAR, "")
         self.m.add(number == sum(slot * chosen for slot, chosen in joins.items()))
         self.m.add_allowed_assignments([self.which, number, day, reach], allowed)
@@ -221,20 +227,18 @@ class Model:
             dry = self._holds(lasts <= on, lasts >= on + 1)
             self.weights += [self.blemish * self._both(used, late), self.blemish * self._both(used, dry)]
 
-    def _blemishes_of_joining(self, drug: Medication, alone: Any, day: Any, paid: Any, lasts: Any) -> None:
+    def _blemishes_of_joining(self, drug: Medication, day: Any, paid: Any, lasts: Any) -> None:
         """Late or dry at the joining, once, or as often a year as it is due where that goes on; and surplus."""
-        share, fill, joined = drug.share(self.cycle), drug.rhythm_fill(self.cycle), alone.negated()
+        share, fill = drug.share(self.cycle), drug.rhythm_fill(self.cycle)
         whole, a_year = self.blemish, int(Fraction(self.blemish * YEAR, share * self.cycle))
         if drug.wait(fill) > share * self.cycle - MADE_BEFORE:
-            self.weights.append(a_year * joined)
+            self.weights.append(a_year)
         else:
-            late = self._holds(paid >= day - MADE_BEFORE + 1, paid <= day - MADE_BEFORE)
-            self.weights.append(whole * self._both(joined, late))
+            self.weights.append(whole * self._holds(paid >= day - MADE_BEFORE + 1, paid <= day - MADE_BEFORE))
         dry = self._holds(lasts <= day, lasts >= day + 1)
-        goes_on = fill == share * self.cycle
-        self.weights.append((a_year if goes_on else whole) * self._both(joined, dry))
+        self.weights.append((a_year if fill == share * self.cycle else whole) * dry)
         steps = self.m.new_int_var(0, FAR, "")
-        self.m.add(SURPLUS * steps >= lasts - day - SURPLUS).only_enforce_if(joined)
+        self.m.add(SURPLUS * steps >= lasts - day - SURPLUS)
         self.weights.append(whole * steps)
 
     def _joined_by_its_last_fill(self, drug: Medication, joins: dict[int, Any], last: Any) -> None:

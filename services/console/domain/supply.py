@@ -1,7 +1,7 @@
 """A patient's supply of each drug against the pickups: what the picture of a plan draws.
 
 Stock runs from the hand-over: it rolls forward a day at a time, and what the patient reports replaces the estimate
-(domain rules, days on hand). Prescriptions of one ingredient and strength are one drug: a renewal goes on with it.
+(R3.1, R3.3). Prescriptions of one ingredient and strength are one drug: a renewal goes on with it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The one condition is two maintenance drugs in use: with fewer there is nothing to synchronize. The limits below
 are decisions of this project; the burden of trips and the gain at low adherence behind them are published
-(domain rules: outcome measures).
+(R16.8).
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def fills_by_ingredient(history: History) -> dict[str, list[Fill]]:
 def uncovered_days(fills: Iterable[Fill], *, since: date, until: date) -> int:
     """Days from `since`, or from the first fill if that is later, to before `until` on which no supply was left.
 
-    `fills` are one ingredient's, oldest first. Supply left over is carried forward (domain rules: days on hand).
+    `fills` are one ingredient's, oldest first. Supply left over is carried forward (R3.1).
     """
     uncovered = 0
     run_out: date | None = None

@@ -1,4 +1,4 @@
-"""Days on which a store is closed because they are holidays of its state (domain rules 2.12)."""
+"""Days on which a store is closed because they are holidays of its state (R12.2)."""
 
 from __future__ import annotations
 

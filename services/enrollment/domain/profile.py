@@ -27,8 +27,8 @@ FINAL: frozenset[str] = frozenset({DisenrolmentReason.died, DisenrolmentReason.m
 def status_of(fed: PrescriptionStatus, *, superseded: bool, reported_stopped: bool) -> PrescriptionStatus:
     """The status that counts: the feed's, a renewal that replaced it, then what the patient said.
 
-    A patient who stopped taking a drug puts it on hold; pharmacist and prescriber decide (domain rules: changes
-    in mid-cycle). The chain's own word that it is discontinued stands above both.
+    A patient who stopped taking a drug puts it on hold; pharmacist and prescriber decide (R11.4). The chain's own
+    word that it is discontinued stands above both.
     """
     if fed in (PrescriptionStatus.discontinued, PrescriptionStatus.superseded):
         return fed
@@ -41,7 +41,7 @@ def renewals(prescriptions: Collection[Prescription]) -> dict[str, str]:
     """Which prescription is replaced by which: rx_id to rx_id, among those given.
 
     Only a renewal of the same ingredient, strength, form and use supersedes by itself; anything else may be
-    deliberate (two strengths side by side) and waits for a pharmacist (domain rules: eligible prescriptions).
+    deliberate (two strengths side by side) and waits for a pharmacist (R1.5, R1.6).
     """
     by_id = {prescription.rx_id: prescription for prescription in prescriptions}
     return {

@@ -18,7 +18,7 @@ async def add_handed_over(db: Db, fills: Collection[Fill], owners: Mapping[str, 
     `owners` maps the rx_ids to their patients.
 
     A fill that the feed brought first is known already, and so is the quantity that it left. A refill number goes
-    with each usual quantity that is no longer there (domain rules: a short fill consumes both).
+    with each usual quantity that is no longer there (R10.7).
     """
     await db.execute(
         """

@@ -27,7 +27,7 @@ from services.fulfillment.domain.work_order import (
 )
 
 FILL_LEAD = timedelta(days=3)
-"""Fills are ordered three days ahead (domain rules, appointment-based workflow: T-3)."""
+"""Fills are ordered three days ahead (R13.1, R15.1)."""
 
 CONCLUDED = frozenset({Why.died, Why.discontinued, Why.plan_cancelled, Why.not_enrolled, Why.not_planned})
 """Why an item is cancelled by the facts alone: concluded anew when they change."""
@@ -85,7 +85,7 @@ def _begun(order: WorkOrder) -> bool:
 def reconcile(order: WorkOrder, facts: Facts) -> WorkOrder:
     """Bring a work order in line with what is known; the order in which it became known does not matter.
 
-    Domain rules, changes in mid-cycle: leaving the program stops what is not filled, and what is filled stays
+    Changes in mid-cycle (R11.3, R11.10): leaving the program stops what is not filled, and what is filled stays
     collectable; death stops everything; a discontinued drug leaves the package at once, even a ready one. A drug
     that only moved to another visit after it was filled stays, for it is paid for and right: a filled item is
     withheld only where the newer plan calls its prescription discontinued.
@@ -151,8 +151,8 @@ def order_day(visit_on: date, payable_from: date | None, store: Store, planned: 
     """The local day on which an item of a visit is ordered from the dispensing system.
 
     On the day that the plan gives, else three days ahead, or on the day from which the payer pays where that is later;
-    on a closed day earlier (domain rules, store calendar), or later where the payer does not pay earlier. A payer that
-    pays only from after the visit granted an override, else the item would not be planned: that delays nothing.
+    on a closed day earlier (R13.3), or later where the payer does not pay earlier. A payer that pays only from after
+    the visit granted an override, else the item would not be planned: that delays nothing.
     """
     paid_from = payable_from if payable_from and payable_from <= visit_on else date.min
     target = max(planned or visit_on - FILL_LEAD, paid_from)

@@ -21,7 +21,7 @@ from services.fulfillment.domain.work_order import (
 )
 
 IDENTIFIERS = frozenset({"name", "birth_date", "address", "phone", "photo_id"})
-"""By what a person at the pickup desk is identified; two are needed (domain rules, release gate)."""
+"""By what a person at the pickup desk is identified; two are needed (R15.3)."""
 
 BINS_A_RACK = 20
 
@@ -53,7 +53,7 @@ def hand_over(
     Raises:
         UnknownTransition: the package is not ready.
         Unmet: fewer than two identifiers, nothing taken, or the payer's window is over (selling then risks
-            recoupment: domain rules, return to stock).
+            recoupment: R15.7).
     """
     if order.status is not PackageStatus.ready or not order.return_on:
         raise UnknownTransition("package", order.status, PackageStatus.picked_up)

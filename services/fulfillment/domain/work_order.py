@@ -13,10 +13,10 @@ from typing import Any
 from services.fulfillment.domain.facts import Store
 
 RETURN_WINDOW = timedelta(days=10)
-"""The strictest payer's window, counted from the adjudicated fill (domain rules, return to stock)."""
+"""The strictest payer's window, counted from the adjudicated fill (R15.6)."""
 
 MISSED_AFTER = (1, 3)
-"""Days without a pickup after which it counts as missed (domain rules, appointment-based workflow: T+1, T+3)."""
+"""Days without a pickup after which it counts as missed (R15.5)."""
 
 MORNING = time(9)
 """Store local: when fills are ordered and missed pickups noticed."""

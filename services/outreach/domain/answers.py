@@ -33,7 +33,7 @@ from shared.events.outreach import (
 from shared.events.planner import Visit
 
 CONFIRM_AHEAD = timedelta(days=7)
-"""Visits as near as this may be confirmed in any call (domain rules: T-7)."""
+"""Visits as near as this may be confirmed in any call (R13.9)."""
 
 STOP_WORDS = frozenset(
     {"stop", "stopall", "quit", "end", "revoke", "opt out", "optout", "cancel", "unsubscribe"}
@@ -42,7 +42,7 @@ STOP_WORDS = frozenset(
 """Words that end automated contact at once (47 CFR 64.1200, revocation; and their Spanish forms)."""
 
 HELD_BACK = frozenset({ReportedChange.stopped, ReportedChange.dose_changed})
-"""Changes after which the drug is not filled until a pharmacist has decided (domain rules: changes in mid-cycle)."""
+"""Changes after which the drug is not filled until a pharmacist has decided (R11.4)."""
 
 
 DAYS_LEFT = range(3661)

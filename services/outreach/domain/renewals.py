@@ -16,7 +16,7 @@ STAGES = ("first", "repeat", "escalation")
 
 PATIENCE = (timedelta(days=4), timedelta(days=3), timedelta(days=4))
 """How long an answer to each request is waited for: asked at T-14, T-10 and T-7, given up at T-3, when the pharmacist
-decides on a bridge or an emergency supply (domain rules: renewal)."""
+decides on a bridge or an emergency supply (R10.10)."""
 
 
 class RenewalStatus(StrEnum):

@@ -27,7 +27,7 @@ class Cap:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What a chain may set about contacts (domain rules: outreach rules)."""
+    """What a chain may set about contacts (R14)."""
 
     opens: time = time(9)  # quiet hours end
     closes: time = time(20)  # quiet hours begin
@@ -50,7 +50,7 @@ PRIORITY = (
     Kind.reminder,
     Kind.question,
 )
-"""Which contact goes first where a cap binds (domain rules: outreach rules, and 2.11 for insurance: the same day)."""
+"""Which contact goes first where a cap binds (R14.5; for insurance the same day: R14.12)."""
 
 
 def scheduled(

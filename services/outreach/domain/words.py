@@ -1,7 +1,7 @@
 """The words of a contact: what a person or a dialler asks, and the message that anyone may hear or read.
 
 A message on a machine, or read over a shoulder, holds the pharmacy's name and number and nothing else: no drug, no
-condition, no prescription number (45 CFR 164.510(b); domain rules: outreach rules).
+condition, no prescription number (45 CFR 164.510(b); R14.7).
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ _STOPPED = {
 
 
 def script_of(kind: Kind, *, short_items: bool = False) -> tuple[Line, ...]:
-    """What to ask and say, in order (domain rules: appointment-based workflow, call script)."""
+    """What to ask and say, in order (R13.8)."""
     return _SCRIPTS[kind] + ((_SHORT_ITEM,) if short_items else ())
 
 

@@ -1,4 +1,4 @@
-"""How many days a quantity lasts: usable quantity by the most that is taken a day (domain rules 2.2).
+"""How many days a quantity lasts: usable quantity by the most that is taken a day (R2.1).
 
 Two figures are kept apart: the true days, which the patient's stock runs on, and the days that were billed, which
 the payer's clock runs on.

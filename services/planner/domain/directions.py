@@ -17,7 +17,7 @@ from math import ceil
 
 
 class Basis(StrEnum):
-    """On what a daily use rests (domain rules 2.2: basis codes)."""
+    """On what a daily use rests (R2.6)."""
 
     explicit = "explicit"  # the directions state it
     as_needed = "as_needed"  # an estimate: the most that may be taken when needed

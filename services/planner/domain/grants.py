@@ -1,4 +1,4 @@
-"""What a state's synchronization law grants a patient (domain rules: state sync laws)."""
+"""What a state's synchronization law grants a patient (R9)."""
 
 from __future__ import annotations
 

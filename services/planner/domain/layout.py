@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -13,7 +13,17 @@ from services.planner.domain import explain
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.days_supply import billed_days
 from services.planner.domain.medication import Medication, per_day
-from services.planner.domain.model import FillKind, Item, Profile, Rules, ToldItem, Visit, VisitKind
+from services.planner.domain.model import (
+    Condition,
+    ConditionKind,
+    FillKind,
+    Item,
+    Profile,
+    Rules,
+    ToldItem,
+    Visit,
+    VisitKind,
+)
 from services.planner.domain.payers import NO_COST, PayerRule
 from services.planner.domain.paths import FillPath, joining_fill
 from services.planner.domain.payment import Payment
@@ -32,18 +42,22 @@ def visit_id_of(patient_id: str, kind: str, on: date) -> str:
 
 
 def visits_of(
-    profile: Profile, chosen: Layout, standing: Sequence[Standing], urgent_days: Collection[int] = ()
+    profile: Profile,
+    chosen: Layout,
+    standing: Sequence[Standing],
+    urgent_days: Collection[int],
+    needed_by: Callable[[date], date],
 ) -> tuple[Visit, ...]:
-    """Every trip up to the second synchronized pickup, by day."""
+    """Every trip up to the second synchronized pickup, by day. `needed_by`: see `planned_items`."""
     items: dict[int, list[Item]] = defaultdict(list)
     joining: set[int] = set()  # days with a drug of the rhythm
     for path, days in zip(chosen.paths, chosen.fill_days, strict=True):
-        for day, item in planned_items(path, days, chosen):
+        for day, item in planned_items(path, days, chosen, needed_by):
             if day < chosen.second or day == chosen.anchor:
                 items[day].append(item)
                 if path.joins is not None:
                     joining.add(day)
-    visits = [_standing_visit(profile, each, chosen) for each in standing]
+    visits = [_standing_visit(profile, each, chosen, needed_by) for each in standing]
     for day, dispensed in items.items():
         kind = VisitKind.bridge if day in joining else VisitKind.ride_along
         kind = VisitKind.synchronized if day == chosen.anchor else kind
@@ -103,7 +117,9 @@ def fills_of(visits: Sequence[Visit], renewed: Mapping[str, str]) -> dict[str, l
     return fills
 
 
-def _standing_visit(profile: Profile, standing: Standing, chosen: Layout) -> Visit:
+def _standing_visit(
+    profile: Profile, standing: Standing, chosen: Layout, needed_by: Callable[[date], date]
+) -> Visit:
     """The visit as it was told, with the reasons that it had: a confirmation alone makes no new plan."""
     by_rx = {path.medication.rx_id: path for path in chosen.paths}
     paths = {rx_id: by_rx[taking_part] for rx_id, taking_part in standing.drugs.items()}
@@ -114,13 +130,20 @@ def _standing_visit(profile: Profile, standing: Standing, chosen: Layout) -> Vis
         visit.kind,
         visit.on,
         tuple(
-            _standing_item(item, standing, paths[item.rx_id], at_anchor=at_anchor)
+            _standing_item(item, standing, paths[item.rx_id], needed_by, at_anchor=at_anchor)
             for item in standing.items
         ),
     )
 
 
-def _standing_item(item: ToldItem, standing: Standing, path: FillPath, *, at_anchor: bool) -> Item:
+def _standing_item(
+    item: ToldItem,
+    standing: Standing,
+    path: FillPath,
+    needed_by: Callable[[date], date],
+    *,
+    at_anchor: bool,
+) -> Item:
     medication = path.medication
     after_short = item.rx_id in standing.after_short
     billed, codes = billing_of(
@@ -136,15 +159,20 @@ def _standing_item(item: ToldItem, standing: Standing, path: FillPath, *, at_anc
         reason=explain.item(path, item.days_supply, at_anchor=at_anchor),
         clarification_codes=(*standing.codes[item.rx_id], *codes),
         days_supply_billed=billed,
+        condition=condition_of(standing.lacks.get(item.rx_id), needed_by(standing.visit.on)),
+        in_place_of=standing.in_place_of.get(item.rx_id),
     )
 
 
-def planned_items(path: FillPath, days: Sequence[int], chosen: Layout) -> list[tuple[int, Item]]:
-    """The fills of one drug with their days; each is payable from some days after the one before."""
+def planned_items(
+    path: FillPath, days: Sequence[int], chosen: Layout, needed_by: Callable[[date], date]
+) -> list[tuple[int, Item]]:
+    """The fills of one drug with their days; each is payable from some days after the one before. What lacks a renewal
+    or an authorization is conditional on it, by the day that `needed_by` gives for the visit's (R6)."""
     medication = path.medication
     planned: list[tuple[int, Item]] = []
     payment, paid_until, after_short = medication.payment, medication.paid_until, medication.after_short
-    for day, quantity, days_supply in _authorized(path, days, chosen):
+    for day, quantity, days_supply, lacks in _authorized(path, days, chosen):
         kind = kind_of(days_supply, medication.usual_days)
         at_anchor = day == path.joins
         billed, codes = billing_of(
@@ -162,6 +190,7 @@ def planned_items(path: FillPath, days: Sequence[int], chosen: Layout) -> list[t
             reason=explain.item(path, days_supply, at_anchor=at_anchor),
             clarification_codes=codes,
             days_supply_billed=billed,
+            condition=condition_of(lacks, needed_by(date.fromordinal(day))),
         )
         planned.append((day, item))
         payer, paid_until = medication.next_paid(day, days_supply, paid_until)
@@ -170,24 +199,34 @@ def planned_items(path: FillPath, days: Sequence[int], chosen: Layout) -> list[t
     return planned
 
 
+def condition_of(lacks: ConditionKind | None, needed_by: date) -> Condition | None:
+    """The condition of a fill that lacks something."""
+    return Condition(lacks, ACTS[lacks], needed_by) if lacks else None
+
+
+ACTS = {ConditionKind.renewal: "prescriber", ConditionKind.authorization: "payer"}
+"""Who has to act."""
+
+
 def _authorized(
     path: FillPath, days: Sequence[int], chosen: Layout
-) -> Iterator[tuple[int, Decimal, int]]:
-    """Day, units and days of each fill up to the first slot, as far as it is authorized: the rest of what is, where
-    that is less."""
+) -> Iterator[tuple[int, Decimal, int, ConditionKind | None]]:
+    """Day, units and days of each fill up to the first slot, and what it still lacks. What is authorized, where that is
+    less, is filled without condition."""
     medication, left = path.medication, path.medication.quantity_left
     fills = [(day, window.quantity, window.days) for day, window in zip(days, path.windows, strict=True)]
     if path.joins == chosen.anchor and not path.standing:
         fills.append((chosen.anchor, *joining_fill(path, chosen.next_due(path))))
     for day, quantity, days_supply in fills:
-        if quantity > left and not medication.packs:
-            quantity, days_supply = short_fill(
+        lacks = medication.lacks(day, quantity, left)
+        if lacks is ConditionKind.renewal and day <= medication.expires and not medication.packs:
+            rest, of_rest = short_fill(
                 days_supply, per_day(medication.prescription), left, medication.whole_units
             )
-        if days_supply <= 0 or quantity > left or day > medication.expires:
-            return
-        left -= quantity
-        yield day, quantity, days_supply
+            if of_rest > 0:
+                quantity, days_supply, lacks = rest, of_rest, None
+        left = max(Decimal(0), left - quantity)
+        yield day, quantity, days_supply, lacks
 
 
 def kind_of(days_supply: int, usual_days: int) -> FillKind:
@@ -201,7 +240,7 @@ def billing_of(
     medication: Medication, kind: FillKind, days_supply: int, *, after_short: bool, at_anchor: bool
 ) -> tuple[int | None, tuple[str, ...]]:
     """The days that the payer is told, where they are not the true ones, and the codes: a pack that lasts longer than
-    the plan pays and cannot be split is billed as the most that it pays (domain rules 2.2)."""
+    the plan pays and cannot be split is billed as the most that it pays (R2.4)."""
     billed = billed_days(days_supply, medication.payer)
     if not medication.packs or billed == days_supply:
         rest = at_anchor and medication.fixed_quantity is None
@@ -212,7 +251,7 @@ def billing_of(
 def codes_of(
     kind: FillKind, days_supply: int, rule: PayerRule, *, after_short: bool, rest: bool
 ) -> tuple[str, ...]:
-    """The submission clarification codes of a fill, in the order to try (domain rules 2.8).
+    """The submission clarification codes of a fill, in the order to try (R7.11, R7.12).
 
     The rest of what is authorised is no short fill that synchronizes: where the plan pays so many days, none is needed.
     """

@@ -1,7 +1,7 @@
 """How long, and how often, a prescription may be filled by law: dated federal and state limits on controlled drugs.
 
-The values are data (`services/planner/policy/limits.toml`); the strictest of those valid on a day holds (domain
-rules 2.10). What the chain itself limits is in `chain.toml` beside.
+The values are data (`services/planner/policy/limits.toml`); the strictest of those valid on a day holds (R10.1).
+What the chain itself limits is in `chain.toml` beside.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class StateSchedule:
 
 @dataclass(frozen=True, slots=True)
 class LargerFill:
-    """A state's law by which more than what was prescribed for a fill may be dispensed at once (domain rules 2.11)."""
+    """A state's law by which more than what was prescribed for a fill may be dispensed at once (R9.9)."""
 
     name: str
     state: str
@@ -54,7 +54,7 @@ class LargerFill:
 
 @dataclass(frozen=True, slots=True)
 class Disuse:
-    """After how many days without it the chain takes a drug for one that is no longer taken (domain rules 1)."""
+    """After how many days without it the chain takes a drug for one that is no longer taken (R1.11)."""
 
     name: str
     begins_on: date
@@ -65,7 +65,7 @@ class Disuse:
 
 @dataclass(frozen=True, slots=True)
 class HighCost:
-    """From which price of a month on the chain has no short fill without staff's consent (domain rules 2.4)."""
+    """From which price of a month on the chain has no short fill without staff's consent (R4.16)."""
 
     name: str
     begins_on: date

@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 
 from services.planner.domain.calendar import LONG_AGO, NEVER
-from services.planner.domain.model import Prescription, Reason
+from services.planner.domain.model import ConditionKind, Prescription, Reason
 from services.planner.domain.payers import PayerRule, RefillRule, dearer_at_once, extra_cost_of
 from services.planner.domain.payment import Payment
 from services.planner.domain.stock import short_fill, usual_fill
@@ -43,6 +43,8 @@ class Medication:
     least_bridge: int = 1  # days of a short fill by the chain's rule, where that fits
     short_sizes: frozenset[int] | None = None  # days of a short fill that may be planned; None: any
     whole_because: Reason | None = None  # why none may, beside the payer's sizes
+    waits_for: ConditionKind | None = None  # all its fills, as if it came in time
+    authorized_until: int = NEVER  # the last day on which a prior authorization has the payer pay
     spent: Payment | None = None  # the exception that a visit that stands makes use of
 
     @property
@@ -71,6 +73,14 @@ class Medication:
         count."""
         paid_until = (paid_until if paid_until > day else day) + days
         return max(day + self.wait(days), paid_until - self.max_on_hand), paid_until
+
+    def lacks(self, day: int, quantity: Decimal, left: Decimal) -> ConditionKind | None:
+        """What a fill of that day, of so many units with so many authorized, still waits for."""
+        if self.waits_for:
+            return self.waits_for
+        if day > self.expires or quantity > left:
+            return ConditionKind.renewal
+        return ConditionKind.authorization if day > self.authorized_until else None
 
     # --- how much ---
 

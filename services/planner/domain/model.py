@@ -13,7 +13,7 @@ from services.planner.domain.payers import PayerRule, SyncLaw
 
 
 class Participation(StrEnum):
-    """How a drug takes part (domain rules: eligible prescriptions)."""
+    """How a drug takes part (R1.1)."""
 
     sync = "sync"  # may be short-filled
     ride_along = "ride_along"  # never short-filled; dispensed with the package, or at a visit of its own
@@ -155,7 +155,7 @@ class StockReport:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """The payer refused a fill. Its own next-fill date overrides our rule (domain rules: two ledgers)."""
+    """The payer refused a fill. Its own next-fill date overrides our rule (R7.8)."""
 
     rx_id: str
     code: str  # NCPDP reject code
@@ -257,7 +257,7 @@ STEPS = (
     StepRule("missed_again", 3, "technician"),
     StepRule("return", 10, "technician"),
 )
-"""The path to a visit, T-14 to the return to stock (domain rules 3; the strictest payer's window: 5)."""
+"""The path to a visit, T-14 to the return to stock (R13.1; the strictest payer's window: R15.6)."""
 
 
 @dataclass(frozen=True)
@@ -367,6 +367,22 @@ NOTHING_TOLD = Told()
 # --- what goes out ---
 
 
+class ConditionKind(StrEnum):
+    """What a fill still lacks."""
+
+    renewal = "renewal"  # the prescriber has to renew it
+    authorization = "authorization"  # the payer has to authorize it
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What has to come before a fill can be made, from whom, and by when the store fills."""
+
+    kind: ConditionKind
+    by: str  # who has to act: prescriber, payer
+    needed_by: date
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One fill planned for one visit."""
@@ -381,6 +397,8 @@ class Item:
     clarification_codes: tuple[str, ...] = ()  # NCPDP 420-DK, in the order to try
     days_supply_billed: int | None = None  # where the payer is told another than the true one; none: the same
     standing_instruction_allowed: bool = False  # without a confirmed call: no rule allows it yet
+    condition: Condition | None = None  # filled only if this is met by then; None: filled
+    in_place_of: str | None = None  # the rx_id whose place a renewal took in a visit that stands
 
 
 @dataclass(frozen=True, slots=True)

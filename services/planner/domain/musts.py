@@ -1,6 +1,6 @@
 """On which days a patient can be served: their musts, where they are, and what halts planning altogether.
 
-Domain rules 2.4 (musts), 2.11 (stays, vacation, lapse of insurance), 2.12 (store calendar).
+Musts (R12.5), stays (R11.5), vacations (R11.7), lapse of insurance (R11.9), store calendar (R12.1).
 """
 
 from __future__ import annotations

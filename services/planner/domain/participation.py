@@ -1,4 +1,4 @@
-"""Which drug takes part, and why: three states, each with a reason (domain rules: eligible prescriptions)."""
+"""Which drug takes part, and why: three states, each with a reason (R1.1)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from services.planner.domain.days_supply import whole_units
 from services.planner.domain.directions import DailyUse, Refusal, read, says_as_needed
 from services.planner.domain.forms import FORMS
 from services.planner.domain.model import (
+    ConditionKind,
     Participation,
     Prescription,
     Profile,
@@ -50,11 +51,12 @@ class Part:
     in_place_of: Prescription | None = (
         None  # another strength, taken no more: its first fill is a change of therapy
     )
+    waits_for: ConditionKind | None = None  # all its fills: planned as if it came in time (R6)
 
     @property
     def needs_renewal(self) -> bool:
-        """Out only for want of authorised quantity or time: a renewal brings it back."""
-        return self.reason.code in ("no_quantity_left", "expired")
+        """Nothing is authorized, or its time is over: a renewal brings it back."""
+        return self.waits_for is ConditionKind.renewal or self.reason.code in ("no_quantity_left", "expired")
 
 
 def renewed_by(parts: Sequence[Part]) -> dict[str, str]:
@@ -146,13 +148,15 @@ def take_part(
         )
         overruled = MAY_BE_INCLUDED if (RulingKind.include, each.rx_id) in rulings else ()
         reason = next((reason for reason in reasons if reason and reason.code not in overruled), None)
-        participation = Participation.excluded
-        if reason is None:
+        participation, lacks = Participation.excluded, reason
+        waits_for = _waits_for(reason) if not _is_disused(stock, rules, today) else None
+        if reason is None or waits_for:
             participation, reason = divisible(each, rules)
         rejection = refused.get(each.rx_id)
         dated = rejection if rejection and rejection.next_fill_on else None
         of_staff = remarks(each.rx_id, participation, rulings)
-        options = meanwhile(each, reason, rules, today)
+        options = [lacks] if lacks and waits_for else []
+        options += meanwhile(each, lacks or reason, rules, today)
         if reason.code == "schedule_2":
             options += _earliest_fill(each, stock, dated, profile, rules, today)
         if participation is Participation.sync:
@@ -181,11 +185,34 @@ def take_part(
                     *options,
                     *of_staff,
                 ),
-                look_again_on=_tried_again_on(rejection, rules) if reason.code == "payer_refused" else None,
+                look_again_on=_tried_again_on(rejection, rules)
+                if lacks and lacks.code == "payer_refused"
+                else None,
                 in_place_of=former,
+                waits_for=waits_for,
             )
         )
     return parts
+
+
+def _waits_for(reason: Reason | None) -> ConditionKind | None:
+    """What would bring back a drug that is out for that reason alone."""
+    if reason is None:
+        return None
+    if reason.code in ("no_quantity_left", "expired"):
+        return ConditionKind.renewal
+    return ConditionKind.authorization if wants_authorization(reason) else None
+
+
+def _is_disused(stock: Stock, rules: Rules, today: date) -> bool:
+    """It ran out so long ago that it is probably no longer taken."""
+    days = disused_after(rules, today)
+    return days is not None and stock.run_out_on is not None and (today - stock.run_out_on).days > days
+
+
+def disused_after(rules: Rules, today: date) -> int | None:
+    """Days without a drug after which the chain takes it for one that is no longer taken; None: never."""
+    return next((each.days for each in rules.disuse if each.begins_on <= today <= each.ends_on), None)
 
 
 def _left_out_by_staff(each: Prescription, rulings: Mapping[Key, Ruling]) -> Reason | None:
@@ -205,7 +232,7 @@ def _served_elsewhere(profile: Profile) -> Reason | None:
 
 
 def never_synchronized(each: Prescription, rules: Rules) -> Reason | None:
-    """Drugs that the programme leaves alone whatever their dates (domain rules 2.1)."""
+    """Drugs that the programme leaves alone whatever their dates (R1.2, R1.3)."""
     drug = each.drug
     if drug.over_the_counter:
         return because("over_the_counter")
@@ -343,7 +370,7 @@ def _unclear(each: Prescription, rules: Rules) -> Reason | None:
 
 
 def _first_fill_awaited(stock: Stock) -> Reason | None:
-    """A new drug joins after one tolerated fill (domain rules: changes in mid-cycle)."""
+    """A new drug joins after one tolerated fill (R1.8)."""
     if stock.run_out_on is not None:
         return None
     return because("stock_unknown") if stock.fills else because("first_fill_awaited")
@@ -377,7 +404,7 @@ def _former_strength(
 def _begins_on(former: Prescription | None, stocks: Mapping[StockKey, Stock], today: date) -> date:
     """The day from which a drug that staff take in before its first fill is needed.
 
-    The old strength at home is never set to zero unasked (domain rules 2.1): once that is used up.
+    The old strength at home is never set to zero unasked (R1.6): once that is used up.
     """
     used_up_on = stocks[stock_key(former.drug)].run_out_on if former else None
     return max(used_up_on or today, today)
@@ -402,7 +429,7 @@ def _used_up(each: Prescription, rules: Rules, first_workable: date) -> Reason |
 
 
 def _unauthorized(each: Prescription, first_workable: date) -> Reason | None:
-    """Once the payer's prior authorization has ended the drug is out until it is renewed (domain rules 2.10)."""
+    """Once the payer's prior authorization has ended the drug is out until it is renewed (R10.11)."""
     until = each.prior_authorization_until
     return because("authorization_ended", on=until) if until and until < first_workable else None
 
@@ -448,7 +475,7 @@ def _larger_fill(
     each: Prescription, stock: Stock, profile: Profile, rules: Rules, state: str, today: date
 ) -> list[Reason]:
     """To whom wants longer cycles: that a state's law lets more than the usual fill be dispensed at once, where a usual
-    one was taken, so much is authorised and the plan pays it. Said, and left to a pharmacist (domain rules 2.11)."""
+    one was taken, so much is authorised and the plan pays it. Said, and left to a pharmacist (R9.9)."""
     wanted = rules.cycle_days.get(profile.cycle_policy, 0)
     rule, _ = rule_on(each.payer, today, rules.payers, rules.unknown_payer)
     filled = any(fill.rx_id == each.rx_id and fill.days_supply >= each.usual_days for fill in stock.fills)
@@ -466,7 +493,7 @@ def _larger_fill(
 
 
 def _recounted(each: Prescription, stock: Stock) -> list[Reason]:
-    """The dose changed while some was left: only the patient knows how much of it (domain rules 2.11)."""
+    """The dose changed while some was left: only the patient knows how much of it (R3.6)."""
     in_use = each.status == "active" and stock.recounted_on is not None
     return [because("stock_by_new_dose", on=stock.recounted_on)] if in_use and stock.recounted_on else []
 

@@ -33,7 +33,8 @@ class RefillRule:
 class PayerRule:
     """What one payer's plan demands from `begins_on` to `ends_on`, the last day. Percentages are whole.
 
-    Refill too soon: domain rules 2.5; daily cost sharing and the insulin cap: 2.6; codes: 2.8; sizes: 2.9.
+    Refill too soon (R7.2), accumulation (R7.4), sizes (R7.9), codes (R7.11, R7.12); daily cost sharing and the insulin
+    cap (R8).
     """
 
     payer: str
@@ -94,7 +95,7 @@ class PayerRule:
 
     def short_sizes(self, usual_days: int, law: SyncLaw | None) -> frozenset[int] | None:
         """The days' supplies below the usual that are paid; none: any, for the plan states no sizes, or it pays short
-        fills by their code, or the state's law has it do so (domain rules 2.7 to 2.9)."""
+        fills by their code, or the state's law has it do so (R7.9, R9.6)."""
         if not self.days_supplies or self.pays_short_fills or (law and law.pays_short_fills):
             return None
         shorter = frozenset(range(1, usual_days))
@@ -121,7 +122,7 @@ def is_cash(payer: str | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SyncLaw:
-    """A state's synchronization law (domain rules 2.7): what it grants, to whom, and what it leaves out."""
+    """A state's synchronization law (R9): what it grants, to whom, and what it leaves out."""
 
     name: str
     state: str  # two letters
@@ -205,8 +206,8 @@ def extra_cost_of(
 def dearer_at_once(
     days: int, usual_days: int, monthly_copay: Decimal | None, month_days: int, *, prorated: bool
 ) -> bool:
-    """Does one long fill cost the patient more than usual fills and a short one? Only the short one is prorated (domain
-    rules 2.6)."""
+    """Does one long fill cost the patient more than usual fills and a short one? Only the short one is prorated
+    (R4.15, R8.2)."""
     if monthly_copay is None or not prorated:
         return False
     rest = extra_cost_of(days % usual_days, usual_days, monthly_copay, month_days, prorated=True)

@@ -66,7 +66,7 @@ def payers_word(part: Part, path: FillPath, fills: Fills, question: Question) ->
 
 
 def _by_surplus(part: Part, medication: Medication, fills: Fills) -> list[Reason]:
-    """Where it is accumulation, not the days of the last fill, that sets the payer's date (domain rules 2.3)."""
+    """Where it is accumulation, not the days of the last fill, that sets the payer's date (R7.4)."""
     rule, payable = medication.payer, fills[0][1].payable_from if fills else None
     if part.payer_says or payable is None or not rule.look_back_days:
         return []

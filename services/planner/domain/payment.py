@@ -11,7 +11,7 @@ from services.planner.domain.model import Reason
 
 @dataclass(frozen=True, slots=True)
 class Early:
-    """What has a payer pay one fill although it is too soon (domain rules 2.11)."""
+    """What has a payer pay one fill although it is too soon (R11.6, R11.7)."""
 
     code: str  # NCPDP 420-DK
     begins: int  # from this day on
@@ -20,7 +20,7 @@ class Early:
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A fill that is too soon is paid all the same where it joins: by a state's law (domain rules 2.7), or as staff
+    """A fill that is too soon is paid all the same where it joins: by a state's law (R9.2), or as staff
     settled it with the payer."""
 
     begins: int  # from this day on

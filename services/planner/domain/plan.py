@@ -42,7 +42,14 @@ from services.planner.domain.musts import (
     without_limits,
 )
 from services.planner.domain.participation import NO_RULINGS, Part, renewed_by, take_part
-from services.planner.domain.renewals import NO_FILLS, authorizations_ending, disused, renewals_needed, wanted
+from services.planner.domain.renewals import (
+    NO_FILLS,
+    authorizations_ending,
+    disused,
+    open_days_before,
+    renewals_needed,
+    wanted,
+)
 from services.planner.domain.rhythm import AUTO, Rhythm, rhythms_of
 from services.planner.domain.rulings import Key, in_force, ruled, with_day
 from services.planner.domain.search import Layout, Promises, Question, Verdict, choose, layout_on
@@ -171,7 +178,17 @@ def _planned(
     """The chosen day as a plan: visits with their steps, what is done about each drug, what is to be renewed."""
     chosen = found.chosen
     visits = with_steps(
-        visits_of(profile, chosen, standing, question.urgent_days), hours, rules, question.medications, today
+        visits_of(
+            profile,
+            chosen,
+            standing,
+            question.urgent_days,
+            lambda on: open_days_before(on, rules.claims_made_ahead, hours, today),
+        ),
+        hours,
+        rules,
+        question.medications,
+        today,
     )
     fills = fills_of(visits, renewed)
     lost = explain_day.lost_before(question, today)

@@ -1,7 +1,7 @@
 """Where a patient stands on the path, and how each answer, and each day that passes, moves it on.
 
 Pure transitions; each takes where the patient stands and gives where they stand then. An answer about a plan or visit
-that no longer stands is stale: the transition gives none (how the events interplay: state and answers).
+that no longer stands is stale: the transition gives none (docs/explanation/path.md: state and answers).
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def _short(units: Decimal) -> Decimal:
 
 
 def _days_supply(each: Prescription, rules: Rules, remarks: Said) -> Prescription:
-    """The usual days as given, or less where it lasts shorter: certainly (domain rules 2.2), or by so much that one of
+    """The usual days as given, or less where it lasts shorter: certainly (R2.2), or by so much that one of
     the figures is wrong."""
     days, usual = true_days(each.usual_quantity, each), each.usual_days
     if days is None or days == usual:

@@ -1,6 +1,6 @@
-"""Which prescriptions will not last: the prescriber is to be asked in time (domain rules: refills, expiry).
+"""Which prescriptions will not last: the prescriber is to be asked in time (R10.9).
 
-Not for what is probably no longer taken: renewals that nobody wanted are what users complain about (domain rules 1).
+Not for what is probably no longer taken: renewals that nobody wanted are what users complain about (R1.11).
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from decimal import Decimal
 from functools import partial
 
 from services.planner.domain.calendar import NEVER, Calendar
+from services.planner.domain.medication import per_day
 from services.planner.domain.model import Item, Participation, Reason, Renewal, Rules, because
-from services.planner.domain.participation import Part, followed
+from services.planner.domain.participation import Part, disused_after, followed
 from services.planner.domain.paths import FillPath
 from services.planner.domain.search import Layout
+from services.planner.domain.stock import short_fill
 
 
 DAY = timedelta(days=1)
@@ -35,8 +37,7 @@ NONE_ENDS: Mapping[str, Authorization] = {}
 def authorizations_ending(
     parts: Sequence[Part], chosen: Layout, lead_days: int
 ) -> dict[str, Authorization]:
-    """The authorizations of drugs that take part, by rx_id, that do not last to the pickup after next (domain rules
-    2.10)."""
+    """The authorizations of drugs that take part, by rx_id, that do not last to the pickup after next (R10.11)."""
     return {
         part.prescription.rx_id: Authorization(until, until - timedelta(days=lead_days))
         for part in parts
@@ -91,10 +92,14 @@ def renewals_needed(
 
 def last_day_that_does(due: date, *, part: Part, calendar: Calendar, rules: Rules, today: date) -> date:
     """The day the drug's lead time before it is due, in open days of the store; today where that has passed."""
-    day, left = due, rules.lead_days + part.prescription.drug.lead_days
-    while left and day > today:
+    return open_days_before(due, rules.lead_days + part.prescription.drug.lead_days, calendar, today)
+
+
+def open_days_before(day: date, days: int, calendar: Calendar, today: date) -> date:
+    """The day so many open days before, not before today."""
+    while days and day > today:
         day -= DAY
-        left -= calendar.is_open(day)
+        days -= calendar.is_open(day)
     return max(day, today)
 
 
@@ -104,7 +109,7 @@ NONE_DISUSED: Mapping[str, date] = {}
 def disused(parts: Sequence[Part], rules: Rules, today: date) -> dict[str, date]:
     """The run-out day, by rx_id, of what ran out so long ago that it is probably no longer taken; of what takes part,
     or would with a renewal."""
-    days = next((each.days for each in rules.disuse if each.begins_on <= today <= each.ends_on), None)
+    days = disused_after(rules, today)
     return {
         part.prescription.rx_id: out
         for part in parts
@@ -131,6 +136,9 @@ def _first_unmet(path: FillPath, chosen: Layout, until: int) -> tuple[int, Decim
     expires = medication.prescription.expires_on.toordinal()  # what a prior authorization ends, no renewal brings back
     left, covered = medication.quantity_left, medication.run_out
     for day, quantity, days in _due(path, chosen, until):
+        if day <= expires and 0 < left < quantity and not medication.packs:  # the rest of it is filled
+            rest, days = short_fill(days, per_day(medication.prescription), left, medication.whole_units)
+            quantity = rest or quantity
         if quantity > left or day > expires:
             return min(day, max(covered, chosen.anchor)), left
         left, covered = left - quantity, max(covered, day) + days

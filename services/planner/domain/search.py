@@ -166,13 +166,13 @@ class _Search:
         rules, drugs = question.rules, question.medications
         self.question, self.offered, self.pickup = question, offered, question.pickup
         usual = tuple(each.usual_days for each in drugs)
-        self.fits = [[fit_of(each, rhythm, usual) for each in drugs] for rhythm in question.rhythms]
+        self.rhythms, self.fits = _that_fit(question.rhythms, drugs, usual)
         blemishes = rules.blemishes_a_trip
         self.unit = lcm(
             rules.short_fills_a_trip,
             *(
                 max(1, blemishes) * (A_YEAR / rhythm.apart).denominator * lcm(*(fit.cycles for fit in fits if fit))
-                for rhythm, fits in zip(question.rhythms, self.fits, strict=True)
+                for rhythm, fits in zip(self.rhythms, self.fits, strict=True)
             ),
             *(max(1, days) for days in usual),
         )
@@ -198,7 +198,7 @@ class _Search:
         self.best: dict[int, tuple[tuple[Any, ...], Layout]] = {}
         self.steps = 0
         self.put_off: list[_Candidate] = []  # at which a drug joins only after several fills
-        clean = self.order(self.optimistic(question.promises.pickup or NEVER, question.rhythms[0], 0))
+        clean = self.order(self.optimistic(question.promises.pickup or NEVER, self.rhythms[0], 0))
         self.nothing_to_mend = clean[: self.at_burden]
 
     # --- over all candidates ---
@@ -208,7 +208,7 @@ class _Search:
         left_at: list[int] = []
         compared = 0
         rhythms = range(len(self.fits))
-        for number in sorted(rhythms, key=lambda each: (self.rate(each, (0,)), -self.question.rhythms[each].days)):
+        for number in sorted(rhythms, key=lambda each: (self.rate(each, (0,)), -self.rhythms[each].days)):
             candidates = sorted(self._candidates(number, days))
             compared += len({candidate.day for candidate in candidates})
             for candidate in candidates:
@@ -258,7 +258,7 @@ class _Search:
 
     def _candidates(self, number: int, days: Sequence[int]) -> Iterable[_Candidate]:
         """From the first workable day to a cycle after the last drug can be paid; the day that was told always."""
-        rhythm = self.question.rhythms[number]
+        rhythm = self.rhythms[number]
         last = max(start.first for start in self.starts) + rhythm.days
         within = [day for day in days if day <= last or day == self.question.promises.pickup]
         for live in self._live_sets(number):
@@ -285,8 +285,8 @@ class _Search:
         if period > MOST_PHASES or any(fit and fit.cycles == 1 for fit in self.fits[number]):
             return [tuple(range(period))]
         sets = [live for size in range(1, period + 1) for live in combinations(range(period), size) if 0 in live]
-        longer = period * self.question.rhythms[number].days
-        if any(rhythm.days == longer for rhythm in self.question.rhythms):
+        longer = period * self.rhythms[number].days
+        if any(rhythm.days == longer for rhythm in self.rhythms):
             sets = sets[1:]  # at one slot of the period alone it is that rhythm
         return [live for live in sets if all(each is None or each for each in self._phases(number, live))]
 
@@ -344,7 +344,7 @@ class _Search:
     def rate(self, number: int, live: Live) -> int:
         """Trips a year of the rhythm with drugs due at these slots of its period, and of those that fit no slot."""
         share = Fraction(len(live), self.periods[number])
-        return int(share * A_YEAR / self.question.rhythms[number].apart * self.unit) + sum(
+        return int(share * A_YEAR / self.rhythms[number].apart * self.unit) + sum(
             self._alone(each)
             for each, fit in zip(self.question.medications, self.fits[number], strict=True)
             if fit is None
@@ -418,7 +418,7 @@ class _Search:
         """The days of the slots from the first one on, as far as a drug may join."""
         key = number, day
         if key not in self.slots:
-            rhythm, fits = self.question.rhythms[number], self.fits[number]
+            rhythm, fits = self.rhythms[number], self.fits[number]
             drugs = [
                 (each, start, fit)
                 for each, start, fit in zip(self.question.medications, self.starts, fits, strict=True)
@@ -494,7 +494,7 @@ class _Search:
         if fit and not found and thorough:
             found = self._ways(at, number, slots, fit, phases, gap=True, several=True)
         if fit is None or (thorough and all(way.path.uncovered or way.is_chained for way in found)):
-            until = slots[1] if len(slots) > 1 else slots[0] + self.question.rhythms[number].days
+            until = slots[1] if len(slots) > 1 else slots[0] + self.rhythms[number].days
             by_itself = alone(each, until, self.pickup, start)
             found.append(self._way(by_itself, number, self._alone(each) if fit else 0))
         return Choice(found, start.first, start.covered)
@@ -565,14 +565,14 @@ class _Search:
         late = dry = 0
         weight += self.short * (len(path.short_fills) + path.override)
         if path.joins is not None:
-            rhythm = self.question.rhythms[number]
+            rhythm = self.rhythms[number]
             dry = int(path.left <= 0)
             late = int(not path.windows and self.setting.is_late(each.payment.joining, path.joins))
             wait, apart = each.wait(path.joining[1]), path.cycles * rhythm.days
-            every_time = (wait > apart - rules.claims_made_ahead) + (wait >= apart and dry)
-            weight += self.blemish * (late + dry + _spans(path.left))
-            if every_time and self.blemish:
-                weight += int(every_time * A_YEAR / (rhythm.apart * path.cycles) * self.blemish)
+            yearly = A_YEAR / (rhythm.apart * path.cycles)
+            lates = yearly if wait > apart - rules.claims_made_ahead else late
+            drys = yearly if dry and wait >= apart and path.joining[1] <= apart else dry
+            weight += self.blemish * _spans(path.left) + int((lates + drys) * self.blemish)
         promised = self.question.promises.joins.get(each.rx_id)
         broken = promised is not None and (path.joins is None or path.joins > promised)
         return with_spans(Way(path, weight, late, dry, int(broken), path.extra_cost or NO_COST), self.setting)
@@ -610,7 +610,7 @@ class _Search:
         critical = sum(way.path.uncovered for way in ways if way.path.medication.critical)
         partial = self.optimistic(
             candidate.day,
-            question.rhythms[candidate.rhythm],
+            self.rhythms[candidate.rhythm],
             rate + placed.weight,
             (critical, sum(way.path.uncovered for way in ways) - critical),
             sum(way.broken for way in ways) + len(told - comes),
@@ -660,6 +660,17 @@ def settled(layout: Layout, question: Question) -> Layout:
             all_joined = max(path.joins or 0 for path in paths)
             return replace(earlier, score=layout.score._replace(all_joined=all_joined))
     return layout
+
+
+def _that_fit(
+    rhythms: Sequence[Rhythm], drugs: Sequence[Medication], usual: Sequence[int]
+) -> tuple[Sequence[Rhythm], list[list[Fit | None]]]:
+    """The rhythms that every drug fits, with how each fits; all where there is none such."""
+    fits = [[fit_of(each, rhythm, usual) for each in drugs] for rhythm in rhythms]
+    fitting = [number for number, of_rhythm in enumerate(fits) if all(of_rhythm)]
+    if not fitting:
+        return rhythms, fits
+    return [rhythms[number] for number in fitting], [fits[number] for number in fitting]
 
 
 def _spans(left: int) -> int:

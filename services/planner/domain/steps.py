@@ -1,5 +1,4 @@
-"""The dated steps around a visit: who does what by when (domain rules 3, appointment-based workflow; 2.12, store
-calendar)."""
+"""The dated steps around a visit: who does what by when (R13.1, R13.3)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What the patient has on hand, when the payer pays again, and how much to fill: exact arithmetic.
 
-Two ledgers (domain rules: days on hand): the patient's stock runs from the hand-over of fills here, by their true days;
+Two ledgers (R3): the patient's stock runs from the hand-over of fills here, by their true days;
 the payer's clock from the date of service of every paid fill, those of other pharmacies included, by the billed days.
 """
 
@@ -147,7 +147,7 @@ class ChangeOfDose:
 def _change_of_dose(
     prescriptions: Sequence[Prescription], fills: Sequence[Fill], reports: Sequence[StockReport], today: date
 ) -> ChangeOfDose | None:
-    """From the prescription of another dose on, once the former ones are taken no more (domain rules 2.11).
+    """From the prescription of another dose on, once the former ones are taken no more (R3.6).
 
     None where one of the doses is not known, or which is taken. A later fill of the former dose puts it off.
     """
@@ -206,8 +206,8 @@ def run_out_day(
     """The day at whose start nothing is left: roll forward, never below nothing; from what was there until `run_out`.
 
     The first dose of a fill is taken on the day of its hand-over; what the patient says is left replaces the
-    estimate from that day on, before a fill of the same day is added (domain rules: days on hand). In hospital nothing
-    of it is used, up to the day of the discharge (domain rules: changes in mid-cycle).
+    estimate from that day on, before a fill of the same day is added (R3.1, R3.3). In hospital nothing
+    of it is used, up to the day of the discharge (R3.7).
     """
     said = [(report.reported_on, 0, report.days_left) for report in reports]
     handed_over = [(fill.handed_over_on, 1, fill.days_supply) for fill in fills]
@@ -247,7 +247,7 @@ def refill_wait(days_supply: int, refill: RefillRule | int) -> int:
 def payable_from(
     fills: Sequence[Fill], refill: RefillRule | int, rule: PayerRule, of_dose: Sequence[Fill] | None = None
 ) -> date:
-    """The first day on which the payer pays; before it, reject 79 (domain rules: refill too soon).
+    """The first day on which the payer pays; before it, reject 79 (R7.2, R7.4).
 
     Two tests: the wait after the last fill, and, where the plan has it, the surplus that the fills of the
     look-back have piled up: those of the present dose, if `of_dose` tells them, for a changed dose begins anew.

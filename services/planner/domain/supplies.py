@@ -51,7 +51,9 @@ def medication_of(
             override=override,
         ),
         quantity_left=each.quantity_left,
-        expires=min(each.expires_on, each.prior_authorization_until or date.max).toordinal(),
+        expires=each.expires_on.toordinal(),
+        authorized_until=(each.prior_authorization_until or date.max).toordinal(),
+        waits_for=part.waits_for,
         max_on_hand=rule.most_surplus_days if rule.look_back_days else NEVER,
         paid_until=(paid_until(of_dose, rule, payable) or date.min).toordinal(),
         prorated=not packs
@@ -74,7 +76,7 @@ def medication_of(
 
 
 def dear(medication: Medication, rules: Rules, today: date) -> Medication:
-    """Never short-filled where a month of it costs so much that the chain wants staff's consent (domain rules 2.4)."""
+    """Never short-filled where a month of it costs so much that the chain wants staff's consent (R4.16)."""
     price = medication.prescription.month_price
     limit = next((each for each in rules.high_cost if each.begins_on <= today <= each.ends_on), None)
     if medication.packs or price is None or limit is None or price < limit.month_price:
@@ -93,7 +95,7 @@ def not_before(medication: Medication) -> Medication:
 
 def not_by_billed_days(medication: Medication, part: Part) -> Medication:
     """What was billed as fewer days than it lasts brings no fill earlier, by law or otherwise: audits look for that
-    (domain rules 2.2). Staff may still have it filled."""
+    (R2.5). Staff may still have it filled."""
     from_day = by_true_days(part, medication)
     if from_day is None or medication.payment.forced:
         return medication
@@ -117,7 +119,7 @@ def _of_dose(part: Part) -> list[Fill]:
 
 
 def _within_plan(each: Prescription, rule: PayerRule) -> Prescription:
-    """The usual fill as the plan pays it: at most the largest days' medication that it allows (domain rules: cycles)."""
+    """The usual fill as the plan pays it: at most the largest days' medication that it allows (R7.10)."""
     if not rule.days_supplies or each.usual_days in rule.days_supplies or each.units_per_day is None:
         return each
     sizes = [days for days in rule.days_supplies if days <= each.usual_days]
@@ -132,7 +134,7 @@ def _within_plan(each: Prescription, rule: PayerRule) -> Prescription:
 
 
 def _smallest_pack(each: Prescription, rule: PayerRule) -> Prescription:
-    """As many unbroken packs as the plan pays for, and one where that lasts longer than it does (domain rules 2.2)."""
+    """As many unbroken packs as the plan pays for, and one where that lasts longer than it does (R2.4)."""
     most, pack = max(rule.days_supplies, default=NEVER), each.drug.pack_quantity
     if not pack or each.usual_days <= most:
         return each

@@ -57,7 +57,7 @@ def paid_early(medication: Medication, part: Part, profile: Profile, today: date
 
 
 def _after_discharge(medication: Medication, profile: Profile, today: date) -> Early | None:
-    """From the discharge on, for as long as the payer's dated rule says (domain rules 2.11: code 57)."""
+    """From the discharge on, for as long as the payer's dated rule says (R11.6: code 57)."""
     discharged_on = max((stay.ends_on for stay in profile.stays if stay.ends_on), default=None)
     if discharged_on is None or not medication.payer.discharge_days:
         return None
@@ -70,7 +70,7 @@ def _after_discharge(medication: Medication, profile: Profile, today: date) -> E
 
 
 def _before_vacation(medication: Medication, profile: Profile, today: date) -> Early | None:
-    """From some days before the departure on, where it would run out while the patient is away (domain rules 2.11:
+    """From some days before the departure on, where it would run out while the patient is away (R11.7:
     early fill, code 03; plans pay it once or twice a year)."""
     rule, paid = medication.payer, medication.payment.payer
     for away in allowed(profile.away, rule.vacation_fills_a_year):

@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from decimal import Decimal
 
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.medication import Medication
-from services.planner.domain.model import FillKind, Prescription, Rules, Told, ToldItem, ToldVisit, VisitKind
+from services.planner.domain.model import (
+    ConditionKind,
+    FillKind,
+    Prescription,
+    Rules,
+    Told,
+    ToldItem,
+    ToldVisit,
+    VisitKind,
+)
 from services.planner.domain.payment import Payment
 
 
@@ -22,6 +32,8 @@ class Standing:
     payable_from: Mapping[str, date | None]  # by rx_id
     after_short: frozenset[str]  # the rx_ids whose fill follows a short one
     codes: Mapping[str, tuple[str, ...]]  # by rx_id: the opening codes of its fill
+    lacks: Mapping[str, ConditionKind]  # by rx_id: what a conditional fill still waits for
+    in_place_of: Mapping[str, str]  # by rx_id of a renewal: the one that was told
 
 
 def that_stand(told: Told, calendar: Calendar, rules: Rules, today: date) -> list[ToldVisit]:
@@ -53,29 +65,42 @@ def commit(
     standing = []
     for visit in sorted(visits, key=lambda visit: visit.on):
         kept, drugs, payable, after_short, codes = [], {}, {}, set(), {}
-        for item in visit.items:
-            old, rx_id = renewed.get(item.rx_id, (None, item.rx_id))
+        lacks: dict[str, ConditionKind] = {}
+        in_place_of: dict[str, str] = {}
+        for told in visit.items:
+            item, rx_id = _filled_from(told, renewed, visit)
             medication = by_rx.get(rx_id)
-            if medication and _may_be_filled(item, medication, old, visit):
-                kept.append(item)
-                drugs[item.rx_id], payable[item.rx_id] = rx_id, medication.payment.payable_from
-                codes[item.rx_id] = medication.opening_codes(visit.on.toordinal())
-                if medication.after_short:
-                    after_short.add(item.rx_id)
-                by_rx[rx_id] = _filled(medication, item, visit, today)
+            if medication is None or not medication.payment.allows(
+                visit.on.toordinal(), joining=_joins_at(visit, item, medication)
+            ):
+                continue
+            kept.append(item)
+            drugs[item.rx_id], payable[item.rx_id] = rx_id, medication.payment.payable_from
+            codes[item.rx_id] = medication.opening_codes(visit.on.toordinal())
+            if item.rx_id != told.rx_id:
+                in_place_of[item.rx_id] = told.rx_id
+            waits_for = medication.lacks(visit.on.toordinal(), item.quantity, medication.quantity_left)
+            if item.rx_id == rx_id and waits_for:
+                lacks[item.rx_id] = waits_for
+            if medication.after_short:
+                after_short.add(item.rx_id)
+            by_rx[rx_id] = _filled(medication, item, visit, today)
         if kept:
-            standing.append(Standing(visit, tuple(kept), drugs, payable, frozenset(after_short), codes))
+            details = (drugs, payable, frozenset(after_short), codes, lacks, in_place_of)
+            standing.append(Standing(visit, tuple(kept), *details))
     return [by_rx[medication.rx_id] for medication in medications], standing
 
 
-def _may_be_filled(
-    item: ToldItem, medication: Medication, old: Prescription | None, visit: ToldVisit
-) -> bool:
-    """Payable, authorized and valid on that day."""
-    day, joining = visit.on.toordinal(), _joins_at(visit, item, medication)
-    left = old.quantity_left if old else medication.quantity_left
-    expires = old.expires_on.toordinal() if old else medication.expires
-    return medication.payment.allows(day, joining=joining) and day <= expires and item.quantity <= left
+def _filled_from(
+    told: ToldItem, renewed: Mapping[str, tuple[Prescription, str]], visit: ToldVisit
+) -> tuple[ToldItem, str]:
+    """The item, and the prescription that takes part: what was told of one that a renewal replaces is filled from it
+    as long as it can be, then from the renewal."""
+    if told.rx_id not in renewed:
+        return told, told.rx_id
+    old, rx_id = renewed[told.rx_id]
+    can_be = visit.on <= old.expires_on and told.quantity <= old.quantity_left
+    return (told if can_be else replace(told, rx_id=rx_id)), rx_id
 
 
 def _joins_at(visit: ToldVisit, item: ToldItem, medication: Medication) -> bool:
@@ -98,7 +123,10 @@ def _filled(medication: Medication, item: ToldItem, visit: ToldVisit, today: dat
         after_change=False,
         paid_until=paid_until,
         after_short=item.kind is FillKind.bridge,
-        quantity_left=medication.quantity_left - (item.quantity if item.rx_id == medication.rx_id else 0),
+        quantity_left=max(
+            Decimal(0),
+            medication.quantity_left - (item.quantity if item.rx_id == medication.rx_id else 0),
+        ),
         unavoidable=medication.unavoidable + max(0, day - max(medication.run_out, today.toordinal())),
         days_left_at_fixed_visit=max(0, medication.run_out - day) if joins else None,
     )

@@ -1,4 +1,4 @@
-"""How long a quantity lasts, as the patient takes it and as the payer was told (domain rules 2.2 and 2.3)."""
+"""How long a quantity lasts, as the patient takes it and as the payer was told (R2, R3.5)."""
 
 from __future__ import annotations
 

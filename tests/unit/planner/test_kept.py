@@ -157,7 +157,7 @@ def by_staff(kind: RulingKind, rx_id: str, quantity: Decimal | None = None) -> R
 def test_a_visit_that_stands_keeps_the_fill_that_is_paid_by_an_override(
     state: str, rulings: tuple[Ruling, ...], kept: bool, confirmed: bool
 ) -> None:
-    """Domain rules 2.7: 75 % of thirty days have not passed on the day of the pickup."""
+    """By a law (R9.2): 75 % of thirty days have not passed on the day of the pickup."""
     profile = replace(FILLED_LATER, rulings=rulings)
     today = TODAY if confirmed else in_days(2)  # within the lead time it stands unconfirmed
     plan = plan_cycle(profile, Calendar(state=state), POLICY, today, told_of_both(confirmed=confirmed), 1)

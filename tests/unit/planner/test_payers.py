@@ -216,7 +216,7 @@ def test_a_long_fill_takes_the_place_of_the_bridge_where_the_plan_allows_its_day
 def test_no_long_fill_costs_the_patient_more_than_its_parts(
     copay: int | None, prorates: bool, month: int, filled: list[int], cost: Decimal | None
 ) -> None:
-    """Policy: 75 %, 1 to 90 days. The case above; what is short-filled alone is prorated (domain rules 2.6)."""
+    """Policy: 75 %, 1 to 90 days. The case above; what is short-filled alone is prorated (R8.2)."""
     facts = {"monthly_copay": None if copay is None else Decimal(copay)}
     profile = patient(
         [prescription("a", **facts), prescription("b", **facts)],
@@ -339,7 +339,7 @@ def test_a_fill_too_soon_carries_the_code_of_an_override(
     submitted: tuple[str, ...],
     confirmed: bool,
 ) -> None:
-    """Policy: 75 %, code 02 (domain rules 2.8: other override). The payer pays b from the 15th day on."""
+    """Policy: 75 %, code 02 (R7.12: other override). The payer pays b from the 15th day on."""
     items = tuple(ToldItem(rx_id, FillKind.full, Decimal(30), 30) for rx_id in ("rx-a", "rx-b"))
     visits = (ToldVisit(SYNCHRONIZED, in_days(pickup), items, confirmed=True),) if confirmed else ()
     profile = taking({"a": pickup + 1, "b": 22}, rulings=rulings)

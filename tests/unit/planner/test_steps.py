@@ -47,7 +47,7 @@ def steps(
 
 
 def test_a_visit_has_the_steps_of_the_appointment_based_workflow() -> None:
-    """Domain rules, section 3."""
+    """The table of (R13.1)."""
     assert steps() == {
         "checks": [-14],
         "prescriber": [-10],

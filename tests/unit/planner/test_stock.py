@@ -1,4 +1,4 @@
-"""Days on hand, refill too soon, short-fill quantities: the worked vectors of the domain rules."""
+"""Days on hand (R3), refill too soon (R7.2), short-fill quantities (R4.12)."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_what_is_left_when_the_dose_changes_lasts_by_the_new_dose(
     runs_out: int,
     recounted: int | None,
 ) -> None:
-    """A fill of 30 days at one a day, and another dose of the same tablets from day -5 on (domain rules 2.11)."""
+    """A fill of 30 days at one a day, and another dose of the same tablets from day -5 on (R3.6)."""
     profile = patient(prescriptions, fills, stock_reports=tuple(reports))
     stock = stocks_of(profile, TODAY)[stock_key(drug("a"))]
     assert stock.run_out_on == in_days(runs_out)

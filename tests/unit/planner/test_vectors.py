@@ -1,4 +1,4 @@
-"""The worked vectors of the field that concern the planner, each with the policy that it assumes.
+"""The worked examples of the rule book that concern the planner (R17), each with the policy that it assumes.
 
 TV16, drift, is in test_cycles; TV20, return to stock, belongs to fulfillment.
 """
