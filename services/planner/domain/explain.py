@@ -18,7 +18,7 @@ from services.planner.domain.model import (
     because,
 )
 from services.planner.domain.participation import NOT_READ, Part, wants_authorization
-from services.planner.domain.paths import FillPath
+from services.planner.domain.paths import AMPLE, FillPath
 from services.planner.domain.payers import NO_COST
 from services.planner.domain.payers_word import payers_word
 from services.planner.domain.renewals import NONE_DISUSED, NONE_ENDS, Authorization
@@ -225,6 +225,10 @@ def _carried_over(surplus: int, days: int, path: FillPath, question: Question) -
         return because("at_least_minimum", needed=needed, minimum=question.rules.minimum_short_fill_days)
     if medication.bridge_cushion:
         return because("bridge_cushion", days=surplus)
+    if (
+        medication.short_fill(needed, AMPLE)[1] == needed
+    ):  # the slot came a few days earlier than the bridge was for
+        return because("early", days=surplus)
     return because("whole_units", days=surplus)
 
 

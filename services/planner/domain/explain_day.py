@@ -146,8 +146,8 @@ def about_plan(chosen: Layout, question: Question) -> list[Reason]:
     """What holds for the whole plan."""
     remarks = []
     if question.promises.moved:
-        told, wanted = question.promises.moved
-        moved = [rx_id for rx_id, days in question.promises.visits.items() if told in days]
+        _, wanted = question.promises.moved
+        moved = [rx_id for rx_id, days in question.promises.visits.items() if wanted in days]
         new_days = [
             days[0]
             for path, days in zip(chosen.paths, chosen.fill_days, strict=True)

@@ -95,13 +95,23 @@ def paths_to(
             return []
         left = max(0, medication.run_out - day)
         return [_path(medication, day, (), joining, left, 0, override=payment.ready > day)]
-    found = []
+    found: list[FillPath] = []
     for sequence in _sequences(medication, day - start.covered, several=several):
+        if _is_too_small(sequence, medication, found):
+            continue
         timed = _timed(medication, sequence, day, pickup, start)
         if timed:
             windows, covered = timed
             found.append(_path(medication, day, windows, joining, covered - day, 0))
     return found
+
+
+def _is_too_small(sequence: Sequence[Fill], medication: Medication, found: Sequence[FillPath]) -> bool:
+    """Is a fill in it below the chain's minimum, where one of the minimum fits?"""
+    least = medication.least_bridge
+    if all(days >= least for _, days, _ in sequence):
+        return False
+    return any(path.short_fills and min(path.short_fills) >= least for path in found)
 
 
 def with_a_gap(

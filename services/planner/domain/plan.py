@@ -367,12 +367,14 @@ def _question(
 
 
 def _promises(told: Told, stood: set[int], today: date) -> Promises:
-    """What may still be broken: the visits before or after the pickup, that day, and when drugs were to join."""
+    """What may still be broken: the visits before or after the pickup, one that the patient asks to be moved on the day
+    asked for; the day of the pickup, and when drugs were to join."""
     visits: dict[str, list[int]] = defaultdict(list)
     for visit in told.visits:
         if visit.on >= today and visit.on != told.anchor_on and visit.on.toordinal() not in stood:
+            on = told.wanted_on if told.wanted_on and visit.on == told.instead_of else visit.on
             for item in visit.items:
-                visits[item.rx_id].append(visit.on.toordinal())
+                visits[item.rx_id].append(on.toordinal())
     return Promises(
         pickup=told.anchor_on.toordinal() if told.anchor_on else None,
         visits=dict(visits),

@@ -114,12 +114,20 @@ def fit_of(medication: Medication, rhythm: Rhythm, usual_days: Collection[int]) 
 
 
 def slot_days(
-    rhythm: Rhythm, first: int, slots: int, pickup: PickupDays, not_before: int, weekday: int | None
+    rhythm: Rhythm,
+    first: int,
+    slots: int,
+    pickup: PickupDays,
+    not_before: int,
+    weekday: int | None,
+    earlier: int = 0,
 ) -> list[int]:
     """Where slots fall: on the last pickup day on or before their day, else, or where `not_before` days from the first
-    are not over, on the first after it; on the preferred weekday where that is within three days before."""
+    are not over, on the first after it; on the preferred weekday where that is within three days before. The day of
+    each after the first is so many days `earlier` than by the rhythm alone."""
     days = [first]
-    for index, wanted in enumerate(rhythm.nominal(first, slots)[1:], 1):
+    for index, day_of_slot in enumerate(rhythm.nominal(first, slots)[1:], 1):
+        wanted = day_of_slot - earlier
         least = first + not_before if index == 1 else days[-1] + 1
         day = _on_weekday(wanted, weekday, pickup) or pickup.on_or_before(wanted)
         if day < least:

@@ -19,7 +19,7 @@ from services.planner.domain.calendar import NEVER, PickupDays
 from services.planner.domain.criteria import Score, order_of, place_of_burden, weekdays_apart
 from services.planner.domain.medication import Medication
 from services.planner.domain.model import Reason, Rules, Ruling
-from services.planner.domain.paths import FillPath, alone, paths_to, start_of, with_a_gap
+from services.planner.domain.paths import FillPath, FillWindow, alone, paths_to, start_of, with_a_gap
 from services.planner.domain.payers import NO_COST
 from services.planner.domain.placement import (
     Choice,
@@ -562,9 +562,15 @@ class _Search:
         return self.paths[key]
 
     def _as_told(self, path: FillPath) -> FillPath:
-        """A fill that the patient was told of stays on its day where it still can."""
-        told = self.question.promises.visits.get(path.medication.rx_id)
-        return path if not told else _kept(path, told, self.pickup)
+        """A fill that the patient was told of stays on its day where it still can; one that they ask to be moved comes
+        as near to the day asked for as it can."""
+        promises = self.question.promises
+        told = promises.visits.get(path.medication.rx_id)
+        if not told:
+            return path
+        if promises.moved and promises.moved[1] in told:
+            path = _moved(path, promises.moved[1], self.pickup)
+        return _kept(path, told, self.pickup)
 
     def _way(self, path: FillPath, number: int, weight: int = 0) -> Way:
         """What it weighs by itself: short fills, the claim and the stock at its joining, what recurs every year."""
@@ -655,7 +661,9 @@ def settled(layout: Layout, question: Question) -> Layout:
         if path.joins == layout.anchor and path.joining[1] == path.cycles * rhythm.days
     ]
     for days in range(min(question.rules.settling_days, max(lacking, default=0)), 0, -1):
-        moved = [slots[0], *(question.pickup.on_or_before(day - days) for day in slots[1:])]
+        moved = slot_days(
+            rhythm, slots[0], len(slots), question.pickup, 1, question.preferred_weekday, earlier=days
+        )
         paths = [
             path
             if path.joins is None or not path.slot
@@ -683,6 +691,24 @@ def _that_fit(
 def _spans(left: int) -> int:
     """Each begun span of surplus beyond the one that is free."""
     return max(0, -(-(left - FREE_SURPLUS) // FREE_SURPLUS))
+
+
+def _moved(path: FillPath, wanted: int, pickup: PickupDays) -> FillPath:
+    """The window that is nearest to the day asked for, narrowed to its day that is."""
+
+    def apart(window: FillWindow) -> int:
+        return max(window.first - wanted, wanted - window.last, 0)
+
+    if not path.windows:
+        return path
+    at, window = min(enumerate(path.windows), key=lambda each: apart(each[1]))
+    nearest = max(window.first, min(window.last, wanted))
+    near = {pickup.on_or_before(nearest), pickup.on_or_after(nearest)}
+    day = min(near, key=lambda day: (abs(day - nearest), day))
+    if not window.first <= day <= window.last:
+        return path
+    windows = (*path.windows[:at], window._replace(first=day, last=day), *path.windows[at + 1 :])
+    return path._replace(windows=windows)
 
 
 def _kept(path: FillPath, told: Sequence[int], pickup: PickupDays) -> FillPath:

@@ -14,7 +14,9 @@ from services.planner.domain.model import Drug, Fill, Prescription, Profile, Rul
 from services.planner.domain.payers import PayerRule
 
 TODAY = date(2026, 3, 2)  # a Monday
-COMMERCIAL = Rules(payers=(PayerRule("commercial", refill_percent=75),))  # any days' supply up to the usual
+COMMERCIAL = Rules(payers=(PayerRule("commercial", refill_percent=75),), bridge_cushion_days=0)
+"""75 %, any days' supply up to the usual. A bridge ends on the day of its pickup, so its size is its gap."""
+
 EVERY_DAY = Calendar()
 
 

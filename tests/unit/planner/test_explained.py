@@ -11,6 +11,7 @@ from services.planner.domain.anchor import CRITERIA, avoidable_uncovered_days
 
 from services.planner.domain import explain_day
 from services.planner.domain.calendar import Calendar
+from services.planner.domain.criteria import CRITERIA, avoidable_uncovered_days
 from services.planner.domain.model import NOTHING_TOLD, Plan, Profile, Reason, Rejection, Rules
 from services.planner.domain.plan import plan_cycle
 from services.planner.translation import event_of

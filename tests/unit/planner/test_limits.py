@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -10,9 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from services.planner.domain.anchor import Question, Verdict
 
-from services.planner.domain import kernel
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.limits import last_day, limits_on, quantity_by_law, schedule_in
 from services.planner.domain.model import (
@@ -32,7 +29,7 @@ from services.planner.domain.model import (
 )
 from services.planner.domain.participation import take_part
 from services.planner.domain.payers import PayerRule
-from services.planner.domain.plan import finished, one_by_one, plan_cycle, planning
+from services.planner.domain.plan import plan_cycle
 from services.planner.domain.progress import Progress, Status, plan_anew
 from services.planner.domain.reading import as_read
 from services.planner.policy import dispensing_limits, larger_fills, state_schedules
@@ -47,7 +44,6 @@ from tests.unit.planner.cases import (
     prescription,
     taking,
 )
-from tests.unit.planner.test_kernel import said
 from tests.unit.planner.test_plan import codes, of, pinned, planned
 
 LIMITS, SCHEDULES = dispensing_limits(), state_schedules()
@@ -426,20 +422,6 @@ def random_facts(rng: Random) -> Profile:
             quantity = Decimal(rng.randint(0, 30))
             fills.append(Fill(f"rx-{name}", on, on, days, quantity, billed, elsewhere=rng.random() < 0.2))
     return patient(prescriptions, fills)
-
-
-def test_the_fast_form_judges_them_as_the_readable_one_does() -> None:
-    def both(questions: Sequence[Question]) -> list[Verdict | None]:
-        readable = one_by_one(questions)
-        assert [said(each) for each in kernel.judge_all(questions)] == [said(each) for each in readable]
-        return readable
-
-    calendar = Calendar(state="NY")
-    profiles = [random_facts(Random(seed)) for seed in range(80)]
-    plans = finished(
-        [planning(each, calendar, OPEN_TO_C4, TODAY, NOTHING_TOLD, 1) for each in profiles], both
-    )
-    assert sum(isinstance(each, Plan) for each in plans) > 15
 
 
 def test_whatever_is_known_no_plan_fails_and_none_fills_what_may_not_be() -> None:

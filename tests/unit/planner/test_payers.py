@@ -29,7 +29,6 @@ from services.planner.domain.model import (
 from services.planner.domain.payers import PayerRule, SyncLaw
 from services.planner.domain.stock import payable_from
 from tests.unit.planner.cases import COMMERCIAL, TODAY, fill, in_days, patient, prescription, taking
-from tests.unit.planner.test_kernel import compare
 from tests.unit.planner.test_plan import SYNCHRONIZED, codes, of, pinned, planned, trips
 from tests.unit.planner.test_sizes import fills_of
 
@@ -227,19 +226,6 @@ def test_no_long_fill_costs_the_patient_more_than_its_parts(
     plan = planned(profile, pinned(15), rules=payer)
     assert [days for _, days in fills_of(plan, "a")] == filled
     assert plan.extra_cost == cost
-
-
-def test_the_fast_form_says_the_same_where_long_fills_cost_more() -> None:
-    def bound(_: Random, rules: Rules) -> Rules:
-        of_all = {
-            "days_supplies": frozenset(range(1, 200)),
-            "prorates": True,
-            "prorated_forms": frozenset[str](),
-        }
-        payers = tuple(replace(each, **of_all) for each in rules.payers)  # type: ignore[arg-type]
-        return replace(rules, payers=payers, lead_days=2)
-
-    assert compare([42, 43], bound)["fit"] > 160
 
 
 def test_nobody_comes_for_nothing_to_a_pickup_that_long_fills_would_empty() -> None:
