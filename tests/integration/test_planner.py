@@ -205,7 +205,7 @@ def profile(*fills: Fill, **changes: Any) -> Profile:
     fields = {
         "store_id": "s1",
         "prescriptions": (prescription("a"), prescription("b")),
-        "fills": (fill("a", -22), fill("b", -14), *fills),
+        "fills": (fill("a", -22), fill("b", -3), *fills),
     }
     return Profile(**(fields | changes))
 
