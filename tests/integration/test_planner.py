@@ -201,7 +201,7 @@ def fill(name: str, days: int, supply: int = 30) -> Fill:
 
 
 def profile(*fills: Fill, **changes: Any) -> Profile:
-    """a runs out in 8 days, b in 16: a bridge for a, and both on the 12th or later."""
+    """a runs out in 8 days, b in 27: a short fill of a on the 7th, and both on the 27th."""
     fields = {
         "store_id": "s1",
         "prescriptions": (prescription("a"), prescription("b")),
@@ -504,25 +504,27 @@ async def test_who_leaves_loses_the_plan_and_what_is_known_of_them(proposed: Ser
 
 async def test_renewals_are_asked_for_once_and_before_all_else_blocks_the_plan(service: Service) -> None:
     await service.handle(store_changed())
-    scarce = (prescription("a", quantity_left=Decimal(0)),)
-    blocked, renewal = await service.handle(enrolled(prescriptions=scarce))
+    scarce, taken = (prescription("a", quantity_left=Decimal(0)),), (fill("a", -17),)
+    blocked, renewal = await service.handle(enrolled(prescriptions=scarce, fills=taken))
     assert isinstance(blocked, PlanBlocked) and isinstance(renewal, RenewalNeeded)
-    assert (renewal.rx_id, renewal.needed_by, renewal.prescriber_id) == ("rx-a", in_days(8), "dr-1")
+    assert (renewal.rx_id, renewal.needed_by, renewal.prescriber_id) == ("rx-a", in_days(13 - 4), "dr-1")
     answer = RenewalAnswered(patient_id="p1", rx_id="rx-a", answer=RenewalAnswer.approved)
     assert await service.handle(answer) == []
     assert await service.on_day(7) == [], "looked at again, with the same result"
     renewed = prescription("a", rx_id="rx-a2", renews="rx-a")
-    after = only(await service.handle(changed(2, prescriptions=(*scarce, renewed))), PlanComputed)
+    after = only(
+        await service.handle(changed(2, prescriptions=(*scarce, renewed), fills=taken)), PlanComputed
+    )
     assert [drug.reasons[0].code for drug in after.drugs] == ["superseded_by", "maintenance"]
 
 
 async def test_a_payers_own_date_moves_the_plan(proposed: Service) -> None:
     refused = FillRejected(
-        patient_id="p1", visit_id="v", rx_id="rx-b", reject_code="79", next_fill_on=in_days(15)
+        patient_id="p1", visit_id="v", rx_id="rx-b", reject_code="79", next_fill_on=in_days(28)
     )
     plan = only(await proposed.handle(refused), PlanComputed)
-    assert plan.anchor_on >= in_days(15)
-    assert [item.payable_from for item in pickup(plan).items if item.rx_id == "rx-b"] == [in_days(15)]
+    assert plan.anchor_on >= in_days(28)
+    assert [item.payable_from for item in pickup(plan).items if item.rx_id == "rx-b"] == [in_days(28)]
 
 
 async def test_a_refused_drug_is_planned_again_on_the_day_that_the_plan_names(service: Service) -> None:
@@ -710,7 +712,7 @@ async def other_rules(proposed: Service, monkeypatch: pytest.MonkeyPatch) -> Ser
     await proposed.handle(
         enrolled("p2"), enrolled("p3"), enrolled("p4", store_id="s2"), enrolled("p5", prescriptions=paid)
     )
-    monkeypatch.setattr(planning, "RULES", replace(planning.RULES, lead_days=20))
+    monkeypatch.setattr(planning, "RULES", replace(planning.RULES, lead_days=30))
     return proposed
 
 

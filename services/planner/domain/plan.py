@@ -181,6 +181,7 @@ def _planned(
     renewals = wanted(renewals_needed(parts, chosen, hours, rules, today, numbered), parts, given_up)
     ending = authorizations_ending(parts, chosen, rules.authorization_lead_days)
     score = chosen.score
+    offered = found.verdict.offered if found.verdict else [score]
     return Plan(
         plan_id=plan_id_of(profile.patient_id, cycle),
         cycle=cycle,
@@ -190,9 +191,7 @@ def _planned(
         agreed=told.agreed,
         visits=visits,
         drugs=explain.with_what_must_happen(decisions, renewals, today, ending, given_up),
-        offered=()
-        if told.agreed or found.verdict is None
-        else tuple(explain_day.offer(each, lost) for each in found.verdict.offered),
+        offered=() if told.agreed else tuple(explain_day.offer(each, lost) for each in offered),
         short_fills=sum(item.kind is FillKind.bridge for visit in visits for item in visit.items),
         uncovered_days=sum(score.uncovered) + sum(lost.values()),
         unavoidable_days=sum(lost.values()),
@@ -408,7 +407,10 @@ def _best(
     household = None
     if question.household:
         verdict, household = _with_household(verdict, question)
-    why = explain_day.why_this_day(verdict, question, standing, lost)
+    why = (
+        *explain_day.why_this_day(verdict, question, standing, lost),
+        *_better_but_full(verdict.chosen, question, days),
+    )
     if household:
         why = (household, *why)
     chosen = verdict.chosen
@@ -421,6 +423,17 @@ def _best(
     elif pin:
         why = (because("anchor_moved_nothing_due", told=pin), *why)
     return Found(chosen, why, verdict)
+
+
+def _better_but_full(chosen: Layout, question: Question, days: Sequence[int]) -> list[Reason]:
+    """The day that the criteria alone would have chosen, where the store takes no more pickups on it."""
+    if not 0 < question.daily_cap <= max(question.load.values(), default=0):
+        return []
+    were_there_no_cap = choose(replace(question, daily_cap=0), days)
+    if were_there_no_cap is None or were_there_no_cap.chosen.anchor == chosen.anchor:
+        return []
+    on = date.fromordinal(were_there_no_cap.chosen.anchor)
+    return [because("store_day_full", on=on, cap=question.daily_cap)]
 
 
 def _staff_day_refused(on: date, by: str, question: Question) -> Reason:
