@@ -25,7 +25,15 @@ from shared.words.steps import of_steps
 OVERRIDES = frozenset({"override_by_law", "override_by_staff"})
 
 SAYS_WHEN_PAYABLE = frozenset(
-    {"payer_says", "join_later", "vacation_fill", "discharge_fill", "therapy_change_fill", *OVERRIDES, "payable_by_surplus"}
+    {
+        "payer_says",
+        "join_later",
+        "vacation_fill",
+        "discharge_fill",
+        "therapy_change_fill",
+        *OVERRIDES,
+        "payable_by_surplus",
+    }
 )
 """Reasons that name the day from which the payer pays."""
 

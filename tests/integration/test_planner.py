@@ -388,6 +388,7 @@ async def test_from_the_proposal_to_the_next_cycle(proposed: Service) -> None:
         PlanComputed,
     )
     assert (second.cycle, second.agreed, second.revision) == (2, True, 4)
+    assert second.anchor_on == after.next_anchor_on
     assert second.plan_id != plan.plan_id
     assert [visit.kind for visit in second.visits] == [VisitKind.synchronized]
     assert [answer for answer, _ in await proposed.answers()] == [

@@ -43,7 +43,7 @@ from services.planner.domain.musts import (
 )
 from services.planner.domain.participation import NO_RULINGS, Part, renewed_by, take_part
 from services.planner.domain.renewals import NO_FILLS, authorizations_ending, disused, renewals_needed, wanted
-from services.planner.domain.rhythm import AUTO, Rhythm, rhythms_of
+from services.planner.domain.rhythm import AUTO, Rhythm, every_rhythm, fit_of, rhythms_of
 from services.planner.domain.rulings import Key, in_force, ruled, with_day
 from services.planner.domain.search import Layout, Promises, Question, Verdict, choose, layout_on
 from services.planner.domain.supplies import dear, medication_of, not_before, not_by_billed_days
@@ -252,14 +252,29 @@ def _stands_on(day: date | None, standing: Sequence[Standing]) -> bool:
     return any(each.visit.on == day and each.visit.kind is VisitKind.synchronized for each in standing)
 
 
-def _rhythms(profile: Profile, rules: Rules, told: Told) -> tuple[tuple[Rhythm, ...], Reason | None]:
-    """The rhythms to choose among: the one that was stated; else, once one is agreed, that; else all."""
+def _rhythms(
+    profile: Profile, rules: Rules, told: Told, medications: Sequence[Medication]
+) -> tuple[tuple[Rhythm, ...], Reason | None]:
+    """The rhythms to choose among: the one that was stated; else, once one is agreed, that; else all. Where no drug
+    lasts the cycle, all; and where none lasts any of them, the one that the longest lasts."""
     rhythms, why = rhythms_of(profile, rules)
     kept = told.rhythm if told.agreed else None
-    if kept is None or profile.cycle_policy != AUTO:
+    if kept and profile.cycle_policy == AUTO:
+        cushion = rules.day_of_month_cushion_days if kept.day_of_month else rules.bridge_cushion_days
+        rhythms = (Rhythm(kept.cycle_days, kept.day_of_month, cushion),)
+    if _one_fits(rhythms, medications):
         return rhythms, why
-    cushion = rules.day_of_month_cushion_days if kept.day_of_month else rules.bridge_cushion_days
-    return (Rhythm(kept.cycle_days, kept.day_of_month, cushion),), why
+    if len(rhythms) == 1:
+        why = because("cycle_fits_no_drug", days=round(rhythms[0].apart))
+    if _one_fits(every_rhythm(rules), medications):
+        return every_rhythm(rules), why
+    longest = max(max(each.usual_days, each.wait(each.usual_days)) for each in medications)
+    return (Rhythm(longest, bridge_cushion=rules.bridge_cushion_days),), why
+
+
+def _one_fits(rhythms: Sequence[Rhythm], medications: Sequence[Medication]) -> bool:
+    usual = tuple(each.usual_days for each in medications)
+    return any(fit_of(each, rhythm, usual) for rhythm in rhythms for each in medications)
 
 
 def _question(
@@ -276,7 +291,7 @@ def _question(
     *,
     urgently: bool,
 ) -> Question:
-    rhythms, other_cycle = _rhythms(profile, rules, told)
+    rhythms, other_cycle = _rhythms(profile, rules, told, medications)
     asked = {day.toordinal() for day in (pin, told.wanted_on) if day}
     longest = max(rhythm.days for rhythm in rhythms)
     covered = max(

@@ -308,7 +308,16 @@ _PLAN = (
         "anchor_on",
         "next_anchor_on",
     ),
-    *("offered_on", "declined_until", "wanted_on", "instead_of", "not_before", "rhythm", "due_at", "booked_on"),
+    *(
+        "offered_on",
+        "declined_until",
+        "wanted_on",
+        "instead_of",
+        "not_before",
+        "rhythm",
+        "due_at",
+        "booked_on",
+    ),
 )
 """The columns of a plan that are written as they are given."""
 
