@@ -182,6 +182,7 @@ def _planned(
     ending = authorizations_ending(parts, chosen, rules.authorization_lead_days)
     score = chosen.score
     offered = found.verdict.offered if found.verdict else [score]
+    uncovered = sum(score.uncovered) + sum(lost.values())
     return Plan(
         plan_id=plan_id_of(profile.patient_id, cycle),
         cycle=cycle,
@@ -193,12 +194,12 @@ def _planned(
         drugs=explain.with_what_must_happen(decisions, renewals, today, ending, given_up),
         offered=() if told.agreed else tuple(explain_day.offer(each, lost) for each in offered),
         short_fills=sum(item.kind is FillKind.bridge for visit in visits for item in visit.items),
-        uncovered_days=sum(score.uncovered) + sum(lost.values()),
+        uncovered_days=uncovered,
         unavoidable_days=sum(lost.values()),
         extra_cost=extra_cost_of(visits, chosen, renewed),
         reasons=(
             *(moved(each, profile, hours) for each in found.why),
-            *about_the_year(chosen, question, profile, told, visits),
+            *about_the_year(chosen, question, profile, told, visits, uncovered),
             *explain_day.about_plan(chosen, question),
             *limits_of(profile, hours, today),
         ),

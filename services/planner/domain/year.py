@@ -30,13 +30,12 @@ def rhythm_told(chosen: Layout, question: Question, profile: Profile, visits: Se
 
 
 def about_the_year(
-    chosen: Layout, question: Question, profile: Profile, told: Told, visits: Sequence[Visit]
+    chosen: Layout, question: Question, profile: Profile, told: Told, visits: Sequence[Visit], uncovered: int
 ) -> list[Reason]:
-    """What the year looks like, and what another rhythm would bring."""
-    score, rhythm = chosen.score, chosen.score.rhythm
+    """What the year looks like, and what another rhythm would bring; `uncovered` are the plan's days without a drug."""
+    rhythm = chosen.score.rhythm
     said = rhythm_told(chosen, question, profile, visits)
     fills = sum(item.kind == "bridge" for visit in visits for item in visit.items)
-    uncovered = sum(score.uncovered)
     line = because(
         "year_ahead" if said.trips_before is None else "year_ahead_and_before",
         trips=said.trips_a_year,
