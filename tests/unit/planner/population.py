@@ -7,8 +7,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 from random import Random
 
-from services.planner.domain.anchor import CRITERIA
 from services.planner.domain.calendar import Calendar
+from services.planner.domain.criteria import CRITERIA
 from services.planner.domain.model import (
     Drug,
     Fill,
