@@ -565,6 +565,16 @@ async def test_plans_are_listed_explained_and_republished(service: Service) -> N
     assert [row["patient_id"] for row in first["items"] + rest["items"]] == [f"p{n}" for n in range(5)]
     assert rest["next"] is None
     explained = await service.get("/plans/p1/explanation")
+    assert explained["year"] == {
+        "cycle_days": 30,
+        "day_of_month": None,
+        "trips_a_year": 13,
+        "trips_before": None,
+        "short_fills": 1,
+        "uncovered_days": 0,
+        "words": "The next 365 days: 13 trips, 1 short fill in this plan, no day without a drug.",
+    }
+    assert explained["year"]["words"] in explained["sentences"]
     assert explained["sentences"][0].startswith("Synchronized pickup on ")
     assert all(reason["words"].endswith(".") for drug in explained["drugs"] for reason in drug["reasons"])
     told = " ".join(explained["sentences"])

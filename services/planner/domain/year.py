@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from fractions import Fraction
 
+from services.planner.domain.explain_day import rounded
 from services.planner.domain.medication import Medication
 from services.planner.domain.model import Profile, Reason, RhythmTold, Told, Visit, because
 from services.planner.domain.rhythm import A_YEAR, AUTO, Rhythm, every_rhythm, fit_of
@@ -60,15 +61,8 @@ def _another_rhythm(rhythm: Rhythm, question: Question, profile: Profile, told: 
     trips, _, best = min(others, key=lambda each: each[:2])
     if here - trips < rules.proposed_from_trips:
         return []
-    return [
-        because(
-            "rhythm_proposed",
-            days=best.days,
-            trips=round(float(trips)),
-            here=round(float(here)),
-            fewer=int(here - trips),
-        )
-    ]
+    fewer, more = rounded(trips), rounded(here)
+    return [because("rhythm_proposed", days=best.days, trips=fewer, here=more, fewer=more - fewer)]
 
 
 def least_trips(medications: Sequence[Medication], rhythm: Rhythm) -> Fraction:
