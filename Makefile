@@ -40,7 +40,7 @@ oracle: setup ## the planner's search against brute force and against a solver, 
 unit: setup ## the tests that need no servers
 	@$(RUN) pytest tests/unit tests/contract $(TEST_ARGS)
 
-bench: bench-kernel bench-replan bench-hop bench-latency bench-growth bench-backlog bench-console_page ## what the fabric carries, beside fair opponents, and how fast the planner and the console are (BENCH_ARGS=--strict); each alone: make bench-hop
+bench: bench-plan bench-replan bench-hop bench-latency bench-growth bench-backlog bench-console_page ## what the fabric carries, beside fair opponents, and how fast the planner and the console are (BENCH_ARGS=--strict); each alone: make bench-hop
 
 bench-%: setup
 	@$(RUN) benchmarks.$* $(BENCH_ARGS)

@@ -84,7 +84,10 @@ FAMILY_NAME = "Zwetschgenbaum"
 
 DRUGS = (("Lisinopril 10 MG Oral Tablet", "lisinopril"), ("Metformin 500 MG Oral Tablet", "metformin"))
 ANCHOR_WORDS = Reason(
-    code="anchor_best", params={"candidates": 21, "visits": 1, "short_fills": 1, "uncovered": 0}
+    code="anchor_best_of_year", params={"visits": 1, "short_fills": 1, "overrides": 0, "uncovered": 0}
+)
+YEAR_WORDS = Reason(
+    code="year_ahead_and_before", params={"trips": 13, "before": 25, "short_fills": 1, "uncovered": 0}
 )
 FULL, SHORT = (
     Reason(code="item_full", params={"days": 30}),
@@ -543,7 +546,7 @@ class _Life:
                 ),
             ),
             short_fills=1,
-            reasons=(ANCHOR_WORDS,),
+            reasons=(ANCHOR_WORDS, YEAR_WORDS),
         )
 
     def confirmation(self, visit: str, kind: str, on: date, rx_ids: Sequence[str]) -> PickupConfirmed:

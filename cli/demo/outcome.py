@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any
 
 from rich.table import Table
@@ -28,6 +29,11 @@ class Outcome:
     pickups: int = 0
     pickups_before: int = 0
     patient_days: int = 0
+    cycles: int = 0  # from one synchronized pickup to the next
+    cycles_with_one_pickup: int = 0
+    plans_of_a_year: int = 0  # that know the trips before and those to come
+    trips_before: int = 0
+    trips_ahead: int = 0
     calls: int = 0
     reached: int = 0
     bridge_visits: int = 0
@@ -36,7 +42,6 @@ class Outcome:
     fills: int = 0
     short_fills: int = 0
     short_fills_first: int = 0
-    short_fills_usual_rule: int = 0
     uncovered_planned: int = 0
     uncovered_avoidable: int = 0
     uncovered_before: int = 0
@@ -49,6 +54,10 @@ class Outcome:
     renewals: int = 0
     consultations: int = 0
     blocked: Counter[str] = field(default_factory=Counter)
+
+    def a_year(self, pickups: int) -> float:
+        """Of each patient, at the pace of these days."""
+        return pickups * 365 / self.patient_days if self.patient_days else 0.0
 
     @property
     def pdc_before(self) -> float:
@@ -73,6 +82,8 @@ def count(outcome: Outcome, recorder: Recorder, patients: Sequence[dict[str, Any
     outcome.packages_ready, outcome.returned = counts["package-ready"], counts["package-returned"]
     outcome.consultations, outcome.renewals = counts["consultation-held"], counts["renewal-requested"]
     first_synchronized: dict[str, date] = {}
+    synchronized_on: dict[str, set[date]] = defaultdict(set)
+    came_on: dict[str, set[date]] = defaultdict(set)
     for patient_id, visit, day, taken in recorder.picked_up:
         kind = recorder.visit_kinds.get(visit, VisitKind.other)
         outcome.bridge_visits += kind == VisitKind.bridge
@@ -82,25 +93,47 @@ def count(outcome: Outcome, recorder: Recorder, patients: Sequence[dict[str, Any
         outcome.short_fills += len(taken & recorder.short_fills.get(visit, frozenset()))
         if kind == VisitKind.synchronized:
             first_synchronized.setdefault(patient_id, day)
+            synchronized_on[patient_id].add(day)
+        came_on[patient_id].add(day)
     outcome.synchronized = len(first_synchronized)
-    outcome.pickups = len({(patient_id, day) for patient_id, _, day, _ in recorder.picked_up})
+    outcome.pickups = sum(map(len, came_on.values()))
+    _count_cycles(outcome, synchronized_on, came_on)
     for plan in recorder.first_plans.values():
         _count_first_plan(outcome, plan)
+    for plan in recorder.plans.values():
+        _count_year(outcome, plan)
     for patient in patients:
         _count_history(outcome, patient, recorder, first_synchronized.get(patient["patient_id"]), end)
 
 
+def _count_cycles(
+    outcome: Outcome,
+    synchronized_on: Mapping[str, Collection[date]],
+    came_on: Mapping[str, Collection[date]],
+) -> None:
+    """Cycles that are over, and those of them in which the patient came on one day alone, that of the pickup."""
+    for patient_id, days in synchronized_on.items():
+        for last, this in pairwise(sorted(days)):
+            outcome.cycles += 1
+            outcome.cycles_with_one_pickup += sum(last < day <= this for day in came_on[patient_id]) == 1
+
+
 def _count_first_plan(outcome: Outcome, plan: PlanComputed) -> None:
-    """What the chosen day takes, and the short fills of the day that the usual rule, the latest run-out day, takes.
+    """What the chosen day takes.
 
     Days without a drug before the first day on which anything can be filled nobody could avoid.
     """
     outcome.uncovered_planned += plan.uncovered_days
     outcome.uncovered_avoidable += plan.uncovered_days - plan.unavoidable_days
-    said = {reason.code: int(reason.params.get("short_fills", 0)) for reason in plan.reasons}
-    if "anchor_best" in said:
-        outcome.short_fills_first += said["anchor_best"]
-        outcome.short_fills_usual_rule += said.get("instead_of_latest_due", said["anchor_best"])
+    outcome.short_fills_first += plan.short_fills
+
+
+def _count_year(outcome: Outcome, plan: PlanComputed) -> None:
+    """The year behind a patient's newest plan, beside the year before."""
+    if plan.rhythm and plan.rhythm.trips_before is not None:
+        outcome.plans_of_a_year += 1
+        outcome.trips_before += plan.rhythm.trips_before
+        outcome.trips_ahead += plan.rhythm.trips_a_year
 
 
 def _count_history(
@@ -159,7 +192,7 @@ def _day(fill: dict[str, Any]) -> date:
 def table(outcome: Outcome) -> Table:
     """The figures as a pharmacist reads them."""
     shown = Table("", "", title=f"{outcome.days} days later", show_header=False, title_justify="left")
-    per_patient = max(outcome.enrolled, 1)
+    per_patient, plans = max(outcome.enrolled, 1), max(outcome.plans_of_a_year, 1)
     rows = [
         ("Candidates found", f"{outcome.candidates}"),
         ("Asked, and enrolled", f"{outcome.asked}, {outcome.enrolled}"),
@@ -170,14 +203,24 @@ def table(outcome: Outcome) -> Table:
             f"{outcome.pickups / per_patient:.2f} ({outcome.pickups_before / per_patient:.2f})",
         ),
         (
-            "of them synchronized, bridge, ride-along",
+            "Pickups per patient and year, before → since enrolment",
+            f"{outcome.a_year(outcome.pickups_before):.1f} → {outcome.a_year(outcome.pickups):.1f}",
+        ),
+        (
+            "   as the newest plans say: the 365 days before → the next 365",
+            f"{outcome.trips_before / plans:.1f} → {outcome.trips_ahead / plans:.1f}",
+        ),
+        (
+            "Cycles from one synchronized pickup to the next; with exactly one pickup day",
+            f"{outcome.cycles}; {outcome.cycles_with_one_pickup} "
+            f"({outcome.cycles_with_one_pickup / max(outcome.cycles, 1):.0%})",
+        ),
+        (
+            "Pickups synchronized, bridge, ride-along",
             f"{outcome.synchronized_visits}, {outcome.bridge_visits}, {outcome.ride_along_visits}",
         ),
         ("Fills handed over; of them short fills", f"{outcome.fills}; {outcome.short_fills}"),
-        (
-            "Short fills of the first plans (had the latest run-out day been taken)",
-            f"{outcome.short_fills_first} ({outcome.short_fills_usual_rule})",
-        ),
+        ("Short fills of the first plans", f"{outcome.short_fills_first}"),
         (
             "Days without drug in the first plans; of them, avoidable ones",
             f"{outcome.uncovered_planned}; {outcome.uncovered_avoidable}",

@@ -23,7 +23,7 @@ from cli.importing import PATIENCE_SECONDS, detail_of, is_passing
 from cli.system import STATE, find, staff_headers
 
 PATIENTS_A_REQUEST = 128
-"""As many as the kernel judges at once. While they are planned the planner hears nothing, not even its database, whose
+"""As many as a transaction is worth. While they are planned the planner hears nothing, not even its database, whose
 answers it waits for ten seconds at most: 500 were too many beside a second store on a machine that is short of time."""
 
 SIDE_BY_SIDE = 2

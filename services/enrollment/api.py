@@ -231,6 +231,44 @@ async def circumstances(
     return await work.command(caller, [patient(patient_id)], decide)
 
 
+class RhythmWanted(BaseModel):
+    """How often the patient wants to come from now on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cycle_policy: CyclePolicy
+    day_of_month: DayOfMonth | None = None
+
+    @model_validator(mode="after")
+    def _one_of_ours(self) -> Self:
+        if self.cycle_policy is CyclePolicy.other:
+            offered = ", ".join(each for each in CyclePolicy if each is not CyclePolicy.other)
+            raise ValueError(f"cycle_policy is none of {offered}")
+        if (self.cycle_policy is CyclePolicy.day_of_month) != (self.day_of_month is not None):
+            raise ValueError("day_of_month goes with the cycle_policy of that name, and only with it")
+        return self
+
+
+@router.post("/patients/{patient_id}/rhythm")
+async def rhythm(
+    patient_id: PatientId, body: RhythmWanted, caller: Commanding, work: Working
+) -> dict[str, Any]:
+    """Change how often an enrolled patient comes, as the patient wishes; `auto` leaves it to the planner. It goes
+    before the feed. The next pickup stays where it was agreed."""
+    caller.require(*STAFF)
+    said = body.model_dump(mode="json", exclude_none=True)
+
+    async def decide(unit: Unit) -> dict[str, Any]:
+        known = await _known(unit.db, patient_id)
+        if known.status is not Standing.enrolled:
+            raise Problem(409, "Not enrolled", "the patient takes no part: say it with the consent")
+        await consents.change_rhythm(unit.db, patient_id, said, now=unit.now, by=unit.actor, role=unit.role)
+        unit.emit(await profiles_changed(unit, {patient_id: ("preferences",)}))
+        return {"patient_id": patient_id, **said}
+
+    return await work.command(caller, [patient(patient_id)], decide)
+
+
 class Closure(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

@@ -26,7 +26,7 @@ from shared.events.planner import PlanBlocked, PlanComputed
 from shared.http import Commanding, Problem, Working, page
 from shared.messaging import Unit, patient
 from shared.words import explain, render
-from shared.words.plans import of_drug
+from shared.words.plans import of_drug, the_year
 from shared.words.steps import of_step
 
 router = APIRouter()
@@ -182,6 +182,7 @@ async def explanation(patient_id: PatientId, work: Working) -> dict[str, Any]:
     return {
         "patient_id": patient_id,
         "status": found["status"],
+        "year": _year(said) if isinstance(said, PlanComputed) else None,
         "sentences": explain(said) if said else [_no_plan(found["status"])],
         "reasons": [_worded(reason) for reason in reasons],
         "drugs": []
@@ -230,6 +231,15 @@ def _no_plan(status: str) -> str:
         Status.waiting: "There is no plan yet: the store's calendar is awaited.",
         Status.gone: "There is no plan: the patient takes part no longer.",
     }[Status(status)]
+
+
+def _year(plan: PlanComputed) -> dict[str, Any]:
+    return {
+        **(plan.rhythm.model_dump(mode="json", exclude={"joins"}) if plan.rhythm else {}),
+        "short_fills": plan.short_fills,
+        "uncovered_days": plan.uncovered_days,
+        "words": the_year(plan),
+    }
 
 
 def _worded(reason: Reason) -> dict[str, Any]:

@@ -21,6 +21,12 @@ from shared.messaging import Written
 UNCOMPARED = frozenset({"revision", "profile_revision", "computed_on"})
 """Fields in which two plans that say the same may differ."""
 
+COUNTS_OF_THE_YEAR = frozenset({"trips_a_year", "trips_before"})
+"""What of the rhythm changes with the day alone, and is therefore no news."""
+
+YEAR_AHEAD = frozenset({"year_ahead", "year_ahead_and_before"})
+"""The reasons that say the same in words."""
+
 
 _PROFILE = TypeAdapter(model.Profile)
 
@@ -129,8 +135,16 @@ def says_the_same(published: str | None, said: Said) -> bool:
     """Does the newest published plan say what this one says? Then it stands."""
     if published is None:
         return False
-    stands = {name: value for name, value in from_json(published).items() if name not in UNCOMPARED}
-    return bool(stands == _FORMS[type(said)].dump_python(said, mode="json", exclude=set(UNCOMPARED)))
+    return _compared(from_json(published)) == _compared(_FORMS[type(said)].dump_python(said, mode="json"))
+
+
+def _compared(plan: Mapping[str, Any]) -> dict[str, Any]:
+    rhythm = plan.get("rhythm") or {}
+    return {
+        **{name: value for name, value in plan.items() if name not in UNCOMPARED},
+        "reasons": [each for each in plan["reasons"] if each["code"] not in YEAR_AHEAD],
+        "rhythm": {name: value for name, value in rhythm.items() if name not in COUNTS_OF_THE_YEAR},
+    }
 
 
 def plan_cancelled(

@@ -82,6 +82,15 @@ def why(said: PlanComputed | PlanBlocked) -> list[str]:
     return [*(render(reason) for reason in said.reasons), *costs]
 
 
+THE_YEAR = frozenset({"year_ahead", "year_ahead_and_before"})
+"""Reasons that say in a line what the year looks like."""
+
+
+def the_year(said: PlanComputed | PlanBlocked) -> str | None:
+    """The year in a line: trips to come, and before where they are known, short fills, days without a drug."""
+    return next((render(reason) for reason in said.reasons if reason.code in THE_YEAR), None)
+
+
 def of_day(plan: PlanComputed) -> str:
     """The synchronized pickup, and the one after it."""
     anew = any(reason.code in ("anchor_best", "anchor_best_of_year") for reason in plan.reasons)

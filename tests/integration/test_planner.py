@@ -201,11 +201,11 @@ def fill(name: str, days: int, supply: int = 30) -> Fill:
 
 
 def profile(*fills: Fill, **changes: Any) -> Profile:
-    """a runs out in 8 days, b in 16: a bridge for a, and both on the 12th or later."""
+    """a runs out in 8 days, b in 27: a short fill of a on the 7th, and both on the 27th."""
     fields = {
         "store_id": "s1",
         "prescriptions": (prescription("a"), prescription("b")),
-        "fills": (fill("a", -22), fill("b", -14), *fills),
+        "fills": (fill("a", -22), fill("b", -3), *fills),
     }
     return Profile(**(fields | changes))
 
@@ -388,6 +388,7 @@ async def test_from_the_proposal_to_the_next_cycle(proposed: Service) -> None:
         PlanComputed,
     )
     assert (second.cycle, second.agreed, second.revision) == (2, True, 4)
+    assert second.anchor_on == after.next_anchor_on
     assert second.plan_id != plan.plan_id
     assert [visit.kind for visit in second.visits] == [VisitKind.synchronized]
     assert [answer for answer, _ in await proposed.answers()] == [
@@ -504,25 +505,27 @@ async def test_who_leaves_loses_the_plan_and_what_is_known_of_them(proposed: Ser
 
 async def test_renewals_are_asked_for_once_and_before_all_else_blocks_the_plan(service: Service) -> None:
     await service.handle(store_changed())
-    scarce = (prescription("a", quantity_left=Decimal(0)),)
-    blocked, renewal = await service.handle(enrolled(prescriptions=scarce))
+    scarce, taken = (prescription("a", quantity_left=Decimal(0)),), (fill("a", -17),)
+    blocked, renewal = await service.handle(enrolled(prescriptions=scarce, fills=taken))
     assert isinstance(blocked, PlanBlocked) and isinstance(renewal, RenewalNeeded)
-    assert (renewal.rx_id, renewal.needed_by, renewal.prescriber_id) == ("rx-a", in_days(8), "dr-1")
+    assert (renewal.rx_id, renewal.needed_by, renewal.prescriber_id) == ("rx-a", in_days(13 - 4), "dr-1")
     answer = RenewalAnswered(patient_id="p1", rx_id="rx-a", answer=RenewalAnswer.approved)
     assert await service.handle(answer) == []
     assert await service.on_day(7) == [], "looked at again, with the same result"
     renewed = prescription("a", rx_id="rx-a2", renews="rx-a")
-    after = only(await service.handle(changed(2, prescriptions=(*scarce, renewed))), PlanComputed)
+    after = only(
+        await service.handle(changed(2, prescriptions=(*scarce, renewed), fills=taken)), PlanComputed
+    )
     assert [drug.reasons[0].code for drug in after.drugs] == ["superseded_by", "maintenance"]
 
 
 async def test_a_payers_own_date_moves_the_plan(proposed: Service) -> None:
     refused = FillRejected(
-        patient_id="p1", visit_id="v", rx_id="rx-b", reject_code="79", next_fill_on=in_days(15)
+        patient_id="p1", visit_id="v", rx_id="rx-b", reject_code="79", next_fill_on=in_days(28)
     )
     plan = only(await proposed.handle(refused), PlanComputed)
-    assert plan.anchor_on >= in_days(15)
-    assert [item.payable_from for item in pickup(plan).items if item.rx_id == "rx-b"] == [in_days(15)]
+    assert plan.anchor_on >= in_days(28)
+    assert [item.payable_from for item in pickup(plan).items if item.rx_id == "rx-b"] == [in_days(28)]
 
 
 async def test_a_refused_drug_is_planned_again_on_the_day_that_the_plan_names(service: Service) -> None:
@@ -562,6 +565,16 @@ async def test_plans_are_listed_explained_and_republished(service: Service) -> N
     assert [row["patient_id"] for row in first["items"] + rest["items"]] == [f"p{n}" for n in range(5)]
     assert rest["next"] is None
     explained = await service.get("/plans/p1/explanation")
+    assert explained["year"] == {
+        "cycle_days": 30,
+        "day_of_month": None,
+        "trips_a_year": 13,
+        "trips_before": None,
+        "short_fills": 1,
+        "uncovered_days": 0,
+        "words": "The next 365 days: 13 trips, 1 short fill in this plan, no day without a drug.",
+    }
+    assert explained["year"]["words"] in explained["sentences"]
     assert explained["sentences"][0].startswith("Synchronized pickup on ")
     assert all(reason["words"].endswith(".") for drug in explained["drugs"] for reason in drug["reasons"])
     told = " ".join(explained["sentences"])
@@ -710,7 +723,7 @@ async def other_rules(proposed: Service, monkeypatch: pytest.MonkeyPatch) -> Ser
     await proposed.handle(
         enrolled("p2"), enrolled("p3"), enrolled("p4", store_id="s2"), enrolled("p5", prescriptions=paid)
     )
-    monkeypatch.setattr(planning, "RULES", replace(planning.RULES, lead_days=20))
+    monkeypatch.setattr(planning, "RULES", replace(planning.RULES, lead_days=30))
     return proposed
 
 

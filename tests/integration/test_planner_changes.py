@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
-from shared.events.enrollment import DisenrolmentReason, PatientDisenrolled, PatientEnrolled, Span
+from shared.events.enrollment import (
+    DisenrolmentReason,
+    Drug,
+    PatientDisenrolled,
+    PatientEnrolled,
+    Prescription,
+    Span,
+)
 from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed
 from shared.words import explain
 from tests.integration.test_planner import (
@@ -43,6 +51,102 @@ def later(patient_id: str, **changes: Any) -> PatientEnrolled:
     event = enrolled(patient_id, prescriptions=(prescription("c"), prescription("d")), **changes)
     profile = event.profile.model_copy(update={"fills": (fill("c", -16), fill("d", -14))})
     return event.model_copy(update={"profile": profile})
+
+
+# --- the rhythm ---
+
+
+def in_step(**changes: Any) -> dict[str, Any]:
+    """a and b run out in 8 days: both on the 7th, every 30 days."""
+    return {"fills": (fill("a", -22), fill("b", -22))} | changes
+
+
+def pack() -> Prescription:
+    drug = Drug(code="2", name="p", ingredient="p", strength="1 mg", form="tablet", unbreakable=True)
+    return prescription("p", drug=drug, usual_quantity=Decimal(28), usual_days=28)
+
+
+async def agreed_in_step(service: Service) -> PlanComputed:
+    await service.handle(store_changed())
+    return await agree(service, only(await service.handle(enrolled(**in_step())), PlanComputed))
+
+
+async def picked_up(service: Service, plan: PlanComputed, revision: int) -> PlanComputed:
+    """The synchronized pickup is confirmed and handed over on its day; the plan after it."""
+    sync, days = pickup(plan), (plan.anchor_on - in_days(0)).days
+    await service.handle(confirmed(plan, sync))
+    await service.on_day(days)
+    handed_over = changed(
+        revision,
+        changes=("handed_over",),
+        visit_id=sync.visit_id,
+        fills=(fill("a", -22), fill("b", -22), fill("a", days), fill("b", days)),
+    )
+    return only(await service.handle(handed_over), PlanComputed)
+
+
+async def test_the_next_pickup_is_on_the_day_that_was_told_and_the_rhythm_is_kept(service: Service) -> None:
+    first = await agreed_in_step(service)
+    second = await picked_up(service, first, 2)
+    assert (second.cycle, second.anchor_on) == (2, first.next_anchor_on)
+    assert second.rhythm and second.rhythm.cycle_days == 30
+    assert second.next_anchor_on == second.anchor_on + timedelta(days=30)
+
+
+async def test_an_agreed_rhythm_is_kept_where_a_new_drug_suits_another_and_that_is_proposed(
+    service: Service,
+) -> None:
+    plan = await agreed_in_step(service)
+    drugs = (prescription("a"), prescription("b"), pack())
+    fills = (fill("a", -22), fill("b", -22), fill("p", -15, 28))
+    wider = only(await service.handle(changed(2, prescriptions=drugs, fills=fills)), PlanComputed)
+    assert wider.rhythm and wider.rhythm.cycle_days == 30
+    assert (wider.anchor_on, wider.next_anchor_on) == (plan.anchor_on, plan.next_anchor_on)
+    [proposed] = [reason for reason in wider.reasons if reason.code == "rhythm_proposed"]
+    assert (proposed.params["days"], proposed.params["fewer"]) == (28, 12)
+
+    stated = changed(3, prescriptions=drugs, fills=fills, cycle_policy="rolling_28")
+    other = only(await service.handle(stated), PlanComputed)
+    assert other.rhythm and other.rhythm.cycle_days == 28
+    assert other.anchor_on == plan.anchor_on
+    back = only(await service.handle(changed(4, prescriptions=drugs, fills=fills)), PlanComputed)
+    assert back.rhythm and back.rhythm.cycle_days == 28, "as agreed last"
+
+
+async def test_after_a_missed_pickup_the_day_is_free_and_the_rhythm_is_not(service: Service) -> None:
+    first = await agreed_in_step(service)
+    await service.on_day((first.anchor_on - in_days(0)).days)
+    second = only(await service.on_day((first.anchor_on - in_days(0)).days + 1), PlanComputed)
+    assert (second.cycle, second.agreed) == (2, True)
+    assert first.anchor_on < second.anchor_on < first.next_anchor_on
+    assert second.reasons[0].code == "anchor_best_of_year"
+    assert second.rhythm and second.rhythm.cycle_days == 30
+
+
+async def test_a_day_that_passes_is_no_news_although_the_counts_of_the_year_move(service: Service) -> None:
+    await service.handle(store_changed())
+    plan = only(await service.handle(enrolled(**in_step())), PlanComputed)
+    await agree(service, plan)
+    for day in range(1, 4):
+        assert await service.on_day(day) == []
+        assert await service.handle(changed(1 + day, **in_step())) == []
+    held = (await service.get("/plans/p1"))["plan"]
+    assert held["computed_on"] == in_days(0).isoformat()
+
+
+async def test_a_cycle_that_no_drug_lasts_is_said_and_the_best_one_is_planned(service: Service) -> None:
+    await service.handle(store_changed())
+    plan = only(await service.handle(enrolled(**in_step(cycle_policy="rolling_90"))), PlanComputed)
+    assert plan.rhythm and plan.rhythm.cycle_days == 30
+    assert "No drug lasts a cycle of 90 days: the best one is chosen." in explain(plan)
+    agreed_plan = await agree(service, plan)
+    packs = changed(2, prescriptions=(pack(),), fills=(fill("p", -20, 28),))
+    other = only(await service.handle(packs), PlanComputed)
+    assert other.rhythm and other.rhythm.cycle_days == 28
+    assert other.anchor_on == agreed_plan.anchor_on
+    short = changed(3, prescriptions=(prescription("a", usual_quantity=Decimal(14), usual_days=14),))
+    fortnightly = only(await service.handle(short), PlanComputed)
+    assert fortnightly.rhythm and fortnightly.rhythm.cycle_days == 14
 
 
 # --- a household ---

@@ -25,8 +25,10 @@ from tests.integration.test_planner import (
     TODAY,
     Service,
     agreed,
+    command,
     confirmed,
     enrolled,
+    fill,
     in_days,
     only,
     prescription,
@@ -46,16 +48,24 @@ def coded(name: str) -> Prescription:
 
 
 def patient(patient_id: str) -> PatientEnrolled:
-    return enrolled(patient_id, prescriptions=(coded("a"), coded("b")))
+    """a runs out in 8 days, b in 16."""
+    return enrolled(
+        patient_id, prescriptions=(coded("a"), coded("b")), fills=(fill("a", -22), fill("b", -14))
+    )
 
 
 @pytest.fixture
 async def planned(service: Service) -> PlanComputed:
-    """Two patients of one store, on the same two drugs and with the same plan, which the first has agreed to."""
+    """Two patients of one store, on the same two drugs and with the same plan: a short fill of a, and both on the 15th
+    day, as staff decided."""
     await service.handle(store_changed())
     await service.do_due()
-    await service.handle(patient("p2"))
-    return only(await service.handle(patient("p1")), PlanComputed)
+    on_the_15th = {"kind": "day", "on": in_days(15).isoformat(), "why": "because"}
+    for patient_id in ("p2", "p1"):
+        await service.handle(patient(patient_id))
+        await command(service, f"/plans/{patient_id}/rulings", on_the_15th)
+        plan = only(await service.published(), PlanComputed)
+    return plan
 
 
 async def told(service: Service, at: datetime) -> list[DemandForecast]:

@@ -14,6 +14,7 @@ from services.console.domain.visits import Standing, Visit
 from shared.events.planner import PlanComputed
 from shared.words import render
 from shared.words.formats import counted, spoken
+from shared.words.plans import the_year
 
 UNPLANNED = frozenset(
     {
@@ -30,6 +31,9 @@ UNPLANNED = frozenset(
 """Kinds of events that tell of something that did not go as planned."""
 
 SHOWN = 4
+
+CHOOSES = ("anchor_best_of_year", "anchor_best")
+"""Reasons of a plan that chose its day; the second in plans from before days were judged by their year."""
 
 WHY = frozenset(
     {
@@ -52,6 +56,7 @@ class Brief:
     """What to read first."""
 
     so_far: str
+    year: str | None  # trips before and to come, short fills, days without a drug; none: not told
     without: tuple[str, ...]  # drugs that ran out, in the days that the picture looks back on
     unplanned: tuple[Line, ...]  # the newest first
     ahead: tuple[Step, ...]
@@ -70,6 +75,7 @@ def brief_of(
     """`lines` are the patient's events, newest first; `plan` is the one that stands."""
     return Brief(
         _so_far(status, since, standings),
+        the_year(plan) if plan else None,
         tuple(_without(picture)) if picture else (),
         tuple([line for line in lines if line.kind in UNPLANNED][:SHOWN]),
         tuple(_ahead(steps)),
@@ -134,7 +140,9 @@ def chosen_in(plans: Mapping[int, Mapping[str, Any]], revision: int) -> int | No
     chose = [
         number
         for number, said in plans.items()
-        if number < revision and said.get("anchor_on") == kept["anchor_on"] and _gives(said, "anchor_best")
+        if number < revision
+        and said.get("anchor_on") == kept["anchor_on"]
+        and any(_gives(said, code) for code in CHOOSES)
     ]
     return max(chose, default=None)
 

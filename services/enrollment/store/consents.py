@@ -142,7 +142,8 @@ async def save_opt_outs(db: Db, channels: Mapping[str, Channel], now: datetime) 
 
 
 async def stated_circumstances(db: Db, patient_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What staff stated of these patients and did not take back: it goes before the feed's."""
+    """What staff stated of these patients and did not take back: it goes before the feed's. The cycle policy counts
+    where the consent holds it."""
     rows = await db.fetch(
         """
         select patient_id, said
@@ -156,7 +157,9 @@ async def stated_circumstances(db: Db, patient_ids: Sequence[str]) -> dict[str, 
     for row in rows:
         stated[row["patient_id"]] |= row["said"]
     return {
-        patient_id: {name: value for name, value in said.items() if value is not None}
+        patient_id: {
+            name: value for name, value in said.items() if value is not None and name != "cycle_policy"
+        }
         for patient_id, said in stated.items()
     }
 
@@ -176,3 +179,15 @@ async def state_circumstances(
         role,
         said,
     )
+
+
+async def change_rhythm(
+    db: Db, patient_id: str, said: Mapping[str, Any], *, now: datetime, by: str, role: str
+) -> None:
+    """The cycle policy of the consent in force is another; what was said, and by whom, is kept with the statements."""
+    await db.execute(
+        "update consents set cycle_policy = $2 where patient_id = $1 and ended_at is null",
+        patient_id,
+        said["cycle_policy"],
+    )
+    await state_circumstances(db, patient_id, said, now=now, by=by, role=role)

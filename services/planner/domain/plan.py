@@ -50,7 +50,7 @@ from services.planner.domain.renewals import (
     renewals_needed,
     wanted,
 )
-from services.planner.domain.rhythm import AUTO, Rhythm, rhythms_of
+from services.planner.domain.rhythm import AUTO, Rhythm, every_rhythm, fit_of, rhythms_of
 from services.planner.domain.rulings import Key, in_force, ruled, with_day
 from services.planner.domain.search import Layout, Promises, Question, Verdict, choose, layout_on
 from services.planner.domain.supplies import dear, medication_of, not_before, not_by_billed_days
@@ -210,6 +210,8 @@ def _planned(
     renewals = wanted(renewals_needed(parts, chosen, hours, rules, today, numbered), parts, given_up)
     ending = authorizations_ending(parts, chosen, rules.authorization_lead_days)
     score = chosen.score
+    offered = found.verdict.offered if found.verdict else [score]
+    uncovered = sum(score.uncovered) + sum(lost.values())
     return Plan(
         plan_id=plan_id_of(profile.patient_id, cycle),
         cycle=cycle,
@@ -219,16 +221,14 @@ def _planned(
         agreed=told.agreed,
         visits=visits,
         drugs=explain.with_what_must_happen(decisions, renewals, today, ending, given_up),
-        offered=()
-        if told.agreed or found.verdict is None
-        else tuple(explain_day.offer(each, lost) for each in found.verdict.offered),
+        offered=() if told.agreed else tuple(explain_day.offer(each, lost) for each in offered),
         short_fills=sum(item.kind is FillKind.bridge for visit in visits for item in visit.items),
-        uncovered_days=sum(score.uncovered) + sum(lost.values()),
+        uncovered_days=uncovered,
         unavoidable_days=sum(lost.values()),
         extra_cost=extra_cost_of(visits, chosen, renewed),
         reasons=(
             *(moved(each, profile, hours) for each in found.why),
-            *about_the_year(chosen, question, profile, told, visits),
+            *about_the_year(chosen, question, profile, told, visits, uncovered),
             *explain_day.about_plan(chosen, question),
             *limits_of(profile, hours, today),
         ),
@@ -282,14 +282,29 @@ def _stands_on(day: date | None, standing: Sequence[Standing]) -> bool:
     return any(each.visit.on == day and each.visit.kind is VisitKind.synchronized for each in standing)
 
 
-def _rhythms(profile: Profile, rules: Rules, told: Told) -> tuple[tuple[Rhythm, ...], Reason | None]:
-    """The rhythms to choose among: the one that was stated; else, once one is agreed, that; else all."""
+def _rhythms(
+    profile: Profile, rules: Rules, told: Told, medications: Sequence[Medication]
+) -> tuple[tuple[Rhythm, ...], Reason | None]:
+    """The rhythms to choose among: the one that was stated; else, once one is agreed, that; else all. Where no drug
+    lasts the cycle, all; and where none lasts any of them, the one that the longest lasts."""
     rhythms, why = rhythms_of(profile, rules)
     kept = told.rhythm if told.agreed else None
-    if kept is None or profile.cycle_policy != AUTO:
+    if kept and profile.cycle_policy == AUTO:
+        cushion = rules.day_of_month_cushion_days if kept.day_of_month else rules.bridge_cushion_days
+        rhythms = (Rhythm(kept.cycle_days, kept.day_of_month, cushion),)
+    if _one_fits(rhythms, medications):
         return rhythms, why
-    cushion = rules.day_of_month_cushion_days if kept.day_of_month else rules.bridge_cushion_days
-    return (Rhythm(kept.cycle_days, kept.day_of_month, cushion),), why
+    if len(rhythms) == 1:
+        why = because("cycle_fits_no_drug", days=round(rhythms[0].apart))
+    if _one_fits(every_rhythm(rules), medications):
+        return every_rhythm(rules), why
+    longest = max(max(each.usual_days, each.wait(each.usual_days)) for each in medications)
+    return (Rhythm(longest, bridge_cushion=rules.bridge_cushion_days),), why
+
+
+def _one_fits(rhythms: Sequence[Rhythm], medications: Sequence[Medication]) -> bool:
+    usual = tuple(each.usual_days for each in medications)
+    return any(fit_of(each, rhythm, usual) for rhythm in rhythms for each in medications)
 
 
 def _question(
@@ -306,7 +321,7 @@ def _question(
     *,
     urgently: bool,
 ) -> Question:
-    rhythms, other_cycle = _rhythms(profile, rules, told)
+    rhythms, other_cycle = _rhythms(profile, rules, told, medications)
     asked = {day.toordinal() for day in (pin, told.wanted_on) if day}
     longest = max(rhythm.days for rhythm in rhythms)
     covered = max(
@@ -442,7 +457,10 @@ def _best(
     household = None
     if question.household:
         verdict, household = _with_household(verdict, question)
-    why = explain_day.why_this_day(verdict, question, standing, lost)
+    why = (
+        *explain_day.why_this_day(verdict, question, standing, lost),
+        *_better_but_full(verdict.chosen, question, days),
+    )
     if household:
         why = (household, *why)
     chosen = verdict.chosen
@@ -455,6 +473,17 @@ def _best(
     elif pin:
         why = (because("anchor_moved_nothing_due", told=pin), *why)
     return Found(chosen, why, verdict)
+
+
+def _better_but_full(chosen: Layout, question: Question, days: Sequence[int]) -> list[Reason]:
+    """The day that the criteria alone would have chosen, where the store takes no more pickups on it."""
+    if not 0 < question.daily_cap <= max(question.load.values(), default=0):
+        return []
+    were_there_no_cap = choose(replace(question, daily_cap=0), days)
+    if were_there_no_cap is None or were_there_no_cap.chosen.anchor == chosen.anchor:
+        return []
+    on = date.fromordinal(were_there_no_cap.chosen.anchor)
+    return [because("store_day_full", on=on, cap=question.daily_cap)]
 
 
 def _staff_day_refused(on: date, by: str, question: Question) -> Reason:

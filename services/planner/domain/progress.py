@@ -68,7 +68,7 @@ class Progress:
     instead_of: date | None = None
     not_before: date | None = None  # only a letter reaches the patient, and none confirms an earlier visit
     look_again_on: date | None = None  # when time alone calls for another look
-    rhythm: RhythmTold | None = None  # of the newest plan
+    rhythm: RhythmTold | None = None  # of the newest plan, without the counts of its year
 
     def visit(self, visit_id: str | None) -> OpenVisit | None:
         """The open visit with this id."""
@@ -291,7 +291,7 @@ def _planned(progress: Progress, plan: Plan) -> Progress:
         plan_id=plan.plan_id,
         anchor_on=plan.anchor_on,
         next_anchor_on=plan.next_anchor_on,
-        rhythm=plan.rhythm,
+        rhythm=plan.rhythm and replace(plan.rhythm, trips_a_year=0, trips_before=None),
         offered=tuple(offer.on for offer in plan.offered),
         visits=tuple(
             OpenVisit(
@@ -330,9 +330,12 @@ def _blocked(progress: Progress, blocked: Blocked) -> Progress:
 
 
 def _next_cycle(progress: Progress, *, missed: bool = False) -> Progress:
-    """The pickup after it was told and stays; after a miss nothing is pinned but other visits that are confirmed."""
+    """The pickup after it was told and stays; after a miss nothing is pinned but other visits that are confirmed, and
+    the rhythm alone is kept, not when each drug was to join it."""
+    rhythm = progress.rhythm
     return replace(
         progress,
+        rhythm=replace(rhythm, joins={}) if rhythm and missed else rhythm,
         cycle=progress.cycle + 1,
         misses=progress.misses + 1 if missed else progress.misses,
         anchor_on=None if missed else progress.next_anchor_on,

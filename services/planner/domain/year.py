@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from fractions import Fraction
 
+from services.planner.domain.explain_day import rounded
 from services.planner.domain.medication import Medication
 from services.planner.domain.model import Profile, Reason, RhythmTold, Told, Visit, because
 from services.planner.domain.rhythm import A_YEAR, AUTO, Rhythm, every_rhythm, fit_of
@@ -32,13 +33,12 @@ def rhythm_told(chosen: Layout, question: Question, profile: Profile, visits: Se
 
 
 def about_the_year(
-    chosen: Layout, question: Question, profile: Profile, told: Told, visits: Sequence[Visit]
+    chosen: Layout, question: Question, profile: Profile, told: Told, visits: Sequence[Visit], uncovered: int
 ) -> list[Reason]:
-    """What the year looks like, and what another rhythm would bring."""
-    score, rhythm = chosen.score, chosen.score.rhythm
+    """What the year looks like, and what another rhythm would bring; `uncovered` are the plan's days without a drug."""
+    rhythm = chosen.score.rhythm
     said = rhythm_told(chosen, question, profile, visits)
     fills = sum(item.kind == "bridge" for visit in visits for item in visit.items)
-    uncovered = sum(score.uncovered)
     line = because(
         "year_ahead" if said.trips_before is None else "year_ahead_and_before",
         trips=said.trips_a_year,
@@ -63,15 +63,8 @@ def _another_rhythm(rhythm: Rhythm, question: Question, profile: Profile, told: 
     trips, _, best = min(others, key=lambda each: each[:2])
     if here - trips < rules.proposed_from_trips:
         return []
-    return [
-        because(
-            "rhythm_proposed",
-            days=best.days,
-            trips=round(float(trips)),
-            here=round(float(here)),
-            fewer=int(here - trips),
-        )
-    ]
+    fewer, more = rounded(trips), rounded(here)
+    return [because("rhythm_proposed", days=best.days, trips=fewer, here=more, fewer=more - fewer)]
 
 
 def least_trips(medications: Sequence[Medication], rhythm: Rhythm) -> Fraction:

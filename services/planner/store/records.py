@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,6 +16,7 @@ from services.planner.domain.model import (
     FillKind,
     Profile,
     Rejection,
+    RhythmTold,
     Ruling,
     RulingKind,
     ToldItem,
@@ -157,7 +158,7 @@ async def _load_plans(db: Db, patient_ids: Sequence[str], now: datetime) -> dict
         f"""
         select
             patient_id, revision, status, plan_id, cycle, agreed, misses, anchor_on, next_anchor_on, offered_on,
-            declined_until, wanted_on, instead_of, not_before, published::text, due_at,
+            declined_until, wanted_on, instead_of, not_before, rhythm, published::text, due_at,
             {_BOOKED.format(plans="plans", now="$2")} as booked_on
         from plans
         where patient_id = any($1)
@@ -210,6 +211,7 @@ def _with_plan(record: Record, row: asyncpg.Record, visits: Iterable[OpenVisit])
         wanted_on=row["wanted_on"],
         instead_of=row["instead_of"],
         not_before=row["not_before"],
+        rhythm=_rhythm_of(row["rhythm"]) if row["rhythm"] else None,
     )
     return replace(
         record,
@@ -219,6 +221,11 @@ def _with_plan(record: Record, row: asyncpg.Record, visits: Iterable[OpenVisit])
         due_at=row["due_at"],
         booked_on=row["booked_on"],
     )
+
+
+def _rhythm_of(kept: Mapping[str, Any]) -> RhythmTold:
+    joins = {rx_id: date.fromisoformat(day) for rx_id, day in kept["joins"].items()}
+    return RhythmTold(kept["cycle_days"], kept["day_of_month"], joins)
 
 
 async def _load_visits(db: Db, patient_ids: Sequence[str]) -> dict[str, list[OpenVisit]]:
@@ -301,7 +308,16 @@ _PLAN = (
         "anchor_on",
         "next_anchor_on",
     ),
-    *("offered_on", "declined_until", "wanted_on", "instead_of", "not_before", "due_at", "booked_on"),
+    *(
+        "offered_on",
+        "declined_until",
+        "wanted_on",
+        "instead_of",
+        "not_before",
+        "rhythm",
+        "due_at",
+        "booked_on",
+    ),
 )
 """The columns of a plan that are written as they are given."""
 
@@ -371,8 +387,17 @@ def _plan_row(record: Record) -> dict[str, Any]:
         "wanted_on": _text(progress.wanted_on),
         "instead_of": _text(progress.instead_of),
         "not_before": _text(progress.not_before),
+        "rhythm": _rhythm_row(progress.rhythm) if progress.rhythm else None,
         "due_at": _text(record.due_at),
         "booked_on": _text(booked),
+    }
+
+
+def _rhythm_row(rhythm: RhythmTold) -> dict[str, Any]:
+    return {
+        "cycle_days": rhythm.cycle_days,
+        "day_of_month": rhythm.day_of_month,
+        "joins": {rx_id: _text(day) for rx_id, day in rhythm.joins.items()},
     }
 
 

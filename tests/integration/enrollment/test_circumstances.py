@@ -79,6 +79,60 @@ async def test_who_may_state_what(enrolled: Service, headers: Any, said: Any, st
     assert answer.status_code == status, answer.text
 
 
+# --- the rhythm ---
+
+
+async def test_the_rhythm_is_changed_by_staff_and_kept_before_the_feeds(enrolled: Service) -> None:
+    assert (await profile_of(enrolled))["cycle_policy"] == "auto"
+    await enrolled.post(f"/patients/{P1}/rhythm", cycle_policy="rolling_90")
+    changed = await enrolled.only(ProfileChanged)
+    assert changed.changes == ("preferences",)
+    assert changed.profile.cycle_policy == "rolling_90"
+    await enrolled.feed("patients", records.patient(revision="2", cycle_policy="rolling_28", payday="3"))
+    assert (await enrolled.only(ProfileChanged)).profile.cycle_policy == "rolling_90"
+    answer = await enrolled.post(f"/patients/{P1}/rhythm", cycle_policy="day_of_month", day_of_month=15)
+    assert answer == {"patient_id": P1, "cycle_policy": "day_of_month", "day_of_month": 15}
+    profile = (await enrolled.only(ProfileChanged)).profile
+    assert (profile.cycle_policy, profile.day_of_month, profile.payday) == ("day_of_month", 15, 3)
+    kept = await enrolled.rows("select said, recorded_by, recorded_as from statements order by statement_id")
+    assert [(row["said"]["cycle_policy"], row["recorded_by"], row["recorded_as"]) for row in kept] == [
+        ("rolling_90", "staff-7", "technician"),
+        ("day_of_month", "staff-7", "technician"),
+    ]
+
+
+async def test_who_comes_back_says_the_rhythm_anew(enrolled: Service) -> None:
+    await enrolled.post(f"/patients/{P1}/rhythm", cycle_policy="rolling_90")
+    await enrolled.post(f"/patients/{P1}/disenrolment", reason="revoked")
+    await enrolled.post(f"/patients/{P1}/rhythm", status=409, cycle_policy="rolling_30")
+    await enrolled.post(f"/patients/{P1}/consent")
+    assert (await profile_of(enrolled))["cycle_policy"] == "auto"
+
+
+@pytest.mark.parametrize(
+    ("headers", "said", "status"),
+    [
+        (STAFF, {"cycle_policy": "rolling_30"}, 200),
+        (STAFF, {"cycle_policy": "rolling_31"}, 400),
+        (STAFF, {"cycle_policy": "other"}, 400),
+        (STAFF, {"cycle_policy": "day_of_month"}, 400),
+        (STAFF, {"cycle_policy": "auto", "day_of_month": 3}, 400),
+        (STAFF, {}, 400),
+        ({**STAFF, "Medsync-Role": "prescriber"}, {"cycle_policy": "auto"}, 403),
+    ],
+)
+async def test_a_rhythm_that_is_none_is_refused(
+    enrolled: Service, headers: Any, said: Any, status: int
+) -> None:
+    answer = await enrolled.http.post(f"/patients/{P1}/rhythm", json=said, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert len(await enrolled.published()) == (status == 200)
+
+
+async def profile_of(service: Service) -> Any:
+    return (await service.get(f"/patients/{P1}"))["profile"]
+
+
 # --- a store's days ---
 
 

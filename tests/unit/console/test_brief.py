@@ -55,11 +55,24 @@ def test_the_next_step_and_pickup_are_named_and_why_there_is_a_short_fill() -> N
     assert drug_names(stands, {"rx": "as prescribed"}) == {"rx": "as prescribed"}
 
 
+def test_the_year_is_told_in_one_line_where_the_plan_says_it() -> None:
+    stands = plan((7, [("rx", FillKind.full, 30)]))
+    assert brief_of("enrolled", None, [], None, [], [], stands).year is None
+    params = {"trips": 13, "before": 25, "short_fills": 1, "uncovered": 0}
+    reasons = (*stands.reasons, Reason(code="year_ahead_and_before", params=params))
+    told = brief_of("enrolled", None, [], None, [], [], stands.model_copy(update={"reasons": reasons}))
+    assert told.year == (
+        "The next 365 days: 13 trips, against 25 trips in the 365 days before; 1 short fill in this plan, "
+        "no day without a drug."
+    )
+
+
 @pytest.mark.parametrize(
     ("codes", "chose"),
     [
+        ({1: "anchor_best_of_year", 2: "anchor_agreed", 3: "anchor_agreed"}, 1),
+        ({1: "anchor_best", 2: "anchor_best_of_year", 3: "anchor_agreed"}, 2),
         ({1: "anchor_best", 2: "anchor_agreed", 3: "anchor_agreed"}, 1),
-        ({1: "anchor_best", 2: "anchor_best", 3: "anchor_agreed"}, 2),
         ({1: "anchor_best", 2: "rescheduled", 3: "rescheduled"}, None),
         ({1: "rescheduled", 2: "rescheduled", 3: "anchor_agreed"}, None),
     ],

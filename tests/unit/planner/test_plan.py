@@ -460,8 +460,8 @@ def test_the_last_authorised_units_are_filled_and_a_renewal_asked_for() -> None:
 def test_a_renewal_is_needed_before_the_pickup_after_next(
     facts: dict[str, Any], code: str | None, needed_by: int | None
 ) -> None:
-    """The pickup after that on day 11 is on day 39 where a comes along. Asked for by the lead time before what cannot be
-    had."""
+    """The pickup after that on day 11 is on day 39 where a comes along. Asked for by the lead time before what cannot
+    be had."""
     profile = replace(
         taking({"a": 12, "b": 14}), prescriptions=(prescription("a", **facts), prescription("b"))
     )
