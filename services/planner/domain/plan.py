@@ -50,7 +50,7 @@ from services.planner.domain.renewals import (
     renewals_needed,
     wanted,
 )
-from services.planner.domain.rhythm import AUTO, Rhythm, rhythms_of
+from services.planner.domain.rhythm import AUTO, Rhythm, every_rhythm, fit_of, rhythms_of
 from services.planner.domain.rulings import Key, in_force, ruled, with_day
 from services.planner.domain.search import Layout, Promises, Question, Verdict, choose, layout_on
 from services.planner.domain.supplies import dear, medication_of, not_before, not_by_billed_days
@@ -280,6 +280,23 @@ def _rhythms(profile: Profile, rules: Rules, told: Told) -> tuple[tuple[Rhythm, 
     return (Rhythm(kept.cycle_days, kept.day_of_month, cushion),), why
 
 
+def _fitting(
+    rhythms: tuple[Rhythm, ...], why: Reason | None, medications: Sequence[Medication], rules: Rules
+) -> tuple[tuple[Rhythm, ...], Reason | None]:
+    """The same, unless no drug fits any of them: then all; and if none fits those, as far apart as the longest usual
+    fill lasts. A patient none of whose drugs keeps the cycle on record is planned all the same."""
+
+    def fits(rhythm: Rhythm) -> bool:
+        return any(fit_of(each, rhythm, usual) for each in medications)
+
+    usual = {each.usual_days for each in medications}
+    if any(map(fits, rhythms)):
+        return rhythms, why
+    if any(map(fits, every_rhythm(rules))):
+        return every_rhythm(rules), because("cycle_too_long", days=rhythms[0].days)
+    return (Rhythm(max(1, *usual), bridge_cushion=rules.bridge_cushion_days),), why
+
+
 def _question(
     profile: Profile,
     calendar: Calendar,
@@ -294,7 +311,7 @@ def _question(
     *,
     urgently: bool,
 ) -> Question:
-    rhythms, other_cycle = _rhythms(profile, rules, told)
+    rhythms, other_cycle = _fitting(*_rhythms(profile, rules, told), medications, rules)
     asked = {day.toordinal() for day in (pin, told.wanted_on) if day}
     longest = max(rhythm.days for rhythm in rhythms)
     covered = max(
