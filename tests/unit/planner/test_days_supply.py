@@ -167,9 +167,8 @@ def test_what_is_not_taken_every_day_is_dispensed_by_whole_doses(
     ("each", "ago", "pickup", "payer", "filled"),
     [
         (METHOTREXATE, 20, 12, paid(), [(6, 6, 7), (12, 24, 28)]),  # a gap of 4 days, and never 4 tablets
-        (METHOTREXATE, 20, 18, paid(), [(7, 12, 14), (18, 24, 28)]),  # of 10
-        (METHOTREXATE, 20, 30, paid(), [(8, 24, 28), (30, 24, 28)]),  # of 22: the usual fill, and no more
-        (METHOTREXATE, 20, 8, paid(*range(1, 36)), [(8, 30, 35)]),  # 30 days to the next: none of 26 tablets
+        (METHOTREXATE, 20, 18, paid(), [(4, 12, 14), (18, 24, 28)]),  # of 10
+        (METHOTREXATE, 20, 30, paid(), [(6, 24, 28), (30, 24, 28)]),  # of 22: the usual fill, and no more
         (METHOTREXATE, 20, 8, paid(*range(1, 31)), [(8, 24, 28)]),
         (replace(METHOTREXATE, quantity_left=Decimal(16)), 20, 8, paid(), [(8, 12, 14)]),  # two of them
         (replace(METHOTREXATE, quantity_left=Decimal(9)), 20, 12, paid(), [(6, 6, 7)]),

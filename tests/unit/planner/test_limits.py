@@ -223,7 +223,7 @@ def test_a_short_fill_takes_a_refill_number_so_a_renewal_is_asked_for_in_time() 
     profile = replace(taking({"a": 8, "b": 16}), prescriptions=(few, prescription("b")))
     plan = planned(profile, pinned(16))
     assert [(each.reason.code, each.needed_by) for each in plan.renewals] == [
-        ("renewal_refills", in_days(16))
+        ("renewal_refills", in_days(16 - 4))
     ]
     assert "renewal_needed_by" in codes(of(plan, "a").reasons)
     by_quantity = replace(COMMERCIAL, short_fill_takes_refill=False)
