@@ -33,7 +33,7 @@ def cash(run_outs: dict[str, int], payer: str | None = "cash", **facts: Any) -> 
 
 
 def ninety_at_cash() -> Any:
-    """Ninety days at a time: with weeks left of it, a usual fill before the pickup would weigh more than a short one."""
+    """Ninety days at a time: with months left of it, a usual fill before the pickup weighs more than a short one."""
     return cash({"a": 12, "b": 20}, usual_days=90, usual_quantity=Decimal(90))
 
 

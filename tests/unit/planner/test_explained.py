@@ -10,7 +10,7 @@ import pytest
 
 from services.planner.domain import explain_day
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.criteria import CRITERIA, avoidable_uncovered_days, store_is_full
+from services.planner.domain.criteria import CRITERIA, avoidable_uncovered_days
 from services.planner.domain.model import NOTHING_TOLD, Plan, Profile, Reason, Rejection, Rules
 from services.planner.domain.plan import plan_cycle
 from services.planner.translation import event_of

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from services.planner.domain.model import Rules
 from services.planner.domain.payers import PayerRule, RefillRule
 from services.planner.domain.stock import payable_from
 from services.planner.inputs import read_patient
