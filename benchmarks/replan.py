@@ -25,8 +25,6 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from services.planner.domain.kernel import judge_all
-
 from benchmarks.common import (
     Bench,
     Cpu,

@@ -298,7 +298,10 @@ REASONS: dict[str, str] = {
         "Every {days:day} would take {fewer:trip} a year fewer: {trips} instead of {here}. Ask the patient."
     ),
     "cycle_policy_unknown": "The cycle {policy} is not offered here: the best one is chosen.",
-    "cycle_fits_no_drug": "No drug lasts a cycle of {days:day}: the best one is chosen.",
+    "cycle_fits_no_drug": (
+        "No drug lasts from pickup to pickup in the cycle of {days:day} on record: the best one is chosen. Ask the "
+        "patient."
+    ),
     "day_of_month_unknown": "A pickup on one day of every month is wanted, but not which: the best cycle is chosen.",
     "day_of_month_too_late": (
         "Day {day} does not come in every month, {last} is the last that does: the best cycle is chosen."

@@ -123,7 +123,16 @@ def _joins_later(
     elif medication.payment.ready > chosen.anchor:
         ready = date.fromordinal(medication.payment.ready)
         why = because("join_later_not_before", not_before=ready, anchor_on=anchor_on, joins_on=joins_on)
+    elif before and _never_short(medication, chosen.anchor):
+        why = because("whole_fills_only", on=before[0][0])
     return Action.join_later, joins_on, why, *(_bridged(part, path, before, joins_on)[1:] if before else ())
+
+
+def _never_short(medication: Medication, anchor: int) -> bool:
+    """May a tablet not be short-filled, for want of a size that is paid or for its price, to reach that pickup?"""
+    gap = anchor - medication.run_out
+    may_be_asked = not medication.packs and 0 < gap < medication.usual_days
+    return may_be_asked and medication.short_fill(gap, AMPLE)[1] >= medication.usual_days
 
 
 def _bridged(

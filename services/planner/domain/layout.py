@@ -224,7 +224,7 @@ def _authorized(
                 days_supply, per_day(medication.prescription), left, medication.whole_units
             )
             if of_rest > 0:
-                quantity, days_supply, lacks = rest, of_rest, None
+                quantity, days_supply, lacks = rest, of_rest, medication.lacks(day, rest, left)
         left = max(Decimal(0), left - quantity)
         yield day, quantity, days_supply, lacks
 

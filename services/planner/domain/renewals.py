@@ -130,16 +130,14 @@ def _first_unmet(path: FillPath, chosen: Layout, until: int) -> tuple[int, Decim
     """The first day before `until` by which something is due, or runs out, that cannot be had; and what is authorized
     then. Not where the stock lasts past it."""
     medication = path.medication
-    expires = (
-        medication.prescription.expires_on.toordinal()
-    )  # what a prior authorization ends, no renewal brings back
-    left, covered = medication.quantity_left, medication.run_out
+    expires = medication.prescription.expires_on.toordinal()
+    left, covered, rest_filled = medication.quantity_left, medication.run_out, False
     for day, quantity, days in _due(path, chosen, until):
-        if day <= expires and 0 < left < quantity and not medication.packs:  # the rest of it is filled
+        if day <= expires and 0 < left < quantity and not medication.packs:
             rest, days = short_fill(days, per_day(medication.prescription), left, medication.whole_units)
-            quantity = rest or quantity
+            quantity, rest_filled = rest or quantity, rest > 0
         if quantity > left or day > expires:
-            return min(day, max(covered, chosen.anchor)), left
+            return min(day, covered if rest_filled else max(covered, chosen.anchor)), left
         left, covered = left - quantity, max(covered, day) + days
     return None
 

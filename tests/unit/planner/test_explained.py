@@ -7,6 +7,7 @@ from decimal import Decimal
 from random import Random
 
 import pytest
+
 from services.planner.domain import explain_day
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.criteria import CRITERIA, avoidable_uncovered_days

@@ -15,6 +15,7 @@ from services.planner.domain.limits import last_day, limits_on, quantity_by_law,
 from services.planner.domain.model import (
     NOTHING_TOLD,
     Blocked,
+    ConditionKind,
     Fill,
     Participation,
     Plan,
@@ -141,8 +142,8 @@ def test_no_law_is_bent_by_a_ruling() -> None:
     part = take_part(
         patient([over], [fill("zolpidem", in_days(-20))]), OPEN_TO_C4, TODAY, in_days(4), state="OK"
     )[0]
-    assert (part.participation, part.reason.code) == (EXCLUDED, "expired")
-    assert part.needs_renewal and codes(part.remarks) == ["valid_by_law", "refills_by_law"]
+    assert part.waits_for is ConditionKind.renewal and part.needs_renewal
+    assert {"valid_by_law", "refills_by_law", "expired"} <= set(codes(part.remarks))
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,7 @@ def test_a_short_fill_takes_a_refill_number_so_a_renewal_is_asked_for_in_time() 
     profile = replace(taking({"a": 8, "b": 16}), prescriptions=(few, prescription("b")))
     plan = planned(profile, pinned(16))
     assert [(each.reason.code, each.needed_by) for each in plan.renewals] == [
-        ("renewal_refills", in_days(16))
+        ("renewal_refills", in_days(16 - 4))
     ]
     assert "renewal_needed_by" in codes(of(plan, "a").reasons)
     by_quantity = replace(COMMERCIAL, short_fill_takes_refill=False)
@@ -270,11 +271,14 @@ def test_its_renewal_begins_a_fortnight_before_it_ends(until: int, said: list[st
         assert words[0].params["on"] == in_days(until - 14).isoformat()
 
 
-def test_nothing_is_filled_after_the_authorization_ends() -> None:
+def test_nothing_is_filled_unasked_after_the_authorization_ends() -> None:
     """Policy: 75 %. The pickup on day 14 is agreed; a is payable from day 5, and authorized until day 11."""
     plan = planned(authorized(11), pinned(14))
-    days = [visit.on for visit in plan.visits for item in visit.items if item.rx_id == "rx-a"]
-    assert days and max(days) <= in_days(11)
+    fills = [(visit.on, item) for visit in plan.visits for item in visit.items if item.rx_id == "rx-a"]
+    assert any(on <= in_days(11) for on, _ in fills)
+    for on, item in fills:
+        assert (item.condition is not None) == (on > in_days(11)), "unless the payer authorizes it again"
+        assert item.condition is None or item.condition.kind is ConditionKind.authorization
     assert plan.renewals == (), "the prescriber's prescription is not at its end"
 
 
@@ -284,16 +288,19 @@ TRANSITION = PayerRule(
 
 
 @pytest.mark.parametrize("rejected", [False, True])
-def test_while_it_is_pending_the_drug_is_out_and_the_ways_to_bridge_are_said(rejected: bool) -> None:
+def test_while_it_is_pending_each_fill_is_conditional_and_the_ways_to_bridge_are_said(rejected: bool) -> None:
     """Policy: the plan states a transition supply and one of 72 hours; neither is applied unasked."""
     profile = authorized(200 if rejected else 2)
     if rejected:
         profile = replace(profile, rejections=(Rejection("rx-a", "75", in_days(-1)),))
     plan = planned(profile, rules=replace(COMMERCIAL, payers=(TRANSITION,)))
     decision = of(plan, "a")
-    assert decision.participation is EXCLUDED
-    assert codes(decision.reasons)[1:] == ["transition_supply", "emergency_supply", "authorization_needed_by"]
-    assert not any(item.rx_id == "rx-a" for visit in plan.visits for item in visit.items)
+    said = ["transition_supply", "emergency_supply", "authorization_needed_by"]
+    assert [code for code in codes(decision.reasons) if code in said] == said
+    items = [item for visit in plan.visits for item in visit.items if item.rx_id == "rx-a"]
+    assert items and all(
+        item.condition and item.condition.kind is ConditionKind.authorization for item in items
+    )
     assert "transition_supply" not in codes(of(planned(profile), "a").reasons), "this plan states none"
 
 
@@ -440,8 +447,9 @@ def test_whatever_is_known_no_plan_fails_and_none_fills_what_may_not_be() -> Non
         for rx_id, each in by_rx.items():
             items = [(visit.on, item) for visit in visits for item in visit.items if item.rx_id == rx_id]
             until = min(each.expires_on, each.prior_authorization_until or date.max)
-            assert all(on <= until for on, _ in items), seed
-            assert sum(item.quantity for _, item in items) <= each.quantity_left, seed
+            certain = [(on, item) for on, item in items if item.condition is None]
+            assert all(on <= until for on, _ in certain), seed
+            assert sum(item.quantity for _, item in certain) <= each.quantity_left, seed
             for _, item in items:
                 billed = item.days_supply_billed
                 assert billed is None or (billed in sizes and billed < item.days_supply), seed

@@ -235,14 +235,14 @@ def test_the_day_of_the_household_is_taken_where_it_leaves_nothing_uncovered() -
     assert together.uncovered_days == 0
 
 
-def test_a_household_day_that_leaves_a_drug_uncovered_is_taken_only_as_a_must() -> None:
+@pytest.mark.parametrize("must", [False, True])
+def test_a_household_day_that_would_leave_a_drug_uncovered_is_not_taken(must: bool) -> None:
     """A pack that runs out on the eighth day, and that no payer pays on the twentieth if it was filled before."""
     pack = prescription("a", drug=drug("a", unbreakable=True))
-    profile = patient([pack], [fill("a", in_days(-22))], household_on=(in_days(20),))
-    free, must = planned(profile), planned(replace(profile, household_must=True))
-    assert codes(free.reasons)[0] == "household_apart"
-    assert (free.anchor_on <= in_days(8), free.uncovered_days) == (True, 0)
-    assert (must.anchor_on, must.uncovered_days) == (in_days(20), 12)
+    wishes = {"household_on": (in_days(20),), "household_must": must}
+    plan = planned(patient([pack], [fill("a", in_days(-22))], **wishes))
+    assert codes(plan.reasons)[0] == "household_not_possible"
+    assert (plan.anchor_on <= in_days(8), plan.uncovered_days) == (True, 0)
 
 
 def test_where_the_household_comes_when_nothing_can_be_dispensed_another_day_is_planned() -> None:

@@ -8,7 +8,13 @@ from decimal import Decimal
 
 import pytest
 
-from services.planner.domain.model import Participation, Prescription, Rejection, StockReport
+from services.planner.domain.model import (
+    ConditionKind,
+    Participation,
+    Prescription,
+    Rejection,
+    StockReport,
+)
 from services.planner.domain.participation import Part, take_part
 from tests.unit.planner.cases import COMMERCIAL, TODAY, drug, fill, in_days, patient, prescription
 
@@ -56,7 +62,6 @@ def parts_of(prescriptions: Sequence[Prescription], **facts: object) -> dict[str
         ({"drug": drug("a", form="cream")}, RIDE_ALONG, "not_divisible"),
         ({"drug": drug("a", form="pack")}, RIDE_ALONG, "not_divisible"),
         ({"drug": drug("a", form="injection")}, RIDE_ALONG, "not_divisible"),
-        ({"prior_authorization_until": in_days(3)}, EXCLUDED, "authorization_ended"),
         ({"prior_authorization_until": in_days(4)}, SYNC, "maintenance"),
         ({"drug": drug("a", schedule="c2")}, EXCLUDED, "schedule_2"),
         ({"drug": drug("a", schedule="c4")}, EXCLUDED, "controlled"),
@@ -69,10 +74,7 @@ def parts_of(prescriptions: Sequence[Prescription], **facts: object) -> dict[str
         ({"usual_quantity": Decimal(0)}, EXCLUDED, "days_supply_unknown"),
         ({"usual_days": 0, "units_per_day": None}, EXCLUDED, "days_supply_unknown"),
         ({"usual_days": 0}, SYNC, "maintenance"),
-        ({"quantity_left": Decimal(0)}, EXCLUDED, "no_quantity_left"),
         ({"quantity_left": Decimal(1)}, SYNC, "maintenance"),
-        ({"quantity_left": Decimal(29), "drug": drug("a", unbreakable=True)}, EXCLUDED, "no_quantity_left"),
-        ({"expires_on": in_days(3)}, EXCLUDED, "expired"),
         ({"expires_on": in_days(4)}, SYNC, "maintenance"),
     ],
 )
@@ -168,8 +170,33 @@ def test_an_old_strength_still_on_hand_keeps_the_question_open() -> None:
     assert parts_of([prescription("a"), old], fills=fills)["rx-a"].reason.code == "same_ingredient"
 
 
+@pytest.mark.parametrize(
+    ("facts", "waits_for", "said"),
+    [
+        ({"quantity_left": Decimal(1)}, None, None),
+        ({"quantity_left": Decimal(0)}, ConditionKind.renewal, "no_quantity_left"),
+        (
+            {"quantity_left": Decimal(29), "drug": drug("a", unbreakable=True)},
+            ConditionKind.renewal,
+            "no_quantity_left",
+        ),
+        ({"expires_on": in_days(4)}, None, None),
+        ({"expires_on": in_days(3)}, ConditionKind.renewal, "expired"),
+        ({"prior_authorization_until": in_days(4)}, None, None),
+        ({"prior_authorization_until": in_days(3)}, ConditionKind.authorization, "authorization_ended"),
+    ],
+)
+def test_what_lacks_only_a_renewal_or_an_authorization_takes_part_and_waits_for_it(
+    facts: dict[str, object], waits_for: ConditionKind | None, said: str | None
+) -> None:
+    part = parts_of([prescription("a", **facts)], fills=[fill("a", in_days(-20))])["rx-a"]
+    assert part.participation is not EXCLUDED
+    assert part.waits_for is waits_for
+    assert said is None or said in [reason.code for reason in part.remarks]
+
+
 def test_a_refusal_without_a_date_keeps_the_drug_out_for_a_while() -> None:
-    refused = Rejection("rx-a", "75", rejected_on=in_days(-3))
+    refused = Rejection("rx-a", "70", rejected_on=in_days(-3))
     part = parts_of([prescription("a")], rejections=(refused,))["rx-a"]
     assert (part.participation, part.reason.code) == (EXCLUDED, "payer_refused")
     long_ago = replace(refused, rejected_on=in_days(-14))

@@ -14,6 +14,8 @@ from services.planner.domain.model import (
     NOTHING_TOLD,
     Action,
     Blocked,
+    Condition,
+    ConditionKind,
     Decision,
     Fill,
     FillKind,
@@ -328,7 +330,7 @@ def test_a_confirmed_fill_that_the_payer_refuses_by_then_is_given_up() -> None:
     assert trips(plan) == [(SYNCHRONIZED, 5, ["b"]), (BRIDGE, 6, ["a"])]
 
 
-def test_what_was_confirmed_is_filled_from_the_old_prescription_although_its_renewal_came() -> None:
+def test_what_was_confirmed_is_filled_from_the_old_prescription_as_long_as_that_can_be() -> None:
     anchor = told_visit(SYNCHRONIZED, 5, "a", "b", confirmed=True)
     old = prescription("a", quantity_left=Decimal(30), status="superseded")
     renewal = prescription("a", rx_id="rx-a2", renews="rx-a", written_on=TODAY)
@@ -340,7 +342,8 @@ def test_what_was_confirmed_is_filled_from_the_old_prescription_although_its_ren
     spent = replace(
         profile, prescriptions=(replace(old, quantity_left=Decimal(0)), renewal, prescription("b"))
     )
-    assert [item.rx_id for item in planned(spent, pinned(5, anchor)).visits[0].items] == ["rx-b"]
+    items = planned(spent, pinned(5, anchor)).visits[0].items
+    assert [(item.rx_id, item.in_place_of) for item in items] == [("rx-a2", "rx-a"), ("rx-b", None)]
 
 
 def test_a_visit_nearer_than_the_lead_time_stands_even_unconfirmed() -> None:
@@ -439,10 +442,8 @@ def test_the_last_authorised_units_are_filled_and_a_renewal_asked_for() -> None:
         (25, "item_rest"),
         (30, "item_full"),
     ]
-    before = plan.anchor_on - timedelta(
-        days=4
-    )  # the lead time before the pickup that cannot be filled in full
-    assert [(renewal.rx_id, renewal.needed_by) for renewal in plan.renewals] == [("rx-a", before)]
+    out = in_days(12 + 25)
+    assert [(each.rx_id, each.needed_by) for each in plan.renewals] == [("rx-a", out - timedelta(days=4))]
     assert plan.uncovered_days == 0, "days that only a renewal covers are no fault of the plan"
 
 
@@ -453,15 +454,14 @@ def test_the_last_authorised_units_are_filled_and_a_renewal_asked_for() -> None:
         ({"quantity_left": Decimal(60)}, None, None),
         ({"expires_on": in_days(38)}, "renewal_expiry", 35),
         ({"expires_on": in_days(39)}, None, None),
-        ({"quantity_left": Decimal(0)}, "renewal_quantity", 8),
-        ({"expires_on": in_days(2)}, "renewal_expiry", 8),
+        ({"quantity_left": Decimal(0)}, "renewal_quantity", 7),
+        ({"expires_on": in_days(2)}, "renewal_expiry", 7),
     ],
 )
 def test_a_renewal_is_needed_before_the_pickup_after_next(
     facts: dict[str, Any], code: str | None, needed_by: int | None
 ) -> None:
-    """The pickup after that on day 11 is on day 39 where a comes along. Asked for by the lead time before what cannot
-    be had."""
+    """The pickup after that on day 11 is on day 39. Asked for by the lead time before what cannot be had."""
     profile = replace(
         taking({"a": 12, "b": 14}), prescriptions=(prescription("a", **facts), prescription("b"))
     )
@@ -483,16 +483,29 @@ def test_a_prescription_that_expires_is_filled_before() -> None:
     assert plan.anchor_on <= in_days(6)
 
 
+def test_who_needs_every_prescription_renewed_has_a_plan() -> None:
+    """Policy: the store fills three days before a visit. Both fills are made if the prescriber renews in time."""
+    spent = [prescription(name, quantity_left=Decimal(0)) for name in "ab"]
+    plan = planned(replace(taking({"a": 12, "b": 14}), prescriptions=tuple(spent)))
+    [visit] = plan.visits
+    by = visit.on - timedelta(days=3)
+    assert [item.condition for item in visit.items] == [
+        Condition(ConditionKind.renewal, "prescriber", by),
+        Condition(ConditionKind.renewal, "prescriber", by),
+    ]
+    assert plan.uncovered_days == 0, "as if the renewals came in time"
+    assert {each.rx_id for each in plan.renewals} == {"rx-a", "rx-b"}
+
+
 # --- no plan ---
 
 
-def test_without_a_drug_to_synchronize_there_is_no_plan_but_renewals_are_asked_for() -> None:
-    profile = patient([prescription("a", quantity_left=Decimal(0))], [fill("a", in_days(-20))])
+def test_without_a_drug_to_synchronize_there_is_no_plan() -> None:
+    profile = patient([prescription("a", status="on_hold")], [fill("a", in_days(-20))])
     blocked = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, NOTHING_TOLD, 1)
     assert isinstance(blocked, Blocked)
     assert codes(blocked.reasons) == ["nothing_to_synchronize"]
-    assert codes(of(blocked, "a").reasons) == ["no_quantity_left", "renewal_needed_by"]
-    assert [renewal.needed_by for renewal in blocked.renewals] == [in_days(6)]
+    assert codes(of(blocked, "a").reasons) == ["on_hold", "answer_needed_by"]
     assert blocked.look_again_on == in_days(7)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from services.planner.domain.model import Rules
 from services.planner.domain.payers import PayerRule, RefillRule
 from services.planner.domain.stock import payable_from
 from services.planner.inputs import read_patient
@@ -60,7 +59,7 @@ def test_the_payers_clock_runs_by_days() -> None:
 
 def test_every_fill_of_a_plan_waits_by_days() -> None:
     """a runs out on day 12 and b on day 20: a is paid on day 9, and after its bridge three days before that ends."""
-    plan = planned(taking({"a": 12, "b": 20}), pinned(20), rules=Rules(payers=(THREE_DAYS,)))
+    plan = planned(taking({"a": 12, "b": 20}), pinned(20), rules=replace(COMMERCIAL, payers=(THREE_DAYS,)))
     fills = [(visit.on, item) for visit in plan.visits for item in visit.items if item.rx_id == "rx-a"]
     assert len(fills) == 2 and fills[0][1].days_supply == 8
     assert [item.payable_from for _, item in fills] == [in_days(9), fills[0][0] + timedelta(days=5)]

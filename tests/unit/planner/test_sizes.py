@@ -26,7 +26,7 @@ from services.planner.domain.model import (
 from services.planner.domain.payers import PayerRule, SyncLaw
 from services.planner.domain.plan import plan_cycle
 from services.planner.policy import high_cost
-from tests.unit.planner.cases import COMMERCIAL, TODAY, fill, in_days, patient, prescription, taking
+from tests.unit.planner.cases import COMMERCIAL, TODAY, drug, fill, in_days, patient, prescription, taking
 from tests.unit.planner.test_plan import SYNCHRONIZED, codes, of, pinned, planned, trips
 
 LAW = SyncLaw("the law", "OK", frozenset({"commercial"}), in_days(-400), pays_short_fills=True)
@@ -225,27 +225,30 @@ def test_a_new_drug_is_bridged_for_the_minimum_at_least(
     assert plan.uncovered_days == 0
 
 
-@pytest.mark.parametrize(("minimum", "bridged"), [(1, [(8, 5)]), (3, [(8, 5)]), (5, [(8, 5)]), (6, [(7, 6)])])
-def test_a_gap_below_the_minimum_is_no_way_to_a_cushion(minimum: int, bridged: list[tuple[int, int]]) -> None:
-    """Policy: 85 %, trips and short fills, then the cushion alone. On day 13 b has its three days left; for a bridge of
-    six days the twelfth would leave two of a, which only the minimum adds: no reason for the day."""
-    order = ("avoidable_uncovered_days", "burden", "distance_from_cushion")
+@pytest.mark.parametrize(("minimum", "bridged"), [(1, (8, 11)), (3, (8, 11)), (11, (8, 11)), (13, (7, 13))])
+def test_a_gap_below_the_minimum_is_no_way_to_a_cushion(minimum: int, bridged: tuple[int, int]) -> None:
+    """Policy: 85 %; trips and short fills, then the cushion alone. On day 19 the pack b has its three days left; for a
+    bridge of thirteen days the eighteenth would leave three of a too, which only the minimum adds: no reason."""
+    pack = prescription("b", drug=drug("b", unbreakable=True))
+    profile = replace(taking({"a": 8, "b": 22}), prescriptions=(prescription("a"), pack))
     by_cushion = replace(
-        rules(PayerRule("commercial", refill_percent=85)),
-        criteria=order,
+        COMMERCIAL,
+        payers=(PayerRule("commercial", refill_percent=85),),
+        criteria=("avoidable_uncovered_days", "burden", "distance_from_cushion"),
         blemishes_a_trip=0,
         minimum_short_fill_days=minimum,
     )
-    plan = planned(taking({"a": 8, "b": 16}), rules=by_cushion)
-    assert (plan.anchor_on - TODAY).days == 13
-    assert [each for each in fills_of(plan, "a") if each[0] < 13] == bridged
+    plan = planned(profile, rules=by_cushion)
+    assert (plan.anchor_on - TODAY).days == 19
+    assert fills_of(plan, "a")[0] == bridged
 
 
 def test_a_new_drug_that_runs_out_just_before_the_pickup_gets_a_long_fill_where_the_plan_pays_it() -> None:
     """Policy: 75 %, 1 to 34 days. Two days before the pickup: 32 days at once, to the next pickup, and no bridge."""
     plan = planned(new_drug(8), pinned(10), rules=rules(paid(*range(1, 35))))
     assert fills_of(plan, "b") == [(7, 32)]
-    assert of(plan, "b").action is Action.long_fill
+    assert of(plan, "b").joins_on == plan.next_anchor_on
+    assert "long_fill_before" in codes(of(plan, "b").reasons)
 
 
 @pytest.mark.parametrize(
