@@ -49,6 +49,21 @@ class FillKind(OpenEnum):
     other = "other"
 
 
+class ConditionKind(OpenEnum):
+    renewal = "renewal"  # a new prescription of the same drug
+    authorization = "authorization"  # of the payer, in advance
+    answer = "answer"  # to a question about the drug
+    other = "other"
+
+
+class Condition(Fields):
+    """What a fill still lacks, who has to act, and by when. Words: `shared.words`."""
+
+    kind: ConditionKind
+    by: str  # prescriber, payer, pharmacist
+    needed_by: date  # the last day on which it helps: before the store fills
+
+
 class PlannedItem(Fields):
     """One fill planned for one visit."""
 
@@ -63,6 +78,10 @@ class PlannedItem(Fields):
         None  # where the payer is told another than the true one; none: the same
     )
     standing_instruction_allowed: bool = False  # payer and state let it be filled without a confirmed call
+    condition: Condition | None = None  # a conditional fill: filled only if this is met by then; none: filled
+    in_place_of: str | None = (
+        None  # the rx_id whose place in this visit a renewal took; said while the visit stands
+    )
     reason: Reason
 
 
@@ -83,6 +102,17 @@ class Visit(Fields):
     on: date
     items: tuple[PlannedItem, ...]
     steps: tuple[Step, ...] = ()  # by day, from the checks to the return to stock
+    urgent: bool = False  # inside the lead time, as a drug cannot wait: call and order today
+
+
+class RhythmSaid(Fields):
+    """The rhythm behind a plan, and what its year looks like."""
+
+    cycle_days: int  # from one synchronized pickup to the next
+    day_of_month: int | None = None  # every pickup on that day
+    joins: dict[str, date] = {}  # noqa: RUF012 - by rx_id, from when on it keeps the rhythm; else left out
+    trips_a_year: int = 0  # days with a visit in the next 365
+    trips_before: int | None = None  # days with a hand-over in the 365 before; None if not known
 
 
 class DrugDecision(Fields):
@@ -133,6 +163,7 @@ class PlanComputed(Event):
     unavoidable_days: int = 0  # before the first workable day
     extra_cost: Decimal | None = None  # none: unknown
     reasons: tuple[Reason, ...] = ()
+    rhythm: RhythmSaid | None = None  # none: of a plan made before rhythms were said
 
 
 class PlanBlocked(Event):
