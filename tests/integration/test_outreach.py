@@ -48,6 +48,8 @@ from shared.events.outreach import (
     RenewalRequested,
 )
 from shared.events.planner import (
+    Condition,
+    ConditionKind,
     FillKind,
     OfferedDay,
     PlanBlocked,
@@ -262,6 +264,16 @@ def package(kind: type[Event], about: Visit = VISIT, **more: Any) -> Any:
     return kind(**(fields | more))
 
 
+RENEWED = Condition(kind=ConditionKind.renewal, by="prescriber", needed_by=date(2026, 10, 16))
+CONDITIONAL = VISIT.model_copy(
+    update={"items": (VISIT.items[0], VISIT.items[1].model_copy(update={"condition": RENEWED}))}
+)
+
+
+def urgent(on: date) -> Visit:
+    return visit(on, VisitKind.bridge, "rx1").model_copy(update={"urgent": True})
+
+
 async def test_the_alignment_then_the_confirmations(known: Service) -> None:
     await known.handle(plan(agreed=False))
     [lent] = await known.lease()
@@ -343,6 +355,173 @@ async def test_a_lease_that_runs_out_goes_back_and_its_outcome_is_refused(known:
     assert (await known.report(again | {"lease_id": str(uuid4())}, "no_answer", status=409))[
         "code"
     ] == "foreign"
+
+
+# ---- conditional fills --------------------------------------------------------------------------------------
+
+
+async def test_a_conditional_fill_is_read_out_with_its_condition_and_confirmed_with_the_rest(
+    known: Service,
+) -> None:
+    await known.handle(plan(CONDITIONAL))
+    await known.at(datetime(2026, 10, 13, 14, tzinfo=UTC))
+    [lent] = await known.lease()
+    assert [item["condition"] for item in lent["visit"]["items"]] == [
+        None,
+        {
+            "kind": "renewal",
+            "by": "prescriber",
+            "needed_by": "2026-10-16",
+            "words": "if the prescriber renews it by Fri 10/16",
+        },
+    ]
+    codes = [line["code"] for line in lent["script"]]
+    assert codes.index("conditional") == codes.index("each_item") + 1
+    await known.report(lent, "answered", confirm=True)
+    [confirmed] = await known.published()
+    assert isinstance(confirmed, PickupConfirmed)
+    assert [(item.rx_id, item.condition) for item in confirmed.items] == [("rx1", None), ("rx2", RENEWED)]
+
+    met = plan(VISIT, revision=2)
+    await known.handle(met)
+    await known.handle(plan(visit(VISIT.on, VisitKind.synchronized, "rx1"), revision=3))
+    await known.at(datetime(2026, 10, 17, 15, tzinfo=UTC))
+    assert (await known.lease(), await known.published()) == ([], []), "met or not: no second call"
+
+
+async def test_the_script_says_nothing_of_conditions_where_there_are_none(known: Service) -> None:
+    await known.handle(plan(VISIT))
+    await known.at(datetime(2026, 10, 13, 14, tzinfo=UTC))
+    [lent] = await known.lease()
+    assert "conditional" not in {line["code"] for line in lent["script"]}
+
+
+async def test_a_standing_instruction_confirms_a_conditional_fill_with_its_condition(known: Service) -> None:
+    await known.handle(enrolled(revision=2, standing_instruction=True))
+    items = tuple(
+        item.model_copy(update={"standing_instruction_allowed": True}) for item in CONDITIONAL.items
+    )
+    await known.handle(plan(CONDITIONAL.model_copy(update={"items": items})))
+    await known.at(datetime(2026, 10, 18, 0, 0, tzinfo=UTC))
+    [confirmed] = await known.published()
+    assert isinstance(confirmed, PickupConfirmed)
+    assert [item.condition for item in confirmed.items] == [None, RENEWED]
+
+
+async def test_what_was_declined_is_not_wanted_of_its_renewal_either(known: Service) -> None:
+    near = visit(date(2026, 10, 6), VisitKind.bridge, "rx1", "rx2")
+    await known.handle(plan(near, VISIT, agreed=False))
+    [lent] = await known.lease()
+    await known.report(
+        lent,
+        "answered",
+        anchor_on="2026-10-20",
+        confirm_visits=[near.visit_id],
+        declined_rx_ids=["rx2"],
+        changes=[{"rx_id": "rx2", "change": "stopped"}],
+    )
+    await known.published()
+    renewed = near.items[1].model_copy(update={"rx_id": "rx3", "in_place_of": "rx2"})
+    after = near.model_copy(update={"items": (near.items[0], renewed)})
+    await known.handle(plan(after, VISIT, revision=2))
+    [confirmed] = await known.published()
+    assert isinstance(confirmed, PickupConfirmed)
+    assert ([item.rx_id for item in confirmed.items], confirmed.declined_rx_ids) == (["rx1"], ("rx3",))
+
+
+# ---- urgent visits ------------------------------------------------------------------------------------------
+
+
+async def test_an_urgent_visit_is_called_about_at_once_and_all_attempts_are_of_today(known: Service) -> None:
+    await known.handle(plan(urgent(date(2026, 10, 2)), VISIT))
+    [lent] = await known.lease()
+    assert (lent["kind"], lent["urgent"], lent["visit"]["urgent"]) == ("confirmation", True, True)
+    assert lent["script"][1]["code"] == "urgent"
+    await known.report(lent, "no_answer")
+    await known.at(NOW + timedelta(hours=1))
+    assert await known.lease(by=CLERK) == [], "not twice within two hours"
+    for hours in (2, 4):
+        await known.at(NOW + timedelta(hours=hours))
+        assert await known.lease() == [], "one automated contact a day"
+        [lent] = await known.lease(by=CLERK)
+        assert lent["channel"] == "phone"
+        await known.report(lent, "no_answer")
+    [unreached] = await known.published()
+    assert isinstance(unreached, PatientUnreached)
+    assert (unreached.attempts, unreached.visit_id) == (3, "bridge-2026-10-02")
+    assert known.clock.now() == NOW + timedelta(hours=4)
+
+
+async def test_an_urgent_visit_of_today_is_confirmed_today(known: Service) -> None:
+    """Also in the evening in the west, where it is tomorrow in UTC already."""
+    await known.handle(details(revision=2, time_zone="Pacific/Honolulu"))
+    await known.at(datetime(2026, 10, 2, 2, tzinfo=UTC))  # four in the afternoon of the 1st
+    await known.handle(plan(urgent(date(2026, 10, 1)), VISIT))
+    [lent] = await known.lease()
+    await known.report(lent, "answered", confirm=True)
+    [confirmed] = await known.published()
+    assert isinstance(confirmed, PickupConfirmed)
+    assert (confirmed.on, [item.rx_id for item in confirmed.items]) == (date(2026, 10, 1), ["rx1"])
+
+
+async def test_an_urgent_visit_of_a_proposal_is_confirmed_with_the_alignment_on_the_same_day(
+    known: Service,
+) -> None:
+    today = urgent(NOW.date())
+    await known.handle(plan(today, VISIT, agreed=False))
+    [lent] = await known.lease()
+    assert (lent["kind"], lent["urgent"]) == ("alignment", True)
+    assert [each["confirm_now"] for each in lent["visits"]] == [True, False]
+    await known.report(lent, "answered", anchor_on="2026-10-20", confirm_visits=[today.visit_id])
+    await known.handle(plan(today, VISIT, revision=2))
+    assert [type(event) for event in await known.published()] == [AlignmentAgreed, PickupConfirmed]
+
+
+async def test_an_urgent_visit_stands_first_in_the_call_list_with_the_reason(known: Service) -> None:
+    await known.handle(enrolled("p2"))
+    await known.handle(details("p2"))
+    await known.handle(plan(visit(date(2026, 10, 2)), VISIT))
+    await known.handle(plan(urgent(date(2026, 10, 4)), patient_id="p2"))
+    listed = (await known.get("/call-list?store=s1"))["items"]
+    assert [(each["patient_id"], each["visit_on"], each["urgent"]) for each in listed] == [
+        ("p2", "2026-10-04", True),
+        ("p1", "2026-10-02", False),
+    ]
+    assert "runs out" in listed[0]["because"]
+    assert listed[1]["because"] is None
+    page = await known.get("/call-list?store=s1&limit=1")
+    [second] = (await known.get(f"/call-list?store=s1&after={page['next']}"))["items"]
+    assert second["patient_id"] == "p1"
+
+
+async def test_who_said_stop_is_called_by_a_person_about_an_urgent_visit(known: Service) -> None:
+    await known.post("/patients/p1/opt-out", channel="phone")
+    await known.handle(plan(urgent(date(2026, 10, 2))))
+    assert await known.lease() == []
+    [lent] = await known.lease(by=CLERK)
+    assert lent["visit"]["visit_id"] == "bridge-2026-10-02"
+
+
+async def test_an_urgent_visit_known_in_the_night_is_called_about_when_quiet_hours_end(
+    known: Service,
+) -> None:
+    await known.at(datetime(2026, 10, 2, 2, tzinfo=UTC))  # ten in the evening in New York
+    await known.handle(plan(urgent(date(2026, 10, 2))))
+    assert (await known.get("/contacts/next-due"))["next_due"] == "2026-10-02T13:00:00Z"
+    await known.at(datetime(2026, 10, 2, 13, tzinfo=UTC))
+    assert len(await known.lease()) == 1
+
+
+async def test_a_visit_that_becomes_urgent_is_called_about_now(known: Service) -> None:
+    later = visit(date(2026, 10, 14), VisitKind.bridge, "rx1")
+    await known.handle(plan(later))
+    assert await known.lease() == []
+    await known.handle(plan(later.model_copy(update={"urgent": True}), revision=2))
+    [lent] = await known.lease()
+    assert lent["visit"]["visit_id"] == later.visit_id
+    await known.report(lent, "no_answer")
+    await known.handle(plan(later, revision=3))
+    assert (await known.get("/contacts/next-due"))["next_due"] != "2026-10-01T17:00:00Z", "urgent no longer"
 
 
 async def test_the_same_outcome_again_gets_the_same_answer_and_another_is_refused(known: Service) -> None:
