@@ -728,6 +728,16 @@ async def load_renewal(db: Db, contact_id: UUID) -> Renewal | None:
     return next(iter(RENEWALS.validate_python(map(dict, rows))), None)
 
 
+async def leased_renewals(db: Db, patient_id: str, lease_id: UUID) -> list[Renewal]:
+    """What one request to a prescriber asks for."""
+    rows = await db.fetch(
+        "select * from renewals where patient_id = $1 and lease_id = $2 order by contact_id",
+        patient_id,
+        lease_id,
+    )
+    return RENEWALS.validate_python(map(dict, rows))
+
+
 async def save_renewals(db: Db, renewals: Sequence[Renewal]) -> None:
     await db.execute(
         """

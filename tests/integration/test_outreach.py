@@ -878,13 +878,13 @@ async def test_staff_overrule_with_a_reason(known: Service) -> None:
     await known.post(f"/contacts/{uuid4()}/close", 404, by=CLERK, reason="never heard of")
 
 
-def renewal(rx_id: str = "rx1") -> RenewalNeeded:
+def renewal(rx_id: str = "rx1", prescriber_id: str = "d1") -> RenewalNeeded:
     return RenewalNeeded(
         patient_id="p1",
         store_id="s1",
         rx_id=rx_id,
         drug_name="Lisinopril",
-        prescriber_id="d1",
+        prescriber_id=prescriber_id,
         needed_by=date(2026, 10, 20),
         reason=BECAUSE,
     )
@@ -895,22 +895,21 @@ async def test_prescribers_are_asked_until_they_answer_or_time_is_up(known: Serv
     await known.handle(renewal())
     await known.handle(renewal("rx2"))
 
-    async def ask(answers: dict[str, str]) -> list[tuple[str, str]]:
-        body = {"worker": "fax", "limit": 10}
-        lent = (await known.post("/prescriber-contacts/lease", **body))["contacts"]
+    async def ask(answers: dict[str, str]) -> list[tuple[list[str], str]]:
+        lent = await requests(known)
         for each in lent:
             path = f"/prescriber-contacts/{each['contact_id']}/outcome"
-            report = {"lease_id": each["lease_id"], "answer": answers[each["rx_id"]]}
+            report = {"lease_id": each["lease_id"], "answers": answers}
             first = await known.post(path, **report)
             assert await known.post(path, **report) == first
-        return sorted((each["rx_id"], each["stage"]) for each in lent)
+        return [(named(each), each["stage"]) for each in lent]
 
-    assert await ask({"rx1": "no_answer", "rx2": "approved"}) == [("rx1", "first"), ("rx2", "first")]
+    assert await ask({"rx1": "no_answer", "rx2": "approved"}) == [(["rx1", "rx2"], "first")]
     assert await ask({}) == []
     await known.at(NOW + timedelta(days=4))
-    assert await ask({"rx1": "no_answer"}) == [("rx1", "repeat")]
+    assert await ask({"rx1": "no_answer"}) == [(["rx1"], "repeat")]
     await known.at(NOW + timedelta(days=7))
-    assert await ask({"rx1": "no_answer"}) == [("rx1", "escalation")]
+    assert await ask({"rx1": "no_answer"}) == [(["rx1"], "escalation")]
     await known.at(NOW + timedelta(days=11))
     events = await known.published()
     assert [(e.rx_id, e.attempt) for e in events if isinstance(e, RenewalRequested)] == [
@@ -922,6 +921,91 @@ async def test_prescribers_are_asked_until_they_answer_or_time_is_up(known: Serv
         ("rx2", "approved"),
         ("rx1", "no_answer"),
     ]
+
+
+async def requests(service: Service) -> list[dict[str, Any]]:
+    """The requests to prescribers that are leased now."""
+    lent: list[dict[str, Any]] = (
+        await service.post("/prescriber-contacts/lease", worker="fax", limit=10, minutes=15)
+    )["contacts"]
+    return sorted(lent, key=lambda each: each["prescriber_id"])
+
+
+def named(request: dict[str, Any]) -> list[str]:
+    return sorted(each["rx_id"] for each in request["renewals"])
+
+
+async def answer(service: Service, request: dict[str, Any], status: int = 200, **said: Any) -> dict[str, Any]:
+    path = f"/prescriber-contacts/{request['contact_id']}/outcome"
+    return await service.post(path, status, lease_id=request["lease_id"], **said)
+
+
+async def test_one_request_to_a_prescriber_holds_every_open_renewal_of_the_patient(known: Service) -> None:
+    await known.handle(renewal())
+    await known.handle(renewal("rx3", "d2"))
+    await known.handle(renewal("rx2"))  # joins what is not sent yet
+    first, second = await requests(known)
+    assert (named(first), named(second)) == (["rx1", "rx2"], ["rx3"])
+    asked = [event for event in await known.published() if isinstance(event, RenewalRequested)]
+    assert sorted((event.rx_id, event.asked_with) for event in asked) == [
+        ("rx1", ("rx2",)),
+        ("rx2", ("rx1",)),
+        ("rx3", ()),
+    ]
+    assert (await answer(known, first, 422, answers={"rx1": "approved"}))["code"] == "answer_missing"
+    assert (await answer(known, first, 422, answer="denied", answers={"rx3": "approved"}))[
+        "code"
+    ] == "no_such_prescription"
+    done = await answer(known, first, answer="denied", answers={"rx1": "approved"})
+    assert {each["rx_id"]: each["status"] for each in done["renewals"]} == {
+        "rx1": "answered",
+        "rx2": "answered",
+    }
+    assert (await answer(known, first, 409, answer="approved"))["code"] == "reported"
+    await answer(known, second, answer="needs_visit")
+    told = [event for event in await known.published() if isinstance(event, RenewalAnswered)]
+    assert sorted((event.rx_id, event.answer.value) for event in told) == [
+        ("rx1", "approved"),
+        ("rx2", "denied"),
+        ("rx3", "needs_visit"),
+    ]
+
+
+async def test_a_renewal_that_comes_after_the_request_takes_along_what_is_still_open(known: Service) -> None:
+    """The first one's repeat comes in its own time, unless the prescriber answers it now."""
+    await known.handle(renewal())
+    [request] = await requests(known)
+    await known.handle(renewal("rx2"))
+    assert await requests(known) == [], "someone is asking this prescriber"
+    assert (await known.get("/prescriber-contacts/next-due"))["next_due"] is None
+    await answer(known, request, answer="no_answer")
+
+    await known.at(NOW + timedelta(days=1))
+    [request] = await requests(known)
+    assert (named(request), request["stage"]) == (["rx1", "rx2"], "first")
+    await answer(known, request, answer="no_answer")
+    asked = [event for event in await known.published() if isinstance(event, RenewalRequested)]
+    assert [(event.rx_id, event.attempt, event.asked_with) for event in asked] == [
+        ("rx1", 1, ()),
+        ("rx2", 1, ("rx1",)),
+    ]
+    due = datetime.fromisoformat((await known.get("/prescriber-contacts/next-due"))["next_due"])
+    assert due == NOW + timedelta(days=4)
+    await known.at(due)
+    [request] = await requests(known)
+    assert (named(request), request["stage"]) == (["rx1", "rx2"], "repeat")
+    await answer(known, request, answer="approved")
+    assert await requests(known) == []
+
+
+async def test_a_request_whose_lease_ran_out_is_made_again_whole(known: Service) -> None:
+    await known.handle(renewal())
+    await known.handle(renewal("rx2"))
+    [request] = await requests(known)
+    await known.at(NOW + timedelta(minutes=15))
+    assert (await answer(known, request, 409, answer="approved"))["code"] == "expired"
+    [again] = await requests(known)
+    assert (named(again), again["attempt"]) == (["rx1", "rx2"], 1)
 
 
 async def test_a_parked_patient_can_still_say_stop(known: Service) -> None:
