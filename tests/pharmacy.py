@@ -33,6 +33,7 @@ from shared.events.fulfillment import (
     FillCompleted,
     FillRejected,
     ItemState,
+    NotFilledItem,
     PackagedItem,
     PackagePickedUp,
     PackageReady,
@@ -57,6 +58,8 @@ from shared.events.outreach import (
 )
 from shared.events.planner import (
     Action,
+    Condition,
+    ConditionKind,
     DayDemand,
     DemandForecast,
     DrugDecision,
@@ -92,6 +95,12 @@ YEAR_WORDS = Reason(
 FULL, SHORT = (
     Reason(code="item_full", params={"days": 30}),
     Reason(code="item_bridge", params={"days": 7, "until": TODAY.isoformat()}),
+)
+CONDITION = Condition(kind=ConditionKind.renewal, by="prescriber", needed_by=TODAY + timedelta(days=1))
+LEFT_OUT = NotFilledItem(
+    rx_id="rx-left-out",
+    drug_name="drug",
+    reason=Reason(code="condition_not_met", params=CONDITION.model_dump(mode="json")),
 )
 
 
@@ -435,6 +444,7 @@ class _Life:
             on=self.anchor,
             items=tuple(self.packaged(rx_id, 30) for rx_id in self.rx),
             return_on=self.anchor + timedelta(days=7),
+            not_filled=(LEFT_OUT,) if self.number % 16 == 4 else (),
         )
         yield self.tell(ready, -2, "command:verify")
 
@@ -493,6 +503,7 @@ class _Life:
                 kind=kind,
                 quantity=Decimal(days),
                 days_supply=days,
+                condition=CONDITION if place == 1 and self.number % 16 == 9 else None,
                 reason=SHORT if kind is FillKind.bridge else FULL,
             )
 
@@ -518,6 +529,7 @@ class _Life:
                     visit_id=self.visit,
                     kind=VisitKind.synchronized,
                     on=self.anchor,
+                    urgent=self.number % 16 == 8,
                     items=(item(0, FillKind.full, 30), item(1, FillKind.full, 30)),
                     steps=(
                         Step(code="call", on=self.anchor - timedelta(days=7), by="clerk"),
@@ -559,7 +571,13 @@ class _Life:
             visit_kind=kind,
             on=on,
             items=tuple(
-                ConfirmedItem(rx_id=rx_id, drug_name="drug", quantity=Decimal(30), days_supply=30)
+                ConfirmedItem(
+                    rx_id=rx_id,
+                    drug_name="drug",
+                    quantity=Decimal(30),
+                    days_supply=30,
+                    condition=CONDITION if rx_id == self.rx[1] and self.number % 16 == 9 else None,
+                )
                 for rx_id in rx_ids
             ),
         )

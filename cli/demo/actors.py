@@ -269,12 +269,14 @@ class Prescribers(Lessee):
         self._renewals: dict[str, int] = defaultdict(int)
 
     async def do(self, leased: dict[str, Any], now: datetime) -> None:
-        rx_id = leased["rx_id"]
-        answer = self._behaviour.renewal_answer(rx_id, leased["attempt"])
+        answers = {
+            each["rx_id"]: self._behaviour.renewal_answer(each["rx_id"], each["attempt"])
+            for each in leased["renewals"]
+        }
         path = f"/prescriber-contacts/{leased['contact_id']}/outcome"
-        report = {"lease_id": leased["lease_id"], "answer": answer}
+        report = {"lease_id": leased["lease_id"], "answers": answers}
         await self._actor.post("outreach", path, report, key=f"outcome:{leased['lease_id']}")
-        if answer == "approved":
+        for rx_id in sorted(rx_id for rx_id, answer in answers.items() if answer == "approved"):
             root = rx_id.partition("-R")[0]
             self._renewals[root] += 1
             self._platform.renew(rx_id, self._renewals[root], self._behaviour.renewal_refills(rx_id))

@@ -37,6 +37,7 @@ class Said:
     visit_id: str = ""
     package_id: str = ""
     rx_id: str = ""
+    in_place_of: str = ""  # what was confirmed, of a fill whose prescription renews it
     fill_id: str = ""
     quantity: Decimal = Decimal(0)
     days_supply: int = 0
@@ -212,10 +213,16 @@ class Line(NamedTuple):
     """One item of a work order."""
 
     visit_id: str
-    item: Item  # with its fill id, where it was filled
+    item: Item  # as confirmed; with its fill id, where it was filled
     status: str
     rejected: bool
     short: bool
+    renewed_as: str = ""  # the prescription that is filled, where it took the place of the one confirmed
+
+    @property
+    def worked_on(self) -> Item:
+        """What is told of it."""
+        return self.item._replace(rx_id=self.renewed_as) if self.renewed_as else self.item
 
 
 @dataclass(frozen=True, slots=True)

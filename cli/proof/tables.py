@@ -205,7 +205,8 @@ async def _fulfillment(db: Db) -> Fulfillment:
     lines = await db.fetch(
         """
         select visit_id, rx_id, quantity, days_supply, coalesce(fill_id, '') as fill_id, status,
-               reject_code is not null as rejected, missing is not null as short
+               reject_code is not null as rejected, missing is not null as short,
+               coalesce(renewed_as, '') as renewed_as
         from items
         """
     )
@@ -227,4 +228,4 @@ def _confirmed(items: str) -> frozenset[Item]:
 
 def _line(row: Mapping[str, Any]) -> Line:
     item = Item(row["rx_id"], row["quantity"], row["days_supply"], fill_id=row["fill_id"])
-    return Line(row["visit_id"], item, row["status"], row["rejected"], row["short"])
+    return Line(row["visit_id"], item, row["status"], row["rejected"], row["short"], row["renewed_as"])

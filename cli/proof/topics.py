@@ -191,6 +191,7 @@ def said(body: Mapping[str, Any]) -> Said:
         visit_id=_id(body, "visit_id"),
         package_id=_id(body, "package_id"),
         rx_id=_id(body, "rx_id"),
+        in_place_of=_id(body, "in_place_of"),
         fill_id=_id(body, "fill_id"),
         quantity=_decimal(body.get("quantity", "0")),
         days_supply=body.get("days_supply", 0),

@@ -26,7 +26,7 @@ from services.console.settings import Settings
 from shared.events.base import Reason
 from shared.http import ACTOR_ID, Caller, Problem, Role
 from shared.messaging.outages import is_outage
-from shared.words import plans
+from shared.words import of_condition, plans
 from shared.words import render as in_words
 from shared.words.formats import without
 from shared.words.steps import of_steps
@@ -161,6 +161,7 @@ _templates.filters |= {
     "moment": moment,
     "plain": plain,
     "words_of": words_of,
+    "condition": of_condition,
     "why": plans.why,
     "why_of_drug": plans.of_drug,
     "takes": plans.takes,

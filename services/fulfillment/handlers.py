@@ -52,13 +52,19 @@ async def open_work_orders(events: Sequence[PickupConfirmed], unit: Unit) -> Non
     facts = await store.facts_around(unit.db, orders)
     await keep(
         unit,
-        [Change(held.get(order.visit_id), reconcile(order, facts[order.visit_id])) for order in orders],
+        [
+            Change(held.get(order.visit_id), reconcile(order, facts[order.visit_id], unit.now))
+            for order in orders
+        ],
     )
 
 
 @on(PlanComputed)
 async def follow_plans(events: Sequence[PlanComputed], unit: Unit) -> None:
-    """A newer plan cancels what it no longer has, while it is not filled, and recalls what was discontinued."""
+    """A newer plan cancels what it no longer has, while it is not filled, and recalls what was discontinued.
+
+    One that has a conditional fill without its condition lets it be filled.
+    """
     await store.save_plans(unit.db, [plan_of(event) for event in events])
     await catch_up(unit, [event.patient_id for event in events])
 
@@ -139,6 +145,7 @@ def confirmation_of(event: PickupConfirmed) -> Confirmation:
                 item.days_supply,
                 item.days_supply_billed,
                 item.clarification_codes,
+                item.condition,
             )
             for item in event.items
         ),
@@ -158,6 +165,15 @@ def plan_of(event: PlanComputed) -> Plan:
         visits,
         frozenset(listed.union(*visits.values())),
         {visit.visit_id: _fill_days(visit) for visit in event.visits},
+        conditions={
+            visit.visit_id: {item.rx_id: item.condition for item in visit.items if item.condition}
+            for visit in event.visits
+        },
+        renewals={
+            visit.visit_id: {item.in_place_of: item.rx_id for item in visit.items if item.in_place_of}
+            for visit in event.visits
+        },
+        urgent=frozenset(visit.visit_id for visit in event.visits if visit.urgent),
     )
 
 

@@ -1,4 +1,5 @@
-"""What falls due in fulfillment without anyone asking: leases end, pickups are missed, packages go back."""
+"""What falls due in fulfillment without anyone asking: leases end, conditions are not met, pickups are missed, packages
+go back."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from services.fulfillment.domain import (
     changes,
     expire_leases,
     miss,
+    reconcile,
     withdraw,
 )
 from services.fulfillment.orders import catch_up, keep
@@ -21,9 +23,20 @@ due = Jobs()
 
 @due("due_lease_ends")
 async def take_back_leases(patients: Sequence[str], unit: Unit) -> None:
-    """Items whose lease is over wait to be leased again."""
+    """Items whose lease is over wait to be leased again, where nothing speaks against it by now."""
     orders = await store.open_orders(unit.db, patients)
-    await keep(unit, changes(orders, lambda order: expire_leases(order, unit.now)))
+    facts = await store.facts_around(unit.db, orders)
+
+    def step(order: WorkOrder) -> WorkOrder:
+        return reconcile(expire_leases(order, unit.now), facts[order.visit_id], unit.now)
+
+    await keep(unit, changes(orders, step))
+
+
+@due("due_conditions")
+async def go_on_without(patients: Sequence[str], unit: Unit) -> None:
+    """What a conditional fill depends on did not come in time: the visit goes on without it."""
+    await catch_up(unit, patients)
 
 
 @due("due_missed_pickups")

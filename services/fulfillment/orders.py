@@ -21,4 +21,4 @@ async def catch_up(unit: Unit, patient_ids: Collection[str]) -> None:
     if not orders:
         return
     facts = await store.facts_around(unit.db, orders)
-    await keep(unit, changes(orders, lambda order: reconcile(order, facts[order.visit_id])))
+    await keep(unit, changes(orders, lambda order: reconcile(order, facts[order.visit_id], unit.now)))

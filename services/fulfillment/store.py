@@ -28,6 +28,7 @@ from services.fulfillment.domain import (
     WorkOrder,
 )
 from shared.database import Db
+from shared.events.planner import Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,11 +297,12 @@ async def save(db: Db, changed: Sequence[Change]) -> None:
         insert into items
             (visit_id, patient_id, order_id, rx_id, drug_name, quantity, days_supply, status, why, due_at,
              lease_id, leased_by, leased_until, fill_id, filled_on, reject_code, next_fill_on, missing,
-             days_supply_billed, clarification_codes)
+             days_supply_billed, clarification_codes, condition, waits_for, gives_up_at, late, renewed_as, urgent)
         select *
         from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::numeric[], $7::integer[],
                     $8::text[], $9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::timestamptz[],
-                    $14::text[], $15::date[], $16::text[], $17::date[], $18::numeric[], $19::integer[], $20::jsonb[])
+                    $14::text[], $15::date[], $16::text[], $17::date[], $18::numeric[], $19::integer[], $20::jsonb[],
+                    $21::jsonb[], $22::jsonb[], $23::timestamptz[], $24::boolean[], $25::text[], $26::boolean[])
         on conflict (order_id) do update
         set drug_name = excluded.drug_name,
             quantity = excluded.quantity,
@@ -317,7 +319,13 @@ async def save(db: Db, changed: Sequence[Change]) -> None:
             next_fill_on = excluded.next_fill_on,
             missing = excluded.missing,
             days_supply_billed = excluded.days_supply_billed,
-            clarification_codes = excluded.clarification_codes
+            clarification_codes = excluded.clarification_codes,
+            condition = excluded.condition,
+            waits_for = excluded.waits_for,
+            gives_up_at = excluded.gives_up_at,
+            late = excluded.late,
+            renewed_as = excluded.renewed_as,
+            urgent = excluded.urgent
         """,
         *_columns(
             (order.visit_id, order.patient_id, *_item_row(item)) for order in orders for item in order.items
@@ -450,7 +458,17 @@ def _item_row(item: Item) -> tuple[Any, ...]:
         *_outcome_row(item.outcome),
         item.days_supply_billed,
         item.clarification_codes,
+        _condition_row(item.condition),
+        _condition_row(item.waits_for),
+        item.gives_up_at,
+        item.late,
+        item.renewed_as,
+        item.urgent,
     )
+
+
+def _condition_row(condition: Condition | None) -> dict[str, Any] | None:
+    return condition.model_dump(mode="json") if condition else None
 
 
 def _outcome_row(outcome: Outcome | None) -> tuple[Any, Any, Any, Any, Any]:
@@ -479,7 +497,17 @@ def _item(row: Any) -> Item:
         outcome=_outcome(row),
         days_supply_billed=row["days_supply_billed"],
         clarification_codes=tuple(row["clarification_codes"] or ()),
+        condition=_condition(row["condition"]),
+        waits_for=_condition(row["waits_for"]),
+        gives_up_at=row["gives_up_at"],
+        late=row["late"],
+        renewed_as=row["renewed_as"],
+        urgent=row["urgent"],
     )
+
+
+def _condition(value: Any) -> Condition | None:
+    return Condition.model_validate(value) if value else None
 
 
 def _outcome(row: Any) -> Outcome | None:
@@ -501,6 +529,12 @@ def _content(plan: Plan) -> dict[str, Any]:
             visit_id: {rx_id: day.isoformat() for rx_id, day in days.items()}
             for visit_id, days in plan.fill_on.items()
         },
+        "conditions": {
+            visit_id: {rx_id: _condition_row(condition) for rx_id, condition in conditions.items()}
+            for visit_id, conditions in plan.conditions.items()
+        },
+        "renewals": {visit_id: dict(renewals) for visit_id, renewals in plan.renewals.items()},
+        "urgent": sorted(plan.urgent),
     }
 
 
@@ -520,6 +554,12 @@ def _plan(row: Any) -> Plan:
             for visit_id, days in row["content"].get("fill_on", {}).items()
         },
         row["cancelled_through"],
+        conditions={
+            visit_id: {rx_id: Condition.model_validate(said) for rx_id, said in conditions.items()}
+            for visit_id, conditions in row["content"].get("conditions", {}).items()
+        },
+        renewals=row["content"].get("renewals", {}),
+        urgent=frozenset(row["content"].get("urgent", ())),
     )
 
 

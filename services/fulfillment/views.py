@@ -19,8 +19,11 @@ from services.fulfillment.domain import (
     Why,
     WorkOrder,
     bin_label,
+    why_not_filled,
 )
 from services.fulfillment.store import Contact
+from shared import words
+from shared.events.planner import ConditionKind
 
 
 class FillOrder(BaseModel):
@@ -32,6 +35,8 @@ class FillOrder(BaseModel):
     store_id: str
     visit_id: str
     rx_id: str
+    in_place_of: str | None = None  # the prescription that was confirmed, where this one renews it
+    urgent: bool = False  # the visit cannot wait
     drug_name: str
     quantity: Decimal
     days_supply: int  # true
@@ -48,7 +53,9 @@ class FillOrder(BaseModel):
             patient_id=order.patient_id,
             store_id=order.store_id,
             visit_id=order.visit_id,
-            rx_id=item.rx_id,
+            rx_id=item.rx_to_fill,
+            in_place_of=item.rx_id if item.renewed_as else None,
+            urgent=item.urgent,
             drug_name=item.drug_name,
             quantity=item.quantity,
             days_supply=item.days_supply,
@@ -67,16 +74,37 @@ class NextDue(BaseModel):
     next_due: datetime | None
 
 
+class ItemCondition(BaseModel):
+    """What a fill depends on."""
+
+    kind: ConditionKind
+    by: str
+    needed_by: date
+    words: str
+    met: bool
+
+    @classmethod
+    def of(cls, item: Item) -> Self | None:
+        condition = item.waits_for or item.condition
+        if condition is None:
+            return None
+        met = item.waits_for is None
+        return cls(**dict(condition), words=words.of_condition(condition), met=met)
+
+
 class PackageItem(BaseModel):
     """One fill of a visit, with what came of it."""
 
     order_id: str
     rx_id: str
+    in_place_of: str | None = None  # the prescription that was confirmed, where this one renews it
     drug_name: str
     quantity: Decimal
     days_supply: int
     state: ItemStatus
     why: Why | None  # it is withheld or cancelled
+    because: str | None = None  # in words, where its condition was not met
+    condition: ItemCondition | None = None  # it is filled only if this is met
     due_at: datetime | None
     fill_id: str | None = None
     filled_on: date | None = None
@@ -88,12 +116,15 @@ class PackageItem(BaseModel):
     def of(cls, item: Item) -> Self:
         found = cls(
             order_id=item.order_id,
-            rx_id=item.rx_id,
+            rx_id=item.rx_to_fill,
+            in_place_of=item.rx_id if item.renewed_as else None,
             drug_name=item.drug_name,
             quantity=item.quantity,
             days_supply=item.days_supply,
             state=item.status,
             why=item.why,
+            because=words.render(reason) if (reason := why_not_filled(item)) else None,
+            condition=ItemCondition.of(item),
             due_at=item.due_at,
         )
         match item.outcome:
@@ -120,6 +151,7 @@ class Package(BaseModel):
     bin: str | None
     return_on: date | None
     handed_over_on: date | None
+    urgent: bool = False  # the visit cannot wait
     items: list[PackageItem]
 
     @classmethod
@@ -136,6 +168,7 @@ class Package(BaseModel):
             bin=bin_label(order.bin) if order.bin else None,
             return_on=order.return_on,
             handed_over_on=order.handed_over_on,
+            urgent=any(item.urgent for item in order.items),
             items=[PackageItem.of(item) for item in order.items],
         )
 

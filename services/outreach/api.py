@@ -20,6 +20,7 @@ from services.outreach.domain.schedule import may_call
 from services.outreach.domain.words import stopped_message
 from services.outreach.lending import STAFF, LeaseRequest, lent_contact, number_of
 from services.outreach.reviewing import review
+from shared import words
 from shared.events.enrollment import Channel
 from shared.events.outreach import ContactOptedOut
 from shared.http import Commanding, Problem, Role, Working, page
@@ -332,9 +333,15 @@ async def call_list(
     after: Annotated[str, Query(max_length=80)] = "",
     limit: Limit = 100,
 ) -> dict[str, Any]:
-    """A store's contacts that are due within a day, or that only a person can make, by visit; with what was tried."""
+    """A store's contacts that are due within a day, or that only a person can make; with what was tried.
+
+    Urgent ones first, with the reason, then by visit.
+    """
     async with work.read() as db:
-        return page(await store.call_list(db, store_id, work.now(), after, limit + 1), limit, "position")
+        rows = await store.call_list(db, store_id, work.now(), after, limit + 1)
+    for row in rows:
+        row["because"] = words.URGENT if row["urgent"] else None
+    return page(rows, limit, "position")
 
 
 @router.get("/contacts/next-due")

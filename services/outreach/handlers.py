@@ -196,7 +196,7 @@ async def _open(unit: Unit, contacts: Sequence[Contact]) -> None:
 
 @on(RenewalNeeded)
 async def ask_prescriber(events: Sequence[RenewalNeeded], unit: Unit) -> None:
-    """Open the contact with the prescriber, once per prescription."""
+    """Open the contact with the prescriber, once per prescription; one request holds all that is open."""
     await store.open_renewals_for(unit.db, [renewal_of(event, unit.now) for event in events])
 
 

@@ -14,8 +14,9 @@ from services.outreach.domain.model import ASKS, Contact, Plan
 from services.outreach.domain.review import Lease
 from services.outreach.domain.words import message_of, script_of
 from services.outreach.store import Person
+from shared import words
 from shared.events.enrollment import Channel
-from shared.events.planner import Visit
+from shared.events.planner import Condition, Visit
 
 STAFF = ("clerk", "technician", "pharmacist")
 """Roles of the store's people."""
@@ -47,7 +48,12 @@ def lent_contact(lease: Lease, person: Person, number: str | None, now: datetime
     visits = (
         [_visit_lent(visit, asked, today) for visit in asked.visits if visit.on >= today] if asked else []
     )
-    script = script_of(contact.kind, short_items=contact.visit_id in person.short_visits)
+    script = script_of(
+        contact.kind,
+        short_items=contact.visit_id in person.short_visits,
+        conditional=any(item["condition"] for visit in visits for item in visit["items"]),
+        urgent=contact.urgent_at is not None,
+    )
     return {
         "contact_id": contact.contact_id,
         "lease_id": lease.lease_id,
@@ -56,6 +62,7 @@ def lent_contact(lease: Lease, person: Person, number: str | None, now: datetime
         "store_id": contact.store_id,
         "channel": lease.channel,
         "attempt": contact.attempts + 1,
+        "urgent": contact.urgent_at is not None,
         "until": lease.until,
         "name": person.name,
         "birth_date": person.birth_date,
@@ -85,6 +92,7 @@ def _visit_at_hand(contact: Contact, visits: Sequence[dict[str, Any]]) -> dict[s
         "visit_id": contact.visit_id,
         "kind": None,
         "on": contact.visit_on,
+        "urgent": contact.urgent_at is not None,
         "confirm_now": False,
         "items": [],
     }
@@ -95,12 +103,21 @@ def _visit_lent(visit: Visit, plan: Plan, today: date) -> dict[str, Any]:
     """A visit to ask about; `confirm_now` says whether this call may confirm it by `confirm_visits`."""
     items = (
         item.model_dump(mode="json", include={"rx_id", "drug_name", "quantity", "days_supply"})
+        | {"condition": _condition_lent(item.condition)}
         for item in visit.items
     )
     return {
         "visit_id": visit.visit_id,
         "kind": visit.kind,
         "on": visit.on,
+        "urgent": visit.urgent,
         "confirm_now": visit in confirmable(plan, today),
         "items": list(items),
     }
+
+
+def _condition_lent(condition: Condition | None) -> dict[str, Any] | None:
+    """What an item depends on, with the words in which it is read out."""
+    if condition is None:
+        return None
+    return condition.model_dump(mode="json") | {"words": words.of_condition(condition)}

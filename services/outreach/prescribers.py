@@ -12,56 +12,70 @@ from pydantic import BaseModel
 
 from services.outreach import store
 from services.outreach.domain.model import By
-from services.outreach.domain.renewals import Renewal, ask, reported
+from services.outreach.domain.renewals import (
+    Renewal,
+    RenewalStatus,
+    Request,
+    ask,
+    reported,
+    requests_due,
+)
 from services.outreach.lending import STAFF, LeaseRequest
 from shared.events.outreach import RenewalAnswer
 from shared.http import Commanding, Problem, Working
-from shared.messaging import Unit, Work, patient, tables
+from shared.messaging import Refused, Unit, Work, patient, tables
 
 router = APIRouter()
 
 
 @router.post("/prescriber-contacts/lease")
 async def lease_renewals(body: LeaseRequest, caller: Commanding, work: Working) -> dict[str, Any]:
-    """Lend the renewals that prescribers are to be asked for now: all that are due of up to `limit` patients."""
+    """Lend the requests to prescribers that are due of up to `limit` patients: each holds all that is open."""
     caller.require("system", *STAFF)
 
     async def lend(patients: Sequence[str], unit: Unit) -> dict[str, Any]:
         until = unit.now + timedelta(minutes=body.minutes)
-        lent = [
-            ask(renewal, uuid4(), until)
-            for renewal in await store.open_renewals(unit.db, patients)
-            if renewal.due_at and renewal.due_at <= unit.now
-        ]
-        unit.emit(event for _, event in lent)
-        return {"contacts": await _hand_out(unit, [renewal for renewal, _ in lent], body.worker)}
+        due = requests_due(await store.open_renewals(unit.db, patients), unit.now)
+        lent = [ask(request, uuid4(), until) for request in due]
+        unit.emit(event for _, events in lent for event in events)
+        return {"contacts": await _hand_out(unit, [request for request, _ in lent], body.worker)}
 
     return await work.claim(caller, "due_renewals", body.limit, lend)
 
 
-async def _hand_out(unit: Unit, renewals: Sequence[Renewal], worker: str) -> list[dict[str, Any]]:
+async def _hand_out(unit: Unit, requests: Sequence[Request], worker: str) -> list[dict[str, Any]]:
     """Write the leases down and read the names that the prescriber needs."""
-    people = await store.load_people(unit.db, [renewal.patient_id for renewal in renewals])
-    await store.save_renewals(unit.db, renewals)
-    await store.add_attempts(unit.db, [_attempt(unit, renewal, worker) for renewal in renewals])
-    return [
-        {
-            "contact_id": renewal.contact_id,
-            "lease_id": renewal.lease_id,
-            "until": renewal.lease_until,
-            "patient_id": renewal.patient_id,
-            "name": people[renewal.patient_id].name,
-            "birth_date": people[renewal.patient_id].birth_date,
-            "store_id": renewal.store_id,
-            "prescriber_id": renewal.prescriber_id,
-            "rx_id": renewal.rx_id,
-            "drug_name": renewal.drug_name,
-            "needed_by": renewal.needed_by,
-            "attempt": renewal.asked + 1,
-            "stage": renewal.stage,
-        }
-        for renewal in renewals
-    ]
+    people = await store.load_people(unit.db, [request.first.patient_id for request in requests])
+    await store.save_renewals(unit.db, [renewal for request in requests for renewal in request.renewals])
+    await store.add_attempts(unit.db, [_attempt(unit, request.first, worker) for request in requests])
+    return [_lent(request, people[request.first.patient_id]) for request in requests]
+
+
+def _lent(request: Request, person: store.Person) -> dict[str, Any]:
+    """The request as whoever makes it gets it."""
+    first = request.first
+    return {
+        "contact_id": first.contact_id,
+        "lease_id": first.lease_id,
+        "until": first.lease_until,
+        "patient_id": first.patient_id,
+        "name": person.name,
+        "birth_date": person.birth_date,
+        "store_id": first.store_id,
+        "prescriber_id": first.prescriber_id,
+        "needed_by": min(renewal.needed_by for renewal in request.renewals),
+        "attempt": first.asked + 1,
+        "stage": first.stage,
+        "renewals": [
+            {
+                "rx_id": renewal.rx_id,
+                "drug_name": renewal.drug_name,
+                "needed_by": renewal.needed_by,
+                "attempt": renewal.asked + 1,
+            }
+            for renewal in request.renewals
+        ],
+    }
 
 
 def _attempt(unit: Unit, renewal: Renewal, worker: str) -> store.Attempt:
@@ -78,11 +92,29 @@ def _attempt(unit: Unit, renewal: Renewal, worker: str) -> store.Attempt:
     )
 
 
+Said = Literal["approved", "denied", "needs_visit", "no_answer"]
+
+
 class RenewalReport(BaseModel):
-    """What the prescriber said; `no_answer` leads to the next request."""
+    """What the prescriber said, to all of the request or by prescription; `no_answer` leads to the next request."""
 
     lease_id: UUID
-    answer: Literal["approved", "denied", "needs_visit", "no_answer"]
+    answer: Said | None = None  # to whatever is not in `answers`
+    answers: dict[str, Said] = {}  # by rx_id
+
+    def of(self, renewals: Sequence[Renewal]) -> dict[str, RenewalAnswer]:
+        """The answer to each of these.
+
+        Raises:
+            Refused: one has none, or a prescription is answered that was not asked about.
+        """
+        asked = {renewal.rx_id for renewal in renewals}
+        if not asked.issuperset(self.answers):
+            raise Refused("no_such_prescription", "answers name a prescription that is not in the request")
+        said = {rx_id: self.answers.get(rx_id, self.answer) for rx_id in asked}
+        if not all(said.values()):
+            raise Refused("answer_missing", "each prescription of the request needs an answer")
+        return {rx_id: RenewalAnswer(answer) for rx_id, answer in said.items() if answer}
 
 
 @router.post("/prescriber-contacts/{contact_id}/outcome")
@@ -99,7 +131,8 @@ async def renewal_outcome(
             raise Problem(
                 409, "Not your lease", "the contact was never leased under this lease_id", code="foreign"
             )
-        if attempt.outcome == body.answer:
+        outcome = body.answer or "answered"
+        if attempt.outcome == outcome and (attempt.answer or {}) == body.answers:
             return dict(attempt.reply)
         if attempt.outcome:
             raise Problem(
@@ -109,18 +142,35 @@ async def renewal_outcome(
             raise Problem(
                 409, "Lease over", "the lease ran out before the answer came: lease it anew", code="expired"
             )
-        after, events = reported(renewal, RenewalAnswer(body.answer), unit.now)
-        await store.save_renewals(unit.db, [after])
-        unit.emit(events)
-        reply = {
-            "contact_id": str(contact_id),
-            "status": after.status.value,
-            "next_due": after.due_at.isoformat() if after.due_at else None,
-        }
-        await store.report_attempt(unit.db, body.lease_id, body.answer, None, reply, unit.now)
+        asked = await store.leased_renewals(unit.db, renewal.patient_id, body.lease_id)
+        said = body.of(asked)
+        done = [reported(each, said[each.rx_id], unit.now) for each in asked]
+        await store.save_renewals(unit.db, [after for after, _ in done])
+        unit.emit(event for _, events in done for event in events)
+        reply = _reply(contact_id, [after for after, _ in done])
+        await store.report_attempt(unit.db, body.lease_id, outcome, body.answers, reply, unit.now)
         return reply
 
     return await work.command(caller, [patient(await _patient_of(work, contact_id))], take)
+
+
+def _reply(contact_id: UUID, renewals: Sequence[Renewal]) -> dict[str, Any]:
+    """How the request stands: open while anything of it is, due again when the first of it is."""
+    waiting = [renewal for renewal in renewals if renewal.status is RenewalStatus.open]
+    due = min((renewal.due_at for renewal in waiting if renewal.due_at), default=None)
+    return {
+        "contact_id": str(contact_id),
+        "status": (waiting or renewals)[0].status.value,
+        "next_due": due.isoformat() if due else None,
+        "renewals": [
+            {
+                "rx_id": renewal.rx_id,
+                "status": renewal.status.value,
+                "next_due": renewal.due_at.isoformat() if renewal.due_at else None,
+            }
+            for renewal in renewals
+        ],
+    }
 
 
 @router.get("/prescriber-contacts/next-due")

@@ -373,7 +373,8 @@ async def save_contacts(db: Db, contacts: Sequence[Contact]) -> None:
             lease_until = excluded.lease_until,
             due_at = excluded.due_at,
             by_hand_at = excluded.by_hand_at,
-            review_at = excluded.review_at
+            review_at = excluded.review_at,
+            urgent_at = excluded.urgent_at
         """,
         to_jsonable_python(contacts),
     )
@@ -418,11 +419,15 @@ async def close_contact(db: Db, contact_id: UUID, by: str, because: str) -> None
 
 
 async def call_list(db: Db, store_id: str, now: datetime, after: str, limit: int) -> list[dict[str, Any]]:
-    """Open contacts of a store that are due within a day, leased, or beyond every channel; what was tried with them."""
+    """Open contacts of a store that are due within a day, leased, or beyond every channel; what was tried with them.
+
+    What is urgent comes first.
+    """
     rows = await db.fetch(
         """
-        select coalesce(c.visit_on::text, '') || '.' || c.contact_id as position,
+        select x.position,
                c.contact_id, c.kind, c.patient_id, c.visit_id, c.visit_on,
+               c.urgent_at is not null as urgent,
                coalesce(c.due_at, c.by_hand_at) as due_at,
                c.due_at is null and c.lease_id is null as by_hand,
                c.lease_until as leased_until,
@@ -434,6 +439,10 @@ async def call_list(db: Db, store_id: str, now: datetime, after: str, limit: int
                    order by a.at
                ) as tried
         from contacts c
+        cross join lateral (
+            select case when c.urgent_at is null then '1' else '0' end
+                       || '.' || coalesce(c.visit_on::text, '') || '.' || c.contact_id as position
+        ) x
         where c.store_id = $1
           and c.status = 'open'
           and case
@@ -441,7 +450,7 @@ async def call_list(db: Db, store_id: str, now: datetime, after: str, limit: int
                       then coalesce(c.due_at, c.by_hand_at) <= $2::timestamptz + interval '1 day'
                   else coalesce(c.visit_on, $2::timestamptz::date) <= $2::timestamptz::date + 7
               end
-          and coalesce(c.visit_on::text, '') || '.' || c.contact_id > $3
+          and x.position > $3
         order by position
         limit $4
         """,
@@ -717,6 +726,16 @@ async def open_renewals(db: Db, patient_ids: Collection[str]) -> list[Renewal]:
 async def load_renewal(db: Db, contact_id: UUID) -> Renewal | None:
     rows = await db.fetch("select * from renewals where contact_id = $1", contact_id)
     return next(iter(RENEWALS.validate_python(map(dict, rows))), None)
+
+
+async def leased_renewals(db: Db, patient_id: str, lease_id: UUID) -> list[Renewal]:
+    """What one request to a prescriber asks for."""
+    rows = await db.fetch(
+        "select * from renewals where patient_id = $1 and lease_id = $2 order by contact_id",
+        patient_id,
+        lease_id,
+    )
+    return RENEWALS.validate_python(map(dict, rows))
 
 
 async def save_renewals(db: Db, renewals: Sequence[Renewal]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import ClassVar
 
-from shared.events.base import Days, Event, Fields, OpenEnum, PatientId, Quantity
+from shared.events.base import Days, Event, Fields, OpenEnum, PatientId, Quantity, Reason
 
 TOPIC = "medsync.fulfillment.v1"
 
@@ -29,6 +29,15 @@ class PackagedItem(Fields):
     days_supply_billed: Days | None = None  # where the payer was told another; none: the same
     fill_id: str | None = None
     filled_on: date | None = None
+    in_place_of: str | None = None  # the rx_id that was confirmed, where a renewal took its place
+
+
+class NotFilledItem(Fields):
+    """A fill that was confirmed and is not in the package: what it depended on did not come in time."""
+
+    rx_id: str
+    drug_name: str
+    reason: Reason  # condition_not_met
 
 
 class FillCompleted(Event):
@@ -44,6 +53,7 @@ class FillCompleted(Event):
     filled_on: date
     quantity: Quantity
     days_supply: Days
+    in_place_of: str | None = None  # the rx_id that was confirmed, where a renewal took its place
 
 
 class FillRejected(Event):
@@ -72,7 +82,10 @@ class StockShort(Event):
 
 
 class PackageReady(Event):
-    """Verified by a pharmacist and in its bin: one package per visit."""
+    """Verified by a pharmacist and in its bin: one package per visit.
+
+    Published again, with more items, where what a conditional fill waited for came late and the fill was added.
+    """
 
     TYPE: ClassVar[str] = "medsync.fulfillment.package-ready.v1"
     TOPIC: ClassVar[str] = TOPIC
@@ -85,6 +98,7 @@ class PackageReady(Event):
     on: date
     items: tuple[PackagedItem, ...]
     return_on: date  # last day before return to stock
+    not_filled: tuple[NotFilledItem, ...] = ()
 
 
 class PackagePickedUp(Event):
@@ -101,6 +115,7 @@ class PackagePickedUp(Event):
     handed_over_on: date
     taken: tuple[PackagedItem, ...]
     left: tuple[PackagedItem, ...] = ()
+    not_filled: tuple[NotFilledItem, ...] = ()
 
 
 class PickupMissed(Event):

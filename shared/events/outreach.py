@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from shared.events.base import Days, Event, Fields, OpenEnum, PatientId, Quantity
 from shared.events.enrollment import Channel
+from shared.events.planner import Condition
 
 TOPIC = "medsync.outreach.v1"
 
@@ -20,6 +21,7 @@ class ConfirmedItem(Fields):
     days_supply: Days  # true
     days_supply_billed: Days | None = None  # where the payer is told another; none: the same
     clarification_codes: tuple[str, ...] = ()  # NCPDP 420-DK, in the order to try
+    condition: Condition | None = None  # wanted only if this is met by then, as it was read out; none: wanted
 
 
 class AlignmentAgreed(Event):
@@ -135,7 +137,7 @@ class ContactOptedOut(Event):
 
 
 class RenewalRequested(Event):
-    """A prescriber was asked for a renewal."""
+    """A prescriber was asked for a renewal; one event per prescription, whatever is asked in one request."""
 
     TYPE: ClassVar[str] = "medsync.outreach.renewal-requested.v1"
     TOPIC: ClassVar[str] = TOPIC
@@ -144,6 +146,7 @@ class RenewalRequested(Event):
     rx_id: str
     prescriber_id: str
     attempt: int
+    asked_with: tuple[str, ...] = ()  # the other rx_ids of the same request
 
 
 class RenewalAnswer(OpenEnum):

@@ -52,6 +52,21 @@ class FillKind(OpenEnum):
     other = "other"
 
 
+class ConditionKind(OpenEnum):
+    renewal = "renewal"  # a new prescription of the same drug
+    authorization = "authorization"  # of the payer, in advance
+    answer = "answer"  # to a question about the drug
+    other = "other"
+
+
+class Condition(Fields):
+    """What a fill still lacks, who has to act, and by when. Words: `shared.words`."""
+
+    kind: ConditionKind
+    by: str  # prescriber, payer, pharmacist
+    needed_by: date  # the last day on which it helps: before the store fills
+
+
 class PlannedItem(Fields):
     """One fill planned for one visit."""
 
@@ -66,6 +81,10 @@ class PlannedItem(Fields):
         None  # where the payer is told another than the true one; none: the same
     )
     standing_instruction_allowed: bool = False  # payer and state let it be filled without a confirmed call
+    condition: Condition | None = None  # a conditional fill: filled only if this is met by then; none: filled
+    in_place_of: str | None = (
+        None  # the rx_id whose place in this visit a renewal took; said while the visit stands
+    )
     reason: Reason
 
 

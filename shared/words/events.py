@@ -19,10 +19,12 @@ def tell(event: Event) -> str:
 def _plan_computed(event: planner.PlanComputed) -> str:
     before = sum(visit.on < event.anchor_on for visit in event.visits)
     kind = "Plan" if event.agreed else "Proposal"
+    urgent = next((visit.on for visit in event.visits if visit.urgent), None)
+    hurry = f" The visit on {spoken(urgent)} is urgent: a drug cannot wait." if urgent else ""
     return (
         f"{kind} {event.revision} for cycle {event.cycle}: synchronized pickup on {spoken(event.anchor_on)}, "
         f"{counted(before, 'visit')} before it, {counted(event.short_fills, 'short fill')}, "
-        f"{without(event.uncovered_days)}."
+        f"{without(event.uncovered_days)}.{hurry}"
     )
 
 
@@ -66,13 +68,25 @@ def _picked_up(event: fulfillment.PackagePickedUp) -> str:
     left = f", {counted(len(event.left), 'fill')} left behind" if event.left else ""
     return (
         f"The package was picked up on {spoken(event.handed_over_on)}: "
-        f"{counted(len(event.taken), 'fill')} taken{left}."
+        f"{counted(len(event.taken), 'fill')} taken{left}.{_left_out(event)}"
     )
+
+
+def _ready(event: fulfillment.PackageReady) -> str:
+    return f"The package for {spoken(event.on)} is verified and ready.{_left_out(event)}"
+
+
+def _left_out(event: fulfillment.PackageReady | fulfillment.PackagePickedUp) -> str:
+    """What was confirmed on a condition that was not met."""
+    number = len(event.not_filled)
+    return f" {counted(number, 'fill')} left out: what it depended on did not come in time." if number else ""
 
 
 def _confirmed(event: outreach.PickupConfirmed) -> str:
     how = "on the standing instruction" if event.standing_instruction else "by the patient"
-    return f"Visit on {spoken(event.on)} confirmed {how}: {counted(len(event.items), 'fill')} wanted."
+    conditional = sum(item.condition is not None for item in event.items)
+    some = f", {conditional} of them only if what is missing comes in time" if conditional else ""
+    return f"Visit on {spoken(event.on)} confirmed {how}: {counted(len(event.items), 'fill')} wanted{some}."
 
 
 def _unreached(event: outreach.PatientUnreached) -> str:
@@ -150,7 +164,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     fulfillment.FillCompleted.TYPE: _template("A fill of {days_supply:day} was completed on {filled_on}."),
     fulfillment.FillRejected.TYPE: _refused,
     fulfillment.StockShort.TYPE: _template("The store has too little of a drug."),
-    fulfillment.PackageReady.TYPE: _template("The package for {on} is verified and ready."),
+    fulfillment.PackageReady.TYPE: _ready,
     fulfillment.PackagePickedUp.TYPE: _picked_up,
     fulfillment.PickupMissed.TYPE: _template("The package for {on} still waits, {days_late:day} late."),
     fulfillment.PackageReturned.TYPE: _template("The package was returned to stock."),

@@ -34,6 +34,32 @@ def spoken(value: object) -> str:
     return str(value)
 
 
+def short_date(value: date | str) -> str:
+    """A day that is near, as people say it.
+
+    >>> short_date("2026-06-17")
+    'Wed 6/17'
+    """
+    day = date.fromisoformat(value) if isinstance(value, str) else value
+    return f"{day:%a} {day.month}/{day.day}"
+
+
+def not_met(kind: str) -> str:
+    """What did not come, by the kind of a condition.
+
+    >>> not_met("renewal")
+    'the prescriber did not renew it'
+    """
+    return _NOT_MET.get(kind, "what it waited for did not come")
+
+
+_NOT_MET = {
+    "renewal": "the prescriber did not renew it",
+    "authorization": "prior authorization did not come through",
+    "answer": "the question about it was not answered",
+}
+
+
 def without(days: str | int) -> str:
     """Days without a drug, as plans count them: over all drugs.
 
@@ -83,6 +109,8 @@ FORMS: Mapping[str, Callable[[str], str]] = {
     "a_day": a_day,
     "overrides": overrides,
     "schedule": schedule,
+    "short_date": short_date,
+    "not_met": not_met,
 }
 """How a value reads, where it is neither counted nor said as it is."""
 

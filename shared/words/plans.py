@@ -18,6 +18,7 @@ from shared.events.planner import (
     PlannedItem,
     Visit,
 )
+from shared.words.conditions import of_condition
 from shared.words.formats import counted, dollars, spoken
 from shared.words.reasons import render
 from shared.words.steps import of_steps
@@ -101,8 +102,8 @@ def of_day(plan: PlanComputed) -> str:
 def of_visit(visit: Visit) -> str:
     """One trip and what is filled for it."""
     names = ", ".join(item.drug_name for item in visit.items)
-    kind = "urgent" if visit.urgent else visit.kind.replace("_", "-")
-    what = f"{kind} visit, {counted(len(visit.items), 'fill')}"
+    kind = f"{'urgent ' if visit.urgent else ''}{visit.kind.replace('_', '-')} visit"
+    what = f"{kind}, {counted(len(visit.items), 'fill')}"
     return f"{spoken(visit.on)}, {what}: {names}."
 
 
@@ -157,6 +158,8 @@ def of_fill(visit: Visit, item: PlannedItem, besides: Collection[str], *, dated:
     """One fill: when, how many units and days, why so many, and what its claim needs."""
     why = render(item.reason).rstrip(".")
     parts = [f"On {spoken(visit.on)} {item.quantity.normalize():f} units: {why[0].lower()}{why[1:]}"]
+    if item.condition:
+        parts.append(f"only {of_condition(item.condition)}")
     if item.payable_from and dated:
         parts.append(f"paid from {spoken(item.payable_from)}")
     if item.days_supply_billed is not None:

@@ -463,6 +463,8 @@ REASONS: dict[str, str] = {
     "renewal_quantity": "{left} units will be left of what is authorised: not enough for the next usual fill.",
     "renewal_refills": "{left:refill} left: too few for the fills that are planned.",
     "renewal_expiry": "The prescription expires on {expires_on}, before the pickup after next.",
+    # why a fill that was confirmed is not in the package
+    "condition_not_met": "Not filled: {kind:not_met} by {needed_by:short_date}.",
 }
 
 EARLIER: dict[str, str] = {

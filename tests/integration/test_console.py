@@ -153,7 +153,7 @@ async def test_a_store_counts_its_visits_as_if_each_were_looked_at_alone(
     told, url = pharmacy(240), fresh_database("console")
     async with intake(url, tmp_path) as taking:
         await taking.take([as_taken(each, place) for place, each in enumerate(told)])
-    db = await asyncpg.connect(url)
+    db = await connect(url, name="reader")
     patients = {each.event.key for each in told if each.event.KEYED_BY == "patient"}
     visits = [visit for patient in patients for visit in await ask.visits_of(db, patient)]
     for on in (TODAY + timedelta(days=days) for days in range(-9, 6)):
@@ -499,6 +499,32 @@ async def test_a_stores_day_shows_what_its_shelf_has_to_hold(
         assert cells[4:8] == ["Lisinopril 10 MG Oral Tablet", "60", "30.5", "2"]
         tomorrow = (await client.get(f"/stores/s1?on={TODAY + timedelta(days=1)}")).text
         assert "To be filled" not in tomorrow
+
+
+async def test_pages_say_what_is_urgent_and_what_a_fill_depends_on(
+    stack: Addresses, fresh_database: Fresh, unique_name: str, tmp_path: Path
+) -> None:
+    """The ninth patient's visit cannot wait, the tenth's has a conditional fill, one of the fifth's was left out."""
+    told, prefix = pharmacy(10), f"{unique_name}."
+    async with console(stack, fresh_database("console"), prefix, tmp_path) as client:
+        await publish_all(stack.kafka, told, prefix=prefix)
+        await at_rest(client)
+
+        async def visits_of(number: int) -> str:
+            (patient_id,) = {each.event.key for each in told if each.event.key.startswith(f"{number:03x}")}
+            page = (await client.get(f"/patients/{patient_id}")).text
+            return page.partition('id="visits"')[2].partition('id="story"')[0]
+
+        assert ">urgent</span>" in await visits_of(8)
+        assert ">urgent</span>" not in await visits_of(9)
+        depends = await visits_of(9)
+        assert "1 fill only if the prescriber renews it by Fri 10/9." in depends
+        assert ">to verify</span>" in depends, "nothing waits for what may not come"
+        assert "Not filled: the prescriber did not renew it by Fri 10/9." in await visits_of(4)
+        to_call = (await client.get("/stores/s1?list=to_call")).text
+        assert re.findall(r"confirm the synchronized visit( <span[^>]*>urgent)?", to_call)[0], (
+            "urgent comes first"
+        )
 
 
 async def test_pages_of_an_empty_pharmacy_and_of_what_is_not_there(

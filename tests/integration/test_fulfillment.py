@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import permutations
@@ -18,6 +18,7 @@ from deploy.local import Addresses
 from services.fulfillment import handlers, jobs
 from services.fulfillment.app import create_app
 from services.fulfillment.settings import Settings
+from shared import words
 from shared.clock import SteppedClock
 from shared.events import Event
 from shared.events.base import Reason
@@ -44,6 +45,8 @@ from shared.events.fulfillment import (
 )
 from shared.events.outreach import ConfirmedItem, PickupConfirmed
 from shared.events.planner import (
+    Condition,
+    ConditionKind,
     DrugDecision,
     FillKind,
     Participation,
@@ -64,6 +67,8 @@ VISIT_ON = date(2026, 10, 14)
 DUE = datetime(2026, 10, 11, 13, tzinfo=UTC)  # nine in New York, three days before
 BECAUSE = Reason(code="due")
 RX = ("rx-a", "rx-b")
+RENEWED = Condition(kind=ConditionKind.renewal, by="prescriber", needed_by=date(2026, 10, 9))
+NOT_RENEWED = "Not filled: the prescriber did not renew it by Fri 10/9."
 
 
 @pytest.fixture
@@ -106,9 +111,16 @@ def disenrolled(revision: int = 2, reason: str = "revoked") -> PatientDisenrolle
 
 
 def planned(
-    revision: int, *rx_ids: str, patient_id: str = "p1", profile: int = 1, discontinued: Sequence[str] = ()
+    revision: int,
+    *rx_ids: str,
+    patient_id: str = "p1",
+    profile: int = 1,
+    discontinued: Sequence[str] = (),
+    conditional: Mapping[str, Condition] | None = None,
+    renewals: Mapping[str, str] | None = None,
+    urgent: bool = False,
 ) -> PlanComputed:
-    """A plan of one visit with these items; without any it has no visit."""
+    """A plan of one visit with these items; without any it has no visit. `renewals`: by rx_id whose place it took."""
     items = tuple(
         PlannedItem(
             rx_id=rx,
@@ -116,6 +128,8 @@ def planned(
             kind=FillKind.full,
             quantity=Decimal(30),
             days_supply=30,
+            condition=(conditional or {}).get(rx),
+            in_place_of=(renewals or {}).get(rx),
             reason=BECAUSE,
         )
         for rx in rx_ids
@@ -125,7 +139,13 @@ def planned(
         for rx in RX
         if rx not in discontinued
     )
-    visit = Visit(visit_id=f"visit-{patient_id}", kind=VisitKind.synchronized, on=VISIT_ON, items=items)
+    visit = Visit(
+        visit_id=f"visit-{patient_id}",
+        kind=VisitKind.synchronized,
+        on=VISIT_ON,
+        items=items,
+        urgent=urgent,
+    )
     return PlanComputed(
         patient_id=patient_id,
         plan_id=f"plan-{revision}",
@@ -142,7 +162,12 @@ def planned(
     )
 
 
-def confirmed(*rx_ids: str, patient_id: str = "p1", plan_revision: int = 1) -> PickupConfirmed:
+def confirmed(
+    *rx_ids: str,
+    patient_id: str = "p1",
+    plan_revision: int = 1,
+    conditional: Mapping[str, Condition] | None = None,
+) -> PickupConfirmed:
     return PickupConfirmed(
         patient_id=patient_id,
         store_id="store-1",
@@ -152,7 +177,13 @@ def confirmed(*rx_ids: str, patient_id: str = "p1", plan_revision: int = 1) -> P
         visit_kind="synchronized",
         on=VISIT_ON,
         items=tuple(
-            ConfirmedItem(rx_id=rx, drug_name=f"drug {rx}", quantity=Decimal("30.5"), days_supply=30)
+            ConfirmedItem(
+                rx_id=rx,
+                drug_name=f"drug {rx}",
+                quantity=Decimal("30.5"),
+                days_supply=30,
+                condition=(conditional or {}).get(rx),
+            )
             for rx in rx_ids
         ),
     )
@@ -227,6 +258,8 @@ async def test_a_confirmed_visit_is_filled_verified_handed_over_and_talked_about
         "store_id": "store-1",
         "visit_id": "visit-p1",
         "rx_id": "rx-a",
+        "in_place_of": None,
+        "urgent": False,
         "drug_name": "drug rx-a",
         "quantity": "30.5",
         "days_supply": 30,
@@ -469,6 +502,305 @@ async def test_poison_is_refused_in_words(service: Unbrokered) -> None:
         await service.handle(store().model_copy(update={"time_zone": "Mars/Olympus"}))
     with pytest.raises(Refused, match="names a prescription twice"):
         await service.handle(confirmed("rx-a", "rx-a"))
+
+
+# ---- conditional fills ----
+
+
+async def with_conditional_order(service: Unbrokered) -> None:
+    """Both are wanted, rx-b if the prescriber renews it by the 9th; the store fills on the 11th."""
+    await service.handle(store())
+    await service.handle(enrolled())
+    await service.handle(planned(1, *RX, conditional={"rx-b": RENEWED}))
+    await service.handle(confirmed(*RX, conditional={"rx-b": RENEWED}))
+
+
+async def verify(service: Unbrokered, package: dict[str, Any]) -> dict[str, Any]:
+    path = f"/packages/{package['package_id']}/verification"
+    ready: dict[str, Any] = await service.send(path, role="pharmacist", licence="RPH-1")
+    return ready
+
+
+async def hand_over(service: Unbrokered, package: dict[str, Any], **body: Any) -> dict[str, Any]:
+    path = f"/packages/{package['package_id']}/hand-over"
+    taken: dict[str, Any] = await service.send(path, role="clerk", identifiers=["name", "birth_date"], **body)
+    return taken
+
+
+async def at(service: Unbrokered, moment: datetime) -> None:
+    service.clock.set(moment)
+    await service.do_due()
+
+
+async def the_package(service: Unbrokered) -> dict[str, Any]:
+    (package,) = (await service.get("/packages"))["items"]
+    return dict(package)
+
+
+async def test_a_conditional_fill_is_filled_with_the_rest_once_its_condition_is_met(
+    service: Unbrokered,
+) -> None:
+    await with_conditional_order(service)
+    a, b = (await the_package(service))["items"]
+    assert (a["condition"], b["due_at"]) == (None, None)
+    assert b["condition"] == {
+        "kind": "renewal",
+        "by": "prescriber",
+        "needed_by": "2026-10-09",
+        "words": "if the prescriber renews it by Fri 10/9",
+        "met": False,
+    }
+    await at(service, datetime(2026, 10, 9, 12, tzinfo=UTC))
+    await service.handle(planned(2, *RX))
+    assert (await the_package(service))["items"][1]["condition"]["met"]
+    assert await lease(service) == {}, "it is filled on the same day as the others"
+    await at(service, DUE)
+    package = await fill_everything(service)
+    assert package["status"] == "to_verify"
+    await verify(service, package)
+    ready = (await service.published())[-1]
+    assert isinstance(ready, PackageReady)
+    assert ([item.rx_id for item in ready.items], ready.not_filled) == (["rx-a", "rx-b"], ())
+
+
+async def test_a_renewal_is_filled_in_place_of_what_was_confirmed_as_it_was_confirmed(
+    service: Unbrokered,
+) -> None:
+    await with_conditional_order(service)
+    renewed = planned(2, "rx-a", "rx-b2", renewals={"rx-b2": "rx-b"}, discontinued=["rx-b"])
+    await service.handle(renewed)
+    await at(service, DUE)
+    orders = await lease(service)
+    assert sorted(orders) == ["rx-a", "rx-b2"]
+    order = orders["rx-b2"]
+    assert (order["in_place_of"], order["quantity"], order["days_supply"]) == ("rx-b", "30.5", 30)
+    for rx_id in orders:
+        package = await report(service, orders[rx_id], result="filled", fill_id=f"fill-{rx_id}")
+    await verify(service, package)
+    await hand_over(service, package, left_rx_ids=["rx-b2"])
+    a, b, ready, picked_up = await service.published()
+    assert isinstance(a, FillCompleted)
+    assert isinstance(b, FillCompleted)
+    assert [(each.rx_id, each.in_place_of) for each in (a, b)] == [("rx-a", None), ("rx-b2", "rx-b")]
+    assert isinstance(ready, PackageReady)
+    assert [(item.rx_id, item.in_place_of) for item in ready.items] == [("rx-a", None), ("rx-b2", "rx-b")]
+    assert isinstance(picked_up, PackagePickedUp)
+    assert [item.rx_id for item in picked_up.left] == ["rx-b2"]
+
+
+async def test_a_condition_that_is_not_met_leaves_the_rest_of_the_visit_as_it_is(service: Unbrokered) -> None:
+    await with_conditional_order(service)
+    await at(service, DUE - timedelta(minutes=1))
+    assert await states(service) == {"rx-a": "to_fill", "rx-b": "to_fill"}, "a renewal may still come"
+    await at(service, DUE)
+    assert await states(service) == {"rx-a": "to_fill", "rx-b": "cancelled condition_not_met"}
+    package = await fill_everything(service)
+    assert (package["status"], package["items"][1]["because"]) == ("to_verify", NOT_RENEWED)
+    await verify(service, package)
+    await at(service, datetime(2026, 10, 14, 15, tzinfo=UTC))
+    taken = await hand_over(service, package)
+    assert taken["status"] == "picked_up"
+    _, ready, picked_up = await service.published()
+    for event in (ready, picked_up):
+        assert isinstance(event, PackageReady | PackagePickedUp)
+        (left_out,) = event.not_filled
+        assert (left_out.rx_id, left_out.drug_name) == ("rx-b", "drug rx-b")
+        assert words.render(left_out.reason) == NOT_RENEWED
+
+
+async def test_a_visit_of_which_no_condition_is_met_ends_without_a_package(service: Unbrokered) -> None:
+    await service.handle(store())
+    await service.handle(enrolled())
+    await service.handle(planned(1, "rx-b", conditional={"rx-b": RENEWED}))
+    await service.handle(confirmed("rx-b", conditional={"rx-b": RENEWED}))
+    await at(service, DUE)
+    assert (await the_package(service))["status"] == "cancelled"
+    assert await service.get("/fill-orders/next-due") == {"next_due": None}
+    await service.handle(planned(2, "rx-b"))
+    assert sorted(await lease(service)) == ["rx-b"], "late, and still before the pickup"
+
+
+async def test_what_comes_while_the_package_waits_for_verification_is_added_and_holds_nothing_up(
+    service: Unbrokered,
+) -> None:
+    await with_conditional_order(service)
+    await at(service, DUE)
+    await fill_everything(service)
+    await service.handle(planned(2, *RX))
+    assert (await the_package(service))["status"] == "to_verify"
+    package = await fill_everything(service)
+    await verify(service, package)
+    ready = (await service.published())[-1]
+    assert isinstance(ready, PackageReady)
+    assert ([item.rx_id for item in ready.items], ready.not_filled) == (["rx-a", "rx-b"], ())
+
+
+async def test_what_comes_when_the_package_is_ready_is_added_and_verified_again(service: Unbrokered) -> None:
+    await with_conditional_order(service)
+    await at(service, DUE)
+    await verify(service, await fill_everything(service))
+    await service.handle(planned(2, *RX))
+    package = await the_package(service)
+    assert (package["status"], package["bin"]) == ("ready", "1-01"), "the patient may come any moment"
+    package = await fill_everything(service)
+    assert (package["status"], package["bin"]) == ("to_verify", None)
+    await verify(service, package)
+    told = [event for event in await service.published() if isinstance(event, PackageReady)]
+    assert [[item.rx_id for item in event.items] for event in told] == [["rx-a"], ["rx-a", "rx-b"]]
+    assert [len(event.not_filled) for event in told] == [1, 0]
+    assert (await hand_over(service, package))["status"] == "picked_up"
+
+
+async def test_who_comes_before_the_late_fill_is_made_gets_the_rest(service: Unbrokered) -> None:
+    await with_conditional_order(service)
+    await at(service, DUE)
+    package = await verify(service, await fill_everything(service))
+    await service.handle(planned(2, *RX))
+    order = (await lease(service))["rx-b"]
+    assert (await hand_over(service, package))["status"] == "picked_up"
+    problem = await report(service, order, 409, result="filled", fill_id="fill-b")
+    assert "reverse the claim" in problem["detail"]
+    picked_up = (await service.published())[-1]
+    assert isinstance(picked_up, PackagePickedUp)
+    assert [item.rx_id for item in picked_up.taken] == ["rx-a"]
+    assert [item.rx_id for item in picked_up.not_filled] == ["rx-b"]
+
+
+async def test_a_plan_that_gives_a_conditional_fill_up_says_that_it_was_not_met(service: Unbrokered) -> None:
+    await with_conditional_order(service)
+    await service.handle(planned(2, "rx-a"))
+    assert await states(service) == {"rx-a": "to_fill", "rx-b": "cancelled condition_not_met"}
+    await service.handle(planned(3, *RX))
+    assert await states(service) == {"rx-a": "to_fill", "rx-b": "to_fill"}
+
+
+async def test_what_lacks_something_since_it_was_confirmed_waits_for_it(service: Unbrokered) -> None:
+    await with_work_order(service, *RX)
+    await service.handle(planned(2, *RX, conditional={"rx-b": RENEWED}))
+    service.clock.set(DUE)
+    assert sorted(await lease(service)) == ["rx-a"]
+    await service.do_due()
+    assert (await states(service))["rx-b"] == "cancelled condition_not_met"
+
+
+async def test_what_lacks_something_since_it_was_leased_is_not_leased_again(service: Unbrokered) -> None:
+    await with_work_order(service, *RX)
+    service.clock.set(DUE)
+    orders = await lease(service)
+    await service.handle(planned(2, *RX, conditional={"rx-b": RENEWED}))
+    await report(service, orders["rx-a"], result="filled", fill_id="fill-a")
+    await at(service, DUE + timedelta(hours=1))
+    assert await states(service) == {"rx-a": "filled", "rx-b": "cancelled condition_not_met"}
+
+
+async def test_a_filled_drug_that_is_renewed_stays_in_its_package(service: Unbrokered) -> None:
+    await with_ready_package(service, *RX)
+    renewed = planned(2, "rx-a2", "rx-b", renewals={"rx-a2": "rx-a"}, discontinued=["rx-a"])
+    await service.handle(renewed)
+    assert await states(service) == {"rx-a": "filled", "rx-b": "filled"}
+
+
+async def test_a_conditional_fill_that_was_declined_is_not_filled_when_it_is_renewed(
+    service: Unbrokered,
+) -> None:
+    await service.handle(store())
+    await service.handle(enrolled())
+    await service.handle(planned(1, *RX, conditional={"rx-b": RENEWED}))
+    declined = confirmed("rx-a").model_copy(update={"declined_rx_ids": ("rx-b",)})
+    await service.handle(declined)
+    await service.handle(planned(2, "rx-a", "rx-b2", renewals={"rx-b2": "rx-b"}))
+    service.clock.set(DUE)
+    assert sorted(await lease(service)) == ["rx-a"]
+
+
+async def test_who_leaves_has_no_conditional_fill_waiting(service: Unbrokered) -> None:
+    await with_conditional_order(service)
+    await service.handle(disenrolled())
+    await service.handle(planned(2, *RX))
+    await at(service, DUE)
+    assert set((await states(service)).values()) == {"cancelled not_enrolled"}
+    assert await lease(service) == {}
+
+
+@pytest.mark.parametrize(
+    ("later", "expected"),
+    [
+        (planned(2, *RX), {"rx-a": "to_fill", "rx-b": "to_fill"}),
+        (
+            planned(2, "rx-a", "rx-b2", renewals={"rx-b2": "rx-b"}, discontinued=["rx-b"]),
+            {"rx-a": "to_fill", "rx-b": "to_fill"},
+        ),
+        (
+            planned(2, *RX, conditional={"rx-b": RENEWED}),
+            {"rx-a": "to_fill", "rx-b": "cancelled condition_not_met"},
+        ),
+        (planned(2, "rx-a"), {"rx-a": "to_fill", "rx-b": "cancelled condition_not_met"}),
+    ],
+    ids=["met", "renewed", "waits", "given up"],
+)
+async def test_whether_a_condition_is_met_does_not_depend_on_what_comes_first(
+    service: Unbrokered, later: PlanComputed, expected: dict[str, str]
+) -> None:
+    """Also where the confirmation comes twice, and where all of it comes after the last day."""
+    wanted = confirmed(*RX, conditional={"rx-b": RENEWED})
+    plans = [planned(1, *RX, conditional={"rx-b": RENEWED}), later]
+    for arrivals in every_interleaving([enrolled()], plans, [wanted, wanted], [store()]):
+        await service.rows(
+            "truncate patients, plans, stores, confirmations, actions, work_orders, items, consultations"
+        )
+        service.clock.set(NOW)
+        for event in arrivals:
+            await service.handle(event)
+            await service.do_due()
+        await at(service, DUE)
+        assert await states(service) == expected, [type(event).__name__ for event in arrivals]
+
+
+# ---- urgent visits ----
+
+
+async def test_an_urgent_visit_is_ordered_at_once(service: Unbrokered) -> None:
+    plan = planned(1, *RX, urgent=True)
+    tomorrow = Step(code="fill", on=VISIT_ON, by="technician")
+    visit = plan.visits[0].model_copy(update={"steps": (tomorrow,)})
+    await service.handle(store())
+    await service.handle(enrolled())
+    await service.handle(plan.model_copy(update={"visits": (visit,)}))
+    await service.handle(confirmed(*RX))
+    orders = await lease(service)
+    assert (sorted(orders), orders["rx-a"]["urgent"]) == (["rx-a", "rx-b"], True)
+    assert (await the_package(service))["urgent"]
+
+
+async def test_an_urgent_fill_waits_for_the_day_on_which_its_payer_pays(service: Unbrokered) -> None:
+    plan = planned(1, *RX, urgent=True)
+    paid = plan.visits[0].items[1].model_copy(update={"payable_from": VISIT_ON - timedelta(days=4)})
+    visit = plan.visits[0].model_copy(update={"items": (plan.visits[0].items[0], paid)})
+    await service.handle(store())
+    await service.handle(enrolled())
+    await service.handle(plan.model_copy(update={"visits": (visit,)}))
+    await service.handle(confirmed(*RX))
+    (order,) = (await lease(service)).values()
+    await report(service, order, result="filled", fill_id="fill-a")
+    await at(service, DUE - timedelta(days=1))
+    assert sorted(await lease(service)) == ["rx-b"]
+
+
+async def test_on_the_day_of_an_urgent_visit_nothing_waits_for_a_condition(service: Unbrokered) -> None:
+    today = RENEWED.model_copy(update={"needed_by": VISIT_ON})
+    service.clock.set(datetime(2026, 10, 14, 15, tzinfo=UTC))
+    await service.handle(store())
+    await service.handle(enrolled())
+    await service.handle(planned(1, *RX, conditional={"rx-b": today}, urgent=True))
+    await service.handle(confirmed(*RX, conditional={"rx-b": today}))
+    await service.do_due()
+    package = await fill_everything(service)
+    assert (package["status"], (await states(service))["rx-b"]) == (
+        "to_verify",
+        "cancelled condition_not_met",
+    )
+    await service.handle(planned(2, *RX, urgent=True))
+    assert sorted(await lease(service)) == ["rx-b"], "it came before the patient did"
 
 
 # ---- leases ----

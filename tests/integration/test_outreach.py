@@ -48,6 +48,8 @@ from shared.events.outreach import (
     RenewalRequested,
 )
 from shared.events.planner import (
+    Condition,
+    ConditionKind,
     FillKind,
     OfferedDay,
     PlanBlocked,
@@ -262,6 +264,16 @@ def package(kind: type[Event], about: Visit = VISIT, **more: Any) -> Any:
     return kind(**(fields | more))
 
 
+RENEWED = Condition(kind=ConditionKind.renewal, by="prescriber", needed_by=date(2026, 10, 16))
+CONDITIONAL = VISIT.model_copy(
+    update={"items": (VISIT.items[0], VISIT.items[1].model_copy(update={"condition": RENEWED}))}
+)
+
+
+def urgent(on: date) -> Visit:
+    return visit(on, VisitKind.bridge, "rx1").model_copy(update={"urgent": True})
+
+
 async def test_the_alignment_then_the_confirmations(known: Service) -> None:
     await known.handle(plan(agreed=False))
     [lent] = await known.lease()
@@ -343,6 +355,173 @@ async def test_a_lease_that_runs_out_goes_back_and_its_outcome_is_refused(known:
     assert (await known.report(again | {"lease_id": str(uuid4())}, "no_answer", status=409))[
         "code"
     ] == "foreign"
+
+
+# ---- conditional fills --------------------------------------------------------------------------------------
+
+
+async def test_a_conditional_fill_is_read_out_with_its_condition_and_confirmed_with_the_rest(
+    known: Service,
+) -> None:
+    await known.handle(plan(CONDITIONAL))
+    await known.at(datetime(2026, 10, 13, 14, tzinfo=UTC))
+    [lent] = await known.lease()
+    assert [item["condition"] for item in lent["visit"]["items"]] == [
+        None,
+        {
+            "kind": "renewal",
+            "by": "prescriber",
+            "needed_by": "2026-10-16",
+            "words": "if the prescriber renews it by Fri 10/16",
+        },
+    ]
+    codes = [line["code"] for line in lent["script"]]
+    assert codes.index("conditional") == codes.index("each_item") + 1
+    await known.report(lent, "answered", confirm=True)
+    [confirmed] = await known.published()
+    assert isinstance(confirmed, PickupConfirmed)
+    assert [(item.rx_id, item.condition) for item in confirmed.items] == [("rx1", None), ("rx2", RENEWED)]
+
+    met = plan(VISIT, revision=2)
+    await known.handle(met)
+    await known.handle(plan(visit(VISIT.on, VisitKind.synchronized, "rx1"), revision=3))
+    await known.at(datetime(2026, 10, 17, 15, tzinfo=UTC))
+    assert (await known.lease(), await known.published()) == ([], []), "met or not: no second call"
+
+
+async def test_the_script_says_nothing_of_conditions_where_there_are_none(known: Service) -> None:
+    await known.handle(plan(VISIT))
+    await known.at(datetime(2026, 10, 13, 14, tzinfo=UTC))
+    [lent] = await known.lease()
+    assert "conditional" not in {line["code"] for line in lent["script"]}
+
+
+async def test_a_standing_instruction_confirms_a_conditional_fill_with_its_condition(known: Service) -> None:
+    await known.handle(enrolled(revision=2, standing_instruction=True))
+    items = tuple(
+        item.model_copy(update={"standing_instruction_allowed": True}) for item in CONDITIONAL.items
+    )
+    await known.handle(plan(CONDITIONAL.model_copy(update={"items": items})))
+    await known.at(datetime(2026, 10, 18, 0, 0, tzinfo=UTC))
+    [confirmed] = await known.published()
+    assert isinstance(confirmed, PickupConfirmed)
+    assert [item.condition for item in confirmed.items] == [None, RENEWED]
+
+
+async def test_what_was_declined_is_not_wanted_of_its_renewal_either(known: Service) -> None:
+    near = visit(date(2026, 10, 6), VisitKind.bridge, "rx1", "rx2")
+    await known.handle(plan(near, VISIT, agreed=False))
+    [lent] = await known.lease()
+    await known.report(
+        lent,
+        "answered",
+        anchor_on="2026-10-20",
+        confirm_visits=[near.visit_id],
+        declined_rx_ids=["rx2"],
+        changes=[{"rx_id": "rx2", "change": "stopped"}],
+    )
+    await known.published()
+    renewed = near.items[1].model_copy(update={"rx_id": "rx3", "in_place_of": "rx2"})
+    after = near.model_copy(update={"items": (near.items[0], renewed)})
+    await known.handle(plan(after, VISIT, revision=2))
+    [confirmed] = await known.published()
+    assert isinstance(confirmed, PickupConfirmed)
+    assert ([item.rx_id for item in confirmed.items], confirmed.declined_rx_ids) == (["rx1"], ("rx3",))
+
+
+# ---- urgent visits ------------------------------------------------------------------------------------------
+
+
+async def test_an_urgent_visit_is_called_about_at_once_and_all_attempts_are_of_today(known: Service) -> None:
+    await known.handle(plan(urgent(date(2026, 10, 2)), VISIT))
+    [lent] = await known.lease()
+    assert (lent["kind"], lent["urgent"], lent["visit"]["urgent"]) == ("confirmation", True, True)
+    assert lent["script"][1]["code"] == "urgent"
+    await known.report(lent, "no_answer")
+    await known.at(NOW + timedelta(hours=1))
+    assert await known.lease(by=CLERK) == [], "not twice within two hours"
+    for hours in (2, 4):
+        await known.at(NOW + timedelta(hours=hours))
+        assert await known.lease() == [], "one automated contact a day"
+        [lent] = await known.lease(by=CLERK)
+        assert lent["channel"] == "phone"
+        await known.report(lent, "no_answer")
+    [unreached] = await known.published()
+    assert isinstance(unreached, PatientUnreached)
+    assert (unreached.attempts, unreached.visit_id) == (3, "bridge-2026-10-02")
+    assert known.clock.now() == NOW + timedelta(hours=4)
+
+
+async def test_an_urgent_visit_of_today_is_confirmed_today(known: Service) -> None:
+    """Also in the evening in the west, where it is tomorrow in UTC already."""
+    await known.handle(details(revision=2, time_zone="Pacific/Honolulu"))
+    await known.at(datetime(2026, 10, 2, 2, tzinfo=UTC))  # four in the afternoon of the 1st
+    await known.handle(plan(urgent(date(2026, 10, 1)), VISIT))
+    [lent] = await known.lease()
+    await known.report(lent, "answered", confirm=True)
+    [confirmed] = await known.published()
+    assert isinstance(confirmed, PickupConfirmed)
+    assert (confirmed.on, [item.rx_id for item in confirmed.items]) == (date(2026, 10, 1), ["rx1"])
+
+
+async def test_an_urgent_visit_of_a_proposal_is_confirmed_with_the_alignment_on_the_same_day(
+    known: Service,
+) -> None:
+    today = urgent(NOW.date())
+    await known.handle(plan(today, VISIT, agreed=False))
+    [lent] = await known.lease()
+    assert (lent["kind"], lent["urgent"]) == ("alignment", True)
+    assert [each["confirm_now"] for each in lent["visits"]] == [True, False]
+    await known.report(lent, "answered", anchor_on="2026-10-20", confirm_visits=[today.visit_id])
+    await known.handle(plan(today, VISIT, revision=2))
+    assert [type(event) for event in await known.published()] == [AlignmentAgreed, PickupConfirmed]
+
+
+async def test_an_urgent_visit_stands_first_in_the_call_list_with_the_reason(known: Service) -> None:
+    await known.handle(enrolled("p2"))
+    await known.handle(details("p2"))
+    await known.handle(plan(visit(date(2026, 10, 2)), VISIT))
+    await known.handle(plan(urgent(date(2026, 10, 4)), patient_id="p2"))
+    listed = (await known.get("/call-list?store=s1"))["items"]
+    assert [(each["patient_id"], each["visit_on"], each["urgent"]) for each in listed] == [
+        ("p2", "2026-10-04", True),
+        ("p1", "2026-10-02", False),
+    ]
+    assert "runs out" in listed[0]["because"]
+    assert listed[1]["because"] is None
+    page = await known.get("/call-list?store=s1&limit=1")
+    [second] = (await known.get(f"/call-list?store=s1&after={page['next']}"))["items"]
+    assert second["patient_id"] == "p1"
+
+
+async def test_who_said_stop_is_called_by_a_person_about_an_urgent_visit(known: Service) -> None:
+    await known.post("/patients/p1/opt-out", channel="phone")
+    await known.handle(plan(urgent(date(2026, 10, 2))))
+    assert await known.lease() == []
+    [lent] = await known.lease(by=CLERK)
+    assert lent["visit"]["visit_id"] == "bridge-2026-10-02"
+
+
+async def test_an_urgent_visit_known_in_the_night_is_called_about_when_quiet_hours_end(
+    known: Service,
+) -> None:
+    await known.at(datetime(2026, 10, 2, 2, tzinfo=UTC))  # ten in the evening in New York
+    await known.handle(plan(urgent(date(2026, 10, 2))))
+    assert (await known.get("/contacts/next-due"))["next_due"] == "2026-10-02T13:00:00Z"
+    await known.at(datetime(2026, 10, 2, 13, tzinfo=UTC))
+    assert len(await known.lease()) == 1
+
+
+async def test_a_visit_that_becomes_urgent_is_called_about_now(known: Service) -> None:
+    later = visit(date(2026, 10, 14), VisitKind.bridge, "rx1")
+    await known.handle(plan(later))
+    assert await known.lease() == []
+    await known.handle(plan(later.model_copy(update={"urgent": True}), revision=2))
+    [lent] = await known.lease()
+    assert lent["visit"]["visit_id"] == later.visit_id
+    await known.report(lent, "no_answer")
+    await known.handle(plan(later, revision=3))
+    assert (await known.get("/contacts/next-due"))["next_due"] != "2026-10-01T17:00:00Z", "urgent no longer"
 
 
 async def test_the_same_outcome_again_gets_the_same_answer_and_another_is_refused(known: Service) -> None:
@@ -699,13 +878,13 @@ async def test_staff_overrule_with_a_reason(known: Service) -> None:
     await known.post(f"/contacts/{uuid4()}/close", 404, by=CLERK, reason="never heard of")
 
 
-def renewal(rx_id: str = "rx1") -> RenewalNeeded:
+def renewal(rx_id: str = "rx1", prescriber_id: str = "d1") -> RenewalNeeded:
     return RenewalNeeded(
         patient_id="p1",
         store_id="s1",
         rx_id=rx_id,
         drug_name="Lisinopril",
-        prescriber_id="d1",
+        prescriber_id=prescriber_id,
         needed_by=date(2026, 10, 20),
         reason=BECAUSE,
     )
@@ -716,22 +895,21 @@ async def test_prescribers_are_asked_until_they_answer_or_time_is_up(known: Serv
     await known.handle(renewal())
     await known.handle(renewal("rx2"))
 
-    async def ask(answers: dict[str, str]) -> list[tuple[str, str]]:
-        body = {"worker": "fax", "limit": 10}
-        lent = (await known.post("/prescriber-contacts/lease", **body))["contacts"]
+    async def ask(answers: dict[str, str]) -> list[tuple[list[str], str]]:
+        lent = await requests(known)
         for each in lent:
             path = f"/prescriber-contacts/{each['contact_id']}/outcome"
-            report = {"lease_id": each["lease_id"], "answer": answers[each["rx_id"]]}
+            report = {"lease_id": each["lease_id"], "answers": answers}
             first = await known.post(path, **report)
             assert await known.post(path, **report) == first
-        return sorted((each["rx_id"], each["stage"]) for each in lent)
+        return [(named(each), each["stage"]) for each in lent]
 
-    assert await ask({"rx1": "no_answer", "rx2": "approved"}) == [("rx1", "first"), ("rx2", "first")]
+    assert await ask({"rx1": "no_answer", "rx2": "approved"}) == [(["rx1", "rx2"], "first")]
     assert await ask({}) == []
     await known.at(NOW + timedelta(days=4))
-    assert await ask({"rx1": "no_answer"}) == [("rx1", "repeat")]
+    assert await ask({"rx1": "no_answer"}) == [(["rx1"], "repeat")]
     await known.at(NOW + timedelta(days=7))
-    assert await ask({"rx1": "no_answer"}) == [("rx1", "escalation")]
+    assert await ask({"rx1": "no_answer"}) == [(["rx1"], "escalation")]
     await known.at(NOW + timedelta(days=11))
     events = await known.published()
     assert [(e.rx_id, e.attempt) for e in events if isinstance(e, RenewalRequested)] == [
@@ -743,6 +921,91 @@ async def test_prescribers_are_asked_until_they_answer_or_time_is_up(known: Serv
         ("rx2", "approved"),
         ("rx1", "no_answer"),
     ]
+
+
+async def requests(service: Service) -> list[dict[str, Any]]:
+    """The requests to prescribers that are leased now."""
+    lent: list[dict[str, Any]] = (
+        await service.post("/prescriber-contacts/lease", worker="fax", limit=10, minutes=15)
+    )["contacts"]
+    return sorted(lent, key=lambda each: each["prescriber_id"])
+
+
+def named(request: dict[str, Any]) -> list[str]:
+    return sorted(each["rx_id"] for each in request["renewals"])
+
+
+async def answer(service: Service, request: dict[str, Any], status: int = 200, **said: Any) -> dict[str, Any]:
+    path = f"/prescriber-contacts/{request['contact_id']}/outcome"
+    return await service.post(path, status, lease_id=request["lease_id"], **said)
+
+
+async def test_one_request_to_a_prescriber_holds_every_open_renewal_of_the_patient(known: Service) -> None:
+    await known.handle(renewal())
+    await known.handle(renewal("rx3", "d2"))
+    await known.handle(renewal("rx2"))  # joins what is not sent yet
+    first, second = await requests(known)
+    assert (named(first), named(second)) == (["rx1", "rx2"], ["rx3"])
+    asked = [event for event in await known.published() if isinstance(event, RenewalRequested)]
+    assert sorted((event.rx_id, event.asked_with) for event in asked) == [
+        ("rx1", ("rx2",)),
+        ("rx2", ("rx1",)),
+        ("rx3", ()),
+    ]
+    assert (await answer(known, first, 422, answers={"rx1": "approved"}))["code"] == "answer_missing"
+    assert (await answer(known, first, 422, answer="denied", answers={"rx3": "approved"}))[
+        "code"
+    ] == "no_such_prescription"
+    done = await answer(known, first, answer="denied", answers={"rx1": "approved"})
+    assert {each["rx_id"]: each["status"] for each in done["renewals"]} == {
+        "rx1": "answered",
+        "rx2": "answered",
+    }
+    assert (await answer(known, first, 409, answer="approved"))["code"] == "reported"
+    await answer(known, second, answer="needs_visit")
+    told = [event for event in await known.published() if isinstance(event, RenewalAnswered)]
+    assert sorted((event.rx_id, event.answer.value) for event in told) == [
+        ("rx1", "approved"),
+        ("rx2", "denied"),
+        ("rx3", "needs_visit"),
+    ]
+
+
+async def test_a_renewal_that_comes_after_the_request_takes_along_what_is_still_open(known: Service) -> None:
+    """The first one's repeat comes in its own time, unless the prescriber answers it now."""
+    await known.handle(renewal())
+    [request] = await requests(known)
+    await known.handle(renewal("rx2"))
+    assert await requests(known) == [], "someone is asking this prescriber"
+    assert (await known.get("/prescriber-contacts/next-due"))["next_due"] is None
+    await answer(known, request, answer="no_answer")
+
+    await known.at(NOW + timedelta(days=1))
+    [request] = await requests(known)
+    assert (named(request), request["stage"]) == (["rx1", "rx2"], "first")
+    await answer(known, request, answer="no_answer")
+    asked = [event for event in await known.published() if isinstance(event, RenewalRequested)]
+    assert [(event.rx_id, event.attempt, event.asked_with) for event in asked] == [
+        ("rx1", 1, ()),
+        ("rx2", 1, ("rx1",)),
+    ]
+    due = datetime.fromisoformat((await known.get("/prescriber-contacts/next-due"))["next_due"])
+    assert due == NOW + timedelta(days=4)
+    await known.at(due)
+    [request] = await requests(known)
+    assert (named(request), request["stage"]) == (["rx1", "rx2"], "repeat")
+    await answer(known, request, answer="approved")
+    assert await requests(known) == []
+
+
+async def test_a_request_whose_lease_ran_out_is_made_again_whole(known: Service) -> None:
+    await known.handle(renewal())
+    await known.handle(renewal("rx2"))
+    [request] = await requests(known)
+    await known.at(NOW + timedelta(minutes=15))
+    assert (await answer(known, request, 409, answer="approved"))["code"] == "expired"
+    [again] = await requests(known)
+    assert (named(again), again["attempt"]) == (["rx1", "rx2"], 1)
 
 
 async def test_a_parked_patient_can_still_say_stop(known: Service) -> None:

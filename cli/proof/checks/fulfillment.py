@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from itertools import groupby
 
 from cli.proof.contract import (
     CONSULTATION_HELD,
@@ -66,7 +67,11 @@ def one_order_per_visit(record: Record) -> Found:
 def fills_are_told(record: Record) -> Found:
     """What was filled, rejected or short in the work orders is what was published."""
     kept = Counter(
-        (outcome, line.visit_id, line.item if outcome == FILL_COMPLETED else _unfilled(line.item.rx_id))
+        (
+            outcome,
+            line.visit_id,
+            line.worked_on if outcome == FILL_COMPLETED else _unfilled(line.worked_on.rx_id),
+        )
         for line in record.fulfillment.lines
         for outcome, happened in (
             (FILL_COMPLETED, line.item.fill_id),
@@ -103,11 +108,15 @@ def _unfilled(rx_id: str) -> Item:
 
 
 TOLD_OF: Mapping[str, set[tuple[str, ...]]] = {
+    "to_verify": {(), (PACKAGE_READY,)},  # again, with what came late
     "ready": {(PACKAGE_READY,)},
     "picked_up": {(PACKAGE_READY, PACKAGE_PICKED_UP)},
     "returned": {(PACKAGE_RETURNED,), (PACKAGE_READY, PACKAGE_RETURNED)},
 }
-"""The status of a package to what was published of it, in order; nothing where the status is another."""
+"""The status of a package to what was published of it, in order; nothing where the status is another.
+
+Ready may be told again, one after the other: what a conditional fill waited for came late, and was added.
+"""
 
 
 @check("I2 every package is told of, step by step", reads="fulfillment", whole=True)
@@ -119,7 +128,7 @@ def packages_are_told(record: Record) -> Found:
     def found() -> Iterator[str]:
         for visit_id, order in orders.items():
             events = told.get(visit_id, [])
-            steps = tuple(event.type for event in events)
+            steps = tuple(step for step, _ in groupby(event.type for event in events))
             if steps not in TOLD_OF.get(order.status, {()}):
                 published = ", ".join(map(name, steps)) or "nothing"
                 yield f"package {order.package_id} of visit {visit_id} is {order.status}; published: {published}"

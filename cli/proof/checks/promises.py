@@ -69,18 +69,19 @@ def filled_as_confirmed(record: Record) -> Found:
         looked_at += 1
         item = filled_by(fill)
         assert item is not None
+        confirmed_as = item._replace(rx_id=fill.says.in_place_of or item.rx_id, fill_id="")
         what = f"fill {item.fill_id} of {item.rx_id} for visit {fill.says.visit_id} (event {fill.id})"
         naming = [
             (event, wanted)
             for event in confirmed.get(fill.says.visit_id, ())
             for wanted in event.says.items
-            if wanted.rx_id == item.rx_id and event.key == fill.key
+            if wanted.rx_id == confirmed_as.rx_id and event.key == fill.key
         ]
         if not naming:
             found.append(f"{what} was never confirmed")
         elif all(_at(event) > _at(fill) for event, _ in naming):
             found.append(f"{what} was confirmed only after it, by event {naming[0][0].id}")
-        elif item._replace(fill_id="") not in [wanted for event, wanted in naming if _at(event) <= _at(fill)]:
+        elif confirmed_as not in [wanted for event, wanted in naming if _at(event) <= _at(fill)]:
             found.append(f"{what} is {item.quantity} for {item.days_supply} days, which was not confirmed")
     return Found(looked_at, found)
 
@@ -109,7 +110,10 @@ def standing_instructions_were_given(record: Record) -> Found:
 
 @check("one package per visit, in one hand", whole=True)
 def one_package_per_visit(record: Record) -> Found:
-    """A visit has one package, which is ready once, then picked up or returned, once, and never both."""
+    """A visit has one package, which is ready once, then picked up or returned, once, and never both.
+
+    It is ready again only with more fills in it.
+    """
     steps = (PACKAGE_READY, PACKAGE_PICKED_UP, PACKAGE_RETURNED)
     visits = grouped(record.of(*steps), "visit_id")
     packages = grouped(record.of(*steps), "package_id")
@@ -123,7 +127,8 @@ def one_package_per_visit(record: Record) -> Found:
                 yield f"visit {visit_id} has several packages or patients"
             of_type = {step: [event for event in events if event.type == step] for step in steps}
             for step, same in of_type.items():
-                if len(same) > 1:
+                fuller = {len(event.says.items) for event in same} if step == PACKAGE_READY else ()
+                if len(same) > max(1, len(fuller)):
                     yield f"{name(step)} of visit {visit_id} was published {len(same)} times"
             ready, picked_up, returned = (of_type[step] for step in steps)
             if picked_up and returned:

@@ -6,7 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from services.console.domain.visits import CALLED_BEFORE, FILLED_BEFORE, OVER, Standing, Visit, standing
+from services.console.domain.visits import (
+    CALLED_BEFORE,
+    FILLED_BEFORE,
+    OVER,
+    Standing,
+    Visit,
+    depends_on,
+    standing,
+)
 from shared.words.formats import counted, spoken
 
 
@@ -91,6 +99,7 @@ def _of_visit(visit: Visit, today: date, planned: Mapping[tuple[str, str], date]
     trip = {"bridge": "bridge visit", "ride_along": "ride-along pickup"}.get(
         visit.kind or "", "synchronized pickup"
     )
+    trip = f"urgent {trip}" if visit.urgent else trip
     come = Step(
         visit.on, "fulfillment", "pickup", f"The {trip}: {counted(visit.expected, 'fill')} ({now.value})."
     )
@@ -140,6 +149,8 @@ def _goes_back(visit: Visit) -> list[Step]:
 def _call(visit: Visit, now: Standing, today: date, planned: Mapping[tuple[str, str], date]) -> list[Step]:
     if now is not Standing.to_confirm or visit.on is None:
         return []
+    if visit.urgent:
+        return [Step(today, "outreach", "call", "The confirmation call, until somebody is reached: urgent.")]
     on = max(today, planned.get((visit.visit_id, "call"), visit.on - CALLED_BEFORE))
     return [
         Step(
@@ -160,8 +171,10 @@ def _fill(visit: Visit, now: Standing, today: date, planned: Mapping[tuple[str, 
             )
         ]
     on = max(today, planned.get((visit.visit_id, "fill"), visit.on - FILLED_BEFORE))
+    on = today if visit.urgent else on
     once = "" if now is Standing.confirmed else ", once confirmed"
-    return [Step(on, "fulfillment", "fill", f"The fills are ordered{once}, then verified by a pharmacist.")]
+    words = [f"The fills are ordered{once}, then verified by a pharmacist.", *depends_on(visit)]
+    return [Step(on, "fulfillment", "fill", " ".join(words))]
 
 
 def is_soon(step: Step, today: date) -> bool:

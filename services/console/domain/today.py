@@ -97,7 +97,7 @@ def _places(facts: Facts, now: Standing, on: date) -> Iterator[tuple[Part, int]]
     elif now not in OVER and on <= facts.on <= on + SOON:
         yield Part.lacking, by_day
     if now is Standing.to_confirm and on <= facts.on <= on + CALLED_BEFORE:
-        yield Part.to_call, by_day
+        yield Part.to_call, 0 if facts.urgent else by_day
 
 
 _ORDER = (

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
+from shared.events.base import Reason
+from shared.events.planner import Condition
+from shared.words import of_condition, render
 from shared.words.formats import counted, rejected, spoken
 
 FILLED_BEFORE = timedelta(days=3)
@@ -47,6 +51,12 @@ class FillFact:
     next_fill_on: date | None = None
 
 
+class ConditionalFill(Condition):
+    """A planned fill that still lacks something."""
+
+    rx_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """All that decides how a visit stands; many of a store's visits have them in common."""
@@ -60,6 +70,7 @@ class Facts:
     told: bool  # it is known of some fill what came of it
     made: bool  # some fill is made
     complete: bool  # it is known of every fill what came of it
+    urgent: bool = False  # it cannot wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +102,19 @@ class Visit:
     handed_over_on: date | None = None
     taken: int | None = None
     consultation: str | None = None
+    urgent: bool = False  # it cannot wait
+    conditions: tuple[ConditionalFill, ...] = ()  # of the fills that still lack something, as planned
+    settled_rx_ids: tuple[str, ...] = ()  # planned fills that lack nothing, by what was confirmed
+    conditional_rx_ids: tuple[str, ...] = ()  # confirmed if their condition is met
+    not_filled: tuple[Reason, ...] = ()  # why fills are not in the package
     outcomes: tuple[FillFact, ...] = field(default=())
 
     @property
     def expected(self) -> int:
-        """How many fills go into the package, as far as is known."""
-        return self.wanted if self.wanted is not None else self.fills
+        """How many fills go into the package, as far as is known: without those whose condition is not met."""
+        if self.wanted is None:
+            return self.fills
+        return self.wanted - len(set(self.conditional_rx_ids) - set(self.settled_rx_ids))
 
     @property
     def filled(self) -> int:
@@ -114,6 +132,7 @@ class Visit:
             told=bool(self.outcomes),
             made=self.filled > 0,
             complete=bool(self.outcomes) and len(self.outcomes) >= self.expected,
+            urgent=self.urgent,
         )
 
 
@@ -147,9 +166,14 @@ def _being_filled(facts: Facts) -> Standing:
 
 
 def missing(visit: Visit, today: date) -> list[str]:
-    """What the visit still lacks until its package is ready, and why, in words; nothing where nothing is."""
+    """What the visit still lacks until its package is ready, and why, in words; nothing where nothing is.
+
+    Of a package, what is not in it, as its condition was not met.
+    """
     now = standing(visit.facts, today)
-    if now in OVER or visit.package:
+    if visit.package:
+        return [render(reason) for reason in visit.not_filled]
+    if now in OVER:
         return []
     first = {
         Standing.proposed: "The patient has not agreed to the alignment yet.",
@@ -161,16 +185,25 @@ def missing(visit: Visit, today: date) -> list[str]:
         Standing.filling: f"{visit.filled} of {counted(visit.expected, 'fill')} made.",
         Standing.to_verify: "The pharmacist's verification.",
     }[now]
-    return [first, *_of_fills(visit)]
+    return [first, *_of_fills(visit), *depends_on(visit)]
+
+
+def depends_on(visit: Visit) -> list[str]:
+    """What some of its fills depend on, in words."""
+    wanted = [each for each in visit.conditions if each.rx_id not in visit.declined_rx_ids]
+    numbers = Counter(of_condition(each) for each in wanted)
+    return [f"{counted(number, 'fill')} only {condition}." for condition, number in numbers.items()]
 
 
 def _not_confirmed(visit: Visit, today: date) -> str:
+    if visit.urgent:
+        return "Not confirmed yet. Call today: a drug cannot wait."
     call = visit.on - CALLED_BEFORE if visit.on else today
     return "Not confirmed yet." if call <= today else f"To be confirmed: the call is due on {spoken(call)}."
 
 
 def _not_ordered(visit: Visit, today: date) -> str:
-    order = visit.on - FILLED_BEFORE if visit.on else today
+    order = visit.on - FILLED_BEFORE if visit.on and not visit.urgent else today
     return "No fill is made yet." if order <= today else f"The fills are ordered on {spoken(order)}."
 
 

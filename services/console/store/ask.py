@@ -12,8 +12,9 @@ from uuid import UUID
 from services.console.domain.ahead import Renewal
 from services.console.domain.lines import Line
 from services.console.domain.today import Group
-from services.console.domain.visits import Facts, FillFact, Visit
+from services.console.domain.visits import ConditionalFill, Facts, FillFact, Visit
 from shared.database import Db
+from shared.events.base import Reason
 
 # ---- the stream
 
@@ -233,7 +234,8 @@ async def groups_around(
                    coalesce(v.answer = 'moved' and v.plan_revision <= v.answer_revision, false) as moving,
                    f.told > 0 as told,
                    f.made > 0 as made,
-                   f.told > 0 and f.told >= coalesce(v.wanted, v.fills) as complete,
+                   f.told > 0 and f.told >= coalesce(v.wanted - unmet, v.fills) as complete,
+                   v.urgent,
                    v.patient_id collate "C", v.visit_id collate "C"
             from visits v
             left join patients p using (patient_id)
@@ -244,6 +246,11 @@ async def groups_around(
                   and v.answer = 'confirmed'
                   and v.package is null -- a package says more
             ) f
+            cross join lateral (
+                select count(*) as unmet
+                from unnest(v.conditional_rx_ids) conditional
+                where v.settled_rx_ids is null or conditional <> all (v.settled_rx_ids)
+            ) c
             where v.store_id = $1
               and (
                   v.package = 'ready'
@@ -251,12 +258,12 @@ async def groups_around(
                   or v."on" between $2 and $4 and v.answer is null and v.package is null
               )
         )
-        select "on", package, answer, planned, agreed, moving, told, made, complete,
+        select "on", package, answer, planned, agreed, moving, told, made, complete, urgent,
                count(*) as number,
                (array_agg(patient_id order by patient_id, visit_id))[:$5] as patients,
                (array_agg(visit_id order by patient_id, visit_id))[:$5] as visits
         from shown
-        group by "on", package, answer, planned, agreed, moving, told, made, complete
+        group by "on", package, answer, planned, agreed, moving, told, made, complete, urgent
         """,
         store_id,
         on,
@@ -304,7 +311,8 @@ _VISITS = """
                coalesce(p.status = 'enrolled', false) as enrolled,
                v.fills, v.short_fills, v.answer, v.answered_at, v.answer_revision, v.wanted, v.declined_rx_ids,
                v.wanted_on, v.attempts, v.package, v.package_at, v.return_on, v.days_late, v.handed_over_on,
-               v.taken, v.consultation, f.rx_ids, f.states, f.codes, f.days
+               v.taken, v.consultation, v.urgent, v.conditions, v.settled_rx_ids, v.conditional_rx_ids, v.not_filled,
+               f.rx_ids, f.states, f.codes, f.days
         from visits v
         left join patients p using (patient_id)
         left join lateral (
@@ -317,9 +325,16 @@ _VISITS = """
 
 
 def _visit(row: Any) -> Visit:
-    *facts, rx_ids, states, codes, days = row.values()
+    *facts, conditions, settled, conditional, not_filled, rx_ids, states, codes, days = row.values()
     outcomes = zip(rx_ids, states, codes, days, strict=True) if rx_ids else ()
-    return Visit(*[*facts, tuple(FillFact(*each) for each in outcomes)])
+    of_fills = (
+        tuple(ConditionalFill.model_validate(each) for each in conditions or ()),
+        tuple(settled or ()),
+        tuple(conditional or ()),
+        tuple(Reason.model_validate(each) for each in not_filled or ()),
+        tuple(FillFact(*each) for each in outcomes),
+    )
+    return Visit(*[*facts, *of_fills])
 
 
 # ---- patients
@@ -336,6 +351,7 @@ class PatientRow:
     plan_status: str | None
     cycle: int | None
     anchor_on: date | None
+    urgent: bool = False  # some visit of the plan cannot wait
 
 
 async def whole_id(db: Db, beginning: str) -> str:
@@ -378,13 +394,13 @@ async def patients_page(
 
 
 async def to_agree(db: Db, store_id: str, limit: int, skip: int) -> tuple[int, list[PatientRow]]:
-    """How many of a store's patients have not agreed to their alignment yet, and some, the nearest day first."""
+    """How many of a store's patients have not agreed to their alignment yet, and some: urgent, then nearest, first."""
     number = await db.fetchval(f"select count(*) {_TO_AGREE}", store_id)
     rows = await db.fetch(
         f"""
-        select patient_id, status, since, store_id, plan_status, cycle, anchor_on
+        select patient_id, status, since, store_id, plan_status, cycle, anchor_on, {_URGENT} as urgent
         {_TO_AGREE}
-        order by anchor_on, patient_id
+        order by urgent desc, anchor_on, patient_id
         limit $2 offset $3
         """,
         store_id,
@@ -394,6 +410,13 @@ async def to_agree(db: Db, store_id: str, limit: int, skip: int) -> tuple[int, l
     return number, [PatientRow(*row.values()) for row in rows]
 
 
+_URGENT = """exists (
+            select
+            from visits v
+            where v.patient_id = patients.patient_id
+              and v.plan_revision = patients.plan_revision
+              and v.urgent
+        )"""
 _TO_AGREE = "from patients where store_id = $1 and status = 'enrolled' and plan_status = 'proposed'"
 
 

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from pydantic import TypeAdapter
 
 from services.console.domain.lines import Line
+from services.console.domain.visits import ConditionalFill
 from shared.database import Db
 from shared.events.base import Reason
 from shared.events.enrollment import (
@@ -37,13 +38,22 @@ from shared.events.outreach import (
     RenewalRequested,
     RescheduleRequested,
 )
-from shared.events.planner import DemandForecast, PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded
+from shared.events.planner import (
+    DemandForecast,
+    PlanBlocked,
+    PlanCancelled,
+    PlanComputed,
+    RenewalNeeded,
+    Visit,
+)
 from shared.messaging.envelope import Delivery
 
 Times: TypeAlias = Mapping[str, datetime | None]
 """Business time by patient."""
 
 _REASONS = TypeAdapter(tuple[Reason, ...])
+_CONDITIONAL = TypeAdapter(tuple[ConditionalFill, ...])
+_RX_IDS = TypeAdapter(tuple[str, ...])
 
 
 # ---- the stream
@@ -281,18 +291,28 @@ async def save_visits(db: Db, plans: Sequence[PlanComputed]) -> None:
     held = [(plan, visit) for plan in plans for visit in plan.visits]
     await db.execute(
         """
-        insert into visits as held (visit_id, patient_id, store_id, kind, "on", plan_revision, fills, short_fills)
-        select visit_id, patient_id, store_id, kind, "on", plan_revision, fills, short_fills
+        insert into visits as held (
+            visit_id, patient_id, store_id, kind, "on", plan_revision, fills, short_fills, urgent, conditions,
+            settled_rx_ids
+        )
+        select visit_id, patient_id, store_id, kind, "on", plan_revision, fills, short_fills, urgent,
+               conditions::jsonb, array(select jsonb_array_elements_text(settled::jsonb))
         from unnest(
-            $1::text[], $2::text[], $3::text[], $4::text[], $5::date[], $6::integer[], $7::integer[], $8::integer[]
-        ) e (visit_id, patient_id, store_id, kind, "on", plan_revision, fills, short_fills)
+            $1::text[], $2::text[], $3::text[], $4::text[], $5::date[], $6::integer[], $7::integer[], $8::integer[],
+            $9::boolean[], $10::text[], $11::text[]
+        ) e (
+            visit_id, patient_id, store_id, kind, "on", plan_revision, fills, short_fills, urgent, conditions, settled
+        )
         on conflict (visit_id) do update
         set store_id = excluded.store_id,
             kind = excluded.kind,
             "on" = excluded."on",
             plan_revision = excluded.plan_revision,
             fills = excluded.fills,
-            short_fills = excluded.short_fills
+            short_fills = excluded.short_fills,
+            urgent = excluded.urgent,
+            conditions = excluded.conditions,
+            settled_rx_ids = excluded.settled_rx_ids
         where excluded.plan_revision > held.plan_revision
         """,
         [visit.visit_id for _, visit in held],
@@ -303,7 +323,20 @@ async def save_visits(db: Db, plans: Sequence[PlanComputed]) -> None:
         [plan.revision for plan, _ in held],
         [len(visit.items) for _, visit in held],
         [sum(item.kind == "bridge" for item in visit.items) for _, visit in held],
+        [visit.urgent for _, visit in held],
+        [_CONDITIONAL.dump_json(_conditional(visit)).decode() for _, visit in held],
+        [_RX_IDS.dump_json(_settled(visit)).decode() for _, visit in held],
     )
+
+
+def _conditional(visit: Visit) -> tuple[ConditionalFill, ...]:
+    return tuple(
+        ConditionalFill(rx_id=item.rx_id, **dict(item.condition)) for item in visit.items if item.condition
+    )
+
+
+def _settled(visit: Visit) -> tuple[str, ...]:
+    return tuple(item.in_place_of or item.rx_id for item in visit.items if not item.condition)
 
 
 async def save_renewals(db: Db, events: Sequence[RenewalNeeded]) -> None:
@@ -347,13 +380,14 @@ async def save_confirmed(db: Db, events: Sequence[PickupConfirmed], times: Times
     await db.execute(
         """
         insert into visits as held (
-            visit_id, patient_id, store_id, kind, "on", answer, answered_at, answer_revision, wanted, declined_rx_ids
+            visit_id, patient_id, store_id, kind, "on", answer, answered_at, answer_revision, wanted, declined_rx_ids,
+            conditional_rx_ids
         )
         select e.visit_id, e.patient_id, e.store_id, e.kind, e."on", 'confirmed', e.at, e.revision, e.wanted,
-               e.declined
+               e.declined, e.conditional
         from jsonb_to_recordset($1) as e (
             visit_id text, patient_id text, store_id text, kind text, "on" date, at timestamptz, revision integer,
-            wanted integer, declined text[]
+            wanted integer, declined text[], conditional text[]
         )
         on conflict (visit_id) do update
         set store_id = coalesce(held.store_id, excluded.store_id),
@@ -363,7 +397,8 @@ async def save_confirmed(db: Db, events: Sequence[PickupConfirmed], times: Times
             answered_at = excluded.answered_at,
             answer_revision = excluded.answer_revision,
             wanted = excluded.wanted,
-            declined_rx_ids = excluded.declined_rx_ids
+            declined_rx_ids = excluded.declined_rx_ids,
+            conditional_rx_ids = excluded.conditional_rx_ids
         """,
         [
             {
@@ -376,6 +411,7 @@ async def save_confirmed(db: Db, events: Sequence[PickupConfirmed], times: Times
                 "revision": event.plan_revision,
                 "wanted": len(event.items),
                 "declined": list(event.declined_rx_ids),
+                "conditional": [item.rx_id for item in event.items if item.condition],
             }
             for event in events
         ],
@@ -504,16 +540,19 @@ async def save_fills(db: Db, state: str, events: Sequence[FillCompleted | FillRe
 async def save_ready(db: Db, events: Sequence[PackageReady], times: Times) -> None:
     await db.execute(
         """
-        insert into visits as held (visit_id, patient_id, store_id, "on", package, package_at, return_on)
-        select visit_id, patient_id, store_id, "on", 'ready', at, return_on
-        from unnest($1::text[], $2::text[], $3::text[], $4::date[], $5::timestamptz[], $6::date[])
-            e (visit_id, patient_id, store_id, "on", at, return_on)
+        insert into visits as held (
+            visit_id, patient_id, store_id, "on", package, package_at, return_on, not_filled
+        )
+        select visit_id, patient_id, store_id, "on", 'ready', at, return_on, not_filled::jsonb
+        from unnest($1::text[], $2::text[], $3::text[], $4::date[], $5::timestamptz[], $6::date[], $7::text[])
+            e (visit_id, patient_id, store_id, "on", at, return_on, not_filled)
         on conflict (visit_id) do update
         set store_id = coalesce(held.store_id, excluded.store_id),
             "on" = coalesce(held."on", excluded."on"),
             package = excluded.package,
             package_at = excluded.package_at,
-            return_on = excluded.return_on
+            return_on = excluded.return_on,
+            not_filled = excluded.not_filled
         """,
         [event.visit_id for event in events],
         [event.patient_id for event in events],
@@ -521,22 +560,30 @@ async def save_ready(db: Db, events: Sequence[PackageReady], times: Times) -> No
         [event.on for event in events],
         [times[event.patient_id] for event in events],
         [event.return_on for event in events],
+        [_why_not_filled(event) for event in events],
     )
+
+
+def _why_not_filled(event: PackageReady | PackagePickedUp) -> str:
+    return _REASONS.dump_json(tuple(item.reason for item in event.not_filled)).decode()
 
 
 async def save_picked_up(db: Db, events: Sequence[PackagePickedUp], times: Times) -> None:
     await db.execute(
         """
-        insert into visits as held (visit_id, patient_id, store_id, package, package_at, handed_over_on, taken)
-        select visit_id, patient_id, store_id, 'picked_up', at, handed_over_on, taken
-        from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::date[], $6::integer[])
-            e (visit_id, patient_id, store_id, at, handed_over_on, taken)
+        insert into visits as held (
+            visit_id, patient_id, store_id, package, package_at, handed_over_on, taken, not_filled
+        )
+        select visit_id, patient_id, store_id, 'picked_up', at, handed_over_on, taken, not_filled::jsonb
+        from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::date[], $6::integer[], $7::text[])
+            e (visit_id, patient_id, store_id, at, handed_over_on, taken, not_filled)
         on conflict (visit_id) do update
         set store_id = coalesce(held.store_id, excluded.store_id),
             package = excluded.package,
             package_at = excluded.package_at,
             handed_over_on = excluded.handed_over_on,
-            taken = excluded.taken
+            taken = excluded.taken,
+            not_filled = excluded.not_filled
         """,
         [event.visit_id for event in events],
         [event.patient_id for event in events],
@@ -544,6 +591,7 @@ async def save_picked_up(db: Db, events: Sequence[PackagePickedUp], times: Times
         [times[event.patient_id] for event in events],
         [event.handed_over_on for event in events],
         [len(event.taken) for event in events],
+        [_why_not_filled(event) for event in events],
     )
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from services.fulfillment.domain.facts import Confirmation, ConfirmedItem, Facts, Patient, Plan, Store
 from services.fulfillment.domain.filling import confirm, expire_leases, lease, order_day, reconcile, report
 from services.fulfillment.domain.package import bin_label, check_collector, hand_over, miss, verify, withdraw
-from services.fulfillment.domain.telling import Change, announce, changes, manifest
+from services.fulfillment.domain.telling import Change, announce, changes, manifest, why_not_filled
 from services.fulfillment.domain.work_order import (
     Conflict,
     Filled,
@@ -76,5 +76,6 @@ __all__ = [
     "settle",
     "short_id",
     "verify",
+    "why_not_filled",
     "withdraw",
 ]

@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from shared.events.planner import Condition
+
 
 @dataclass(frozen=True, slots=True)
 class Patient:
@@ -36,6 +38,15 @@ class Plan:
     fill_on: Mapping[str, Mapping[str, date]] = field(default_factory=dict)
     """By visit and prescription the day on which it is to be filled, where the plan gives one."""
     cancelled_through: int = 0  # the planner withdrew this revision and all before it
+    conditions: Mapping[str, Mapping[str, Condition]] = field(default_factory=dict)
+    """By visit and prescription what a planned fill still lacks."""
+    renewals: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By visit and prescription the renewal that took its place there."""
+    urgent: frozenset[str] = frozenset()  # visits that cannot wait
+
+    def renewal_of(self, visit_id: str, rx_id: str) -> str | None:
+        """The prescription that took the place of this one in a visit."""
+        return self.renewals.get(visit_id, {}).get(rx_id)
 
     @property
     def stands(self) -> bool:
@@ -79,6 +90,7 @@ class ConfirmedItem:
     days_supply: int  # true
     days_supply_billed: int | None = None  # where the payer is told another; none: the same
     clarification_codes: tuple[str, ...] = ()  # NCPDP 420-DK, in the order to try
+    condition: Condition | None = None  # wanted if this is met
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from itertools import chain
 
 from services.fulfillment.domain.facts import Confirmation, Facts, Plan, Store
 from services.fulfillment.domain.work_order import (
+    CLOSING,
     FINAL,
     MORNING,
     Filled,
@@ -25,11 +26,21 @@ from services.fulfillment.domain.work_order import (
     settle,
     short_id,
 )
+from shared.events.planner import Condition
 
 FILL_LEAD = timedelta(days=3)
 """Fills are ordered three days ahead (R13.1, R15.1)."""
 
-CONCLUDED = frozenset({Why.died, Why.discontinued, Why.plan_cancelled, Why.not_enrolled, Why.not_planned})
+CONCLUDED = frozenset(
+    {
+        Why.died,
+        Why.discontinued,
+        Why.plan_cancelled,
+        Why.not_enrolled,
+        Why.not_planned,
+        Why.condition_not_met,
+    }
+)
 """Why an item is cancelled by the facts alone: concluded anew when they change."""
 
 RECALLED = frozenset({Why.died, Why.discontinued})
@@ -54,12 +65,14 @@ def confirm(order: WorkOrder | None, confirmation: Confirmation) -> WorkOrder | 
             item.days_supply,
             days_supply_billed=item.days_supply_billed,
             clarification_codes=item.clarification_codes,
+            condition=item.condition,
+            waits_for=item.condition,
         )
         for item in confirmation.items
     )
     ids = {item.order_id for item in wanted}
     dropped = tuple(
-        replace(item, status=ItemStatus.cancelled, why=Why.declined, due_at=None)
+        replace(item, status=ItemStatus.cancelled, why=Why.declined, due_at=None, gives_up_at=None)
         for item in (order.items if order else ())
         if item.order_id not in ids
     )
@@ -82,44 +95,77 @@ def _begun(order: WorkOrder) -> bool:
     return any(item.status not in untouched or item.why is Why.withdrawn for item in order.items)
 
 
-def reconcile(order: WorkOrder, facts: Facts) -> WorkOrder:
+def reconcile(order: WorkOrder, facts: Facts, now: datetime) -> WorkOrder:
     """Bring a work order in line with what is known; the order in which it became known does not matter.
 
     Changes in mid-cycle (R11.3, R11.10): leaving the program stops what is not filled, and what is filled stays
     collectable; death stops everything; a discontinued drug leaves the package at once, even a ready one. A drug
     that only moved to another visit after it was filled stays, for it is paid for and right: a filled item is
     withheld only where the newer plan calls its prescription discontinued.
+
+    A conditional fill waits until a plan has it on this visit without a condition, itself or a renewal in its place;
+    when the store fills, the visit goes on without it. What comes after that is added while the package is there.
     """
     if order.status in FINAL:
         return order
     calendar = facts.store.revision if facts.store else 0
-    items = order.each(lambda item: _reconsider(item, order, facts))
+    items = order.each(lambda item: _reconsider(item, order, facts, now))
     return settle(replace(items, store_revision=calendar), facts.store)
 
 
-def _reconsider(item: Item, order: WorkOrder, facts: Facts) -> Item:
-    why = _against(item, order, facts)
+def _reconsider(item: Item, order: WorkOrder, facts: Facts, now: datetime) -> Item:
+    if item.status in (ItemStatus.to_fill, ItemStatus.cancelled):
+        item = _as_planned(item, order, _plan_for(order, facts))
+    why = _against(item, order, facts, now)
     match item.status:
         case ItemStatus.filled if why in RECALLED:
             return item.become(ItemStatus.withheld, why=why)
         case ItemStatus.to_fill | ItemStatus.leased if why:
-            return item.become(ItemStatus.cancelled, why=why, due_at=None)
+            return item.become(ItemStatus.cancelled, why=why, due_at=None, gives_up_at=None)
         case ItemStatus.cancelled if item.why in CONCLUDED and why:
             return replace(item, why=why)
-        case ItemStatus.cancelled if item.why in CONCLUDED and order.status is not PackageStatus.ready:
-            item = item.become(ItemStatus.to_fill, why=None, lease=None)
-    if item.status is ItemStatus.to_fill:
-        return replace(item, due_at=_due_at(item, order, facts))
-    return item
+        case ItemStatus.cancelled if item.why in CONCLUDED and _may_come_back(item, order):
+            late = item.why is Why.condition_not_met and _is_late(item, order, facts, now)
+            item = item.become(ItemStatus.to_fill, why=None, lease=None, late=late)
+    if item.status is not ItemStatus.to_fill:
+        return item
+    if item.waits_for:
+        return replace(item, due_at=None, gives_up_at=_gives_up_at(item.waits_for, item, order, facts, now))
+    return replace(item, due_at=_due_at(item, order, facts, now), gives_up_at=None)
 
 
-def _against(item: Item, order: WorkOrder, facts: Facts) -> Why | None:
+def _as_planned(item: Item, order: WorkOrder, plan: Plan | None) -> Item:
+    """The item with what the plan says of it on this visit; as it was confirmed, where the plan says nothing."""
+    visit = plan.visits.get(order.visit_id, {}) if plan else {}
+    renewed_as = plan.renewal_of(order.visit_id, item.rx_id) if plan else None
+    if plan is None or (renewed_as or item.rx_id) not in visit:
+        return replace(item, waits_for=item.condition, renewed_as=None, urgent=False)
+    waits_for = plan.conditions.get(order.visit_id, {}).get(renewed_as or item.rx_id)
+    return replace(item, waits_for=waits_for, renewed_as=renewed_as, urgent=order.visit_id in plan.urgent)
+
+
+def _may_come_back(item: Item, order: WorkOrder) -> bool:
+    """Whether a cancellation may be taken back; of a ready package only for what comes late, complete."""
+    ready = order.status is PackageStatus.ready
+    return not ready or (item.why is Why.condition_not_met and item.waits_for is None)
+
+
+def _is_late(item: Item, order: WorkOrder, facts: Facts, now: datetime) -> bool:
+    """Whether the visit went on, or should have gone on, without an item whose condition is met now."""
+    if item.waits_for:
+        return False
+    gave_up_at = _gives_up_at(item.condition, item, order, facts, now) if item.condition else None
+    return order.status is PackageStatus.ready or gave_up_at is None or gave_up_at <= now
+
+
+def _against(item: Item, order: WorkOrder, facts: Facts, now: datetime) -> Why | None:
     """What speaks against filling an item; what is not known does not."""
     patient, plan = facts.patient, _plan_for(order, facts)
     newer = plan if plan and plan.revision > order.plan_revision else None
+    renewed = newer is not None and newer.renewal_of(order.visit_id, item.rx_id) is not None
     if patient and patient.died:
         return Why.died
-    if newer and newer.stands and item.rx_id not in newer.prescriptions:
+    if newer and newer.stands and item.rx_to_fill not in newer.prescriptions and not renewed:
         return Why.discontinued
     if plan and plan.cancelled_through >= order.plan_revision:
         return Why.plan_cancelled
@@ -127,18 +173,43 @@ def _against(item: Item, order: WorkOrder, facts: Facts) -> Why | None:
         return Why.not_enrolled
     if patient and plan and plan.profile_revision < patient.left_revision:
         return Why.not_enrolled  # enrolled again since, but what was confirmed is from before
-    if newer and item.rx_id not in newer.visits.get(order.visit_id, {}):
-        return Why.not_planned
+    if newer and item.rx_to_fill not in newer.visits.get(order.visit_id, {}) and not renewed:
+        return Why.condition_not_met if item.waits_for else Why.not_planned
+    if item.waits_for and item.status is not ItemStatus.leased:
+        gives_up_at = _gives_up_at(item.waits_for, item, order, facts, now)
+        return Why.condition_not_met if gives_up_at and gives_up_at <= now else None
     return None
 
 
-def _due_at(item: Item, order: WorkOrder, facts: Facts) -> datetime | None:
-    """When an item is to be ordered; none until the patient, the plan that was confirmed and the store are known."""
+def _gives_up_at(
+    condition: Condition, item: Item, order: WorkOrder, facts: Facts, now: datetime
+) -> datetime | None:
+    """When the visit goes on without an item that waits; none until it is known when it would be ordered.
+
+    At the end of the last day on which its condition helps, or when it would be ordered where that is later; on the
+    morning of the visit at the latest, for the package is to be there when the patient comes.
+    """
+    due_at = _due_at(item, order, facts, now)
+    if due_at is None or facts.store is None:
+        return None
+    helps_until = facts.store.at(condition.needed_by, CLOSING)
+    return min(max(helps_until, due_at), facts.store.at(order.visit_on, MORNING))
+
+
+def _due_at(item: Item, order: WorkOrder, facts: Facts, now: datetime) -> datetime | None:
+    """When an item is to be ordered; none until the patient, the plan that was confirmed and the store are known.
+
+    For an urgent visit at once, where the payer pays; else on its day.
+    """
     patient, plan, store = facts.patient, _plan_for(order, facts), facts.store
     if not patient or not plan or not store:
         return None
-    payable_from = plan.visits.get(order.visit_id, {}).get(item.rx_id)
-    planned = plan.fill_on.get(order.visit_id, {}).get(item.rx_id)
+    payable_from = plan.visits.get(order.visit_id, {}).get(item.rx_to_fill)
+    if item.urgent:
+        since = min(item.due_at or now, now)
+        paid = payable_from and payable_from <= order.visit_on
+        return max(since, store.at(payable_from, MORNING)) if payable_from and paid else since
+    planned = plan.fill_on.get(order.visit_id, {}).get(item.rx_to_fill)
     return store.at(order_day(order.visit_on, payable_from, store, planned), MORNING)
 
 
@@ -223,4 +294,8 @@ def report(
     if held.until <= now:
         raise LeaseLost(f"the lease ended at {held.until.isoformat()}: lease the order again")
     done = item.become(STATUS_OF[type(outcome)], outcome=outcome)
-    return settle(order.each(lambda other: done if other.order_id == order_id else other), store)
+    order = order.each(lambda other: done if other.order_id == order_id else other)
+    if order.status is PackageStatus.ready and done.status is ItemStatus.filled:
+        # it came late, into a package that was verified without it
+        order = order.become(PackageStatus.to_verify)
+    return settle(order, store)

@@ -10,6 +10,7 @@ from services.fulfillment.domain.facts import Patient, Store
 from services.fulfillment.domain.work_order import (
     FINAL,
     MISSED_AFTER,
+    OPEN,
     Item,
     ItemStatus,
     PackageStatus,
@@ -50,6 +51,8 @@ def hand_over(
 ) -> WorkOrder:
     """Give a ready package to who came for it; what the patient leaves (rx ids) goes back to stock.
 
+    A conditional fill that was to be added late, and is not made yet, is not made for it any more.
+
     Raises:
         UnknownTransition: the package is not ready.
         Unmet: fewer than two identifiers, nothing taken, or the payer's window is over (selling then risks
@@ -61,7 +64,7 @@ def hand_over(
         raise Unmet(f"two identifiers are needed, of {', '.join(sorted(IDENTIFIERS))}")
     if today > order.return_on:
         raise Unmet(f"the last saleable day was {order.return_on}: reverse the claims and fill anew")
-    order = _withhold(order, left, Why.left)
+    order = _withhold(_without_late(order), left, Why.left)
     if not order.having(ItemStatus.filled):
         raise Unmet("nothing is taken: leave the package in will-call, or cancel it")
     return settle(order.become(PackageStatus.picked_up, handed_over_on=today), None)
@@ -94,7 +97,7 @@ def withdraw(order: WorkOrder, why: Why, store: Store | None) -> WorkOrder:
     def stop(item: Item) -> Item:
         match item.status:
             case ItemStatus.to_fill | ItemStatus.leased:
-                return item.become(ItemStatus.cancelled, why=why, due_at=None)
+                return item.become(ItemStatus.cancelled, why=why, due_at=None, gives_up_at=None)
             case ItemStatus.cancelled:
                 return replace(item, why=why)
             case ItemStatus.filled:
@@ -106,12 +109,21 @@ def withdraw(order: WorkOrder, why: Why, store: Store | None) -> WorkOrder:
     return settle(order.each(stop), store)
 
 
+def _without_late(order: WorkOrder) -> WorkOrder:
+    def stop(item: Item) -> Item:
+        if item.status not in OPEN:
+            return item
+        return item.become(ItemStatus.cancelled, why=Why.condition_not_met, due_at=None, gives_up_at=None)
+
+    return order.each(stop)
+
+
 def _withhold(order: WorkOrder, rx_ids: Collection[str], why: Why) -> WorkOrder:
-    unknown = set(rx_ids) - {item.rx_id for item in order.having(ItemStatus.filled)}
+    unknown = set(rx_ids) - {item.rx_to_fill for item in order.having(ItemStatus.filled)}
     if unknown:
         raise Unmet(f"{len(unknown)} of the prescriptions named are not in the package")
     return order.each(
-        lambda item: item.become(ItemStatus.withheld, why=why) if item.rx_id in rx_ids else item
+        lambda item: item.become(ItemStatus.withheld, why=why) if item.rx_to_fill in rx_ids else item
     )
 
 

@@ -13,13 +13,15 @@ from services.fulfillment.domain.work_order import (
     PackageStatus,
     Rejected,
     Short,
+    Why,
     WorkOrder,
 )
-from shared.events import Event
+from shared.events import Event, Reason
 from shared.events.fulfillment import (
     FillCompleted,
     FillRejected,
     ItemState,
+    NotFilledItem,
     PackagedItem,
     PackagePickedUp,
     PackageReady,
@@ -61,7 +63,7 @@ def _of_fill(order: WorkOrder, item: Item) -> Iterator[Event]:
     fill: dict[str, Any] = {
         "patient_id": order.patient_id,
         "visit_id": order.visit_id,
-        "rx_id": item.rx_id,
+        "rx_id": item.rx_to_fill,
     }
     match item.status, item.outcome:
         case ItemStatus.filled, Filled(fill_id, filled_on):
@@ -71,6 +73,7 @@ def _of_fill(order: WorkOrder, item: Item) -> Iterator[Event]:
                 filled_on=filled_on,
                 quantity=item.quantity,
                 days_supply=item.days_supply,
+                in_place_of=_confirmed_as(item),
             )
         case ItemStatus.rejected, Rejected(reject_code, next_fill_on):
             yield FillRejected(**fill, reject_code=reject_code, next_fill_on=next_fill_on)
@@ -88,13 +91,20 @@ def _of_package(order: WorkOrder) -> Iterator[Event]:
     }
     match order.status, order.return_on, order.handed_over_on:
         case PackageStatus.ready, date() as return_on, _:
-            yield PackageReady(**package, on=order.visit_on, items=manifest(order), return_on=return_on)
+            yield PackageReady(
+                **package,
+                on=order.visit_on,
+                items=manifest(order),
+                return_on=return_on,
+                not_filled=not_filled(order),
+            )
         case PackageStatus.picked_up, _, date() as handed_over_on:
             yield PackagePickedUp(
                 **package,
                 handed_over_on=handed_over_on,
                 taken=manifest(order, ItemStatus.filled),
                 left=manifest(order, ItemStatus.withheld),
+                not_filled=not_filled(order),
             )
         case PackageStatus.returned, _, _:
             yield PackageReturned(**package, items=manifest(order, ItemStatus.withheld))
@@ -115,7 +125,7 @@ def manifest(order: WorkOrder, *statuses: ItemStatus) -> tuple[PackagedItem, ...
     """The package's lines: the items of these statuses, or all that someone worked on."""
     return tuple(
         PackagedItem(
-            rx_id=item.rx_id,
+            rx_id=item.rx_to_fill,
             drug_name=item.drug_name,
             state=ItemState(item.status),
             quantity=item.quantity,
@@ -123,6 +133,31 @@ def manifest(order: WorkOrder, *statuses: ItemStatus) -> tuple[PackagedItem, ...
             days_supply_billed=item.days_supply_billed,
             fill_id=item.outcome.fill_id if isinstance(item.outcome, Filled) else None,
             filled_on=item.filled_on,
+            in_place_of=_confirmed_as(item),
         )
         for item in order.having(*(statuses or LISTED))
+    )
+
+
+def _confirmed_as(item: Item) -> str | None:
+    """The prescription that was confirmed, where another took its place."""
+    return item.rx_id if item.renewed_as else None
+
+
+def not_filled(order: WorkOrder) -> tuple[NotFilledItem, ...]:
+    """What was confirmed on a condition that was not met in time."""
+    return tuple(
+        NotFilledItem(rx_id=item.rx_id, drug_name=item.drug_name, reason=reason)
+        for item in order.items
+        if (reason := why_not_filled(item))
+    )
+
+
+def why_not_filled(item: Item) -> Reason | None:
+    """The reason of an item that is not filled, as its condition was not met in time; none of any other."""
+    condition = item.waits_for or item.condition
+    if item.status is not ItemStatus.cancelled or item.why is not Why.condition_not_met:
+        return None
+    return Reason(
+        code=Why.condition_not_met.value, params=condition.model_dump(mode="json") if condition else {}
     )

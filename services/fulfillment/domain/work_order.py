@@ -11,6 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 from services.fulfillment.domain.facts import Store
+from shared.events.planner import Condition
 
 RETURN_WINDOW = timedelta(days=10)
 """The strictest payer's window, counted from the adjudicated fill (R15.6)."""
@@ -56,6 +57,7 @@ class Why(StrEnum):
     not_planned = "not_planned"  # a newer plan no longer has it on this visit
     declined = "declined"  # a later confirmation leaves it out
     discontinued = "discontinued"
+    condition_not_met = "condition_not_met"  # what it depended on did not come in time
     excepted = "excepted"  # by the pharmacist at verification
     left = "left"  # by the patient at the desk
     not_collected = "not_collected"
@@ -83,7 +85,9 @@ PACKAGE_MOVES: Mapping[PackageStatus, frozenset[PackageStatus]] = {
         {PackageStatus.to_verify, PackageStatus.returned, PackageStatus.cancelled}
     ),
     PackageStatus.to_verify: frozenset({PackageStatus.filling, PackageStatus.ready, PackageStatus.returned}),
-    PackageStatus.ready: frozenset({PackageStatus.picked_up, PackageStatus.returned}),
+    PackageStatus.ready: frozenset(
+        {PackageStatus.to_verify, PackageStatus.picked_up, PackageStatus.returned}
+    ),
     PackageStatus.picked_up: frozenset(),
     PackageStatus.returned: frozenset(),
     PackageStatus.cancelled: frozenset({PackageStatus.filling}),
@@ -149,7 +153,7 @@ class Item:
     """One fill of a work order."""
 
     order_id: str
-    rx_id: str
+    rx_id: str  # as confirmed
     drug_name: str
     quantity: Decimal
     days_supply: int
@@ -160,6 +164,17 @@ class Item:
     outcome: Outcome | None = None
     days_supply_billed: int | None = None  # where the payer is told another than the true one; none: the same
     clarification_codes: tuple[str, ...] = ()  # NCPDP 420-DK, in the order to try
+    condition: Condition | None = None  # with which it was confirmed
+    waits_for: Condition | None = None  # the same, as the newest plan has it; none: nothing, it may be filled
+    gives_up_at: datetime | None = None  # when the visit goes on without it
+    late: bool = False  # its condition was met after that: it is added, and nothing waits for it
+    renewed_as: str | None = None  # the prescription that took the place of the one confirmed
+    urgent: bool = False  # its visit cannot wait
+
+    @property
+    def rx_to_fill(self) -> str:
+        """The prescription that is filled."""
+        return self.renewed_as or self.rx_id
 
     @property
     def filled_on(self) -> date | None:
@@ -228,6 +243,7 @@ def settle(order: WorkOrder, store: Store | None) -> WorkOrder:
     """The status, the return and the missed pickup that follow from the items.
 
     When the last item is resolved the package waits for verification; where nothing was filled there is no package.
+    What comes late holds nothing up.
     """
     filled_on = [item.filled_on for item in order.having(ItemStatus.filled) if item.filled_on]
     return_on = last_saleable_day(filled_on) if filled_on else None
@@ -245,10 +261,13 @@ def settle(order: WorkOrder, store: Store | None) -> WorkOrder:
 def _status_of(order: WorkOrder) -> PackageStatus:
     if order.status in FINAL:
         return order.status
-    if order.having(*OPEN):
+    waiting = order.having(*OPEN)
+    if not all(item.late for item in waiting):
         return PackageStatus.filling
     if order.having(ItemStatus.filled):
         return PackageStatus.ready if order.status is PackageStatus.ready else PackageStatus.to_verify
+    if waiting:
+        return PackageStatus.filling
     return PackageStatus.returned if order.having(ItemStatus.withheld) else PackageStatus.cancelled
 
 

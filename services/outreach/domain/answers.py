@@ -190,8 +190,15 @@ def called_in(case: Case, visit_id: str | None, answer: Answer, now: datetime) -
 
 
 def confirmable(plan: Plan, today: date) -> list[Visit]:
-    """The visits that a call of today may confirm beside what it is about; later ones are asked about in their time."""
-    return [visit for visit in plan.visits if today < visit.on <= today + CONFIRM_AHEAD]
+    """The visits that a call of today may confirm beside what it is about; later ones are asked about in their time.
+
+    One of today only where it is urgent: it is filled at once.
+    """
+    return [
+        visit
+        for visit in plan.visits
+        if today < visit.on <= today + CONFIRM_AHEAD or (visit.urgent and visit.on == today)
+    ]
 
 
 def _check(contact: Contact, answer: Answer, told: Plan | None, case: Case, now: datetime) -> None:

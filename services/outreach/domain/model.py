@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid5
 
@@ -51,6 +51,9 @@ class Status(StrEnum):
     withdrawn = "withdrawn"  # the plan no longer calls for it
     closed = "closed"  # by staff, with a reason
 
+
+BEHIND_UTC = timedelta(hours=11)
+"""So much later than in UTC a day may end where a patient is."""
 
 LIVE = frozenset({Status.open, Status.promised})
 """Statuses in which time still matters."""
@@ -120,6 +123,7 @@ class Contact:
     due_at: datetime | None = None  # when the dialler may make the next attempt; none: it may not
     by_hand_at: datetime | None = None  # when a person may, where the dialler may not
     review_at: datetime | None = None  # when to look at it again if nothing happens
+    urgent_at: datetime | None = None  # since when its visit cannot wait; none: it can
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +204,7 @@ def withdraw(contact: Contact) -> Contact:
 def called_for(plan: Plan, now: datetime) -> list[Contact]:
     """The contacts that a plan calls for: agree on a proposal, or confirm each coming visit of an agreed plan."""
     if plan.agreed:
-        return [confirmation(plan, visit, now) for visit in plan.visits if visit.on >= now.date()]
+        return [confirmation(plan, visit, now) for visit in plan.visits if _to_come(visit, now)]
     return [
         Contact(
             contact_id=contact_id(plan.patient_id, Kind.alignment, plan.plan_id),
@@ -211,8 +215,14 @@ def called_for(plan: Plan, now: datetime) -> list[Contact]:
             plan_id=plan.plan_id,
             plan_revision=plan.revision,
             visit_on=min((visit.on for visit in plan.visits), default=plan.anchor_on),
+            urgent_at=now if any(visit.urgent for visit in plan.visits) else None,
         )
     ]
+
+
+def _to_come(visit: Visit, now: datetime) -> bool:
+    """Whether the visit's day is not over; one that is urgent may be of today, wherever the patient is."""
+    return visit.on >= (now - BEHIND_UTC if visit.urgent else now).date()
 
 
 def confirmation(plan: Plan, visit: Visit, now: datetime) -> Contact:
@@ -226,6 +236,7 @@ def confirmation(plan: Plan, visit: Visit, now: datetime) -> Contact:
         plan_id=plan.plan_id,
         visit_id=visit.visit_id,
         visit_on=visit.on,
+        urgent_at=now if visit.urgent else None,
     )
 
 
@@ -255,8 +266,11 @@ def _taken_up(called: Contact, held: Contact | None) -> Contact:
             lease_until=held.lease_until,
         )
     if held.status in LIVE:
+        newly_urgent = called.urgent_at and not held.urgent_at
         return replace(
             held,
+            urgent_at=called.urgent_at and (held.urgent_at or called.urgent_at),
+            attempts=0 if newly_urgent else held.attempts,
             store_id=called.store_id,
             plan_id=called.plan_id,
             plan_revision=called.plan_revision,

@@ -1,7 +1,13 @@
-"""Asking prescribers for renewals: first at once, then again, then urgently, then the answer is that there is none."""
+"""Asking prescribers for renewals: first at once, then again, then urgently, then the answer is that there is none.
+
+One request to a prescriber holds all that is open for the patient. Each prescription keeps a count of its own: what is
+not to be asked about yet is in the request of another, and may be answered with it.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -68,23 +74,77 @@ def renewal_of(event: RenewalNeeded, now: datetime) -> Renewal:
     )
 
 
-def ask(renewal: Renewal, lease_id: UUID, until: datetime) -> tuple[Renewal, RenewalRequested]:
-    """Lend the renewal to whoever asks the prescriber now."""
-    lent = replace(renewal, lease_id=lease_id, lease_until=until, due_at=None, review_at=until)
-    return lent, RenewalRequested(
-        patient_id=renewal.patient_id,
-        rx_id=renewal.rx_id,
-        prescriber_id=renewal.prescriber_id,
-        attempt=renewal.asked + 1,
-    )
+@dataclass(frozen=True, slots=True)
+class Request:
+    """All that is open with one prescriber for one patient, to be asked for at once."""
+
+    due: tuple[Renewal, ...]  # to be asked for now
+    along: tuple[Renewal, ...] = ()  # asked for before, and not due again yet
+
+    @property
+    def renewals(self) -> tuple[Renewal, ...]:
+        return self.due + self.along
+
+    @property
+    def first(self) -> Renewal:
+        """The one whose contact stands for the request, and whose count for its urgency: asked for most often."""
+        return max(self.due, key=lambda renewal: renewal.asked)
+
+
+def requests_due(renewals: Sequence[Renewal], now: datetime) -> list[Request]:
+    """The requests to be made now of open renewals; none to a prescriber who is being asked about the patient."""
+    found: dict[tuple[str, str], list[Renewal]] = defaultdict(list)
+    for renewal in renewals:
+        found[renewal.patient_id, renewal.prescriber_id].append(renewal)
+    requests = []
+    for together in found.values():
+        due = tuple(renewal for renewal in together if renewal.due_at and renewal.due_at <= now)
+        if due and not any(renewal.lease_id for renewal in together):
+            requests.append(Request(due, tuple(renewal for renewal in together if renewal not in due)))
+    return requests
+
+
+def ask(request: Request, lease_id: UUID, until: datetime) -> tuple[Request, list[RenewalRequested]]:
+    """Lend the request to whoever asks the prescriber now."""
+
+    def lent(renewals: Sequence[Renewal]) -> tuple[Renewal, ...]:
+        return tuple(
+            replace(renewal, lease_id=lease_id, lease_until=until, due_at=None, review_at=until)
+            for renewal in renewals
+        )
+
+    events = [
+        RenewalRequested(
+            patient_id=renewal.patient_id,
+            rx_id=renewal.rx_id,
+            prescriber_id=renewal.prescriber_id,
+            attempt=renewal.asked + 1,
+            asked_with=tuple(other.rx_id for other in request.renewals if other is not renewal),
+        )
+        for renewal in request.due
+    ]
+    return Request(lent(request.due), lent(request.along)), events
 
 
 def reported(renewal: Renewal, answer: RenewalAnswer, now: datetime) -> tuple[Renewal, list[Event]]:
-    """What a request led to: an answer ends it, none leads to the next request."""
-    asked = replace(renewal, asked=renewal.asked + 1, asked_at=now, lease_id=None, lease_until=None)
+    """What a request led to: an answer ends it, none leads to the next request.
+
+    What only went along keeps the time of its own next request.
+    """
+    free = replace(renewal, lease_id=None, lease_until=None)
+    asked = replace(free, asked=renewal.asked + 1, asked_at=now)
     if renewal.status is not RenewalStatus.open:
         return asked, []
-    return review_renewal(asked, now) if answer is RenewalAnswer.no_answer else _answered(asked, answer)
+    if answer is not RenewalAnswer.no_answer:
+        return _answered(asked, answer)
+    return review_renewal(free if _went_along(renewal, now) else asked, now)
+
+
+def _went_along(renewal: Renewal, now: datetime) -> bool:
+    """Whether an earlier request is still waited for, so that this one was about others."""
+    if renewal.asked_at is None:
+        return False
+    return renewal.asked >= len(STAGES) or now < renewal.asked_at + PATIENCE[renewal.asked - 1]
 
 
 def review_renewal(renewal: Renewal, now: datetime) -> tuple[Renewal, list[Event]]:

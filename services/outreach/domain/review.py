@@ -62,8 +62,12 @@ def review(case: Case, now: datetime, policy: Policy = POLICY) -> Review:
 def pickup(
     plan: Plan, visit: Visit, unwanted: frozenset[str], *, standing: bool = False
 ) -> PickupConfirmed | PickupDeclined:
-    """What confirming a visit means: every item that is wanted, or a decline where nothing is."""
-    wanted = [item for item in visit.items if item.rx_id not in unwanted]
+    """What confirming a visit means: every item that is wanted, or a decline where nothing is.
+
+    A conditional fill is wanted if its condition is met. What is not wanted is not of its renewal either.
+    """
+    left_out = {item.rx_id for item in visit.items if unwanted & {item.rx_id, item.in_place_of}}
+    wanted = [item for item in visit.items if item.rx_id not in left_out]
     if not wanted:
         return declined(plan, visit)
     return PickupConfirmed(
@@ -75,7 +79,7 @@ def pickup(
         visit_kind=visit.kind.value,
         on=visit.on,
         items=tuple(_confirmed(item) for item in wanted),
-        declined_rx_ids=tuple(item.rx_id for item in visit.items if item.rx_id in unwanted),
+        declined_rx_ids=tuple(item.rx_id for item in visit.items if item.rx_id in left_out),
         standing_instruction=standing,
     )
 
@@ -205,4 +209,5 @@ def _confirmed(item: PlannedItem) -> ConfirmedItem:
         days_supply=item.days_supply,
         days_supply_billed=item.days_supply_billed,
         clarification_codes=item.clarification_codes,
+        condition=item.condition,
     )

@@ -37,6 +37,8 @@ class Policy:
     confirm_before: tuple[int, ...] = (7, 5, 3)  # days before the visit
     lapse_after: tuple[int, ...] = (0, 1, 3)  # days after insurance lapsed
     letter_days: int = 7  # for a letter there, and the answer back
+    urgent_attempts: int = 3  # on the first day, where the visit cannot wait
+    urgent_gap: timedelta = timedelta(hours=2)  # between them
 
 
 POLICY = Policy()
@@ -58,7 +60,8 @@ def scheduled(
 ) -> list[Contact]:
     """Give each open contact of a patient the time of its next attempt and of its next review.
 
-    The most important contact takes its time first, the others what the caps leave. What the dialler may not make (the
+    The most important contact takes its time first, the others what the caps leave; what is urgent goes to whoever may
+    make it first. What the dialler may not make (the
     patient said stop, the caps are used up, no channel is left, it is about money: 47 CFR 64.1200(a)(9)(iv) exempts no
     billing) falls to people, with caps of their own. While one is
     leased the others wait: the call that is being made may answer them.
@@ -74,12 +77,14 @@ def scheduled(
         due_at = by_hand_at = None
         if not leased:
             due_at = next_attempt(contact, case, now, booked[By.dialler], By.dialler, policy)
-            by_hand_at = (
-                None if due_at else next_attempt(contact, case, now, booked[By.person], By.person, policy)
-            )
+            if contact.urgent_at or not due_at:
+                by_hand_at = next_attempt(contact, case, now, booked[By.person], By.person, policy)
+        if due_at and by_hand_at:  # urgent
+            due_at, by_hand_at = (None, by_hand_at) if by_hand_at < due_at else (due_at, None)
         if due_at:
             booked[By.dialler].append(due_at.astimezone(zone).date())
-        until = due_at.astimezone(zone).date() if due_at else _decided_by(contact, case, zone, policy)
+        next_at = due_at or (by_hand_at if contact.urgent_at else None)
+        until = next_at.astimezone(zone).date() if next_at else _decided_by(contact, case, zone, policy)
         result.append(
             replace(contact, due_at=due_at, by_hand_at=by_hand_at, review_at=closing(until, zone, policy))
         )
@@ -97,9 +102,14 @@ def waits_for_letter(contact: Contact, case: Case) -> bool:
     return contact.kind in ASKS and contact.written_at is None and only_by_letter(case)
 
 
-def priority(contact: Contact) -> tuple[int, date, str]:
-    """Sort key: the most important contact first, then the nearest visit."""
-    return PRIORITY.index(contact.kind), contact.visit_on or date.max, str(contact.contact_id)
+def priority(contact: Contact) -> tuple[bool, int, date, str]:
+    """Sort key: what cannot wait first, then the most important contact, then the nearest visit."""
+    return (
+        contact.urgent_at is None,
+        PRIORITY.index(contact.kind),
+        contact.visit_on or date.max,
+        str(contact.contact_id),
+    )
 
 
 def next_attempt(
@@ -122,7 +132,7 @@ def next_attempt(
 
 
 def moments(contact: Contact, case: Case, now: datetime, policy: Policy = POLICY) -> Iterator[datetime]:
-    """The moments at which the contact's next attempt may be made, leaving caps aside: one a local day."""
+    """The moments at which the contact's next attempt may be made, leaving caps aside: the first of each local day."""
     zone = ZoneInfo(case.zone or "UTC")
     first = _first_day(contact, case, zone, policy)
     if first is None:
@@ -132,7 +142,8 @@ def moments(contact: Contact, case: Case, now: datetime, policy: Policy = POLICY
     if now >= closing(today, zone, policy):
         day = max(day, today + DAY)
     if contact.last_attempt_at:
-        day = max(day, contact.last_attempt_at.astimezone(zone).date() + DAY)
+        apart = timedelta(0) if contact.urgent_at else DAY
+        day = max(day, contact.last_attempt_at.astimezone(zone).date() + apart)
     while day <= last_day(contact, zone, policy):
         if moment := _moment_on(day, contact, zone, policy):
             yield moment
@@ -153,8 +164,11 @@ def attempt_days(contact: Contact, zone: ZoneInfo, policy: Policy = POLICY) -> t
 
     A confirmation: seven, five and three days before the visit; at short notice once a day until the day before. An
     alignment: at once, after two days and after four, then as a confirmation of the first visit; at short notice once
-    a day, and on three days even where the first visit passes meanwhile (agreeing plans it anew).
+    a day, and on three days even where the first visit passes meanwhile (agreeing plans it anew). What is urgent:
+    three times at once, then as at short notice.
     """
+    if contact.urgent_at and contact.kind in ASKS:
+        return _urgent_days(contact, contact.urgent_at, zone, policy)
     opened = contact.opened_at.astimezone(zone).date()
     visit_on = contact.visit_on or opened
     before = (visit_on - n * DAY for n in policy.confirm_before)
@@ -176,11 +190,29 @@ def attempt_days(contact: Contact, zone: ZoneInfo, policy: Policy = POLICY) -> t
             return opened, opened + DAY
 
 
+def _urgent_days(
+    contact: Contact, urgent_at: datetime, zone: ZoneInfo, policy: Policy = POLICY
+) -> tuple[date, ...]:
+    """All attempts on the first day that still has hours for calls, then one a day until the day before the visit; on
+    the visit's own day where there is no other."""
+    first = urgent_at.astimezone(zone).date()
+    first += DAY if urgent_at >= closing(first, zone, policy) else timedelta(0)
+    visit_on = contact.visit_on or first
+    if contact.kind is Kind.alignment:
+        last = max(visit_on - DAY, first + 2 * DAY)
+    else:
+        last = max(visit_on - DAY, min(first, visit_on))
+    once_a_day = tuple(first + n * DAY for n in range((last - first).days + 1))
+    return once_a_day[:1] * (policy.urgent_attempts - 1) + once_a_day
+
+
 def last_day(contact: Contact, zone: ZoneInfo, policy: Policy = POLICY) -> date:
     """The last local day for an attempt: T-3, or T-1 at short notice; for what is only told, while it is of use."""
     opened = contact.opened_at.astimezone(zone).date()
     visit_on = contact.visit_on or opened
     match contact.kind:
+        case Kind.alignment | Kind.confirmation if contact.urgent_at:
+            return max(attempt_days(contact, zone, policy), default=visit_on)
         case Kind.alignment | Kind.confirmation if short_notice(contact, zone):
             return max(attempt_days(contact, zone, policy), default=visit_on - DAY)
         case Kind.alignment | Kind.confirmation:
@@ -278,7 +310,15 @@ def _open_day(day: date, contact: Contact, case: Case, zone: ZoneInfo) -> date:
 
 
 def _moment_on(day: date, contact: Contact, zone: ZoneInfo, policy: Policy) -> datetime | None:
-    """At once on the day of opening, else in the band after that of the last attempt; 24 hours after it at least."""
+    """At once on the day of opening, else in the band after that of the last attempt; 24 hours after it at least.
+
+    What is urgent: as soon as there are hours for calls, some hours after the last attempt.
+    """
+    if contact.urgent_at and contact.kind in ASKS:
+        opens = datetime.combine(day, policy.opens, zone).astimezone(UTC)
+        again = contact.last_attempt_at + policy.urgent_gap if contact.last_attempt_at else opens
+        moment = max(opens, again, contact.urgent_at)
+        return moment if moment < closing(day, zone, policy) else None
     opened = contact.opened_at.astimezone(zone)
     if not contact.attempts and day == opened.date() and opened.time() >= policy.opens:
         return contact.opened_at

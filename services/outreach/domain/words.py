@@ -74,6 +74,17 @@ _SCRIPTS: dict[Kind, tuple[Line, ...]] = {
     ),
     Kind.question: (_IDENTIFY, Line("answer", "The pharmacist answers the patient's question.")),
 }
+_URGENT = Line(
+    "urgent",
+    "A medication runs out before your next regular pickup. We can have it ready on the day on the list: can you come "
+    "then?",
+)
+_CONDITIONAL = Line(
+    "conditional",
+    "Read each condition with its item: we fill it with the rest if that comes in time. If not, the rest is ready all "
+    "the same, and nobody calls again about it.",
+)
+_READS_ITEMS = frozenset({"each_item", "confirm_near"})
 _SHORT_ITEM = Line("short_items", "The store has too little of an item: a part will follow.")
 
 _MESSAGES = {
@@ -94,9 +105,21 @@ _STOPPED = {
 }
 
 
-def script_of(kind: Kind, *, short_items: bool = False) -> tuple[Line, ...]:
-    """What to ask and say, in order (R13.8)."""
-    return _SCRIPTS[kind] + ((_SHORT_ITEM,) if short_items else ())
+def script_of(
+    kind: Kind, *, short_items: bool = False, conditional: bool = False, urgent: bool = False
+) -> tuple[Line, ...]:
+    """What to ask and say, in order (R13.8).
+
+    `conditional`: some item on the list depends on something; `urgent`: some visit on it cannot wait.
+    """
+    lines: list[Line] = []
+    for line in _SCRIPTS[kind]:
+        lines.append(line)
+        if urgent and line is _IDENTIFY:
+            lines.append(_URGENT)
+        if conditional and line.code in _READS_ITEMS:
+            lines.append(_CONDITIONAL)
+    return (*lines, _SHORT_ITEM) if short_items else tuple(lines)
 
 
 def message_of(kind: Kind, store_name: str, store_phone: str, language: str, *, as_text: bool) -> str:

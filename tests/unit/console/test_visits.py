@@ -5,9 +5,13 @@ from __future__ import annotations
 import pytest
 
 from services.console.domain.today import Group, Part, arrange
-from services.console.domain.visits import FillFact, Standing, missing, standing
+from services.console.domain.visits import ConditionalFill, FillFact, Standing, missing, standing
+from shared.events.base import Reason
 from tests.unit.console.given import TODAY, days, visit
 
+CONDITIONAL = ConditionalFill(rx_id="b", kind="renewal", by="prescriber", needed_by=days(1))
+NOT_MET = Reason(code="condition_not_met", params=CONDITIONAL.model_dump(mode="json", exclude={"rx_id"}))
+CONFIRMED = {"answer": "confirmed", "wanted": 2, "conditional_rx_ids": ("b",), "settled_rx_ids": ("a",)}
 FILLED, REJECTED, SHORT = FillFact("a", "filled"), FillFact("b", "rejected", "75"), FillFact("c", "short")
 
 
@@ -23,6 +27,8 @@ FILLED, REJECTED, SHORT = FillFact("a", "filled"), FillFact("b", "rejected", "75
         ({"answer": "confirmed", "wanted": 3}, Standing.confirmed),
         ({"answer": "confirmed", "wanted": 3, "outcomes": (FILLED,)}, Standing.filling),
         ({"answer": "confirmed", "wanted": 3, "outcomes": (FILLED, REJECTED, SHORT)}, Standing.to_verify),
+        ({**CONFIRMED, "outcomes": (FILLED,)}, Standing.to_verify),  # the other's condition is not met
+        ({**CONFIRMED, "settled_rx_ids": ("a", "b"), "outcomes": (FILLED,)}, Standing.filling),
         ({"package": "ready"}, Standing.ready),
         ({"package": "ready", "on": days(-1)}, Standing.late),
         ({"package": "picked_up"}, Standing.picked_up),
@@ -62,7 +68,23 @@ def test_a_visit_stands_where_the_facts_of_three_services_put_it(
             {"answer": "confirmed", "wanted": 2, "outcomes": (FILLED, SHORT)},
             ["The pharmacist's verification.", "The store has too little for 1 fill."],
         ),
+        (
+            5,
+            {**CONFIRMED, "conditions": (CONDITIONAL,)},
+            [
+                "The fills are ordered on Sat 10 Oct 2026.",
+                "1 fill only if the prescriber renews it by Fri 10/9.",
+            ],
+        ),
+        (5, {**CONFIRMED, "urgent": True}, ["No fill is made yet."]),
+        (5, {"urgent": True}, ["Not confirmed yet. Call today: a drug cannot wait."]),
+        (2, {"conditions": (CONDITIONAL,), "declined_rx_ids": ("b",)}, ["Not confirmed yet."]),
         (0, {"package": "ready"}, []),
+        (
+            0,
+            {"package": "picked_up", "not_filled": (NOT_MET,)},
+            ["Not filled: the prescriber did not renew it by Fri 10/9."],
+        ),
         (0, {"in_plan": False}, []),
     ],
 )

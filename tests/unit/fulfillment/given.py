@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -22,12 +23,17 @@ from services.fulfillment.domain import (
     reconcile,
     report,
 )
+from shared.events.planner import Condition, ConditionKind
 
 VISIT = "visit-1"
 VISIT_ON = date(2026, 10, 14)  # a Wednesday; three days before is a Sunday
 RX = ("rx-a", "rx-b", "rx-c")
 LEASE = Lease("lease-1", "robot", datetime(2026, 10, 13, tzinfo=UTC))
 NOON = datetime(2026, 10, 12, 16, tzinfo=UTC)
+AHEAD = datetime(2026, 10, 8, 16, tzinfo=UTC)  # before the store fills
+
+RENEWED = Condition(kind=ConditionKind.renewal, by="prescriber", needed_by=date(2026, 10, 10))
+APPROVED = Condition(kind=ConditionKind.authorization, by="payer", needed_by=date(2026, 10, 9))
 
 EVERY_DAY = Store("store-1", 1, "America/New_York", frozenset(range(7)))
 ENROLLED = Patient("patient-1", 1, enrolled=True)
@@ -42,7 +48,9 @@ def plan(revision: int, *rx_ids: str, profile: int = 1, **changes: object) -> Pl
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
-def confirmation(*rx_ids: str, plan_revision: int = 1) -> Confirmation:
+def confirmation(
+    *rx_ids: str, plan_revision: int = 1, conditional: Mapping[str, Condition] | None = None
+) -> Confirmation:
     return Confirmation(
         visit_id=VISIT,
         patient_id="patient-1",
@@ -51,7 +59,10 @@ def confirmation(*rx_ids: str, plan_revision: int = 1) -> Confirmation:
         plan_revision=plan_revision,
         visit_kind="synchronized",
         visit_on=VISIT_ON,
-        items=tuple(ConfirmedItem(rx, f"drug {rx}", Decimal(30), 30) for rx in rx_ids),
+        items=tuple(
+            ConfirmedItem(rx, f"drug {rx}", Decimal(30), 30, condition=(conditional or {}).get(rx))
+            for rx in rx_ids
+        ),
     )
 
 
@@ -62,7 +73,7 @@ def confirmed(*rx_ids: str, facts: Facts = KNOWN) -> WorkOrder:
     """The work order of a visit just confirmed."""
     order = confirm(None, confirmation(*rx_ids))
     assert order
-    return reconcile(order, facts)
+    return reconcile(order, facts, AHEAD)
 
 
 def leased(*rx_ids: str) -> WorkOrder:

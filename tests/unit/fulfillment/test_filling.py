@@ -29,6 +29,7 @@ from services.fulfillment.domain import (
 )
 from shared.events import Event
 from tests.unit.fulfillment.given import (
+    AHEAD,
     BACK,
     ENROLLED,
     EVERY_DAY,
@@ -84,7 +85,7 @@ def test_items_are_ordered_three_days_ahead_at_nine_store_local_time(
     store = replace(EVERY_DAY, time_zone=zone)
     order = confirm(None, replace(confirmation("rx-a"), visit_on=visit_on))
     assert order
-    assert reconcile(order, KNOWN._replace(store=store)).items[0].due_at == due_at
+    assert reconcile(order, KNOWN._replace(store=store), AHEAD).items[0].due_at == due_at
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_the_plans_own_day_goes_before_the_usual_one(
 def test_a_confirmation_waits_for_what_is_not_known_yet(unknown: Facts) -> None:
     waiting = confirmed("rx-a", facts=unknown)
     assert (waiting.status, waiting.items[0].due_at) == (PackageStatus.filling, None)
-    assert reconcile(waiting, KNOWN) == confirmed("rx-a")
+    assert reconcile(waiting, KNOWN, AHEAD) == confirmed("rx-a")
 
 
 # ---- what ----
@@ -181,16 +182,16 @@ def test_what_is_to_be_filled_follows_from_the_newest_facts(facts: Facts, expect
 def test_enrolled_again_the_patient_confirms_again() -> None:
     stopped = confirmed("rx-a", facts=KNOWN._replace(patient=GONE))
     now = Facts(BACK, plan(3, *RX, profile=3, cancelled_through=2), EVERY_DAY)
-    assert states(reconcile(stopped, now)) == {"rx-a": "cancelled plan_cancelled"}
+    assert states(reconcile(stopped, now, AHEAD)) == {"rx-a": "cancelled plan_cancelled"}
     again = confirm(stopped, confirmation("rx-a", plan_revision=3))
     assert again
-    assert states(reconcile(again, now)) == {"rx-a": "to_fill"}
+    assert states(reconcile(again, now, AHEAD)) == {"rx-a": "to_fill"}
 
 
 def test_a_plan_that_has_the_item_again_takes_the_cancellation_back() -> None:
     order = confirmed("rx-a", "rx-b")
-    order = reconcile(order, KNOWN._replace(plan=plan(2)))
-    order = reconcile(order, KNOWN._replace(plan=plan(3, "rx-b")))
+    order = reconcile(order, KNOWN._replace(plan=plan(2)), AHEAD)
+    order = reconcile(order, KNOWN._replace(plan=plan(3, "rx-b")), AHEAD)
     assert states(order) == {"rx-a": DROPPED, "rx-b": "to_fill"}
     assert order.status is PackageStatus.filling
 
@@ -199,7 +200,7 @@ def test_a_second_confirmation_replaces_the_items_while_nobody_works_on_them() -
     again = confirm(confirmed("rx-a", "rx-b"), confirmation("rx-b", "rx-c"))
     assert again
     assert states(again) == {"rx-b": "to_fill", "rx-c": "to_fill", "rx-a": "cancelled declined"}
-    assert reconcile(again, KNOWN).status is PackageStatus.filling
+    assert reconcile(again, KNOWN, AHEAD).status is PackageStatus.filling
 
 
 def test_a_second_confirmation_has_no_effect_once_someone_works_on_the_first() -> None:
@@ -229,7 +230,7 @@ def test_a_second_confirmation_has_no_effect_once_someone_works_on_the_first() -
 def test_what_is_filled_stays_unless_the_drug_or_the_patient_is_no_more(
     facts: Facts, expected: dict[str, str]
 ) -> None:
-    assert states(reconcile(filled("rx-a", of=leased("rx-a", "rx-b")), facts)) == expected
+    assert states(reconcile(filled("rx-a", of=leased("rx-a", "rx-b")), facts, AHEAD)) == expected
 
 
 # ---- leases and results ----
@@ -292,7 +293,7 @@ def test_another_result_of_the_same_lease_is_refused() -> None:
 
 
 def test_the_result_of_an_order_cancelled_meanwhile_is_refused() -> None:
-    cancelled = reconcile(leased("rx-a"), KNOWN._replace(plan=plan(2)))
+    cancelled = reconcile(leased("rx-a"), KNOWN._replace(plan=plan(2)), AHEAD)
     with pytest.raises(LeaseLost, match="reverse the claim"):
         report_of(cancelled, "rx-a", FILLED)
 
@@ -319,14 +320,14 @@ def test_where_nothing_is_filled_there_is_no_package() -> None:
 def test_the_item_that_held_a_package_up_is_dropped_and_the_package_goes_on() -> None:
     waiting = filled("rx-a", of=leased("rx-a", "rx-b"))
     assert waiting.status is PackageStatus.filling
-    assert reconcile(waiting, KNOWN._replace(plan=plan(2, "rx-a"))).status is PackageStatus.to_verify
+    assert reconcile(waiting, KNOWN._replace(plan=plan(2, "rx-a")), AHEAD).status is PackageStatus.to_verify
 
 
 def test_moving_the_calendar_moves_what_is_not_leased_yet() -> None:
     closed = replace(EVERY_DAY, revision=2, closed_on=frozenset({date(2026, 10, 11)}))
-    moved = reconcile(confirmed("rx-a"), KNOWN._replace(store=closed))
+    moved = reconcile(confirmed("rx-a"), KNOWN._replace(store=closed), AHEAD)
     assert (moved.store_revision, due(moved.items[0])) == (2, datetime(2026, 10, 10, 13, tzinfo=UTC))
-    assert due(reconcile(leased("rx-a"), KNOWN._replace(store=closed)).items[0]) == EVERY_DAY.at(
+    assert due(reconcile(leased("rx-a"), KNOWN._replace(store=closed), AHEAD).items[0]) == EVERY_DAY.at(
         date(2026, 10, 11), time(9)
     )
     assert moved.visit_id == VISIT

@@ -23,7 +23,7 @@ ITEMS = {
 PACKAGES = {
     "filling": "filling to_verify returned cancelled",
     "to_verify": "to_verify filling ready returned",
-    "ready": "ready picked_up returned",
+    "ready": "ready to_verify picked_up returned",
     "picked_up": "picked_up",
     "returned": "returned",
     "cancelled": "cancelled filling",

@@ -28,6 +28,7 @@ from services.fulfillment.domain import (
 )
 from shared.events.fulfillment import PackagePickedUp, PackageReady, PackageReturned, PickupMissed
 from tests.unit.fulfillment.given import (
+    AHEAD,
     EVERY_DAY,
     GONE,
     KNOWN,
@@ -130,12 +131,12 @@ def test_only_a_ready_package_is_handed_over() -> None:
 
 def test_a_ready_package_stays_collectable_when_the_patient_leaves_the_program() -> None:
     order = ready("rx-a")
-    assert reconcile(order, KNOWN._replace(patient=GONE, plan=plan(2))) == order
+    assert reconcile(order, KNOWN._replace(patient=GONE, plan=plan(2)), AHEAD) == order
 
 
 def test_a_discontinued_drug_leaves_a_ready_package_at_once() -> None:
     order = ready("rx-a", "rx-b")
-    done = reconcile(order, KNOWN._replace(plan=plan(2, prescriptions=frozenset({"rx-b"}))))
+    done = reconcile(order, KNOWN._replace(plan=plan(2, prescriptions=frozenset({"rx-b"}))), AHEAD)
     assert (done.status, states(done)["rx-a"]) == (PackageStatus.ready, "withheld discontinued")
     assert list(announce([Change(order, done)])) == []
 
@@ -150,7 +151,7 @@ def test_a_discontinued_drug_leaves_a_ready_package_at_once() -> None:
 )
 def test_a_package_with_nothing_left_for_the_patient_goes_back_at_once(facts: object) -> None:
     order = ready("rx-a")
-    done = reconcile(order, facts)  # type: ignore[arg-type]
+    done = reconcile(order, facts, AHEAD)  # type: ignore[arg-type]
     assert done.status is PackageStatus.returned
     assert isinstance(only_event(order, done), PackageReturned)
 
@@ -159,10 +160,10 @@ def test_staff_withdraw_a_work_order_for_good() -> None:
     order = filled("rx-a", of=leased("rx-a", "rx-b"))
     done = withdraw(order, Why.withdrawn, EVERY_DAY)
     assert states(done) == {"rx-a": "withheld withdrawn", "rx-b": "cancelled withdrawn"}
-    assert reconcile(done, KNOWN) == done
+    assert reconcile(done, KNOWN, AHEAD) == done
     unfilled = withdraw(leased("rx-a"), Why.withdrawn, EVERY_DAY)
     assert unfilled.status is PackageStatus.cancelled
-    assert reconcile(unfilled, KNOWN) == unfilled
+    assert reconcile(unfilled, KNOWN, AHEAD) == unfilled
 
 
 def test_what_was_handed_over_is_not_withdrawn() -> None:

@@ -18,7 +18,14 @@ from services.outreach.domain.model import (
     contacts_when_ready,
     replanned,
 )
-from services.outreach.domain.renewals import RenewalStatus, ask, renewal_of, reported, review_renewal
+from services.outreach.domain.renewals import (
+    RenewalStatus,
+    ask,
+    renewal_of,
+    reported,
+    requests_due,
+    review_renewal,
+)
 from services.outreach.domain.review import review
 from services.outreach.domain.words import TEXT_LIMIT, message_of, script_of, stopped_message
 from shared.events.enrollment import Channel
@@ -287,10 +294,10 @@ def test_a_prescriber_is_asked_three_times_then_the_answer_is_none() -> None:
             renewal, events = review_renewal(renewal, now)
             continue
         stage = renewal.stage
-        renewal, request = ask(
-            renewal, contact(Kind.ready, None, NOW).contact_id, now + timedelta(minutes=15)
-        )
-        asked.append(((now - NOW).days, stage, request.attempt))
+        [due] = requests_due([renewal], now)
+        lent, [requested] = ask(due, contact(Kind.ready, None, NOW).contact_id, now + timedelta(minutes=15))
+        renewal = lent.first
+        asked.append(((now - NOW).days, stage, requested.attempt))
         renewal, events = reported(renewal, RenewalAnswer.no_answer, now)
     assert asked == [(0, "first", 1), (4, "repeat", 2), (7, "escalation", 3)]
     assert (now - NOW).days == 11
@@ -307,9 +314,9 @@ def test_a_request_that_was_not_reported_is_due_again() -> None:
         needed_by=date(2026, 10, 15),
         reason=REASON,
     )
-    lent, _ = ask(
-        renewal_of(needed, NOW), contact(Kind.ready, None, NOW).contact_id, NOW + timedelta(minutes=15)
-    )
+    [due] = requests_due([renewal_of(needed, NOW)], NOW)
+    request, _ = ask(due, contact(Kind.ready, None, NOW).contact_id, NOW + timedelta(minutes=15))
+    lent = request.first
     assert lent.due_at is None
     back, events = review_renewal(lent, NOW + timedelta(minutes=15))
     assert (back.due_at, back.lease_id, back.asked, events) == (NOW, None, 0, [])

@@ -116,6 +116,69 @@ def test_an_alignment_is_attempted(opened: datetime, visit_on: date, expected: l
 
 
 @pytest.mark.parametrize(
+    ("opened", "visit_on", "kind", "expected"),
+    [
+        pytest.param(
+            at(28, "11:00"),
+            VISIT_ON,
+            Kind.confirmation,
+            [
+                "dialler 2026-10-28 11:00",
+                "person 2026-10-28 13:00",
+                "person 2026-10-28 15:00",
+                "dialler 2026-10-29 09:00",
+            ],
+            id="three times at once, then daily until the day before",
+        ),
+        pytest.param(
+            at(30, "17:00"),
+            VISIT_ON,
+            Kind.confirmation,
+            ["dialler 2026-10-30 17:00", "person 2026-10-30 19:00"],
+            id="of today: what the hours for calls still allow",
+        ),
+        pytest.param(
+            at(29, "21:00"),
+            VISIT_ON,
+            Kind.confirmation,
+            ["dialler 2026-10-30 09:00", "person 2026-10-30 11:00", "person 2026-10-30 13:00"],
+            id="known in the evening: the next morning, though it is the visit's own",
+        ),
+        pytest.param(at(30, "20:30"), VISIT_ON, Kind.confirmation, [], id="too late for today"),
+        pytest.param(
+            at(30, "10:00"),
+            VISIT_ON,
+            Kind.alignment,
+            [
+                "dialler 2026-10-30 10:00",
+                "person 2026-10-30 12:00",
+                "person 2026-10-30 14:00",
+                "dialler 2026-10-31 09:00",
+                "dialler 2026-11-01 09:00",
+            ],
+            id="a proposal: then on three days even where the first visit passes",
+        ),
+    ],
+)
+def test_what_is_urgent_is_attempted_by_whoever_may_first(
+    opened: datetime, visit_on: date, kind: Kind, expected: list[str]
+) -> None:
+    the_plan = plan(visit(visit_on), agreed=kind is not Kind.alignment)
+    [now_known] = waiting = [contact(kind, visit_on, opened, urgent_at=opened)]
+    calls: list[Call] = []
+    now = opened
+    while now_known.status is Status.open:
+        [now_known] = review(case(*waiting, plan=the_plan, calls=tuple(calls)), now).contacts
+        moment = now_known.due_at or now_known.by_hand_at
+        now = max(moment, now) if moment else now_known.review_at or now
+        if moment:
+            calls.append(Call(now, By.dialler if now_known.due_at else By.person))
+            now_known = replace(now_known, attempts=now_known.attempts + 1, last_attempt_at=now)
+        waiting = [now_known]
+    assert [f"{call.by} {local(call.at)}" for call in calls] == expected
+
+
+@pytest.mark.parametrize(
     ("zone", "utc"),
     [
         ("America/New_York", "2026-10-23 14:00"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from shared import words
@@ -9,7 +11,7 @@ from shared.events import EVENTS
 from shared.events.base import Reason
 from shared.events.fulfillment import FillRejected
 from shared.events.outreach import PatientUnreached, RenewalAnswer, RenewalAnswered
-from shared.events.planner import PlanBlocked
+from shared.events.planner import Condition, ConditionKind, PlanBlocked
 from shared.words.formats import rejected
 from tests.pharmacy import pharmacy
 
@@ -47,3 +49,37 @@ def test_codes_are_said_in_words_and_unknown_ones_are_not_hidden() -> None:
     assert words.tell(refused) == "The payer refused a fill: refill too soon (reject 79)."
     answered = RenewalAnswered.model_construct(answer=RenewalAnswer.needs_visit)
     assert words.tell(answered) == "The prescriber wants to see the patient before a renewal."
+
+
+@pytest.mark.parametrize(
+    ("kind", "by", "read_out", "not_filled"),
+    [
+        ("renewal", "prescriber", "if the prescriber renews it", "the prescriber did not renew it"),
+        (
+            "authorization",
+            "payer",
+            "if the insurance approves it (prior authorization)",
+            "prior authorization did not come through",
+        ),
+        (
+            "authorization",
+            "prescriber",
+            "if the prescriber gets it approved (prior authorization)",
+            "prior authorization did not come through",
+        ),
+        (
+            "answer",
+            "pharmacist",
+            "if the pharmacist answers the question about it",
+            "the question about it was not answered",
+        ),
+        ("from_later", "school_nurse", "if the school nurse clears it", "what it waited for did not come"),
+    ],
+)
+def test_a_condition_is_read_out_and_said_where_it_was_not_met(
+    kind: str, by: str, read_out: str, not_filled: str
+) -> None:
+    condition = Condition(kind=ConditionKind(kind), by=by, needed_by=date(2026, 6, 17))
+    assert words.of_condition(condition) == f"{read_out} by Wed 6/17"
+    reason = Reason(code="condition_not_met", params=condition.model_dump(mode="json"))
+    assert words.render(reason) == f"Not filled: {not_filled} by Wed 6/17."
