@@ -34,8 +34,8 @@ test: setup ## every test, on real Kafka and real PostgreSQL
 faults: setup ## a thousand kills over a hundred thousand events, then sixteen mistakes (FAULTS_ARGS="--seed 2 --resume")
 	@$(RUN) tests.faults $(FAULTS_ARGS)
 
-oracle: setup ## the planner's search against brute force and against a solver, on thousands of patients
-	@$(RUN) pytest tests/unit/planner -m long $(TEST_ARGS)
+oracle: setup ## the planner against an exact search, a solver, and the years that its plans make
+	@$(RUN) pytest tests/unit/planner tests/oracle -m long $(TEST_ARGS)
 
 unit: setup ## the tests that need no servers
 	@$(RUN) pytest tests/unit tests/contract $(TEST_ARGS)
