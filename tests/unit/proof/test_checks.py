@@ -38,6 +38,7 @@ from cli.proof.record import (
 from cli.proof.result import Check
 from tests.unit.proof.given import (
     DRUG,
+    PACKED,
     PATIENT,
     SHORT,
     STORE,
@@ -46,6 +47,7 @@ from tests.unit.proof.given import (
     altered,
     attempt,
     day,
+    events,
     history,
     with_events,
 )
@@ -411,6 +413,35 @@ RIGHT: list[tuple[str, Check, Record]] = [
         ),
     ),
     ("confirmed twice", promises.filled_as_confirmed, with_events(confirmed_again=again("confirmed"))),
+    (
+        "a renewal, in place of what was confirmed",
+        promises.filled_as_confirmed,
+        with_events(filled=altered("filled", says_rx_id="rx-9", says_in_place_of="rx-1")),
+    ),
+    (
+        "a renewal, as the work order has it",
+        fulfillment.fills_are_told,
+        replace(
+            with_events(filled=altered("filled", says_rx_id="rx-9", says_in_place_of="rx-1")),
+            fulfillment=replace(
+                history().fulfillment,
+                lines=(
+                    history().fulfillment.lines[0]._replace(renewed_as="rx-9"),
+                    *history().fulfillment.lines[1:],
+                ),
+            ),
+        ),
+    ),
+    (
+        "ready again, with more",
+        promises.one_package_per_visit,
+        with_events(ready_again=again("ready", says_items=(PACKED, PACKED._replace(fill_id="fill-2")))),
+    ),
+    (
+        "ready again, then picked up",
+        fulfillment.packages_are_told,
+        with_events(ready_again=again("ready", offset=events()["ready"].offset)),
+    ),
     (
         "a stop, and a new consent",
         promises.nobody_called_in_vain,
