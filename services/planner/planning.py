@@ -91,9 +91,7 @@ def _stands(record: Record) -> dict[str, Any]:
     return {"status": progress.status, "anchor_on": progress.anchor_on, "revision": record.revision}
 
 
-def plan_together(
-    records: Sequence[Record], stores: Mapping[str, StoreDays], now: datetime
-) -> list[Planned]:
+def plan_together(records: Sequence[Record], stores: Mapping[str, StoreDays], now: datetime) -> list[Planned]:
     """Plan these patients as of now; without their store's days they wait."""
     return [_planned(record, stores.get(record.store_id), now) for record in records]
 

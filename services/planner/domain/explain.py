@@ -18,8 +18,8 @@ from services.planner.domain.model import (
     because,
 )
 from services.planner.domain.participation import NOT_READ, Part, wants_authorization
-from services.planner.domain.payers import NO_COST
 from services.planner.domain.paths import FillPath
+from services.planner.domain.payers import NO_COST
 from services.planner.domain.payers_word import payers_word
 from services.planner.domain.renewals import NONE_DISUSED, NONE_ENDS, Authorization
 from services.planner.domain.search import Layout, Question
@@ -176,7 +176,11 @@ def _as_it_stands(
     """A quantity that staff set is without effect where the pickup stands with another."""
     wanted = path.medication.fixed_quantity
     at_anchor = [item.quantity for on, item in fills if on.toordinal() == chosen.anchor]
-    if remark.code != "staff_quantity" or path.medication.days_left_at_fixed_visit is None or at_anchor == [wanted]:
+    if (
+        remark.code != "staff_quantity"
+        or path.medication.days_left_at_fixed_visit is None
+        or at_anchor == [wanted]
+    ):
         return remark
     return Reason(
         "staff_idle", {"by": remark.params["by"], "made_on": remark.params["made_on"], "what": "quantity"}
@@ -300,7 +304,14 @@ def _authorization(decision: Decision, today: date) -> list[Reason]:
 
 ASKED = frozenset(
     {
-        *("on_hold", "same_ingredient", "stock_unknown", "days_supply_unknown", "fill_days_unknown", "payer_refused"),
+        *(
+            "on_hold",
+            "same_ingredient",
+            "stock_unknown",
+            "days_supply_unknown",
+            "fill_days_unknown",
+            "payer_refused",
+        ),
         *(each.code for each in NOT_READ.values()),
     }
 )

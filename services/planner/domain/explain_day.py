@@ -14,8 +14,8 @@ from fractions import Fraction
 from services.planner.domain import criteria
 from services.planner.domain.criteria import Criterion, Score, deciding
 from services.planner.domain.model import Blocked, FillKind, Offer, Plan, Reason, because
-from services.planner.domain.search import Layout, Question, Verdict
 from services.planner.domain.paths import start_of
+from services.planner.domain.search import Layout, Question, Verdict
 from services.planner.domain.told import Standing
 
 Lost = Mapping[str, int]
@@ -101,7 +101,9 @@ def _counted(chosen: Layout, standing: Sequence[Standing]) -> list[Reason]:
 # --- the day that staff set, or the patient was told ---
 
 
-def pinned(layout: Layout, question: Question, standing: Sequence[Standing], lost: Lost) -> tuple[Reason, ...]:
+def pinned(
+    layout: Layout, question: Question, standing: Sequence[Standing], lost: Lost
+) -> tuple[Reason, ...]:
     """Why the day is not open to choice: staff set it, or the patient was told."""
     on, ruling = date.fromordinal(layout.anchor), question.staff_day
     if ruling is None or ruling.on != on:

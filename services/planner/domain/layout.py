@@ -14,8 +14,8 @@ from services.planner.domain.calendar import Calendar
 from services.planner.domain.days_supply import billed_days
 from services.planner.domain.medication import Medication, per_day
 from services.planner.domain.model import FillKind, Item, Profile, Rules, ToldItem, Visit, VisitKind
-from services.planner.domain.payers import NO_COST, PayerRule
 from services.planner.domain.paths import FillPath, joining_fill
+from services.planner.domain.payers import NO_COST, PayerRule
 from services.planner.domain.payment import Payment
 from services.planner.domain.search import Layout
 from services.planner.domain.steps import steps_of
@@ -114,8 +114,7 @@ def _standing_visit(profile: Profile, standing: Standing, chosen: Layout) -> Vis
         visit.kind,
         visit.on,
         tuple(
-            _standing_item(item, standing, paths[item.rx_id], at_anchor=at_anchor)
-            for item in standing.items
+            _standing_item(item, standing, paths[item.rx_id], at_anchor=at_anchor) for item in standing.items
         ),
     )
 
@@ -170,9 +169,7 @@ def planned_items(path: FillPath, days: Sequence[int], chosen: Layout) -> list[t
     return planned
 
 
-def _authorized(
-    path: FillPath, days: Sequence[int], chosen: Layout
-) -> Iterator[tuple[int, Decimal, int]]:
+def _authorized(path: FillPath, days: Sequence[int], chosen: Layout) -> Iterator[tuple[int, Decimal, int]]:
     """Day, units and days of each fill up to the first slot, as far as it is authorized: the rest of what is, where
     that is less."""
     medication, left = path.medication, path.medication.quantity_left

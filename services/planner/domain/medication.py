@@ -30,7 +30,9 @@ class Medication:
     unavoidable: int = 0  # days without it before a visit that stands
     days_left_at_fixed_visit: int | None = None  # where the synchronized visit stands and holds it
     max_on_hand: int = NEVER  # days at a fill, by the payer's count
-    paid_until: int = LONG_AGO  # nothing is left at the start of this day, by the payer's count of the look-back
+    paid_until: int = (
+        LONG_AGO  # nothing is left at the start of this day, by the payer's count of the look-back
+    )
     prorated: bool = False  # a short fill costs the patient its days only
     monthly_copay: Decimal | None = None  # None if unknown
     granted_by: str = ""  # the law that covers it

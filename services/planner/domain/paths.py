@@ -1,7 +1,7 @@
 """How one drug reaches the slot at which it joins: the fills before, each with the days on which it can be (R4).
 
-What is authorized and how long it is valid is not looked at here: what lacks only a renewal counts as if it came in time
-(R6); `layout` says which fills wait for one.
+What is authorized and how long it is valid is not looked at here: what lacks only a renewal counts as if it came in
+time (R6); `layout` says which fills wait for one.
 """
 
 from __future__ import annotations
@@ -178,7 +178,9 @@ def _sequences(medication: Medication, gap: int, *, several: bool) -> Iterator[l
         if whole == 1 or several:
             yield [usual] * whole
         return
-    if (whole == 1 or (whole and several)) and (long := medication.long_fill(medication.usual_days + rest, AMPLE)):
+    if (whole == 1 or (whole and several)) and (
+        long := medication.long_fill(medication.usual_days + rest, AMPLE)
+    ):
         yield [usual] * (whole - 1) + [(*long, 0)]
     if whole and not several:
         return
@@ -201,7 +203,11 @@ def _timed(
     """The windows of these fills before the slot, and the run-out day after them; None where the drug would be lacking,
     or not be paid on the day of the slot."""
     windows: list[FillWindow] = []
-    ready, covered, paid_until = max(start.first, medication.payment.ready), start.covered, medication.paid_until
+    ready, covered, paid_until = (
+        max(start.first, medication.payment.ready),
+        start.covered,
+        medication.paid_until,
+    )
     payer = medication.payment.ready
     for quantity, days, padding in fills:
         first = pickup.on_or_after(ready)

@@ -94,7 +94,16 @@ def with_spans(way: Way, setting: Setting) -> Way:
     [window] = path.windows
     first = window.first
     if setting.urgent_days:  # others may come along with what cannot wait
-        first = min([first, *(day for day in setting.urgent_days if day >= max(window.ready, path.medication.available_from))])
+        first = min(
+            [
+                first,
+                *(
+                    day
+                    for day in setting.urgent_days
+                    if day >= max(window.ready, path.medication.available_from)
+                ),
+            ]
+        )
     cuts = {window.ready + ahead, path.joins - ahead - window.wait + 1, window.due, setting.today + ahead + 1}
     begins = sorted({first, *(cut for cut in cuts if first < cut <= window.last)})
     ends = [*(day - 1 for day in begins[1:]), window.last]
@@ -180,7 +189,12 @@ class _Search:
         for day in sorted({pickup.on_or_before(end) for end in ends}, reverse=True):
             weights = [
                 min(
-                    (weight for way in choice.ways for first, last, weight in way.spans if first <= day <= last),
+                    (
+                        weight
+                        for way in choice.ways
+                        for first, last, weight in way.spans
+                        if first <= day <= last
+                    ),
                     default=self.never,
                 )
                 for choice in self.choices
@@ -188,7 +202,9 @@ class _Search:
             lighter = [number for number, weight in enumerate(weights) if weight < self.anyway[number]]
             if lighter and (
                 self.chains
-                or not any(all(theirs[number] <= weights[number] for number in lighter) for theirs in on.values())
+                or not any(
+                    all(theirs[number] <= weights[number] for number in lighter) for theirs in on.values()
+                )
             ):
                 on[day] = weights
         return list(on), on
@@ -199,7 +215,9 @@ class _Search:
         for way in choice.ways:
             for window in way.path.windows:
                 links.add(window.first)
-                links |= {day - window.wait for day in (*self.free, *(each.last for each in way.path.windows))}
+                links |= {
+                    day - window.wait for day in (*self.free, *(each.last for each in way.path.windows))
+                }
         return {day for day in links if day >= choice.first}
 
     def bound(self) -> int:

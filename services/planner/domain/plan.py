@@ -123,7 +123,9 @@ def _plan(
     grants = granted(parts, profile, calendar.state, rules, today)
     medications, standing = commit(
         [
-            _medication(part, profile, calendar, rules, told, grants.get(part.prescription.rx_id), today, rulings)
+            _medication(
+                part, profile, calendar, rules, told, grants.get(part.prescription.rx_id), today, rulings
+            )
             for part in taking_part
         ],
         near,
@@ -138,7 +140,17 @@ def _plan(
     pin = _pin(told, near, standing, today)
     by_staff = rulings.get((RulingKind.day, None))
     question = _question(
-        profile, calendar, rules, told, medications, standing, today, workable, pin, by_staff, urgently=urgently
+        profile,
+        calendar,
+        rules,
+        told,
+        medications,
+        standing,
+        today,
+        workable,
+        pin,
+        by_staff,
+        urgently=urgently,
     )
     found = _search(question, told, pin, standing, today)
     if found is None:
@@ -296,7 +308,8 @@ def _question(
     asked = {day.toordinal() for day in (pin, told.wanted_on) if day}
     longest = max(rhythm.days for rhythm in rhythms)
     covered = max(
-        max(each.needed_from, each.payment.ready, workable.toordinal()) + each.usual_days for each in medications
+        max(each.needed_from, each.payment.ready, workable.toordinal()) + each.usual_days
+        for each in medications
     )
     end = max([covered, *asked]) + 2 * longest + rules.settling_days
     stood = {each.visit.on.toordinal() for each in standing}
@@ -321,7 +334,9 @@ def _question(
     soon = {
         day
         for day in range(first, lead)
-        if day not in stood and calendar.is_open(date.fromordinal(day)) and suits(date.fromordinal(day), profile)
+        if day not in stood
+        and calendar.is_open(date.fromordinal(day))
+        and suits(date.fromordinal(day), profile)
     }
     drugs = [replace(each, bridge_cushion=cushion) if cushion else each for each in medications]
     if urgently and soon:
@@ -486,7 +501,11 @@ def _nearest_to(asks: date, question: Question, agreed: Layout | None) -> Found 
         if layout:
             layouts.append(layout)
             may_join_later = agreed.joins_later if agreed else layout.joins_later
-            if not any(layout.score.uncovered) and layout.joins_later <= may_join_later and not layout.score.full:
+            if (
+                not any(layout.score.uncovered)
+                and layout.joins_later <= may_join_later
+                and not layout.score.full
+            ):
                 break
     else:
         if not layouts:
@@ -507,9 +526,7 @@ def _nearest_open(told: date, question: Question) -> Found | None:
     return Found(found, (because("anchor_moved_closed", told=told, on=date.fromordinal(found.anchor)),))
 
 
-def _blocked(
-    reason: Reason, parts: Sequence[Part], hours: Calendar, rules: Rules, today: date
-) -> Blocked:
+def _blocked(reason: Reason, parts: Sequence[Part], hours: Calendar, rules: Rules, today: date) -> Blocked:
     """No plan; time alone may change that, so it is looked at again."""
     given_up = disused(parts, rules, today)
     renewals = wanted(renewals_needed(parts, None, hours, rules, today), parts, given_up)

@@ -17,7 +17,6 @@ from services.planner.domain.participation import Part, followed
 from services.planner.domain.paths import FillPath
 from services.planner.domain.search import Layout
 
-
 DAY = timedelta(days=1)
 
 
@@ -32,9 +31,7 @@ class Authorization:
 NONE_ENDS: Mapping[str, Authorization] = {}
 
 
-def authorizations_ending(
-    parts: Sequence[Part], chosen: Layout, lead_days: int
-) -> dict[str, Authorization]:
+def authorizations_ending(parts: Sequence[Part], chosen: Layout, lead_days: int) -> dict[str, Authorization]:
     """The authorizations of drugs that take part, by rx_id, that do not last to the pickup after next (domain rules
     2.10)."""
     return {
@@ -128,7 +125,9 @@ def _first_unmet(path: FillPath, chosen: Layout, until: int) -> tuple[int, Decim
     """The first day before `until` by which something is due, or runs out, that cannot be had; and what is authorized
     then. Not where the stock lasts past it."""
     medication = path.medication
-    expires = medication.prescription.expires_on.toordinal()  # what a prior authorization ends, no renewal brings back
+    expires = (
+        medication.prescription.expires_on.toordinal()
+    )  # what a prior authorization ends, no renewal brings back
     left, covered = medication.quantity_left, medication.run_out
     for day, quantity, days in _due(path, chosen, until):
         if quantity > left or day > expires:

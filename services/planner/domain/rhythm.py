@@ -7,8 +7,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
-from functools import lru_cache
-from math import lcm
 
 from services.planner.domain.calendar import LONG_AGO, NEVER, PickupDays
 from services.planner.domain.medication import Medication

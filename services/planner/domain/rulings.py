@@ -112,7 +112,8 @@ def ruled(medication: Medication, rulings: Mapping[Key, Ruling]) -> Medication:
     if not rulings:
         return medication
     hold, fill, quantity = (
-        rulings.get((kind, medication.rx_id)) for kind in (RulingKind.hold, RulingKind.fill, RulingKind.quantity)
+        rulings.get((kind, medication.rx_id))
+        for kind in (RulingKind.hold, RulingKind.fill, RulingKind.quantity)
     )
     if fill and not medication.packs:
         settled = Override(LONG_AGO, by_staff=True)
@@ -121,7 +122,8 @@ def ruled(medication: Medication, rulings: Mapping[Key, Ruling]) -> Medication:
         medication = replace(medication, fixed_quantity=quantity.quantity)
     if hold and hold.on:
         medication = replace(
-            medication, payment=medication.payment.later(hold.on.toordinal() + medication.payment.billed_ahead)
+            medication,
+            payment=medication.payment.later(hold.on.toordinal() + medication.payment.billed_ahead),
         )
     return medication
 

@@ -1,4 +1,4 @@
-"""The search for the day of the next synchronized pickup, and for the rhythm behind it: a day is judged by its year (R4).
+"""The search for the day of the next synchronized pickup, and for the rhythm behind it: by its year a day is judged (R4).
 
 Every rhythm, with every day that could be its first slot, has a lower bound that is cheap to tell. They are worked out
 in the order of their bounds until none can be better: working one out decides for each drug at which slot it joins and
@@ -59,7 +59,7 @@ class Question:
     earliest: int  # the first workable day
     rhythms: tuple[Rhythm, ...]  # to choose among
     rules: Rules
-    promises: Promises = Promises()  # noqa: RUF009 - a frozen value
+    promises: Promises = Promises()
     urgent_days: frozenset[int] = frozenset()
     preferred_weekday: int | None = None
     load: Mapping[int, int] = field(default_factory=dict)
@@ -171,7 +171,9 @@ class _Search:
         self.unit = lcm(
             rules.short_fills_a_trip,
             *(
-                max(1, blemishes) * (A_YEAR / rhythm.apart).denominator * lcm(*(fit.cycles for fit in fits if fit))
+                max(1, blemishes)
+                * (A_YEAR / rhythm.apart).denominator
+                * lcm(*(fit.cycles for fit in fits if fit))
                 for rhythm, fits in zip(question.rhythms, self.fits, strict=True)
             ),
             *(max(1, days) for days in usual),
@@ -208,7 +210,9 @@ class _Search:
         left_at: list[int] = []
         compared = 0
         rhythms = range(len(self.fits))
-        for number in sorted(rhythms, key=lambda each: (self.rate(each, (0,)), -self.question.rhythms[each].days)):
+        for number in sorted(
+            rhythms, key=lambda each: (self.rate(each, (0,)), -self.question.rhythms[each].days)
+        ):
             candidates = sorted(self._candidates(number, days))
             compared += len({candidate.day for candidate in candidates})
             for candidate in candidates:
@@ -269,7 +273,9 @@ class _Search:
             for day in within:
                 least = self._bound(number, day, live, phases, rate)
                 if least is not None and least <= self._most():
-                    yield _Candidate(self.order(self.optimistic(day, rhythm, least)), day, number, live, least)
+                    yield _Candidate(
+                        self.order(self.optimistic(day, rhythm, least)), day, number, live, least
+                    )
 
     def _most(self) -> int:
         """The burden above which nothing is better than what was found; no limit while that leaves something to mend
@@ -284,7 +290,9 @@ class _Search:
         period = self.periods[number]
         if period > MOST_PHASES or any(fit and fit.cycles == 1 for fit in self.fits[number]):
             return [tuple(range(period))]
-        sets = [live for size in range(1, period + 1) for live in combinations(range(period), size) if 0 in live]
+        sets = [
+            live for size in range(1, period + 1) for live in combinations(range(period), size) if 0 in live
+        ]
         longer = period * self.question.rhythms[number].days
         if any(rhythm.days == longer for rhythm in self.question.rhythms):
             sets = sets[1:]  # at one slot of the period alone it is that rhythm
@@ -294,12 +302,13 @@ class _Search:
         """Of each drug the slots of its cycles at which it may join, if drugs are due at the live ones alone."""
         period = self.periods[number]
         return [
-            fit
-            and frozenset(
+            frozenset(
                 phase
                 for phase in range(fit.cycles)
                 if all(slot in live for slot in range(phase, period, fit.cycles))
             )
+            if fit
+            else None
             for fit in self.fits[number]
         ]
 
@@ -454,8 +463,12 @@ class _Search:
             return
         if not any(way.path.joins == candidate.day for choice in choices for way in choice.ways):
             return
-        free = [day for slot, day in enumerate(slots) if slot % period in candidate.live and day in self.pickup]
-        told = sorted({day for days in self.question.promises.visits.values() for day in days if day in self.pickup})
+        free = [
+            day for slot, day in enumerate(slots) if slot % period in candidate.live and day in self.pickup
+        ]
+        told = sorted(
+            {day for days in self.question.promises.visits.values() for day in days if day in self.pickup}
+        )
         rate = self.rate(candidate.rhythm, candidate.live)
         placed = place(choices, free, told, self.setting, self._room(candidate, rate))
         if placed is None or not any(way.path.joins == candidate.day for way in placed.ways):
@@ -473,7 +486,9 @@ class _Search:
                 beside.get(way.path.medication.rx_id, way.days) if way.path.joins is None else way.days
                 for way in placed.ways
             )
-            trips = tuple(sorted({*placed.trips, *(day for days in beside.values() for day in days)} - {*free}))
+            trips = tuple(
+                sorted({*placed.trips, *(day for days in beside.values() for day in days)} - {*free})
+            )
             self.best[candidate.day] = key, Layout(score, tuple(slots), paths, days, trips)
 
     def _room(self, candidate: _Candidate, rate: int) -> int:
@@ -524,11 +539,11 @@ class _Search:
     def _standing(self, each: Medication, fit: Fit, day: int) -> Way:
         left = each.days_left_at_fixed_visit or 0
         joining = each.usual_fill(each.quantity_left)
-        return Way(FillPath(each, day, 0, fit.cycles, (), joining, left, 0, standing=True), 0, 0, 0, 0, NO_COST)
+        return Way(
+            FillPath(each, day, 0, fit.cycles, (), joining, left, 0, standing=True), 0, 0, 0, 0, NO_COST
+        )
 
-    def _ways_on(
-        self, at: int, number: int, day: int, fit: Fit, *, gap: bool, several: bool
-    ) -> list[Way]:
+    def _ways_on(self, at: int, number: int, day: int, fit: Fit, *, gap: bool, several: bool) -> list[Way]:
         key = at, number, day, gap, several
         if key not in self.ways:
             paths = self._paths(at, day, fit, gap=gap, several=several)
@@ -600,7 +615,9 @@ class _Search:
         ]
         told = {day for days in question.promises.visits.values() for day in days}
         comes = {candidate.day, *placed.trips, *(day for days in beside.values() for day in days)}
-        on_urgent = [day for way in ways for day in (*way.days, way.path.joins) if day in question.urgent_days]
+        on_urgent = [
+            day for way in ways for day in (*way.days, way.path.joins) if day in question.urgent_days
+        ]
         critical = sum(way.path.uncovered for way in ways if way.path.medication.critical)
         partial = self.optimistic(
             candidate.day,

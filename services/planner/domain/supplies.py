@@ -7,9 +7,9 @@ from datetime import date
 from decimal import Decimal
 
 from services.planner.domain.calendar import NEVER
-from services.planner.domain.medication import Medication
 from services.planner.domain.days_supply import is_certain, true_days, whole_units
 from services.planner.domain.grants import Grant
+from services.planner.domain.medication import Medication
 from services.planner.domain.model import Fill, Participation, Prescription, Rules, Told, because
 from services.planner.domain.participation import Part
 from services.planner.domain.payers import CASH, PayerRule, insulin_copay, rule_on
@@ -88,7 +88,9 @@ def not_before(medication: Medication) -> Medication:
     from_day = medication.prescription.fill_from
     if from_day is None:
         return medication
-    return replace(medication, payment=medication.payment.later(from_day.toordinal() + medication.payment.billed_ahead))
+    return replace(
+        medication, payment=medication.payment.later(from_day.toordinal() + medication.payment.billed_ahead)
+    )
 
 
 def not_by_billed_days(medication: Medication, part: Part) -> Medication:

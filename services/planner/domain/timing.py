@@ -13,7 +13,9 @@ from services.planner.domain.participation import Part
 from services.planner.domain.payment import Early
 
 
-def timed(medication: Medication, part: Part, profile: Profile, told: Told, rules: Rules, today: date) -> Medication:
+def timed(
+    medication: Medication, part: Part, profile: Profile, told: Told, rules: Rules, today: date
+) -> Medication:
     """The drug with its own lead time, and payable early where that is granted."""
     if profile.away or profile.stays or medication.after_change:
         medication = paid_early(medication, part, profile, today)
@@ -34,7 +36,9 @@ def _first_had(medication: Medication, told: Told, rules: Rules, today: date) ->
     return min([first, *days])
 
 
-def paid_early(medication: Medication, part: Part, profile: Profile, today: date, grace_days: int = 0) -> Medication:
+def paid_early(
+    medication: Medication, part: Part, profile: Profile, today: date, grace_days: int = 0
+) -> Medication:
     """Payable although it is too soon, where it would run out before: before a vacation, after a discharge, or where
     the dose changed.
 
@@ -53,7 +57,9 @@ def paid_early(medication: Medication, part: Part, profile: Profile, today: date
             or _before_vacation(medication, profile, today)
             or _of_changed_dose(medication, today)
         )
-    return medication if early == payment.early else replace(medication, payment=replace(payment, early=early))
+    return (
+        medication if early == payment.early else replace(medication, payment=replace(payment, early=early))
+    )
 
 
 def _after_discharge(medication: Medication, profile: Profile, today: date) -> Early | None:
@@ -62,7 +68,11 @@ def _after_discharge(medication: Medication, profile: Profile, today: date) -> E
     if discharged_on is None or not medication.payer.discharge_days:
         return None
     begins, until = discharged_on.toordinal(), discharged_on.toordinal() + medication.payer.discharge_days
-    if today.toordinal() > until or medication.run_out > until or medication.run_out >= medication.payment.payer:
+    if (
+        today.toordinal() > until
+        or medication.run_out > until
+        or medication.run_out >= medication.payment.payer
+    ):
         return None
     code, paid_on = medication.payer.discharge_code, date.fromordinal(medication.payment.payer)
     why = because("discharge_fill", discharged_on=discharged_on, payable_from=paid_on, code=code)

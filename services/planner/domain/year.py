@@ -23,7 +23,9 @@ def rhythm_told(chosen: Layout, question: Question, profile: Profile, visits: Se
         cycle_days=rhythm.days,
         day_of_month=rhythm.day_of_month,
         joins={
-            path.medication.rx_id: date.fromordinal(path.joins) for path in chosen.paths if path.joins is not None
+            path.medication.rx_id: date.fromordinal(path.joins)
+            for path in chosen.paths
+            if path.joins is not None
         },
         trips_a_year=len(_days_ahead(chosen, question, visits)),
         trips_before=_trips_before(profile, date.fromordinal(question.today)),
