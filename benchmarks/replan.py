@@ -3,11 +3,12 @@
 A chain's usual patients, never planned before, so that every plan is written and published: the most that a replan can
 have to do. **Together**: a transaction for each 128 of one store; **two stores at once**: the same, as `medsync plan
 replan` goes through a chain, so that one is planned while the database works for the other; **one by one**: a
-transaction for each patient, with the same statements. The rules are the same for all three. The **write ceiling** writes and emits the same plans, computed before, 128 at once. Emitted is what stands in the outbox; what the
-relay makes of it, `hop` measures. Each run has a fresh copy of the database; seconds are of the clock, beside them the
-CPU time of this process and of PostgreSQL, which other work on the machine moves less. **Again** is a second pass over
-the same patients, where every plan stands. With `--memory` it is one pass over all patients, two stores at once, and
-what this process holds meanwhile.
+transaction for each patient, with the same statements. The rules are the same for all three. The **write ceiling**
+writes and emits the same plans, computed before, 128 at once. Emitted is what stands in the outbox; what the relay
+makes of it, `hop` measures. Each run has a fresh copy of the database; seconds are of the clock, beside them the CPU
+time of this process and of PostgreSQL, which other work on the machine moves less. **Again** is a second pass over the
+same patients, where every plan stands. With `--memory` it is one pass over all patients, two stores at once, and what
+this process holds meanwhile.
 """
 
 from __future__ import annotations

@@ -91,9 +91,7 @@ class RhythmSaid(Fields):
 
     cycle_days: int  # from one synchronized pickup to the next
     day_of_month: int | None = None  # every pickup on that day
-    joins: dict[
-        str, date
-    ] = {}  # by rx_id: from when on the drug keeps the rhythm; one that never does is left out
+    joins: dict[str, date] = {}  # noqa: RUF012 - by rx_id, from when on it keeps the rhythm; else left out
     trips_a_year: int = 0  # days with a visit in the next 365
     trips_before: int | None = None  # days with a hand-over in the 365 before; None if not known
 

@@ -291,8 +291,8 @@ REASONS: dict[str, str] = {
     "rhythm_of_month": "Pickups on day {day} of every month.",
     "year_ahead": "The next 365 days: {trips:trip}, {short_fills:short fill} in this plan, {uncovered:without}.",
     "year_ahead_and_before": (
-        "The next 365 days: {trips:trip}, against {before:trip} in the 365 days before; {short_fills:short fill} in this "
-        "plan, {uncovered:without}."
+        "The next 365 days: {trips:trip}, against {before:trip} in the 365 days before; {short_fills:short fill} in "
+        "this plan, {uncovered:without}."
     ),
     "rhythm_proposed": (
         "Every {days:day} would take {fewer:trip} a year fewer: {trips} instead of {here}. Ask the patient."

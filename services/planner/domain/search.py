@@ -1,4 +1,4 @@
-"""The search for the day of the next synchronized pickup, and for the rhythm behind it: by its year a day is judged (R4).
+"""The search for the day of the next synchronized pickup and the rhythm behind it: a day is judged by its year (R4).
 
 Every rhythm, with every day that could be its first slot, has a lower bound that is cheap to tell. They are worked out
 in the order of their bounds until none can be better: working one out decides for each drug at which slot it joins and
