@@ -198,7 +198,7 @@ async def replan(work: Work, ids: Sequence[str], done: Pass) -> None:
         stores = await store.load_stores(unit.db, {each.store_id for each in records.values()}, unit.now)
         read = time.perf_counter()
         before = [record for _, record in sorted(records.items())]
-        planned = plan_together(before, stores, unit.now)
+        planned = await plan_together(before, stores, unit.now)
         changed = [new for old, new in zip(before, planned, strict=True) if held(new.record) != old]
         ruled = time.perf_counter()
         await keep(unit, changed)
