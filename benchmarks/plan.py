@@ -1,10 +1,10 @@
 """What one plan costs, from a document to its words: `python -m benchmarks.plan`.
 
-CPU time of this process, a patient at a time, as `medsync plan` and the question what-if go: the document is **read**, the
-patient **planned**, the plan **explained** and **written** as JSON. **In step and agreed**: two to seven drugs that are filled
-together, with a rhythm and a day that the patient was told. **New**: four families of patients of whom nothing was told, with
-drugs in whatever phases (`tests/oracle/families.py`). **With a change**: those in step, to whom a drug was added, or of whom one
-is taken twice as often. Each figure of a patient is the median of the rounds.
+CPU time of this process, a patient at a time, as `medsync plan` and the question what-if go: the document is **read**,
+the patient **planned**, the plan **explained** and **written** as JSON. **In step and agreed**: two to seven drugs that
+are filled together, with a rhythm and a day that the patient was told. **New**: four families of patients of whom
+nothing was told, with drugs in whatever phases (`tests/oracle/families.py`). **With a change**: those in step, to whom
+a drug was added, or of whom one is taken twice as often. Each figure of a patient is the median of the rounds.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from random import Random
 
 from pydantic_core import to_json
@@ -104,7 +105,7 @@ def cost_of(document: Document) -> tuple[float, ...]:
     done()
     to_json(told)
     done()
-    return tuple((after - before) * 1e3 for before, after in zip(moments, moments[1:], strict=False))
+    return tuple((after - before) * 1e3 for before, after in pairwise(moments))
 
 
 # ---- patients ---------------------------------------------------------------------------------------------------

@@ -3,11 +3,12 @@
 A chain's usual patients, never planned before, so that every plan is written and published: the most that a replan can
 have to do. **Together**: a transaction for each 128 of one store; **two stores at once**: the same, as `medsync plan
 replan` goes through a chain, so that one is planned while the database works for the other; **one by one**: a
-transaction for each patient, with the same statements. The rules are the same for all three. The **write ceiling** writes and emits the same plans, computed before, 128 at once. Emitted is what stands in the outbox; what the
-relay makes of it, `hop` measures. Each run has a fresh copy of the database; seconds are of the clock, beside them the
-CPU time of this process and of PostgreSQL, which other work on the machine moves less. **Again** is a second pass over
-the same patients, where every plan stands. With `--memory` it is one pass over all patients, two stores at once, and
-what this process holds meanwhile.
+transaction for each patient, with the same statements. The rules are the same for all three. The **write ceiling**
+writes and emits the same plans, computed before, 128 at once. Emitted is what stands in the outbox; what the relay
+makes of it, `hop` measures. Each run has a fresh copy of the database; seconds are of the clock, beside them the CPU
+time of this process and of PostgreSQL, which other work on the machine moves less. **Again** is a second pass over the
+same patients, where every plan stands. With `--memory` it is one pass over all patients, two stores at once, and what
+this process holds meanwhile.
 """
 
 from __future__ import annotations
@@ -197,7 +198,7 @@ async def replan(work: Work, ids: Sequence[str], done: Pass) -> None:
         stores = await store.load_stores(unit.db, {each.store_id for each in records.values()}, unit.now)
         read = time.perf_counter()
         before = [record for _, record in sorted(records.items())]
-        planned = plan_together(before, stores, unit.now)
+        planned = await plan_together(before, stores, unit.now)
         changed = [new for old, new in zip(before, planned, strict=True) if held(new.record) != old]
         ruled = time.perf_counter()
         await keep(unit, changed)

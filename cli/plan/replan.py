@@ -23,8 +23,8 @@ from cli.importing import PATIENCE_SECONDS, detail_of, is_passing
 from cli.system import STATE, find, staff_headers
 
 PATIENTS_A_REQUEST = 128
-"""As many as a transaction is worth. While they are planned the planner hears nothing, not even its database, whose
-answers it waits for ten seconds at most: 500 were too many beside a second store on a machine that is short of time."""
+"""As many as a transaction is worth: their rows are locked, and none of their events is taken in, until the last of
+them is planned. First plans take seconds; 500 were too many beside a second store on a machine short of time."""
 
 SIDE_BY_SIDE = 2
 """Stores gone through at once: while the database works for the one, the planner plans the other."""

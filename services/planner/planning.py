@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
@@ -52,7 +53,7 @@ class Planned:
 async def replan(unit: Unit, records: Sequence[Record]) -> None:
     """Plan these patients as of now, save where they stand, and publish what is news."""
     stores = await store.load_stores(unit.db, {record.store_id for record in records}, unit.now)
-    await keep(unit, plan_together(records, stores, unit.now))
+    await keep(unit, await plan_together(records, stores, unit.now))
 
 
 async def replan_changed(unit: Unit, patient_ids: Sequence[str], *, dry_run: bool) -> list[dict[str, Any]]:
@@ -64,7 +65,7 @@ async def replan_changed(unit: Unit, patient_ids: Sequence[str], *, dry_run: boo
     stores = await store.load_stores(unit.db, {record.store_id for record in records.values()}, unit.now)
     # they may have left while their lock was waited for
     enrolled = [record for _, record in sorted(records.items()) if record.enrolled]
-    pairs = zip(enrolled, plan_together(enrolled, stores, unit.now), strict=True)
+    pairs = zip(enrolled, await plan_together(enrolled, stores, unit.now), strict=True)
     moved = [(before, planned) for before, planned in pairs if held(planned.record) != before]
     if not dry_run:
         await keep(unit, [planned for _, planned in moved])
@@ -91,9 +92,19 @@ def _stands(record: Record) -> dict[str, Any]:
     return {"status": progress.status, "anchor_on": progress.anchor_on, "revision": record.revision}
 
 
-def plan_together(records: Sequence[Record], stores: Mapping[str, StoreDays], now: datetime) -> list[Planned]:
-    """Plan these patients as of now; without their store's days they wait."""
-    return [_planned(record, stores.get(record.store_id), now) for record in records]
+async def plan_together(
+    records: Sequence[Record], stores: Mapping[str, StoreDays], now: datetime
+) -> list[Planned]:
+    """Plan these patients as of now; without their store's days they wait.
+
+    Between two patients everybody else of this process is heard: a hundred first plans take seconds, in which the
+    broker and the database would give it up for dead.
+    """
+    planned = []
+    for record in records:
+        planned.append(_planned(record, stores.get(record.store_id), now))
+        await asyncio.sleep(0)
+    return planned
 
 
 def _planned(record: Record, days: StoreDays | None, now: datetime) -> Planned:

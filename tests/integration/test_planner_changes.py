@@ -14,6 +14,7 @@ from shared.events.enrollment import (
     Prescription,
     Span,
 )
+from shared.events.outreach import PatientUnreached
 from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed
 from shared.words import explain
 from tests.integration.test_planner import (
@@ -109,8 +110,7 @@ async def test_an_agreed_rhythm_is_kept_where_a_new_drug_suits_another_and_that_
     other = only(await service.handle(stated), PlanComputed)
     assert other.rhythm and other.rhythm.cycle_days == 28
     assert other.anchor_on == plan.anchor_on
-    back = only(await service.handle(changed(4, prescriptions=drugs, fills=fills)), PlanComputed)
-    assert back.rhythm and back.rhythm.cycle_days == 28, "as agreed last"
+    assert await service.handle(changed(4, prescriptions=drugs, fills=fills)) == [], "it is agreed now"
 
 
 async def test_after_a_missed_pickup_the_day_is_free_and_the_rhythm_is_not(service: Service) -> None:
@@ -147,6 +147,29 @@ async def test_a_cycle_that_no_drug_lasts_is_said_and_the_best_one_is_planned(se
     short = changed(3, prescriptions=(prescription("a", usual_quantity=Decimal(14), usual_days=14),))
     fortnightly = only(await service.handle(short), PlanComputed)
     assert fortnightly.rhythm and fortnightly.rhythm.cycle_days == 14
+
+
+# --- what cannot wait ---
+
+
+async def test_who_is_not_reached_about_an_urgent_visit_of_today_is_planned_for_tomorrow(
+    service: Service,
+) -> None:
+    await service.handle(store_changed())
+    out_today = {"prescriptions": (prescription("a"),), "fills": (fill("a", -30),)}
+    plan = only(await service.handle(enrolled(**out_today)), PlanComputed)
+    assert [(visit.on, visit.urgent) for visit in plan.visits] == [(in_days(0), True)]
+    plan = await agree(service, plan)
+    unreached = PatientUnreached(
+        patient_id="p1",
+        plan_id=plan.plan_id,
+        plan_revision=plan.revision,
+        visit_id=plan.visits[0].visit_id,
+        attempts=3,
+    )
+    again = only(await service.handle(unreached), PlanComputed)
+    assert [(visit.on, visit.urgent) for visit in again.visits] == [(in_days(1), True)]
+    assert await service.on_day(1) == [], "the plan of the evening stands in the morning"
 
 
 # --- a household ---

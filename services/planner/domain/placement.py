@@ -273,10 +273,11 @@ class _Search:
 
     def _days_for(self, choice: Choice, trips: Sequence[int]) -> list[int]:
         """The days for its first fill; where the patient comes in time for that, for those after it."""
-        comes_first = any(choice.first <= day <= choice.covered for day in (*trips, *self.free))
         spans = [(choice.first, choice.covered)]
-        if comes_first:
-            spans = [(window.first, window.last) for way in choice.ways for window in way.path.windows[1:]]
+        firsts = [way.path.windows[0] for way in choice.ways if way.path.windows]
+        later = [(window.first, window.last) for way in choice.ways for window in way.path.windows[1:]]
+        if later and any(each.first <= day <= each.last for each in firsts for day in (*trips, *self.free)):
+            spans = later
         return [
             day
             for day in self.days

@@ -350,7 +350,7 @@ def _question(
     pickup = days_with(set())
     soon = {
         day
-        for day in range(first, lead)
+        for day in range(max(first, told.not_before.toordinal() if told.not_before else first), lead)
         if day not in stood
         and calendar.is_open(date.fromordinal(day))
         and suits(date.fromordinal(day), profile)

@@ -67,6 +67,9 @@ class Progress:
     wanted_on: date | None = None  # asked for instead of a visit; until the next plan
     instead_of: date | None = None
     not_before: date | None = None  # only a letter reaches the patient, and none confirms an earlier visit
+    unreached_for: date | None = (
+        None  # nobody answered about a visit of that day; until the next plan, not kept
+    )
     look_again_on: date | None = None  # when time alone calls for another look
     rhythm: RhythmTold | None = None  # of the newest plan, without the counts of its year
 
@@ -165,10 +168,12 @@ def unreached(
     progress = replace(progress, not_before=reachable_on)
     if visit_id is None:
         waits = progress.plan_id == plan_id and not progress.agreed
-        return _next_cycle(progress, missed=missed) if waits else None
+        first = min((visit.on for visit in progress.visits), default=None)
+        return _next_cycle(replace(progress, unreached_for=first), missed=missed) if waits else None
     visit = progress.visit(visit_id)
     if visit is None:
         return None
+    progress = replace(progress, unreached_for=visit.on)
     if visit.kind is VisitKind.synchronized:
         return _next_cycle(_without(progress, visit), missed=missed)
     return _without(progress, visit)
@@ -255,7 +260,7 @@ def plan_anew(
     if progress.misses >= rules.missed_cycles:
         outcome: Plan | Blocked = Blocked((because("not_reached", cycles=progress.misses),))
     else:
-        outcome = plan_cycle(profile, calendar, rules, today, told(progress), progress.cycle)
+        outcome = plan_cycle(profile, calendar, rules, today, _told_today(progress, today), progress.cycle)
     if isinstance(outcome, Blocked):
         return _blocked(progress, outcome), outcome
     planned = _planned(progress, outcome)
@@ -281,6 +286,14 @@ def told(progress: Progress) -> Told:
     )
 
 
+def _told_today(progress: Progress, today: date) -> Told:
+    """Who was not reached about a visit of today is not planned for today again."""
+    known, tomorrow = told(progress), today + timedelta(days=1)
+    if progress.unreached_for != today or (known.not_before and known.not_before > tomorrow):
+        return known
+    return replace(known, not_before=tomorrow)
+
+
 def _planned(progress: Progress, plan: Plan) -> Progress:
     confirmed = {visit.visit_id for visit in progress.visits if visit.confirmed}
     return replace(
@@ -288,6 +301,7 @@ def _planned(progress: Progress, plan: Plan) -> Progress:
         status=Status.planned,
         wanted_on=None,
         instead_of=None,
+        unreached_for=None,
         plan_id=plan.plan_id,
         anchor_on=plan.anchor_on,
         next_anchor_on=plan.next_anchor_on,
@@ -320,6 +334,7 @@ def _blocked(progress: Progress, blocked: Blocked) -> Progress:
         status=Status.blocked,
         wanted_on=None,
         instead_of=None,
+        unreached_for=None,
         plan_id=None,
         anchor_on=None,
         next_anchor_on=None,

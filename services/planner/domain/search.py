@@ -307,6 +307,8 @@ class _Search:
                 for phase in range(fit.cycles)
                 if all(slot in live for slot in range(phase, period, fit.cycles))
             )
+            if fit
+            else None
             for fit in self.fits[number]
         ]
 

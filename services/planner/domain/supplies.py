@@ -121,7 +121,7 @@ def _of_dose(part: Part) -> list[Fill]:
 
 
 def _within_plan(each: Prescription, rule: PayerRule) -> Prescription:
-    """The usual fill as the plan pays it: at most the largest days' medication that it allows (R7.10)."""
+    """The usual fill as the plan pays it: at most the largest days' supply that it allows (R7.10)."""
     if not rule.days_supplies or each.usual_days in rule.days_supplies or each.units_per_day is None:
         return each
     sizes = [days for days in rule.days_supplies if days <= each.usual_days]
