@@ -124,14 +124,20 @@ def blemishes(path: FillPath, at: int, payable: int, day: int, setting: Setting)
 
 
 def place(
-    choices: Sequence[Choice], free: Sequence[int], told: Sequence[int], setting: Setting, most: int
-) -> Placement | None:
-    """The trips and ways that weigh least together; on `free` days the patient comes anyway, `told` are trips that the
-    patient was told of. None where all weigh more than `most`."""
-    search = _Search(choices, free, setting, most)
+    choices: Sequence[Choice],
+    free: Sequence[int],
+    told: Sequence[int],
+    setting: Setting,
+    most: int,
+    sets: int,
+) -> tuple[Placement | None, int]:
+    """The trips and ways that weigh least together, of `sets` sets of trips at most, and how many were looked at; on
+    `free` days the patient comes anyway, `told` are trips that the patient was told of. None where all weigh more than
+    `most`."""
+    search = _Search(choices, free, setting, most, sets)
     if search.bound() <= most or told:
         search.go(tuple(told))
-    return search.best
+    return search.best, search.looked_at
 
 
 def trips_at_least(spans: Sequence[tuple[int, int]], anyway: Sequence[int]) -> int:
@@ -153,8 +159,10 @@ class _Search:
     The later a trip, the more fills can share it and the more claims are in time: the best are at the ends of spans.
     """
 
-    def __init__(self, choices: Sequence[Choice], free: Sequence[int], setting: Setting, most: int) -> None:
-        self.choices, self.free, self.setting, self.most = choices, free, setting, most
+    def __init__(
+        self, choices: Sequence[Choice], free: Sequence[int], setting: Setting, most: int, sets: int
+    ) -> None:
+        self.choices, self.free, self.setting, self.most, self.sets = choices, free, setting, most, sets
         self.never = NEVER * setting.trip
         self.chains = [
             number for number, choice in enumerate(choices) if any(way.is_chained for way in choice.ways)
@@ -165,6 +173,7 @@ class _Search:
         self.least = sum(map(min, *columns, self.anyway))
         self.over_chain: dict[tuple[int, tuple[int, ...]], Way | None] = {}
         self.seen: set[tuple[int, ...]] = set()
+        self.looked_at = 0
         self.best: Placement | None = None
 
     def _anyway(self, choice: Choice) -> int:
@@ -243,9 +252,10 @@ class _Search:
     def go(self, trips: tuple[int, ...]) -> None:
         """With these trips, and with more."""
         trip, limit = self.setting.trip, self._limit()
-        if trips in self.seen or len(trips) * trip + self.least > limit:
+        if self.looked_at >= self.sets or trips in self.seen or len(trips) * trip + self.least > limit:
             return
         self.seen.add(trips)
+        self.looked_at += 1
         weights = list(map(min, self.anyway, *(self.on[day] for day in trips if day in self.on), self.anyway))
         for number in self.chains:
             way = self._lightest(number, trips)
@@ -263,7 +273,7 @@ class _Search:
         if weight + len(trips) * trip <= limit or self.setting.urgent_days:
             self._keep(trips)
         if weight - self.least > trip:
-            for day in self.days:
+            for day in self.days if self.looked_at < self.sets else ():
                 gain = sum(max(0, mine - theirs) for mine, theirs in zip(weights, self.on[day], strict=True))
                 if gain > trip and day not in trips:
                     self.go(_with(trips, day))

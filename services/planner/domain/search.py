@@ -35,6 +35,10 @@ from services.planner.domain.rhythm import A_YEAR, Fit, Rhythm, fit_of, slot_day
 FREE_SURPLUS = 14
 """Days that a drug may have left when it joins before the surplus weighs; so does each further such span begun."""
 
+MOST_SETS, LEAST_SETS = 600, 20
+"""Sets of trips looked at in one search, and for one candidate at least: drugs that join only after many fills have a
+great many."""
+
 MOST_STEPS = 1000
 """Candidates worked out in one search; one that would need more says how far its answer may be from the best."""
 
@@ -199,6 +203,8 @@ class _Search:
         self.slots: dict[tuple[int, int], list[int]] = {}
         self.best: dict[int, tuple[tuple[Any, ...], Layout]] = {}
         self.steps = 0
+        self.sets_left = MOST_SETS
+        self.left_at: list[int] = []  # bounds of what was not worked out, or not in full
         self.put_off: list[_Candidate] = []  # at which a drug joins only after several fills
         clean = self.order(self.optimistic(question.promises.pickup or NEVER, self.rhythms[0], 0))
         self.nothing_to_mend = clean[: self.at_burden]
@@ -207,7 +213,7 @@ class _Search:
 
     def over(self, days: Sequence[int]) -> Verdict | None:
         """Rhythm by rhythm, those with the fewest trips a year first."""
-        left_at: list[int] = []
+        left_at = self.left_at
         compared = 0
         rhythms = range(len(self.fits))
         for number in sorted(rhythms, key=lambda each: (self.rate(each, (0,)), -self.rhythms[each].days)):
@@ -224,7 +230,9 @@ class _Search:
                 self._work_out(candidate)
         if not self.best:
             for candidate in self.put_off[:MOST_PUT_OFF]:
-                self._work_out(candidate, thorough=True)
+                worst = self.worst_kept()
+                if worst is None or candidate.bound <= worst:
+                    self._work_out(candidate, thorough=True)
         if not self.best:
             return None
         ranked = sorted(self.best.values(), key=lambda each: each[0])
@@ -470,7 +478,11 @@ class _Search:
             {day for days in self.question.promises.visits.values() for day in days if day in self.pickup}
         )
         rate = self.rate(candidate.rhythm, candidate.live)
-        placed = place(choices, free, told, self.setting, self._room(candidate, rate))
+        sets = max(LEAST_SETS, min(MOST_SETS, self.sets_left))
+        placed, looked_at = place(choices, free, told, self.setting, self._room(candidate, rate), sets)
+        self.sets_left -= looked_at
+        if looked_at >= sets:
+            self.left_at.append(candidate.least)
         if placed is None or not any(way.path.joins == candidate.day for way in placed.ways):
             return
         beside = self._by_themselves(placed, free)
