@@ -214,7 +214,9 @@ def _about_fills(
         return remarks
     filled = [item.days_supply for on, item in fills if on.toordinal() < path.joins]
     if filled and path.left > 0:
-        remarks.append(_carried_over(path.left, filled[-1], path, question))
+        why = _carried_over(path.left, filled[-1], path, question)
+        if why.code != "early" or path.joins == chosen.anchor:  # of a later pickup its joining day is said
+            remarks.append(why)
     apart = chosen.next_due(path) - path.joins
     if path.joins == chosen.anchor and path.joining[1] + path.left < apart:
         remarks.append(because("supply_shorter_than_cycle", days=path.joining[1], cycle_days=apart))

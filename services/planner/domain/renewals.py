@@ -139,7 +139,7 @@ def _first_unmet(path: FillPath, chosen: Layout, until: int) -> tuple[int, Decim
         if quantity > left or day > expires:
             return min(day, covered if rest_filled else max(covered, chosen.anchor)), left
         left, covered = left - quantity, max(covered, day) + days
-    return None
+    return (covered, left) if rest_filled and covered < until else None
 
 
 def _due(path: FillPath, chosen: Layout, until: int) -> Iterator[tuple[int, Decimal, int]]:
