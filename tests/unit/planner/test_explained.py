@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from random import Random
 
@@ -10,8 +11,8 @@ import pytest
 
 from services.planner.domain import explain_day
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.criteria import CRITERIA, avoidable_uncovered_days
-from services.planner.domain.model import NOTHING_TOLD, Plan, Profile, Reason, Rejection, Rules
+from services.planner.domain.criteria import CRITERIA, avoidable_uncovered_days, store_is_full
+from services.planner.domain.model import NOTHING_TOLD, Plan, Profile, Reason, Rejection, Rules, Told
 from services.planner.domain.plan import plan_cycle
 from services.planner.translation import event_of
 from services.planner.translation import said as said_of
@@ -38,8 +39,8 @@ def planned(profile: Profile, calendar: Calendar = EVERY_DAY, rules: Rules = COM
     return plan
 
 
-def said(profile: Profile) -> list[str]:
-    outcome = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, NOTHING_TOLD, 1)
+def said(profile: Profile, told: Told = NOTHING_TOLD) -> list[str]:
+    outcome = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, told, 1)
     return in_words(event_of(said_of(outcome, "p", "s", 1, 1)))
 
 
@@ -57,16 +58,21 @@ def against(plan: Plan) -> dict[object, Reason]:
     }
 
 
+COUNTED = frozenset(
+    {"other_day_trips_a_year", "other_day_late_claims", "other_day_run_dry", "other_day_cushion"}
+)
+"""What is said with two numbers, and shows in no offer."""
+
+
 def test_each_criterion_has_its_way_to_be_said() -> None:
-    assert set(explain_day.NOT_INSTEAD) | {avoidable_uncovered_days} == set(CRITERIA)
+    assert set(explain_day.NOT_INSTEAD) | {avoidable_uncovered_days} == {*CRITERIA, store_is_full}
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_a_proposal_says_of_each_other_offered_day_why_it_is_not_the_one(seed: int) -> None:
     plan = planned(random_patient(Random(seed)))
     _, *others = plan.offered
-    usual = [each.params["on"] for each in plan.reasons if each.code == "instead_of_latest_due"]
-    assert set(against(plan)) == {*usual, *(offer.on.isoformat() for offer in others)}
+    assert set(against(plan)) == {offer.on.isoformat() for offer in others}
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -89,8 +95,12 @@ def test_what_is_said_of_another_day_is_true_of_it(seed: int) -> None:
                 assert offer.short_fills > first.short_fills
             case "other_day_later":
                 assert offer.on > first.on
+            case "other_day_joined_later":
+                assert date.fromisoformat(str(reason.params["joined"])) >= offer.on
             case _:
-                assert reason.code in ("other_day_run_dry", "other_day_cushion", "other_day_below_minimum")
+                assert reason.code in COUNTED
+                worse = next(value for name, value in reason.params.items() if name not in ("on", "here"))
+                assert worse > reason.params["here"]  # type: ignore[operator]
 
 
 def test_the_preferred_weekday_is_named_where_it_decided() -> None:
@@ -99,14 +109,10 @@ def test_the_preferred_weekday_is_named_where_it_decided() -> None:
     assert "other_day_not_preferred" in {reason.code for reason in against(plan).values()}
 
 
-def test_a_fuller_or_a_later_day_is_named_where_nothing_else_decided() -> None:
+def test_that_all_are_in_sync_later_is_named_where_nothing_else_decided() -> None:
     rules = replace(COMMERCIAL, criteria=("avoidable_uncovered_days",))
     free = planned(taking({"a": 20}), rules=rules)
-    assert {reason.code for reason in against(free).values()} == {"other_day_later"}
-    load = {in_days(days): 1 for days in range(60)} | {in_days(15): 0}
-    plan = planned(taking({"a": 20}), Calendar(load=load), rules)
-    assert plan.anchor_on == in_days(15)
-    assert {reason.code for reason in against(plan).values()} == {"other_day_fuller"}
+    assert {reason.code for reason in against(free).values()} == {"other_day_joined_later"}
 
 
 def test_a_renewal_and_an_authorization_are_asked_for_with_their_day() -> None:
@@ -118,7 +124,7 @@ def test_a_renewal_and_an_authorization_are_asked_for_with_their_day() -> None:
     sentences = said(profile)
     [b] = [each for each in sentences if each.startswith("b: ")]
     [c] = [each for each in sentences if each.startswith("c: ")]
-    assert "A renewal from the prescriber is needed by Thu 12 Mar 2026." in b
+    assert "A renewal from the prescriber is needed by Sat 7 Mar 2026." in b
     assert "The payer wants a prior authorization: needed by Sat 14 Mar 2026" in c
 
 
@@ -160,17 +166,18 @@ def test_a_renewal_says_why_it_is_needed() -> None:
     profile = patient([prescription("a", quantity_left=Decimal(40))], [fill("a", in_days(-20))])
     [a] = [each for each in said(profile) if each.startswith("a: ")]
     assert "A renewal from the prescriber is needed by" in a
-    assert "10 units will be left of what is authorised: not enough for the next usual fill." in a
+    assert "0 units will be left of what is authorised: not enough for the next usual fill." in a
 
 
 def test_a_bridge_of_all_that_is_left_lasts_no_longer_than_it_does() -> None:
     scarce = prescription("a", quantity_left=Decimal(3))
     profile = patient([scarce, prescription("b")], [fill("a", in_days(-22)), fill("b", in_days(-14))])
-    [a] = [each for each in said(profile) if each.startswith("a: ")]
+    told = Told(agreed=True, anchor_on=in_days(13))
+    [a] = [each for each in said(profile, told) if each.startswith("a: ")]
     assert (
-        "a short fill of 3 days on Tue 10 Mar 2026, all that can be had before, lasts until Fri 13 Mar" in a
+        "a short fill of 3 days on Sun 8 Mar 2026, all that can be had before, lasts until Fri 13 Mar" in a
     )
-    assert "Nothing of it can be dispensed at the synchronized pickup on Sun 15 Mar 2026 any more." in a
+    assert "On Sun 15 Mar 2026 30 units: the usual fill of 30 days, only if the prescriber renews it by" in a
 
 
 def test_a_date_that_accumulation_sets_is_said_to_be_set_by_it() -> None:
