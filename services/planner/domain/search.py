@@ -478,12 +478,8 @@ class _Search:
             {day for days in self.question.promises.visits.values() for day in days if day in self.pickup}
         )
         rate = self.rate(candidate.rhythm, candidate.live)
-        sets = max(LEAST_SETS, min(MOST_SETS, self.sets_left))
-        placed, looked_at = place(choices, free, told, self.setting, self._room(candidate, rate), sets)
-        self.sets_left -= looked_at
-        if looked_at >= sets:
-            self.left_at.append(candidate.least)
-        if placed is None or not any(way.path.joins == candidate.day for way in placed.ways):
+        placed = self._placed(candidate, choices, free, told, self._room(candidate, rate))
+        if placed is None:
             return
         beside = self._by_themselves(placed, free)
         score = self._score(candidate, placed, rate, beside)
@@ -502,6 +498,34 @@ class _Search:
                 sorted({*placed.trips, *(day for days in beside.values() for day in days)} - {*free})
             )
             self.best[candidate.day] = key, Layout(score, tuple(slots), paths, days, trips)
+
+    def _placed(
+        self,
+        candidate: _Candidate,
+        choices: Sequence[Choice],
+        free: Sequence[int],
+        told: Sequence[int],
+        most: int,
+    ) -> Placement | None:
+        """The lightest placement in which a drug joins at the first slot: where none does by itself, each in turn."""
+
+        def lightest(choices: Sequence[Choice]) -> Placement | None:
+            sets = max(LEAST_SETS, min(MOST_SETS, self.sets_left))
+            placed, looked_at = place(choices, free, told, self.setting, most, sets)
+            self.sets_left -= looked_at
+            if looked_at >= sets:
+                self.left_at.append(candidate.least)
+            return placed
+
+        placed = lightest(choices)
+        if placed is None or any(way.path.joins == candidate.day for way in placed.ways):
+            return placed
+        found = []
+        for at, choice in enumerate(choices):
+            first = [way for way in choice.ways if way.path.joins == candidate.day]
+            if first:
+                found.append(lightest([*choices[:at], choice._replace(ways=first), *choices[at + 1 :]]))
+        return min((each for each in found if each), key=lambda each: each.weight, default=None)
 
     def _room(self, candidate: _Candidate, rate: int) -> int:
         """What the trips and ways may weigh at most to be better; no limit where an earlier criterion may decide."""
