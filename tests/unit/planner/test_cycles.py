@@ -9,14 +9,14 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from services.planner.domain.cycles import Cycle, month_days, next_anchor
 
 from services.planner.domain.calendar import Calendar, PickupDays
-from services.planner.domain.model import Action, Fill, FillKind, Plan, Profile, Rules
+from services.planner.domain.model import Fill, FillKind, Plan, Profile, Rules
 from services.planner.domain.payers import PayerRule
+from services.planner.domain.rhythm import Rhythm, month_days, slot_days
 from services.planner.domain.stock import days_on_hand, run_out_day
 from tests.unit.planner.cases import COMMERCIAL, TODAY, fill, in_days, patient, prescription, taking
-from tests.unit.planner.test_plan import codes, of, pinned, planned, trips
+from tests.unit.planner.test_plan import codes, of, pinned, planned
 
 FIRST = date(2026, 1, 15)
 ANY_DAY = PickupDays(Calendar(), 0, 0, date(2031, 1, 1).toordinal())
@@ -58,10 +58,9 @@ def test_a_pickup_on_every_15th_with_thirty_days_leaves_five_days_uncovered_a_ye
     ],
 )
 def test_rolling_cycles(days: int, expected: dict[int, date]) -> None:
-    anchor = FIRST.toordinal()
-    for number in range(1, 14):
-        anchor = next_anchor(anchor, Cycle(days), ANY_DAY)
-        on = date.fromordinal(anchor)
+    slots = slot_days(Rhythm(days), FIRST.toordinal(), 14, ANY_DAY, 1, None)
+    for number, slot in enumerate(slots):
+        on = date.fromordinal(slot)
         assert expected.get(number, on) == on
         assert days % 7 or on.weekday() == FIRST.weekday()
 
@@ -95,11 +94,11 @@ def a_year_of(profile: Profile, rules: Rules) -> tuple[list[Plan], Profile]:
 
 
 def since(first: date, **wishes: Any) -> Profile:
-    """Two drugs, filled on that day."""
+    """Two drugs, filled on that day for the month that follows."""
     usual = {"written_on": first, "expires_on": first + timedelta(days=800), "quantity_left": Decimal(900)}
     return patient(
         [prescription("a", **usual), prescription("b", **usual)],
-        [fill("a", first), fill("b", first)],
+        [fill("a", first, 31), fill("b", first, 31)],
         **wishes,
     )
 
@@ -127,16 +126,17 @@ def monthly(sizes: range | None = None) -> Rules:
     return replace(COMMERCIAL, payers=(PayerRule("commercial", refill_percent=75, days_supplies=allowed),))
 
 
-def test_a_year_on_the_15th_without_an_uncovered_day_takes_one_bridge() -> None:
+def test_a_year_on_the_15th_without_an_uncovered_day_takes_one_bridge_or_early_fill_of_each_drug() -> None:
     """Policy: 75 %, 30 days at most, a bridge lasts 5 days past the pickup: what a year of thirty days is short of."""
     plans, profile = a_year_of(since(FIRST, cycle_policy="day_of_month", day_of_month=15), monthly())
     assert {plan.anchor_on.day for plan in plans} == {15}
-    assert {(later.anchor_on - plan.anchor_on).days for plan, later in pairwise(plans)} == {30, 31}
+    assert {(later.anchor_on - plan.anchor_on).days for plan, later in pairwise(plans)} == {28, 30, 31}
     assert uncovered(profile, plans[-1].anchor_on) == 0
     assert [plan.uncovered_days for plan in plans] == [0] * 12
-    short = [plan for plan in plans if plan.short_fills]
-    assert [[item.days_supply for item in plan.visits[0].items] for plan in short] == [[6, 6]]
-    assert "bridge_cushion" in codes(of(short[0], "a").reasons)
+    before = [visit for plan in plans for visit in plan.visits if visit.on < plan.anchor_on]
+    fills = sorted((item.drug_name, item.kind) for visit in before for item in visit.items)
+    assert [name for name, _ in fills] == ["a", "b"]
+    assert FillKind.bridge in {kind for _, kind in fills}
 
 
 def test_a_year_on_the_15th_takes_no_bridge_where_the_plan_pays_31_days() -> None:
@@ -164,29 +164,36 @@ def test_the_day_of_the_month_is_kept_and_a_closed_one_moves_earlier() -> None:
     profile = taking({"a": 12, "b": 15}, cycle_policy="day_of_month", day_of_month=14)
     plan = planned(profile)
     assert (plan.anchor_on, plan.next_anchor_on) == (date(2026, 3, 14), date(2026, 4, 14))
-    assert {offer.on.day for offer in plan.offered} == {14}
+    assert {offer.on.day for offer in plan.offered} == {14}, "no other day is offered"
     closed = Calendar(closed_on=frozenset({date(2026, 3, 14), date(2026, 4, 14), date(2026, 4, 13)}))
     plan = planned(profile, calendar=closed)
     assert (plan.anchor_on, plan.next_anchor_on) == (date(2026, 3, 13), date(2026, 4, 12))
 
 
 def test_the_first_of_the_month_moved_into_the_month_before_has_its_next_a_month_later() -> None:
-    anchor = date(2026, 2, 27).toordinal()
-    assert next_anchor(anchor, Cycle(31, day_of_month=1), ANY_DAY) == date(2026, 4, 1).toordinal()
+    first = date(2026, 2, 27).toordinal()
+    slots = slot_days(Rhythm(31, day_of_month=1), first, 3, ANY_DAY, 1, None)
+    assert [date.fromordinal(day) for day in slots] == [
+        date(2026, 2, 27),
+        date(2026, 4, 1),
+        date(2026, 5, 1),
+    ]
 
 
 @pytest.mark.parametrize(
     ("wishes", "code"),
     [
-        ({"cycle_policy": "day_of_month", "day_of_month": 29}, "day_of_month_refused"),
-        ({"cycle_policy": "day_of_month", "day_of_month": 0}, "day_of_month_refused"),
-        ({"cycle_policy": "day_of_month"}, "day_of_month_missing"),
-        ({"cycle_policy": "when the moon is full"}, "cycle_policy_not_offered"),
+        ({"cycle_policy": "day_of_month", "day_of_month": 29}, "day_of_month_too_late"),
+        ({"cycle_policy": "day_of_month", "day_of_month": 0}, "day_of_month_too_late"),
+        ({"cycle_policy": "day_of_month"}, "day_of_month_unknown"),
+        ({"cycle_policy": "when the moon is full"}, "cycle_policy_unknown"),
     ],
 )
-def test_a_cycle_that_cannot_be_is_planned_as_thirty_days_and_said(wishes: dict[str, Any], code: str) -> None:
+def test_in_place_of_a_cycle_that_cannot_be_the_best_is_planned_and_that_is_said(
+    wishes: dict[str, Any], code: str
+) -> None:
     plan = planned(taking({"a": 12, "b": 15}, **wishes))
-    assert plan.next_anchor_on == plan.anchor_on + timedelta(days=30)
+    assert plan.rhythm == planned(taking({"a": 12, "b": 15})).rhythm
     assert code in codes(plan.reasons)
 
 
@@ -198,31 +205,49 @@ def ninety(name: str, ago: int) -> tuple[Any, Fill]:
 
 
 def test_ninety_day_drugs_roll_by_84_or_90_days() -> None:
+    """On day 7 three days are left of a, its cushion: no cycle has to be shorter."""
     a, fill_of_a = ninety("a", 80)
     b, fill_of_b = ninety("b", 75)
     for policy, days in (("rolling_84", 84), ("rolling_90", 90)):
         plan = planned(patient([a, b], [fill_of_a, fill_of_b], cycle_policy=policy))
+        assert plan.rhythm and plan.rhythm.cycle_days == days
         assert plan.next_anchor_on == plan.anchor_on + timedelta(days=days)
         assert plan.short_fills == 0
 
 
-def test_a_cycle_of_ninety_days_with_a_drug_of_thirty_has_a_spine_of_thirty() -> None:
-    """Policy: rolling 90. b is filled for ninety days and due at every third pickup."""
+def test_a_stated_cycle_stands_although_a_drug_comes_by_itself_then() -> None:
+    """Policy: rolling 90. a is filled for thirty days, and comes by itself; every 30 days would spare 4 trips."""
     b, fill_of_b = ninety("b", 10)
     plan = planned(
         patient([prescription("a"), b], [fill("a", in_days(-20)), fill_of_b], cycle_policy="rolling_90")
     )
-    assert "cycle_spine" in codes(plan.reasons)
-    assert plan.next_anchor_on == plan.anchor_on + timedelta(days=30)
-    assert of(plan, "b").action is Action.not_due
-    assert of(plan, "b").joins_on == plan.anchor_on + timedelta(days=60)
-    assert [names for _, _, names in trips(plan)] == [["a"]]
+    assert plan.rhythm and plan.rhythm.cycle_days == 90
+    assert (of(plan, "a").joins_on, of(plan, "b").joins_on) == (None, plan.anchor_on)
+    assert "never_joins" in codes(of(plan, "a").reasons)
+    [proposed] = [each for each in plan.reasons if each.code == "rhythm_proposed"]
+    assert proposed.params == {"days": 30, "trips": 12, "here": 16, "fewer": 4}
     assert plan.uncovered_days == 0
 
 
-def test_a_bridge_may_last_a_few_days_past_the_pickup() -> None:
-    """Policy: a cushion of two days."""
-    plan = planned(taking({"a": 12, "b": 20}), pinned(20), rules=replace(COMMERCIAL, bridge_cushion_days=2))
-    assert [item.days_supply for item in plan.visits[0].items] == [10]
-    assert of(plan, "a").days_left_at_anchor == 2
+def test_a_cycle_that_no_drug_lasts_is_not_the_one_that_is_planned_and_that_is_said() -> None:
+    plan = planned(taking({"a": 12, "b": 15}, cycle_policy="rolling_90"))
+    assert plan.rhythm and plan.rhythm.cycle_days == 30
+    assert "cycle_fits_no_drug" in codes(plan.reasons)
+
+
+def test_who_takes_nothing_that_lasts_a_cycle_is_planned_by_what_lasts_longest() -> None:
+    short = prescription("a", usual_days=14, usual_quantity=Decimal(14))
+    plan = planned(patient([short], [fill("a", in_days(-5), 14)]))
+    assert plan.rhythm and plan.rhythm.cycle_days == 14
+    assert of(plan, "a").joins_on == plan.anchor_on
+
+
+@pytest.mark.parametrize(("cushion", "days"), [(0, 8), (1, 9), (2, 10)])
+def test_a_bridge_may_last_a_few_days_past_the_pickup(cushion: int, days: int) -> None:
+    """Policy: one day, unless the chain says otherwise."""
+    rules = replace(COMMERCIAL, bridge_cushion_days=cushion)
+    assert Rules().bridge_cushion_days == 1
+    plan = planned(taking({"a": 12, "b": 20}), pinned(20), rules=rules)
+    assert [item.days_supply for item in plan.visits[0].items] == [days]
+    assert of(plan, "a").days_left_at_anchor == cushion
     assert (plan.anchor_on - TODAY).days == 20
