@@ -125,13 +125,16 @@ def blemishes(path: FillPath, at: int, payable: int, day: int, setting: Setting)
 
 def place(
     choices: Sequence[Choice], free: Sequence[int], told: Sequence[int], setting: Setting, most: int
-) -> Placement | None:
-    """The trips and ways that weigh least together; on `free` days the patient comes anyway, `told` are trips that the
-    patient was told of. None where all weigh more than `most`."""
+) -> tuple[Placement | None, int]:
+    """The trips and ways that weigh least together, None where all weigh more than `most`; and how many sets of trips
+    were tried: `MOST_TRIED` where not all were.
+
+    On `free` days the patient comes anyway, `told` are trips that the patient was told of.
+    """
     search = _Search(choices, free, setting, most)
     if search.bound() <= most or told:
         search.go(tuple(told))
-    return search.best
+    return search.best, len(search.seen) if len(search.seen) < search.most_tried else MOST_TRIED
 
 
 def trips_at_least(spans: Sequence[tuple[int, int]], anyway: Sequence[int]) -> int:
@@ -147,6 +150,13 @@ def trips_at_least(spans: Sequence[tuple[int, int]], anyway: Sequence[int]) -> i
     return trips
 
 
+MOST_TRIED = 600
+"""Sets of trips that are tried for one first slot."""
+
+MOST_TRIED_CHAINED = 40
+"""The same where a drug takes several fills before it joins: each set takes a hundred times as long."""
+
+
 class _Search:
     """Days are added one by one: first for the drug that can wait least, then as long as one more may be worth it.
 
@@ -159,6 +169,7 @@ class _Search:
         self.chains = [
             number for number, choice in enumerate(choices) if any(way.is_chained for way in choice.ways)
         ]
+        self.most_tried = MOST_TRIED_CHAINED if self.chains else MOST_TRIED
         self.anyway = [self._anyway(choice) for choice in choices]
         self.days, self.on = self._worth_coming_on()
         columns = [self.anyway, *self.on.values()]
@@ -243,7 +254,7 @@ class _Search:
     def go(self, trips: tuple[int, ...]) -> None:
         """With these trips, and with more."""
         trip, limit = self.setting.trip, self._limit()
-        if trips in self.seen or len(trips) * trip + self.least > limit:
+        if trips in self.seen or len(trips) * trip + self.least > limit or len(self.seen) >= self.most_tried:
             return
         self.seen.add(trips)
         weights = list(map(min, self.anyway, *(self.on[day] for day in trips if day in self.on), self.anyway))

@@ -22,6 +22,7 @@ from services.planner.domain.model import Reason, Rules, Ruling
 from services.planner.domain.paths import FillPath, FillWindow, alone, paths_to, start_of, with_a_gap
 from services.planner.domain.payers import NO_COST
 from services.planner.domain.placement import (
+    MOST_TRIED,
     Choice,
     Placement,
     Setting,
@@ -199,6 +200,8 @@ class _Search:
         self.slots: dict[tuple[int, int], list[int]] = {}
         self.best: dict[int, tuple[tuple[Any, ...], Layout]] = {}
         self.steps = 0
+        self.tried = 0  # sets of trips
+        self.left_at: list[int] = []  # the bounds of candidates that were not worked out in full
         self.put_off: list[_Candidate] = []  # at which a drug joins only after several fills
         clean = self.order(self.optimistic(question.promises.pickup or NEVER, self.rhythms[0], 0))
         self.nothing_to_mend = clean[: self.at_burden]
@@ -207,7 +210,6 @@ class _Search:
 
     def over(self, days: Sequence[int]) -> Verdict | None:
         """Rhythm by rhythm, those with the fewest trips a year first."""
-        left_at: list[int] = []
         compared = 0
         rhythms = range(len(self.fits))
         for number in sorted(rhythms, key=lambda each: (self.rate(each, (0,)), -self.rhythms[each].days)):
@@ -218,19 +220,23 @@ class _Search:
                 if worst is not None and candidate.bound > worst:
                     break
                 if self.steps > MOST_STEPS:
-                    left_at.append(candidate.least)
+                    self.left_at.append(candidate.least)
                     continue
                 self.steps += 1
                 self._work_out(candidate)
         if not self.best:
-            for candidate in self.put_off[:MOST_PUT_OFF]:
-                self._work_out(candidate, thorough=True)
+            self.tried = 0
+            for candidate in self.put_off:
+                if self.tried < MOST_PUT_OFF:
+                    self._work_out(candidate, thorough=True)
+                else:
+                    self.left_at.append(candidate.least)
         if not self.best:
             return None
         ranked = sorted(self.best.values(), key=lambda each: each[0])
         chosen = ranked[0][1]
         alike = [each.score for _, each in ranked if each.score.rhythm == chosen.score.rhythm]
-        short_of = max(0, self._burden_of(chosen) - min(left_at)) if left_at else 0
+        short_of = max(0, self._burden_of(chosen) - min(self.left_at)) if self.left_at else 0
         return Verdict(
             compared,
             settled(self._in_trips(chosen), self.question),
@@ -470,7 +476,10 @@ class _Search:
             {day for days in self.question.promises.visits.values() for day in days if day in self.pickup}
         )
         rate = self.rate(candidate.rhythm, candidate.live)
-        placed = place(choices, free, told, self.setting, self._room(candidate, rate))
+        placed, tried = place(choices, free, told, self.setting, self._room(candidate, rate))
+        self.tried += tried
+        if tried >= MOST_TRIED:
+            self.left_at.append(candidate.least)
         if placed is None or not any(way.path.joins == candidate.day for way in placed.ways):
             return
         beside = self._by_themselves(placed, free)
@@ -647,7 +656,7 @@ class _Search:
 
 
 MOST_PUT_OFF = 200
-"""Days worked out that were put off, where there is no other."""
+"""Sets of trips tried for days that were put off, where there is no other."""
 
 MOST_PHASES = 6
 """Slots after which a rhythm repeats, where the bound looks at each set of them."""
