@@ -45,8 +45,9 @@ class Way(NamedTuple):
     weight: int
     late: int
     dry: int
-    broken: int  # promises
+    broken: int  # promises of when it joins
     cost: Decimal
+    penalty: int = 0  # part of the weight: what each broken promise outweighs
     spans: tuple[Span, ...] = ()  # of its one fill before, or, as little as it may weigh, of its several
     days: tuple[int, ...] = ()  # of the fills before
 

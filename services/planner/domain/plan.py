@@ -137,6 +137,7 @@ def _plan(
         ],
         near,
         {each.rx_id: (each, renewed[each.rx_id]) for each in profile.prescriptions if each.rx_id in renewed},
+        told.rhythm.joins if told.rhythm else None,
         today,
     )
     medications = [

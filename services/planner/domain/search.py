@@ -597,9 +597,14 @@ class _Search:
             lates = yearly if wait > apart - rules.claims_made_ahead else late
             drys = yearly if dry and wait >= apart and path.joining[1] <= apart else dry
             weight += self.blemish * _spans(path.left) + int((lates + drys) * self.blemish)
-        promised = self.question.promises.joins.get(each.rx_id)
-        broken = promised is not None and (path.joins is None or path.joins > promised)
-        return with_spans(Way(path, weight, late, dry, int(broken), path.extra_cost or NO_COST), self.setting)
+        promises = self.question.promises
+        promised = promises.joins.get(each.rx_id)
+        broken = int(promised is not None and (path.joins is None or path.joins > promised))
+        kept = {window.first for window in path.windows if window.first == window.last}
+        moved = len({*promises.visits.get(each.rx_id, ())} - kept - {path.joins})
+        penalty = (broken + moved) * OUTWEIGHS * self.unit
+        way = Way(path, weight + penalty, late, dry, broken, path.extra_cost or NO_COST, penalty)
+        return with_spans(way, self.setting)
 
     def _by_themselves(self, placed: Placement, free: Sequence[int]) -> dict[str, tuple[int, ...]]:
         """The days of the drugs that fit no slot, by rx_id: with others where they can, else before they run out."""
@@ -637,7 +642,7 @@ class _Search:
         partial = self.optimistic(
             candidate.day,
             self.rhythms[candidate.rhythm],
-            rate + placed.weight,
+            rate + placed.weight - sum(way.penalty for way in ways),
             (critical, sum(way.path.uncovered for way in ways) - critical),
             sum(way.broken for way in ways) + len(told - comes),
             sum((way.cost for way in ways if way.cost), NO_COST),
@@ -657,6 +662,9 @@ class _Search:
 
 MOST_PUT_OFF = 200
 """Sets of trips tried for days that were put off, where there is no other."""
+
+OUTWEIGHS = 1000
+"""Trips that a broken promise outweighs where trips and ways are chosen."""
 
 MOST_PHASES = 6
 """Slots after which a rhythm repeats, where the bound looks at each set of them."""

@@ -15,7 +15,7 @@ from services.planner.domain.model import (
     StockReport,
 )
 from services.planner.domain.participation import Part, take_part
-from services.planner.domain.supplies import supply_of
+from services.planner.domain.supplies import medication_of
 from services.planner.inputs import read_patient
 from shared.events import Reason
 from shared.words import render
@@ -78,7 +78,7 @@ def test_the_pharmacist_is_told_both_numbers_and_what_to_check() -> None:
 def test_the_payers_clock_runs_by_the_shorter_too_unless_the_billed_days_are_on_file() -> None:
     for billed, payable in ((None, -10 + 23), (90, -10 + 68)):
         part = only(prescription("a"), filled(90, days_supply_billed=billed))
-        supply = supply_of(part, COMMERCIAL, NOTHING_TOLD, None, TODAY)
+        supply = medication_of(part, COMMERCIAL, NOTHING_TOLD, None, TODAY)
         assert supply.payment.payable_from == in_days(payable)
 
 
@@ -134,7 +134,7 @@ def test_days_supply_0_of_a_fill_is_counted_from_quantity_and_daily_use_and_said
     part = only(prescription("a", units_per_day=Decimal(2)), filled(0, 60))
     assert part.stock.run_out_on == in_days(20)
     assert told(part)["fill_days_counted"]["days"] == 30
-    supply = supply_of(part, COMMERCIAL, NOTHING_TOLD, None, TODAY)
+    supply = medication_of(part, COMMERCIAL, NOTHING_TOLD, None, TODAY)
     assert supply.payment.payable_from == in_days(-10 + 23)
 
 
