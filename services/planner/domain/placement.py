@@ -68,12 +68,27 @@ class Way(NamedTuple):
         return self.path.joins is not None and len(self.path.windows) > 1
 
 
+MOST_SETS = 120
+"""Sets of trips looked at for one candidate, where there is a placement to be had already."""
+
+WITHOUT_ANY = 10
+"""Times as many where there is none."""
+
+
 class Placement(NamedTuple):
     """The trips besides the slots, and the way of each drug."""
 
     trips: tuple[int, ...]
     ways: tuple[Way, ...]
     weight: int
+
+
+class Looked(NamedTuple):
+    """What a search for a placement came to."""
+
+    best: Placement | None
+    cut_off: bool  # there may be a lighter one
+    sets: int  # of trips that were looked at
 
 
 class Choice(NamedTuple):
@@ -124,14 +139,20 @@ def blemishes(path: FillPath, at: int, payable: int, day: int, setting: Setting)
 
 
 def place(
-    choices: Sequence[Choice], free: Sequence[int], told: Sequence[int], setting: Setting, most: int
-) -> Placement | None:
+    choices: Sequence[Choice],
+    free: Sequence[int],
+    told: Sequence[int],
+    setting: Setting,
+    most: int,
+    sets: int = MOST_SETS,
+) -> Looked:
     """The trips and ways that weigh least together; on `free` days the patient comes anyway, `told` are trips that the
-    patient was told of. None where all weigh more than `most`."""
-    search = _Search(choices, free, setting, most)
+    patient was told of. None where all weigh more than `most`. Of about so many `sets` of trips, where that is not
+    enough to prove it."""
+    search = _Search(choices, free, setting, most, sets)
     if search.bound() <= most or told:
         search.go(tuple(told))
-    return search.best
+    return Looked(search.best, search.cut_off, len(search.seen))
 
 
 def trips_at_least(spans: Sequence[tuple[int, int]], anyway: Sequence[int]) -> int:
@@ -153,8 +174,11 @@ class _Search:
     The later a trip, the more fills can share it and the more claims are in time: the best are at the ends of spans.
     """
 
-    def __init__(self, choices: Sequence[Choice], free: Sequence[int], setting: Setting, most: int) -> None:
-        self.choices, self.free, self.setting, self.most = choices, free, setting, most
+    def __init__(
+        self, choices: Sequence[Choice], free: Sequence[int], setting: Setting, most: int, sets: int
+    ) -> None:
+        self.choices, self.free, self.setting, self.most, self.sets = choices, free, setting, most, sets
+        self.cut_off = False
         self.never = NEVER * setting.trip
         self.chains = [
             number for number, choice in enumerate(choices) if any(way.is_chained for way in choice.ways)
@@ -244,6 +268,10 @@ class _Search:
         """With these trips, and with more."""
         trip, limit = self.setting.trip, self._limit()
         if trips in self.seen or len(trips) * trip + self.least > limit:
+            return
+        anything = self.best is not None or self.most < self.never
+        if len(self.seen) >= (self.sets if anything else WITHOUT_ANY * MOST_SETS):
+            self.cut_off = True
             return
         self.seen.add(trips)
         weights = list(map(min, self.anyway, *(self.on[day] for day in trips if day in self.on), self.anyway))

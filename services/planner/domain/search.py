@@ -22,6 +22,7 @@ from services.planner.domain.model import Reason, Rules, Ruling
 from services.planner.domain.paths import FillPath, alone, paths_to, start_of, with_a_gap
 from services.planner.domain.payers import NO_COST
 from services.planner.domain.placement import (
+    MOST_SETS,
     Choice,
     Placement,
     Setting,
@@ -200,6 +201,8 @@ class _Search:
         self.best: dict[int, tuple[tuple[Any, ...], Layout]] = {}
         self.steps = 0
         self.put_off: list[_Candidate] = []  # at which a drug joins only after several fills
+        self.left_at: list[int] = []  # the bounds of what was not worked out to the end
+        self.sets = MOST_SETS_IN_ALL
         clean = self.order(self.optimistic(question.promises.pickup or NEVER, question.rhythms[0], 0))
         self.nothing_to_mend = clean[: self.at_burden]
 
@@ -207,7 +210,6 @@ class _Search:
 
     def over(self, days: Sequence[int]) -> Verdict | None:
         """Rhythm by rhythm, those with the fewest trips a year first."""
-        left_at: list[int] = []
         compared = 0
         rhythms = range(len(self.fits))
         for number in sorted(
@@ -220,19 +222,23 @@ class _Search:
                 if worst is not None and candidate.bound > worst:
                     break
                 if self.steps > MOST_STEPS:
-                    left_at.append(candidate.least)
+                    self.left_at.append(candidate.least)
                     continue
                 self.steps += 1
                 self._work_out(candidate)
         if not self.best:
             for candidate in self.put_off[:MOST_PUT_OFF]:
-                self._work_out(candidate, thorough=True)
+                worst = self.worst_kept()
+                if self.best and self.sets <= 0:
+                    self.left_at.append(candidate.least)
+                elif worst is None or candidate.bound <= worst:
+                    self._work_out(candidate, thorough=True)
         if not self.best:
             return None
         ranked = sorted(self.best.values(), key=lambda each: each[0])
         chosen = ranked[0][1]
         alike = [each.score for _, each in ranked if each.score.rhythm == chosen.score.rhythm]
-        short_of = max(0, self._burden_of(chosen) - min(left_at)) if left_at else 0
+        short_of = max(0, self._burden_of(chosen) - min(self.left_at)) if self.left_at else 0
         return Verdict(
             compared,
             settled(self._in_trips(chosen), self.question),
@@ -470,7 +476,13 @@ class _Search:
             {day for days in self.question.promises.visits.values() for day in days if day in self.pickup}
         )
         rate = self.rate(candidate.rhythm, candidate.live)
-        placed = place(choices, free, told, self.setting, self._room(candidate, rate))
+        sets = max(LEAST_SETS, min(MOST_SETS, self.sets))
+        placed, cut_off, looked_at = place(
+            choices, free, told, self.setting, self._room(candidate, rate), sets
+        )
+        self.sets -= max(0, looked_at - LEAST_SETS)
+        if cut_off:
+            self.left_at.append(candidate.least)
         if placed is None or not any(way.path.joins == candidate.day for way in placed.ways):
             return
         beside = self._by_themselves(placed, free)
@@ -639,6 +651,11 @@ class _Search:
             from_cushion=sum(abs(each - question.rules.cushion_days) for each in left),
         )
 
+
+MOST_SETS_IN_ALL = 250
+"""Sets of trips looked at in one search, before it looks at few for each candidate."""
+
+LEAST_SETS = 20
 
 MOST_PUT_OFF = 200
 """Days worked out that were put off, where there is no other."""
