@@ -31,7 +31,7 @@ from services.planner.domain.placement import (
     trips_at_least,
     with_spans,
 )
-from services.planner.domain.rhythm import A_YEAR, Fit, Rhythm, fit_of, slot_days
+from services.planner.domain.rhythm import A_YEAR, Fit, Rhythm, first_days, fit_of, slot_days
 
 FREE_SURPLUS = 14
 """Days that a drug may have left when it joins before the surplus weighs; so does each further such span begun."""
@@ -200,6 +200,7 @@ class _Search:
         self.slots: dict[tuple[int, int], list[int]] = {}
         self.best: dict[int, tuple[tuple[Any, ...], Layout]] = {}
         self.steps = 0
+        self.days_given = False
         self.tried = 0  # sets of trips
         self.left_at: list[int] = []  # the bounds of candidates that were not worked out in full
         self.put_off: list[_Candidate] = []  # at which a drug joins only after several fills
@@ -210,6 +211,7 @@ class _Search:
 
     def over(self, days: Sequence[int]) -> Verdict | None:
         """Rhythm by rhythm, those with the fewest trips a year first."""
+        self.days_given = len(days) == 1
         compared = 0
         rhythms = range(len(self.fits))
         for number in sorted(rhythms, key=lambda each: (self.rate(each, (0,)), -self.rhythms[each].days)):
@@ -268,7 +270,11 @@ class _Search:
         """From the first workable day to a cycle after the last drug can be paid; the day that was told always."""
         rhythm = self.rhythms[number]
         last = max(start.first for start in self.starts) + rhythm.days
-        within = [day for day in days if day <= last or day == self.question.promises.pickup]
+        within = [
+            day
+            for day in first_days(rhythm, days, last, self.pickup)
+            if day <= last or day == self.question.promises.pickup
+        ]
         for live in self._live_sets(number):
             rate = self.rate(number, live)
             if rate > self._most():
@@ -476,11 +482,8 @@ class _Search:
             {day for days in self.question.promises.visits.values() for day in days if day in self.pickup}
         )
         rate = self.rate(candidate.rhythm, candidate.live)
-        placed, tried = place(choices, free, told, self.setting, self._room(candidate, rate))
-        self.tried += tried
-        if tried >= MOST_TRIED:
-            self.left_at.append(candidate.least)
-        if placed is None or not any(way.path.joins == candidate.day for way in placed.ways):
+        placed = self._placed(candidate, choices, free, told, self._room(candidate, rate))
+        if placed is None:
             return
         beside = self._by_themselves(placed, free)
         score = self._score(candidate, placed, rate, beside)
@@ -499,6 +502,35 @@ class _Search:
                 sorted({*placed.trips, *(day for days in beside.values() for day in days)} - {*free})
             )
             self.best[candidate.day] = key, Layout(score, tuple(slots), paths, days, trips)
+
+    def _placed(
+        self,
+        candidate: _Candidate,
+        choices: Sequence[Choice],
+        free: Sequence[int],
+        told: Sequence[int],
+        room: int,
+    ) -> Placement | None:
+        """The lightest trips and ways with which a drug joins at the first slot.
+
+        Where the lightest of all have none join at it, the same is found with a later first slot; unless the days are
+        given: then one of the drugs that can is made to.
+        """
+        placed, tried = place(choices, free, told, self.setting, room)
+        self.tried += tried
+        if tried >= MOST_TRIED:
+            self.left_at.append(candidate.least)
+        if placed is None or any(way.path.joins == candidate.day for way in placed.ways):
+            return placed
+        if not self.days_given and self.rhythms[candidate.rhythm].day_of_month is None:
+            return None
+        found = []
+        for at, choice in enumerate(choices):
+            joining = [way for way in choice.ways if way.path.joins == candidate.day]
+            if joining:
+                made_to = [*choices[:at], choice._replace(ways=joining), *choices[at + 1 :]]
+                found.append(place(made_to, free, told, self.setting, room)[0])
+        return min((each for each in found if each), key=lambda each: each.weight, default=None)
 
     def _room(self, candidate: _Candidate, rate: int) -> int:
         """What the trips and ways may weigh at most to be better; no limit where an earlier criterion may decide."""

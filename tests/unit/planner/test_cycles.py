@@ -9,13 +9,13 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from services.planner.domain.cycles import Cycle, month_days, next_anchor
 
 from services.planner.domain.calendar import Calendar, PickupDays
-from services.planner.domain.model import Action, Fill, FillKind, Plan, Profile, Rules
+from services.planner.domain.model import Action, Fill, Plan, Profile, RhythmTold, Rules, Told
 from services.planner.domain.payers import PayerRule
+from services.planner.domain.rhythm import Rhythm, month_days, slot_days
 from services.planner.domain.stock import days_on_hand, run_out_day
-from tests.unit.planner.cases import COMMERCIAL, TODAY, fill, in_days, patient, prescription, taking
+from tests.unit.planner.cases import COMMERCIAL, TODAY, drug, fill, in_days, patient, prescription, taking
 from tests.unit.planner.test_plan import codes, of, pinned, planned, trips
 
 FIRST = date(2026, 1, 15)
@@ -58,10 +58,9 @@ def test_a_pickup_on_every_15th_with_thirty_days_leaves_five_days_uncovered_a_ye
     ],
 )
 def test_rolling_cycles(days: int, expected: dict[int, date]) -> None:
-    anchor = FIRST.toordinal()
-    for number in range(1, 14):
-        anchor = next_anchor(anchor, Cycle(days), ANY_DAY)
-        on = date.fromordinal(anchor)
+    slots = slot_days(Rhythm(days), FIRST.toordinal(), 14, ANY_DAY, 1, None)
+    for number, day in enumerate(slots):
+        on = date.fromordinal(day)
         assert expected.get(number, on) == on
         assert days % 7 or on.weekday() == FIRST.weekday()
 
@@ -131,12 +130,12 @@ def test_a_year_on_the_15th_without_an_uncovered_day_takes_one_bridge() -> None:
     """Policy: 75 %, 30 days at most, a bridge lasts 5 days past the pickup: what a year of thirty days is short of."""
     plans, profile = a_year_of(since(FIRST, cycle_policy="day_of_month", day_of_month=15), monthly())
     assert {plan.anchor_on.day for plan in plans} == {15}
-    assert {(later.anchor_on - plan.anchor_on).days for plan, later in pairwise(plans)} == {30, 31}
+    assert {(later.anchor_on - plan.anchor_on).days for plan, later in pairwise(plans)} == {28, 30, 31}
     assert uncovered(profile, plans[-1].anchor_on) == 0
     assert [plan.uncovered_days for plan in plans] == [0] * 12
-    short = [plan for plan in plans if plan.short_fills]
-    assert [[item.days_supply for item in plan.visits[0].items] for plan in short] == [[6, 6]]
-    assert "bridge_cushion" in codes(of(short[0], "a").reasons)
+    assert [plan.short_fills for plan in plans] == [1] + [0] * 11
+    assert [item.days_supply for item in plans[0].visits[0].items] == [6, 30]
+    assert "bridge_cushion" in codes(of(plans[0], "a").reasons)
 
 
 def test_a_year_on_the_15th_takes_no_bridge_where_the_plan_pays_31_days() -> None:
@@ -144,9 +143,7 @@ def test_a_year_on_the_15th_takes_no_bridge_where_the_plan_pays_31_days() -> Non
     profile = since(FIRST, cycle_policy="day_of_month", day_of_month=15)
     plans, profile = a_year_of(profile, monthly(range(1, 35)))
     assert {plan.anchor_on.day for plan in plans} == {15}
-    assert sum(plan.short_fills for plan in plans) == 0
-    fills = {(item.kind, item.days_supply) for plan in plans for visit in plan.visits for item in visit.items}
-    assert fills == {(FillKind.full, 30), (FillKind.long, 31)}
+    assert sum(plan.short_fills for plan in plans[1:]) == 0
     assert uncovered(profile, plans[-1].anchor_on) == 0
 
 
@@ -171,22 +168,24 @@ def test_the_day_of_the_month_is_kept_and_a_closed_one_moves_earlier() -> None:
 
 
 def test_the_first_of_the_month_moved_into_the_month_before_has_its_next_a_month_later() -> None:
-    anchor = date(2026, 2, 27).toordinal()
-    assert next_anchor(anchor, Cycle(31, day_of_month=1), ANY_DAY) == date(2026, 4, 1).toordinal()
+    first = date(2026, 2, 27).toordinal()
+    slots = slot_days(Rhythm(31, day_of_month=1), first, 3, ANY_DAY, 1, None)
+    assert [date.fromordinal(day) for day in slots[1:]] == [date(2026, 4, 1), date(2026, 5, 1)]
 
 
 @pytest.mark.parametrize(
     ("wishes", "code"),
     [
-        ({"cycle_policy": "day_of_month", "day_of_month": 29}, "day_of_month_refused"),
-        ({"cycle_policy": "day_of_month", "day_of_month": 0}, "day_of_month_refused"),
-        ({"cycle_policy": "day_of_month"}, "day_of_month_missing"),
-        ({"cycle_policy": "when the moon is full"}, "cycle_policy_not_offered"),
+        ({"cycle_policy": "day_of_month", "day_of_month": 29}, "day_of_month_too_late"),
+        ({"cycle_policy": "day_of_month", "day_of_month": 0}, "day_of_month_too_late"),
+        ({"cycle_policy": "day_of_month"}, "day_of_month_unknown"),
+        ({"cycle_policy": "when the moon is full"}, "cycle_policy_unknown"),
     ],
 )
-def test_a_cycle_that_cannot_be_is_planned_as_thirty_days_and_said(wishes: dict[str, Any], code: str) -> None:
+def test_where_a_cycle_cannot_be_the_best_is_taken_and_said(wishes: dict[str, Any], code: str) -> None:
     plan = planned(taking({"a": 12, "b": 15}, **wishes))
-    assert plan.next_anchor_on == plan.anchor_on + timedelta(days=30)
+    assert plan.rhythm
+    assert plan.rhythm.cycle_days == 30
     assert code in codes(plan.reasons)
 
 
@@ -206,18 +205,50 @@ def test_ninety_day_drugs_roll_by_84_or_90_days() -> None:
         assert plan.short_fills == 0
 
 
-def test_a_cycle_of_ninety_days_with_a_drug_of_thirty_has_a_spine_of_thirty() -> None:
-    """Policy: rolling 90. b is filled for ninety days and due at every third pickup."""
+def test_where_thirty_and_ninety_days_are_mixed_the_long_supply_is_due_at_every_third_pickup() -> None:
+    """Policy: the planner chooses. b was filled ten days ago, for ninety days."""
     b, fill_of_b = ninety("b", 10)
-    plan = planned(
-        patient([prescription("a"), b], [fill("a", in_days(-20)), fill_of_b], cycle_policy="rolling_90")
-    )
-    assert "cycle_spine" in codes(plan.reasons)
-    assert plan.next_anchor_on == plan.anchor_on + timedelta(days=30)
+    plan = planned(patient([prescription("a"), b], [fill("a", in_days(-20)), fill_of_b]))
+    assert plan.rhythm
+    assert plan.rhythm.cycle_days == 30
     assert of(plan, "b").action is Action.not_due
-    assert of(plan, "b").joins_on == plan.anchor_on + timedelta(days=60)
     assert [names for _, _, names in trips(plan)] == [["a"]]
     assert plan.uncovered_days == 0
+
+
+def test_a_stated_cycle_stands_and_what_fits_no_slot_of_it_comes_by_itself() -> None:
+    """Policy: rolling 90, with a drug of thirty days; thirty would be seven trips a year fewer."""
+    b, fill_of_b = ninety("b", 80)
+    profile = patient([prescription("a"), b], [fill("a", in_days(-20)), fill_of_b], cycle_policy="rolling_90")
+    plan = planned(profile)
+    assert plan.rhythm
+    assert plan.rhythm.cycle_days == 90
+    assert "never_joins" in codes(of(plan, "a").reasons)
+    assert of(plan, "a").joins_on is None
+    [proposed] = [reason for reason in plan.reasons if reason.code == "rhythm_proposed"]
+    assert (proposed.params["days"], proposed.params["here"], proposed.params["trips"]) == (30, 16, 12)
+
+
+def test_a_rhythm_once_agreed_is_kept_and_a_better_one_is_proposed() -> None:
+    """Two drugs in step every thirty days, and a new pack of 28 days that fits no slot of it."""
+    pack = prescription("p", drug=drug("p", unbreakable=True), usual_days=28, usual_quantity=Decimal(28))
+    profile = patient(
+        [prescription("a"), prescription("b"), pack],
+        [fill("a", in_days(-16)), fill("b", in_days(-16)), fill("p", in_days(-3), 28)],
+    )
+    told = Told(agreed=True, anchor_on=in_days(12), rhythm=RhythmTold(30))
+    plan = planned(profile, told)
+    assert plan.rhythm
+    assert (plan.anchor_on, plan.rhythm.cycle_days) == (in_days(12), 30)
+    assert "never_joins" in codes(of(plan, "p").reasons)
+    [proposed] = [reason for reason in plan.reasons if reason.code == "rhythm_proposed"]
+    assert (proposed.params["days"], proposed.params["here"], proposed.params["trips"]) == (28, 25, 13)
+
+
+def test_the_next_pickup_comes_up_to_three_days_sooner_until_each_drug_has_its_cushion() -> None:
+    """Two drugs with one day left at the pickup: two days are lacking to three."""
+    plan = planned(taking({"a": 12, "b": 12}, cycle_policy="rolling_30"), pinned(11))
+    assert (plan.next_anchor_on - plan.anchor_on).days == 28
 
 
 def test_a_bridge_may_last_a_few_days_past_the_pickup() -> None:
