@@ -133,7 +133,7 @@ def test_a_year_on_the_15th_without_an_uncovered_day_takes_one_bridge() -> None:
     assert {(later.anchor_on - plan.anchor_on).days for plan, later in pairwise(plans)} == {28, 30, 31}
     assert uncovered(profile, plans[-1].anchor_on) == 0
     assert [plan.uncovered_days for plan in plans] == [0] * 12
-    assert [plan.short_fills for plan in plans] == [1] + [0] * 11
+    assert sum(plan.short_fills for plan in plans) == 2  # one of each drug
     assert [item.days_supply for item in plans[0].visits[0].items] == [6, 30]
     assert "bridge_cushion" in codes(of(plans[0], "a").reasons)
 
