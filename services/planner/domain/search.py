@@ -570,6 +570,8 @@ class _Search:
         settled: set[int] = set()  # phases that are reached without a fill before
         for slot, day in enumerate(slots):
             phase = slot % fit.cycles
+            if found and self.question.medications[at].payment.forced:  # at the first where it can be
+                break
             if phase not in settled and phase in (phases or ()) and day in self.pickup:
                 ways = self._ways_on(at, number, day, fit, gap=gap, several=several)
                 found += ways

@@ -125,7 +125,7 @@ def test_a_controlled_drug_is_filled_no_sooner_for_a_discharge() -> None:
 @pytest.mark.parametrize("today", [0, 3])
 def test_a_confirmed_visit_that_rests_on_it_stands_with_its_code(today: int) -> None:
     """The week after the discharge is over on the day of the pickup; what was confirmed in it is filled."""
-    rules = replace(COMMERCIAL, payers=(replace(DISCHARGE, discharge_days=3),))
+    rules = replace(COMMERCIAL, payers=(replace(DISCHARGE, discharge_days=3),), urgent_from_days=9)
     first = planned_now(home(2), rules=rules)
     visit = next(visit for visit in first.visits if any(item.rx_id == "rx-a" for item in visit.items))
     items = tuple(ToldItem(each.rx_id, each.kind, each.quantity, each.days_supply) for each in visit.items)
