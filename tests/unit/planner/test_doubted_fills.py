@@ -78,13 +78,8 @@ def test_the_pharmacist_is_told_both_numbers_and_what_to_check() -> None:
 def test_the_payers_clock_runs_by_the_shorter_too_unless_the_billed_days_are_on_file() -> None:
     for billed, payable in ((None, -10 + 23), (90, -10 + 68)):
         part = only(prescription("a"), filled(90, days_supply_billed=billed))
-<<<<<<< HEAD
-        supply = medication_of(part, COMMERCIAL, NOTHING_TOLD, None, TODAY)
-        assert supply.payment.payable_from == in_days(payable)
-=======
         medication = medication_of(part, COMMERCIAL, NOTHING_TOLD, None, TODAY)
         assert medication.payment.payable_from == in_days(payable)
->>>>>>> unittests
 
 
 def test_nothing_is_asked_about_a_fill_that_no_longer_matters() -> None:
@@ -139,13 +134,8 @@ def test_days_supply_0_of_a_fill_is_counted_from_quantity_and_daily_use_and_said
     part = only(prescription("a", units_per_day=Decimal(2)), filled(0, 60))
     assert part.stock.run_out_on == in_days(20)
     assert told(part)["fill_days_counted"]["days"] == 30
-<<<<<<< HEAD
-    supply = medication_of(part, COMMERCIAL, NOTHING_TOLD, None, TODAY)
-    assert supply.payment.payable_from == in_days(-10 + 23)
-=======
     medication = medication_of(part, COMMERCIAL, NOTHING_TOLD, None, TODAY)
     assert medication.payment.payable_from == in_days(-10 + 23)
->>>>>>> unittests
 
 
 def test_what_is_not_counted_in_tablets_lasts_its_share_of_the_usual_fill() -> None:
