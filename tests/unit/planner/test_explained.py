@@ -10,7 +10,7 @@ import pytest
 
 from services.planner.domain import explain_day
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.criteria import CRITERIA, avoidable_uncovered_days
+from services.planner.domain.criteria import CRITERIA, avoidable_uncovered_days, store_is_full
 from services.planner.domain.model import NOTHING_TOLD, Plan, Profile, Reason, Rejection, Rules
 from services.planner.domain.plan import plan_cycle
 from services.planner.translation import event_of
@@ -58,7 +58,7 @@ def against(plan: Plan) -> dict[object, Reason]:
 
 
 def test_each_criterion_has_its_way_to_be_said() -> None:
-    assert set(explain_day.NOT_INSTEAD) | {avoidable_uncovered_days} == set(CRITERIA)
+    assert set(explain_day.NOT_INSTEAD) | {avoidable_uncovered_days} == {*CRITERIA, store_is_full}
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -87,10 +87,16 @@ def test_what_is_said_of_another_day_is_true_of_it(seed: int) -> None:
                 assert offer.visits_before > first.visits_before
             case "other_day_short_fills":
                 assert offer.short_fills > first.short_fills
-            case "other_day_later":
-                assert offer.on > first.on
+            case (
+                "other_day_late_claims" | "other_day_run_dry" | "other_day_trips_a_year" | "other_day_cushion"
+            ):
+                counts = ("fills", "drugs", "trips", "days")
+                other = next(reason.params[name] for name in counts if name in reason.params)
+                assert other > reason.params["here"]  # type: ignore[operator]
+            case "other_day_joined_later" | "other_day_later":
+                assert offer.on > first.on or reason.code == "other_day_joined_later"
             case _:
-                assert reason.code in ("other_day_run_dry", "other_day_cushion", "other_day_below_minimum")
+                assert reason.code == "other_day_surplus"
 
 
 def test_the_preferred_weekday_is_named_where_it_decided() -> None:
@@ -99,14 +105,10 @@ def test_the_preferred_weekday_is_named_where_it_decided() -> None:
     assert "other_day_not_preferred" in {reason.code for reason in against(plan).values()}
 
 
-def test_a_fuller_or_a_later_day_is_named_where_nothing_else_decided() -> None:
+def test_a_day_on_which_all_join_later_is_named_where_nothing_else_decided() -> None:
     rules = replace(COMMERCIAL, criteria=("avoidable_uncovered_days",))
-    free = planned(taking({"a": 20}), rules=rules)
-    assert {reason.code for reason in against(free).values()} == {"other_day_later"}
-    load = {in_days(days): 1 for days in range(60)} | {in_days(15): 0}
-    plan = planned(taking({"a": 20}), Calendar(load=load), rules)
-    assert plan.anchor_on == in_days(15)
-    assert {reason.code for reason in against(plan).values()} == {"other_day_fuller"}
+    plan = planned(taking({"a": 20}, cycle_policy="rolling_30"), rules=rules)
+    assert {reason.code for reason in against(plan).values()} == {"other_day_joined_later"}
 
 
 def test_a_renewal_and_an_authorization_are_asked_for_with_their_day() -> None:
@@ -118,7 +120,7 @@ def test_a_renewal_and_an_authorization_are_asked_for_with_their_day() -> None:
     sentences = said(profile)
     [b] = [each for each in sentences if each.startswith("b: ")]
     [c] = [each for each in sentences if each.startswith("c: ")]
-    assert "A renewal from the prescriber is needed by Thu 12 Mar 2026." in b
+    assert "A renewal from the prescriber is needed by Sat 7 Mar 2026." in b
     assert "The payer wants a prior authorization: needed by Sat 14 Mar 2026" in c
 
 
@@ -167,10 +169,8 @@ def test_a_bridge_of_all_that_is_left_lasts_no_longer_than_it_does() -> None:
     scarce = prescription("a", quantity_left=Decimal(3))
     profile = patient([scarce, prescription("b")], [fill("a", in_days(-22)), fill("b", in_days(-14))])
     [a] = [each for each in said(profile) if each.startswith("a: ")]
-    assert (
-        "a short fill of 3 days on Tue 10 Mar 2026, all that can be had before, lasts until Fri 13 Mar" in a
-    )
-    assert "Nothing of it can be dispensed at the synchronized pickup on Sun 15 Mar 2026 any more." in a
+    assert "On Tue 10 Mar 2026 3 units: the 3 days that are still authorised" in a
+    assert "A renewal from the prescriber is needed by Mon 9 Mar 2026." in a
 
 
 def test_a_date_that_accumulation_sets_is_said_to_be_set_by_it() -> None:
