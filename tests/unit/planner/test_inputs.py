@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import fields, is_dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -19,7 +21,7 @@ from services.planner.domain.calendar import Calendar
 from services.planner.domain.plan import plan_cycle
 from services.planner.faults import BadInput
 from services.planner.inputs import PatientInput, plan, read_patient
-from services.planner.planning import RULES
+from services.planner.rules import RULES
 from services.planner.what_if import changed, document_of, read_changed
 from shared.events.planner import PlanComputed
 from tests.unit.planner.cases import EVERY_DAY, TODAY, in_days, random_patient, taking
@@ -435,3 +437,11 @@ def test_the_changes_of_the_how_to_are_planned(number: int) -> None:
     assert isinstance(before, PlanComputed)
     assert isinstance(after, PlanComputed)
     assert after.visits != before.visits
+
+
+def test_planning_a_file_loads_no_kafka_and_no_database_client() -> None:
+    loaded = "import sys, services.planner.inputs; print(*sys.modules)"
+    modules = subprocess.run(
+        [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
+    ).stdout
+    assert not {"asyncpg", "aiokafka", "faststream", "fastapi", "uvicorn"} & set(modules.split())
