@@ -19,7 +19,8 @@ from services.planner.domain.rulings import MAY_RULE, STAFF, too_much, unfitting
 from services.planner.faults import BadInput, Fault
 from services.planner.inputs import answer, read_patient
 from services.planner.inputs import plan as plan_from
-from services.planner.planning import RULES, calendar_of, replan, replan_changed
+from services.planner.planning import calendar_of, replan, replan_changed
+from services.planner.rules import RULES
 from services.planner.what_if import WhatIf, document_of, read_changed
 from shared.events import Reason
 from shared.events.planner import PlanBlocked, PlanComputed

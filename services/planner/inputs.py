@@ -30,7 +30,7 @@ from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import Profile, Rejection, Rules, Ruling, Told
 from services.planner.domain.plan import plan_cycle
 from services.planner.faults import BadInput, Fault, fault_of, id_of
-from services.planner.planning import RULES
+from services.planner.rules import RULES
 from shared.events import enrollment
 from shared.events.base import OpenEnum, Quantity
 from shared.events.planner import PlanBlocked, PlanComputed

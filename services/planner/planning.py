@@ -12,33 +12,12 @@ from zoneinfo import ZoneInfo
 
 from services.planner import store, translation
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import Blocked, Plan, Renewal, Rules, because
+from services.planner.domain.model import Blocked, Plan, Renewal, because
 from services.planner.domain.progress import Progress, Status, disenrolled, plan_anew
-from services.planner.policy import (
-    dispensing_limits,
-    disuse,
-    high_cost,
-    larger_fills,
-    payer_rules,
-    state_schedules,
-    sync_laws,
-)
+from services.planner.rules import RULES
 from services.planner.store import Record, StoreDays
 from shared.events import Event
 from shared.messaging import Unit, Written
-
-PAYERS, UNKNOWN_PAYER = payer_rules()
-RULES = Rules(
-    payers=PAYERS,
-    unknown_payer=UNKNOWN_PAYER,
-    laws=sync_laws(),
-    limits=dispensing_limits(),
-    schedules=state_schedules(),
-    larger_fills=larger_fills(),
-    disuse=disuse(),
-    high_cost=high_cost(),
-)
-"""The chain's policy. What payers and states demand and grant are data files beside (`services.planner.policy`)."""
 
 
 @dataclass(frozen=True)

@@ -6,4 +6,4 @@ from shared.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """No more than every service is told: the rules of planning are data (`services.planner.planning.RULES`)."""
+    """No more than every service is told: the rules of planning are data (`services.planner.rules.RULES`)."""

@@ -16,7 +16,7 @@ from services.planner.domain.model import Blocked, Plan, Renewal
 from shared.events import Reason, planner
 from shared.events.enrollment import StoreChanged
 from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded
-from shared.messaging import Written
+from shared.events.written import Written
 
 UNCOMPARED = frozenset({"revision", "profile_revision", "computed_on"})
 """Fields in which two plans that say the same may differ."""

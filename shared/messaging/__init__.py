@@ -4,7 +4,7 @@ Read it in this order: `unit` (the one transaction), `intake` (events in), `rela
 `due` (work that falls due), `parking` (poison and its way out).
 """
 
-from shared.messaging.envelope import Written
+from shared.events.written import Written
 from shared.messaging.registry import Handlers, Jobs
 from shared.messaging.unit import Caller, Parked, Refused, Unit, Work, patient, store
 

@@ -16,6 +16,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from shared.events import EVENTS, Event
+from shared.events.written import Written
 from shared.messaging.sealing import SealBroken, Sealer
 
 STRUCTURED = "application/cloudevents+json"
@@ -29,23 +30,6 @@ OPTIONAL_HEADERS = ("ce_causationid", "ce_time", "traceparent")
 CORRELATION = re.compile(r"[\w.:/-]{1,80}", re.ASCII)
 TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 """Both are copied to the events that follow: a stranger's text is not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """An event to be published that is JSON already, because its owner keeps that text as well."""
-
-    of: type[Event]
-    key: str
-    json: str
-
-    @property
-    def TYPE(self) -> str:  # noqa: N802 - as an event has it
-        return self.of.TYPE
-
-    @property
-    def TOPIC(self) -> str:  # noqa: N802
-        return self.of.TOPIC
 
 
 @dataclass(frozen=True, slots=True)

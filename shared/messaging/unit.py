@@ -21,10 +21,11 @@ from pydantic_core import to_jsonable_python
 from shared.clock import Clock
 from shared.database import Db
 from shared.events import Event
+from shared.events.written import Written
 from shared.messaging import tables
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
-from shared.messaging.envelope import TRACE_PARENT, Delivery, Written, headers_of, payload_of, typed_key
+from shared.messaging.envelope import TRACE_PARENT, Delivery, headers_of, payload_of, typed_key
 from shared.messaging.outages import is_outage, is_timeout
 from shared.messaging.registry import Owner
 from shared.messaging.sealing import Sealer

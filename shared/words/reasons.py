@@ -278,6 +278,7 @@ REASONS: dict[str, str] = {
     "item_bridge": "A short fill of {days:day}, to reach {until}.",
     "item_rest": "The {days:day} that are still authorised.",
     "item_ride_along": "The whole pack of {days:day}.",
+    "left_at_joining": "It joins with {days:day} left.",
     "never_joins": (
         "Not in sync: a usual fill of {usual:day} fits no pickup every {cycle_days:day}, so it comes by itself."
     ),

@@ -503,20 +503,41 @@ async def test_who_leaves_loses_the_plan_and_what_is_known_of_them(proposed: Ser
     assert (back.cycle, back.revision, back.agreed) == (2, 3, False)
 
 
-async def test_renewals_are_asked_for_once_and_before_all_else_blocks_the_plan(service: Service) -> None:
+async def test_who_lacks_renewals_alone_has_a_plan_and_they_are_asked_for_once(service: Service) -> None:
     await service.handle(store_changed())
     scarce, taken = (prescription("a", quantity_left=Decimal(0)),), (fill("a", -17),)
-    blocked, renewal = await service.handle(enrolled(prescriptions=scarce, fills=taken))
-    assert isinstance(blocked, PlanBlocked) and isinstance(renewal, RenewalNeeded)
-    assert (renewal.rx_id, renewal.needed_by, renewal.prescriber_id) == ("rx-a", in_days(13 - 4), "dr-1")
+    plan, renewal = await service.handle(enrolled(prescriptions=scarce, fills=taken))
+    assert isinstance(plan, PlanComputed) and isinstance(renewal, RenewalNeeded)
+    [item] = pickup(plan).items
+    assert item.condition is not None
+    assert (item.condition.kind, item.condition.by) == ("renewal", "prescriber")
+    assert item.condition.needed_by < plan.anchor_on
+    assert (renewal.rx_id, renewal.prescriber_id) == ("rx-a", "dr-1")
+    assert renewal.needed_by < plan.anchor_on
     answer = RenewalAnswered(patient_id="p1", rx_id="rx-a", answer=RenewalAnswer.approved)
     assert await service.handle(answer) == []
-    assert await service.on_day(7) == [], "looked at again, with the same result"
     renewed = prescription("a", rx_id="rx-a2", renews="rx-a")
     after = only(
         await service.handle(changed(2, prescriptions=(*scarce, renewed), fills=taken)), PlanComputed
     )
     assert [drug.reasons[0].code for drug in after.drugs] == ["superseded_by", "maintenance"]
+    [item] = pickup(after).items
+    assert (item.rx_id, item.condition) == ("rx-a2", None)
+
+
+async def test_a_confirmed_conditional_fill_is_filled_from_the_renewal_in_its_place(service: Service) -> None:
+    await service.handle(store_changed())
+    scarce, taken = (prescription("a", quantity_left=Decimal(0)),), (fill("a", -17),)
+    plan, _ = await service.handle(enrolled(prescriptions=scarce, fills=taken))
+    assert isinstance(plan, PlanComputed)
+    await service.handle(confirmed(plan, pickup(plan)))
+    renewed = prescription("a", rx_id="rx-a2", renews="rx-a")
+    after = only(
+        await service.handle(changed(2, prescriptions=(*scarce, renewed), fills=taken)), PlanComputed
+    )
+    [item] = pickup(after).items
+    assert pickup(after).visit_id == pickup(plan).visit_id
+    assert (item.rx_id, item.in_place_of, item.condition) == ("rx-a2", "rx-a", None)
 
 
 async def test_a_payers_own_date_moves_the_plan(proposed: Service) -> None:

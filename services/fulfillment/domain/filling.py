@@ -205,12 +205,14 @@ def _due_at(item: Item, order: WorkOrder, facts: Facts, now: datetime) -> dateti
     if not patient or not plan or not store:
         return None
     payable_from = plan.visits.get(order.visit_id, {}).get(item.rx_to_fill)
-    if item.urgent:
-        since = min(item.due_at or now, now)
-        paid = payable_from and payable_from <= order.visit_on
-        return max(since, store.at(payable_from, MORNING)) if payable_from and paid else since
     planned = plan.fill_on.get(order.visit_id, {}).get(item.rx_to_fill)
-    return store.at(order_day(order.visit_on, payable_from, store, planned), MORNING)
+    usual = store.at(order_day(order.visit_on, payable_from, store, planned), MORNING)
+    if not item.urgent:
+        return usual
+    since = min(item.due_at or now, usual, now)
+    if payable_from and payable_from <= order.visit_on:
+        return max(since, store.at(payable_from, MORNING))
+    return since
 
 
 def _plan_for(order: WorkOrder, facts: Facts) -> Plan | None:

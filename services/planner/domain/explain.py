@@ -227,7 +227,7 @@ def _carried_over(surplus: int, days: int, path: FillPath, question: Question) -
     """Why the fills before last past the joining day."""
     medication, needed = path.medication, days - surplus
     if days >= medication.usual_days:
-        return because("early", days=surplus)
+        return because("left_at_joining", days=surplus)
     if medication.short_sizes is not None and needed not in medication.short_sizes:
         return because("next_size_paid", days=days, needed=needed)
     if medication.whole_units > 1:

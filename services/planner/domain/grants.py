@@ -11,6 +11,9 @@ from services.planner.domain.participation import Part
 from services.planner.domain.payers import SyncLaw, law_on, rule_on
 from services.planner.domain.stock import payable_from, stock_key
 
+A_CYCLE = 30
+"""Days within which what the law grants belongs to one synchronization, where the chain's cycle is not stated."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -84,7 +87,7 @@ def _is_left(law: SyncLaw, rx_id: str, profile: Profile, rules: Rules, year: int
     days = sorted({fill.filled_on for fill in used})
     if law.syncs_per != "insured":
         return len(days) < law.syncs_a_year
-    cycle = timedelta(days=rules.cycle_days[rules.default_cycle])
+    cycle = timedelta(days=rules.cycle_days.get(rules.default_cycle, A_CYCLE))
     begun: list[date] = []
     for day in days:
         if not begun or day - begun[-1] >= cycle:

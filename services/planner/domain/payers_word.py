@@ -93,7 +93,7 @@ def _by_true_days(part: Part, medication: Medication) -> list[Reason]:
 
 
 def _sizes(medication: Medication, fills: Fills, question: Question) -> list[Reason]:
-    """What pays for days' medications that are none of the plan's sizes, and what is only hoped for."""
+    """What pays for days' supplies that are none of the plan's sizes, and what is only hoped for."""
     rule, usual = medication.payer, medication.prescription.usual_days
     days = [item.days_supply for _, item in fills if item.days_supply_billed is None]
     if rule is question.rules.unknown_payer:

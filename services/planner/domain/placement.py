@@ -45,8 +45,9 @@ class Way(NamedTuple):
     weight: int
     late: int
     dry: int
-    broken: int  # promises
+    broken: int  # promises of when it joins
     cost: Decimal
+    penalty: int = 0  # part of the weight: what each broken promise outweighs
     spans: tuple[Span, ...] = ()  # of its one fill before, or, as little as it may weigh, of its several
     days: tuple[int, ...] = ()  # of the fills before
 
@@ -124,20 +125,17 @@ def blemishes(path: FillPath, at: int, payable: int, day: int, setting: Setting)
 
 
 def place(
-    choices: Sequence[Choice],
-    free: Sequence[int],
-    told: Sequence[int],
-    setting: Setting,
-    most: int,
-    sets: int,
+    choices: Sequence[Choice], free: Sequence[int], told: Sequence[int], setting: Setting, most: int
 ) -> tuple[Placement | None, int]:
-    """The trips and ways that weigh least together, of `sets` sets of trips at most, and how many were looked at; on
-    `free` days the patient comes anyway, `told` are trips that the patient was told of. None where all weigh more than
-    `most`."""
-    search = _Search(choices, free, setting, most, sets)
+    """The trips and ways that weigh least together, None where all weigh more than `most`; and how many sets of trips
+    were tried: `MOST_TRIED` where not all were.
+
+    On `free` days the patient comes anyway, `told` are trips that the patient was told of.
+    """
+    search = _Search(choices, free, setting, most)
     if search.bound() <= most or told:
         search.go(tuple(told))
-    return search.best, search.looked_at
+    return search.best, len(search.seen) if len(search.seen) < search.most_tried else MOST_TRIED
 
 
 def trips_at_least(spans: Sequence[tuple[int, int]], anyway: Sequence[int]) -> int:
@@ -153,27 +151,32 @@ def trips_at_least(spans: Sequence[tuple[int, int]], anyway: Sequence[int]) -> i
     return trips
 
 
+MOST_TRIED = 600
+"""Sets of trips that are tried for one first slot."""
+
+MOST_TRIED_CHAINED = 40
+"""The same where a drug takes several fills before it joins: each set takes a hundred times as long."""
+
+
 class _Search:
     """Days are added one by one: first for the drug that can wait least, then as long as one more may be worth it.
 
     The later a trip, the more fills can share it and the more claims are in time: the best are at the ends of spans.
     """
 
-    def __init__(
-        self, choices: Sequence[Choice], free: Sequence[int], setting: Setting, most: int, sets: int
-    ) -> None:
-        self.choices, self.free, self.setting, self.most, self.sets = choices, free, setting, most, sets
+    def __init__(self, choices: Sequence[Choice], free: Sequence[int], setting: Setting, most: int) -> None:
+        self.choices, self.free, self.setting, self.most = choices, free, setting, most
         self.never = NEVER * setting.trip
         self.chains = [
             number for number, choice in enumerate(choices) if any(way.is_chained for way in choice.ways)
         ]
+        self.most_tried = MOST_TRIED_CHAINED if self.chains else MOST_TRIED
         self.anyway = [self._anyway(choice) for choice in choices]
         self.days, self.on = self._worth_coming_on()
         columns = [self.anyway, *self.on.values()]
         self.least = sum(map(min, *columns, self.anyway))
         self.over_chain: dict[tuple[int, tuple[int, ...]], Way | None] = {}
         self.seen: set[tuple[int, ...]] = set()
-        self.looked_at = 0
         self.best: Placement | None = None
 
     def _anyway(self, choice: Choice) -> int:
@@ -252,10 +255,9 @@ class _Search:
     def go(self, trips: tuple[int, ...]) -> None:
         """With these trips, and with more."""
         trip, limit = self.setting.trip, self._limit()
-        if self.looked_at >= self.sets or trips in self.seen or len(trips) * trip + self.least > limit:
+        if trips in self.seen or len(trips) * trip + self.least > limit or len(self.seen) >= self.most_tried:
             return
         self.seen.add(trips)
-        self.looked_at += 1
         weights = list(map(min, self.anyway, *(self.on[day] for day in trips if day in self.on), self.anyway))
         for number in self.chains:
             way = self._lightest(number, trips)
@@ -273,7 +275,7 @@ class _Search:
         if weight + len(trips) * trip <= limit or self.setting.urgent_days:
             self._keep(trips)
         if weight - self.least > trip:
-            for day in self.days if self.looked_at < self.sets else ():
+            for day in self.days:
                 gain = sum(max(0, mine - theirs) for mine, theirs in zip(weights, self.on[day], strict=True))
                 if gain > trip and day not in trips:
                     self.go(_with(trips, day))

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from uuid import uuid5
 
 from services.planner.domain import explain, explain_day
-from services.planner.domain.calendar import LONG_AGO, Calendar, PickupDays, first_workable, pickup_days
+from services.planner.domain.calendar import Calendar, PickupDays, first_workable, pickup_days
 from services.planner.domain.grants import Grant, granted
 from services.planner.domain.layout import IDS, extra_cost_of, fills_of, visits_of, with_steps
 from services.planner.domain.medication import Medication
@@ -50,7 +50,7 @@ from services.planner.domain.renewals import (
     renewals_needed,
     wanted,
 )
-from services.planner.domain.rhythm import AUTO, Rhythm, every_rhythm, fit_of, month_days, rhythms_of
+from services.planner.domain.rhythm import AUTO, Rhythm, every_rhythm, fit_of, rhythms_of
 from services.planner.domain.rulings import Key, in_force, ruled, with_day
 from services.planner.domain.search import Layout, Promises, Question, Verdict, choose, layout_on
 from services.planner.domain.supplies import dear, medication_of, not_before, not_by_billed_days
@@ -137,6 +137,7 @@ def _plan(
         ],
         near,
         {each.rx_id: (each, renewed[each.rx_id]) for each in profile.prescriptions if each.rx_id in renewed},
+        told.rhythm.joins if told.rhythm else None,
         today,
     )
     medications = [
@@ -449,7 +450,7 @@ def _best(
     lost: Mapping[str, int],
 ) -> Found | None:
     """The day that the criteria choose; the one that was told is always among the candidates."""
-    days = _first_days(question)
+    days = question.pickup.days
     verdict = choose(question, days, question.rules.offered_days)
     if verdict is None:
         return None
@@ -484,17 +485,6 @@ def _better_but_full(chosen: Layout, question: Question, days: Sequence[int]) ->
         return []
     on = date.fromordinal(were_there_no_cap.chosen.anchor)
     return [because("store_day_full", on=on, cap=question.daily_cap)]
-
-
-def _first_days(question: Question) -> Sequence[int]:
-    """The days that may be the first slot: of a rhythm on a day of the month that day, or the last before it on which
-    store and patient can."""
-    pickup, [rhythm, *_] = question.pickup, question.rhythms
-    if rhythm.day_of_month is None:
-        return pickup.days
-    of_month = month_days(rhythm.day_of_month, pickup.first, pickup.last)
-    days = {pickup.on_or_before(day) for day in of_month} | {question.promises.pickup or LONG_AGO}
-    return [day for day in pickup.days if day in days] or pickup.days
 
 
 def _staff_day_refused(on: date, by: str, question: Question) -> Reason:

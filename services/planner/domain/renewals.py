@@ -131,15 +131,16 @@ def _first_unmet(path: FillPath, chosen: Layout, until: int) -> tuple[int, Decim
     then. Not where the stock lasts past it."""
     medication = path.medication
     expires = medication.prescription.expires_on.toordinal()
-    left, covered, rest_filled = medication.quantity_left, medication.run_out, False
+    left, covered = medication.quantity_left, medication.run_out
     for day, quantity, days in _due(path, chosen, until):
         if day <= expires and 0 < left < quantity and not medication.packs:
-            rest, days = short_fill(days, per_day(medication.prescription), left, medication.whole_units)
-            quantity, rest_filled = rest or quantity, rest > 0
+            _, rest = short_fill(days, per_day(medication.prescription), left, medication.whole_units)
+            if rest:  # filled, and out before the next is due
+                return max(covered, day) + rest, left
         if quantity > left or day > expires:
-            return min(day, covered if rest_filled else max(covered, chosen.anchor)), left
+            return min(day, max(covered, chosen.anchor)), left
         left, covered = left - quantity, max(covered, day) + days
-    return (covered, left) if rest_filled and covered < until else None
+    return None
 
 
 def _due(path: FillPath, chosen: Layout, until: int) -> Iterator[tuple[int, Decimal, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
@@ -136,6 +136,16 @@ def slot_days(
             day = pickup.on_or_after(wanted)
         days.append(wanted if day in (LONG_AGO, NEVER) else day)
     return days
+
+
+def first_days(rhythm: Rhythm, days: Sequence[int], last: int, pickup: PickupDays) -> Sequence[int]:
+    """Those of the days that may be the rhythm's first slot: by day of the month that day of each, or the nearest
+    before it; all where no such day is among them, for somebody set another."""
+    if rhythm.day_of_month is None or not days:
+        return days
+    of_month = month_days(rhythm.day_of_month, days[0], max(last, days[0] + LONGEST_MONTH))
+    near = {pickup.on_or_before(day) for day in of_month}
+    return [day for day in days if day in near] or days
 
 
 def _on_weekday(day: int, weekday: int | None, pickup: PickupDays) -> int | None:

@@ -22,6 +22,7 @@ from services.planner.domain.model import Reason, Rules, Ruling
 from services.planner.domain.paths import FillPath, FillWindow, alone, paths_to, start_of, with_a_gap
 from services.planner.domain.payers import NO_COST
 from services.planner.domain.placement import (
+    MOST_TRIED,
     Choice,
     Placement,
     Setting,
@@ -30,14 +31,10 @@ from services.planner.domain.placement import (
     trips_at_least,
     with_spans,
 )
-from services.planner.domain.rhythm import A_YEAR, Fit, Rhythm, fit_of, slot_days
+from services.planner.domain.rhythm import A_YEAR, Fit, Rhythm, first_days, fit_of, slot_days
 
 FREE_SURPLUS = 14
 """Days that a drug may have left when it joins before the surplus weighs; so does each further such span begun."""
-
-MOST_SETS, LEAST_SETS = 600, 20
-"""Sets of trips looked at in one search, and for one candidate at least: drugs that join only after many fills have a
-great many."""
 
 MOST_STEPS = 1000
 """Candidates worked out in one search; one that would need more says how far its answer may be from the best."""
@@ -203,8 +200,9 @@ class _Search:
         self.slots: dict[tuple[int, int], list[int]] = {}
         self.best: dict[int, tuple[tuple[Any, ...], Layout]] = {}
         self.steps = 0
-        self.sets_left = MOST_SETS
-        self.left_at: list[int] = []  # bounds of what was not worked out, or not in full
+        self.days_given = False
+        self.tried = 0  # sets of trips
+        self.left_at: list[int] = []  # the bounds of candidates that were not worked out in full
         self.put_off: list[_Candidate] = []  # at which a drug joins only after several fills
         clean = self.order(self.optimistic(question.promises.pickup or NEVER, self.rhythms[0], 0))
         self.nothing_to_mend = clean[: self.at_burden]
@@ -213,7 +211,7 @@ class _Search:
 
     def over(self, days: Sequence[int]) -> Verdict | None:
         """Rhythm by rhythm, those with the fewest trips a year first."""
-        left_at = self.left_at
+        self.days_given = len(days) == 1
         compared = 0
         rhythms = range(len(self.fits))
         for number in sorted(rhythms, key=lambda each: (self.rate(each, (0,)), -self.rhythms[each].days)):
@@ -224,21 +222,23 @@ class _Search:
                 if worst is not None and candidate.bound > worst:
                     break
                 if self.steps > MOST_STEPS:
-                    left_at.append(candidate.least)
+                    self.left_at.append(candidate.least)
                     continue
                 self.steps += 1
                 self._work_out(candidate)
         if not self.best:
-            for candidate in self.put_off[:MOST_PUT_OFF]:
-                worst = self.worst_kept()
-                if worst is None or candidate.bound <= worst:
+            self.tried = 0
+            for candidate in self.put_off:
+                if self.tried < MOST_PUT_OFF:
                     self._work_out(candidate, thorough=True)
+                else:
+                    self.left_at.append(candidate.least)
         if not self.best:
             return None
         ranked = sorted(self.best.values(), key=lambda each: each[0])
         chosen = ranked[0][1]
         alike = [each.score for _, each in ranked if each.score.rhythm == chosen.score.rhythm]
-        short_of = max(0, self._burden_of(chosen) - min(left_at)) if left_at else 0
+        short_of = max(0, self._burden_of(chosen) - min(self.left_at)) if self.left_at else 0
         return Verdict(
             compared,
             settled(self._in_trips(chosen), self.question),
@@ -270,7 +270,11 @@ class _Search:
         """From the first workable day to a cycle after the last drug can be paid; the day that was told always."""
         rhythm = self.rhythms[number]
         last = max(start.first for start in self.starts) + rhythm.days
-        within = [day for day in days if day <= last or day == self.question.promises.pickup]
+        within = [
+            day
+            for day in first_days(rhythm, days, last, self.pickup)
+            if day <= last or day == self.question.promises.pickup
+        ]
         for live in self._live_sets(number):
             rate = self.rate(number, live)
             if rate > self._most():
@@ -505,26 +509,27 @@ class _Search:
         choices: Sequence[Choice],
         free: Sequence[int],
         told: Sequence[int],
-        most: int,
+        room: int,
     ) -> Placement | None:
-        """The lightest placement in which a drug joins at the first slot: where none does by itself, each in turn."""
+        """The lightest trips and ways with which a drug joins at the first slot.
 
-        def lightest(choices: Sequence[Choice]) -> Placement | None:
-            sets = max(LEAST_SETS, min(MOST_SETS, self.sets_left))
-            placed, looked_at = place(choices, free, told, self.setting, most, sets)
-            self.sets_left -= looked_at
-            if looked_at >= sets:
-                self.left_at.append(candidate.least)
-            return placed
-
-        placed = lightest(choices)
+        Where the lightest of all have none join at it, the same is found with a later first slot; unless the days are
+        given: then one of the drugs that can is made to.
+        """
+        placed, tried = place(choices, free, told, self.setting, room)
+        self.tried += tried
+        if tried >= MOST_TRIED:
+            self.left_at.append(candidate.least)
         if placed is None or any(way.path.joins == candidate.day for way in placed.ways):
             return placed
+        if not self.days_given and self.rhythms[candidate.rhythm].day_of_month is None:
+            return None
         found = []
         for at, choice in enumerate(choices):
-            first = [way for way in choice.ways if way.path.joins == candidate.day]
-            if first:
-                found.append(lightest([*choices[:at], choice._replace(ways=first), *choices[at + 1 :]]))
+            joining = [way for way in choice.ways if way.path.joins == candidate.day]
+            if joining:
+                made_to = [*choices[:at], choice._replace(ways=joining), *choices[at + 1 :]]
+                found.append(place(made_to, free, told, self.setting, room)[0])
         return min((each for each in found if each), key=lambda each: each.weight, default=None)
 
     def _room(self, candidate: _Candidate, rate: int) -> int:
@@ -626,9 +631,14 @@ class _Search:
             lates = yearly if wait > apart - rules.claims_made_ahead else late
             drys = yearly if dry and wait >= apart and path.joining[1] <= apart else dry
             weight += self.blemish * _spans(path.left) + int((lates + drys) * self.blemish)
-        promised = self.question.promises.joins.get(each.rx_id)
-        broken = promised is not None and (path.joins is None or path.joins > promised)
-        return with_spans(Way(path, weight, late, dry, int(broken), path.extra_cost or NO_COST), self.setting)
+        promises = self.question.promises
+        promised = promises.joins.get(each.rx_id)
+        broken = int(promised is not None and (path.joins is None or path.joins > promised))
+        kept = {window.first for window in path.windows if window.first == window.last}
+        moved = len({*promises.visits.get(each.rx_id, ())} - kept - {path.joins})
+        penalty = (broken + moved) * OUTWEIGHS * self.unit
+        way = Way(path, weight + penalty, late, dry, broken, path.extra_cost or NO_COST, penalty)
+        return with_spans(way, self.setting)
 
     def _by_themselves(self, placed: Placement, free: Sequence[int]) -> dict[str, tuple[int, ...]]:
         """The days of the drugs that fit no slot, by rx_id: with others where they can, else before they run out."""
@@ -666,7 +676,7 @@ class _Search:
         partial = self.optimistic(
             candidate.day,
             self.rhythms[candidate.rhythm],
-            rate + placed.weight,
+            rate + placed.weight - sum(way.penalty for way in ways),
             (critical, sum(way.path.uncovered for way in ways) - critical),
             sum(way.broken for way in ways) + len(told - comes),
             sum((way.cost for way in ways if way.cost), NO_COST),
@@ -685,7 +695,10 @@ class _Search:
 
 
 MOST_PUT_OFF = 200
-"""Days worked out that were put off, where there is no other."""
+"""Sets of trips tried for days that were put off, where there is no other."""
+
+OUTWEIGHS = 1000
+"""Trips that a broken promise outweighs where trips and ways are chosen."""
 
 MOST_PHASES = 6
 """Slots after which a rhythm repeats, where the bound looks at each set of them."""

@@ -54,12 +54,14 @@ def commit(
     medications: Sequence[Medication],
     visits: Sequence[ToldVisit],
     renewed: Mapping[str, tuple[Prescription, str]],
+    joins: Mapping[str, date] | None,
     today: date,
 ) -> tuple[list[Medication], list[Standing]]:
     """The drugs as they are once the visits that stand have taken place, and those visits with what they keep.
 
-    `renewed` holds, by rx_id, prescriptions whose place a renewal took, with the renewal's rx_id: what was told of
-    them is still filled from them, and counts for the renewal.
+    `joins` holds, by rx_id, from when on drugs keep the rhythm, where that was told. `renewed` holds, by rx_id,
+    prescriptions whose place a renewal took, with the renewal's rx_id: what was told of them is still filled from them,
+    and counts for the renewal.
     """
     by_rx = {medication.rx_id: medication for medication in medications}
     standing = []
@@ -71,7 +73,7 @@ def commit(
             item, rx_id = _filled_from(told, renewed, visit)
             medication = by_rx.get(rx_id)
             if medication is None or not medication.payment.allows(
-                visit.on.toordinal(), joining=_joins_at(visit, item, medication)
+                visit.on.toordinal(), joining=_joins_at(visit, item, medication, joins)
             ):
                 continue
             kept.append(item)
@@ -84,7 +86,7 @@ def commit(
                 lacks[item.rx_id] = waits_for
             if medication.after_short:
                 after_short.add(item.rx_id)
-            by_rx[rx_id] = _filled(medication, item, visit, today)
+            by_rx[rx_id] = _filled(medication, item, visit, joins, today)
         if kept:
             details = (drugs, payable, frozenset(after_short), codes, lacks, in_place_of)
             standing.append(Standing(visit, tuple(kept), *details))
@@ -103,18 +105,28 @@ def _filled_from(
     return (told if can_be else replace(told, rx_id=rx_id)), rx_id
 
 
-def _joins_at(visit: ToldVisit, item: ToldItem, medication: Medication) -> bool:
+def _joins_at(
+    visit: ToldVisit, item: ToldItem, medication: Medication, joins: Mapping[str, date] | None
+) -> bool:
     """Is it the synchronized pickup, and the fill one with which the drug keeps the rhythm?"""
-    return visit.kind is VisitKind.synchronized and (
-        item.kind is not FillKind.bridge or medication.fixed_quantity is not None
-    )
+    if visit.kind is not VisitKind.synchronized:
+        return False
+    if joins is not None:
+        return joins.get(medication.rx_id, joins.get(item.rx_id, date.max)) <= visit.on
+    return item.kind is not FillKind.bridge or medication.fixed_quantity is not None
 
 
-def _filled(medication: Medication, item: ToldItem, visit: ToldVisit, today: date) -> Medication:
+def _filled(
+    medication: Medication,
+    item: ToldItem,
+    visit: ToldVisit,
+    joins: Mapping[str, date] | None,
+    today: date,
+) -> Medication:
     day = visit.on.toordinal()
-    payment, joins = medication.payment, _joins_at(visit, item, medication)
+    payment, joined = medication.payment, _joins_at(visit, item, medication, joins)
     payer, paid_until = medication.next_paid(day, item.days_supply, medication.paid_until)
-    still_settled = payment.override if payment.forced and not joins else None
+    still_settled = payment.override if payment.forced and not joined else None
     return replace(
         medication,
         run_out=max(medication.run_out, day) + item.days_supply,
@@ -128,5 +140,5 @@ def _filled(medication: Medication, item: ToldItem, visit: ToldVisit, today: dat
             medication.quantity_left - (item.quantity if item.rx_id == medication.rx_id else 0),
         ),
         unavoidable=medication.unavoidable + max(0, day - max(medication.run_out, today.toordinal())),
-        days_left_at_fixed_visit=max(0, medication.run_out - day) if joins else None,
+        days_left_at_fixed_visit=max(0, medication.run_out - day) if joined else None,
     )

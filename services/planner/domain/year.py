@@ -40,13 +40,11 @@ def about_the_year(
     said = rhythm_told(chosen, question, profile, visits)
     fills = sum(item.kind == "bridge" for visit in visits for item in visit.items)
     trips, before = said.trips_a_year, said.trips_before
-    line = (
-        because("year_ahead", trips=trips, short_fills=fills, uncovered=uncovered)
-        if before is None
-        else because(
-            "year_ahead_and_before", trips=trips, short_fills=fills, uncovered=uncovered, before=before
+    line = because("year_ahead", trips=trips, short_fills=fills, uncovered=uncovered)
+    if before is not None:
+        line = because(
+            "year_ahead_and_before", trips=trips, before=before, short_fills=fills, uncovered=uncovered
         )
-    )
     cadence = (
         because("rhythm_of_month", day=rhythm.day_of_month)
         if rhythm.day_of_month

@@ -66,7 +66,7 @@ BAD = [
     (PATIENTS, {"home_phone": "call me"}, "home_phone", "is no phone number: correct it, or leave it empty"),
     (PATIENTS, {"home_phone": "800-112-8147"}, "home_phone", "is a phone number that cannot exist"),
     (PATIENTS, {"language": "English"}, "language", "is no language tag: write it as en or es"),
-    (PATIENTS, {"cycle_policy": "other"}, "cycle_policy", "is not one of rolling_28, rolling_30"),
+    (PATIENTS, {"cycle_policy": "other"}, "cycle_policy", "is not one of rolling_28, auto, roll"),
     (PATIENTS, {"must_weekdays": "monday tue"}, "must_weekdays", "is no weekday: write monday, tuesday, …"),
     (PRESCRIPTIONS, {"maintenance": "Y"}, "maintenance", "is neither yes nor no"),
     (PRESCRIPTIONS, {"units_per_day": "one"}, "units_per_day", "is no number: write units as 30 or 2.5"),

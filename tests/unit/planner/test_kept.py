@@ -103,13 +103,18 @@ def _is_long_before_the_pickup(plan: Plan) -> bool:
     return any(item.kind is FillKind.long for visit in before for item in visit.items)
 
 
+def _was_cut_off(plan: Plan) -> bool:
+    """A known limit, that the plan says: a search that was cut off may find better trips once a visit stands."""
+    return any(reason.code == "search_cut_off" for reason in plan.reasons)
+
+
 @pytest.mark.timeout(600)
 def test_who_agrees_to_or_confirms_a_proposal_gets_it_though_it_is_planned_anew_every_day() -> None:
     kept = 0
     for number in range(150):
         each = leaves(Random(number), number)
         at, plan = path.plan_anew(Progress("p"), each.profile, each.calendar, each.rules, TODAY)
-        if not isinstance(plan, Plan) or _is_long_before_the_pickup(plan):
+        if not isinstance(plan, Plan) or _is_long_before_the_pickup(plan) or _was_cut_off(plan):
             continue
         for now in (agreed(at, plan), confirmed(at, plan)):
             for day in days_to_the_first_visit(plan):
@@ -178,19 +183,23 @@ def test_an_override_is_for_the_synchronized_pickup_alone() -> None:
     assert [item.rx_id for item in plan.visits[0].items] == ["rx-a"]
 
 
-@pytest.mark.parametrize(("expires", "renewal_by"), [(200, None), (49, 61)])
-def test_what_is_not_due_is_filled_at_the_first_pickup_at_which_its_payer_pays(
+@pytest.mark.parametrize(("expires", "renewal_by"), [(200, None), (49, 53)])
+def test_what_lasts_from_before_one_pickup_to_before_another_is_filled_between_them(
     expires: int, renewal_by: int | None
 ) -> None:
     """Policy: 75 % of ninety days pass on day 39, after the pickup of day 35; the stock ends on day 61, before that of
-    day 65."""
+    day 65. One usual fill between the two is lighter than a short one: it joins three cycles later."""
     ninety = prescription("b", usual_days=90, usual_quantity=Decimal(90), expires_on=in_days(expires))
-    profile = patient([prescription("a"), ninety], [fill("a", in_days(-22)), fill("b", in_days(-29), 90)])
+    profile = patient(
+        [prescription("a"), ninety],
+        [fill("a", in_days(-22)), fill("b", in_days(-29), 90)],
+        cycle_policy="rolling_30",
+    )
     pinned = Told(agreed=True, anchor_on=PICKUP)
     plan = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, pinned, 1)
     assert isinstance(plan, Plan)
     assert plan.next_anchor_on == in_days(35)
-    assert plan.drugs[1].joins_on == in_days(65)
+    assert plan.drugs[1].joins_on == in_days(125)
     asked = [each.needed_by for each in plan.renewals if each.rx_id == "rx-b"]
     assert asked == ([in_days(renewal_by)] if renewal_by else [])
 

@@ -126,7 +126,7 @@ def test_a_bridge_lasts_to_the_anchor_and_shares_its_trip() -> None:
 
 def test_a_gap_of_more_than_the_usual_supply_takes_a_full_fill_first() -> None:
     """A gap of 35 days: one usual fill, then a short fill of 5 days."""
-    profile = taking({"a": 5, "b": 40 - 10})
+    profile = taking({"a": 5}, cycle_policy="rolling_30")
     told = pinned(40)
     plan = planned(profile, told)
     fills = [

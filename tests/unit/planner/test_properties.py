@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.planner.domain import plan as plan_module
+from services.planner.domain import progress as progress_module
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import NOTHING_TOLD, Plan, Profile, Rules
+from services.planner.domain.payers import PayerRule
 from services.planner.domain.plan import plan_cycle
-from tests.unit.planner import oracle
+from services.planner.domain.search import Verdict
 from tests.unit.planner.cases import COMMERCIAL, EVERY_DAY, TODAY, drug, fill, in_days, patient, prescription
 
 SEVERAL = settings(max_examples=60, deadline=None)
@@ -112,7 +119,7 @@ def test_every_fill_is_payable_and_authorised_on_an_open_day(
     for visit in plan.visits:
         assert visit.on.weekday() in weekdays
         assert visit.on not in closed
-        assert visit.on >= in_days(4)
+        assert visit.urgent or visit.on >= in_days(4)
     fills = defaultdict(list)
     for each in profile.fills:
         fills[each.rx_id].append((each.filled_on, each.days_supply))
@@ -134,33 +141,11 @@ def test_each_drug_is_dispensed_at_most_once_a_visit_and_visits_are_in_order(
     days = [visit.on for visit in plan.visits]
     assert days == sorted(set(days))
     assert plan.anchor_on in days
-    assert plan.next_anchor_on <= plan.anchor_on + timedelta(days=30)
+    assert plan.rhythm
+    assert plan.anchor_on < plan.next_anchor_on <= plan.anchor_on + timedelta(days=plan.rhythm.cycle_days + 6)
     for visit in plan.visits:
         rx_ids = [item.rx_id for item in visit.items]
         assert rx_ids and len(rx_ids) == len(set(rx_ids))
-
-
-@SEVERAL
-@given(st.lists(st.integers(5, 30), min_size=2, max_size=6), weeks, closures)
-def test_never_more_uncovered_days_than_the_latest_due_rule(
-    run_outs: list[int], weekdays: frozenset[int], closed: frozenset[date]
-) -> None:
-    """The usual rule's uncovered days by the oracle, one drug at a time."""
-    open_days = frozenset(
-        day for day in range(120) if in_days(day).weekday() in weekdays and in_days(day) not in closed
-    )
-    pills = tuple(oracle.Pill(run_out=day, ready=day - 7, usual_days=30) for day in run_outs)
-    case = oracle.Small(pills, open_days, lead=4, cycle=30)
-    latest = max(
-        (day for day in open_days if oracle.first_workable(case) <= day <= max(run_outs)), default=None
-    )
-    if latest is None:
-        return
-    second = max(day for day in open_days if latest < day <= latest + 30)
-    usual = sum(oracle.fewest_uncovered(case, pill, latest, second)[0].uncovered for pill in pills)
-    profile = life([(30 - day, 30, "tablet") for day in run_outs])
-    plan = planned(profile, Calendar(weekdays, closed))
-    assert plan.uncovered_days - plan.unavoidable_days <= usual
 
 
 @SEVERAL
@@ -180,3 +165,78 @@ def test_the_offered_days_begin_with_the_plans_own_and_never_repeat(drugs: Life)
     assert days[0] == plan.anchor_on
     assert len(days) == len(set(days)) <= Rules().offered_days
     assert all(offer.uncovered_days >= plan.offered[0].uncovered_days for offer in plan.offered)
+
+
+# --- the burden ---
+
+COMMON = Rules(payers=(PayerRule("commercial", refill_percent=75, days_supplies=frozenset({30, 90})),))
+KIND = Rules(
+    payers=(PayerRule("commercial", refill_percent=75, days_supplies=frozenset({*range(1, 31), 90})),)
+)
+
+
+def burden(profile: Profile, rules: Rules = COMMERCIAL) -> Fraction:
+    """One-time trips, trips a year and a third for each short fill or override, by the plan's own search."""
+    with recorded() as verdicts:
+        assert isinstance(plan_cycle(profile, EVERY_DAY, rules, TODAY, NOTHING_TOLD, 1), Plan)
+    return Fraction(verdicts[-1].chosen.score.burden)
+
+
+@contextmanager
+def recorded() -> Iterator[list[Verdict]]:
+    """The verdicts of the searches that are made."""
+    verdicts: list[Verdict] = []
+    choose = plan_module.choose
+
+    def recording(*args: Any) -> Verdict | None:
+        verdict = choose(*args)
+        if verdict:
+            verdicts.append(verdict)
+        return verdict
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan_module, "choose", recording)
+        yield verdicts
+
+
+tablets = st.lists(
+    st.tuples(st.integers(0, 29), st.sampled_from([30, 30, 90]), st.just("tablet")), min_size=1, max_size=4
+)
+
+
+@SEVERAL
+@given(tablets, st.integers(0, 29), st.sampled_from([30, 90]))
+def test_adding_a_drug_never_lowers_the_burden(drugs: Life, ago: int, days: int) -> None:
+    assert burden(life([*drugs, (ago, days, "tablet")])) >= burden(life(drugs))
+
+
+@SEVERAL
+@given(tablets)
+def test_a_payer_that_allows_more_sizes_never_raises_the_burden(drugs: Life) -> None:
+    assert burden(life(drugs), KIND) <= burden(life(drugs), COMMON)
+
+
+@SEVERAL
+@given(tablets)
+def test_asking_for_the_proposed_cycle_changes_nothing(drugs: Life) -> None:
+    profile = life(drugs)
+    plan = planned(profile)
+    assert plan.rhythm
+    asked = planned(replace(profile, cycle_policy=f"rolling_{plan.rhythm.cycle_days}"))
+    assert essence(asked) == essence(plan)
+
+
+@SEVERAL
+@given(tablets)
+def test_planning_again_the_day_after_changes_nothing(drugs: Life) -> None:
+    profile = life(drugs)
+    progress, plan = progress_module.plan_anew(
+        progress_module.Progress("p"), profile, EVERY_DAY, COMMERCIAL, TODAY
+    )
+    assert isinstance(plan, Plan)
+    agreed = progress_module.alignment_agreed(progress, plan.plan_id, plan.anchor_on)
+    assert agreed
+    if plan.visits[0].on > in_days(1):
+        _, again = progress_module.plan_anew(agreed, profile, EVERY_DAY, COMMERCIAL, in_days(1))
+        assert isinstance(again, Plan)
+        assert essence(replace(again, offered=plan.offered)) == essence(plan)
