@@ -22,12 +22,17 @@ Lost = Mapping[str, int]
 """Days without it, by rx_id, that no fill could have covered."""
 
 
-def lost_before(question: Question, today: date) -> Lost:
-    """Days without each drug from today to the first on which it can be dispensed at all."""
+def lost_before(question: Question, chosen: Layout) -> Lost:
+    """Days without each drug from today to the first on which it can be dispensed at all; by an exception at the chosen
+    day that may be sooner."""
+    early = {
+        path.medication.rx_id: path.joins for path in chosen.paths if path.override and path.joins is not None
+    }
     lost = {}
     for each in question.medications:
         covered = start_of(each, question.pickup, question.earliest).covered
-        lost[each.rx_id] = each.unavoidable + max(0, covered - max(each.run_out, today.toordinal()))
+        covered = min(covered, early.get(each.rx_id, covered))
+        lost[each.rx_id] = each.unavoidable + max(0, covered - max(each.run_out, question.today))
     return lost
 
 
@@ -57,11 +62,9 @@ def _uncovered(score: Score, lost: Lost) -> int:
 # --- the day that the criteria choose ---
 
 
-def why_this_day(
-    verdict: Verdict, question: Question, standing: Sequence[Standing], lost: Lost
-) -> tuple[Reason, ...]:
+def why_this_day(verdict: Verdict, question: Question, standing: Sequence[Standing]) -> tuple[Reason, ...]:
     """What the chosen day takes, and why none of the other days that are offered."""
-    chosen = verdict.chosen.score
+    chosen, lost = verdict.chosen.score, lost_before(question, verdict.chosen)
     best = because(
         "anchor_best_of_year",
         visits=chosen.one_time_trips,
@@ -101,9 +104,7 @@ def _counted(chosen: Layout, standing: Sequence[Standing]) -> list[Reason]:
 # --- the day that staff set, or the patient was told ---
 
 
-def pinned(
-    layout: Layout, question: Question, standing: Sequence[Standing], lost: Lost
-) -> tuple[Reason, ...]:
+def pinned(layout: Layout, question: Question, standing: Sequence[Standing]) -> tuple[Reason, ...]:
     """Why the day is not open to choice: staff set it, or the patient was told."""
     on, ruling = date.fromordinal(layout.anchor), question.staff_day
     if ruling is None or ruling.on != on:
@@ -116,7 +117,7 @@ def pinned(
         visits=layout.score.one_time_trips,
         short_fills=layout.score.short_fills,
         overrides=layout.score.overrides,
-        uncovered=_uncovered(layout.score, lost),
+        uncovered=_uncovered(layout.score, lost_before(question, layout)),
     )
     return set_by_staff, *_counted(layout, standing)
 

@@ -160,7 +160,7 @@ def _plan(
         by_staff,
         urgently=urgently,
     )
-    found = _search(question, told, pin, standing, today)
+    found = _search(question, told, pin, standing)
     if found is None:
         return _blocked(because("nothing_payable"), parts, hours, rules, today)
     return _planned(profile, hours, rules, today, told, cycle, parts, renewed, standing, question, found)
@@ -204,7 +204,7 @@ def _planned(
         today,
     )
     fills = fills_of(visits, renewed)
-    lost = explain_day.lost_before(question, today)
+    lost = explain_day.lost_before(question, chosen)
     decisions = [explain.decision(part, chosen, fills, lost, question, told, today) for part in parts]
     numbered = fills if rules.short_fill_takes_refill else NO_FILLS
     given_up = disused(parts, rules, today)
@@ -410,23 +410,20 @@ def _moved(told: Told) -> tuple[int, int] | None:
 # --- which day ---
 
 
-def _search(
-    question: Question, told: Told, pin: date | None, standing: Sequence[Standing], today: date
-) -> Found | None:
+def _search(question: Question, told: Told, pin: date | None, standing: Sequence[Standing]) -> Found | None:
     """The chosen day, the days to offer, and why; None where on no day anything could be dispensed."""
-    lost = explain_day.lost_before(question, today)
     agreed = layout_on(question, pin.toordinal()) if pin else None
     if agreed and _stands_on(pin, standing):
-        return Found(agreed, explain_day.pinned(agreed, question, standing, lost))
+        return Found(agreed, explain_day.pinned(agreed, question, standing))
     asks = told.wanted_on if told.instead_of == told.anchor_on else None
     by_staff = question.staff_day if question.staff_day and question.staff_day.on == pin else None
     if agreed and not asks and (by_staff or not any(agreed.score.uncovered)):
-        return Found(agreed, explain_day.pinned(agreed, question, standing, lost))
+        return Found(agreed, explain_day.pinned(agreed, question, standing))
     if asks:
         return _nearest_to(asks, question, agreed)
     if pin and not by_staff and pin.toordinal() not in question.pickup and not _stands_on(pin, standing):
         return _nearest_open(pin, question)
-    return _best(question, told, pin, by_staff, standing, lost)
+    return _best(question, told, pin, by_staff, standing)
 
 
 def _yesterdays(verdict: Verdict, question: Question, told: Told, days: Sequence[int]) -> Verdict:
@@ -447,7 +444,6 @@ def _best(
     pin: date | None,
     by_staff: Ruling | None,
     standing: Sequence[Standing],
-    lost: Mapping[str, int],
 ) -> Found | None:
     """The day that the criteria choose; the one that was told is always among the candidates."""
     days = question.pickup.days
@@ -459,7 +455,7 @@ def _best(
     if question.household:
         verdict, household = _with_household(verdict, question)
     why = (
-        *explain_day.why_this_day(verdict, question, standing, lost),
+        *explain_day.why_this_day(verdict, question, standing),
         *_better_but_full(verdict.chosen, question, days),
     )
     if household:
@@ -468,7 +464,7 @@ def _best(
     if pin and by_staff:
         why = (_staff_day_refused(pin, by_staff.by, question), *why)
     elif pin and chosen.anchor == pin.toordinal():
-        why = explain_day.pinned(chosen, question, standing, lost)
+        why = explain_day.pinned(chosen, question, standing)
     elif pin and any(verdict.chosen.score.uncovered) is False and layout_on(question, pin.toordinal()):
         why = (because("anchor_moved_uncovered", told=pin, on=date.fromordinal(chosen.anchor)), *why)
     elif pin:
