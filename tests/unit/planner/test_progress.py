@@ -104,17 +104,24 @@ def test_a_confirmed_visit_stands_and_what_was_declined_waits_for_the_next_picku
     assert progress.declined_until == {"rx-b": agreed.next_anchor_on}
     progress, plan = planned(progress, today=in_days(11))
     assert isinstance(plan, Plan)
-    assert [item.rx_id for item in plan.visits[-1].items if plan.visits[-1].on == plan.anchor_on] == ["rx-a"]
+    [at_pickup] = [visit for visit in plan.visits if visit.on == plan.anchor_on]
+    assert [item.rx_id for item in at_pickup.items] == ["rx-a"]
     assert pickup(progress).confirmed
     decision = next(drug for drug in plan.drugs if drug.rx_id == "rx-b")
     assert decision.action is Action.join_later
+
+
+def test_what_was_declined_comes_along_with_the_next_pickup_that_was_told(agreed: Progress) -> None:
+    _, plan = planned(confirmed(agreed, pickup(agreed), "rx-b"), today=in_days(11))
+    assert isinstance(plan, Plan)
+    assert plan.next_anchor_on == agreed.next_anchor_on
 
 
 def test_the_bridge_to_a_pickup_stays_where_the_pickup_is_confirmed_before_it(agreed: Progress) -> None:
     progress, plan = planned(confirmed(agreed, pickup(agreed)))
     assert isinstance(plan, Plan)
     assert [(visit.on, visit.kind) for visit in plan.visits] == [
-        (in_days(9), VisitKind.bridge),
+        (in_days(8), VisitKind.bridge),
         (in_days(PINNED), VisitKind.synchronized),
     ]
     assert plan.uncovered_days == 0
@@ -131,7 +138,7 @@ def test_what_was_put_into_a_visit_after_the_patient_was_asked_is_not_declined(a
     _, plan = planned(after)
     assert isinstance(plan, Plan)
     [bridged] = [visit for visit in plan.visits if added.rx_id in {item.rx_id for item in visit.items}]
-    assert bridged.on == in_days(25), "the day on which it runs out"
+    assert bridged.on == in_days(22), "early enough to be paid again on day 45, at the pickup after"
 
 
 def test_a_confirmation_of_drugs_that_the_visit_no_longer_has_says_nothing_of_those_it_has(
@@ -180,7 +187,7 @@ def test_without_the_pickup_the_next_cycle_is_planned_agreed_and_unpinned(agreed
     assert isinstance(plan, Plan)
     assert (plan.cycle, plan.agreed, progress.misses) == (2, True, 1)
     assert plan.plan_id != plan_id
-    assert plan.reasons[0].code == "anchor_best"
+    assert plan.reasons[0].code == "anchor_best_of_year"
 
 
 def test_after_two_cycles_in_vain_staff_act_until_the_patient_is_in_touch(agreed: Progress) -> None:
@@ -203,7 +210,7 @@ def test_an_unanswered_proposal_is_proposed_again_and_counts_once_given_up(propo
     later, plan = planned(proposed, today=in_days(26))
     assert isinstance(plan, Plan)
     assert (later.cycle, later.misses, plan.agreed) == (1, 0, False)
-    assert min(visit.on for visit in plan.visits) >= in_days(30)
+    assert plan.visits[0].urgent and plan.visits[0].on == in_days(26), "by now both drugs are out"
     after = path.unreached(proposed, _id(proposed), None)
     assert after is not None
     given_up, plan = planned(after)
