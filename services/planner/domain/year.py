@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, timedelta
 from fractions import Fraction
+from math import lcm
 
 from services.planner.domain.explain_day import rounded
 from services.planner.domain.medication import Medication
@@ -76,7 +77,9 @@ def least_trips(medications: Sequence[Medication], rhythm: Rhythm) -> Fraction:
             cycles.append(fit.cycles)
         else:
             trips += Fraction(A_YEAR, max(1, each.usual_days))
-    return trips + (A_YEAR / (rhythm.apart * min(cycles)) if cycles else 0)
+    period = lcm(*cycles)
+    live = sum(any(slot % each == 0 for each in cycles) for slot in range(period))
+    return trips + live * A_YEAR / (rhythm.apart * period)
 
 
 def _days_ahead(chosen: Layout, question: Question, visits: Sequence[Visit]) -> set[int]:
