@@ -27,6 +27,9 @@ def lost_before(question: Question, today: date) -> Lost:
     lost = {}
     for each in question.medications:
         covered = start_of(each, question.pickup, question.earliest).covered
+        if each.payment.override:  # it may join before the payer pays
+            first = question.pickup.on_or_after(max(each.payment.joining, question.earliest))
+            covered = min(covered, max(each.needed_from, first))
         lost[each.rx_id] = each.unavoidable + max(0, covered - max(each.run_out, today.toordinal()))
     return lost
 
