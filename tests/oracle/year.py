@@ -148,11 +148,11 @@ def _after(
 def carried(plan: Mapping[str, Any], on: date, *, cycle_is_over: bool) -> Document:
     """What was agreed, for the plan of the morning after the visit of day `on`.
 
-    The rhythm, where the plan has one; within a cycle also the day of its pickup and the visits that are to come.
+    The rhythm, and the day of the next pickup; within a cycle also the visits that are to come.
     """
-    told: Document = {"rhythm": plan["rhythm"]} if plan.get("rhythm") else {}
+    told: Document = {"agreed": True, "rhythm": plan["rhythm"]}
     if cycle_is_over:
-        return told
+        return {**told, "anchor_on": plan["next_anchor_on"], "visits": []}
     visits = [
         {
             "kind": visit["kind"],
@@ -165,7 +165,7 @@ def carried(plan: Mapping[str, Any], on: date, *, cycle_is_over: bool) -> Docume
         for visit in plan["visits"]
         if visit["on"] > on.isoformat()
     ]
-    return {**told, "agreed": True, "anchor_on": plan["anchor_on"], "visits": visits}
+    return {**told, "anchor_on": plan["anchor_on"], "visits": visits}
 
 
 def payable_after(drug: Medication, fill: Mapping[str, Any]) -> date:

@@ -116,6 +116,10 @@ def _joins_later(
     if not path.windows:
         run_out_on = date.fromordinal(medication.run_out)
         return Action.not_due, joins_on, because("not_due", run_out_on=run_out_on, joins_on=joins_on)
+    if len(before) == 1 and before[0][1].days_supply > medication.usual_days:
+        [(on, item)] = before
+        why = because("long_fill", days=item.days_supply, on=on, until=joins_on)
+        return Action.long_fill, joins_on, why
     why = because("joins_at_later_slot", anchor_on=anchor_on, joins_on=joins_on)
     if medication.payment.ready > chosen.anchor and medication.payment.payer > chosen.anchor:
         payable = date.fromordinal(medication.payment.payer)
@@ -214,9 +218,7 @@ def _about_fills(
         return remarks
     filled = [item.days_supply for on, item in fills if on.toordinal() < path.joins]
     if filled and path.left > 0:
-        why = _carried_over(path.left, filled[-1], path, question)
-        if why.code != "early" or path.joins == chosen.anchor:  # of a later pickup its joining day is said
-            remarks.append(why)
+        remarks.append(_carried_over(path.left, filled[-1], path, question))
     apart = chosen.next_due(path) - path.joins
     if path.joins == chosen.anchor and path.joining[1] + path.left < apart:
         remarks.append(because("supply_shorter_than_cycle", days=path.joining[1], cycle_days=apart))

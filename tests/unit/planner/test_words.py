@@ -55,7 +55,7 @@ ELSEWHERE = {"condition_not_met"}
 FORMER = {
     *("anchor_best", "instead_of_latest_due", "no_visit_on_the_day", "other_day_below_minimum"),
     *("cycle_policy_not_offered", "cycle_spine", "day_of_month_missing", "day_of_month_refused"),
-    *("join_later_visit_stands", "long_fill"),
+    "join_later_visit_stands",
     *("ride_along_before_run_out", "ride_along_not_due", "ride_along_with_pickup"),
 }
 """Of plans that were published before a day was judged by its year: they can still be read."""
