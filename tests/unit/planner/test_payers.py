@@ -197,7 +197,7 @@ def test_a_long_fill_takes_the_place_of_the_bridge_where_the_plan_allows_its_day
     plan = planned(profile, told, rules=rules(days_supplies=frozenset(range(1, 35))))
     [visit, _] = plan.visits
     assert [(item.kind, item.days_supply) for item in visit.items] == [(FillKind.long, 33)]
-    assert "long_fill_before" in codes(of(plan, "a").reasons)
+    assert of(plan, "a").action is Action.long_fill
     assert of(plan, "a").joins_on == plan.next_anchor_on
     assert plan.short_fills == 0
     plan = planned(profile, told, rules=rules(days_supplies=frozenset(range(1, 33))))

@@ -248,7 +248,7 @@ def test_a_new_drug_that_runs_out_just_before_the_pickup_gets_a_long_fill_where_
     plan = planned(new_drug(8), pinned(10), rules=rules(paid(*range(1, 35))))
     assert fills_of(plan, "b") == [(7, 32)]
     assert of(plan, "b").joins_on == plan.next_anchor_on
-    assert "long_fill_before" in codes(of(plan, "b").reasons)
+    assert of(plan, "b").action is Action.long_fill
 
 
 @pytest.mark.parametrize(
