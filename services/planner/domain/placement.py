@@ -125,14 +125,22 @@ def blemishes(path: FillPath, at: int, payable: int, day: int, setting: Setting)
 
 
 def place(
-    choices: Sequence[Choice], free: Sequence[int], told: Sequence[int], setting: Setting, most: int
+    choices: Sequence[Choice],
+    free: Sequence[int],
+    told: Sequence[int],
+    setting: Setting,
+    most: int,
+    *,
+    patiently: bool = False,
 ) -> tuple[Placement | None, int]:
     """The trips and ways that weigh least together, None where all weigh more than `most`; and how many sets of trips
-    were tried: `MOST_TRIED` where not all were.
+    were tried: `MOST_TRIED` where not all were. `patiently`: as many where drugs take several fills.
 
     On `free` days the patient comes anyway, `told` are trips that the patient was told of.
     """
     search = _Search(choices, free, setting, most)
+    if patiently:
+        search.most_tried = MOST_TRIED
     if search.bound() <= most or told:
         search.go(tuple(told))
     return search.best, len(search.seen) if len(search.seen) < search.most_tried else MOST_TRIED

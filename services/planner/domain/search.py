@@ -203,6 +203,7 @@ class _Search:
         self.days_given = False
         self.tried = 0  # sets of trips
         self.left_at: list[int] = []  # the bounds of candidates that were not worked out in full
+        self.patiently = False
         self.put_off: list[_Candidate] = []  # at which a drug joins only after several fills
         clean = self.order(self.optimistic(question.promises.pickup or NEVER, self.rhythms[0], 0))
         self.nothing_to_mend = clean[: self.at_burden]
@@ -227,12 +228,10 @@ class _Search:
                 self.steps += 1
                 self._work_out(candidate)
         if not self.best:
-            self.tried = 0
-            for candidate in self.put_off:
-                if self.tried < MOST_PUT_OFF:
-                    self._work_out(candidate, thorough=True)
-                else:
-                    self.left_at.append(candidate.least)
+            self._work_out_put_off()
+        if not self.best:
+            self.patiently = True
+            self._work_out_put_off()
         if not self.best:
             return None
         ranked = sorted(self.best.values(), key=lambda each: each[0])
@@ -245,6 +244,15 @@ class _Search:
             [self._of_trips(score) for score in alike[: self.offered]],
             Fraction(short_of, self.unit) if short_of else None,
         )
+
+    def _work_out_put_off(self) -> None:
+        """Those at which a drug joins only after several fills, as many as there is time for."""
+        self.tried = 0
+        for candidate in self.put_off:
+            if self.tried < MOST_PUT_OFF:
+                self._work_out(candidate, thorough=True)
+            else:
+                self.left_at.append(candidate.least)
 
     def _burden_of(self, layout: Layout) -> int:
         return int(layout.score.burden)
@@ -516,7 +524,7 @@ class _Search:
         Where the lightest of all have none join at it, the same is found with a later first slot; unless the days are
         given: then one of the drugs that can is made to.
         """
-        placed, tried = place(choices, free, told, self.setting, room)
+        placed, tried = place(choices, free, told, self.setting, room, patiently=self.patiently)
         self.tried += tried
         if tried >= MOST_TRIED:
             self.left_at.append(candidate.least)
@@ -529,7 +537,7 @@ class _Search:
             joining = [way for way in choice.ways if way.path.joins == candidate.day]
             if joining:
                 made_to = [*choices[:at], choice._replace(ways=joining), *choices[at + 1 :]]
-                found.append(place(made_to, free, told, self.setting, room)[0])
+                found.append(place(made_to, free, told, self.setting, room, patiently=self.patiently)[0])
         return min((each for each in found if each), key=lambda each: each.weight, default=None)
 
     def _room(self, candidate: _Candidate, rate: int) -> int:

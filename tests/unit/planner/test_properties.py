@@ -227,6 +227,17 @@ def test_asking_for_the_proposed_cycle_changes_nothing(drugs: Life) -> None:
     assert essence(asked) == essence(plan)
 
 
+def test_two_inhalers_among_six_drugs_out_of_step_leave_nobody_without_a_plan() -> None:
+    """No first slot suits them all: some take several fills before they join."""
+    tablets_and_inhalers: Life = [
+        *((ago, 30, "tablet") for ago in (12, 1, 17)),
+        *((ago, 30, "inhaler") for ago in (26, 8)),
+        (6, 90, "tablet"),
+    ]
+    plan = planned(life(tablets_and_inhalers))
+    assert plan.uncovered_days == plan.unavoidable_days == 0
+
+
 @SEVERAL
 @given(tablets)
 def test_planning_again_the_day_after_changes_nothing(drugs: Life) -> None:
