@@ -132,9 +132,9 @@ def place(
     most: int,
     *,
     patiently: bool = False,
-) -> tuple[Placement | None, int]:
-    """The trips and ways that weigh least together, None where all weigh more than `most`; and how many sets of trips
-    were tried: `MOST_TRIED` where not all were. `patiently`: as many where drugs take several fills.
+) -> tuple[Placement | None, int, bool]:
+    """The trips and ways that weigh least together, None where all weigh more than `most`; how many sets of trips were
+    tried, and whether all were. `patiently`: as many where drugs take several fills as elsewhere.
 
     On `free` days the patient comes anyway, `told` are trips that the patient was told of.
     """
@@ -143,7 +143,8 @@ def place(
         search.most_tried = MOST_TRIED
     if search.bound() <= most or told:
         search.go(tuple(told))
-    return search.best, len(search.seen) if len(search.seen) < search.most_tried else MOST_TRIED
+    tried = len(search.seen)
+    return search.best, tried, tried < search.most_tried
 
 
 def trips_at_least(spans: Sequence[tuple[int, int]], anyway: Sequence[int]) -> int:

@@ -22,7 +22,6 @@ from services.planner.domain.model import Reason, Rules, Ruling
 from services.planner.domain.paths import FillPath, FillWindow, alone, paths_to, start_of, with_a_gap
 from services.planner.domain.payers import NO_COST
 from services.planner.domain.placement import (
-    MOST_TRIED,
     Choice,
     Placement,
     Setting,
@@ -229,7 +228,7 @@ class _Search:
                 self._work_out(candidate)
         if not self.best:
             self._work_out_put_off()
-        if not self.best:
+        if not self._is_nobody_without_a_drug() and self.put_off:
             self.patiently = True
             self._work_out_put_off()
         if not self.best:
@@ -246,13 +245,17 @@ class _Search:
         )
 
     def _work_out_put_off(self) -> None:
-        """Those at which a drug joins only after several fills, as many as there is time for."""
-        self.tried = 0
+        """Those at which a drug joins only after several fills, as many as there is time for; with patience, until one
+        leaves nobody without a drug."""
+        self.tried, most = 0, MOST_PATIENTLY if self.patiently else MOST_PUT_OFF
         for candidate in self.put_off:
-            if self.tried < MOST_PUT_OFF:
+            if self.tried < most and not (self.patiently and self._is_nobody_without_a_drug()):
                 self._work_out(candidate, thorough=True)
             else:
                 self.left_at.append(candidate.least)
+
+    def _is_nobody_without_a_drug(self) -> bool:
+        return any(not any(layout.score.uncovered) for _, layout in self.best.values())
 
     def _burden_of(self, layout: Layout) -> int:
         return int(layout.score.burden)
@@ -524,13 +527,14 @@ class _Search:
         Where the lightest of all have none join at it, the same is found with a later first slot; unless the days are
         given: then one of the drugs that can is made to.
         """
-        placed, tried = place(choices, free, told, self.setting, room, patiently=self.patiently)
+        placed, tried, all_tried = place(choices, free, told, self.setting, room, patiently=self.patiently)
         self.tried += tried
-        if tried >= MOST_TRIED:
+        if not all_tried:
             self.left_at.append(candidate.least)
         if placed is None or any(way.path.joins == candidate.day for way in placed.ways):
             return placed
-        if not self.days_given and self.rhythms[candidate.rhythm].day_of_month is None:
+        given = self.days_given or self.patiently or self.rhythms[candidate.rhythm].day_of_month is not None
+        if not given:
             return None
         found = []
         for at, choice in enumerate(choices):
@@ -702,8 +706,9 @@ class _Search:
         )
 
 
-MOST_PUT_OFF = 200
-"""Sets of trips tried for days that were put off, where there is no other."""
+MOST_PUT_OFF, MOST_PATIENTLY = 200, 2000
+"""Sets of trips tried for days that were put off, where there is no other; and where they too leave somebody without a
+plan or a drug."""
 
 OUTWEIGHS = 1000
 """Trips that a broken promise outweighs where trips and ways are chosen."""

@@ -205,8 +205,9 @@ tablets = st.lists(
 
 
 @SEVERAL
-@given(tablets, st.integers(0, 29), st.sampled_from([30, 90]))
+@given(tablets, st.integers(0, 26), st.sampled_from([30, 90]))
 def test_adding_a_drug_never_lowers_the_burden(drugs: Life, ago: int, days: int) -> None:
+    """One that can wait for the lead time: an urgent visit would open days to the others too."""
     assert burden(life([*drugs, (ago, days, "tablet")])) >= burden(life(drugs))
 
 
