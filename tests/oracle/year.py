@@ -148,11 +148,8 @@ def _after(
 def carried(plan: Mapping[str, Any], on: date, *, cycle_is_over: bool) -> Document:
     """What was agreed, for the plan of the morning after the visit of day `on`.
 
-    The rhythm, and the day of the next pickup; within a cycle also the visits that are to come.
+    The rhythm, the day of the next pickup, and the visits that are to come before it.
     """
-    told: Document = {"agreed": True, "rhythm": plan["rhythm"]}
-    if cycle_is_over:
-        return {**told, "anchor_on": plan["next_anchor_on"], "visits": []}
     visits = [
         {
             "kind": visit["kind"],
@@ -165,7 +162,8 @@ def carried(plan: Mapping[str, Any], on: date, *, cycle_is_over: bool) -> Docume
         for visit in plan["visits"]
         if visit["on"] > on.isoformat()
     ]
-    return {**told, "anchor_on": plan["anchor_on"], "visits": visits}
+    anchor_on = plan["next_anchor_on"] if cycle_is_over else plan["anchor_on"]
+    return {"agreed": True, "rhythm": plan["rhythm"], "anchor_on": anchor_on, "visits": visits}
 
 
 def payable_after(drug: Medication, fill: Mapping[str, Any]) -> date:

@@ -111,9 +111,10 @@ def _by_itself(
 def _joins_later(
     part: Part, path: FillPath, before: Sequence[tuple[date, Item]], chosen: Layout, joins_on: date
 ) -> tuple[Action, date, *tuple[Reason, ...]]:
-    """Its stock lasts until it joins; or it is filled before, for it could not be filled at the first slot."""
+    """Its stock lasts until it joins; or it is filled before, or lacking, for it could not be filled at the first
+    slot."""
     medication, anchor_on = path.medication, date.fromordinal(chosen.anchor)
-    if not path.windows:
+    if not path.windows and medication.run_out >= joins_on.toordinal():
         run_out_on = date.fromordinal(medication.run_out)
         return Action.not_due, joins_on, because("not_due", run_out_on=run_out_on, joins_on=joins_on)
     if len(before) == 1 and before[0][1].days_supply > medication.usual_days:

@@ -359,6 +359,7 @@ class Told:
         None  # who can only be written to confirms no earlier visit: the post takes so long
     )
     rhythm: RhythmTold | None = None  # of the plan before
+    next_anchor_on: date | None = None  # the day after the pin on which the patient was told to come again
 
 
 NOTHING_TOLD = Told()

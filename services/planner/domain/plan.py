@@ -24,6 +24,7 @@ from services.planner.domain.model import (
     Ruling,
     RulingKind,
     Told,
+    ToldItem,
     ToldVisit,
     VisitKind,
     because,
@@ -50,7 +51,7 @@ from services.planner.domain.renewals import (
     renewals_needed,
     wanted,
 )
-from services.planner.domain.rhythm import AUTO, Rhythm, every_rhythm, fit_of, rhythms_of
+from services.planner.domain.rhythm import Rhythm, every_rhythm, fit_of, rhythms_of
 from services.planner.domain.rulings import Key, in_force, ruled, with_day
 from services.planner.domain.search import Layout, Promises, Question, Verdict, choose, layout_on
 from services.planner.domain.supplies import dear, medication_of, not_before, not_by_billed_days
@@ -290,7 +291,7 @@ def _rhythms(
     lasts the cycle, all; and where none lasts any of them, the one that the longest lasts."""
     rhythms, why = rhythms_of(profile, rules)
     kept = told.rhythm if told.agreed else None
-    if kept and profile.cycle_policy == AUTO:
+    if kept and len(rhythms) > 1:
         cushion = rules.day_of_month_cushion_days if kept.day_of_month else rules.bridge_cushion_days
         rhythms = (Rhythm(kept.cycle_days, kept.day_of_month, cushion),)
     if _one_fits(rhythms, medications):
@@ -385,12 +386,12 @@ def _question(
 def _promises(told: Told, stood: set[int], today: date) -> Promises:
     """What may still be broken: the visits before or after the pickup, one that the patient asks to be moved on the day
     asked for; the day of the pickup, and when drugs were to join."""
-    visits: dict[str, list[int]] = defaultdict(list)
+    visits: dict[str, dict[int, ToldItem]] = defaultdict(dict)
     for visit in told.visits:
         if visit.on >= today and visit.on != told.anchor_on and visit.on.toordinal() not in stood:
             on = told.wanted_on if told.wanted_on and visit.on == told.instead_of else visit.on
             for item in visit.items:
-                visits[item.rx_id].append(on.toordinal())
+                visits[item.rx_id][on.toordinal()] = item
     return Promises(
         pickup=told.anchor_on.toordinal() if told.anchor_on else None,
         visits=dict(visits),
@@ -398,6 +399,7 @@ def _promises(told: Told, stood: set[int], today: date) -> Promises:
         if told.agreed and told.rhythm
         else {},
         moved=_moved(told),
+        again=told.next_anchor_on.toordinal() if told.anchor_on and told.next_anchor_on else None,
     )
 
 

@@ -283,6 +283,7 @@ def told(progress: Progress) -> Told:
         instead_of=progress.instead_of,
         not_before=progress.not_before,
         rhythm=progress.rhythm,
+        next_anchor_on=progress.next_anchor_on if progress.agreed else None,
     )
 
 
@@ -345,8 +346,8 @@ def _blocked(progress: Progress, blocked: Blocked) -> Progress:
 
 
 def _next_cycle(progress: Progress, *, missed: bool = False) -> Progress:
-    """The pickup after it was told and stays; after a miss nothing is pinned but other visits that are confirmed, and
-    the rhythm alone is kept, not when each drug was to join it."""
+    """The pickup after it was told and stays, and so do the visits before that; after a miss nothing is pinned but
+    visits that are confirmed, and the rhythm alone is kept, not when each drug was to join it."""
     rhythm = progress.rhythm
     return replace(
         progress,
@@ -356,7 +357,7 @@ def _next_cycle(progress: Progress, *, missed: bool = False) -> Progress:
         anchor_on=None if missed else progress.next_anchor_on,
         next_anchor_on=None,
         offered=(),
-        visits=tuple(visit for visit in progress.visits if visit.confirmed),
+        visits=tuple(visit for visit in progress.visits if visit.confirmed or not missed),
         declined_until={},
     )
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from services.planner.domain.calendar import NEVER, PickupDays
 from services.planner.domain.criteria import Score, order_of, place_of_burden, weekdays_apart
 from services.planner.domain.medication import Medication
-from services.planner.domain.model import Reason, Rules, Ruling
+from services.planner.domain.model import FillKind, Reason, Rules, Ruling, ToldItem
 from services.planner.domain.paths import FillPath, FillWindow, alone, paths_to, start_of, with_a_gap
 from services.planner.domain.payers import NO_COST
 from services.planner.domain.placement import (
@@ -44,9 +44,10 @@ class Promises:
     """What the patient was told and what may still be broken. Days are ordinals."""
 
     pickup: int | None = None  # the next synchronized one
-    visits: Mapping[str, Sequence[int]] = field(default_factory=dict)  # other visits, by rx_id
+    visits: Mapping[str, Mapping[int, ToldItem]] = field(default_factory=dict)  # other fills, by rx_id and day
     joins: Mapping[str, int] = field(default_factory=dict)  # by rx_id
     moved: tuple[int, int] | None = None  # a visit's day, and the day asked for instead
+    again: int | None = None  # the synchronized pickup after the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +213,29 @@ class _Search:
     def over(self, days: Sequence[int]) -> Verdict | None:
         """Rhythm by rhythm, those with the fewest trips a year first."""
         self.days_given = len(days) == 1
-        compared = 0
+        last = max(start.first for start in self.starts)
+        compared = self._compare(days, 0, last)
+        if not self._is_nobody_without_a_drug():
+            compared += self._compare(days, last + 1, last + max(rhythm.days for rhythm in self.rhythms))
+        if not self.best:
+            return None
+        ranked = sorted(self.best.values(), key=lambda each: each[0])
+        chosen = ranked[0][1]
+        alike = [each.score for _, each in ranked if each.score.rhythm == chosen.score.rhythm]
+        short_of = max(0, self._burden_of(chosen) - min(self.left_at)) if self.left_at else 0
+        return Verdict(
+            compared,
+            settled(self._in_trips(chosen), self.question),
+            [self._of_trips(score) for score in alike[: self.offered]],
+            Fraction(short_of, self.unit) if short_of else None,
+        )
+
+    def _compare(self, days: Sequence[int], first: int, last: int) -> int:
+        """Work out the candidates from one cycle after the day before `first` to one after `last`; their number."""
+        compared, self.put_off, self.patiently = 0, [], False
         rhythms = range(len(self.fits))
         for number in sorted(rhythms, key=lambda each: (self.rate(each, (0,)), -self.rhythms[each].days)):
-            candidates = sorted(self._candidates(number, days))
+            candidates = sorted(self._candidates(number, days, first, last))
             compared += len({candidate.day for candidate in candidates})
             for candidate in candidates:
                 worst = self.worst_kept()
@@ -231,18 +251,7 @@ class _Search:
         if not self._is_nobody_without_a_drug() and self.put_off:
             self.patiently = True
             self._work_out_put_off()
-        if not self.best:
-            return None
-        ranked = sorted(self.best.values(), key=lambda each: each[0])
-        chosen = ranked[0][1]
-        alike = [each.score for _, each in ranked if each.score.rhythm == chosen.score.rhythm]
-        short_of = max(0, self._burden_of(chosen) - min(self.left_at)) if self.left_at else 0
-        return Verdict(
-            compared,
-            settled(self._in_trips(chosen), self.question),
-            [self._of_trips(score) for score in alike[: self.offered]],
-            Fraction(short_of, self.unit) if short_of else None,
-        )
+        return compared
 
     def _work_out_put_off(self) -> None:
         """Those at which a drug joins only after several fills, as many as there is time for; with patience, until one
@@ -277,14 +286,16 @@ class _Search:
             return None
         return sorted(key for key, _ in self.best.values())[self.offered - 1]
 
-    def _candidates(self, number: int, days: Sequence[int]) -> Iterable[_Candidate]:
+    def _candidates(
+        self, number: int, days: Sequence[int], first_due: int, last_due: int
+    ) -> Iterable[_Candidate]:
         """From the first workable day to a cycle after the last drug can be paid; the day that was told always."""
-        rhythm = self.rhythms[number]
-        last = max(start.first for start in self.starts) + rhythm.days
+        rhythm, told = self.rhythms[number], self.question.promises.pickup
+        first, last = (each and each + rhythm.days for each in (first_due, last_due))
         within = [
             day
             for day in first_days(rhythm, days, last, self.pickup)
-            if day <= last or day == self.question.promises.pickup
+            if first <= day <= last or (day == told and not first)
         ]
         for live in self._live_sets(number):
             rate = self.rate(number, live)
@@ -458,15 +469,23 @@ class _Search:
             ]
             end = max((max(start.covered, day) + each.usual_days for each, start, _ in drugs), default=day)
             waits = [each.wait(each.usual_days * fit.fills) for each, _, fit in drugs if fit.cycles == 1]
-            self.slots[key] = slot_days(
-                rhythm,
-                day,
-                2 + (end - day) // rhythm.days,
-                self.pickup,
-                min(max(waits, default=1), rhythm.days),
-                self.question.preferred_weekday,
-            )
+            weekday = self.question.preferred_weekday
+            count, not_before = 2 + (end - day) // rhythm.days, min(max(waits, default=1), rhythm.days)
+            self.slots[key] = slot_days(rhythm, day, count, self.pickup, not_before, weekday)
+            if day == self.question.promises.pickup:
+                self.slots[key] = self._with_the_one_told(self.slots[key], rhythm)
         return self.slots[key]
+
+    def _with_the_one_told(self, slots: list[int], rhythm: Rhythm) -> list[int]:
+        """Moved earlier, as `settled` does, where that is how the patient was told to come again."""
+        told, weekday = self.question.promises.again, self.question.preferred_weekday
+        settlings = (
+            slot_days(rhythm, slots[0], len(slots), self.pickup, 1, weekday, earlier=days)
+            for days in range(1, self.question.rules.settling_days + 1)
+        )
+        if told is None or told in slots:
+            return slots
+        return next((days for days in settlings if told in days), slots)
 
     # --- one candidate ---
 
@@ -562,8 +581,8 @@ class _Search:
         if fit and not found and thorough:
             found = self._ways(at, number, slots, fit, phases, gap=True, several=True)
         if fit is None or (thorough and all(way.path.uncovered or way.is_chained for way in found)):
-            until = slots[1] if len(slots) > 1 else slots[0] + self.rhythms[number].days
-            by_itself = alone(each, until, self.pickup, start)
+            until = max([slots[0] + self.rhythms[number].days, *slots[1:2]])
+            by_itself = self._as_told(alone(each, until, self.pickup, start))
             found.append(self._way(by_itself, number, self._alone(each) if fit else 0))
         return Choice(found, start.first, start.covered)
 
@@ -646,9 +665,11 @@ class _Search:
         promises = self.question.promises
         promised = promises.joins.get(each.rx_id)
         broken = int(promised is not None and (path.joins is None or path.joins > promised))
-        kept = {window.first for window in path.windows if window.first == window.last}
-        moved = len({*promises.visits.get(each.rx_id, ())} - kept - {path.joins})
-        penalty = (broken + moved) * OUTWEIGHS * self.unit
+        told = promises.visits.get(each.rx_id, {})
+        kept = {window.first: window.days for window in path.windows if window.first == window.last}
+        moved = len(told.keys() - kept.keys() - {path.joins})
+        resized = sum(told[day].days_supply != days for day, days in kept.items() if day in told)
+        penalty = ((broken + moved) * OUTWEIGHS + resized * OUTWEIGHS_SIZE) * self.unit
         way = Way(path, weight + penalty, late, dry, broken, path.extra_cost or NO_COST, penalty)
         return with_spans(way, self.setting)
 
@@ -660,7 +681,8 @@ class _Search:
             if way.path.joins is None:
                 chosen: list[int] = []
                 for window in way.path.windows:
-                    first = max(window.first, chosen[-1] + window.wait if chosen else window.first)
+                    payable = chosen[-1] + window.wait if chosen else window.first
+                    first = max(window.first, self.pickup.on_or_after(payable))
                     shared = [day for day in anyway if first <= day <= window.last]
                     own = self.pickup.on_or_before(min(window.last, window.due - 1))
                     chosen.append(max(shared, default=max(first, own)))
@@ -710,8 +732,8 @@ MOST_PUT_OFF, MOST_PATIENTLY = 200, 2000
 """Sets of trips tried for days that were put off, where there is no other; and where they too leave somebody without a
 plan or a drug."""
 
-OUTWEIGHS = 1000
-"""Trips that a broken promise outweighs where trips and ways are chosen."""
+OUTWEIGHS, OUTWEIGHS_SIZE = 1000, 20
+"""Trips that a broken promise outweighs where trips and ways are chosen; and a fill of another size than was told."""
 
 MOST_PHASES = 6
 """Slots after which a rhythm repeats, where the bound looks at each set of them."""
@@ -720,7 +742,9 @@ MOST_PHASES = 6
 def settled(layout: Layout, question: Question) -> Layout:
     """With the slots after the first a few days earlier, until every drug has its cushion left: else who joins with
     nothing left would have nothing left on the morning of each pickup."""
-    rhythm, slots = layout.score.rhythm, layout.slots
+    rhythm, slots, promises = layout.score.rhythm, layout.slots, question.promises
+    if promises.again in slots[1:] and promises.pickup == layout.anchor:
+        return layout
     lacking = [
         question.rules.cushion_days - path.left
         for path in layout.paths
@@ -777,8 +801,9 @@ def _moved(path: FillPath, wanted: int, pickup: PickupDays) -> FillPath:
     return path._replace(windows=windows)
 
 
-def _kept(path: FillPath, told: Sequence[int], pickup: PickupDays) -> FillPath:
-    """Each window narrowed to the day that was told, if it is among its days."""
+def _kept(path: FillPath, told: Mapping[int, ToldItem], pickup: PickupDays) -> FillPath:
+    """Each window narrowed to the day that was told, if it is among its days; a short fill of the days that were told,
+    if they reach as far."""
     kept = []
     payable = 0
     for window in path.windows:
@@ -787,4 +812,14 @@ def _kept(path: FillPath, told: Sequence[int], pickup: PickupDays) -> FillPath:
         window = window._replace(first=first) if day is None else window._replace(first=day, last=day)
         kept.append(window)
         payable = window.first + window.wait
-    return path if any(each.first > each.last for each in kept) else path._replace(windows=tuple(kept))
+    if not kept or any(each.first > each.last for each in kept):
+        return path
+    path, last = path._replace(windows=tuple(kept)), kept[-1]
+    item = told.get(last.first) if last.first == last.last else None
+    if path.joins is None or item is None or item.kind is not FillKind.bridge:
+        return path
+    wait, longer = path.medication.wait(item.days_supply), item.days_supply - last.days
+    if longer <= 0 or last.days >= path.medication.usual_days or last.first + wait > path.joins:
+        return path
+    last = last._replace(wait=wait, quantity=item.quantity, days=item.days_supply)
+    return path._replace(windows=(*kept[:-1], last), left=path.left + longer)

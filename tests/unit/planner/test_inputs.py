@@ -88,6 +88,7 @@ def test_everything_that_the_rules_know_can_be_given() -> None:
         wanted_on=in_days(20),
         instead_of=in_days(16),
         not_before=in_days(10),
+        next_anchor_on=in_days(35),
         rhythm=model.RhythmTold(30, 15, {"rx-a": in_days(16)}, 12, 13),
     )
     calendar = Calendar(

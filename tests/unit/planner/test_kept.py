@@ -108,7 +108,6 @@ def _was_cut_off(plan: Plan) -> bool:
     return any(reason.code == "search_cut_off" for reason in plan.reasons)
 
 
-@pytest.mark.xfail(reason="open: a promise that the planner of the year does not keep yet", strict=True)
 @pytest.mark.timeout(600)
 def test_who_agrees_to_or_confirms_a_proposal_gets_it_though_it_is_planned_anew_every_day() -> None:
     kept = 0
