@@ -148,7 +148,7 @@ def _after(
 def carried(plan: Mapping[str, Any], on: date, *, cycle_is_over: bool) -> Document:
     """What was agreed, for the plan of the morning after the visit of day `on`.
 
-    The rhythm, the day of the next pickup, and the visits that are to come before it.
+    The rhythm, the day of the next pickup, and the visits that are to come before it: no more than a caller has to.
     """
     visits = [
         {

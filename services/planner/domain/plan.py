@@ -399,8 +399,17 @@ def _promises(told: Told, stood: set[int], today: date) -> Promises:
         if told.agreed and told.rhythm
         else {},
         moved=_moved(told),
-        again=told.next_anchor_on.toordinal() if told.anchor_on and told.next_anchor_on else None,
+        again=_again(told),
     )
+
+
+def _again(told: Told) -> int | None:
+    """The pickup after the pin; where that was not given, the first after it on which a drug was to join."""
+    if not (told.agreed and told.anchor_on):
+        return None
+    joining = (on for on in told.rhythm.joins.values() if on > told.anchor_on) if told.rhythm else ()
+    again = told.next_anchor_on or min(joining, default=None)
+    return again.toordinal() if again else None
 
 
 def _moved(told: Told) -> tuple[int, int] | None:

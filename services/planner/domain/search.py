@@ -257,7 +257,10 @@ class _Search:
         """Those at which a drug joins only after several fills, as many as there is time for; with patience, until one
         leaves nobody without a drug."""
         self.tried, most = 0, MOST_PATIENTLY if self.patiently else MOST_PUT_OFF
-        for candidate in self.put_off:
+        for candidate in sorted(self.put_off):
+            worst = self.worst_kept()
+            if worst is not None and candidate.bound > worst:
+                break
             if self.tried < most and not (self.patiently and self._is_nobody_without_a_drug()):
                 self._work_out(candidate, thorough=True)
             else:
@@ -728,7 +731,7 @@ class _Search:
         )
 
 
-MOST_PUT_OFF, MOST_PATIENTLY = 200, 2000
+MOST_PUT_OFF, MOST_PATIENTLY = 600, 2000
 """Sets of trips tried for days that were put off, where there is no other; and where they too leave somebody without a
 plan or a drug."""
 
