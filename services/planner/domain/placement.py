@@ -5,7 +5,7 @@ Once the days are given, each drug finds its lightest way over them by itself: w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
@@ -142,6 +142,8 @@ def place(
     if patiently:
         search.most_tried = MOST_TRIED
     if search.bound() <= most or told:
+        if search.chains:
+            search.go(search.one_by_one(told))
         search.go(tuple(told))
     tried = len(search.seen)
     return search.best, tried, tried < search.most_tried
@@ -260,6 +262,29 @@ class _Search:
                 if cost < pays:
                     paid[day] += pays - cost
         return total
+
+    def one_by_one(self, told: Sequence[int]) -> tuple[int, ...]:
+        """Trips with which every drug that may take several fills has its lightest way, given those of the drugs before
+        it: a first answer, which others have to beat."""
+        trips = {*told}
+        for number in sorted(self.chains, key=lambda each: self.choices[each].covered):
+            added = [(way, self._added(way, trips)) for way in self.choices[number].ways]
+            _, more = min(added, key=lambda each: each[0].weight + len(each[1]) * self.setting.trip)
+            trips |= more
+        return tuple(sorted(trips))
+
+    def _added(self, way: Way, trips: Collection[int]) -> set[int]:
+        """The trips that a way takes besides: each fill with others where it can be, else as late as it can be."""
+        added: set[int] = set()
+        payable = 0
+        for window in way.path.windows if way.path.joins is not None else ():
+            first = max(window.first, payable)
+            shared = [day for day in (*self.free, *trips) if first <= day <= window.last]
+            day = max(shared, default=window.last)
+            payable = day + window.wait
+            if not shared:
+                added.add(day)
+        return added
 
     def go(self, trips: tuple[int, ...]) -> None:
         """With these trips, and with more."""

@@ -139,7 +139,13 @@ def choose(question: Question, days: Sequence[int], offered: int = 1) -> Verdict
 
     With `offered` above 1 also the best days beside, with the rhythm of the first.
     """
-    return _Search(question, offered).over(days)
+    verdict = _Search(question, 1).over(days)
+    if verdict is None or offered == 1:
+        return verdict
+    chosen = verdict.chosen.score
+    alike = _Search(replace(question, rhythms=(chosen.rhythm,)), offered).over(days)
+    others = [each for each in alike.offered if each.anchor != chosen.anchor] if alike else []
+    return replace(verdict, offered=[chosen, *others][:offered])
 
 
 def layout_on(question: Question, day: int) -> Layout | None:
@@ -221,12 +227,11 @@ class _Search:
             return None
         ranked = sorted(self.best.values(), key=lambda each: each[0])
         chosen = ranked[0][1]
-        alike = [each.score for _, each in ranked if each.score.rhythm == chosen.score.rhythm]
         short_of = max(0, self._burden_of(chosen) - min(self.left_at)) if self.left_at else 0
         return Verdict(
             compared,
             settled(self._in_trips(chosen), self.question),
-            [self._of_trips(score) for score in alike[: self.offered]],
+            [self._of_trips(layout.score) for _, layout in ranked[: self.offered]],
             Fraction(short_of, self.unit) if short_of else None,
         )
 
