@@ -239,10 +239,8 @@ def _carried_over(surplus: int, days: int, path: FillPath, question: Question) -
         return because("at_least_minimum", needed=needed, minimum=question.rules.minimum_short_fill_days)
     if medication.bridge_cushion:
         return because("bridge_cushion", days=surplus)
-    if (
-        medication.short_fill(needed, AMPLE)[1] == needed
-    ):  # the slot came a few days earlier than the bridge was for
-        return because("early", days=surplus)
+    if medication.short_fill(needed, AMPLE)[1] == needed:  # the slot came earlier than the bridge was for
+        return because("left_at_joining", days=surplus)
     return because("whole_units", days=surplus)
 
 

@@ -280,7 +280,8 @@ class Rules:
     urgent_from_days: int = 2  # without a drug, from which on a visit is urgent
     urgent_from_days_critical: int = 1  # the same of a critical drug
     proposed_from_trips: int = 2  # a year, from which on another rhythm is proposed
-    settling_days: int = 3  # by which a cycle may be shorter until every drug has its cushion left
+    settling_days: int = 3  # by which a cycle may be shorter until every drug has so many left:
+    settled_days_left: int = 1
     bridge_cushion_days: int = 1  # that a bridge lasts past the synchronized pickup: no dry morning
     day_of_month_cushion_days: int = (
         5  # the same in cycles by day of the month: a year of 30-day fills is short by 5

@@ -18,6 +18,10 @@ AMPLE = Decimal(1_000_000)
 """Units authorized, where a renewal is taken to come in time."""
 
 
+MOST_BEFORE = 4
+"""Fills of one drug before it joins: one that would take more comes by itself."""
+
+
 class FillWindow(NamedTuple):
     """One fill to be dispensed on a pickup day from `first` to `last`; the drug's next one not before `wait` days."""
 
@@ -97,7 +101,7 @@ def paths_to(
         return [_path(medication, day, (), joining, left, 0, override=payment.ready > day)]
     found: list[FillPath] = []
     for sequence in _sequences(medication, day - start.covered, several=several):
-        if _is_too_small(sequence, medication, found):
+        if len(sequence) > MOST_BEFORE or _is_too_small(sequence, medication, found):
             continue
         timed = _timed(medication, sequence, day, pickup, start)
         if timed:

@@ -5,13 +5,15 @@ Once the days are given, each drug finds its lightest way over them by itself: w
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
 from services.planner.domain.calendar import NEVER, PickupDays
-from services.planner.domain.paths import FillPath
+from services.planner.domain.medication import Medication
+from services.planner.domain.paths import FillPath, FillWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +136,13 @@ def place(
     patiently: bool = False,
 ) -> tuple[Placement | None, int, bool]:
     """The trips and ways that weigh least together, None where all weigh more than `most`; how many sets of trips were
-    tried, and whether all were. `patiently`: as many where drugs take several fills as elsewhere.
+    tried, and whether all were. `patiently`: more of them where drugs take several fills.
 
     On `free` days the patient comes anyway, `told` are trips that the patient was told of.
     """
     search = _Search(choices, free, setting, most)
-    if patiently:
-        search.most_tried = MOST_TRIED
+    if patiently and search.chains:
+        search.most_tried = MOST_TRIED_PATIENTLY
     if search.bound() <= most or told:
         if search.chains:
             search.go(search.one_by_one(told))
@@ -165,8 +167,9 @@ def trips_at_least(spans: Sequence[tuple[int, int]], anyway: Sequence[int]) -> i
 MOST_TRIED = 600
 """Sets of trips that are tried for one first slot."""
 
-MOST_TRIED_CHAINED = 40
-"""The same where a drug takes several fills before it joins: each set takes a hundred times as long."""
+MOST_TRIED_CHAINED, MOST_TRIED_PATIENTLY = 40, 120
+"""The same where a drug takes several fills before it joins: each set takes ten times as long; and where the first look
+left somebody without a drug."""
 
 
 class _Search:
@@ -299,7 +302,8 @@ class _Search:
         unmet = [number for number, weight in enumerate(weights) if weight >= self.never]
         if unmet:
             spans = [(self.choices[number].covered, self.choices[number].first) for number in unmet]
-            if (len(trips) + trips_at_least(spans, trips)) * trip + self.least > limit:
+            more = 1 if self.setting.urgent_days else trips_at_least(spans, trips)  # others may come along
+            if (len(trips) + more) * trip + self.least > limit:
                 return
             days = self._days_for(self.choices[min(unmet, key=lambda at: self.choices[at].covered)], trips)
             for day in sorted(days, key=lambda day: sum(map(min, weights, self.on[day]))):
@@ -310,6 +314,8 @@ class _Search:
             self._keep(trips)
         if weight - self.least > trip:
             for day in self.days:
+                if len(self.seen) >= self.most_tried:
+                    return
                 gain = sum(max(0, mine - theirs) for mine, theirs in zip(weights, self.on[day], strict=True))
                 if gain > trip and day not in trips:
                     self.go(_with(trips, day))
@@ -355,32 +361,52 @@ class _Search:
         key = number, near
         if key not in self.over_chain:
             days = sorted({*near, *self.free})
-            over = (found for way in choice.ways for found in self._over(way, days))
+            over = (found for way in choice.ways if (found := self._over(way, days)))
             self.over_chain[key] = min(over, key=lambda way: way.order, default=None)
         return self.over_chain[key]
 
-    def _over(self, way: Way, days: Sequence[int]) -> Iterator[Way]:
-        """The way with each choice of days for its fills; of one that comes by itself they are found afterwards."""
-        at = len(way.days)
-        if at == len(way.path.windows) or way.path.joins is None:
-            yield way
-            return
-        window = way.path.windows[at]
-        payable = way.days[-1] + way.path.windows[at - 1].wait if at else window.ready
-        had = max(payable, way.path.medication.available_from)
-        for day in days:
-            comes_along = day in self.setting.urgent_days and had <= day
-            if day <= window.last and (day >= max(window.first, payable) or comes_along):
-                late, dry = blemishes(way.path, at, payable, day, self.setting)
-                yield from self._over(
-                    way._replace(
-                        days=(*way.days, day),
-                        late=way.late + late,
-                        dry=way.dry + dry,
-                        weight=way.weight + (late + dry) * self.setting.blemish,
-                    ),
-                    days,
-                )
+    def _over(self, way: Way, days: Sequence[int]) -> Way | None:
+        """The way on its lightest days; of one that comes by itself they are found afterwards.
+
+        Fill by fill: what comes after depends on the day of the last fill alone, so of those with the same one the
+        lightest is kept, then the one with later days before.
+        """
+        windows = way.path.windows
+        if way.path.joins is None or not windows:
+            return way
+        payables = [(windows[0].ready, 0, (), 0, 0)]  # payable from, blemishes, days before (less is later), late, dry
+        for at, window in enumerate(windows):
+            lightest: dict[int, _Filled] = {}
+            for payable, blemished, before, late, dry in payables:
+                for day in self._can_be(window, way.path.medication, payable, days):
+                    more_late, more_dry = blemishes(way.path, at, payable, day, self.setting)
+                    found = (blemished + more_late + more_dry, (*before, -day), late + more_late, dry + more_dry)
+                    if day not in lightest or found < lightest[day]:
+                        lightest[day] = found
+            payables = [(day + window.wait, *found) for day, found in lightest.items()]
+        if not lightest:
+            return None
+        blemished, placed, late, dry = min(lightest.values())
+        return way._replace(
+            days=tuple(-day for day in placed),
+            late=way.late + late,
+            dry=way.dry + dry,
+            weight=way.weight + blemished * self.setting.blemish,
+        )
+
+    def _can_be(
+        self, window: FillWindow, medication: Medication, payable: int, days: Sequence[int]
+    ) -> Iterable[int]:
+        """The days on which it may be filled; on an urgent one it may come along once it is paid and can be had."""
+        first, last = max(window.first, payable), window.last
+        if not self.setting.urgent_days:
+            return days[bisect_left(days, first) : bisect_right(days, last)]
+        had, urgent = max(payable, medication.available_from), self.setting.urgent_days
+        return [day for day in days if day <= last and (day >= first or (day in urgent and had <= day))]
+
+
+_Filled = tuple[int, tuple[int, ...], int, int]
+"""Blemishes, the days of the fills (negative: of equals the later is less), late claims, fills with nothing left."""
 
 
 def _with(trips: tuple[int, ...], day: int) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from services.planner.domain.calendar import NEVER, PickupDays
 from services.planner.domain.criteria import Score, order_of, place_of_burden, weekdays_apart
 from services.planner.domain.medication import Medication
 from services.planner.domain.model import FillKind, Reason, Rules, Ruling, ToldItem
-from services.planner.domain.paths import FillPath, FillWindow, alone, paths_to, start_of, with_a_gap
+from services.planner.domain.paths import AMPLE, FillPath, FillWindow, alone, paths_to, start_of, with_a_gap
 from services.planner.domain.payers import NO_COST
 from services.planner.domain.placement import (
     Choice,
@@ -139,10 +139,13 @@ def choose(question: Question, days: Sequence[int], offered: int = 1) -> Verdict
 
     With `offered` above 1 also the best days beside, with the rhythm of the first.
     """
-    verdict = _Search(question, 1).over(days)
+    search = _Search(question, 1)
+    verdict = search.over(days)
     if verdict is None or offered == 1:
         return verdict
     chosen = verdict.chosen.score
+    if search.patiently:
+        return replace(verdict, offered=search.alike(offered))
     alike = _Search(replace(question, rhythms=(chosen.rhythm,)), offered).over(days)
     others = [each for each in alike.offered if each.anchor != chosen.anchor] if alike else []
     return replace(verdict, offered=[chosen, *others][:offered])
@@ -231,13 +234,18 @@ class _Search:
         return Verdict(
             compared,
             settled(self._in_trips(chosen), self.question),
-            [self._of_trips(layout.score) for _, layout in ranked[: self.offered]],
+            self.alike(self.offered),
             Fraction(short_of, self.unit) if short_of else None,
         )
 
+    def alike(self, offered: int) -> list[Score]:
+        """The best of the days that were looked at, with the rhythm of the chosen one."""
+        ranked = [layout.score for _, layout in sorted(self.best.values(), key=lambda each: each[0])]
+        return [self._of_trips(score) for score in ranked if score.rhythm == ranked[0].rhythm][:offered]
+
     def _compare(self, days: Sequence[int], first: int, last: int) -> int:
         """Work out the candidates from one cycle after the day before `first` to one after `last`; their number."""
-        compared, self.put_off, self.patiently = 0, [], False
+        compared, self.put_off = 0, []
         rhythms = range(len(self.fits))
         for number in sorted(rhythms, key=lambda each: (self.rate(each, (0,)), -self.rhythms[each].days)):
             candidates = sorted(self._candidates(number, days, first, last))
@@ -463,6 +471,8 @@ class _Search:
         if start.first + fills * each.wait(each.usual_days) <= day:
             left = start.covered + fills * each.usual_days - day
             return self.blemish * (_spans(left) if each.packs or not each.payer.days_supplies else 0), True
+        if whole and each.long_fill(each.usual_days + rest, AMPLE):
+            return 0, True
         return None if each.packs else (self.short, True)
 
     def slots_of(self, number: int, day: int) -> list[int]:
@@ -554,10 +564,7 @@ class _Search:
         Where the lightest of all have none join at it, the same is found with a later first slot; unless the days are
         given: then one of the drugs that can is made to.
         """
-        placed, tried, all_tried = place(choices, free, told, self.setting, room, patiently=self.patiently)
-        self.tried += tried
-        if not all_tried:
-            self.left_at.append(candidate.least)
+        placed = self._place(candidate, choices, free, told, room)
         if placed is None or any(way.path.joins == candidate.day for way in placed.ways):
             return placed
         given = self.days_given or self.patiently or self.rhythms[candidate.rhythm].day_of_month is not None
@@ -568,8 +575,22 @@ class _Search:
             joining = [way for way in choice.ways if way.path.joins == candidate.day]
             if joining:
                 made_to = [*choices[:at], choice._replace(ways=joining), *choices[at + 1 :]]
-                found.append(place(made_to, free, told, self.setting, room, patiently=self.patiently)[0])
+                found.append(self._place(candidate, made_to, free, told, room))
         return min((each for each in found if each), key=lambda each: each.weight, default=None)
+
+    def _place(
+        self,
+        candidate: _Candidate,
+        choices: Sequence[Choice],
+        free: Sequence[int],
+        told: Sequence[int],
+        room: int,
+    ) -> Placement | None:
+        placed, tried, all_tried = place(choices, free, told, self.setting, room, patiently=self.patiently)
+        self.tried += tried
+        if not all_tried:
+            self.left_at.append(candidate.least)
+        return placed
 
     def _room(self, candidate: _Candidate, rate: int) -> int:
         """What the trips and ways may weigh at most to be better; no limit where an earlier criterion may decide."""
@@ -736,7 +757,7 @@ class _Search:
         )
 
 
-MOST_PUT_OFF, MOST_PATIENTLY = 600, 2000
+MOST_PUT_OFF, MOST_PATIENTLY = 600, 1200
 """Sets of trips tried for days that were put off, where there is no other; and where they too leave somebody without a
 plan or a drug."""
 
@@ -748,13 +769,13 @@ MOST_PHASES = 6
 
 
 def settled(layout: Layout, question: Question) -> Layout:
-    """With the slots after the first a few days earlier, until every drug has its cushion left: else who joins with
-    nothing left would have nothing left on the morning of each pickup."""
+    """With the slots after the first a few days earlier, until every drug has a day left: else who joins with nothing
+    left would have nothing left on the morning of each pickup."""
     rhythm, slots, promises = layout.score.rhythm, layout.slots, question.promises
     if promises.again in slots[1:] and promises.pickup == layout.anchor:
         return layout
     lacking = [
-        question.rules.cushion_days - path.left
+        question.rules.settled_days_left - path.left
         for path in layout.paths
         if path.joins == layout.anchor and path.joining[1] == path.cycles * rhythm.days
     ]

@@ -245,10 +245,10 @@ def test_a_rhythm_once_agreed_is_kept_and_a_better_one_is_proposed() -> None:
     assert (proposed.params["days"], proposed.params["here"], proposed.params["trips"]) == (28, 25, 13)
 
 
-def test_the_next_pickup_comes_up_to_three_days_sooner_until_each_drug_has_its_cushion() -> None:
-    """Two drugs with one day left at the pickup: two days are lacking to three."""
-    plan = planned(taking({"a": 12, "b": 12}, cycle_policy="rolling_30"), pinned(11))
-    assert (plan.next_anchor_on - plan.anchor_on).days == 28
+def test_the_next_pickup_comes_a_day_sooner_where_nothing_would_be_left_on_its_morning() -> None:
+    """Two drugs with nothing left at the pickup: one day is lacking to one."""
+    plan = planned(taking({"a": 12, "b": 12}, cycle_policy="rolling_30"), pinned(12))
+    assert (plan.next_anchor_on - plan.anchor_on).days == 29
 
 
 def test_a_cycle_that_no_drug_lasts_is_not_the_one_that_is_planned_and_that_is_said() -> None:

@@ -125,6 +125,30 @@ def test_who_agrees_to_or_confirms_a_proposal_gets_it_though_it_is_planned_anew_
     assert kept > 1000
 
 
+def what_is_filled(plan: Plan) -> set[tuple[date, str]]:
+    return {(visit.on, item.rx_id) for visit in plan.visits for item in visit.items}
+
+
+@pytest.mark.parametrize(
+    "count", [150, pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
+)
+def test_no_confirmed_visit_is_lost(count: int) -> None:
+    """Whatever else may become better: also those after the pickup, and where the first search was cut off."""
+    kept = 0
+    for number in range(count):
+        each = leaves(Random(number), number)
+        at, plan = path.plan_anew(Progress("p"), each.profile, each.calendar, each.rules, TODAY)
+        if not isinstance(plan, Plan):
+            continue
+        now = confirmed(at, plan)
+        for day in {*list(days_to_the_first_visit(plan))[:1], *list(days_to_the_first_visit(plan))[-1:]}:
+            now, again = path.plan_anew(now, each.profile, each.calendar, each.rules, day)
+            assert isinstance(again, Plan)
+            assert what_is_filled(plan) <= what_is_filled(again), f"patient {number}, {day}"
+            kept += 1
+    assert kept > count
+
+
 # --- by whose leave ---
 
 FILLED_LATER = taking({"a": 8, "b": 22})  # the payer pays b from day 15 on

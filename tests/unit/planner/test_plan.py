@@ -450,10 +450,10 @@ def test_the_last_authorised_units_are_filled_and_a_renewal_asked_for() -> None:
 @pytest.mark.parametrize(
     ("facts", "code", "needed_by"),
     [
-        ({"quantity_left": Decimal(30)}, "renewal_quantity", 35),
+        ({"quantity_left": Decimal(30)}, "renewal_quantity", 37),
         ({"quantity_left": Decimal(60)}, None, None),
-        ({"expires_on": in_days(38)}, "renewal_expiry", 35),
-        ({"expires_on": in_days(39)}, None, None),
+        ({"expires_on": in_days(40)}, "renewal_expiry", 37),
+        ({"expires_on": in_days(41)}, None, None),
         ({"quantity_left": Decimal(0)}, "renewal_quantity", 7),
         ({"expires_on": in_days(2)}, "renewal_expiry", 7),
     ],
@@ -461,7 +461,7 @@ def test_the_last_authorised_units_are_filled_and_a_renewal_asked_for() -> None:
 def test_a_renewal_is_needed_before_the_pickup_after_next(
     facts: dict[str, Any], code: str | None, needed_by: int | None
 ) -> None:
-    """The pickup after that on day 11 is on day 39. Asked for by the lead time before what cannot be had."""
+    """The pickup after that on day 11 is on day 41. Asked for by the lead time before what cannot be had."""
     profile = replace(
         taking({"a": 12, "b": 14}), prescriptions=(prescription("a", **facts), prescription("b"))
     )

@@ -138,7 +138,8 @@ def test_what_was_put_into_a_visit_after_the_patient_was_asked_is_not_declined(a
     _, plan = planned(after)
     assert isinstance(plan, Plan)
     [bridged] = [visit for visit in plan.visits if added.rx_id in {item.rx_id for item in visit.items}]
-    assert bridged.on == in_days(22), "early enough to be paid again on day 45, at the pickup after"
+    assert bridged.on == in_days(21), "early enough to be paid, without a late claim, at the pickup after"
+    assert plan.next_anchor_on == in_days(47)
 
 
 def test_a_confirmation_of_drugs_that_the_visit_no_longer_has_says_nothing_of_those_it_has(

@@ -217,7 +217,6 @@ def test_a_payer_that_allows_more_sizes_never_raises_the_burden(drugs: Life) -> 
     assert burden(life(drugs), KIND) <= burden(life(drugs), COMMON)
 
 
-@pytest.mark.xfail(reason="open: a promise that the planner of the year does not keep yet", strict=False)
 @SEVERAL
 @given(tablets)
 def test_asking_for_the_proposed_cycle_changes_nothing(drugs: Life) -> None:

@@ -87,14 +87,14 @@ def test_the_chains_own_entry() -> None:
         (3, [(6, 3), (13, 30)], 11),  # of a bridge of five days
         (5, [(6, 5), (13, 30)], 13),
         (20, [(6, 5), (13, 15)], 28),
-        (35, [(6, 5), (13, 30)], 40),
+        (35, [(6, 5), (13, 30)], 42),
         (65, [(6, 5), (13, 30)], None),
     ],
 )
 def test_a_renewal_is_needed_before_the_drug_is_out(
     left: int, filled: list[tuple[int, int]], out: int | None
 ) -> None:
-    """Policy: 75 %, four days of lead. a runs out on day 8, the agreed pickup is on day 13, the next on day 40; what is
+    """Policy: 75 %, four days of lead. a runs out on day 8, the agreed pickup is on day 13, the next on day 42; what is
     more than the units left is filled if the renewal comes."""
     a = prescription("a", quantity_left=Decimal(left))
     profile = patient([a, prescription("b")], [fill("a", in_days(-22)), fill("b", in_days(-14))])

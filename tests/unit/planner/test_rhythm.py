@@ -267,12 +267,16 @@ def test_a_drug_that_was_told_to_join_joins_no_later_although_a_later_slot_would
 # --- settling ---
 
 
-@pytest.mark.parametrize(("run_out", "sooner"), [(20, 3), (21, 2), (22, 1), (23, 0), (25, 0)])
-def test_the_first_cycle_is_shorter_by_what_lacks_to_the_cushion_and_three_days_at_most(
-    run_out: int, sooner: int
+@pytest.mark.parametrize(
+    ("left", "run_out", "sooner"),
+    [(1, 20, 1), (1, 21, 0), (3, 20, 3), (3, 21, 2), (3, 22, 1), (3, 23, 0), (4, 20, 3)],
+)
+def test_the_first_cycle_is_shorter_by_what_lacks_to_the_days_left_and_three_days_at_most(
+    left: int, run_out: int, sooner: int
 ) -> None:
-    """Policy: a cushion of three days; the pickup on day 20 is agreed."""
-    plan = rolling(30, taking({"a": run_out, "b": 26}), pinned(20), rules=USUAL)
+    """Policy: one day left, unless the chain says otherwise; the pickup on day 20 is agreed."""
+    rules = replace(USUAL, settled_days_left=left)
+    plan = rolling(30, taking({"a": run_out, "b": 26}), pinned(20), rules=rules)
     assert plan.next_anchor_on == in_days(50 - sooner)
 
 

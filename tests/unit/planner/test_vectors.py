@@ -119,9 +119,6 @@ def test_tv18_short_fills_are_whole_units_and_the_extra_day_is_carried(
     assert short_fill(gap, Decimal(per_day), Decimal(1000)) == (quantity, lasts)
 
 
-@pytest.mark.xfail(
-    reason="states the rule of planning one cycle; to be stated anew for the year", strict=True
-)
 def test_tv18_a_gap_of_35_days_takes_a_usual_fill_and_then_five_days() -> None:
     """Policy: 75 %, 30 days at most, told day 40. a is out in 5 days, b on day 40: a usual fill, then 5 days."""
     profile = patient(
