@@ -48,6 +48,8 @@ class Year:
     next_kept: list[bool] = field(
         default_factory=list
     )  # of each next pickup that was promised: it came on that day
+    joined_by: int = 0  # the day on which all were to have joined, by the first plan
+    said: int = 0  # trips of the year, by the first plan
     plans: int = 0
 
     @property
@@ -72,8 +74,9 @@ class Year:
 
     @property
     def pickups_of_cycles(self) -> list[int]:
-        """Of each cycle between two synchronized pickups: pickup days after the first, the second included."""
-        ends = zip(self.synchronized, self.synchronized[1:], strict=False)
+        """Of each cycle from the day on which all were to have joined, by the first plan: its pickup days."""
+        slots = [day for day in self.synchronized if day >= self.joined_by]
+        ends = zip(slots, slots[1:], strict=False)
         return [sum(first < day <= second for day in self.trips) for first, second in ends]
 
     def keeping(self, question: Question) -> Fraction:
@@ -93,6 +96,10 @@ def follow(document: Document, planner: Planner, days: int = YEAR) -> Year:
     while (today := _day(start, now["today"])) < days:
         said = planner(now)
         year.plans += 1
+        if year.plans == 1 and "plan" in said:
+            rhythm = said["plan"]["rhythm"]
+            year.joined_by = max((_day(start, on) for on in rhythm["joins"].values()), default=0)
+            year.said = rhythm["trips_a_year"]
         visits = sorted(said.get("plan", {}).get("visits", ()), key=lambda visit: visit["on"])
         if not visits:
             year.unplanned.append((today, _why(said)))

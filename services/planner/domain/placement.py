@@ -374,16 +374,21 @@ class _Search:
         windows = way.path.windows
         if way.path.joins is None or not windows:
             return way
-        payables = [(windows[0].ready, 0, (), 0, 0)]  # payable from, blemishes, days before (less is later), late, dry
+        payables: list[tuple[int, _Filled]] = [(windows[0].ready, (0, (), 0, 0))]
         for at, window in enumerate(windows):
             lightest: dict[int, _Filled] = {}
-            for payable, blemished, before, late, dry in payables:
+            for payable, (blemished, before, late, dry) in payables:
                 for day in self._can_be(window, way.path.medication, payable, days):
                     more_late, more_dry = blemishes(way.path, at, payable, day, self.setting)
-                    found = (blemished + more_late + more_dry, (*before, -day), late + more_late, dry + more_dry)
+                    found = (
+                        blemished + more_late + more_dry,
+                        (*before, -day),
+                        late + more_late,
+                        dry + more_dry,
+                    )
                     if day not in lightest or found < lightest[day]:
                         lightest[day] = found
-            payables = [(day + window.wait, *found) for day, found in lightest.items()]
+            payables = [(day + window.wait, found) for day, found in lightest.items()]
         if not lightest:
             return None
         blemished, placed, late, dry = min(lightest.values())

@@ -44,7 +44,9 @@ class Promises:
     """What the patient was told and what may still be broken. Days are ordinals."""
 
     pickup: int | None = None  # the next synchronized one
-    visits: Mapping[str, Mapping[int, ToldItem]] = field(default_factory=dict)  # other fills, by rx_id and day
+    visits: Mapping[str, Mapping[int, ToldItem]] = field(
+        default_factory=dict
+    )  # other fills, by rx_id and day
     joins: Mapping[str, int] = field(default_factory=dict)  # by rx_id
     moved: tuple[int, int] | None = None  # a visit's day, and the day asked for instead
     again: int | None = None  # the synchronized pickup after the next
@@ -146,7 +148,7 @@ def choose(question: Question, days: Sequence[int], offered: int = 1) -> Verdict
     chosen = verdict.chosen.score
     if search.patiently:
         return replace(verdict, offered=search.alike(offered))
-    alike = _Search(replace(question, rhythms=(chosen.rhythm,)), offered).over(days)
+    alike = _Search(replace(question, rhythms=(chosen.rhythm,)), offered, search).over(days)
     others = [each for each in alike.offered if each.anchor != chosen.anchor] if alike else []
     return replace(verdict, offered=[chosen, *others][:offered])
 
@@ -172,7 +174,8 @@ Live = tuple[int, ...]
 class _Search:
     """One patient's search. What weighs is counted in whole numbers, `unit` of which are one trip."""
 
-    def __init__(self, question: Question, offered: int) -> None:
+    def __init__(self, question: Question, offered: int, before: _Search | None = None) -> None:
+        """`before`: a search with more rhythms, of which it takes over what was found out about each drug."""
         rules, drugs = question.rules, question.medications
         self.question, self.offered, self.pickup = question, offered, question.pickup
         usual = tuple(each.usual_days for each in drugs)
@@ -188,6 +191,8 @@ class _Search:
             ),
             *(max(1, days) for days in usual),
         )
+        if before:
+            self.unit = before.unit
         self.short = self.unit // rules.short_fills_a_trip
         self.blemish = self.unit // blemishes if blemishes else 0
         self.costs_known = all(each.monthly_copay is not None for each in drugs)
@@ -203,9 +208,10 @@ class _Search:
             self.blemish,
         )
         self.periods = [lcm(*(fit.cycles for fit in fits if fit)) for fits in self.fits]
-        self.reaches: dict[tuple[int, int, int], tuple[int, bool] | None] = {}
-        self.ways: dict[tuple[int, int, int, bool, bool], list[Way]] = {}
-        self.paths: dict[tuple[int, int, int, bool, bool], list[FillPath]] = {}
+        self.reaches: dict[tuple[int, int, int], tuple[int, bool] | None] = before.reaches if before else {}
+        self.ways: dict[tuple[int, int, int, bool, bool], list[Way]] = before.ways if before else {}
+        self.paths: dict[tuple[int, int, int, bool, bool], list[FillPath]] = before.paths if before else {}
+        self.yearly: dict[tuple[int, int], int] = {}
         self.slots: dict[tuple[int, int], list[int]] = {}
         self.best: dict[int, tuple[tuple[Any, ...], Layout]] = {}
         self.steps = 0
@@ -647,7 +653,7 @@ class _Search:
         )
 
     def _ways_on(self, at: int, number: int, day: int, fit: Fit, *, gap: bool, several: bool) -> list[Way]:
-        key = at, number, day, gap, several
+        key = at, self.rhythms[number].days, day, gap, several
         if key not in self.ways:
             paths = self._paths(at, day, fit, gap=gap, several=several)
             self.ways[key] = [
@@ -687,10 +693,11 @@ class _Search:
             dry = int(path.left <= 0)
             late = int(not path.windows and self.setting.is_late(each.payment.joining, path.joins))
             wait, apart = each.wait(path.joining[1]), path.cycles * rhythm.days
-            yearly = A_YEAR / (rhythm.apart * path.cycles)
-            lates = yearly if wait > apart - rules.claims_made_ahead else late
-            drys = yearly if dry and wait >= apart and path.joining[1] <= apart else dry
-            weight += self.blemish * _spans(path.left) + int((lates + drys) * self.blemish)
+            lates = self._yearly(number, path.cycles) if wait > apart - rules.claims_made_ahead else None
+            drys = self._yearly(number, path.cycles) if dry and wait >= apart >= path.joining[1] else None
+            weight += self.blemish * _spans(path.left)
+            weight += late * self.blemish if lates is None else lates
+            weight += dry * self.blemish if drys is None else drys
         promises = self.question.promises
         promised = promises.joins.get(each.rx_id)
         broken = int(promised is not None and (path.joins is None or path.joins > promised))
@@ -701,6 +708,13 @@ class _Search:
         penalty = ((broken + moved) * OUTWEIGHS + resized * OUTWEIGHS_SIZE) * self.unit
         way = Way(path, weight + penalty, late, dry, broken, path.extra_cost or NO_COST, penalty)
         return with_spans(way, self.setting)
+
+    def _yearly(self, number: int, cycles: int) -> int:
+        """What a blemish weighs that recurs at every joining slot of a drug."""
+        if (number, cycles) not in self.yearly:
+            often = A_YEAR / (self.rhythms[number].apart * cycles)
+            self.yearly[number, cycles] = int(often * self.blemish)
+        return self.yearly[number, cycles]
 
     def _by_themselves(self, placed: Placement, free: Sequence[int]) -> dict[str, tuple[int, ...]]:
         """The days of the drugs that fit no slot, by rx_id: with others where they can, else before they run out."""
