@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 from tests.oracle.documents import is_open, question_of
@@ -18,6 +19,9 @@ from tests.oracle.question import Medication, Question
 
 Planner = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 YEAR = 365
+MADE_AHEAD = 3
+"""Days before a visit on which the store fills."""
+
 NO_PLAN_FOR = 7
 """Days until it is planned again where there was no plan, or none with a visit."""
 
@@ -32,6 +36,7 @@ class Filled:
     is_short: bool
     is_overridden: bool  # before the payer's day
     is_synchronized: bool  # at a synchronized pickup
+    payable: int  # the payer's day
 
 
 @dataclass
@@ -50,6 +55,7 @@ class Year:
     )  # of each next pickup that was promised: it came on that day
     joined_by: int = 0  # the day on which all were to have joined, by the first plan
     said: int = 0  # trips of the year, by the first plan
+    dry: int = 0  # fills at synchronized pickups with nothing left that morning, once all had joined
     plans: int = 0
 
     @property
@@ -68,6 +74,16 @@ class Year:
         return sum(fill.is_overridden for fill in self.fills)
 
     @property
+    def settled(self) -> list[Filled]:
+        """Fills at the synchronized pickups once all have joined."""
+        return [fill for fill in self.fills if fill.is_synchronized and fill.day > self.joined_by]
+
+    @property
+    def late_claims(self) -> int:
+        """Of these, those that the payer pays only after the day on which the store fills."""
+        return sum(fill.payable > fill.day - MADE_AHEAD for fill in self.settled)
+
+    @property
     def weight(self) -> Fraction:
         """Trips, with a third for each short fill or override."""
         return len(self.trips) + Fraction(self.short_fills + self.overrides, 3)
@@ -76,8 +92,7 @@ class Year:
     def pickups_of_cycles(self) -> list[int]:
         """Of each cycle from the day on which all were to have joined, by the first plan: its pickup days."""
         slots = [day for day in self.synchronized if day >= self.joined_by]
-        ends = zip(slots, slots[1:], strict=False)
-        return [sum(first < day <= second for day in self.trips) for first, second in ends]
+        return [sum(first < day <= second for day in self.trips) for first, second in pairwise(slots)]
 
     def keeping(self, question: Question) -> Fraction:
         """The share of the drugs that keep the rhythm at the end: the last two fills usual, at synchronized pickups."""
@@ -138,7 +153,15 @@ def _after(
                 (payable_after(drug, fill) for fill in fills if fill["rx_id"] == drug.rx_id), default=on
             )
             year.fills.append(
-                Filled(drug.rx_id, (on - start).days, days, days < drug.usual, on < payable, synchronized)
+                Filled(
+                    drug.rx_id,
+                    (on - start).days,
+                    days,
+                    days < drug.usual,
+                    on < payable,
+                    synchronized,
+                    (payable - start).days,
+                )
             )
             fills.append(fill_of(drug.rx_id, on, days, float(item["quantity"])))
             left[drug.rx_id] -= float(item["quantity"])
@@ -186,6 +209,7 @@ def _judge_stock(document: Document, question: Question, year: Year, start: date
         without = avoidable = 0
         for day in range(days):
             if fill := fills.get(day):
+                year.dry += fill.is_synchronized and day > year.joined_by and run_out <= day
                 run_out = max(run_out, day) + fill.days
                 could = day + drug.wait(fill.days)
                 while not is_open(document, start + timedelta(days=could)):
