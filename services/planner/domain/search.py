@@ -165,6 +165,7 @@ class _Candidate(NamedTuple):
     rhythm: int
     live: tuple[int, ...]
     least: int
+    is_hard: bool  # a drug joins only after several fills
 
 
 Live = tuple[int, ...]
@@ -208,7 +209,7 @@ class _Search:
             self.blemish,
         )
         self.periods = [lcm(*(fit.cycles for fit in fits if fit)) for fits in self.fits]
-        self.reaches: dict[tuple[int, int, int], tuple[int, bool] | None] = before.reaches if before else {}
+        self.reaches: dict[tuple[int, int, int], tuple[int, int] | None] = before.reaches if before else {}
         self.ways: dict[tuple[int, int, int, bool, bool], list[Way]] = before.ways if before else {}
         self.paths: dict[tuple[int, int, int, bool, bool], list[FillPath]] = before.paths if before else {}
         self.yearly: dict[tuple[int, int], int] = {}
@@ -260,6 +261,9 @@ class _Search:
                 worst = self.worst_kept()
                 if worst is not None and candidate.bound > worst:
                     break
+                if candidate.is_hard:
+                    self.put_off.append(candidate)
+                    continue
                 if self.steps > MOST_STEPS:
                     self.left_at.append(candidate.least)
                     continue
@@ -325,11 +329,10 @@ class _Search:
                 continue
             phases = self._phases(number, live)
             for day in within:
-                least = self._bound(number, day, live, phases, rate)
-                if least is not None and least <= self._most():
-                    yield _Candidate(
-                        self.order(self.optimistic(day, rhythm, least)), day, number, live, least
-                    )
+                bounded = self._bound(number, day, live, phases, rate)
+                if bounded and bounded[0] <= self._most():
+                    key = self.order(self.optimistic(day, rhythm, bounded[0]))
+                    yield _Candidate(key, day, number, live, *bounded)
 
     def _most(self) -> int:
         """The burden above which nothing is better than what was found; no limit while that leaves something to mend
@@ -421,65 +424,86 @@ class _Search:
 
     def _bound(
         self, number: int, day: int, live: Live, phases: Sequence[frozenset[int] | None], rate: int
-    ) -> int | None:
+    ) -> tuple[int, bool] | None:
         """No layout with this first slot has a lower burden: the rate, what each drug weighs at the slot that suits it
-        best, and trips for the drugs that reach no slot alone."""
+        best, and trips for the drugs that reach no slot alone. And whether one of the drugs reaches none but by several
+        fills: where none does, such ways are not tried."""
         slots, most = self.slots_of(number, day), self._most()
-        total, joins_first = rate, False
-        waiting = []
+        by_one, by_several = rate, rate
+        waiting, joins_first, is_hard = [], False, False
         for at, fit in enumerate(self.fits[number]):
             if fit is None:
                 continue
-            least, needs_fill, of_drug = NEVER * self.unit, True, phases[at] or ()
-            for slot, on in enumerate(slots):
-                if slot % fit.cycles in of_drug and (reach := self._reach(at, on, fit.fills)) is not None:
-                    weight, filled_before = reach
-                    joins_first = joins_first or slot == 0
-                    least = min(least, weight)
-                    needs_fill = needs_fill and filled_before
-                    if not least and not needs_fill:
-                        break
-            if least < NEVER * self.unit:
-                total += least
-                if needs_fill:
+            few, several, first = self._least_of(at, fit, slots, phases[at] or frozenset())
+            joins_first = joins_first or first
+            is_hard = is_hard or few is None
+            if not is_hard and few:
+                by_one += few[0]
+                if few[1]:
                     waiting.append((self.starts[at].covered, self.starts[at].first))
-                if total > most:
-                    return None
+            by_several += several[0] if several else 0
+            if min(by_one, by_several) > most:
+                return None
         if not joins_first and not any(start.covered < day for start in self.starts):
             return None
+        if is_hard:
+            return by_several, True
         if waiting and not self.question.urgent_days:
             period = self.periods[number]
             comes = [on for slot, on in enumerate(slots) if slot % period in live]
-            total += trips_at_least(waiting, comes) * self.unit
-        return total
+            by_one += trips_at_least(waiting, comes) * self.unit
+        return by_one, False
 
-    def _reach(self, at: int, day: int, fills: int) -> tuple[int, bool] | None:
-        """The least that joining on that day weighs, and whether it takes a fill before; None where it cannot be
+    def _least_of(
+        self, at: int, fit: Fit, slots: Sequence[int], phases: frozenset[int]
+    ) -> tuple[tuple[int, bool] | None, tuple[int, bool] | None, bool]:
+        """Over the slots at which a drug may join: the least that it weighs there, and whether it always takes a fill
+        before; with one fill before at most, then with several; and whether it can join at the first slot."""
+        few: tuple[int, bool] | None = None
+        several: tuple[int, bool] | None = None
+        first = False
+        for slot, on in enumerate(slots):
+            if slot % fit.cycles not in phases or (reach := self._reach(at, on, fit.fills)) is None:
+                continue
+            weight, fills = reach
+            first = first or slot == 0
+            several = _lesser(several, weight, needs_fill=fills > 0)
+            if fills <= 1:
+                few = _lesser(few, weight, needs_fill=fills > 0)
+                if few == (0, False):
+                    break
+        return few, several, first
+
+    def _reach(self, at: int, day: int, fills: int) -> tuple[int, int] | None:
+        """The least that joining on that day weighs, and how many fills before it takes; None where it cannot be
         without a gap."""
         key = at, day, fills
         if key not in self.reaches:
             self.reaches[key] = self._reach_anew(self.question.medications[at], at, day)
         return self.reaches[key]
 
-    def _reach_anew(self, each: Medication, at: int, day: int) -> tuple[int, bool] | None:
+    def _reach_anew(self, each: Medication, at: int, day: int) -> tuple[int, int] | None:
         start = self.starts[at]
         if each.days_left_at_fixed_visit is not None:
-            return 0, False
+            return 0, 0
         if start.covered >= day:
             if not each.payment.allows(day, joining=True):
                 return None
             left = each.run_out - day
             late = self.setting.is_late(each.payment.joining, day)
             too_soon = self.short if each.payment.ready > day else 0
-            return too_soon + self.blemish * (_spans(left) + (left <= 0) + late), False
+            return too_soon + self.blemish * (_spans(left) + (left <= 0) + late), 0
         whole, rest = divmod(day - start.covered, each.usual_days)
         fills = whole + (rest > 0)
+        if whole == 1 and rest and each.long_fill(each.usual_days + rest, AMPLE):
+            return 0, 1
         if start.first + fills * each.wait(each.usual_days) <= day:
             left = start.covered + fills * each.usual_days - day
-            return self.blemish * (_spans(left) if each.packs or not each.payer.days_supplies else 0), True
+            weight = _spans(left) if each.packs or not each.payer.days_supplies else 0
+            return self.blemish * weight, fills
         if whole and each.long_fill(each.usual_days + rest, AMPLE):
-            return 0, True
-        return None if each.packs else (self.short, True)
+            return 0, fills
+        return None if each.packs else (self.short, fills)
 
     def slots_of(self, number: int, day: int) -> list[int]:
         """The days of the slots from the first one on, as far as a drug may join."""
@@ -520,13 +544,12 @@ class _Search:
         there is any other, that is better.
         """
         slots, period = self.slots_of(candidate.rhythm, candidate.day), self.periods[candidate.rhythm]
-        choices = [
-            self._choice(at, candidate.rhythm, slots, phases, thorough=thorough)
-            for at, phases in enumerate(self._phases(candidate.rhythm, candidate.live))
-        ]
-        if not all(choice.ways for choice in choices):
-            self.put_off.append(candidate)
-            return
+        choices = []
+        for at, phases in enumerate(self._phases(candidate.rhythm, candidate.live)):
+            choices.append(self._choice(at, candidate.rhythm, slots, phases, thorough=thorough))
+            if not choices[-1].ways:
+                self.put_off.append(candidate)
+                return
         if not any(way.path.joins == candidate.day for choice in choices for way in choice.ways):
             return
         free = [
@@ -819,6 +842,11 @@ def _that_fit(
     if not fitting:
         return rhythms, fits
     return [rhythms[number] for number in fitting], [fits[number] for number in fitting]
+
+
+def _lesser(least: tuple[int, bool] | None, weight: int, *, needs_fill: bool) -> tuple[int, bool]:
+    """The lesser weight; a fill is needed where each takes one."""
+    return (weight, needs_fill) if least is None else (min(least[0], weight), least[1] and needs_fill)
 
 
 def _spans(left: int) -> int:
