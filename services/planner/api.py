@@ -13,9 +13,9 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.planner import store
-from services.planner.domain.model import Ruling, RulingKind
+from services.planner.domain.model import StaffDecision, StaffDecisionKind
 from services.planner.domain.progress import Status, as_of, told
-from services.planner.domain.rulings import MAY_RULE, STAFF, too_much, unfitting
+from services.planner.domain.staff_decisions import MAY_RULE, STAFF, too_much, unfitting
 from services.planner.faults import BadInput, Fault
 from services.planner.inputs import answer, read_patient
 from services.planner.inputs import plan as plan_from
@@ -249,14 +249,14 @@ def _worded(reason: Reason) -> dict[str, Any]:
 
 # --- what staff decide ---
 
-OF_THIS_CYCLE = frozenset({RulingKind.fill, RulingKind.quantity})
+OF_THIS_CYCLE = frozenset({StaffDecisionKind.fill, StaffDecisionKind.quantity})
 """Rulings about the next synchronized pickup; the others hold until their day has passed or they are taken back."""
 
 
 class RulingRequest(BaseModel):
     """A day, a drug in or out of the plan, a fill at the synchronized pickup, no fill before a day, a quantity."""
 
-    kind: RulingKind
+    kind: StaffDecisionKind
     why: str = Field(min_length=3, max_length=500)
     rx_id: str | None = Field(default=None, min_length=1, max_length=64)
     on: date | None = None
@@ -284,7 +284,7 @@ async def rule(
             raise Problem(422, "Too late", f"on: {body.on} has passed; give {today} or a later day")
         for problem in too_much(body.quantity, left.get(body.rx_id or "")):
             raise Problem(422, "Too much", f"quantity: {problem}")
-        ruling = Ruling(
+        ruling = StaffDecision(
             kind=body.kind,
             by=unit.role,
             why=body.why,

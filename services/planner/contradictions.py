@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from services.planner.domain.criteria import NAMED
 from services.planner.domain.model import Rules
 from services.planner.domain.rhythm import AUTO
-from services.planner.domain.rulings import misfits, too_much
+from services.planner.domain.staff_decisions import misfits, too_much
 from services.planner.faults import Fault, shown
 
 if TYPE_CHECKING:

@@ -53,8 +53,8 @@ async def plan_with_profile(events: Sequence[ProfileChanged], unit: Unit) -> Non
 
 def _after(progress: Progress, event: ProfileChanged) -> Progress:
     if {"handed_over", "preferences"} & set(event.changes):
-        progress = path.in_touch(progress)
-    return path.came_to_an_end(progress, event.visit_id)
+        progress = path.reset_missed_cycles(progress)
+    return path.close_visit(progress, event.visit_id)
 
 
 @on(PatientDisenrolled)

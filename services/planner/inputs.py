@@ -27,7 +27,7 @@ from pydantic_core import PydanticCustomError
 from services.planner import translation
 from services.planner.contradictions import contradictions
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import Profile, Rejection, Rules, Ruling, Told
+from services.planner.domain.model import Commitments, Profile, Rejection, Rules, StaffDecision
 from services.planner.domain.plan import plan_cycle
 from services.planner.faults import BadInput, Fault, fault_of, id_of
 from services.planner.rules import RULES
@@ -141,8 +141,8 @@ class PatientInput(enrollment.Profile, Closed):
     fills: tuple[FillInput, ...] = ()
     stock_reports: tuple[StockReportInput, ...] = ()
     rejections: tuple[Rejection, ...] = ()
-    rulings: tuple[Ruling, ...] = ()
-    told: Annotated[Told, Field(default_factory=Told)]
+    rulings: tuple[StaffDecision, ...] = ()
+    told: Annotated[Commitments, Field(default_factory=Commitments)]
     must_weekdays: tuple[Weekday, ...] = ()
     preferred_weekday: Weekday | None = None
     day_of_month: Annotated[int, Field(ge=1, le=31)] | None = None

@@ -67,7 +67,7 @@ class PlanSaid:
     unavoidable_days: int
     extra_cost: Decimal | None
     reasons: tuple[model.Reason, ...]
-    rhythm: model.RhythmTold | None
+    rhythm: model.PromisedRhythm | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
 
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import Profile, Told
+from services.planner.domain.model import Commitments, Profile
 from services.planner.faults import BadInput, Fault
 from services.planner.inputs import PatientInput, read_patient
 
@@ -35,7 +35,7 @@ class WhatIf(BaseModel):
     )
 
 
-def document_of(profile: Profile, told: Told, calendar: Calendar, cycle: int) -> dict[str, Any]:
+def document_of(profile: Profile, told: Commitments, calendar: Calendar, cycle: int) -> dict[str, Any]:
     """What the planner holds about a patient, as a document to plan from."""
     held = {**asdict(profile), "told": asdict(told), "calendar": asdict(calendar), "cycle": cycle}
     return only_of(to_jsonable_python(held), {each.rx_id for each in profile.prescriptions})

@@ -1,9 +1,9 @@
 """`python -m tests.oracle [COUNT [RULES]]`: what years by the planner's plans come to, beside the best to be had.
 
 First the patients at the head of the question's page, then COUNT (20) of each family drawn at random. RULES is the JSON
-of a document's `rules`, say `'{"settled_days_left": 3}'`, by which all are planned. Late and dry: of a hundred fills at
-the synchronized pickups once all have joined, those paid only after the store's day of filling, and those with nothing
-left that morning.
+of a document's `rules`, say `'{"settled_days_left": 3}'`, by which all are planned. Late: of a
+hundred first plans, those with a fill that is paid only after the store's day of filling. Dry: of a hundred fills at
+the synchronized pickups once all have joined, those with nothing left that morning.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _measured(name: str, documents: Iterable[Document], rules: Document) -> tupl
         f"{sum(sum(year.without.values()) for year in years) / count:.1f}",
         f"{sum(sum(year.avoidable.values()) for year in years) / count:.1f}",
         f"{sum(len(year.unplanned) for year in years) / count:.1f}",
-        f"{100 * sum(year.late_claims for year in years) / settled:.1f}",
+        f"{100 * sum(year.is_late for year in years) / count:.0f}",
         f"{100 * sum(year.dry for year in years) / settled:.1f}",
         f"{float(sum(bests)) / count:.1f}",
         f"{within}/{count}",

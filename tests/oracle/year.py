@@ -19,8 +19,8 @@ from tests.oracle.question import Medication, Question
 
 Planner = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 YEAR = 365
-MADE_AHEAD = 3
-"""Days before a visit on which the store fills."""
+MADE_AHEAD = timedelta(days=3)
+"""From the day on which the store fills to the visit."""
 
 NO_PLAN_FOR = 7
 """Days until it is planned again where there was no plan, or none with a visit."""
@@ -36,7 +36,6 @@ class Filled:
     is_short: bool
     is_overridden: bool  # before the payer's day
     is_synchronized: bool  # at a synchronized pickup
-    payable: int  # the payer's day
 
 
 @dataclass
@@ -56,6 +55,9 @@ class Year:
     joined_by: int = 0  # the day on which all were to have joined, by the first plan
     said: int = 0  # trips of the year, by the first plan
     dry: int = 0  # fills at synchronized pickups with nothing left that morning, once all had joined
+    is_late: bool = (
+        False  # the first plan has a fill that is paid only after the day on which the store fills
+    )
     plans: int = 0
 
     @property
@@ -77,11 +79,6 @@ class Year:
     def settled(self) -> list[Filled]:
         """Fills at the synchronized pickups once all have joined."""
         return [fill for fill in self.fills if fill.is_synchronized and fill.day > self.joined_by]
-
-    @property
-    def late_claims(self) -> int:
-        """Of these, those that the payer pays only after the day on which the store fills."""
-        return sum(fill.payable > fill.day - MADE_AHEAD for fill in self.settled)
 
     @property
     def weight(self) -> Fraction:
@@ -115,6 +112,12 @@ def follow(document: Document, planner: Planner, days: int = YEAR) -> Year:
             rhythm = said["plan"]["rhythm"]
             year.joined_by = max((_day(start, on) for on in rhythm["joins"].values()), default=0)
             year.said = rhythm["trips_a_year"]
+            year.is_late = any(
+                date.fromisoformat(item["payable_from"] or now["today"])
+                > max(date.fromisoformat(visit["on"]) - MADE_AHEAD, date.fromisoformat(now["today"]))
+                for visit in visits
+                for item in visit["items"]
+            )
         visits = sorted(said.get("plan", {}).get("visits", ()), key=lambda visit: visit["on"])
         if not visits:
             year.unplanned.append((today, _why(said)))
@@ -153,15 +156,7 @@ def _after(
                 (payable_after(drug, fill) for fill in fills if fill["rx_id"] == drug.rx_id), default=on
             )
             year.fills.append(
-                Filled(
-                    drug.rx_id,
-                    (on - start).days,
-                    days,
-                    days < drug.usual,
-                    on < payable,
-                    synchronized,
-                    (payable - start).days,
-                )
+                Filled(drug.rx_id, (on - start).days, days, days < drug.usual, on < payable, synchronized)
             )
             fills.append(fill_of(drug.rx_id, on, days, float(item["quantity"])))
             left[drug.rx_id] -= float(item["quantity"])

@@ -51,12 +51,14 @@ class PickupDays:
         weekdays: Collection[int] = (),
         extra: Collection[int] = (),
         without: Collection[int] = (),
-        barred: Collection[int] = (),
+        unavailable_days: Collection[int] = (),
         limited: bool = False,  # many days in a row may be missing, because of the patient
     ) -> None:
         closed = {day.toordinal() for day in calendar.closed_on} | set(without)
         usual = calendar.weekdays & set(weekdays) if weekdays else calendar.weekdays
-        days = {day for day in range(workable, last + 1) if weekday_of(day) in usual}.difference(barred)
+        days = {day for day in range(workable, last + 1) if weekday_of(day) in usual}.difference(
+            unavailable_days
+        )
         days |= {day for day in extra if first <= day <= last and weekday_of(day) in calendar.weekdays}
         self.first, self.last, self.limited = first, last, limited
         self.days = sorted(days - closed)
@@ -86,13 +88,13 @@ def pickup_days(
     weekdays: Collection[int],
     extra: Collection[int],
     without: Collection[int],
-    barred: Collection[int],
+    unavailable_days: Collection[int],
     *,
     limited: bool,
 ) -> PickupDays:
     """The same days, laid out once for all to whom they apply; unless the patient limits them, some more at the end."""
     further = last if limited else -(-last // FURTHER) * FURTHER
-    sets = (frozenset(weekdays), frozenset(extra), frozenset(without), frozenset(barred))
+    sets = (frozenset(weekdays), frozenset(extra), frozenset(without), frozenset(unavailable_days))
     return _laid_out(calendar.weekdays, calendar.closed_on, first, workable, further, *sets, limited)
 
 
@@ -106,11 +108,11 @@ def _laid_out(
     weekdays: frozenset[int],
     extra: frozenset[int],
     without: frozenset[int],
-    barred: frozenset[int],
+    unavailable_days: frozenset[int],
     limited: bool,
 ) -> PickupDays:
     calendar = Calendar(open_weekdays, closed_on)
-    return PickupDays(calendar, first, workable, last, weekdays, extra, without, barred, limited)
+    return PickupDays(calendar, first, workable, last, weekdays, extra, without, unavailable_days, limited)
 
 
 def _neighbours(days: list[int], first: int, last: int) -> tuple[list[int], list[int]]:
@@ -125,11 +127,11 @@ def _neighbours(days: list[int], first: int, last: int) -> tuple[list[int], list
 
 
 def first_workable(
-    calendar: Calendar, suits: Callable[[date], bool], start: date, within: int
+    calendar: Calendar, can_come_on: Callable[[date], bool], start: date, within: int
 ) -> date | None:
     """The first open day that suits, from `start` on; none within that many days."""
     days = (start + timedelta(days=ahead) for ahead in range(within))
-    return next((day for day in days if calendar.is_open(day) and suits(day)), None)
+    return next((day for day in days if calendar.is_open(day) and can_come_on(day)), None)
 
 
 def weekday_of(day: int) -> int:

@@ -6,26 +6,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
+from services.planner.domain.eligibility import NOT_READ, Eligibility, wants_authorization
+from services.planner.domain.explain_payer import explain_payer
 from services.planner.domain.medication import Medication
 from services.planner.domain.model import (
     Action,
+    Commitments,
     Decision,
     Item,
     Participation,
     Reason,
     Renewal,
-    Told,
     because,
 )
-from services.planner.domain.participation import NOT_READ, Part, wants_authorization
 from services.planner.domain.paths import AMPLE, FillPath
 from services.planner.domain.payers import NO_COST
-from services.planner.domain.payers_word import payers_word
 from services.planner.domain.renewals import NONE_DISUSED, NONE_ENDS, Authorization
 from services.planner.domain.search import Layout, Question
 
 
-def left_out(part: Part) -> Decision:
+def left_out(part: Eligibility) -> Decision:
     """What is said about a drug that no plan has a place for."""
     each = part.prescription
     return Decision(
@@ -38,12 +38,12 @@ def left_out(part: Part) -> Decision:
 
 
 def decision(
-    part: Part,
+    part: Eligibility,
     chosen: Layout,
     fills_of: Mapping[str, Sequence[tuple[date, Item]]],
     unavoidable: Mapping[str, int],
     question: Question,
-    told: Told,
+    told: Commitments,
     today: date,
 ) -> Decision:
     """What the plan does about one drug: how it takes part, what is done, and what that leaves open."""
@@ -55,7 +55,7 @@ def decision(
     action, joins_on, *what = _joined(part, path, fills, chosen)
     remarks = [
         *(_as_it_stands(each, path, fills, chosen) for each in part.remarks),
-        *payers_word(part, path, fills, question),
+        *explain_payer(part, path, fills, question),
         *_declined(rx_id, told),
         *_about_fills(path, fills, chosen, question),
         *_uncovered(part, path, fills, unavoidable[rx_id], question, today),
@@ -74,7 +74,7 @@ def decision(
 
 
 def _joined(
-    part: Part, path: FillPath, fills: Sequence[tuple[date, Item]], chosen: Layout
+    part: Eligibility, path: FillPath, fills: Sequence[tuple[date, Item]], chosen: Layout
 ) -> tuple[Action, date | None, *tuple[Reason, ...]]:
     """The action that brings a drug into the rhythm, the day on which it joins, and why then."""
     if path.joins is None:
@@ -109,7 +109,7 @@ def _by_itself(
 
 
 def _joins_later(
-    part: Part, path: FillPath, before: Sequence[tuple[date, Item]], chosen: Layout, joins_on: date
+    part: Eligibility, path: FillPath, before: Sequence[tuple[date, Item]], chosen: Layout, joins_on: date
 ) -> tuple[Action, date, *tuple[Reason, ...]]:
     """Its stock lasts until it joins; or it is filled before, or lacking, for it could not be filled at the first
     slot."""
@@ -141,7 +141,7 @@ def _never_short(medication: Medication, anchor: int) -> bool:
 
 
 def _bridged(
-    part: Part, path: FillPath, before: Sequence[tuple[date, Item]], joins_on: date
+    part: Eligibility, path: FillPath, before: Sequence[tuple[date, Item]], joins_on: date
 ) -> tuple[Action, Reason]:
     """The fills that bring it to its joining day, and how long they truly last."""
     usual = path.medication.usual_days
@@ -163,7 +163,7 @@ def _bridged(
     return Action.bridge, because("bridge", days=item.days_supply, on=on, until=until)
 
 
-def _lasts_until(part: Part, fills: Iterable[tuple[date, Item]]) -> date:
+def _lasts_until(part: Eligibility, fills: Iterable[tuple[date, Item]]) -> date:
     """The day at whose start nothing is left after these fills."""
     out_on = part.stock.run_out_on or date.min
     for on, item in fills:
@@ -201,7 +201,7 @@ def _as_it_stands(
     )
 
 
-def _declined(rx_id: str, told: Told) -> list[Reason]:
+def _declined(rx_id: str, told: Commitments) -> list[Reason]:
     until = told.declined_until.get(rx_id)
     return [because("declined", until=until)] if until else []
 
@@ -245,7 +245,7 @@ def _carried_over(surplus: int, days: int, path: FillPath, question: Question) -
 
 
 def _uncovered(
-    part: Part,
+    part: Eligibility,
     path: FillPath,
     fills: Sequence[tuple[date, Item]],
     unavoidable: int,
@@ -277,7 +277,7 @@ def with_what_must_happen(
     renewals: Iterable[Renewal],
     today: date,
     authorizations: Mapping[str, Authorization] = NONE_ENDS,
-    disused: Mapping[str, date] = NONE_DISUSED,
+    likely_discontinued: Mapping[str, date] = NONE_DISUSED,
 ) -> tuple[Decision, ...]:
     """Each decision with what must be had before: a renewal, the payer's authorization, and by when.
 
@@ -287,7 +287,7 @@ def with_what_must_happen(
     found = []
     for each in decisions:
         must = [
-            *_disused(disused.get(each.rx_id)),
+            *_disused(likely_discontinued.get(each.rx_id)),
             *_renewal(needed.get(each.rx_id), each, today),
             *_authorization(each, today),
             *_authorization_ends(authorizations.get(each.rx_id), today),

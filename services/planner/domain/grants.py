@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from services.planner.domain.eligibility import Eligibility
 from services.planner.domain.model import Fill, Participation, Prescription, Profile, Rules
-from services.planner.domain.participation import Part
 from services.planner.domain.payers import SyncLaw, law_on, rule_on
 from services.planner.domain.stock import payable_from, stock_key
 
@@ -32,7 +32,7 @@ class Grant:
 
 
 def granted(
-    parts: Sequence[Part], profile: Profile, state: str, rules: Rules, today: date
+    parts: Sequence[Eligibility], profile: Profile, state: str, rules: Rules, today: date
 ) -> dict[str, Grant]:
     """What each synchronized drug is granted, by rx_id: by the law, and of the year, that hold on the day of a fill."""
     laws = [law for law in rules.laws if law.state == state]

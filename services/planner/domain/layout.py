@@ -19,8 +19,8 @@ from services.planner.domain.model import (
     FillKind,
     Item,
     Profile,
+    PromisedItem,
     Rules,
-    ToldItem,
     Visit,
     VisitKind,
 )
@@ -137,7 +137,7 @@ def _standing_visit(
 
 
 def _standing_item(
-    item: ToldItem,
+    item: PromisedItem,
     standing: Standing,
     path: FillPath,
     needed_by: Callable[[date], date],

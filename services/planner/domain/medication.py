@@ -130,7 +130,7 @@ class Medication:
     def opening_codes(self, day: int) -> tuple[str, ...]:
         """The clarification codes of the next fill, on that day, beside those of its length."""
         change = (self.payer.therapy_change_code,) if self.after_change else ()
-        exception = self.payment.leave_of(day)
+        exception = self.payment.exception_for(day)
         if exception is None:
             return change
         code = exception.early.code if exception.early else self.payer.override_code

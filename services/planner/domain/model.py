@@ -163,7 +163,7 @@ class Rejection:
     next_fill_on: date | None = None
 
 
-class RulingKind(StrEnum):
+class StaffDecisionKind(StrEnum):
     """What staff may decide about a plan."""
 
     day = "day"  # the synchronized pickup is on `on`
@@ -175,10 +175,10 @@ class RulingKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ruling:
+class StaffDecision:
     """What a member of staff decided about a plan, in what role, when and why."""
 
-    kind: RulingKind
+    kind: StaffDecisionKind
     by: str  # the role
     why: str  # in their own words: never in a reason
     made_on: date
@@ -210,7 +210,7 @@ class Profile:
     fills: tuple[Fill, ...] = ()
     stock_reports: tuple[StockReport, ...] = ()
     rejections: tuple[Rejection, ...] = ()
-    rulings: tuple[Ruling, ...] = ()  # the oldest first
+    rulings: tuple[StaffDecision, ...] = ()  # the oldest first
     cycle_policy: str = "auto"
     must_weekdays: frozenset[int] = frozenset()  # 0 is Monday; empty: any day
     preferred_weekday: int | None = None
@@ -313,7 +313,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class ToldItem:
+class PromisedItem:
     """One fill of a visit that the patient was told of."""
 
     rx_id: str
@@ -323,17 +323,17 @@ class ToldItem:
 
 
 @dataclass(frozen=True, slots=True)
-class ToldVisit:
+class PromisedVisit:
     """A visit of the agreed plan, today or later."""
 
     kind: VisitKind
     on: date
-    items: tuple[ToldItem, ...]
+    items: tuple[PromisedItem, ...]
     confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class RhythmTold:
+class PromisedRhythm:
     """The rhythm of the synchronized pickups, as it is said and kept: what one plan answers the next may be given."""
 
     cycle_days: int  # from pickup to pickup
@@ -344,7 +344,7 @@ class RhythmTold:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Commitments:
     """What the patient was told; it does not change without need.
 
     `wanted_on` is the day that the patient asked for in place of the pickup of day `instead_of`.
@@ -352,18 +352,18 @@ class Told:
 
     agreed: bool = False
     anchor_on: date | None = None  # a pin
-    visits: tuple[ToldVisit, ...] = ()
+    visits: tuple[PromisedVisit, ...] = ()
     declined_until: Mapping[str, date] = field(default_factory=dict)  # by rx_id: no fill before
     wanted_on: date | None = None
     instead_of: date | None = None
     not_before: date | None = (
         None  # who can only be written to confirms no earlier visit: the post takes so long
     )
-    rhythm: RhythmTold | None = None  # of the plan before
+    rhythm: PromisedRhythm | None = None  # of the plan before
     next_anchor_on: date | None = None  # the day after the pin on which the patient was told to come again
 
 
-NOTHING_TOLD = Told()
+NO_COMMITMENTS = Commitments()
 
 
 # --- what goes out ---
@@ -482,7 +482,7 @@ class Plan:
     reasons: tuple[Reason, ...]
     renewals: tuple[Renewal, ...]
     look_again_on: date | None = None  # time alone changes it then; none: only an event can
-    rhythm: RhythmTold | None = None
+    rhythm: PromisedRhythm | None = None
     open_visits: int = 0  # one-time trips; of these three, what stands as told is not counted
     open_short_fills: int = 0
     open_overrides: int = 0

@@ -51,7 +51,7 @@ class Payment:
         return min(self.ready, max(self.override.begins + self.billed_ahead, self.waits))
 
     @property
-    def forced(self) -> bool:
+    def staff_settled(self) -> bool:
         """Do staff want it filled where it joins, due or not?"""
         return self.override is not None and self.override.by_staff
 
@@ -72,7 +72,7 @@ class Payment:
         """The same, and no fill before that day."""
         return replace(self, waits=max(self.waits, first))
 
-    def leave_of(self, day: int) -> Payment | None:
+    def exception_for(self, day: int) -> Payment | None:
         """What a fill of that day makes use of because it is too soon; none where it is not."""
         if self.ready > day:
             return replace(self, early=None)

@@ -9,54 +9,54 @@ from datetime import date, timedelta
 from uuid import uuid5
 
 from services.planner.domain import explain, explain_day
-from services.planner.domain.calendar import Calendar, PickupDays, first_workable, pickup_days
-from services.planner.domain.grants import Grant, granted
-from services.planner.domain.layout import IDS, extra_cost_of, fills_of, visits_of, with_steps
-from services.planner.domain.medication import Medication
-from services.planner.domain.model import (
-    Blocked,
-    FillKind,
-    Participation,
-    Plan,
-    Profile,
-    Reason,
-    Rules,
-    Ruling,
-    RulingKind,
-    Told,
-    ToldItem,
-    ToldVisit,
-    VisitKind,
-    because,
-)
-from services.planner.domain.musts import (
+from services.planner.domain.availability import (
     as_open_to,
-    barred,
+    can_come_on,
     halt,
     halt_ends_on,
     is_limited,
     lead_of,
     limits_of,
     moved,
-    suits,
+    unavailable_days,
     way_out,
     without_limits,
 )
-from services.planner.domain.participation import NO_RULINGS, Part, renewed_by, take_part
+from services.planner.domain.calendar import Calendar, PickupDays, first_workable, pickup_days
+from services.planner.domain.eligibility import NO_RULINGS, Eligibility, assess, renewed_by
+from services.planner.domain.grants import Grant, granted
+from services.planner.domain.layout import IDS, extra_cost_of, fills_of, visits_of, with_steps
+from services.planner.domain.medication import Medication
+from services.planner.domain.model import (
+    Blocked,
+    Commitments,
+    FillKind,
+    Participation,
+    Plan,
+    Profile,
+    PromisedItem,
+    PromisedVisit,
+    Reason,
+    Rules,
+    StaffDecision,
+    StaffDecisionKind,
+    VisitKind,
+    because,
+)
 from services.planner.domain.renewals import (
     NO_FILLS,
     authorizations_ending,
-    disused,
+    likely_discontinued,
     open_days_before,
     renewals_needed,
     wanted,
 )
 from services.planner.domain.rhythm import Rhythm, every_rhythm, fit_of, rhythms_of
-from services.planner.domain.rulings import Key, in_force, ruled, with_day
 from services.planner.domain.search import Layout, Promises, Question, Verdict, choose, layout_on
-from services.planner.domain.supplies import dear, medication_of, not_before, not_by_billed_days
+from services.planner.domain.staff_decisions import Key, in_force, ruled, with_day
+from services.planner.domain.supplies import as_high_cost, medication_of, not_before, not_by_billed_days
 from services.planner.domain.timing import paid_early, timed
-from services.planner.domain.told import Standing, commit, that_stand
+from services.planner.domain.told import Standing, apply_promised_visits, that_stand
 from services.planner.domain.urgent import urgent_days, with_urgency
 from services.planner.domain.year import about_the_year, rhythm_told
 
@@ -73,7 +73,7 @@ def plan_id_of(patient_id: str, cycle: int) -> str:
 
 
 def plan_cycle(
-    profile: Profile, calendar: Calendar, rules: Rules, today: date, told: Told, cycle: int
+    profile: Profile, calendar: Calendar, rules: Rules, today: date, told: Commitments, cycle: int
 ) -> Plan | Blocked:
     """The plan of the patient's current cycle as of `today`, or why there can be none.
 
@@ -107,21 +107,21 @@ def _plan(
     calendar: Calendar,
     rules: Rules,
     today: date,
-    told: Told,
+    told: Commitments,
     cycle: int,
-    rulings: Mapping[Key, Ruling],
+    rulings: Mapping[Key, StaffDecision],
     *,
     urgently: bool = True,
 ) -> Plan | Blocked:
     hours, calendar = calendar, as_open_to(calendar, profile, today)
     lead = today + timedelta(days=rules.lead_days)
-    workable = first_workable(calendar, lambda day: suits(day, profile), lead, OPEN_DAY_WITHIN)
+    workable = first_workable(calendar, lambda day: can_come_on(day, profile), lead, OPEN_DAY_WITHIN)
     if workable is None:
         return _blocked(because("no_pickup_day", days=OPEN_DAY_WITHIN), [], hours, rules, today)
 
     near = that_stand(told, calendar, rules, today)
     first = min([workable, *(visit.on for visit in near)])
-    parts = take_part(profile, rules, today, first, rulings, calendar.state)
+    parts = assess(profile, rules, today, first, rulings, calendar.state)
     taking_part = [part for part in parts if part.participation is not Participation.excluded]
     if not profile.prescriptions:
         return _blocked(because("no_prescription"), parts, hours, rules, today)
@@ -129,7 +129,7 @@ def _plan(
         return _blocked(because("nothing_to_synchronize"), parts, hours, rules, today)
     renewed = renewed_by(parts)
     grants = granted(parts, profile, calendar.state, rules, today)
-    medications, standing = commit(
+    medications, standing = apply_promised_visits(
         [
             _medication(
                 part, profile, calendar, rules, told, grants.get(part.prescription.rx_id), today, rulings
@@ -147,7 +147,7 @@ def _plan(
     ]
 
     pin = _pin(told, near, standing, today)
-    by_staff = rulings.get((RulingKind.day, None))
+    by_staff = rulings.get((StaffDecisionKind.day, None))
     question = _question(
         profile,
         calendar,
@@ -181,9 +181,9 @@ def _planned(
     hours: Calendar,
     rules: Rules,
     today: date,
-    told: Told,
+    told: Commitments,
     cycle: int,
-    parts: Sequence[Part],
+    parts: Sequence[Eligibility],
     renewed: Mapping[str, str],
     standing: Sequence[Standing],
     question: Question,
@@ -208,7 +208,7 @@ def _planned(
     lost = explain_day.lost_before(question, chosen)
     decisions = [explain.decision(part, chosen, fills, lost, question, told, today) for part in parts]
     numbered = fills if rules.short_fill_takes_refill else NO_FILLS
-    given_up = disused(parts, rules, today)
+    given_up = likely_discontinued(parts, rules, today)
     renewals = wanted(renewals_needed(parts, chosen, hours, rules, today, numbered), parts, given_up)
     ending = authorizations_ending(parts, chosen, rules.authorization_lead_days)
     score = chosen.score
@@ -244,26 +244,26 @@ def _planned(
 
 
 def _medication(
-    part: Part,
+    part: Eligibility,
     profile: Profile,
     calendar: Calendar,
     rules: Rules,
-    told: Told,
+    told: Commitments,
     grant: Grant | None,
     today: date,
-    rulings: Mapping[Key, Ruling],
+    rulings: Mapping[Key, StaffDecision],
 ) -> Medication:
     """The drug before what was told: a visit that stands may rest on an early fill that was granted days ago."""
     medication = ruled(medication_of(part, rules, told, grant, today, calendar.lead_days), rulings)
-    if (RulingKind.include, medication.rx_id) not in rulings:
-        medication = dear(medication, rules, today)
+    if (StaffDecisionKind.include, medication.rx_id) not in rulings:
+        medication = as_high_cost(medication, rules, today)
     medication = not_by_billed_days(not_before(medication), part)
     if not (profile.away or profile.stays or medication.after_change):
         return medication
     return paid_early(medication, part, profile, today, grace_days=rules.lead_days)
 
 
-def _tried_again_on(parts: Sequence[Part]) -> date | None:
+def _tried_again_on(parts: Sequence[Eligibility]) -> date | None:
     """The first day on which a drug that is out for a time may be tried again: then all is planned anew."""
     return min((part.look_again_on for part in parts if part.look_again_on), default=None)
 
@@ -271,7 +271,9 @@ def _tried_again_on(parts: Sequence[Part]) -> date | None:
 # --- what the search starts from ---
 
 
-def _pin(told: Told, near: Sequence[ToldVisit], standing: Sequence[Standing], today: date) -> date | None:
+def _pin(
+    told: Commitments, near: Sequence[PromisedVisit], standing: Sequence[Standing], today: date
+) -> date | None:
     """The agreed day of the next pickup, unless it passed, or is so near that its visit stood and has nothing left to
     fill."""
     if told.anchor_on is None or told.anchor_on < today:
@@ -285,7 +287,7 @@ def _stands_on(day: date | None, standing: Sequence[Standing]) -> bool:
 
 
 def _rhythms(
-    profile: Profile, rules: Rules, told: Told, medications: Sequence[Medication]
+    profile: Profile, rules: Rules, told: Commitments, medications: Sequence[Medication]
 ) -> tuple[tuple[Rhythm, ...], Reason | None]:
     """The rhythms to choose among: the one that was stated; else, once one is agreed, that; else all. Where no drug
     lasts the cycle, all; and where none lasts any of them, the one that the longest lasts."""
@@ -313,13 +315,13 @@ def _question(
     profile: Profile,
     calendar: Calendar,
     rules: Rules,
-    told: Told,
+    told: Commitments,
     medications: Sequence[Medication],
     standing: Sequence[Standing],
     today: date,
     workable: date,
     pin: date | None,
-    by_staff: Ruling | None,
+    by_staff: StaffDecision | None,
     *,
     urgently: bool,
 ) -> Question:
@@ -345,7 +347,7 @@ def _question(
             weekdays=profile.must_weekdays,
             extra=asked | extra,
             without=stood,
-            barred=barred(profile, lead, end),
+            unavailable_days=unavailable_days(profile, lead, end),
             limited=is_limited(profile),
         )
 
@@ -355,7 +357,7 @@ def _question(
         for day in range(max(first, told.not_before.toordinal() if told.not_before else first), lead)
         if day not in stood
         and calendar.is_open(date.fromordinal(day))
-        and suits(date.fromordinal(day), profile)
+        and can_come_on(date.fromordinal(day), profile)
     }
     drugs = [replace(each, bridge_cushion=cushion) if cushion else each for each in medications]
     if urgently and soon:
@@ -383,10 +385,10 @@ def _question(
     )
 
 
-def _promises(told: Told, stood: set[int], today: date) -> Promises:
+def _promises(told: Commitments, stood: set[int], today: date) -> Promises:
     """What may still be broken: the visits before or after the pickup, one that the patient asks to be moved on the day
     asked for; the day of the pickup, and when drugs were to join."""
-    visits: dict[str, dict[int, ToldItem]] = defaultdict(dict)
+    visits: dict[str, dict[int, PromisedItem]] = defaultdict(dict)
     for visit in told.visits:
         if visit.on >= today and visit.on != told.anchor_on and visit.on.toordinal() not in stood:
             on = told.wanted_on if told.wanted_on and visit.on == told.instead_of else visit.on
@@ -403,7 +405,7 @@ def _promises(told: Told, stood: set[int], today: date) -> Promises:
     )
 
 
-def _again(told: Told) -> int | None:
+def _again(told: Commitments) -> int | None:
     """The pickup after the pin; where that was not given, the first after it on which a drug was to join."""
     if not (told.agreed and told.anchor_on):
         return None
@@ -412,7 +414,7 @@ def _again(told: Told) -> int | None:
     return again.toordinal() if again else None
 
 
-def _moved(told: Told) -> tuple[int, int] | None:
+def _moved(told: Commitments) -> tuple[int, int] | None:
     if told.wanted_on is None or told.instead_of is None or told.instead_of == told.anchor_on:
         return None
     return told.instead_of.toordinal(), told.wanted_on.toordinal()
@@ -421,7 +423,9 @@ def _moved(told: Told) -> tuple[int, int] | None:
 # --- which day ---
 
 
-def _search(question: Question, told: Told, pin: date | None, standing: Sequence[Standing]) -> Found | None:
+def _search(
+    question: Question, told: Commitments, pin: date | None, standing: Sequence[Standing]
+) -> Found | None:
     """The chosen day, the days to offer, and why; None where on no day anything could be dispensed."""
     agreed = layout_on(question, pin.toordinal()) if pin else None
     if agreed and _stands_on(pin, standing):
@@ -437,7 +441,7 @@ def _search(question: Question, told: Told, pin: date | None, standing: Sequence
     return _best(question, told, pin, by_staff, standing)
 
 
-def _yesterdays(verdict: Verdict, question: Question, told: Told, days: Sequence[int]) -> Verdict:
+def _yesterdays(verdict: Verdict, question: Question, told: Commitments, days: Sequence[int]) -> Verdict:
     """Before anything is agreed the cycle of yesterday stays, unless another is better by a whole trip."""
     before = told.rhythm.cycle_days if told.rhythm and not told.agreed else None
     same = [rhythm for rhythm in question.rhythms if rhythm.days == before]
@@ -451,9 +455,9 @@ def _yesterdays(verdict: Verdict, question: Question, told: Told, days: Sequence
 
 def _best(
     question: Question,
-    told: Told,
+    told: Commitments,
     pin: date | None,
-    by_staff: Ruling | None,
+    by_staff: StaffDecision | None,
     standing: Sequence[Standing],
 ) -> Found | None:
     """The day that the criteria choose; the one that was told is always among the candidates."""
@@ -553,14 +557,16 @@ def _nearest_open(told: date, question: Question) -> Found | None:
     return Found(found, (because("anchor_moved_closed", told=told, on=date.fromordinal(found.anchor)),))
 
 
-def _blocked(reason: Reason, parts: Sequence[Part], hours: Calendar, rules: Rules, today: date) -> Blocked:
+def _blocked(
+    reason: Reason, parts: Sequence[Eligibility], hours: Calendar, rules: Rules, today: date
+) -> Blocked:
     """No plan; time alone may change that, so it is looked at again."""
-    given_up = disused(parts, rules, today)
+    given_up = likely_discontinued(parts, rules, today)
     renewals = wanted(renewals_needed(parts, None, hours, rules, today), parts, given_up)
     decisions = [explain.left_out(part) for part in parts]
     return Blocked(
         reasons=(reason,),
-        drugs=explain.with_what_must_happen(decisions, renewals, today, disused=given_up),
+        drugs=explain.with_what_must_happen(decisions, renewals, today, likely_discontinued=given_up),
         renewals=renewals,
         look_again_on=min(today + timedelta(days=rules.look_again_days), _tried_again_on(parts) or date.max),
     )

@@ -12,20 +12,20 @@ from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
+from services.planner.domain.availability import halt, halt_ends_on, next_halt_on
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import (
     Blocked,
+    Commitments,
     Plan,
     Profile,
-    RhythmTold,
+    PromisedItem,
+    PromisedRhythm,
+    PromisedVisit,
     Rules,
-    Told,
-    ToldItem,
-    ToldVisit,
     VisitKind,
     because,
 )
-from services.planner.domain.musts import halt, halt_ends_on, next_halt_on
 from services.planner.domain.plan import plan_cycle
 
 
@@ -45,7 +45,7 @@ class OpenVisit:
     visit_id: str
     kind: VisitKind
     on: date
-    items: tuple[ToldItem, ...]
+    items: tuple[PromisedItem, ...]
     confirmed: bool = False
 
 
@@ -71,7 +71,7 @@ class Progress:
         None  # nobody answered about a visit of that day; until the next plan, not kept
     )
     look_again_on: date | None = None  # when time alone calls for another look
-    rhythm: RhythmTold | None = None  # of the newest plan, without the counts of its year
+    rhythm: PromisedRhythm | None = None  # of the newest plan, without the counts of its year
 
     def visit(self, visit_id: str | None) -> OpenVisit | None:
         """The open visit with this id."""
@@ -85,7 +85,7 @@ def enrolled(progress: Progress) -> Progress:
     """Begin; who comes back, or gives consent anew after being out of reach, begins another cycle."""
     if progress.status is Status.gone:
         return Progress(progress.patient_id, cycle=progress.cycle + 1)
-    return replace(in_touch(progress), not_before=None)
+    return replace(reset_missed_cycles(progress), not_before=None)
 
 
 def disenrolled(progress: Progress) -> Progress:
@@ -93,7 +93,7 @@ def disenrolled(progress: Progress) -> Progress:
     return Progress(progress.patient_id, status=Status.gone, cycle=progress.cycle)
 
 
-def in_touch(progress: Progress) -> Progress:
+def reset_missed_cycles(progress: Progress) -> Progress:
     """The patient came, or said how they want to be served: those not reached count anew."""
     return replace(progress, misses=0)
 
@@ -191,7 +191,7 @@ def reschedule_requested(progress: Progress, visit_id: str, wanted_on: date) -> 
     )
 
 
-def came_to_an_end(progress: Progress, visit_id: str | None) -> Progress:
+def close_visit(progress: Progress, visit_id: str | None) -> Progress:
     """The visit was handed over or returned; after the synchronized one the next cycle begins."""
     visit = progress.visit(visit_id)
     if visit is None:
@@ -268,13 +268,13 @@ def plan_anew(
     return replace(planned, look_again_on=min((day for day in days if day), default=None)), outcome
 
 
-def told(progress: Progress) -> Told:
+def told(progress: Progress) -> Commitments:
     """What the next plan has to keep to. A proposal that nobody agreed to binds nothing."""
-    return Told(
+    return Commitments(
         agreed=progress.agreed,
         anchor_on=progress.anchor_on if progress.agreed else None,
         visits=tuple(
-            ToldVisit(visit.kind, visit.on, visit.items, visit.confirmed)
+            PromisedVisit(visit.kind, visit.on, visit.items, visit.confirmed)
             for visit in progress.visits
             if progress.agreed
         ),
@@ -287,7 +287,7 @@ def told(progress: Progress) -> Told:
     )
 
 
-def _told_today(progress: Progress, today: date) -> Told:
+def _told_today(progress: Progress, today: date) -> Commitments:
     """Who was not reached about a visit of today is not planned for today again."""
     known, tomorrow = told(progress), today + timedelta(days=1)
     if progress.unreached_for != today or (known.not_before and known.not_before > tomorrow):
@@ -314,7 +314,8 @@ def _planned(progress: Progress, plan: Plan) -> Progress:
                 visit.kind,
                 visit.on,
                 tuple(
-                    ToldItem(item.rx_id, item.kind, item.quantity, item.days_supply) for item in visit.items
+                    PromisedItem(item.rx_id, item.kind, item.quantity, item.days_supply)
+                    for item in visit.items
                 ),
                 confirmed=visit.visit_id in confirmed,
             )

@@ -12,9 +12,9 @@ from decimal import Decimal
 from functools import partial
 
 from services.planner.domain.calendar import NEVER, Calendar
+from services.planner.domain.eligibility import Eligibility, disused_after, followed
 from services.planner.domain.medication import per_day
 from services.planner.domain.model import Item, Participation, Reason, Renewal, Rules, because
-from services.planner.domain.participation import Part, disused_after, followed
 from services.planner.domain.paths import FillPath
 from services.planner.domain.search import Layout
 from services.planner.domain.stock import short_fill
@@ -33,7 +33,9 @@ class Authorization:
 NONE_ENDS: Mapping[str, Authorization] = {}
 
 
-def authorizations_ending(parts: Sequence[Part], chosen: Layout, lead_days: int) -> dict[str, Authorization]:
+def authorizations_ending(
+    parts: Sequence[Eligibility], chosen: Layout, lead_days: int
+) -> dict[str, Authorization]:
     """The authorizations of drugs that take part, by rx_id, that do not last to the pickup after next (R10.11)."""
     return {
         part.prescription.rx_id: Authorization(until, until - timedelta(days=lead_days))
@@ -50,7 +52,7 @@ NO_FILLS: Fills = {}
 
 
 def renewals_needed(
-    parts: Sequence[Part],
+    parts: Sequence[Eligibility],
     chosen: Layout | None,
     calendar: Calendar,
     rules: Rules,
@@ -87,7 +89,9 @@ def renewals_needed(
     return needed
 
 
-def last_day_that_does(due: date, *, part: Part, calendar: Calendar, rules: Rules, today: date) -> date:
+def last_day_that_does(
+    due: date, *, part: Eligibility, calendar: Calendar, rules: Rules, today: date
+) -> date:
     """The day the drug's lead time before it is due, in open days of the store; today where that has passed."""
     return open_days_before(due, rules.lead_days + part.prescription.drug.lead_days, calendar, today)
 
@@ -103,7 +107,7 @@ def open_days_before(day: date, days: int, calendar: Calendar, today: date) -> d
 NONE_DISUSED: Mapping[str, date] = {}
 
 
-def disused(parts: Sequence[Part], rules: Rules, today: date) -> dict[str, date]:
+def likely_discontinued(parts: Sequence[Eligibility], rules: Rules, today: date) -> dict[str, date]:
     """The run-out day, by rx_id, of what ran out so long ago that it is probably no longer taken; of what takes part,
     or would with a renewal."""
     days = disused_after(rules, today)
@@ -119,11 +123,13 @@ def disused(parts: Sequence[Part], rules: Rules, today: date) -> dict[str, date]
 
 
 def wanted(
-    renewals: Sequence[Renewal], parts: Sequence[Part], disused: Mapping[str, date]
+    renewals: Sequence[Renewal], parts: Sequence[Eligibility], likely_discontinued: Mapping[str, date]
 ) -> tuple[Renewal, ...]:
     """Those of drugs that are still taken, and of which no further prescription waits for its day."""
     served = followed(parts)
-    return tuple(each for each in renewals if each.rx_id not in disused and each.rx_id not in served)
+    return tuple(
+        each for each in renewals if each.rx_id not in likely_discontinued and each.rx_id not in served
+    )
 
 
 def _first_unmet(path: FillPath, chosen: Layout, until: int) -> tuple[int, Decimal] | None:
@@ -158,7 +164,7 @@ def _due(path: FillPath, chosen: Layout, until: int) -> Iterator[tuple[int, Deci
         day = again if day < again else day + path.cycles * chosen.score.rhythm.days
 
 
-def _first_unnumbered(part: Part, numbered: Fills) -> date | None:
+def _first_unnumbered(part: Eligibility, numbered: Fills) -> date | None:
     """The day of the first planned fill for which no refill number is left, where they are told.
 
     The first fill of a prescription is no refill.
@@ -170,7 +176,7 @@ def _first_unnumbered(part: Part, numbered: Fills) -> date | None:
     return days[numbers] if each.refills_left and numbers < len(days) else None
 
 
-def _renewal(part: Part, needed_by: date, quantity_left: Decimal) -> Renewal:
+def _renewal(part: Eligibility, needed_by: date, quantity_left: Decimal) -> Renewal:
     """What runs out first: what is authorised, or the time."""
     each = part.prescription
     if quantity_left < each.usual_quantity:
@@ -180,6 +186,6 @@ def _renewal(part: Part, needed_by: date, quantity_left: Decimal) -> Renewal:
     return _asked(part, needed_by, reason)
 
 
-def _asked(part: Part, needed_by: date, reason: Reason) -> Renewal:
+def _asked(part: Eligibility, needed_by: date, reason: Reason) -> Renewal:
     each = part.prescription
     return Renewal(each.rx_id, each.drug.name, each.prescriber_id, needed_by, reason)

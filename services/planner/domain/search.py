@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from services.planner.domain.calendar import NEVER, PickupDays
 from services.planner.domain.criteria import Score, order_of, place_of_burden, weekdays_apart
 from services.planner.domain.medication import Medication
-from services.planner.domain.model import FillKind, Reason, Rules, Ruling, ToldItem
+from services.planner.domain.model import FillKind, PromisedItem, Reason, Rules, StaffDecision
 from services.planner.domain.paths import AMPLE, FillPath, FillWindow, alone, paths_to, start_of, with_a_gap
 from services.planner.domain.payers import NO_COST
 from services.planner.domain.placement import (
@@ -44,7 +44,7 @@ class Promises:
     """What the patient was told and what may still be broken. Days are ordinals."""
 
     pickup: int | None = None  # the next synchronized one
-    visits: Mapping[str, Mapping[int, ToldItem]] = field(
+    visits: Mapping[str, Mapping[int, PromisedItem]] = field(
         default_factory=dict
     )  # other fills, by rx_id and day
     joins: Mapping[str, int] = field(default_factory=dict)  # by rx_id
@@ -68,7 +68,7 @@ class Question:
     load: Mapping[int, int] = field(default_factory=dict)
     daily_cap: int = 0  # 0: no cap
     extra_cost_limit: Decimal = Decimal("10.00")  # that the patient accepts
-    staff_day: Ruling | None = None  # the day that staff set
+    staff_day: StaffDecision | None = None  # the day that staff set
     household: frozenset[int] = frozenset()  # pickups of others of the household
     household_must: bool = False
     other_cycle: Reason | None = None  # why it is another than the patient asked for
@@ -659,7 +659,7 @@ class _Search:
         settled: set[int] = set()  # phases that are reached without a fill before
         for slot, day in enumerate(slots):
             phase = slot % fit.cycles
-            if found and self.question.medications[at].payment.forced:  # at the first where it can be
+            if found and self.question.medications[at].payment.staff_settled:  # at the first where it can be
                 break
             if phase not in settled and phase in (phases or ()) and day in self.pickup:
                 ways = self._ways_on(at, number, day, fit, gap=gap, several=several)
@@ -872,7 +872,7 @@ def _moved(path: FillPath, wanted: int, pickup: PickupDays) -> FillPath:
     return path._replace(windows=windows)
 
 
-def _kept(path: FillPath, told: Mapping[int, ToldItem], pickup: PickupDays) -> FillPath:
+def _kept(path: FillPath, told: Mapping[int, PromisedItem], pickup: PickupDays) -> FillPath:
     """Each window narrowed to the day that was told, if it is among its days; a short fill of the days that were told,
     if they reach as far."""
     kept = []

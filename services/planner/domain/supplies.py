@@ -8,17 +8,22 @@ from decimal import Decimal
 
 from services.planner.domain.calendar import NEVER
 from services.planner.domain.days_supply import is_certain, true_days, whole_units
+from services.planner.domain.eligibility import Eligibility
 from services.planner.domain.grants import Grant
 from services.planner.domain.medication import Medication
-from services.planner.domain.model import Fill, Participation, Prescription, Rules, Told, because
-from services.planner.domain.participation import Part
+from services.planner.domain.model import Commitments, Fill, Participation, Prescription, Rules, because
 from services.planner.domain.payers import CASH, PayerRule, insulin_copay, rule_on
 from services.planner.domain.payment import Override, Payment
 from services.planner.domain.stock import paid_until, payable_from, short_fill
 
 
 def medication_of(
-    part: Part, rules: Rules, told: Told, grant: Grant | None, today: date, billed_ahead: int = 0
+    part: Eligibility,
+    rules: Rules,
+    told: Commitments,
+    grant: Grant | None,
+    today: date,
+    billed_ahead: int = 0,
 ) -> Medication:
     """A drug's stock, the payer's clock and what is authorised; the payer's own date overrides our rule and any law."""
     each, stock = part.prescription, part.stock
@@ -75,7 +80,7 @@ def medication_of(
     )
 
 
-def dear(medication: Medication, rules: Rules, today: date) -> Medication:
+def as_high_cost(medication: Medication, rules: Rules, today: date) -> Medication:
     """Never short-filled where a month of it costs so much that the chain wants staff's consent (R4.16)."""
     price = medication.prescription.month_price
     limit = next((each for each in rules.high_cost if each.begins_on <= today <= each.ends_on), None)
@@ -95,17 +100,17 @@ def not_before(medication: Medication) -> Medication:
     )
 
 
-def not_by_billed_days(medication: Medication, part: Part) -> Medication:
+def not_by_billed_days(medication: Medication, part: Eligibility) -> Medication:
     """What was billed as fewer days than it lasts brings no fill earlier, by law or otherwise: audits look for that
     (R2.5). Staff may still have it filled."""
     from_day = by_true_days(part, medication)
-    if from_day is None or medication.payment.forced:
+    if from_day is None or medication.payment.staff_settled:
         return medication
     day = from_day.toordinal()
     return replace(medication, payment=medication.payment.later(day))
 
 
-def by_true_days(part: Part, medication: Medication) -> date | None:
+def by_true_days(part: Eligibility, medication: Medication) -> date | None:
     """The first day on which the next fill would be paid, had the last been billed as it lasts; none where it was."""
     last = part.stock.last_fill
     if last is None or last.days_supply <= last.billed:
@@ -114,7 +119,7 @@ def by_true_days(part: Part, medication: Medication) -> date | None:
     return payable_from([replace(last, days_supply_billed=None)], medication.refill, by_last_fill)
 
 
-def _of_dose(part: Part) -> list[Fill]:
+def _of_dose(part: Eligibility) -> list[Fill]:
     """The fills of the present dose: those of prescriptions with another daily use are left out."""
     other = {rx for rx, per_day in part.stock.doses.items() if per_day != part.prescription.units_per_day}
     return [fill for fill in part.stock.fills if fill.rx_id not in other]

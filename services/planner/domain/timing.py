@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, timedelta
 
+from services.planner.domain.eligibility import Eligibility
 from services.planner.domain.medication import Medication
-from services.planner.domain.model import Profile, Rules, Span, Told, because
-from services.planner.domain.participation import Part
+from services.planner.domain.model import Commitments, Profile, Rules, Span, because
 from services.planner.domain.payment import Early
 
 
 def timed(
-    medication: Medication, part: Part, profile: Profile, told: Told, rules: Rules, today: date
+    medication: Medication, part: Eligibility, profile: Profile, told: Commitments, rules: Rules, today: date
 ) -> Medication:
     """The drug with its own lead time, and payable early where that is granted."""
     if profile.away or profile.stays or medication.after_change:
@@ -25,7 +25,7 @@ def timed(
     return replace(medication, available_from=first, payment=medication.payment.later(first))
 
 
-def _first_had(medication: Medication, told: Told, rules: Rules, today: date) -> int:
+def _first_had(medication: Medication, told: Commitments, rules: Rules, today: date) -> int:
     """The first day on which the store can have it; for a visit that the patient was told of it is ordered already."""
     first = today.toordinal() + rules.lead_days + medication.prescription.drug.lead_days
     days = [
@@ -37,7 +37,7 @@ def _first_had(medication: Medication, told: Told, rules: Rules, today: date) ->
 
 
 def paid_early(
-    medication: Medication, part: Part, profile: Profile, today: date, grace_days: int = 0
+    medication: Medication, part: Eligibility, profile: Profile, today: date, grace_days: int = 0
 ) -> Medication:
     """Payable although it is too soon, where it would run out before: before a vacation, after a discharge, or where
     the dose changed.

@@ -10,13 +10,13 @@ from decimal import Decimal
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.medication import Medication
 from services.planner.domain.model import (
+    Commitments,
     ConditionKind,
     FillKind,
     Prescription,
+    PromisedItem,
+    PromisedVisit,
     Rules,
-    Told,
-    ToldItem,
-    ToldVisit,
     VisitKind,
 )
 from services.planner.domain.payment import Payment
@@ -26,8 +26,8 @@ from services.planner.domain.payment import Payment
 class Standing:
     """A visit that stays on its day: it may lose fills, and gains none."""
 
-    visit: ToldVisit
-    items: tuple[ToldItem, ...]  # that may still be filled
+    visit: PromisedVisit
+    items: tuple[PromisedItem, ...]  # that may still be filled
     drugs: Mapping[str, str]  # by rx_id: the one that takes part, where a renewal took its place
     payable_from: Mapping[str, date | None]  # by rx_id
     after_short: frozenset[str]  # the rx_ids whose fill follows a short one
@@ -36,7 +36,7 @@ class Standing:
     in_place_of: Mapping[str, str]  # by rx_id of a renewal: the one that was told
 
 
-def that_stand(told: Told, calendar: Calendar, rules: Rules, today: date) -> list[ToldVisit]:
+def that_stand(told: Commitments, calendar: Calendar, rules: Rules, today: date) -> list[PromisedVisit]:
     """The visits that are confirmed, or so near that nothing else can be arranged, and what comes before a pickup that
     stands, for it carries the drugs to it. None that is past, closed or asked to be moved."""
     possible = [
@@ -50,9 +50,9 @@ def that_stand(told: Told, calendar: Calendar, rules: Rules, today: date) -> lis
     return [visit for visit in possible if visit in fixed or (told.agreed and visit.on < pickup)]
 
 
-def commit(
+def apply_promised_visits(
     medications: Sequence[Medication],
-    visits: Sequence[ToldVisit],
+    visits: Sequence[PromisedVisit],
     renewed: Mapping[str, tuple[Prescription, str]],
     joins: Mapping[str, date] | None,
     today: date,
@@ -94,8 +94,8 @@ def commit(
 
 
 def _filled_from(
-    told: ToldItem, renewed: Mapping[str, tuple[Prescription, str]], visit: ToldVisit
-) -> tuple[ToldItem, str]:
+    told: PromisedItem, renewed: Mapping[str, tuple[Prescription, str]], visit: PromisedVisit
+) -> tuple[PromisedItem, str]:
     """The item, and the prescription that takes part: what was told of one that a renewal replaces is filled from it
     as long as it can be, then from the renewal."""
     if told.rx_id not in renewed:
@@ -106,7 +106,7 @@ def _filled_from(
 
 
 def _joins_at(
-    visit: ToldVisit, item: ToldItem, medication: Medication, joins: Mapping[str, date] | None
+    visit: PromisedVisit, item: PromisedItem, medication: Medication, joins: Mapping[str, date] | None
 ) -> bool:
     """Is it the synchronized pickup, and the fill one with which the drug keeps the rhythm?"""
     if visit.kind is not VisitKind.synchronized:
@@ -118,20 +118,20 @@ def _joins_at(
 
 def _filled(
     medication: Medication,
-    item: ToldItem,
-    visit: ToldVisit,
+    item: PromisedItem,
+    visit: PromisedVisit,
     joins: Mapping[str, date] | None,
     today: date,
 ) -> Medication:
     day = visit.on.toordinal()
     payment, joined = medication.payment, _joins_at(visit, item, medication, joins)
     payer, paid_until = medication.next_paid(day, item.days_supply, medication.paid_until)
-    still_settled = payment.override if payment.forced and not joined else None
+    still_settled = payment.override if payment.staff_settled and not joined else None
     return replace(
         medication,
         run_out=max(medication.run_out, day) + item.days_supply,
         payment=Payment(payer, override=still_settled),
-        spent=payment.leave_of(day) or medication.spent,
+        spent=payment.exception_for(day) or medication.spent,
         after_change=False,
         paid_until=paid_until,
         after_short=item.kind is FillKind.bridge,

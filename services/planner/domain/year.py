@@ -9,7 +9,7 @@ from math import lcm
 
 from services.planner.domain.explain_day import rounded
 from services.planner.domain.medication import Medication
-from services.planner.domain.model import Profile, Reason, RhythmTold, Told, Visit, because
+from services.planner.domain.model import Commitments, Profile, PromisedRhythm, Reason, Visit, because
 from services.planner.domain.rhythm import A_YEAR, AUTO, Rhythm, every_rhythm, fit_of
 from services.planner.domain.search import Layout, Question
 
@@ -17,10 +17,12 @@ KNOWN_FROM = 180
 """Days of fills from which on the trips of the year before are known."""
 
 
-def rhythm_told(chosen: Layout, question: Question, profile: Profile, visits: Sequence[Visit]) -> RhythmTold:
+def rhythm_told(
+    chosen: Layout, question: Question, profile: Profile, visits: Sequence[Visit]
+) -> PromisedRhythm:
     """The rhythm as it is said, and kept once it is agreed."""
     rhythm = chosen.score.rhythm
-    return RhythmTold(
+    return PromisedRhythm(
         cycle_days=rhythm.days,
         day_of_month=rhythm.day_of_month,
         joins={
@@ -34,7 +36,12 @@ def rhythm_told(chosen: Layout, question: Question, profile: Profile, visits: Se
 
 
 def about_the_year(
-    chosen: Layout, question: Question, profile: Profile, told: Told, visits: Sequence[Visit], uncovered: int
+    chosen: Layout,
+    question: Question,
+    profile: Profile,
+    told: Commitments,
+    visits: Sequence[Visit],
+    uncovered: int,
 ) -> list[Reason]:
     """What the year looks like, and what another rhythm would bring; `uncovered` are the plan's days without a drug."""
     rhythm = chosen.score.rhythm
@@ -54,7 +61,7 @@ def about_the_year(
     return [cadence, line, *_another_rhythm(rhythm, question, profile, told)]
 
 
-def _another_rhythm(rhythm: Rhythm, question: Question, profile: Profile, told: Told) -> list[Reason]:
+def _another_rhythm(rhythm: Rhythm, question: Question, profile: Profile, told: Commitments) -> list[Reason]:
     """Another rhythm that saves at least so many trips a year as the chain proposes for; asked, never taken."""
     if rhythm.day_of_month or (profile.cycle_policy == AUTO and not told.agreed):
         return []

@@ -15,11 +15,11 @@ from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import (
     FillKind,
     Profile,
+    PromisedItem,
+    PromisedRhythm,
     Rejection,
-    RhythmTold,
-    Ruling,
-    RulingKind,
-    ToldItem,
+    StaffDecision,
+    StaffDecisionKind,
     VisitKind,
 )
 from services.planner.domain.progress import OpenVisit, Progress, Status
@@ -223,9 +223,9 @@ def _with_plan(record: Record, row: asyncpg.Record, visits: Iterable[OpenVisit])
     )
 
 
-def _rhythm_of(kept: Mapping[str, Any]) -> RhythmTold:
+def _rhythm_of(kept: Mapping[str, Any]) -> PromisedRhythm:
     joins = {rx_id: date.fromisoformat(day) for rx_id, day in kept["joins"].items()}
-    return RhythmTold(kept["cycle_days"], kept["day_of_month"], joins)
+    return PromisedRhythm(kept["cycle_days"], kept["day_of_month"], joins)
 
 
 async def _load_visits(db: Db, patient_ids: Sequence[str]) -> dict[str, list[OpenVisit]]:
@@ -241,7 +241,9 @@ async def _load_visits(db: Db, patient_ids: Sequence[str]) -> dict[str, list[Ope
     found: dict[str, list[OpenVisit]] = defaultdict(list)
     for row in rows:
         items = tuple(
-            ToldItem(item["rx_id"], FillKind(item["kind"]), Decimal(item["quantity"]), item["days_supply"])
+            PromisedItem(
+                item["rx_id"], FillKind(item["kind"]), Decimal(item["quantity"]), item["days_supply"]
+            )
             for item in row["items"]
         )
         found[row["patient_id"]].append(
@@ -268,7 +270,7 @@ async def _load_rejections(db: Db, patient_ids: Sequence[str]) -> dict[str, list
     return found
 
 
-async def _load_rulings(db: Db, patient_ids: Sequence[str]) -> dict[str, list[Ruling]]:
+async def _load_rulings(db: Db, patient_ids: Sequence[str]) -> dict[str, list[StaffDecision]]:
     rows = await db.fetch(
         """
         select patient_id, kind, made_as, why, made_on, rx_id, on_day, quantity, cycle
@@ -279,11 +281,11 @@ async def _load_rulings(db: Db, patient_ids: Sequence[str]) -> dict[str, list[Ru
         """,
         patient_ids,
     )
-    found: dict[str, list[Ruling]] = defaultdict(list)
+    found: dict[str, list[StaffDecision]] = defaultdict(list)
     for row in rows:
         found[row["patient_id"]].append(
-            Ruling(
-                RulingKind(row["kind"]),
+            StaffDecision(
+                StaffDecisionKind(row["kind"]),
                 row["made_as"],
                 row["why"],
                 row["made_on"],
@@ -393,7 +395,7 @@ def _plan_row(record: Record) -> dict[str, Any]:
     }
 
 
-def _rhythm_row(rhythm: RhythmTold) -> dict[str, Any]:
+def _rhythm_row(rhythm: PromisedRhythm) -> dict[str, Any]:
     return {
         "cycle_days": rhythm.cycle_days,
         "day_of_month": rhythm.day_of_month,

@@ -7,13 +7,13 @@ from typing import Any
 from uuid import UUID
 
 from services.planner.domain.model import (
-    Ruling,
+    StaffDecision,
 )
 from shared.database import Db
 
 
 async def add_ruling(
-    db: Db, ruling_id: UUID, patient_id: str, ruling: Ruling, made_by: str, now: datetime
+    db: Db, ruling_id: UUID, patient_id: str, ruling: StaffDecision, made_by: str, now: datetime
 ) -> None:
     """Note what a member of staff decided."""
     await db.execute(

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from services.planner.domain.model import NOTHING_TOLD
+from services.planner.domain.model import NO_COMMITMENTS
 from services.planner.what_if import document_of
 from shared.events.planner import PlanComputed
 from shared.words import explain
@@ -22,7 +22,7 @@ SAMPLE = Path(__file__).parents[3] / "data" / "sample-patients"
 
 
 def document(patient_id: str, **changes: Any) -> dict[str, Any]:
-    held = document_of(taking({"a": 8, "b": 16}), NOTHING_TOLD, EVERY_DAY, 1)
+    held = document_of(taking({"a": 8, "b": 16}), NO_COMMITMENTS, EVERY_DAY, 1)
     return {**held, "patient_id": patient_id, **changes}
 
 

@@ -10,17 +10,17 @@ from random import Random
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.criteria import CRITERIA
 from services.planner.domain.model import (
+    Commitments,
     Drug,
     Fill,
     FillKind,
     Prescription,
     Profile,
+    PromisedItem,
+    PromisedVisit,
     Rules,
-    Ruling,
-    RulingKind,
-    Told,
-    ToldItem,
-    ToldVisit,
+    StaffDecision,
+    StaffDecisionKind,
     VisitKind,
 )
 from services.planner.domain.payers import PayerRule
@@ -105,7 +105,7 @@ class Odd:
     profile: Profile
     calendar: Calendar
     rules: Rules
-    told: Told
+    told: Commitments
 
 
 def odd_patient(rng: Random, number: int) -> Odd:
@@ -154,16 +154,18 @@ def _odd(rng: Random, each: Prescription) -> Prescription:
     return each
 
 
-def _ruling(rng: Random, profile: Profile) -> Ruling:
-    kind = rng.choice((RulingKind.fill, RulingKind.hold, RulingKind.quantity, RulingKind.day))
-    return Ruling(
+def _ruling(rng: Random, profile: Profile) -> StaffDecision:
+    kind = rng.choice(
+        (StaffDecisionKind.fill, StaffDecisionKind.hold, StaffDecisionKind.quantity, StaffDecisionKind.day)
+    )
+    return StaffDecision(
         kind=kind,
         by="pharmacist",
         why="asked for",
         made_on=TODAY,
-        rx_id=None if kind is RulingKind.day else rng.choice(profile.prescriptions).rx_id,
-        on=_in_days(rng.randint(0, 40)) if kind in (RulingKind.day, RulingKind.hold) else None,
-        quantity=Decimal(rng.randint(1, 60)) if kind is RulingKind.quantity else None,
+        rx_id=None if kind is StaffDecisionKind.day else rng.choice(profile.prescriptions).rx_id,
+        on=_in_days(rng.randint(0, 40)) if kind in (StaffDecisionKind.day, StaffDecisionKind.hold) else None,
+        quantity=Decimal(rng.randint(1, 60)) if kind is StaffDecisionKind.quantity else None,
     )
 
 
@@ -194,19 +196,19 @@ def _odd_payer(rng: Random, rule: PayerRule) -> PayerRule:
     return rule
 
 
-def _told(rng: Random, profile: Profile) -> Told:
+def _told(rng: Random, profile: Profile) -> Commitments:
     """Nothing, most often; else visits that stand or may move, a day that has become impossible, refusals."""
     declined = {
         each.rx_id: _in_days(rng.randint(1, 40)) for each in profile.prescriptions if rng.random() < 0.1
     }
     if rng.random() < 0.75:
-        return Told(declined_until=declined)
+        return Commitments(declined_until=declined)
     visits = tuple(
-        ToldVisit(
+        PromisedVisit(
             kind=rng.choice(list(VisitKind)),
             on=_in_days(rng.randint(0, 30)),
             items=tuple(
-                ToldItem(each.rx_id, FillKind.full, each.usual_quantity, each.usual_days)
+                PromisedItem(each.rx_id, FillKind.full, each.usual_quantity, each.usual_days)
                 for each in rng.sample(profile.prescriptions, rng.randint(1, 2))
             ),
             confirmed=rng.random() < 0.4,
@@ -214,7 +216,7 @@ def _told(rng: Random, profile: Profile) -> Told:
         for _ in range(rng.randint(0, 2))
     )
     anchor_on = rng.choice((None, None, _in_days(rng.randint(1, 40))))
-    return Told(agreed=True, anchor_on=anchor_on, visits=visits, declined_until=declined)
+    return Commitments(agreed=True, anchor_on=anchor_on, visits=visits, declined_until=declined)
 
 
 def _in_days(days: int) -> date:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import cache
 from random import Random
 
-from services.planner.domain.model import NOTHING_TOLD
+from services.planner.domain.model import NO_COMMITMENTS
 from services.planner.domain.plan import plan_cycle
 from services.planner.translation import event_of
 from services.planner.translation import said as said_of
@@ -60,12 +60,12 @@ def answers() -> tuple[Answer, ...]:
     outcomes = []
     for number in range(120):
         usual = chain_patient(rng, number)
-        outcomes.append(plan_cycle(usual, chain_store(rng), POLICY, TODAY, NOTHING_TOLD, 1))
+        outcomes.append(plan_cycle(usual, chain_store(rng), POLICY, TODAY, NO_COMMITMENTS, 1))
         odd = odd_patient(rng, number)
         outcomes.append(plan_cycle(odd.profile, odd.calendar, odd.rules, TODAY, odd.told, 1))
     for on in (date(2009, 10, 1), date(2010, 6, 1)):
         for profile, calendar in sample_patients(on):
-            outcomes.append(plan_cycle(profile, calendar, POLICY, on, NOTHING_TOLD, 1))
+            outcomes.append(plan_cycle(profile, calendar, POLICY, on, NO_COMMITMENTS, 1))
     events = (event_of(said_of(outcome, "p", "s", 1, 1)) for outcome in outcomes)
     return tuple(Answer(event) for event in events if isinstance(event, PlanComputed))
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from services.planner.domain.eligibility import Eligibility, assess
 from services.planner.domain.model import Fill, Participation, Rejection, Rules, Span, StockReport
-from services.planner.domain.participation import Part, take_part
 from services.planner.domain.payers import PayerRule
 from shared.events import Reason
 from shared.words import render
@@ -20,15 +20,17 @@ def report(on: int, left: int) -> StockReport:
     return StockReport("rx-a", in_days(on), left)
 
 
-def only(*reports: StockReport, fills: tuple[Fill, ...] = (fill("a", in_days(-20)),), **facts: Any) -> Part:
+def only(
+    *reports: StockReport, fills: tuple[Fill, ...] = (fill("a", in_days(-20)),), **facts: Any
+) -> Eligibility:
     """30 days filled 20 days ago: 10 left today by the fills."""
-    (part,) = take_part(
+    (part,) = assess(
         patient([prescription("a")], fills, stock_reports=reports, **facts), COMMERCIAL, TODAY, in_days(4)
     )
     return part
 
 
-def asked(part: Part) -> bool:
+def asked(part: Eligibility) -> bool:
     return "stock_report_doubted" in {each.code for each in part.remarks}
 
 
@@ -87,13 +89,15 @@ def test_a_report_that_makes_no_difference_any_more_is_not_asked_about() -> None
 # --- C-II ---
 
 
-def c2(fills: tuple[Fill, ...] = (), *others: Any, rules: Rules = COMMERCIAL, **facts: Any) -> list[Part]:
+def c2(
+    fills: tuple[Fill, ...] = (), *others: Any, rules: Rules = COMMERCIAL, **facts: Any
+) -> list[Eligibility]:
     schedule_2 = drug("a", schedule="c2")
     profile = patient([prescription("a", drug=schedule_2, **facts), *others], fills)
-    return take_part(profile, rules, TODAY, in_days(4))
+    return assess(profile, rules, TODAY, in_days(4))
 
 
-def earliest(part: Part) -> date | None:
+def earliest(part: Eligibility) -> date | None:
     assert (part.participation, part.reason.code) == (Participation.excluded, "schedule_2")
     days = [each.params["on"] for each in part.remarks if each.code == "schedule_2_fill_from"]
     return date.fromisoformat(str(days[0])) if days else None
@@ -139,5 +143,5 @@ def test_the_payers_own_day_and_its_rule_in_days_hold_for_it() -> None:
         FILLED,
         rejections=(Rejection("rx-a", "79", in_days(-1), in_days(17)),),
     )
-    (part,) = take_part(profile, COMMERCIAL, TODAY, in_days(4))
+    (part,) = assess(profile, COMMERCIAL, TODAY, in_days(4))
     assert earliest(part) == in_days(17)

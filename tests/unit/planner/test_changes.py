@@ -12,16 +12,16 @@ import pytest
 from services.planner.domain import progress as path
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import (
-    NOTHING_TOLD,
+    NO_COMMITMENTS,
     Blocked,
+    Commitments,
     Plan,
     Profile,
+    PromisedItem,
+    PromisedVisit,
     Rejection,
     Span,
     StockReport,
-    Told,
-    ToldItem,
-    ToldVisit,
 )
 from services.planner.domain.payers import PayerRule
 from services.planner.domain.plan import plan_cycle
@@ -128,9 +128,11 @@ def test_a_confirmed_visit_that_rests_on_it_stands_with_its_code(today: int) -> 
     rules = replace(COMMERCIAL, payers=(replace(DISCHARGE, discharge_days=3),), urgent_from_days=9)
     first = planned_now(home(2), rules=rules)
     visit = next(visit for visit in first.visits if any(item.rx_id == "rx-a" for item in visit.items))
-    items = tuple(ToldItem(each.rx_id, each.kind, each.quantity, each.days_supply) for each in visit.items)
-    told = Told(
-        agreed=True, anchor_on=first.anchor_on, visits=(ToldVisit(visit.kind, visit.on, items, True),)
+    items = tuple(
+        PromisedItem(each.rx_id, each.kind, each.quantity, each.days_supply) for each in visit.items
+    )
+    told = Commitments(
+        agreed=True, anchor_on=first.anchor_on, visits=(PromisedVisit(visit.kind, visit.on, items, True),)
     )
     again = planned_now(home(2), told, rules=rules, today=in_days(today))
     assert again.visits[0].visit_id == visit.visit_id
@@ -146,7 +148,7 @@ def test_a_confirmed_visit_that_rests_on_it_stands_with_its_code(today: int) -> 
 
 def outcome(today: int = 0, **facts: Any) -> Plan | Blocked:
     profile = taking({"a": 12, "b": 15}, **facts)
-    return plan_cycle(profile, EVERY_DAY, COMMERCIAL, in_days(today), NOTHING_TOLD, 1)
+    return plan_cycle(profile, EVERY_DAY, COMMERCIAL, in_days(today), NO_COMMITMENTS, 1)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +267,7 @@ def test_a_confirmed_pickup_of_today_does_not_keep_an_admission_waiting(agreed: 
 
 def test_a_package_collected_during_the_stay_ends_its_visit(agreed: Progress) -> None:
     in_hospital = halted(confirmed(agreed, pickup(agreed)), stays=(span(1),))
-    after = path.came_to_an_end(in_hospital, pickup(in_hospital).visit_id)
+    after = path.close_visit(in_hospital, pickup(in_hospital).visit_id)
     assert after.cycle == agreed.cycle + 1
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from services.planner.domain.calendar import Calendar, PickupDays
-from services.planner.domain.model import Action, Fill, Plan, Profile, RhythmTold, Rules, Told
+from services.planner.domain.model import Action, Commitments, Fill, Plan, Profile, PromisedRhythm, Rules
 from services.planner.domain.payers import PayerRule
 from services.planner.domain.rhythm import Rhythm, month_days, slot_days
 from services.planner.domain.stock import days_on_hand, run_out_day
@@ -236,7 +236,7 @@ def test_a_rhythm_once_agreed_is_kept_and_a_better_one_is_proposed() -> None:
         [prescription("a"), prescription("b"), pack],
         [fill("a", in_days(-16)), fill("b", in_days(-16)), fill("p", in_days(-3), 28)],
     )
-    told = Told(agreed=True, anchor_on=in_days(12), rhythm=RhythmTold(30))
+    told = Commitments(agreed=True, anchor_on=in_days(12), rhythm=PromisedRhythm(30))
     plan = planned(profile, told)
     assert plan.rhythm
     assert (plan.anchor_on, plan.rhythm.cycle_days) == (in_days(12), 30)

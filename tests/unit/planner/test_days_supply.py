@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 
 from services.planner.domain.days_supply import billed_days, true_days, whole_units
+from services.planner.domain.eligibility import assess
 from services.planner.domain.model import (
     Drug,
     Fill,
     Participation,
     Plan,
     Prescription,
-    Ruling,
-    RulingKind,
+    StaffDecision,
+    StaffDecisionKind,
     StockReport,
     VisitKind,
 )
-from services.planner.domain.participation import take_part
 from services.planner.domain.payers import PayerRule
 from services.planner.domain.reading import as_read
 from services.planner.domain.stock import payable_from, stock_key, stocks_of
@@ -320,15 +320,15 @@ def test_the_payers_clock_runs_on_billed_days_and_the_stock_on_true_days() -> No
         (None, None),  # 50 days, filled 22 days ago: by three quarters of them, from day 16 on
         (50, None),
         (30, None),  # although its payer pays from day 1 on
-        (30, RulingKind.fill),  # staff had it settled
+        (30, StaffDecisionKind.fill),  # staff had it settled
     ],
 )
 def test_what_was_billed_as_fewer_days_is_filled_no_earlier(
-    billed: int | None, staff: RulingKind | None
+    billed: int | None, staff: StaffDecisionKind | None
 ) -> None:
     """Policy: 75 %. a lasts until day 28; b is due on day 12."""
     last = Fill("rx-a", in_days(-22), in_days(-22), 50, days_supply_billed=billed)
-    rulings = (Ruling(staff, "pharmacist", "x", TODAY, "rx-a"),) if staff else ()
+    rulings = (StaffDecision(staff, "pharmacist", "x", TODAY, "rx-a"),) if staff else ()
     profile = patient(
         [prescription("a"), prescription("b")], [last, fill("b", in_days(-18))], rulings=rulings
     )
@@ -345,7 +345,7 @@ def test_a_fill_elsewhere_counts_for_the_payer_alone() -> None:
     """Policy: 75 %. Filled here 25 days ago, at another pharmacy yesterday: the payer pays again in 22 days."""
     elsewhere = replace(fill("a", in_days(-1)), elsewhere=True)
     profile = patient([prescription("a"), prescription("b")], [fill("a", in_days(-25)), elsewhere])
-    part = take_part(profile, COMMERCIAL, TODAY, in_days(4))[0]
+    part = assess(profile, COMMERCIAL, TODAY, in_days(4))[0]
     assert part.stock.run_out_on == in_days(5)
     assert payable_from(part.stock.fills, 75, PayerRule("any")) == in_days(22)
     assert "filled_elsewhere" in codes(part.remarks)
@@ -354,9 +354,9 @@ def test_a_fill_elsewhere_counts_for_the_payer_alone() -> None:
 def test_a_drug_filled_elsewhere_alone_joins_once_the_patient_says_what_is_left() -> None:
     elsewhere = replace(fill("a", in_days(-1)), elsewhere=True)
     profile = patient([prescription("a")], [elsewhere])
-    assert take_part(profile, COMMERCIAL, TODAY, in_days(4))[0].reason.code == "stock_unknown"
+    assert assess(profile, COMMERCIAL, TODAY, in_days(4))[0].reason.code == "stock_unknown"
     said = replace(profile, stock_reports=(StockReport("rx-a", TODAY, 12),))
-    part = take_part(said, COMMERCIAL, TODAY, in_days(4))[0]
+    part = assess(said, COMMERCIAL, TODAY, in_days(4))[0]
     assert (part.participation, part.stock.run_out_on) == (Participation.sync, in_days(12))
 
 
@@ -433,7 +433,7 @@ def test_directions_that_give_no_daily_use_leave_the_drug_out_with_the_reason(
     directions: str, code: str
 ) -> None:
     each = prescription("a", units_per_day=None, directions=directions)
-    part = take_part(patient([each], [fill("a", in_days(-10))]), COMMERCIAL, TODAY, in_days(4))[0]
+    part = assess(patient([each], [fill("a", in_days(-10))]), COMMERCIAL, TODAY, in_days(4))[0]
     assert (part.participation, part.reason.code) == (Participation.excluded, code)
 
 

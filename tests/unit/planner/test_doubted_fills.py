@@ -6,15 +6,15 @@ from decimal import Decimal
 
 import pytest
 
+from services.planner.domain.eligibility import Eligibility, assess
 from services.planner.domain.model import (
-    NOTHING_TOLD,
+    NO_COMMITMENTS,
     Fill,
     Participation,
     Prescription,
     Profile,
     StockReport,
 )
-from services.planner.domain.participation import Part, take_part
 from services.planner.domain.supplies import medication_of
 from services.planner.inputs import read_patient
 from shared.events import Reason
@@ -26,20 +26,20 @@ def filled(days: int, quantity: int = 30, on: int = -10, rx_id: str = "rx-a", **
     return Fill(rx_id, in_days(on), in_days(on), days, Decimal(quantity), **facts)  # type: ignore[arg-type]
 
 
-def parts(profile: Profile) -> list[Part]:
-    return take_part(profile, COMMERCIAL, TODAY, in_days(4))
+def parts(profile: Profile) -> list[Eligibility]:
+    return assess(profile, COMMERCIAL, TODAY, in_days(4))
 
 
-def only(prescribed: Prescription, *fills: Fill, **facts: object) -> Part:
+def only(prescribed: Prescription, *fills: Fill, **facts: object) -> Eligibility:
     (part,) = parts(patient([prescribed], fills, **facts))
     return part
 
 
-def told(part: Part) -> dict[str, dict[str, object]]:
+def told(part: Eligibility) -> dict[str, dict[str, object]]:
     return {reason.code: dict(reason.params) for reason in (part.reason, *part.remarks)}
 
 
-def words(part: Part, code: str) -> str:
+def words(part: Eligibility, code: str) -> str:
     return render(Reason(code=code, params=told(part)[code]))  # type: ignore[arg-type]
 
 
@@ -78,7 +78,7 @@ def test_the_pharmacist_is_told_both_numbers_and_what_to_check() -> None:
 def test_the_payers_clock_runs_by_the_shorter_too_unless_the_billed_days_are_on_file() -> None:
     for billed, payable in ((None, -10 + 23), (90, -10 + 68)):
         part = only(prescription("a"), filled(90, days_supply_billed=billed))
-        medication = medication_of(part, COMMERCIAL, NOTHING_TOLD, None, TODAY)
+        medication = medication_of(part, COMMERCIAL, NO_COMMITMENTS, None, TODAY)
         assert medication.payment.payable_from == in_days(payable)
 
 
@@ -134,7 +134,7 @@ def test_days_supply_0_of_a_fill_is_counted_from_quantity_and_daily_use_and_said
     part = only(prescription("a", units_per_day=Decimal(2)), filled(0, 60))
     assert part.stock.run_out_on == in_days(20)
     assert told(part)["fill_days_counted"]["days"] == 30
-    medication = medication_of(part, COMMERCIAL, NOTHING_TOLD, None, TODAY)
+    medication = medication_of(part, COMMERCIAL, NO_COMMITMENTS, None, TODAY)
     assert medication.payment.payable_from == in_days(-10 + 23)
 
 

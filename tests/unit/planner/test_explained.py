@@ -11,7 +11,7 @@ import pytest
 from services.planner.domain import explain_day
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.criteria import CRITERIA, avoidable_uncovered_days, store_is_full
-from services.planner.domain.model import NOTHING_TOLD, Plan, Profile, Reason, Rejection, Rules, Told
+from services.planner.domain.model import NO_COMMITMENTS, Commitments, Plan, Profile, Reason, Rejection, Rules
 from services.planner.domain.plan import plan_cycle
 from services.planner.translation import event_of
 from services.planner.translation import said as said_of
@@ -33,13 +33,13 @@ from tests.unit.planner.cases import (
 
 
 def planned(profile: Profile, calendar: Calendar = EVERY_DAY, rules: Rules = COMMERCIAL) -> Plan:
-    plan = plan_cycle(profile, calendar, rules, TODAY, NOTHING_TOLD, 1)
+    plan = plan_cycle(profile, calendar, rules, TODAY, NO_COMMITMENTS, 1)
     assert isinstance(plan, Plan)
     return plan
 
 
 def said(profile: Profile) -> list[str]:
-    outcome = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, NOTHING_TOLD, 1)
+    outcome = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, NO_COMMITMENTS, 1)
     return in_words(event_of(said_of(outcome, "p", "s", 1, 1)))
 
 
@@ -176,7 +176,9 @@ def test_a_bridge_of_all_that_is_left_lasts_no_longer_than_it_does() -> None:
 def test_a_bridge_of_all_that_is_left_says_that_it_falls_short_and_what_the_rest_waits_for() -> None:
     scarce = prescription("a", quantity_left=Decimal(3))
     profile = patient([scarce, prescription("b")], [fill("a", in_days(-22)), fill("b", in_days(-14))])
-    plan = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, Told(agreed=True, anchor_on=in_days(13)), 1)
+    plan = plan_cycle(
+        profile, EVERY_DAY, COMMERCIAL, TODAY, Commitments(agreed=True, anchor_on=in_days(13)), 1
+    )
     assert isinstance(plan, Plan)
     [a] = [each for each in in_words(published_as(plan)) if each.startswith("a: ")]
     assert "a short fill of 3 days on Sun 8 Mar 2026, all that can be had before, lasts until Fri 13 Mar" in a

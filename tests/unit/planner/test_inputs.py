@@ -42,7 +42,7 @@ BACKWARDS = {"begins_on": "2026-03-20", "ends_on": "2026-03-10"}
 
 def document(**changes: Any) -> dict[str, Any]:
     """Two drugs that run out in 8 and 16 days."""
-    held = document_of(taking({"a": 8, "b": 16}), model.NOTHING_TOLD, EVERY_DAY, 1)
+    held = document_of(taking({"a": 8, "b": 16}), model.NO_COMMITMENTS, EVERY_DAY, 1)
     return {**held, **changes}
 
 
@@ -65,22 +65,22 @@ def fill_with(**facts: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("seed", range(25))
 def test_a_patient_written_down_and_read_back_is_planned_the_same(seed: int) -> None:
     profile = random_patient(Random(seed))
-    written = json.loads(json.dumps(document_of(profile, model.NOTHING_TOLD, EVERY_DAY, 1)))
-    outcome = plan_cycle(profile, EVERY_DAY, RULES, TODAY, model.NOTHING_TOLD, 1)
+    written = json.loads(json.dumps(document_of(profile, model.NO_COMMITMENTS, EVERY_DAY, 1)))
+    outcome = plan_cycle(profile, EVERY_DAY, RULES, TODAY, model.NO_COMMITMENTS, 1)
     assert isinstance(outcome, model.Plan)
     expected = translation.event_of(translation.said(outcome, "patient-1", "store-1", 0, 0))
     assert plan(read_patient(written), TODAY) == expected
 
 
 def test_everything_that_the_rules_know_can_be_given() -> None:
-    told = model.Told(
+    told = model.Commitments(
         agreed=True,
         anchor_on=in_days(16),
         visits=(
-            model.ToldVisit(
+            model.PromisedVisit(
                 model.VisitKind.synchronized,
                 in_days(16),
-                (model.ToldItem("rx-a", model.FillKind.full, Decimal(30), 30),),
+                (model.PromisedItem("rx-a", model.FillKind.full, Decimal(30), 30),),
                 confirmed=True,
             ),
         ),
@@ -89,7 +89,7 @@ def test_everything_that_the_rules_know_can_be_given() -> None:
         instead_of=in_days(16),
         not_before=in_days(10),
         next_anchor_on=in_days(35),
-        rhythm=model.RhythmTold(30, 15, {"rx-a": in_days(16)}, 12, 13),
+        rhythm=model.PromisedRhythm(30, 15, {"rx-a": in_days(16)}, 12, 13),
     )
     calendar = Calendar(
         frozenset({0, 1}), frozenset({in_days(9)}), {in_days(8): 3}, "OK", 40, frozenset({1}), 2
@@ -148,9 +148,9 @@ def test_everything_that_the_rules_know_can_be_given() -> None:
         stock_reports=(model.StockReport("rx-b", in_days(-1), 4),),
         rejections=(model.Rejection("rx-b", "79", in_days(-1), in_days(9)),),
         rulings=(
-            model.Ruling(model.RulingKind.day, "pharmacist", "x", in_days(-1), on=in_days(9)),
-            model.Ruling(
-                model.RulingKind.quantity,
+            model.StaffDecision(model.StaffDecisionKind.day, "pharmacist", "x", in_days(-1), on=in_days(9)),
+            model.StaffDecision(
+                model.StaffDecisionKind.quantity,
                 "pharmacist",
                 "x",
                 in_days(-1),
@@ -405,7 +405,7 @@ def test_changes_to_what_is_held_touch_nothing_else() -> None:
     assert held == document(), "what is held stays as it is"
     assert read_patient(after).preferred_weekday == 2
     day = {**RULING, "kind": "day", "on": "2026-03-12"}
-    assert read_patient(changed(held, {"rulings": [day]})).rulings[0].kind is model.RulingKind.day
+    assert read_patient(changed(held, {"rulings": [day]})).rulings[0].kind is model.StaffDecisionKind.day
     left = changed(held, {"without_rx_ids": ["rx-a"]})
     assert [each["rx_id"] for each in (*left["prescriptions"], *left["fills"])] == ["rx-b", "rx-b"]
 

@@ -13,14 +13,14 @@ import pytest
 from services.planner.domain import progress as path
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import (
+    Commitments,
     FillKind,
     Plan,
     Prescription,
-    Ruling,
-    RulingKind,
-    Told,
-    ToldItem,
-    ToldVisit,
+    PromisedItem,
+    PromisedVisit,
+    StaffDecision,
+    StaffDecisionKind,
     VisitKind,
 )
 from services.planner.domain.plan import plan_cycle
@@ -36,7 +36,11 @@ def leaves(rng: Random, number: int) -> Odd:
     """A patient with much by whose leave a fill comes too soon or late: laws, staff, the store, special orders."""
     each = odd_patient(rng, number)
     profile = each.profile
-    rulings = (ruling for ruling in profile.rulings if ruling.kind in (RulingKind.fill, RulingKind.quantity))
+    rulings = (
+        ruling
+        for ruling in profile.rulings
+        if ruling.kind in (StaffDecisionKind.fill, StaffDecisionKind.quantity)
+    )
     profile = replace(
         profile,
         prescriptions=tuple(_lasting(rng, each) for each in profile.prescriptions),
@@ -155,14 +159,14 @@ FILLED_LATER = taking({"a": 8, "b": 22})  # the payer pays b from day 15 on
 PICKUP = in_days(5)
 
 
-def told_of_both(*, confirmed: bool) -> Told:
-    items = tuple(ToldItem(rx_id, FillKind.full, Decimal(30), 30) for rx_id in ("rx-a", "rx-b"))
-    visit = ToldVisit(VisitKind.synchronized, PICKUP, items, confirmed=confirmed)
-    return Told(agreed=True, anchor_on=PICKUP, visits=(visit,))
+def told_of_both(*, confirmed: bool) -> Commitments:
+    items = tuple(PromisedItem(rx_id, FillKind.full, Decimal(30), 30) for rx_id in ("rx-a", "rx-b"))
+    visit = PromisedVisit(VisitKind.synchronized, PICKUP, items, confirmed=confirmed)
+    return Commitments(agreed=True, anchor_on=PICKUP, visits=(visit,))
 
 
-def by_staff(kind: RulingKind, rx_id: str, quantity: Decimal | None = None) -> Ruling:
-    return Ruling(kind, "pharmacist", "settled", TODAY, rx_id=rx_id, quantity=quantity)
+def by_staff(kind: StaffDecisionKind, rx_id: str, quantity: Decimal | None = None) -> StaffDecision:
+    return StaffDecision(kind, "pharmacist", "settled", TODAY, rx_id=rx_id, quantity=quantity)
 
 
 @pytest.mark.parametrize("confirmed", [True, False])
@@ -172,8 +176,8 @@ def by_staff(kind: RulingKind, rx_id: str, quantity: Decimal | None = None) -> R
         ("OK", (), True),
         ("NY", (), False),
         ("CA", (), False),
-        ("CA", (by_staff(RulingKind.fill, "rx-b"),), True),
-        ("CA", (by_staff(RulingKind.fill, "rx-a"),), False),
+        ("CA", (by_staff(StaffDecisionKind.fill, "rx-b"),), True),
+        ("CA", (by_staff(StaffDecisionKind.fill, "rx-a"),), False),
     ],
     ids=[
         "law of Oklahoma",
@@ -184,7 +188,7 @@ def by_staff(kind: RulingKind, rx_id: str, quantity: Decimal | None = None) -> R
     ],
 )
 def test_a_visit_that_stands_keeps_the_fill_that_is_paid_by_an_override(
-    state: str, rulings: tuple[Ruling, ...], kept: bool, confirmed: bool
+    state: str, rulings: tuple[StaffDecision, ...], kept: bool, confirmed: bool
 ) -> None:
     """By a law (R9.2): 75 % of thirty days have not passed on the day of the pickup."""
     profile = replace(FILLED_LATER, rulings=rulings)
@@ -219,7 +223,7 @@ def test_what_lasts_from_before_one_pickup_to_before_another_is_filled_between_t
         [fill("a", in_days(-22)), fill("b", in_days(-29), 90)],
         cycle_policy="rolling_30",
     )
-    pinned = Told(agreed=True, anchor_on=PICKUP)
+    pinned = Commitments(agreed=True, anchor_on=PICKUP)
     plan = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, pinned, 1)
     assert isinstance(plan, Plan)
     assert plan.next_anchor_on == in_days(35)
@@ -232,7 +236,7 @@ def test_what_lasts_from_before_one_pickup_to_before_another_is_filled_between_t
 def test_a_quantity_that_staff_set_after_the_confirmation_is_said_to_be_without_effect(
     quantity: int, said: str
 ) -> None:
-    ruling = by_staff(RulingKind.quantity, "rx-a", Decimal(quantity))
+    ruling = by_staff(StaffDecisionKind.quantity, "rx-a", Decimal(quantity))
     profile = replace(FILLED_LATER, rulings=(ruling,))
     plan = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, told_of_both(confirmed=True), 1)
     assert isinstance(plan, Plan)

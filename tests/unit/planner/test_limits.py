@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from services.planner.domain.calendar import Calendar
+from services.planner.domain.eligibility import assess
 from services.planner.domain.limits import last_day, limits_on, quantity_by_law, schedule_in
 from services.planner.domain.model import (
-    NOTHING_TOLD,
+    NO_COMMITMENTS,
     Blocked,
+    Commitments,
     ConditionKind,
     Fill,
     Participation,
@@ -23,12 +25,10 @@ from services.planner.domain.model import (
     Profile,
     Rejection,
     Rules,
-    Ruling,
-    RulingKind,
     Span,
-    Told,
+    StaffDecision,
+    StaffDecisionKind,
 )
-from services.planner.domain.participation import take_part
 from services.planner.domain.payers import PayerRule
 from services.planner.domain.plan import plan_cycle
 from services.planner.domain.progress import Progress, Status, plan_anew
@@ -139,7 +139,7 @@ def test_each_planned_fill_keeps_to_the_law() -> None:
 
 def test_no_law_is_bent_by_a_ruling() -> None:
     over = controlled(written_on=in_days(-200), expires_on=in_days(165))
-    part = take_part(
+    part = assess(
         patient([over], [fill("zolpidem", in_days(-20))]), OPEN_TO_C4, TODAY, in_days(4), state="OK"
     )[0]
     assert part.waits_for is ConditionKind.renewal and part.needs_renewal
@@ -164,7 +164,7 @@ def test_a_state_may_schedule_a_drug_that_federal_law_does_not(
 
 def test_a_drug_scheduled_by_the_state_is_left_out_there() -> None:
     profile = patient([prescription("gabapentin")], [fill("gabapentin", in_days(-10))])
-    [here], [there] = (take_part(profile, BY_LAW, TODAY, in_days(4), state=state) for state in ("OK", "KY"))
+    [here], [there] = (assess(profile, BY_LAW, TODAY, in_days(4), state=state) for state in ("OK", "KY"))
     assert here.participation is Participation.sync
     assert (there.reason.code, codes(there.remarks)) == ("controlled", ["scheduled_by_state"])
 
@@ -312,7 +312,7 @@ def test_while_it_is_pending_each_fill_is_conditional_and_the_ways_to_bridge_are
     [
         ({}, 11),
         ({"away": (Span(in_days(9), in_days(40)),)}, 11),
-        ({"rulings": (Ruling(RulingKind.fill, "pharmacist", "x", TODAY, "rx-a"),)}, 11),
+        ({"rulings": (StaffDecision(StaffDecisionKind.fill, "pharmacist", "x", TODAY, "rx-a"),)}, 11),
     ],
     ids=["usually", "before a vacation", "whatever staff decided"],
 )
@@ -382,14 +382,14 @@ def test_a_patient_is_planned_anew_on_the_day_from_which_a_refused_drug_may_be_t
 def test_a_patient_without_a_plan_is_looked_at_again_no_later_than_that() -> None:
     refused = Rejection("rx-a", "76", rejected_on=in_days(-11))
     blocked = plan_cycle(
-        replace(taking({"a": 10}), rejections=(refused,)), EVERY_DAY, COMMERCIAL, TODAY, NOTHING_TOLD, 1
+        replace(taking({"a": 10}), rejections=(refused,)), EVERY_DAY, COMMERCIAL, TODAY, NO_COMMITMENTS, 1
     )
     assert isinstance(blocked, Blocked) and blocked.look_again_on == in_days(3)
 
 
 def test_a_refusal_with_the_payers_own_date_needs_no_other_look() -> None:
     refused = Rejection("rx-a", "79", rejected_on=in_days(-1), next_fill_on=in_days(11))
-    plan = planned(replace(taking({"a": 12, "b": 12}), rejections=(refused,)), Told())
+    plan = planned(replace(taking({"a": 12, "b": 12}), rejections=(refused,)), Commitments())
     assert plan.look_again_on is None
 
 
@@ -439,7 +439,7 @@ def test_whatever_is_known_no_plan_fails_and_none_fills_what_may_not_be() -> Non
     planned_at_all = 0
     for seed in range(400):
         profile = random_facts(Random(seed))
-        plan = plan_cycle(profile, Calendar(state="NY"), rules, TODAY, NOTHING_TOLD, 1)
+        plan = plan_cycle(profile, Calendar(state="NY"), rules, TODAY, NO_COMMITMENTS, 1)
         taken, _ = as_read(profile, rules, "NY", TODAY)
         by_rx = {each.rx_id: each for each in taken.prescriptions}
         visits = plan.visits if isinstance(plan, Plan) else ()

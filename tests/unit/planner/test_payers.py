@@ -17,12 +17,12 @@ from services.planner.domain.model import (
     Fill,
     FillKind,
     Plan,
+    PromisedItem,
+    PromisedVisit,
     Rules,
-    Ruling,
-    RulingKind,
+    StaffDecision,
+    StaffDecisionKind,
     StockReport,
-    ToldItem,
-    ToldVisit,
     Visit,
     VisitKind,
 )
@@ -68,7 +68,7 @@ def test_an_antibiotic_that_staff_take_in_costs_the_whole_copay() -> None:
     profile = replace(
         paying({"a": 12, "b": 20}),
         prescriptions=(replace(a, drug=replace(a.drug, antibiotic=True)), b),
-        rulings=(Ruling(RulingKind.include, "pharmacist", "x", TODAY, "rx-a"),),
+        rulings=(StaffDecision(StaffDecisionKind.include, "pharmacist", "x", TODAY, "rx-a"),),
     )
     shared = rules(prorates=True, prorates_antibiotics=False)
     assert planned(profile, pinned(20), rules=shared).extra_cost == Decimal("22.00")
@@ -91,8 +91,8 @@ def test_a_cost_above_the_patients_limit_decides_before_trips_do() -> None:
     days = {"a": 12, "b": 27}
     unknown = planned(paying(days, None), rules=rules())
     assert unknown.open_visits == 1 and unknown.open_short_fills == 1
-    dear = planned(paying(days, extra_cost_limit=Decimal(10)), rules=rules())
-    assert dear.open_visits == 2 and dear.open_short_fills == 0 and dear.extra_cost == 0
+    high_cost = planned(paying(days, extra_cost_limit=Decimal(10)), rules=rules())
+    assert high_cost.open_visits == 2 and high_cost.open_short_fills == 0 and high_cost.extra_cost == 0
     rich = planned(paying(days, extra_cost_limit=Decimal(500)), rules=rules())
     assert rich.open_visits == 1 and rich.open_short_fills == 1 and rich.extra_cost == 18
 
@@ -169,8 +169,8 @@ def test_the_first_fill_of_a_changed_dose_alone_carries_the_code_for_it_also_onc
     double = prescription("a", rx_id="rx-a2", units_per_day=Decimal(2), usual_quantity=Decimal(60))
     old = prescription("a", status="discontinued")
     profile = patient([old, double, prescription("b")], [fill("a", in_days(-25)), fill("b", in_days(-20))])
-    bridge = ToldVisit(
-        VisitKind.bridge, in_days(4), (ToldItem("rx-a2", FillKind.bridge, Decimal(12), 6),), confirmed
+    bridge = PromisedVisit(
+        VisitKind.bridge, in_days(4), (PromisedItem("rx-a2", FillKind.bridge, Decimal(12), 6),), confirmed
     )
     plan = planned(profile, pinned(10, bridge))
     of_a = [
@@ -324,7 +324,7 @@ def test_a_law_lets_a_drug_join_before_the_payer_pays() -> None:
     assert "override_by_law" in codes(of(plan, "b").reasons)
 
 
-BY_STAFF = Ruling(RulingKind.fill, "pharmacist", "settled", TODAY, rx_id="rx-b")
+BY_STAFF = StaffDecision(StaffDecisionKind.fill, "pharmacist", "settled", TODAY, rx_id="rx-b")
 
 
 @pytest.mark.parametrize(
@@ -344,14 +344,14 @@ BY_STAFF = Ruling(RulingKind.fill, "pharmacist", "settled", TODAY, rx_id="rx-b")
 def test_a_fill_too_soon_carries_the_code_of_an_override(
     pickup: int,
     calendar: Calendar,
-    rulings: tuple[Ruling, ...],
+    rulings: tuple[StaffDecision, ...],
     facts: dict[str, Any],
     submitted: tuple[str, ...],
     confirmed: bool,
 ) -> None:
     """Policy: 75 %, code 02 (R7.12: other override). The payer pays b from the 15th day on."""
-    items = tuple(ToldItem(rx_id, FillKind.full, Decimal(30), 30) for rx_id in ("rx-a", "rx-b"))
-    visits = (ToldVisit(SYNCHRONIZED, in_days(pickup), items, confirmed=True),) if confirmed else ()
+    items = tuple(PromisedItem(rx_id, FillKind.full, Decimal(30), 30) for rx_id in ("rx-a", "rx-b"))
+    visits = (PromisedVisit(SYNCHRONIZED, in_days(pickup), items, confirmed=True),) if confirmed else ()
     profile = taking({"a": pickup + 1, "b": 22}, rulings=rulings)
     with_code = replace(with_law(), payers=rules(**facts).payers)
     plan = planned(profile, pinned(pickup, *visits), calendar=calendar, rules=with_code)
@@ -530,8 +530,8 @@ def test_an_override_counts_like_a_short_fill() -> None:
 
 
 def test_a_law_prorates_what_the_plan_does_not() -> None:
-    dear = planned(paying({"a": 12, "b": 20}), pinned(20), rules=with_law())
-    assert dear.extra_cost == Decimal("22.00")
+    high_cost = planned(paying({"a": 12, "b": 20}), pinned(20), rules=with_law())
+    assert high_cost.extra_cost == Decimal("22.00")
     plan = planned(paying({"a": 12, "b": 20}), pinned(20), calendar=OKLAHOMA, rules=with_law())
     assert plan.extra_cost == 0
 
@@ -622,13 +622,15 @@ def test_the_rest_of_what_is_authorised_is_no_fill_that_synchronizes(
     assert second.clarification_codes == codes_at_pickup
 
 
-def _told(visit: Visit) -> ToldVisit:
-    items = tuple(ToldItem(each.rx_id, each.kind, each.quantity, each.days_supply) for each in visit.items)
-    return ToldVisit(visit.kind, visit.on, items, confirmed=True)
+def _told(visit: Visit) -> PromisedVisit:
+    items = tuple(
+        PromisedItem(each.rx_id, each.kind, each.quantity, each.days_supply) for each in visit.items
+    )
+    return PromisedVisit(visit.kind, visit.on, items, confirmed=True)
 
 
 def test_less_at_the_pickup_by_staffs_word_is_a_short_fill() -> None:
     """Policy: 75 %, codes 61, else 47."""
-    ruling = Ruling(RulingKind.quantity, "pharmacist", "x", TODAY, "rx-a", quantity=Decimal(9))
+    ruling = StaffDecision(StaffDecisionKind.quantity, "pharmacist", "x", TODAY, "rx-a", quantity=Decimal(9))
     plan = planned(replace(taking({"a": 12, "b": 12}), rulings=(ruling,)), pinned(12), rules=rules())
     assert plan.visits[0].items[0].clarification_codes == ("61", "47")

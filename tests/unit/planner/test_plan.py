@@ -11,9 +11,10 @@ import pytest
 
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import (
-    NOTHING_TOLD,
+    NO_COMMITMENTS,
     Action,
     Blocked,
+    Commitments,
     Condition,
     ConditionKind,
     Decision,
@@ -21,11 +22,10 @@ from services.planner.domain.model import (
     FillKind,
     Plan,
     Profile,
+    PromisedItem,
+    PromisedVisit,
     Rejection,
     StockReport,
-    Told,
-    ToldItem,
-    ToldVisit,
     VisitKind,
 )
 from services.planner.domain.plan import plan_cycle
@@ -44,7 +44,7 @@ from tests.unit.planner.cases import (
 SYNCHRONIZED, BRIDGE, RIDE_ALONG = VisitKind.synchronized, VisitKind.bridge, VisitKind.ride_along
 
 
-def planned(profile: Profile, told: Told = NOTHING_TOLD, **facts: Any) -> Plan:
+def planned(profile: Profile, told: Commitments = NO_COMMITMENTS, **facts: Any) -> Plan:
     plan = plan_cycle(
         profile,
         facts.get("calendar", EVERY_DAY),
@@ -73,16 +73,16 @@ def codes(reasons: tuple[Any, ...]) -> list[str]:
     return [reason.code for reason in reasons]
 
 
-def pinned(days: int, *visits: ToldVisit, **facts: Any) -> Told:
-    return Told(agreed=True, anchor_on=in_days(days), visits=visits, **facts)
+def pinned(days: int, *visits: PromisedVisit, **facts: Any) -> Commitments:
+    return Commitments(agreed=True, anchor_on=in_days(days), visits=visits, **facts)
 
 
 def told_visit(
     kind: VisitKind, days: int, *names: str, confirmed: bool = False, supply: int = 30
-) -> ToldVisit:
+) -> PromisedVisit:
     what = FillKind.full if supply == 30 else FillKind.bridge
-    items = tuple(ToldItem(f"rx-{name}", what, Decimal(supply), supply) for name in names)
-    return ToldVisit(kind, in_days(days), items, confirmed)
+    items = tuple(PromisedItem(f"rx-{name}", what, Decimal(supply), supply) for name in names)
+    return PromisedVisit(kind, in_days(days), items, confirmed)
 
 
 # --- which day ---
@@ -112,7 +112,7 @@ def test_a_bridge_lasts_to_the_anchor_and_shares_its_trip() -> None:
             for each in profile.prescriptions
         ),
     )
-    told = Told(agreed=True, anchor_on=date(2026, 10, 28))
+    told = Commitments(agreed=True, anchor_on=date(2026, 10, 28))
     plan = planned(profile, told, today=date(2026, 10, 1))
     bridge, anchor = plan.visits
     assert (bridge.kind, bridge.on) == (BRIDGE, date(2026, 10, 19))
@@ -502,7 +502,7 @@ def test_who_needs_every_prescription_renewed_has_a_plan() -> None:
 
 def test_without_a_drug_to_synchronize_there_is_no_plan() -> None:
     profile = patient([prescription("a", status="on_hold")], [fill("a", in_days(-20))])
-    blocked = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, NOTHING_TOLD, 1)
+    blocked = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, NO_COMMITMENTS, 1)
     assert isinstance(blocked, Blocked)
     assert codes(blocked.reasons) == ["nothing_to_synchronize"]
     assert codes(of(blocked, "a").reasons) == ["on_hold", "answer_needed_by"]
@@ -512,7 +512,7 @@ def test_without_a_drug_to_synchronize_there_is_no_plan() -> None:
 def test_a_store_that_never_opens_on_the_patients_days_has_no_plan() -> None:
     weekdays_only = Calendar(weekdays=frozenset(range(5)))
     profile = taking({"a": 12, "b": 15}, must_weekdays=frozenset({6}))
-    blocked = plan_cycle(profile, weekdays_only, COMMERCIAL, TODAY, NOTHING_TOLD, 1)
+    blocked = plan_cycle(profile, weekdays_only, COMMERCIAL, TODAY, NO_COMMITMENTS, 1)
     assert isinstance(blocked, Blocked)
     assert codes(blocked.reasons) == ["no_pickup_day", "barred_weekday"]
 

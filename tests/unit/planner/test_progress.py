@@ -202,7 +202,7 @@ def test_after_two_cycles_in_vain_staff_act_until_the_patient_is_in_touch(agreed
     assert [reason.code for reason in blocked.reasons] == ["not_reached"]
     assert (progress.status, progress.look_again_on) == (Status.blocked, None)
     assert path.unreached(progress, _id(agreed), None) is None
-    again, plan = planned(path.in_touch(progress), today=in_days(16))
+    again, plan = planned(path.reset_missed_cycles(progress), today=in_days(16))
     assert isinstance(plan, Plan)
     assert again.status is Status.planned
 
@@ -270,14 +270,14 @@ def test_the_post_needs_its_time_until_its_day_unless_it_is_needed_no_longer(
 def test_the_next_cycle_begins_when_the_pickup_was_handed_over(agreed: Progress) -> None:
     progress = confirmed(confirmed(agreed, bridge(agreed)), pickup(agreed))
     taken = replace(PROFILE, fills=(*PROFILE.fills, fill("a", in_days(9), 9)))
-    progress = path.came_to_an_end(progress, bridge(agreed).visit_id)
+    progress = path.close_visit(progress, bridge(agreed).visit_id)
     progress, plan = planned(progress, taken, in_days(9))
     assert isinstance(plan, Plan)
     assert (plan.cycle, plan.anchor_on) == (1, in_days(PINNED))
     assert [visit.on for visit in plan.visits] == [in_days(PINNED)]
 
     all_taken = replace(taken, fills=(*taken.fills, fill("a", in_days(18)), fill("b", in_days(18))))
-    progress = path.came_to_an_end(progress, pickup(agreed).visit_id)
+    progress = path.close_visit(progress, pickup(agreed).visit_id)
     progress, plan = planned(progress, all_taken, in_days(18))
     assert isinstance(plan, Plan)
     assert (plan.cycle, plan.agreed, progress.misses) == (2, True, 0)
@@ -371,7 +371,7 @@ def _miss(rng: Random, progress: Progress, profile: Profile, today: date) -> Wal
     too_late = by_letter_on is not None and rng.random() < 0.5
     after = path.unreached(progress, progress.plan_id or "none", visit_id, by_letter_on, too_late=too_late)
     after = after or progress
-    return path.in_touch(after), profile, today
+    return path.reset_missed_cycles(after), profile, today
 
 
 def _move(rng: Random, progress: Progress, profile: Profile, today: date) -> Walked:
@@ -387,7 +387,7 @@ def _come(rng: Random, progress: Progress, profile: Profile, today: date) -> Wal
     today = max(today, visit.on)
     fills = tuple(Fill(item.rx_id, visit.on, today, item.days_supply) for item in visit.items)
     profile = replace(profile, fills=profile.fills + fills)
-    return path.came_to_an_end(progress, visit.visit_id), profile, today
+    return path.close_visit(progress, visit.visit_id), profile, today
 
 
 def _agree(rng: Random, progress: Progress, profile: Profile, today: date) -> Walked:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from services.planner.domain import plan as plan_module
 from services.planner.domain import progress as progress_module
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import NOTHING_TOLD, Plan, Profile, Rules
+from services.planner.domain.model import NO_COMMITMENTS, Plan, Profile, Rules
 from services.planner.domain.payers import PayerRule
 from services.planner.domain.plan import plan_cycle
 from services.planner.domain.search import Verdict
@@ -56,7 +56,7 @@ def life(drugs: Life) -> Profile:
 
 
 def planned(profile: Profile, calendar: Calendar = EVERY_DAY, today: date = TODAY) -> Plan:
-    plan = plan_cycle(profile, calendar, COMMERCIAL, today, NOTHING_TOLD, 1)
+    plan = plan_cycle(profile, calendar, COMMERCIAL, today, NO_COMMITMENTS, 1)
     assert isinstance(plan, Plan)
     return plan
 
@@ -178,7 +178,7 @@ KIND = Rules(
 def burden(profile: Profile, rules: Rules = COMMERCIAL) -> Fraction:
     """One-time trips, trips a year and a third for each short fill or override, by the plan's own search."""
     with recorded() as verdicts:
-        assert isinstance(plan_cycle(profile, EVERY_DAY, rules, TODAY, NOTHING_TOLD, 1), Plan)
+        assert isinstance(plan_cycle(profile, EVERY_DAY, rules, TODAY, NO_COMMITMENTS, 1), Plan)
     return Fraction(verdicts[-1].chosen.score.burden)
 
 

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan
+from services.planner.domain.model import NO_COMMITMENTS, Blocked, Plan
 from services.planner.domain.plan import plan_cycle
 from services.planner.translation import Said, event_of, said, says_the_same, written
 from shared.events.planner import PlanBlocked, PlanComputed
@@ -19,7 +19,8 @@ def outcomes(seed: int) -> list[Plan | Blocked]:
     rng = Random(seed)
     store = chain_store(rng)
     usual = [
-        plan_cycle(chain_patient(rng, number), store, POLICY, TODAY, NOTHING_TOLD, 1) for number in range(20)
+        plan_cycle(chain_patient(rng, number), store, POLICY, TODAY, NO_COMMITMENTS, 1)
+        for number in range(20)
     ]
     odd = [odd_patient(rng, number) for number in range(20)]
     return [

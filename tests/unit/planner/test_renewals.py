@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from services.planner.domain.limits import Disuse
-from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Profile, StockReport
+from services.planner.domain.model import NO_COMMITMENTS, Blocked, Plan, Profile, StockReport
 from services.planner.domain.plan import plan_cycle
 from services.planner.policy import disuse
 from tests.unit.planner.cases import COMMERCIAL, EVERY_DAY, TODAY, fill, in_days, patient, prescription
@@ -28,7 +28,7 @@ def ran_out(days_ago: int, beside: bool = True, **facts: Any) -> Profile:
 
 
 def said(profile: Profile, rules: Any = NINETY_DAYS, today: date = TODAY) -> Plan | Blocked:
-    return plan_cycle(profile, EVERY_DAY, rules, today, NOTHING_TOLD, 1)
+    return plan_cycle(profile, EVERY_DAY, rules, today, NO_COMMITMENTS, 1)
 
 
 def asked(outcome: Plan | Blocked) -> set[str]:

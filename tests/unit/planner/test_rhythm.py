@@ -14,7 +14,7 @@ import pytest
 from services.planner.domain.calendar import NEVER, Calendar, PickupDays
 from services.planner.domain.criteria import Score, order_of
 from services.planner.domain.medication import Medication
-from services.planner.domain.model import NOTHING_TOLD, Plan, Profile, RhythmTold, Rules, Told
+from services.planner.domain.model import NO_COMMITMENTS, Commitments, Plan, Profile, PromisedRhythm, Rules
 from services.planner.domain.payers import PayerRule, RefillRule
 from services.planner.domain.payment import Payment
 from services.planner.domain.rhythm import Fit, Rhythm, fit_of, slot_days
@@ -178,7 +178,7 @@ def test_trips_a_year_are_the_slots_at_which_a_drug_is_due(
 # --- the choice ---
 
 
-def rolling(cycle: int, profile: Profile, told: Told = NOTHING_TOLD, **facts: Any) -> Plan:
+def rolling(cycle: int, profile: Profile, told: Commitments = NO_COMMITMENTS, **facts: Any) -> Plan:
     return planned(replace(profile, cycle_policy=f"rolling_{cycle}"), told, **facts)
 
 
@@ -241,7 +241,7 @@ def test_a_drug_that_fits_no_slot_is_never_called_joined() -> None:
 @pytest.mark.parametrize("cycle", [28, 30])
 def test_once_agreed_the_cycle_and_the_next_day_are_kept(cycle: int) -> None:
     """Both would fit; the patient left the choice to the planner, and agreed."""
-    told = replace(pinned(11), rhythm=RhythmTold(cycle))
+    told = replace(pinned(11), rhythm=PromisedRhythm(cycle))
     plan = planned(taking({"a": 14, "b": 15}), told, rules=USUAL)
     assert (cycle_of(plan), plan.anchor_on) == (cycle, in_days(11))
     assert plan.reasons[0].code == "anchor_agreed"
@@ -251,15 +251,15 @@ def test_before_anything_is_agreed_yesterdays_cycle_stays_unless_another_saves_a
     """Every 28 days are 0.87 trips a year more than every 30; every 34 do not fit."""
     profile = taking({"a": 12, "b": 12})
     assert cycle_of(planned(profile, rules=USUAL)) == 30
-    assert cycle_of(planned(profile, Told(rhythm=RhythmTold(28)), rules=USUAL)) == 28
-    of_ninety = planned(ninety(80, 78), Told(rhythm=RhythmTold(84)), rules=USUAL)
+    assert cycle_of(planned(profile, Commitments(rhythm=PromisedRhythm(28)), rules=USUAL)) == 28
+    of_ninety = planned(ninety(80, 78), Commitments(rhythm=PromisedRhythm(84)), rules=USUAL)
     assert cycle_of(of_ninety) == 84, "4.3 trips a year where 90 days take 4.1"
-    of_pack = planned(with_pack(), Told(rhythm=RhythmTold(30)), rules=USUAL)
+    of_pack = planned(with_pack(), Commitments(rhythm=PromisedRhythm(30)), rules=USUAL)
     assert cycle_of(of_pack) == 28, "by thirty days the pack comes by itself"
 
 
 def test_a_drug_that_was_told_to_join_joins_no_later_although_a_later_slot_would_do() -> None:
-    told = replace(pinned(11), rhythm=RhythmTold(30, joins={"rx-a": in_days(11), "rx-b": in_days(11)}))
+    told = replace(pinned(11), rhythm=PromisedRhythm(30, joins={"rx-a": in_days(11), "rx-b": in_days(11)}))
     plan = planned(taking({"a": 12, "b": 15}), told, rules=USUAL)
     assert plan.rhythm and dict(plan.rhythm.joins) == {"rx-a": in_days(11), "rx-b": in_days(11)}
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
+from services.planner.domain.eligibility import Eligibility, assess
 from services.planner.domain.model import Fill, Participation, Prescription
-from services.planner.domain.participation import Part, take_part
 from shared.events import Reason
 from shared.words import render
 from tests.unit.planner.cases import COMMERCIAL, TODAY, in_days, patient, prescription
@@ -29,8 +29,8 @@ def unread(quantity: int = 30, days: int = 30, directions: str = UNREAD, **facts
     return prescription("a", directions=directions, **usual, **facts)
 
 
-def only(each: Prescription, filled: list[Fill]) -> Part:
-    (part,) = take_part(patient([each], filled), COMMERCIAL, TODAY, in_days(4))
+def only(each: Prescription, filled: list[Fill]) -> Eligibility:
+    (part,) = assess(patient([each], filled), COMMERCIAL, TODAY, in_days(4))
     return part
 
 
@@ -94,5 +94,5 @@ def test_fills_of_the_prescription_that_it_renews_count_where_the_directions_are
     filled = fills((30, 30), (30, 30), (30, 30), rx_id="rx-old")
     for directions, state in ((UNREAD, Participation.sync), ("another protocol", Participation.excluded)):
         new = unread(directions=directions)
-        parts = take_part(patient([old, new], filled), COMMERCIAL, TODAY, in_days(4))
+        parts = assess(patient([old, new], filled), COMMERCIAL, TODAY, in_days(4))
         assert parts[1].participation is state

@@ -12,15 +12,15 @@ import pytest
 
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import (
-    NOTHING_TOLD,
+    NO_COMMITMENTS,
     Action,
+    Commitments,
     FillKind,
     Plan,
     Profile,
     Rules,
-    Ruling,
-    RulingKind,
-    Told,
+    StaffDecision,
+    StaffDecisionKind,
     VisitKind,
 )
 from services.planner.domain.payers import PayerRule, SyncLaw
@@ -145,7 +145,7 @@ def test_the_last_units_of_a_prescription_may_be_rejected_where_no_size_fits_the
 
 
 def test_a_quantity_that_staff_set_is_filled_and_the_payers_sizes_are_said() -> None:
-    ruling = Ruling(RulingKind.quantity, "pharmacist", "x", TODAY, "rx-a", quantity=Decimal(9))
+    ruling = StaffDecision(StaffDecisionKind.quantity, "pharmacist", "x", TODAY, "rx-a", quantity=Decimal(9))
     profile = replace(taking({"a": 20, "b": 20}), rulings=(ruling,))
     plan = planned(profile, pinned(20), rules=rules(MONTHS))
     assert fills_of(plan, "a") == [(20, 9)]
@@ -163,7 +163,7 @@ def test_a_quantity_that_staff_set_is_filled_and_the_payers_sizes_are_said() -> 
         ("950.00", {}, [(11, 30), (34, 30)]),
         (
             "950.00",
-            {"rulings": (Ruling(RulingKind.include, "pharmacist", "x", TODAY, "rx-a"),)},
+            {"rulings": (StaffDecision(StaffDecisionKind.include, "pharmacist", "x", TODAY, "rx-a"),)},
             [(11, 8), (20, 30)],
         ),
     ],
@@ -173,8 +173,8 @@ def test_a_dear_drug_is_short_filled_with_the_consent_of_staff_alone(
     price: str | None, facts: dict[str, Any], filled: list[tuple[int, int]]
 ) -> None:
     """Policy: 75 %, any days' supply, a limit of 950.00 a month. a runs out before the agreed pickup on day 20."""
-    dear = replace(prescription("a"), month_price=Decimal(price) if price else None)
-    profile = replace(taking({"a": 12, "b": 20}), prescriptions=(dear, prescription("b")), **facts)
+    costly = replace(prescription("a"), month_price=Decimal(price) if price else None)
+    profile = replace(taking({"a": 12, "b": 20}), prescriptions=(costly, prescription("b")), **facts)
     plan = planned(profile, pinned(20), rules=replace(COMMERCIAL, high_cost=high_cost()))
     assert fills_of(plan, "a") == filled
     assert ("high_cost" in codes(of(plan, "a").reasons)) == (filled[0][1] == 30)
@@ -188,8 +188,8 @@ def test_the_chains_own_limit_begins_on_a_day() -> None:
         date(2024, 1, 1),
         date.max,
     )
-    dear = replace(prescription("a"), month_price=Decimal(2000))
-    profile = replace(taking({"a": 12, "b": 20}), prescriptions=(dear, prescription("b")))
+    costly = replace(prescription("a"), month_price=Decimal(2000))
+    profile = replace(taking({"a": 12, "b": 20}), prescriptions=(costly, prescription("b")))
     later = replace(COMMERCIAL, high_cost=(replace(entry, begins_on=in_days(1)),))
     assert fills_of(planned(profile, pinned(20), rules=later), "a") == [(11, 8), (20, 30)]
 
@@ -273,7 +273,7 @@ def test_a_minimum_of_the_chain_is_kept_for_every_patient_with_time_enough() -> 
         rng = Random(seed)
         minimum = rng.choice((1, 3, 5, 7))
         profile = taking({f"drug{n}": rng.randint(14, 30) for n in range(rng.randint(2, 4))})
-        told = Told(agreed=True, anchor_on=in_days(rng.randint(22, 30)))
+        told = Commitments(agreed=True, anchor_on=in_days(rng.randint(22, 30)))
         plan = planned(profile, told, rules=replace(COMMERCIAL, minimum_short_fill_days=minimum))
         short = [
             item
@@ -292,6 +292,6 @@ def test_a_plan_with_sizes_never_plans_a_day_of_none() -> None:
     for seed in range(80):
         rng = Random(seed)
         profile = taking({f"drug{n}": rng.randint(1, 30) for n in range(rng.randint(2, 4))})
-        plan = plan_cycle(profile, Calendar(), rules(FROM_14), TODAY, NOTHING_TOLD, 1)
+        plan = plan_cycle(profile, Calendar(), rules(FROM_14), TODAY, NO_COMMITMENTS, 1)
         assert isinstance(plan, Plan)
         assert all(item.days_supply >= 14 for visit in plan.visits for item in visit.items), f"seed {seed}"

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 import pytest
 
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import Plan, Profile, Rules, Told, Visit
+from services.planner.domain.model import Commitments, Plan, Profile, Rules, Visit
 from services.planner.domain.payers import PayerRule
 from tests.unit.planner.cases import TODAY, drug, fill, in_days, patient, prescription, taking
 from tests.unit.planner.test_plan import codes, of, planned
@@ -130,7 +130,7 @@ def test_no_step_before_an_urgent_visit_lies_in_the_past_or_after_it(closure: ra
 
 def test_who_can_only_be_written_to_has_no_urgent_visit() -> None:
 
-    plan = planned(taking({"a": 1, "b": 20}), Told(not_before=in_days(9)), rules=USUAL)
+    plan = planned(taking({"a": 1, "b": 20}), Commitments(not_before=in_days(9)), rules=USUAL)
     assert not urgent(plan)
     assert min(visit.on for visit in plan.visits) >= in_days(9)
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 import pytest
 
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import Plan, Told, VisitKind
+from services.planner.domain.model import Commitments, Plan, VisitKind
 from services.planner.domain.payers import PayerRule, patient_pays
 from services.planner.domain.plan import plan_cycle
 from services.planner.domain.stock import days_on_hand, payable_from, run_out_day, short_fill, stocks_of
@@ -60,7 +60,7 @@ def test_tv11_the_bridge_to_an_agreed_day_is_eight_units() -> None:
         for name in ("lisinopril", "atorvastatin")
     )
     fills = [fill("lisinopril", date(2026, 9, 20)), fill("atorvastatin", date(2026, 9, 28))]
-    told = Told(agreed=True, anchor_on=date(2026, 10, 28))
+    told = Commitments(agreed=True, anchor_on=date(2026, 10, 28))
     profile = patient([lisinopril, atorvastatin], fills)
     plan = plan_cycle(profile, Calendar(), COMMERCIAL, date(2026, 10, 1), told, 1)
     assert isinstance(plan, Plan) and plan.anchor_on == date(2026, 10, 28)

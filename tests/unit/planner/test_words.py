@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from services import planner
-from services.planner.domain.model import NOTHING_TOLD, Plan, Told
+from services.planner.domain.model import NO_COMMITMENTS, Commitments, Plan
 from services.planner.domain.plan import plan_cycle
 from shared.events import EVENTS, Event, Reason
 from shared.words import render, tell
@@ -66,7 +66,7 @@ def test_no_words_are_left_over() -> None:
 
 
 def test_a_plan_reads_as_sentences() -> None:
-    for told in (NOTHING_TOLD, Told(agreed=True, anchor_on=in_days(17))):
+    for told in (NO_COMMITMENTS, Commitments(agreed=True, anchor_on=in_days(17))):
         plan = plan_cycle(taking({"a": 12, "b": 15, "c": -3}), EVERY_DAY, COMMERCIAL, TODAY, told, 1)
         assert isinstance(plan, Plan)
         reasons = [*plan.reasons, *(reason for drug in plan.drugs for reason in drug.reasons)]

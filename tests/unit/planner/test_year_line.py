@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from services.planner.domain.model import Plan, Profile, Reason, Rules, Told
+from services.planner.domain.model import Commitments, Plan, Profile, Reason, Rules
 from services.planner.domain.payers import PayerRule
 from services.planner.translation import event_of
 from services.planner.translation import said as said_of
@@ -85,8 +85,8 @@ def test_what_another_pharmacy_handed_over_is_no_trip_here() -> None:
 def test_the_line_counts_short_fills_and_days_without_a_drug_as_the_plan_does() -> None:
     for profile, told in (
         (taking({"a": 12, "b": 20}), pinned(20)),
-        (taking({"a": 3, "b": 20}), Told()),
-        (taking({"a": 12, "b": 15}), Told()),
+        (taking({"a": 3, "b": 20}), Commitments()),
+        (taking({"a": 12, "b": 15}), Commitments()),
     ):
         plan = planned(profile, told, rules=USUAL)
         assert line(plan).params["short_fills"] == plan.short_fills

@@ -13,7 +13,14 @@ from decimal import Decimal
 
 from services.planner.domain.calendar import LONG_AGO
 from services.planner.domain.medication import Medication
-from services.planner.domain.model import Participation, Reason, Ruling, RulingKind, Told, because
+from services.planner.domain.model import (
+    Commitments,
+    Participation,
+    Reason,
+    StaffDecision,
+    StaffDecisionKind,
+    because,
+)
 from services.planner.domain.payment import Override
 
 MAY_BE_INCLUDED = frozenset(
@@ -31,29 +38,30 @@ MAY_BE_INCLUDED = frozenset(
 )
 """Reasons to leave a drug out that staff may overrule: the chain's policy, and questions that a pharmacist answers."""
 
-NEEDS: Mapping[RulingKind, frozenset[str]] = {
-    RulingKind.day: frozenset({"on"}),
-    RulingKind.include: frozenset({"rx_id"}),
-    RulingKind.exclude: frozenset({"rx_id"}),
-    RulingKind.fill: frozenset({"rx_id"}),
-    RulingKind.hold: frozenset({"rx_id", "on"}),
-    RulingKind.quantity: frozenset({"rx_id", "quantity"}),
+NEEDS: Mapping[StaffDecisionKind, frozenset[str]] = {
+    StaffDecisionKind.day: frozenset({"on"}),
+    StaffDecisionKind.include: frozenset({"rx_id"}),
+    StaffDecisionKind.exclude: frozenset({"rx_id"}),
+    StaffDecisionKind.fill: frozenset({"rx_id"}),
+    StaffDecisionKind.hold: frozenset({"rx_id", "on"}),
+    StaffDecisionKind.quantity: frozenset({"rx_id", "quantity"}),
 }
 """The fields that each kind of ruling needs."""
 
 STAFF = ("clerk", "technician", "pharmacist")
-MAY_RULE: Mapping[RulingKind, tuple[str, ...]] = {
-    kind: STAFF if kind in (RulingKind.day, RulingKind.hold) else ("pharmacist",) for kind in RulingKind
+MAY_RULE: Mapping[StaffDecisionKind, tuple[str, ...]] = {
+    kind: STAFF if kind in (StaffDecisionKind.day, StaffDecisionKind.hold) else ("pharmacist",)
+    for kind in StaffDecisionKind
 }
 """Who may decide what: staff a day or a wait, a pharmacist everything."""
 
 MOST_UNITS = 100_000
 """Of a quantity that staff set."""
 
-Key = tuple[RulingKind, str | None]
+Key = tuple[StaffDecisionKind, str | None]
 
 
-def misfits(ruling: Ruling) -> Iterator[tuple[str, str]]:
+def misfits(ruling: StaffDecision) -> Iterator[tuple[str, str]]:
     """The fields that do not fit the kind, or say that somebody decided who may not, and what to do."""
     if ruling.by not in STAFF:
         yield "by", f"is no role of staff: write {', '.join(STAFF)}; who it was is never written here"
@@ -62,7 +70,7 @@ def misfits(ruling: Ruling) -> Iterator[tuple[str, str]]:
     yield from unfitting(ruling.kind, {name: getattr(ruling, name) for name in ("rx_id", "on", "quantity")})
 
 
-def unfitting(kind: RulingKind, given: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+def unfitting(kind: StaffDecisionKind, given: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """Each kind has just the fields that it needs."""
     for name, value in given.items():
         if (name in NEEDS[kind]) != (value is not None):
@@ -84,22 +92,22 @@ def too_much(quantity: Decimal | None, left: Decimal | None) -> Iterator[str]:
         yield f"is more than the {left.normalize():f} units that are still authorised: give less, or ask for a renewal"
 
 
-def in_force(rulings: Iterable[Ruling], today: date, cycle: int) -> dict[Key, Ruling]:
+def in_force(rulings: Iterable[StaffDecision], today: date, cycle: int) -> dict[Key, StaffDecision]:
     """The newest ruling of each kind and drug that holds for this cycle; in or out of the plan is one question."""
-    newest: dict[Key, Ruling] = {}
+    newest: dict[Key, StaffDecision] = {}
     for ruling in rulings:
         ahead = ruling.on is None or ruling.on >= today
         if ahead and ruling.cycle in (None, cycle):
-            if ruling.kind in (RulingKind.include, RulingKind.exclude):
-                newest.pop((RulingKind.include, ruling.rx_id), None)
-                newest.pop((RulingKind.exclude, ruling.rx_id), None)
+            if ruling.kind in (StaffDecisionKind.include, StaffDecisionKind.exclude):
+                newest.pop((StaffDecisionKind.include, ruling.rx_id), None)
+                newest.pop((StaffDecisionKind.exclude, ruling.rx_id), None)
             newest[ruling.kind, ruling.rx_id] = ruling
     return newest
 
 
-def with_day(told: Told, rulings: Mapping[Key, Ruling]) -> Told:
+def with_day(told: Commitments, rulings: Mapping[Key, StaffDecision]) -> Commitments:
     """The day that staff set takes the place of the one that the patient was told."""
-    day = rulings.get((RulingKind.day, None))
+    day = rulings.get((StaffDecisionKind.day, None))
     if day is None or day.on == told.anchor_on:
         return told
     if told.instead_of not in (None, told.anchor_on):
@@ -107,13 +115,13 @@ def with_day(told: Told, rulings: Mapping[Key, Ruling]) -> Told:
     return replace(told, anchor_on=day.on, wanted_on=None, instead_of=told.anchor_on)
 
 
-def ruled(medication: Medication, rulings: Mapping[Key, Ruling]) -> Medication:
+def ruled(medication: Medication, rulings: Mapping[Key, StaffDecision]) -> Medication:
     """The drug with what staff decided about its fills."""
     if not rulings:
         return medication
     hold, fill, quantity = (
         rulings.get((kind, medication.rx_id))
-        for kind in (RulingKind.hold, RulingKind.fill, RulingKind.quantity)
+        for kind in (StaffDecisionKind.hold, StaffDecisionKind.fill, StaffDecisionKind.quantity)
     )
     if fill and not medication.packs:
         settled = Override(LONG_AGO, by_staff=True)
@@ -128,25 +136,25 @@ def ruled(medication: Medication, rulings: Mapping[Key, Ruling]) -> Medication:
     return medication
 
 
-def remarks(rx_id: str, state: Participation, rulings: Mapping[Key, Ruling]) -> tuple[Reason, ...]:
+def remarks(rx_id: str, state: Participation, rulings: Mapping[Key, StaffDecision]) -> tuple[Reason, ...]:
     """What staff decided about one drug, for the plan to say: with effect, or without."""
     said = []
     for (kind, of), ruling in rulings.items():
-        if of == rx_id and kind is not RulingKind.exclude:
+        if of == rx_id and kind is not StaffDecisionKind.exclude:
             said.append(_remark(ruling, state))
     return tuple(said)
 
 
-def _remark(ruling: Ruling, state: Participation) -> Reason:
+def _remark(ruling: StaffDecision, state: Participation) -> Reason:
     by, made_on = ruling.by, ruling.made_on
     if state is not Participation.excluded:
-        if ruling.kind is RulingKind.include:
+        if ruling.kind is StaffDecisionKind.include:
             return because("staff_included", by=by, made_on=made_on)
-        if ruling.kind is RulingKind.hold and ruling.on:
+        if ruling.kind is StaffDecisionKind.hold and ruling.on:
             return because("staff_holds", by=by, made_on=made_on, until=ruling.on)
     if state is Participation.sync:
-        if ruling.kind is RulingKind.fill:
+        if ruling.kind is StaffDecisionKind.fill:
             return because("staff_fills", by=by, made_on=made_on)
-        if ruling.kind is RulingKind.quantity and ruling.quantity:
+        if ruling.kind is StaffDecisionKind.quantity and ruling.quantity:
             return because("staff_quantity", by=by, made_on=made_on, quantity=ruling.quantity)
     return because("staff_idle", by=by, made_on=made_on, what=ruling.kind)

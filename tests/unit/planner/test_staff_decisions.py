@@ -16,9 +16,9 @@ from services.planner.domain.model import (
     FillKind,
     Participation,
     Profile,
-    Ruling,
-    RulingKind,
     Span,
+    StaffDecision,
+    StaffDecisionKind,
 )
 from tests.unit.planner.cases import TODAY, drug, fill, in_days, patient, prescription, taking
 from tests.unit.planner.test_plan import (
@@ -34,11 +34,11 @@ from tests.unit.planner.test_plan import (
 from tests.unit.planner.test_sizes import fills_of
 
 
-def ruling(kind: str, rx_id: str | None = None, **facts: Any) -> Ruling:
-    return Ruling(RulingKind(kind), "pharmacist", "the patient travels", TODAY, rx_id, **facts)
+def ruling(kind: str, rx_id: str | None = None, **facts: Any) -> StaffDecision:
+    return StaffDecision(StaffDecisionKind(kind), "pharmacist", "the patient travels", TODAY, rx_id, **facts)
 
 
-def with_rulings(profile: Profile, *rulings: Ruling) -> Profile:
+def with_rulings(profile: Profile, *rulings: StaffDecision) -> Profile:
     return replace(profile, rulings=rulings)
 
 

@@ -19,13 +19,13 @@ from services.planner.domain.model import (
     Reason,
     Rejection,
     Rules,
-    Ruling,
-    RulingKind,
+    StaffDecision,
+    StaffDecisionKind,
     because,
 )
 from services.planner.domain.payers import CASH, is_cash, rule_on
 from services.planner.domain.reading import as_read
-from services.planner.domain.rulings import MAY_BE_INCLUDED, Key, remarks
+from services.planner.domain.staff_decisions import MAY_BE_INCLUDED, Key, remarks
 from services.planner.domain.stock import (
     NEVER_TAKEN,
     Stock,
@@ -38,7 +38,7 @@ from services.planner.domain.stock import (
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Eligibility:
     """How one prescription takes part."""
 
     prescription: Prescription
@@ -59,7 +59,7 @@ class Part:
         return self.waits_for is ConditionKind.renewal or self.reason.code in ("no_quantity_left", "expired")
 
 
-def renewed_by(parts: Sequence[Part]) -> dict[str, str]:
+def renewed_by(parts: Sequence[Eligibility]) -> dict[str, str]:
     """Prescriptions whose place a renewal took: rx_id to that of the renewal, where it takes part."""
     in_use = {
         _use(part.prescription): part.prescription.rx_id
@@ -73,7 +73,7 @@ def renewed_by(parts: Sequence[Part]) -> dict[str, str]:
     }
 
 
-def followed(parts: Sequence[Part]) -> frozenset[str]:
+def followed(parts: Sequence[Eligibility]) -> frozenset[str]:
     """Prescriptions, by rx_id, of which the next one of a series waits for its day."""
     waiting = {_use(part.prescription) for part in parts if part.reason.code == "follows"}
     return frozenset(part.prescription.rx_id for part in parts if _use(part.prescription) in waiting)
@@ -85,7 +85,7 @@ TAKEN = frozenset({"active", "outside"})
 OF_LAW = frozenset({"scheduled_by_state", "valid_by_payer", "valid_by_law", "refills_by_law"})
 """What there is to say also about a drug that is left out: it may be the reason."""
 
-NO_RULINGS: Mapping[Key, Ruling] = {}
+NO_RULINGS: Mapping[Key, StaffDecision] = {}
 
 NOT_IN_USE = {
     "on_hold": because("on_hold"),
@@ -104,14 +104,14 @@ NOT_READ = {
 """Why no daily use could be read."""
 
 
-def take_part(
+def assess(
     profile: Profile,
     rules: Rules,
     today: date,
     first_workable: date,
-    rulings: Mapping[Key, Ruling] = NO_RULINGS,
+    rulings: Mapping[Key, StaffDecision] = NO_RULINGS,
     state: str = "",
-) -> list[Part]:
+) -> list[Eligibility]:
     """Decide for every prescription of the profile, in its order; each part holds it as the rules take it.
 
     `first_workable` is the first day on which anything can be filled: what has expired by then is out. `state`, two
@@ -146,7 +146,7 @@ def take_part(
             _unauthorized(each, first_workable),
             _refused(refused.get(each.rx_id), rules, today),
         )
-        overruled = MAY_BE_INCLUDED if (RulingKind.include, each.rx_id) in rulings else ()
+        overruled = MAY_BE_INCLUDED if (StaffDecisionKind.include, each.rx_id) in rulings else ()
         reason = next((reason for reason in reasons if reason and reason.code not in overruled), None)
         participation, lacks = Participation.excluded, reason
         waits_for = _waits_for(reason) if not _is_disused(stock, rules, today) else None
@@ -170,7 +170,7 @@ def take_part(
         shared = _shared_ingredient(each, taken) if taking_part else []
         read_of_it = [word for word in said.get(each.rx_id, ()) if taking_part or word.code in OF_LAW]
         parts.append(
-            Part(
+            Eligibility(
                 prescription=each,
                 participation=participation,
                 reason=reason,
@@ -215,8 +215,8 @@ def disused_after(rules: Rules, today: date) -> int | None:
     return next((each.days for each in rules.disuse if each.begins_on <= today <= each.ends_on), None)
 
 
-def _left_out_by_staff(each: Prescription, rulings: Mapping[Key, Ruling]) -> Reason | None:
-    ruling = rulings.get((RulingKind.exclude, each.rx_id))
+def _left_out_by_staff(each: Prescription, rulings: Mapping[Key, StaffDecision]) -> Reason | None:
+    ruling = rulings.get((StaffDecisionKind.exclude, each.rx_id))
     return because("staff_excluded", by=ruling.by, made_on=ruling.made_on) if ruling else None
 
 
@@ -386,7 +386,7 @@ def _former_strength(
     each: Prescription,
     profile: Profile,
     stocks: Mapping[StockKey, Stock],
-    rulings: Mapping[Key, Ruling],
+    rulings: Mapping[Key, StaffDecision],
 ) -> Prescription | None:
     """The other strength that it takes the place of: the one that lasts longest of those that are taken no more."""
     ingredient = each.drug.ingredient.casefold().strip()
@@ -395,7 +395,10 @@ def _former_strength(
         for other in profile.prescriptions
         if other.drug.ingredient.casefold().strip() == ingredient
         and stock_key(other.drug) != stock_key(each.drug)
-        and (other.status in ("discontinued", "superseded") or (RulingKind.exclude, other.rx_id) in rulings)
+        and (
+            other.status in ("discontinued", "superseded")
+            or (StaffDecisionKind.exclude, other.rx_id) in rulings
+        )
         and stocks[stock_key(other.drug)].run_out_on
     ]
     return max(former, key=lambda other: stocks[stock_key(other.drug)].run_out_on or date.min, default=None)

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from services.planner.domain.eligibility import Eligibility, assess
 from services.planner.domain.model import (
     ConditionKind,
     Participation,
@@ -15,18 +16,17 @@ from services.planner.domain.model import (
     Rejection,
     StockReport,
 )
-from services.planner.domain.participation import Part, take_part
 from tests.unit.planner.cases import COMMERCIAL, TODAY, drug, fill, in_days, patient, prescription
 
 FIRST_WORKABLE = in_days(4)
 EXCLUDED, RIDE_ALONG, SYNC = Participation.excluded, Participation.ride_along, Participation.sync
 
 
-def parts_of(prescriptions: Sequence[Prescription], **facts: object) -> dict[str, Part]:
+def parts_of(prescriptions: Sequence[Prescription], **facts: object) -> dict[str, Eligibility]:
     """Every drug was filled ten days ago, unless said otherwise."""
     fills = facts.pop("fills", [fill(each.drug.name, in_days(-10)) for each in prescriptions])
     profile = patient(prescriptions, fills, **facts)  # type: ignore[arg-type]
-    parts = take_part(profile, COMMERCIAL, TODAY, FIRST_WORKABLE)
+    parts = assess(profile, COMMERCIAL, TODAY, FIRST_WORKABLE)
     return {part.prescription.rx_id: part for part in parts}
 
 
@@ -219,5 +219,5 @@ def test_the_same_form_by_another_word_is_renewed_by_it() -> None:
 def test_a_form_that_the_chain_divides_by_its_own_word_is_divided() -> None:
     wafer = patient([prescription("a", drug=drug("a", form="Wafer"))], [fill("a", in_days(-10))])
     rules = replace(COMMERCIAL, divisible_forms=COMMERCIAL.divisible_forms | {"wafer"})
-    [part] = take_part(wafer, rules, TODAY, FIRST_WORKABLE)
+    [part] = assess(wafer, rules, TODAY, FIRST_WORKABLE)
     assert part.participation is SYNC

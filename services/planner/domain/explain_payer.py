@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
+from services.planner.domain.eligibility import Eligibility
 from services.planner.domain.medication import Medication
 from services.planner.domain.model import Item, Reason, because
-from services.planner.domain.participation import Part
 from services.planner.domain.paths import FillPath
 from services.planner.domain.payers import CASH
 from services.planner.domain.search import Question
@@ -18,7 +18,7 @@ from services.planner.domain.supplies import by_true_days
 Fills = Sequence[tuple[date, Item]]
 
 
-def payers_word(part: Part, path: FillPath, fills: Fills, question: Question) -> list[Reason]:
+def explain_payer(part: Eligibility, path: FillPath, fills: Fills, question: Question) -> list[Reason]:
     """What there is to say about its payer: whose word counts, what is paid too soon or in another size, and how it is
     billed."""
     remarks = []
@@ -42,7 +42,7 @@ def payers_word(part: Part, path: FillPath, fills: Fills, question: Question) ->
     if early:
         remarks.append(early.why)
     overridden = medication.payment if path.override else medication.spent
-    by_law = overridden is not None and overridden.override is not None and not overridden.forced
+    by_law = overridden is not None and overridden.override is not None and not overridden.staff_settled
     if overridden and overridden.override:
         payable, code = date.fromordinal(overridden.payer), medication.payer.override_code
         remarks.append(
@@ -65,7 +65,7 @@ def payers_word(part: Part, path: FillPath, fills: Fills, question: Question) ->
     return [*remarks, *_billing(fills)]
 
 
-def _by_surplus(part: Part, medication: Medication, fills: Fills) -> list[Reason]:
+def _by_surplus(part: Eligibility, medication: Medication, fills: Fills) -> list[Reason]:
     """Where it is accumulation, not the days of the last fill, that sets the payer's date (R7.4)."""
     rule, payable = medication.payer, fills[0][1].payable_from if fills else None
     if part.payer_says or payable is None or not rule.look_back_days:
@@ -84,10 +84,10 @@ def _by_surplus(part: Part, medication: Medication, fills: Fills) -> list[Reason
     ]
 
 
-def _by_true_days(part: Part, medication: Medication) -> list[Reason]:
+def _by_true_days(part: Eligibility, medication: Medication) -> list[Reason]:
     """The payer would pay sooner, for it was told fewer days."""
     last, on = part.stock.last_fill, by_true_days(part, medication)
-    if last is None or on is None or medication.payment.forced:
+    if last is None or on is None or medication.payment.staff_settled:
         return []
     return [because("billed_fewer", billed=last.billed, days=last.days_supply, on=on)]
 

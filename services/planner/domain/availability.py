@@ -22,7 +22,7 @@ DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 # --- which days ---
 
 
-def suits(day: date, profile: Profile) -> bool:
+def can_come_on(day: date, profile: Profile) -> bool:
     """Can the patient come, by weekday, payday and ride? A day that they asked for or agreed to stands above this."""
     return not (
         (profile.must_weekdays and day.weekday() not in profile.must_weekdays)
@@ -48,12 +48,12 @@ def _without_ride(day: date, profile: Profile) -> bool:
     return bool(profile.ride_weekdays) or day <= max(profile.rides)
 
 
-def barred(profile: Profile, first: int, last: int) -> set[int]:
+def unavailable_days(profile: Profile, first: int, last: int) -> set[int]:
     """The days that do not suit the patient, beside their weekdays."""
     if profile.payday is None and not (profile.paydays or profile.rides or profile.ride_weekdays):
         return set()
     free = replace(profile, must_weekdays=frozenset())
-    return {day for day in range(first, last + 1) if not suits(date.fromordinal(day), free)}
+    return {day for day in range(first, last + 1) if not can_come_on(date.fromordinal(day), free)}
 
 
 def as_open_to(calendar: Calendar, profile: Profile, today: date) -> Calendar:
@@ -173,7 +173,7 @@ def against(day: date, profile: Profile, calendar: Calendar) -> str | None:
         "delivery": profile.delivered and day.weekday() not in _delivery_days(calendar),
         "payday": _before_payday(day, profile),
         "ride": _without_ride(day, profile),
-        "weekday": not suits(day, profile),
+        "weekday": not can_come_on(day, profile),
     }
     return next((name for name, holds in checks.items() if holds), None)
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from services.planner.domain.availability import can_come_on, is_limited, without_limits
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import NOTHING_TOLD, Blocked, Plan, Profile, Rejection, Span, VisitKind
-from services.planner.domain.musts import is_limited, suits, without_limits
+from services.planner.domain.model import NO_COMMITMENTS, Blocked, Plan, Profile, Rejection, Span, VisitKind
 from services.planner.domain.payers import PayerRule
 from services.planner.domain.plan import plan_cycle
 from tests.unit.planner.cases import (
@@ -65,8 +65,8 @@ def span(first: int, last: int | None = None) -> Span:
 )
 def test_which_days_suit(wishes: dict[str, Any], suiting: list[date], not_suiting: list[date]) -> None:
     profile = taking({"a": 12}, **wishes)
-    assert all(suits(day, profile) for day in suiting)
-    assert not any(suits(day, profile) for day in not_suiting)
+    assert all(can_come_on(day, profile) for day in suiting)
+    assert not any(can_come_on(day, profile) for day in not_suiting)
 
 
 def random_musts(rng: Random) -> dict[str, Any]:
@@ -85,11 +85,11 @@ def test_no_visit_is_on_a_day_that_does_not_suit(seed: int) -> None:
     rng = Random(seed)
     profile = replace(random_patient(rng), **random_musts(rng))
     calendar = Calendar(weekdays=frozenset(range(6)), delivery_weekdays=frozenset({1, 3, 4}))
-    plan = plan_cycle(profile, calendar, COMMERCIAL, TODAY, NOTHING_TOLD, 1)
+    plan = plan_cycle(profile, calendar, COMMERCIAL, TODAY, NO_COMMITMENTS, 1)
     days = [visit.on for visit in plan.visits] if isinstance(plan, Plan) else []
     for day in days:
         assert calendar.is_open(day)
-        assert suits(day, profile)
+        assert can_come_on(day, profile)
         assert not any(each.holds(day) for each in profile.away)
         assert not profile.delivered or day.weekday() in calendar.delivery_weekdays
 
@@ -143,10 +143,10 @@ def test_a_must_that_leaves_a_drug_uncovered_says_how_long_and_which_day_would_d
     plan = planned(taking({"a": 8, "b": 10}, payday=20))
     assert all(visit.on.day >= 20 for visit in plan.visits)
     limits_cost = next(each for each in plan.reasons if each.code == "limits_cost")
-    barred = next(each for each in plan.reasons if each.code == "barred_payday")
+    unavailable_days = next(each for each in plan.reasons if each.code == "barred_payday")
     assert limits_cost.params == {"days": plan.uncovered_days, "fewer": 0}
     freed = planned(taking({"a": 8, "b": 10}))
-    assert barred.params == {"on": freed.visits[0].on.isoformat()}
+    assert unavailable_days.params == {"on": freed.visits[0].on.isoformat()}
 
 
 def test_a_must_that_costs_nothing_says_nothing_of_it() -> None:
@@ -177,7 +177,7 @@ def test_days_without_a_drug_that_no_other_day_spares_are_not_laid_to_the_patien
 def test_where_no_day_suits_there_is_no_plan_but_a_way_out(wishes: dict[str, Any], code: str) -> None:
     weekdays_only = Calendar(weekdays=frozenset(range(5)))
     blocked = plan_cycle(
-        taking({"a": 12, "b": 15}, **wishes), weekdays_only, COMMERCIAL, TODAY, NOTHING_TOLD, 1
+        taking({"a": 12, "b": 15}, **wishes), weekdays_only, COMMERCIAL, TODAY, NO_COMMITMENTS, 1
     )
     assert isinstance(blocked, Blocked)
     assert codes(blocked.reasons) == ["no_pickup_day", code]
