@@ -112,12 +112,7 @@ def follow(document: Document, planner: Planner, days: int = YEAR) -> Year:
             rhythm = said["plan"]["rhythm"]
             year.joined_by = max((_day(start, on) for on in rhythm["joins"].values()), default=0)
             year.said = rhythm["trips_a_year"]
-            year.is_late = any(
-                date.fromisoformat(item["payable_from"] or now["today"])
-                > max(date.fromisoformat(visit["on"]) - MADE_AHEAD, date.fromisoformat(now["today"]))
-                for visit in visits
-                for item in visit["items"]
-            )
+            year.is_late = _has_late_claim(said["plan"], date.fromisoformat(now["today"]))
         visits = sorted(said.get("plan", {}).get("visits", ()), key=lambda visit: visit["on"])
         if not visits:
             year.unplanned.append((today, _why(said)))
@@ -134,6 +129,16 @@ def follow(document: Document, planner: Planner, days: int = YEAR) -> Year:
         now = _after(now, said["plan"], first, year, question, start)
     _judge_stock(document, question, year, start, days)
     return year
+
+
+def _has_late_claim(plan: Mapping[str, Any], today: date) -> bool:
+    """Is a fill paid only after the day on which the store fills?"""
+    return any(
+        date.fromisoformat(item["payable_from"]) > max(date.fromisoformat(visit["on"]) - MADE_AHEAD, today)
+        for visit in plan["visits"]
+        for item in visit["items"]
+        if item["payable_from"]
+    )
 
 
 def _after(

@@ -229,10 +229,9 @@ class _Search:
     def over(self, days: Sequence[int]) -> Verdict | None:
         """Rhythm by rhythm, those with the fewest trips a year first."""
         self.days_given = len(days) == 1
-        last = max(start.first for start in self.starts)
-        compared = self._compare(days, 0, last)
+        compared = self._compare(days, cycles=1)
         if not self._is_nobody_without_a_drug():
-            compared += self._compare(days, last + 1, last + max(rhythm.days for rhythm in self.rhythms))
+            compared += self._compare(days, cycles=2)
         if not self.best:
             return None
         ranked = sorted(self.best.values(), key=lambda each: each[0])
@@ -250,12 +249,12 @@ class _Search:
         ranked = [layout.score for _, layout in sorted(self.best.values(), key=lambda each: each[0])]
         return [self._of_trips(score) for score in ranked if score.rhythm == ranked[0].rhythm][:offered]
 
-    def _compare(self, days: Sequence[int], first: int, last: int) -> int:
-        """Work out the candidates from one cycle after the day before `first` to one after `last`; their number."""
+    def _compare(self, days: Sequence[int], *, cycles: int) -> int:
+        """Work out the candidates that may be better, and tell how many days were compared."""
         compared, self.put_off = 0, []
         rhythms = range(len(self.fits))
         for number in sorted(rhythms, key=lambda each: (self.rate(each, (0,)), -self.rhythms[each].days)):
-            candidates = sorted(self._candidates(number, days, first, last))
+            candidates = sorted(self._candidates(number, days, cycles))
             compared += len({candidate.day for candidate in candidates})
             for candidate in candidates:
                 worst = self.worst_kept()
@@ -312,16 +311,16 @@ class _Search:
             return None
         return sorted(key for key, _ in self.best.values())[self.offered - 1]
 
-    def _candidates(
-        self, number: int, days: Sequence[int], first_due: int, last_due: int
-    ) -> Iterable[_Candidate]:
-        """From the first workable day to a cycle after the last drug can be paid; the day that was told always."""
-        rhythm, told = self.rhythms[number], self.question.promises.pickup
-        first, last = (each and each + rhythm.days for each in (first_due, last_due))
+    def _candidates(self, number: int, days: Sequence[int], cycles: int) -> Iterable[_Candidate]:
+        """From the first workable day to a cycle after the last drug can be paid, and the day that was told; in the
+        second of the `cycles` after that, where none of those will do."""
+        rhythm = self.rhythms[number]
+        paid = max(start.first for start in self.starts)
+        last = paid + cycles * rhythm.days
+        first = paid + rhythm.days + 1 if cycles > 1 else 0
+        told = self.question.promises.pickup if cycles == 1 else None
         within = [
-            day
-            for day in first_days(rhythm, days, last, self.pickup)
-            if first <= day <= last or (day == told and not first)
+            day for day in first_days(rhythm, days, last, self.pickup) if first <= day <= last or day == told
         ]
         for live in self._live_sets(number):
             rate = self.rate(number, live)
