@@ -66,6 +66,11 @@ class Way(NamedTuple):
         )
 
     @property
+    def at_least(self) -> tuple[int, int, int]:
+        """No choice of days orders before this."""
+        return self.path.uncovered, self.broken, self.weight
+
+    @property
     def is_chained(self) -> bool:
         """Does it take several fills before?"""
         return self.path.joins is not None and len(self.path.windows) > 1
@@ -181,6 +186,7 @@ class _Search:
     def __init__(self, choices: Sequence[Choice], free: Sequence[int], setting: Setting, most: int) -> None:
         self.choices, self.free, self.setting, self.most = choices, free, setting, most
         self.never = NEVER * setting.trip
+        self.ways = [sorted(choice.ways, key=lambda way: way.at_least) for choice in choices]
         self.chains = [
             number for number, choice in enumerate(choices) if any(way.is_chained for way in choice.ways)
         ]
@@ -211,21 +217,17 @@ class _Search:
         ends = {span.last for choice in self.choices for way in choice.ways for span in way.spans}
         for number in self.chains:
             ends |= self._links(self.choices[number])
+        lighter_spans = [
+            [span for way in choice.ways for span in way.spans if span.weight < limit]
+            for choice, limit in zip(self.choices, self.anyway, strict=True)
+        ]
         on: dict[int, list[int]] = {}
         for day in sorted({pickup.on_or_before(end) for end in ends}, reverse=True):
             weights = [
-                min(
-                    (
-                        weight
-                        for way in choice.ways
-                        for first, last, weight in way.spans
-                        if first <= day <= last
-                    ),
-                    default=self.never,
-                )
-                for choice in self.choices
+                min([weight for first, last, weight in spans if first <= day <= last], default=self.never)
+                for spans in lighter_spans
             ]
-            lighter = [number for number, weight in enumerate(weights) if weight < self.anyway[number]]
+            lighter = [number for number, weight in enumerate(weights) if weight < self.never]
             if lighter and (
                 self.chains
                 or not any(
@@ -361,8 +363,14 @@ class _Search:
         key = number, near
         if key not in self.over_chain:
             days = sorted({*near, *self.free})
-            over = (found for way in choice.ways if (found := self._over(way, days)))
-            self.over_chain[key] = min(over, key=lambda way: way.order, default=None)
+            lightest: Way | None = None
+            for way in self.ways[number]:
+                if lightest and way.at_least > lightest.at_least:
+                    break
+                found = self._over(way, days)
+                if found and (lightest is None or found.order < lightest.order):
+                    lightest = found
+            self.over_chain[key] = lightest
         return self.over_chain[key]
 
     def _over(self, way: Way, days: Sequence[int]) -> Way | None:

@@ -212,6 +212,7 @@ class _Search:
         self.reaches: dict[tuple[int, int, int], tuple[int, int] | None] = before.reaches if before else {}
         self.ways: dict[tuple[int, int, int, bool, bool], list[Way]] = before.ways if before else {}
         self.paths: dict[tuple[int, int, int, bool, bool], list[FillPath]] = before.paths if before else {}
+        self.spans = [self._spans_of(number) for number in range(len(self.rhythms))]
         self.yearly: dict[tuple[int, int], int] = {}
         self.slots: dict[tuple[int, int], list[int]] = {}
         self.best: dict[int, tuple[tuple[Any, ...], Layout]] = {}
@@ -221,6 +222,10 @@ class _Search:
         self.left_at: list[int] = []  # the bounds of candidates that were not worked out in full
         self.patiently = False
         self.put_off: list[_Candidate] = []  # at which a drug joins only after several fills
+        if before:
+            self.best = {
+                day: each for day, each in before.best.items() if each[1].score.rhythm in self.rhythms
+            }
         clean = self.order(self.optimistic(question.promises.pickup or NEVER, self.rhythms[0], 0))
         self.nothing_to_mend = clean[: self.at_burden]
 
@@ -504,20 +509,28 @@ class _Search:
             return 0, fills
         return None if each.packs else (self.short, fills)
 
+    def _spans_of(self, number: int) -> tuple[set[tuple[int, int]], int]:
+        """Of the drugs that fit a rhythm: until when each is covered and how long a fill lasts; and the days after the
+        first slot until all that are due at each are paid again."""
+        fitting = [
+            (each, start, fit)
+            for each, start, fit in zip(
+                self.question.medications, self.starts, self.fits[number], strict=True
+            )
+            if fit
+        ]
+        waits = [each.wait(each.usual_days * fit.fills) for each, _, fit in fitting if fit.cycles == 1]
+        lasts = {(start.covered, each.usual_days) for each, start, _ in fitting}
+        return lasts, min(max(waits, default=1), self.rhythms[number].days)
+
     def slots_of(self, number: int, day: int) -> list[int]:
         """The days of the slots from the first one on, as far as a drug may join."""
         key = number, day
         if key not in self.slots:
-            rhythm, fits = self.rhythms[number], self.fits[number]
-            drugs = [
-                (each, start, fit)
-                for each, start, fit in zip(self.question.medications, self.starts, fits, strict=True)
-                if fit
-            ]
-            end = max((max(start.covered, day) + each.usual_days for each, start, _ in drugs), default=day)
-            waits = [each.wait(each.usual_days * fit.fills) for each, _, fit in drugs if fit.cycles == 1]
+            rhythm, (lasts, not_before) = self.rhythms[number], self.spans[number]
+            end = max((max(covered, day) + usual for covered, usual in lasts), default=day)
             weekday = self.question.preferred_weekday
-            count, not_before = 2 + (end - day) // rhythm.days, min(max(waits, default=1), rhythm.days)
+            count = 2 + (end - day) // rhythm.days
             self.slots[key] = slot_days(rhythm, day, count, self.pickup, not_before, weekday)
             if day == self.question.promises.pickup:
                 self.slots[key] = self._with_the_one_told(self.slots[key], rhythm)
