@@ -29,7 +29,7 @@ def file_(
         typer.Argument(
             metavar="FILE",
             help="one patient as a JSON object, several as an array or one a line (.ndjson, .jsonl), - for standard "
-            "input, or a folder of the import layout",
+            "input, or a folder of such files or of the import layout",
         ),
     ],
     today: Annotated[

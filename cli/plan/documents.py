@@ -1,4 +1,5 @@
-"""The patients of a file as documents: one object, an array, one object a line, or a folder of the import layout."""
+"""The patients of a file as documents: one object, an array, one object a line; or of a folder of such files, or of
+the import layout."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from itertools import chain, islice
@@ -17,10 +18,12 @@ from typing import Any, BinaryIO
 
 from cli.importing import ImportFailed
 from cli.plan.layout import documents_of_folder
+from services.enrollment.domain.records import PATIENTS
 from services.planner.faults import TWICE, BadInput, Fault
 
 STDIN = Path("-")
 LINES = (".ndjson", ".jsonl")
+OF_DOCUMENTS = (".json", *LINES)
 EMPTY = "is empty: give one patient as an object {…}, or several as an array or one a line"
 NO_JSON = {
     "Expecting value": "a value is missing, or a text has no quotes",
@@ -57,8 +60,7 @@ def documents(path: Path, today: date) -> Iterator[Given]:
     """
     try:
         if path.is_dir():
-            for place, document in documents_of_folder(path, today):
-                yield Given(place, document)
+            yield from _of_folder(path, today)
             return
         with ExitStack() as stack:
             file = sys.stdin.buffer if path == STDIN else stack.enter_context(path.open("rb"))
@@ -67,6 +69,18 @@ def documents(path: Path, today: date) -> Iterator[Given]:
         raise Unreadable(str(failure)) from None
     except OSError as error:
         raise Unreadable(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _of_folder(path: Path, today: date) -> Iterator[Given]:
+    """The import layout, where its first file is there; else the files of documents, by name."""
+    files = sorted(each for each in path.iterdir() if each.suffix in OF_DOCUMENTS and each.is_file())
+    if files and not (path / f"{PATIENTS.kind}.csv").exists():
+        for file in files:
+            for given in documents(file, today):
+                yield replace(given, place=f"{file.name}, {given.place}")
+        return
+    for place, document in documents_of_folder(path, today):
+        yield Given(place, document)
 
 
 def _of_file(file: BinaryIO, *, in_lines: bool) -> Iterator[Given]:

@@ -36,6 +36,7 @@ class Outcome:
     counts: Counter[str] = field(default_factory=Counter)  # planned, blocked, printed, refused
     refused: list[tuple[str, str, Fault]] = field(default_factory=list)  # place, patient id, fault
     unlisted: int = 0
+    without_plan: list[str] = field(default_factory=list)  # of a folder: a line each, said after the plans
     places: dict[tuple[str, date], str] = field(default_factory=dict)  # of each patient and day of planning
 
     def only_once(self, patient_id: str, today: date, place: str) -> None:
@@ -61,36 +62,45 @@ def plan_file(path: Path, *, today: date, stores: Collection[str], as_json: bool
     try:
         with _progress(path) as advance:
             for given in documents(path, today):
-                _plan_one(given, outcome, today, stores, as_json=as_json, as_inputs=as_inputs)
+                said = _plan_one(given, outcome, today, stores, as_inputs=as_inputs)
+                if isinstance(said, PlanBlocked) and path.is_dir() and not as_json:
+                    outcome.without_plan.append(_in_a_line(said))
+                elif said:
+                    typer.echo(json.dumps(answer(said)) if as_json else _as_text(said))
                 advance(given.size)
     except Unreadable as unreadable:
         typer.echo(str(unreadable), err=True)
         return 1
+    for line in outcome.without_plan:
+        typer.echo(line)
+    if outcome.without_plan and not outcome.counts["planned"]:
+        hint = "records of another time are planned as of a day of theirs by --today YYYY-MM-DD"
+        typer.echo(f"Nobody has a plan as of {today}: {hint}.", err=True)
     (_sum_up_as_json if as_json else _sum_up)(outcome)
     return 1 if outcome.counts["refused"] else 0
 
 
 def _plan_one(
-    given: Given, outcome: Outcome, today: date, stores: Collection[str], *, as_json: bool, as_inputs: bool
-) -> None:
-    """One patient's plan, or why it was refused: that stops nobody else's."""
+    given: Given, outcome: Outcome, today: date, stores: Collection[str], *, as_inputs: bool
+) -> PlanComputed | PlanBlocked | None:
+    """One patient's plan; none where it was refused, which stops nobody else's, or is not asked for."""
     try:
         if isinstance(given.document, BadInput):
             raise given.document
         asked = read_patient(given.document, today)
         if stores and asked.store_id not in stores:
-            return
+            return None
         outcome.only_once(asked.patient_id, asked.today or today, given.place)
         if as_inputs:
             typer.echo(asked.model_dump_json(exclude_defaults=True))
             outcome.counts["printed"] += 1
-            return
+            return None
         said = plan(asked, today)
     except BadInput as bad:
         outcome.refuse(given.place, bad)
-        return
+        return None
     outcome.counts["planned" if isinstance(said, PlanComputed) else "blocked"] += 1
-    typer.echo(json.dumps(answer(said)) if as_json else _as_text(said))
+    return said
 
 
 # --- what is shown ---
@@ -114,6 +124,20 @@ def _as_text(said: PlanComputed | PlanBlocked) -> str:
     if isinstance(said, PlanComputed):
         lines += ["  Steps", *map(_listed, of_steps(said))]
     return "\n".join([*lines, ""])
+
+
+def _in_a_line(said: PlanBlocked) -> str:
+    """Why there is no plan, and what holds back most of the drugs."""
+    at = f" at {said.store_id}" if said.store_id else ""
+    words = [f"Patient {said.patient_id}{at}: no plan.", *why(said)]
+    held_back = Counter(" ".join(of_drug(drug, said)) for drug in said.drugs)
+    for sentence, count in held_back.most_common(1):
+        drugs = len(said.drugs)
+        which = (
+            "" if drugs == 1 else f"All {drugs} drugs: " if count == drugs else f"{count} of {drugs} drugs: "
+        )
+        words.append(which + sentence)
+    return " ".join(words)
 
 
 def _wrapped(text: str, first: str = "  ", rest: str = "  ") -> str:

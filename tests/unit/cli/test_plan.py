@@ -19,6 +19,7 @@ from shared.words import explain
 from tests.unit.planner.cases import EVERY_DAY, taking
 
 SAMPLE = Path(__file__).parents[3] / "data" / "sample-patients"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
 def document(patient_id: str, **changes: Any) -> dict[str, Any]:
@@ -207,3 +208,40 @@ def test_a_record_of_the_layout_that_cannot_be_read_refuses_its_patient(tmp_path
     assert number not in {each["patient_id"] for each in planned(result)}
     assert len(planned(result)) == 62
     assert f"prescriptions.csv line {at + 1}, status" in result.stderr
+
+
+# --- what a newcomer plans first ---
+
+
+def test_the_examples_show_what_a_plan_is_for() -> None:
+    result = run(EXAMPLES, "--json")
+    assert result.stderr == '{"planned": 3}\n'
+    monthly, on_ninety, urgent = (each["plan"] for each in planned(result))
+    for plan, at_most in ((monthly, 15), (on_ninety, 5), (urgent, 13)):
+        assert plan["rhythm"]["trips_a_year"] <= at_most < plan["rhythm"]["trips_before"]
+        assert plan["uncovered_days"] == 0
+    assert monthly["rhythm"]["trips_before"] == 72, "six times a month"
+    assert [visit["on"] for visit in urgent["visits"] if visit["urgent"]] == ["2026-03-02"]
+
+
+def test_of_a_folder_who_has_a_plan_comes_first_and_who_has_none_is_a_line() -> None:
+    lines = run(SAMPLE, "--today", "2009-10-01").stdout.splitlines()
+    patients = [line for line in lines if line.startswith("Patient ")]
+    without = [line for line in patients if "no plan" in line]
+    assert patients[-len(without) :] == without == lines[-len(without) :]
+    assert 0 < len(without) < len(patients)
+    assert "Patient 1032702 at sapulpa: no plan. No prescription is on file." in without
+
+
+def test_records_of_another_time_are_not_planned_in_silence() -> None:
+    result = run(SAMPLE, "--today", "2031-10-01")
+    assert "Nobody has a plan as of 2031-10-01" in result.stderr and "--today" in result.stderr
+
+
+def test_of_a_folder_the_file_of_a_fault_is_named(tmp_path: Path) -> None:
+    written(tmp_path / "a.json", json.dumps(document("p1")))
+    written(tmp_path / "b.ndjson", json.dumps(document("p2", payday=40)) + "\n")
+    result = run(tmp_path, "--today", "2026-03-02", "--json")
+    assert [each["patient_id"] for each in planned(result)] == ["p1"]
+    refused, _ = of_lines(result.stderr)
+    assert refused["where"] == "b.ndjson, line 1"
