@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -23,7 +24,7 @@ def examine() -> int:
     """Run every check; prints a line each, and answers how many found something wrong."""
     checks: list[Callable[[], str | None]] = [_python, _disk, _namespaces]
     if described().exists():
-        checks += [_services, _databases]
+        checks += [services_are_ready, _databases]
     wrong = 0
     for check in checks:
         problem = check()
@@ -57,16 +58,21 @@ def _namespaces() -> str | None:
     return None
 
 
-def _services() -> str | None:
+def services_are_ready() -> str | None:
     """Every service is ready"""
-    unready = []
-    for url in find().every_url:
-        try:
-            answer = httpx.get(f"{url}/ops/ready", timeout=5).json()
-            unready += [f"{url}: {reason}" for reason in answer["missing"]]
-        except httpx.TransportError as error:
-            unready.append(f"{url}: {type(error).__name__}")
+    urls = find().every_url
+    with ThreadPoolExecutor(max_workers=max(1, len(urls))) as side_by_side:
+        unready = [reason for reasons in side_by_side.map(_missing, urls) for reason in reasons]
     return "; ".join(unready) or None
+
+
+def _missing(url: str) -> list[str]:
+    """What the service at this address lacks to be ready."""
+    try:
+        answer = httpx.get(f"{url}/ops/ready", timeout=5).json()
+    except httpx.TransportError as error:
+        return [f"{url}: {type(error).__name__}"]
+    return [f"{url}: {reason}" for reason in answer["missing"]]
 
 
 def _databases() -> str | None:

@@ -15,11 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.proof import Result, prove
+from cli.system import described
 
 SHOWN = 3
 """Violations of each check that are printed in full."""
-
-STACK = Path(".medsync/stack.json")
 
 
 def main(
@@ -27,7 +26,10 @@ def main(
     database: Annotated[
         list[str] | None, typer.Option(help="service=url, once for each service that is to be judged")
     ] = None,
-    stack: Annotated[Path, typer.Option(help="where a running system says what runs where")] = STACK,
+    stack: Annotated[
+        Path | None,
+        typer.Option(help="where a running system says what runs where; found here unless given"),
+    ] = None,
     prefix: Annotated[str, typer.Option(help="before the name of each topic")] = "",
     allow_parked: Annotated[
         bool, typer.Option(help="accept parked patients and open dead letters as accounted for")
@@ -40,7 +42,7 @@ def main(
     """Prove from topics and tables alone that nothing was lost, done twice, or done that nobody asked for."""
     databases = dict(each.split("=", 1) for each in database or ())
     if not kafka:
-        kafka, databases = running_system(stack)
+        kafka, databases = running_system(stack or described())
     began = time.monotonic()
     results = asyncio.run(
         prove(
@@ -62,7 +64,8 @@ def running_system(stack: Path) -> tuple[str, dict[str, str]]:
     """Kafka's address and the databases' URLs, from the file that a running system leaves."""
     if not stack.exists():
         raise SystemExit(
-            f"Nothing runs here: there is no {stack}. Start it with `medsync up`, or say --kafka and --database."
+            f"Nothing runs here: there is no {stack}. Start it with `medsync up` (or `make demo "
+            'DEMO_ARGS="--keep"`), or say --kafka and --database.'
         )
     state = json.loads(stack.read_text(encoding="utf-8"))
     return state["kafka"], state["databases"]
