@@ -22,7 +22,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup ## four synchronized cycles of a pharmacy, on real input (DEMO_ARGS="--patients 2000 --days 365")
+demo: setup ## two synchronized cycles of a pharmacy, on real input (DEMO_ARGS="--patients 2000 --days 365")
 	@$(VENV)/bin/medsync demo $(DEMO_ARGS)
 
 up: setup ## Kafka, PostgreSQL and the services, until Ctrl-C

@@ -58,8 +58,8 @@ def up(
 
 @app.command()
 def demo(
-    patients: Annotated[int, typer.Option(help="how many, drawn from the sample", min=1)] = 300,
-    days: Annotated[int, typer.Option(help="how long they live through it", min=1)] = 110,
+    patients: Annotated[int, typer.Option(help="how many, drawn from the sample", min=1)] = 100,
+    days: Annotated[int, typer.Option(help="how long they live through it", min=1)] = 75,
     seed: Annotated[int, typer.Option(help="another seed is another run; the same one repeats exactly")] = 1,
     keep: Annotated[bool, typer.Option(help="leave everything running afterwards, to play with")] = False,
     directory: Annotated[Path, typer.Option(help="emptied first, then holds everything")] = Path(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
@@ -16,7 +16,31 @@ from shared.messaging.tail import Seen, tail
 STORIES = 120
 """Patients whose every event is kept in words."""
 
-LAST_LINES = 12
+WORTH_READING = frozenset(
+    {
+        "patient-enrolled",
+        "patient-disenrolled",
+        "alignment-agreed",
+        "pickup-confirmed",
+        "pickup-declined",
+        "reschedule-requested",
+        "contact-opted-out",
+        "question-raised",
+        "change-reported",
+        "renewal-requested",
+        "renewal-answered",
+        "stock-short",
+        "fill-rejected",
+        "package-ready",
+        "package-picked-up",
+        "package-returned",
+        "pickup-missed",
+        "consultation-held",
+    }
+)
+"""Kinds of events that are told as they come; plans, forecasts and what is fed are counted."""
+
+LINES_A_DAY = 3
 
 
 @dataclass
@@ -30,7 +54,8 @@ class Recorder:
     )  # ids of events: after a kill a topic holds some of them twice
     counts: Counter[str] = field(default_factory=Counter)
     today: Counter[str] = field(default_factory=Counter)
-    latest: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
+    latest: dict[str, tuple[datetime, str]] = field(default_factory=dict)  # today's last line of each kind
+    told: Counter[str] = field(default_factory=Counter)  # lines of each kind on the screen
     stories: dict[str, list[tuple[datetime, str]]] = field(default_factory=dict)
     visit_kinds: dict[str, VisitKind] = field(default_factory=dict)  # of every planned visit
     short_fills: dict[str, frozenset[str]] = field(default_factory=dict)  # visit → rx ids filled short
@@ -63,7 +88,8 @@ class Recorder:
         if event is None or seen.at is None:
             return
         sentence = words.tell(event)
-        self.latest.append(f"{seen.at:%d %b %H:%M}  {event.key[:8]}  {sentence}")
+        if kind in WORTH_READING:
+            self.latest[kind] = seen.at, f"{event.key[:8]}  {sentence}"
         if event.KEYED_BY != "patient":
             return
         if event.key in self.stories or len(self.stories) < STORIES:
@@ -78,6 +104,15 @@ class Recorder:
             case PackagePickedUp():
                 taken = frozenset(item.rx_id for item in event.taken)
                 self.picked_up.append((event.patient_id, event.visit_id, event.handed_over_on, taken))
+
+    def lines(self) -> list[tuple[datetime, str]]:
+        """What the day that is over leaves worth reading, in order: of kinds told least so far. The next day begins."""
+        kinds = sorted(self.latest, key=lambda kind: (self.told[kind], kind))[:LINES_A_DAY]
+        self.told.update(kinds)
+        lines = sorted(self.latest[kind] for kind in kinds)
+        self.latest.clear()
+        self.today.clear()
+        return lines
 
     def _note_plan(self, plan: PlanComputed) -> None:
         self.plans[plan.patient_id] = plan

@@ -65,8 +65,8 @@ class Part(Protocol):
 class Options:
     """What was asked for on the command line."""
 
-    patients: int = 300
-    days: int = 110
+    patients: int = 100
+    days: int = 75
     seed: int = 1
     directory: Path = Path(".medsync/demo")
     keep: bool = False
@@ -93,6 +93,7 @@ def demo(options: Options, console: Console) -> int:
         clock_file=clock.path,
         say=lambda text: console.print(f"[dim]{text}[/dim]"),
     ) as system:
+        console.print(f"The console, from now on: {system.services.urls['console'][0]}", highlight=False)
         try:
             held = asyncio.run(Demo(options, system, clock, console).run())
             took = timedelta(seconds=round(time.monotonic() - began))
@@ -233,9 +234,8 @@ class Demo:
             f"picked up {today['package-picked-up']:3}  returned {today['package-returned']:2}",
             highlight=False,
         )
-        for line in list(self.recorder.latest)[-2:]:
-            self.console.print(f"[dim]    {line}[/dim]", highlight=False)
-        today.clear()
+        for at, line in self.recorder.lines():
+            self.console.print(f"[dim]    {at.astimezone(ZONE):%H:%M}  {line}[/dim]", highlight=False)
 
     async def _conclude(self, outcome: Outcome) -> None:
         await self._until_all_is_told()

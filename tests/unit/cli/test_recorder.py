@@ -7,7 +7,10 @@ from pathlib import Path
 from uuid import UUID
 
 from cli.demo.recorder import Recorder
-from shared.events.fulfillment import PackagePickedUp
+from shared.events.base import Event
+from shared.events.fulfillment import FillRejected, PackagePickedUp, PackageReady
+from shared.events.outreach import PickupConfirmed
+from shared.events.planner import PlanComputed
 from shared.messaging.envelope import Record
 from shared.messaging.tail import Seen
 
@@ -29,3 +32,31 @@ def picked_up(offset: int) -> Seen:
     record = Record(PackagePickedUp.TOPIC, 0, offset, event.key.encode(), (), b"")
     now = datetime(2026, 3, 2, tzinfo=UTC)
     return Seen(record, now, str(UUID(int=1)), PackagePickedUp.TYPE, "", "", event)
+
+
+def seen(kind: type[Event], minute: int) -> Seen:
+    event = kind.model_validate_json((GOLDEN / f"{kind.TYPE}.json").read_bytes())
+    record = Record(kind.TOPIC, 0, minute, event.key.encode(), (), b"")
+    at = datetime(2026, 3, 2, 15, minute, tzinfo=UTC)
+    return Seen(record, at, str(UUID(int=minute)), kind.TYPE, "", "", event)
+
+
+def test_a_day_is_told_by_what_happened_to_patients_and_by_its_newest() -> None:
+    recorder = Recorder("nowhere")
+    for kind, minute in ((FillRejected, 1), (PackagePickedUp, 2), (PackagePickedUp, 3), (PlanComputed, 4)):
+        recorder.note(seen(kind, minute))
+
+    assert [at.minute for at, _ in recorder.lines()] == [1, 3], "plans are counted"
+    assert recorder.lines() == [] and not recorder.today, "another day"
+
+
+def test_what_was_told_least_is_told_first() -> None:
+    recorder = Recorder("nowhere")
+    often = [PickupConfirmed, PackagePickedUp, PackageReady]
+    for minute, kind in enumerate(often):
+        recorder.note(seen(kind, minute))
+    recorder.lines()
+    for minute, kind in enumerate([*often, FillRejected], 10):
+        recorder.note(seen(kind, minute))
+
+    assert 13 in [at.minute for at, _ in recorder.lines()], "a reject among all that happens every day"
