@@ -168,6 +168,14 @@ class _Candidate(NamedTuple):
     is_hard: bool  # a drug joins only after several fills
 
 
+class _Least(NamedTuple):
+    """What a drug takes at least over the slots at which it may join."""
+
+    weight: int
+    needs_fill: bool  # a fill before, at each of them
+    last: int  # the last day for it
+
+
 Live = tuple[int, ...]
 """Of the slots after which a rhythm repeats, those at which a drug is due."""
 
@@ -442,10 +450,11 @@ class _Search:
             joins_first = joins_first or first
             is_hard = is_hard or few is None
             if not is_hard and few:
-                by_one += few[0]
-                if few[1]:
-                    waiting.append((self.starts[at].covered, self.starts[at].first))
-            by_several += several[0] if several else 0
+                weight, needs_fill, last = few
+                by_one += weight
+                if needs_fill:
+                    waiting.append((last, self.starts[at].first))
+            by_several += several.weight if several else 0
             if min(by_one, by_several) > most:
                 return None
         if not joins_first and not any(start.covered < day for start in self.starts):
@@ -460,21 +469,22 @@ class _Search:
 
     def _least_of(
         self, at: int, fit: Fit, slots: Sequence[int], phases: frozenset[int]
-    ) -> tuple[tuple[int, bool] | None, tuple[int, bool] | None, bool]:
-        """Over the slots at which a drug may join: the least that it weighs there, and whether it always takes a fill
-        before; with one fill before at most, then with several; and whether it can join at the first slot."""
-        few: tuple[int, bool] | None = None
-        several: tuple[int, bool] | None = None
+    ) -> tuple[_Least | None, _Least | None, bool]:
+        """Over the slots at which a drug may join what it takes at least: with one fill before at most, then with
+        several; and whether it can join at the first slot."""
+        few: _Least | None = None
+        several: _Least | None = None
         first = False
         for slot, on in enumerate(slots):
             if slot % fit.cycles not in phases or (reach := self._reach(at, on, fit.fills)) is None:
                 continue
             weight, fills = reach
             first = first or slot == 0
-            several = _lesser(several, weight, needs_fill=fills > 0)
+            least = _Least(weight, fills > 0, self._last_day(at, on))
+            several = _lesser(several, least)
             if fills <= 1:
-                few = _lesser(few, weight, needs_fill=fills > 0)
-                if few == (0, False):
+                few = _lesser(few, least)
+                if not few.weight and not few.needs_fill:
                     break
         return few, several, first
 
@@ -499,15 +509,13 @@ class _Search:
             return too_soon + self.blemish * (_spans(left) + (left <= 0) + late), 0
         whole, rest = divmod(day - start.covered, each.usual_days)
         fills = whole + (rest > 0)
-        if whole == 1 and rest and each.long_fill(each.usual_days + rest, AMPLE):
-            return 0, 1
-        if start.first + fills * each.wait(each.usual_days) <= day:
-            left = start.covered + fills * each.usual_days - day
-            weight = _spans(left) if each.packs or not each.payer.days_supplies else 0
-            return self.blemish * weight, fills
-        if whole and each.long_fill(each.usual_days + rest, AMPLE):
-            return 0, fills
-        return None if each.packs else (self.short, fills)
+        if whole and rest and each.long_fill(each.usual_days + rest, AMPLE):
+            return 0, fills - 1
+        short = None if each.packs else self.short
+        if start.first + fills * each.wait(each.usual_days) > day:
+            return None if short is None else (short, fills)
+        full = self.blemish * _spans(start.covered + fills * each.usual_days - day)
+        return full if short is None else min(full, short), fills
 
     def _spans_of(self, number: int) -> tuple[set[tuple[int, int]], int]:
         """Of the drugs that fit a rhythm: until when each is covered and how long a fill lasts; and the days after the
@@ -522,6 +530,11 @@ class _Search:
         waits = [each.wait(each.usual_days * fit.fills) for each, _, fit in fitting if fit.cycles == 1]
         lasts = {(start.covered, each.usual_days) for each, start, _ in fitting}
         return lasts, min(max(waits, default=1), self.rhythms[number].days)
+
+    def _last_day(self, at: int, day: int) -> int:
+        """The last day on which one fill can bring the drug to that day: what it lasts has to be paid again by then."""
+        each, covered = self.question.medications[at], self.starts[at].covered
+        return min(covered, day - each.wait(day - covered)) if day > covered else covered
 
     def slots_of(self, number: int, day: int) -> list[int]:
         """The days of the slots from the first one on, as far as a drug may join."""
@@ -856,9 +869,12 @@ def _that_fit(
     return [rhythms[number] for number in fitting], [fits[number] for number in fitting]
 
 
-def _lesser(least: tuple[int, bool] | None, weight: int, *, needs_fill: bool) -> tuple[int, bool]:
-    """The lesser weight; a fill is needed where each takes one."""
-    return (weight, needs_fill) if least is None else (min(least[0], weight), least[1] and needs_fill)
+def _lesser(one: _Least | None, other: _Least) -> _Least:
+    """The lesser weight; a fill is needed where each takes one, by the later of the last days."""
+    if one is None:
+        return other
+    needs_fill = one.needs_fill and other.needs_fill
+    return _Least(min(one.weight, other.weight), needs_fill, max(one.last, other.last))
 
 
 def _spans(left: int) -> int:

@@ -37,7 +37,9 @@ class Load:
     def __init__(self, ledger: Ledger, client: httpx.AsyncClient) -> None:
         self.ledger, self.client = ledger, client
         self.published, self.accepted = 0, set[int]()
-        self.is_over = False  # a client that is cancelled while it connects may keep the cancellation to itself
+        self.is_over = (
+            False  # a client that is cancelled while it connects may keep the cancellation to itself
+        )
 
     async def events(self) -> None:
         while not self.is_over:
