@@ -145,7 +145,7 @@ async def _look(browser: Browser, here: Installed) -> None:
         await expect(page.locator(".brief")).to_contain_text("without it on")
         await expect(page.locator(".about").first).to_be_visible()
         await expect(page.locator(".because").first).to_contain_text("It fell due")
-        await expect(page.get_by_text("The best of 21 days compared").first).to_be_visible()
+        await expect(page.get_by_text("Best date: 1 extra trip before all are in sync").first).to_be_visible()
         await page.get_by_text("Every dated step of this plan").click()
         await expect(page.get_by_text("billed and filled, if confirmed (technician)")).to_be_visible()
         await page.get_by_role("link", name="this plan").last.click()
