@@ -3,7 +3,8 @@
 A chain's usual patients, never planned before, so that every plan is written and published: the most that a replan can
 have to do. **Together**: a transaction for each 128 of one store; **two stores at once**: the same, as `medsync plan
 replan` goes through a chain, so that one is planned while the database works for the other; **one by one**: a
-transaction for each patient, with the same statements. The rules are the same for all three. The **write ceiling**
+transaction for each patient, with the same statements. The rules are the same for all three, and so are the patients:
+what differs is reading and writing. The **write ceiling**
 writes and emits the same plans, computed before, 128 at once. Emitted is what stands in the outbox; what the relay
 makes of it, `hop` measures. Each run has a fresh copy of the database; seconds are of the clock, beside them the CPU
 time of this process and of PostgreSQL, which other work on the machine moves less. **Again** is a second pass over the
@@ -77,6 +78,10 @@ class Pass:
         """Milliseconds for each patient."""
         return self.clock / self.patients * 1e3
 
+    @property
+    def besides_rules(self) -> float:
+        return self.reading + self.writing
+
     def shares(self) -> tuple[str, ...]:
         """Milliseconds for each patient, by what they are spent on; those of stores at once overlap."""
         parts = (self.reading, self.rules, self.writing, self.cpu.client, self.cpu.postgres)
@@ -102,10 +107,9 @@ async def benchmark(bench: Bench) -> Sequence[Target]:
     ceiling: list[Pass] = []
     for number in range(given.rounds):
         for name in in_turn(list(CONTENDERS), number):
-            patients = ids[: given.one_by_one] if name == "one by one" else ids
             async with on_copy(bench, filled) as work:
-                passes[name].append(await accounted(bench, go(work, patients, name)))
-                again[name].append(await accounted(bench, go(work, patients, name)))
+                passes[name].append(await accounted(bench, go(work, ids, name)))
+                again[name].append(await accounted(bench, go(work, ids, name)))
         async with on_copy(bench, filled) as work:
             ceiling.append(await accounted(bench, write_only(work, passes["together"][-1].planned)))
         for each in (*passes["together"], *passes["one by one"]):
@@ -159,11 +163,13 @@ def report(passes: dict[str, list[Pass]], again: dict[str, list[Pass]], ceiling:
     parts = ("reading", "rules", "writing", "CPU ms: this process", "PostgreSQL")
     table(("", "patients", "ms a patient", *parts), rows)
     fast, slow = passes["two stores at once"], passes["one by one"]
-    ratio = statistics.median(one.each / other.each for one, other in zip(slow, fast, strict=True))
+    ratio = statistics.median(
+        one.besides_rules / other.besides_rules for one, other in zip(slow, passes["together"], strict=True)
+    )
     to_ceiling = statistics.median(one.each / other.each for one, other in zip(fast, ceiling, strict=True))
     print(f"two stores at once take {to_ceiling:.1f} times what the write ceiling does")
     return [
-        Target("a patient's time in a transaction of their own, to two stores at once", ratio, at_least=1.5),
+        Target("reading and writing in a transaction of their own, to together", ratio, at_least=2),
     ]
 
 
@@ -345,10 +351,7 @@ parser = arguments(__doc__)
 parser.add_argument(
     "--memory", action="store_true", help="one pass, two stores at once, and what is held along it"
 )
-parser.add_argument("--patients", type=int, default=2000)
-parser.add_argument(
-    "--one-by-one", type=int, default=100, help="patients in transactions of their own, in each round"
-)
+parser.add_argument("--patients", type=int, default=300)
 
 if __name__ == "__main__":
     given = parser.parse_args()
