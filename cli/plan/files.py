@@ -58,12 +58,12 @@ def plan_file(path: Path, *, today: date, stores: Collection[str], as_json: bool
 
     Plans go to standard output, progress and what was refused to standard error: as a table, or as JSON a line.
     """
-    outcome = Outcome()
+    outcome, blocked_last = Outcome(), path.is_dir() and not as_json
     try:
         with _progress(path) as advance:
             for given in documents(path, today):
                 said = _plan_one(given, outcome, today, stores, as_inputs=as_inputs)
-                if isinstance(said, PlanBlocked) and path.is_dir() and not as_json:
+                if isinstance(said, PlanBlocked) and blocked_last:
                     outcome.without_plan.append(_in_a_line(said))
                 elif said:
                     typer.echo(json.dumps(answer(said)) if as_json else _as_text(said))
@@ -107,8 +107,7 @@ def _plan_one(
 
 
 def _as_text(said: PlanComputed | PlanBlocked) -> str:
-    at = f" at {said.store_id}" if said.store_id else ""
-    lines = [typer.style(f"Patient {said.patient_id}{at}", bold=True)]
+    lines = [typer.style(_patient(said), bold=True)]
     if isinstance(said, PlanComputed):
         lines += [_wrapped(typer.style(of_day(said), fg="green")), *map(_listed, map(of_visit, said.visits))]
     else:
@@ -126,10 +125,13 @@ def _as_text(said: PlanComputed | PlanBlocked) -> str:
     return "\n".join([*lines, ""])
 
 
+def _patient(said: PlanComputed | PlanBlocked) -> str:
+    return f"Patient {said.patient_id}" + (f" at {said.store_id}" if said.store_id else "")
+
+
 def _in_a_line(said: PlanBlocked) -> str:
     """Why there is no plan, and what holds back most of the drugs."""
-    at = f" at {said.store_id}" if said.store_id else ""
-    words = [f"Patient {said.patient_id}{at}: no plan.", *why(said)]
+    words = [f"{_patient(said)}: no plan.", *why(said)]
     held_back = Counter(" ".join(of_drug(drug, said)) for drug in said.drugs)
     for sentence, count in held_back.most_common(1):
         drugs = len(said.drugs)

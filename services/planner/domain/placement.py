@@ -57,9 +57,7 @@ class Way(NamedTuple):
     def order(self) -> tuple[object, ...]:
         """The lightest first; of equals the cheapest, the one that joins first, the latest days."""
         return (
-            self.path.uncovered,
-            self.broken,
-            self.weight,
+            *self.at_least,
             self.cost,
             self.path.joins or NEVER,
             [-day for day in self.days],

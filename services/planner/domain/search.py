@@ -173,7 +173,6 @@ class _Least(NamedTuple):
 
     weight: int
     needs_fill: bool  # a fill before, at each of them
-    last: int  # the last day for it
 
 
 Live = tuple[int, ...]
@@ -450,10 +449,9 @@ class _Search:
             joins_first = joins_first or first
             is_hard = is_hard or few is None
             if not is_hard and few:
-                weight, needs_fill, last = few
-                by_one += weight
-                if needs_fill:
-                    waiting.append((last, self.starts[at].first))
+                by_one += few.weight
+                if few.needs_fill:
+                    waiting.append((self.starts[at].covered, self.starts[at].first))
             by_several += several.weight if several else 0
             if min(by_one, by_several) > most:
                 return None
@@ -480,7 +478,7 @@ class _Search:
                 continue
             weight, fills = reach
             first = first or slot == 0
-            least = _Least(weight, fills > 0, self._last_day(at, on))
+            least = _Least(weight, fills > 0)
             several = _lesser(several, least)
             if fills <= 1:
                 few = _lesser(few, least)
@@ -530,11 +528,6 @@ class _Search:
         waits = [each.wait(each.usual_days * fit.fills) for each, _, fit in fitting if fit.cycles == 1]
         lasts = {(start.covered, each.usual_days) for each, start, _ in fitting}
         return lasts, min(max(waits, default=1), self.rhythms[number].days)
-
-    def _last_day(self, at: int, day: int) -> int:
-        """The last day on which one fill can bring the drug to that day: what it lasts has to be paid again by then."""
-        each, covered = self.question.medications[at], self.starts[at].covered
-        return min(covered, day - each.wait(day - covered)) if day > covered else covered
 
     def slots_of(self, number: int, day: int) -> list[int]:
         """The days of the slots from the first one on, as far as a drug may join."""
@@ -618,7 +611,15 @@ class _Search:
         Where the lightest of all have none join at it, the same is found with a later first slot; unless the days are
         given: then one of the drugs that can is made to.
         """
-        placed = self._place(candidate, choices, free, told, room)
+
+        def lightest(ways: Sequence[Choice]) -> Placement | None:
+            found, tried, all_tried = place(ways, free, told, self.setting, room, patiently=self.patiently)
+            self.tried += tried
+            if not all_tried:
+                self.left_at.append(candidate.least)
+            return found
+
+        placed = lightest(choices)
         if placed is None or any(way.path.joins == candidate.day for way in placed.ways):
             return placed
         given = self.days_given or self.patiently or self.rhythms[candidate.rhythm].day_of_month is not None
@@ -628,23 +629,8 @@ class _Search:
         for at, choice in enumerate(choices):
             joining = [way for way in choice.ways if way.path.joins == candidate.day]
             if joining:
-                made_to = [*choices[:at], choice._replace(ways=joining), *choices[at + 1 :]]
-                found.append(self._place(candidate, made_to, free, told, room))
+                found.append(lightest([*choices[:at], choice._replace(ways=joining), *choices[at + 1 :]]))
         return min((each for each in found if each), key=lambda each: each.weight, default=None)
-
-    def _place(
-        self,
-        candidate: _Candidate,
-        choices: Sequence[Choice],
-        free: Sequence[int],
-        told: Sequence[int],
-        room: int,
-    ) -> Placement | None:
-        placed, tried, all_tried = place(choices, free, told, self.setting, room, patiently=self.patiently)
-        self.tried += tried
-        if not all_tried:
-            self.left_at.append(candidate.least)
-        return placed
 
     def _room(self, candidate: _Candidate, rate: int) -> int:
         """What the trips and ways may weigh at most to be better; no limit where an earlier criterion may decide."""
@@ -870,11 +856,10 @@ def _that_fit(
 
 
 def _lesser(one: _Least | None, other: _Least) -> _Least:
-    """The lesser weight; a fill is needed where each takes one, by the later of the last days."""
+    """The lesser weight; a fill is needed where each takes one."""
     if one is None:
         return other
-    needs_fill = one.needs_fill and other.needs_fill
-    return _Least(min(one.weight, other.weight), needs_fill, max(one.last, other.last))
+    return _Least(min(one.weight, other.weight), one.needs_fill and other.needs_fill)
 
 
 def _spans(left: int) -> int:
