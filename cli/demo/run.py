@@ -31,9 +31,11 @@ from cli.demo.actors import (
     local,
 )
 from cli.demo.behaviour import Behaviour
+from cli.demo.board import LiveBoard, has_room_for_a_board
 from cli.demo.http import Actor
 from cli.demo.outcome import Outcome, count, table
 from cli.demo.recorder import Recorder
+from cli.demo.screen import PlainLines, Run, Screen
 from cli.importing import import_directory
 from cli.proof import prove
 from cli.proof.__main__ import show
@@ -80,6 +82,7 @@ def demo(options: Options, console: Console) -> int:
     clock = SteppedClock(options.directory / "clock")
     clock.set(local(START, 8))
     began = time.monotonic()
+    screen: Screen = LiveBoard(console) if has_room_for_a_board(console) else PlainLines(console)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with installation(
         options.directory,
@@ -91,11 +94,11 @@ def demo(options: Options, console: Console) -> int:
             "console": 1,
         },
         clock_file=clock.path,
-        say=lambda text: console.print(f"[dim]{text}[/dim]"),
+        say=screen.say,
     ) as system:
         console.print(f"The console, from now on: {system.services.urls['console'][0]}", highlight=False)
         try:
-            held = asyncio.run(Demo(options, system, clock, console).run())
+            held = asyncio.run(Demo(options, system, clock, console, screen).run())
             took = timedelta(seconds=round(time.monotonic() - began))
             console.print(f"{options.days} days of {options.patients} patients took {took}", highlight=False)
             if options.keep:
@@ -129,8 +132,11 @@ def _stay(system: Installation, console: Console) -> None:
 class Demo:
     """One run over a running installation."""
 
-    def __init__(self, options: Options, system: Installation, clock: SteppedClock, console: Console) -> None:
+    def __init__(
+        self, options: Options, system: Installation, clock: SteppedClock, console: Console, screen: Screen
+    ) -> None:
         self.options, self.system, self.clock, self.console = options, system, clock, console
+        self.screen = screen
         self.urls = {service: list(urls) for service, urls in system.services.urls.items()}
         self.behaviour = Behaviour(options.seed)
         self.recorder = Recorder(system.stack.addresses.kafka)
@@ -144,6 +150,7 @@ class Demo:
         try:
             return await self._run()
         finally:
+            self.screen.close()
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
@@ -157,6 +164,7 @@ class Demo:
             "those with dates, names and numbers of their own"
         )
         await self._import(records)
+        self._show()
         gc.collect()
         gc.freeze()  # the records stay to the end: else the collector walks through them again and again
         platform = ChainPlatform(self.urls, records, START)
@@ -185,6 +193,8 @@ class Demo:
             calls=sum(caller.calls for caller in callers),
             reached=sum(caller.reached for caller in callers),
         )
+        await self._until_all_is_told()
+        self.screen.close()
         await self._conclude(outcome)
         return await self._prove()
 
@@ -226,19 +236,20 @@ class Demo:
                 return due
             await in_turn(work)
 
+    def _show(self) -> None:
+        """From now on the screen follows the run."""
+
+        def victim() -> tuple[str, int] | None:
+            pid = self.system.services.pid("planner")
+            return ("planner", pid) if pid else None
+
+        console = self.urls["console"][0]
+        self.screen.begin(Run(START, self.options.days, self.clock, self.recorder, console, victim))
+
     def _tell_day(self, day: date) -> None:
-        today = self.recorder.today
-        self.console.print(
-            f"{day:%a %d %b %Y}  plans {today['plan-computed']:3}  confirmed {today['pickup-confirmed']:3}  "
-            f"fills {today['fill-completed']:3}  ready {today['package-ready']:3}  "
-            f"picked up {today['package-picked-up']:3}  returned {today['package-returned']:2}",
-            highlight=False,
-        )
-        for at, line in self.recorder.lines():
-            self.console.print(f"[dim]    {at.astimezone(ZONE):%H:%M}  {line}[/dim]", highlight=False)
+        self.screen.day_begins(day)
 
     async def _conclude(self, outcome: Outcome) -> None:
-        await self._until_all_is_told()
         listed = await self.staff.every("enrollment", "/patients")
         ever = [row["patient_id"] for row in listed if row["status"] in ("enrolled", "disenrolled")]
         patients = await in_turn([self.staff.get("enrollment", f"/patients/{patient}") for patient in ever])
