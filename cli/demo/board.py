@@ -120,7 +120,7 @@ def _bar(passed: float, width: int) -> Text:
 
 
 def _took(elapsed: timedelta, left: timedelta | None) -> str:
-    took = f"{timedelta(seconds=int(elapsed.total_seconds()))} so far"
+    took = f"{str(timedelta(seconds=int(elapsed.total_seconds()))).removeprefix('0:')} so far"
     if left is None:
         return took
     minutes = round(left.total_seconds() / 60)
@@ -246,7 +246,7 @@ class LiveBoard:
 
     def say(self, text: str) -> None:
         if self._run and self._live:
-            self._lines.append(Notice(self._run.clock.now(), text))
+            self._lines.append(Notice(self._run.clock.now(), " ".join(text.split())))
         else:
             self._console.print(text, style="dim", markup=False, highlight=False)
 
@@ -296,7 +296,7 @@ class LiveBoard:
         if self._run is None:
             return Group()
         width, height = self._console.size
-        return Group(*draw(self._view(self._run), width, height - 1))
+        return Group(*draw(self._view(self._run), width, height))
 
     def _view(self, run: Run) -> View:
         now, elapsed = run.clock.now(), time.monotonic() - self._started
