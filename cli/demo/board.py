@@ -130,7 +130,7 @@ def _took(elapsed: timedelta, left: timedelta | None) -> str:
 def _stores(view: View, width: int, height: int) -> list[Text]:
     """A row for each store, the smallest folded into one where there are too many; then all of them together."""
     if not view.stores:
-        return [Text("No patient is enrolled yet.", style="dim"), Text()]
+        return [Text("No store is known yet.", style="dim"), Text()]
     rows = list(folded(view.stores, max(2, min(height // 4, 12))))
     columns = [column for column in COLUMNS if column[0] not in GIVEN_UP_FIRST or width >= 76]
     columns = [column for column in columns if column[0] != "enrolled" or width >= 100]
@@ -207,10 +207,8 @@ def _foot(view: View, width: int) -> list[Text]:
         counted(counts["demand-forecast"], "forecast"),
         counted(view.events, "event"),
     )
-    kill = Text("Kill a service with kill -9, and nothing changes", style="dim")
-    if view.victim:
-        service, pid = view.victim
-        kill.append(f": kill -9 {pid} ends the {service}")
+    service, pid = view.victim or ("a service", "…")
+    kill = Text(f"kill -9 {pid} ends {service}: it comes back, and nothing changes", style="dim")
     return [Text(" · ".join(numbers), style="dim"), kill]
 
 

@@ -241,7 +241,7 @@ class Demo:
 
         def victim() -> tuple[str, int] | None:
             pid = self.system.services.pid("planner")
-            return ("planner", pid) if pid else None
+            return ("the planner", pid) if pid else None
 
         console = self.urls["console"][0]
         self.screen.begin(Run(START, self.options.days, self.clock, self.recorder, console, victim))

@@ -105,7 +105,7 @@ class Stores:
                 self._note_package(event)
 
     def days(self, now: datetime) -> list[StoreDay]:
-        """The day of each store that has a patient, by name, on its own local date."""
+        """The day of each store, by name, on its own local date."""
         enrolled = Counter(each.store_id for each in self._patients.values() if each.enrolled)
         to_agree = Counter(
             each.store_id for each in self._patients.values() if each.enrolled and each.agreed is False
@@ -118,7 +118,6 @@ class Stores:
         days = [
             self._day(self._stores[store_id], groups[store_id], on, enrolled[store_id], to_agree[store_id])
             for store_id, on in today.items()
-            if enrolled[store_id] or groups[store_id]
         ]
         return sorted(days, key=lambda day: day.name)
 

@@ -49,7 +49,7 @@ VIEW = View(
     counts=Counter({"plan-computed": 1234, "demand-forecast": 1}),
     events=5678,
     enrolled=45,
-    victim=("planner", 4242),
+    victim=("the planner", 4242),
 )
 
 
