@@ -29,6 +29,8 @@ SECONDS_A_LINE = 0.5
 """Lines come no faster than they can be read: what happens between two of them is in the counts."""
 
 KEPT_LINES = 60
+LAST_LINES = 3
+"""What came since the last line, at the end."""
 
 NOTICE = "yellow"
 STYLES = {
@@ -121,7 +123,7 @@ def _bar(passed: float, width: int) -> Text:
 
 def _took(elapsed: timedelta, left: timedelta | None) -> str:
     took = f"{str(timedelta(seconds=int(elapsed.total_seconds()))).removeprefix('0:')} so far"
-    if left is None:
+    if not left:  # not known yet, or over
         return took
     minutes = round(left.total_seconds() / 60)
     return f"{took}, about {minutes} min left" if minutes else f"{took}, less than a minute left"
@@ -267,9 +269,11 @@ class LiveBoard:
         if self._looking:
             self._looking.cancel()
             self._looking = None
-        if self._live:
+        if self._live and self._run:
+            self._lines.extend(self._run.recorder.newest(LAST_LINES))
             self._live.stop()
             self._live = None
+            self._console.line()
 
     async def _look(self) -> None:
         while self._live:

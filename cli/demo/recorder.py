@@ -48,9 +48,10 @@ LINES_A_DAY = 3
 
 @dataclass(frozen=True, slots=True, order=True)
 class Line:
-    """Something worth reading: when it happened, of what kind it is, and to whom."""
+    """Something worth reading: when it happened, the how-manieth record told of it, of what kind it is, and of whom."""
 
     at: datetime
+    number: int
     kind: str
     patient: str  # shortened
     sentence: str
@@ -115,7 +116,7 @@ class Recorder:
         self.stores.note(event)
         sentence = words.tell(event)
         if kind in WORTH_READING:
-            line = Line(seen.at, kind, event.key[:8], sentence)
+            line = Line(seen.at, self.records, kind, event.key[:8], sentence)
             day.latest[kind] = self.fresh[kind] = line
         if event.KEYED_BY != "patient":
             return

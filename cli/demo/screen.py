@@ -59,8 +59,9 @@ class PlainLines:
         if self._recorder is None:
             return
         counts, lines = self._recorder.before(day)
+        over = day - timedelta(days=1)
         self._print(
-            f"{day - timedelta(days=1):%a %d %b %Y}  plans {counts['plan-computed']:3}  "
+            f"{over:%a %b} {over.day:2}, {over.year}  plans {counts['plan-computed']:3}  "
             f"confirmed {counts['pickup-confirmed']:3}  fills {counts['fill-completed']:3}  "
             f"ready {counts['package-ready']:3}  picked up {counts['package-picked-up']:3}  "
             f"returned {counts['package-returned']:2}"

@@ -27,7 +27,7 @@ TINY = [(40, 10), (20, 5), (80, 8)]
 
 
 def line(number: int) -> Line:
-    return Line(NOW + timedelta(minutes=number), "pickup-confirmed", f"{number:08}", SENTENCE)
+    return Line(NOW + timedelta(minutes=number), number, "pickup-confirmed", f"{number:08}", SENTENCE)
 
 
 def stores(number: int) -> list[StoreDay]:
@@ -189,6 +189,6 @@ def test_elsewhere_a_day_is_a_plain_line_with_what_is_worth_reading() -> None:
 
     said, day, reject = file.getvalue().splitlines()
     assert said == "starting in [tmp] …"
-    assert day.startswith("Mon 02 Mar 2026  plans   1  confirmed   0")
+    assert day.startswith("Mon Mar  2, 2026  plans   1  confirmed   0")
     assert reject.startswith("    09:01  7d5c1a90  The payer refused a fill")
     assert "\x1b" not in file.getvalue()

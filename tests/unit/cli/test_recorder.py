@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from uuid import UUID
 
 from cli.demo.recorder import Recorder
 from shared.events.base import Event
-from shared.events.fulfillment import FillRejected, PackagePickedUp, PackageReady
+from shared.events.fulfillment import ConsultationHeld, FillRejected, PackagePickedUp, PackageReady
 from shared.events.outreach import PickupConfirmed
 from shared.events.planner import PlanComputed
 from shared.messaging.envelope import Record
@@ -89,3 +90,12 @@ def test_who_asks_for_the_newest_hears_of_each_once() -> None:
     assert recorder.newest(1) == [], "what was not asked for is in the counts"
     recorder.note(seen(PackagePickedUp, 4))
     assert [line.patient for line in recorder.newest(5)] == ["7d5c1a90"]
+
+
+def test_what_happened_at_one_moment_is_told_in_the_order_in_which_it_was_heard() -> None:
+    recorder = Recorder("nowhere")
+    for number, kind in enumerate((PackagePickedUp, ConsultationHeld), 1):
+        recorder.note(replace(seen(kind, number), at=datetime(2026, 3, 2, 22, tzinfo=UTC)))
+
+    _, lines = recorder.before(NEXT_DAY)
+    assert [line.kind for line in lines] == ["package-picked-up", "consultation-held"]
