@@ -43,14 +43,14 @@ STYLES = {
     "pickup-missed": "red",
     "renewal-requested": "magenta",
     "renewal-answered": "magenta",
-    "package-ready": "blue",
+    "package-ready": "bright_blue",
 }
 """Of the patient's number beside a line, by the kind of what happened."""
 
 COLUMNS = (
     ("enrolled", "enrolled", ""),
     ("expected", "expected", "bold"),
-    ("ready", "ready", "blue"),
+    ("ready", "ready", "bright_blue"),
     ("picked up", "picked_up", "green"),
     ("did not come", "late", "red"),
     ("to call", "to_call", "yellow"),
