@@ -16,10 +16,10 @@ from pathlib import Path
 
 from deploy.bootstrap import environment, room
 from deploy.bootstrap.environment import LOCK, ROOT
-from deploy.bootstrap.failures import SetupFailed, explained
+from deploy.bootstrap.failures import SetupFailed
 from deploy.bootstrap.fetch import Fetch
-from deploy.bootstrap.pip import run_pip
-from deploy.bootstrap.progress import Pace, Progress, duration
+from deploy.bootstrap.install import install
+from deploy.bootstrap.progress import Progress, duration
 from deploy.bootstrap.wanted import Package, by_name, lacking, locked_packages, megabytes, what_for
 
 WORK = ROOT / ".medsync" / "setup"
@@ -66,7 +66,7 @@ def set_up(venv: Path, progress: Progress) -> None:
         environment.make(venv)
         packages = environment.for_this_machine(venv, packages)
     fetch.all(packages)
-    _install(venv, packages, fetch, progress)
+    install(venv, packages, fetch, progress)
     environment.mark_ready(venv)
     shutil.rmtree(WORK, ignore_errors=True)
 
@@ -89,31 +89,6 @@ def _announce(
     if big := what_for(to_fetch):
         say(f"The big ones: {big}.")
     say("That takes some minutes, once. The first start then fetches Kafka (46 MB), also once.")
-
-
-def _install(venv: Path, packages: list[Package], fetch: Fetch, progress: Progress) -> None:
-    """Install what was fetched, and the project itself as it lies here."""
-    before, total = len(environment.installed(venv)), len(packages)
-    pace = Pace()
-
-    def tick() -> None:
-        done = min(max(0, len(environment.installed(venv)) - before), total)
-        progress.show(f"installed {done} of {total} packages{pace.left(done, total)}")
-
-    from_here = ["--no-index", "--no-deps"]
-    if packages:
-        pinned = ["--require-hashes", "--requirement", str(fetch.written(packages))]
-        _pip(venv, fetch, tick, "install", *from_here, "--find-links", str(fetch.wheels), *pinned)
-    progress.show("installing MedSync itself")
-    _pip(venv, fetch, lambda: None, "install", *from_here, "--no-build-isolation", "--editable", str(ROOT))
-
-
-def _pip(venv: Path, fetch: Fetch, tick: Callable[[], None], *arguments: str) -> None:
-    ran = run_pip(venv, *arguments, scratch=fetch.scratch, log=fetch.log, tick=tick)
-    if ran.code != 0:
-        raise explained(
-            ran.said, ran.code, kept=fetch.what_is_kept(), place=room.left(venv), log=str(fetch.log)
-        )
 
 
 @contextmanager

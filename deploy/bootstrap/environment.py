@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from deploy.bootstrap import room
 from deploy.bootstrap.failures import SetupFailed
 from deploy.bootstrap.wanted import Package
 
@@ -59,8 +60,7 @@ def make(venv: Path) -> None:
     _require_ours(venv)
     if not (_has("venv") and _has("ensurepip")):
         raise SetupFailed(
-            f"This Python ({sys.executable}, {_minor(sys.version_info[:2])}) came without venv or ensurepip. Debian and "
-            "Ubuntu have them in a package of their own: sudo apt install python3-venv. Or name another Python: "
+            f"This Python ({sys.executable}) came without venv or ensurepip. Debian and Ubuntu have them in a package of their own: sudo apt install python3-venv. Or name another Python: "
             "make setup PYTHON=/path/to/python3"
         )
     ran = subprocess.run(
@@ -72,9 +72,9 @@ def make(venv: Path) -> None:
         check=False,
     )
     if ran.returncode != 0:
-        raise SetupFailed(
-            f"{venv} could not be made (python -m venv, code {ran.returncode}):\n{ran.stdout.strip()}"
-        )
+        if room.is_full(venv):
+            raise SetupFailed(room.full(venv))
+        raise SetupFailed(f"{venv} could not be made (code {ran.returncode}):\n{ran.stdout.strip()}")
 
 
 def for_this_machine(venv: Path, packages: list[Package]) -> list[Package]:

