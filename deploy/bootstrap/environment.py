@@ -60,7 +60,8 @@ def make(venv: Path) -> None:
     _require_ours(venv)
     if not (_has("venv") and _has("ensurepip")):
         raise SetupFailed(
-            f"This Python ({sys.executable}) came without venv or ensurepip. Debian and Ubuntu have them in a package of their own: sudo apt install python3-venv. Or name another Python: "
+            f"This Python ({sys.executable}) came without venv or ensurepip. Debian and Ubuntu have them in a "
+            "package of their own: sudo apt install python3-venv. Or name another Python: "
             "make setup PYTHON=/path/to/python3"
         )
     ran = subprocess.run(

@@ -36,9 +36,14 @@ def is_network(said: str) -> bool:
     )
 
 
+def is_changed(said: str) -> bool:
+    """Whether what came is not what was pinned."""
+    return bool(_CHANGED.search(said))
+
+
 def explained(said: str, code: int, *, kept: str, place: str, log: str) -> SetupFailed:
     """Why pip ended with `code`. `kept`: what becomes of what was fetched; `place`: where it wrote, and its room."""
-    package = _package(said)
+    package = package_of(said)
     if _FULL.search(said):
         return SetupFailed(f"The disk is full: {place}, and more is needed. Free some space. {kept}")
     if _TOO_LARGE.search(said):
@@ -78,7 +83,7 @@ def explained(said: str, code: int, *, kept: str, place: str, log: str) -> Setup
     return SetupFailed(f"pip failed (code {code}; all it said is in {log}). It said last:\n{_last(said, 6)}")
 
 
-def _package(said: str) -> str:
+def package_of(said: str) -> str:
     """The package that was the matter, with its version."""
     if (missing := _NOT_THERE.search(said)) and missing[1]:
         return " ".join(part for part in missing.groups() if part)

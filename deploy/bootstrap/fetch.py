@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from deploy.bootstrap import room
-from deploy.bootstrap.failures import SetupFailed, explained, is_network
+from deploy.bootstrap.failures import SetupFailed, explained, is_changed, is_network, package_of
 from deploy.bootstrap.pip import Ran, run_pip
 from deploy.bootstrap.progress import Pace, Progress
 from deploy.bootstrap.wanted import MB, Package, is_one_of, lacking, name_and_version
@@ -48,14 +48,20 @@ class Fetch:
     def all(self, packages: list[Package]) -> None:
         """Fetch them. Where the connection breaks, go on from there as long as that gets any further."""
         self._hashes = {(package.name, package.version): package.hashes for package in packages}
+        spoilt: set[str] = set()
         while missing := lacking(packages, self.kept()):
             before = len(self.kept())
             ran = self._once(missing)
             if ran.code == 0:
                 return
-            if not (is_network(ran.said) and len(self.kept()) > before):
+            if is_network(ran.said) and len(self.kept()) > before:
+                self._progress.say("  the connection broke; going on with what is missing")
+            elif is_changed(ran.said) and (package := package_of(ran.said)) not in spoilt:
+                # Also what pip before 24 makes of a connection that broke: half a wheel, taken for a whole one.
+                spoilt.add(package)
+                self._progress.say(f"  {package} did not come as it should; fetching it again")
+            else:
                 raise self._failure(ran)
-            self._progress.say("  the connection broke; going on with what is missing")
 
     def _once(self, packages: list[Package]) -> Ran:
         self._sweep(whole_only=False)
