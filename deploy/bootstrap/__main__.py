@@ -89,7 +89,7 @@ def _announce(
     )
     if big := what_for(to_fetch):
         say(f"The big ones: {big}.")
-    say("That takes some minutes, once. The first start then fetches Kafka (46 MB), also once.")
+    say("That takes some minutes, once. The first start then fetches Kafka (45 MB), also once.")
 
 
 @contextmanager
