@@ -171,10 +171,8 @@ def test_who_has_no_cache_keeps_the_jars_in_the_checkout(
     monkeypatch.setattr(jars, "_fetch", lambda name, folder: Path(shutil.copy(cached[0], folder)))
     said: list[str] = []
     assert left_out in jars.kafka_jars(said.append)
-    assert (
-        said[0]
-        == f"/proc/no-such-place/medsync/jars cannot be written to: Apache Kafka is kept in {tmp_path}/own, for this checkout alone"
-    )
+    assert said[0].startswith("/proc/no-such-place/medsync/jars cannot be written to")
+    assert f"kept in {tmp_path}/own, for this checkout alone" in said[0]
     assert said[1].startswith("fetching Apache Kafka, once for all checkouts: 1 files")
     assert left_out.exists()
 
