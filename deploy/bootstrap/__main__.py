@@ -62,7 +62,7 @@ def set_up(venv: Path, progress: Progress) -> None:
     _announce(progress.say, anew, packages, to_fetch)
     if anew:
         environment.begin(venv)
-        progress.show("making the virtual environment")
+        progress.say("  making the virtual environment …")
         environment.make(venv)
         packages = environment.for_this_machine(venv, packages)
     fetch.all(packages)

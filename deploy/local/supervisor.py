@@ -106,7 +106,9 @@ class LocalStack:
                     server.spawn()
                 for server in self._own:
                     server.wait_ready()
-                    self._say(f"  {server.name} answers, {time.monotonic() - began:.1f} s after the start")
+                if self._own:
+                    names = " and ".join(server.name for server in self._own)
+                    self._say(f"  {names} answer, after {time.monotonic() - began:.1f} s")
             except Held as held:
                 raise AlreadyRunning(self.directory, held.pid) from None
             except OSError as error:
