@@ -55,6 +55,8 @@ def set_up(venv: Path, progress: Progress) -> None:
     fetch = Fetch(venv, WORK, progress)
     packages = locked_packages(LOCK)
     anew = not environment.can_be_brought_up_to_date(venv)
+    if not anew and environment.is_ready(venv):
+        return  # another set-up made it ready while this one waited
     if not anew:
         packages = lacking(environment.for_this_machine(venv, packages), environment.installed(venv))
     to_fetch = lacking(packages, fetch.kept())
@@ -89,7 +91,7 @@ def _announce(
     )
     if big := what_for(to_fetch):
         say(f"The big ones: {big}.")
-    say("That takes some minutes, once. The first start then fetches Kafka (45 MB), also once.")
+    say(f"That takes some minutes, once. The first start then fetches Kafka ({room.KAFKA_MB} MB), also once.")
 
 
 @contextmanager

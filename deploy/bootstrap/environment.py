@@ -23,7 +23,7 @@ _READY = ".ready"
 
 
 def is_ready(venv: Path) -> bool:
-    """Whether it is whole, and what the checkout wants today. Asked of the environment's own Python."""
+    """Whether it is whole, and what the checkout wants today. Asked of a Python of its own version."""
     return _read(venv) == _wanted(venv, _minor(sys.version_info[:2]))
 
 

@@ -82,7 +82,7 @@ class Fetch:
         ran = run_pip(
             self._venv,
             *("download", "--no-deps", "--only-binary", ":all:", "--progress-bar", "off", "--require-hashes"),
-            *("--dest", str(self.wheels), "--requirement", str(self.written(packages))),
+            *("--dest", str(self.scratch / "done"), "--requirement", str(self.written(packages))),
             scratch=self.scratch,
             log=self.log,
             line=self._listen,
@@ -104,8 +104,8 @@ class Fetch:
         return sum(sizes.values())
 
     def _under_way(self) -> list[Path]:
-        """Where pip puts a wheel that it fetches; it throws all of them away when it fails."""
-        return list(self.scratch.glob("pip-unpack-*/*.whl"))
+        """Where pip puts a wheel that it fetches, to throw all of them away where it fails, and else copy them."""
+        return [*self.scratch.glob("pip-unpack-*/*.whl"), *self.scratch.glob("done/*.whl")]
 
     def _sweep(self, *, whole_only: bool) -> None:
         """Keep every wheel of pip's that is what the lock pins. `whole_only`: pip runs; look at none that grows."""

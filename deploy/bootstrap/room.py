@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from deploy.bootstrap.wanted import MB
 
 INSTALLED_MB = 900
 """About what the whole environment takes when it is installed, `du -sm .venv`."""
+KAFKA_MB = 45
+"""What the first start puts into the user's cache."""
 _UNPACKED = 3.8  # times the size of the wheels
 
 
@@ -18,7 +21,10 @@ def require(venv: Path, work: Path, *, fetching: float, installing: float) -> No
     """SetupFailed where the rest of the set-up (wheels of so many MB) cannot fit. One disk may be asked for both."""
     needs: dict[int, float] = {}
     places: dict[int, Path] = {}
-    for place, megabytes in ((_there(venv), installing * _UNPACKED), (_there(work), fetching)):
+    wanted = [(_there(venv), installing * _UNPACKED), (_there(work), fetching)]
+    if cache := _cache():
+        wanted.append((cache, KAFKA_MB))
+    for place, megabytes in wanted:
         device = place.stat().st_dev
         needs[device] = needs.get(device, 0) + megabytes
         places.setdefault(device, place)
@@ -26,7 +32,7 @@ def require(venv: Path, work: Path, *, fetching: float, installing: float) -> No
         free = shutil.disk_usage(places[device]).free / MB
         if free < megabytes:
             raise SetupFailed(
-                f"Too little room: about {megabytes:.0f} MB are needed on the disk of {places[device]}, "
+                f"Too little room: about {megabytes:.0f} MB more are needed on the disk of {places[device]}, "
                 f"and {free:.0f} MB are free. Free some space, or clone onto another disk. Nothing was fetched."
             )
 
@@ -60,6 +66,16 @@ def explained(error: OSError, venv: Path) -> str:
             f"(`ls -ld {place.parent}`), or clone to where you may write."
         )
     return f"{error}."
+
+
+def _cache() -> Path | None:
+    """The user's cache, made if need be; None where there can be none: the first start then finds another place."""
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        cache.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        return None
+    return cache
 
 
 def _there(place: Path) -> Path:

@@ -173,9 +173,18 @@ def test_too_small_a_disk_is_told_before_anything_is_fetched(checkout: Checkout,
     served.add("playwright")  # said to be large
     checkout.lock()
     said = refused(checkout.set_up_behind(small_disk(checkout, "30m", ".venv")))
-    assert re.search("Too little room: about 20. MB are needed", said)
+    assert re.search("Too little room: about 2.. MB more are needed", said)
     assert str(checkout.folder / ".venv") in said
     assert served.asked == []
+
+
+def test_too_small_a_cache_for_what_the_first_start_fetches_is_told_too(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").mkdir()
+    mount = f"mount -t tmpfs -o size=20m small {tmp_path}/cache"
+    said = refused(checkout.set_up_behind(mount, XDG_CACHE_HOME=f"{tmp_path}/cache"))
+    assert f"about 45 MB more are needed on the disk of {tmp_path}/cache" in said
 
 
 @pytest.mark.parametrize(("place", "room"), [(".venv", "6m"), (".medsync", "9m"), (".venv", "30m")])
@@ -244,6 +253,7 @@ def test_two_set_ups_at_once_wait_for_each_other(older: Checkout) -> None:
         said = [one.communicate(timeout=100)[0], other.communicate(timeout=60)[0]]
     assert (one.returncode, other.returncode) == (0, 0), said
     assert sum("Another set-up of this checkout runs" in text for text in said) == 1
+    assert sum("Bringing the virtual environment up to date" in text for text in said) == 1
     assert len(older.served.asked) == 3
 
 
@@ -340,7 +350,7 @@ def pid_of(command: str) -> int:
     return found[0]
 
 
-def eventually(holds: Callable[[], bool], what: str, deadline: float = 30) -> None:
+def eventually(holds: Callable[[], bool], what: str, deadline: float = 60) -> None:
     end = time.monotonic() + deadline
     while not holds():
         assert time.monotonic() < end, f"not within {deadline} s: {what}"
