@@ -34,7 +34,8 @@ from dataclasses import asdict
 from pathlib import Path
 from deploy.local import LocalStack, StackError
 try:
-    with LocalStack(Path(sys.argv[1]), postgres_at=(sys.argv[2:] or [None])[0]) as stack:
+    at = (sys.argv[2:] or [None])[0]
+    with LocalStack(Path(sys.argv[1]), postgres_at=at, say=lambda text: None) as stack:
         print(json.dumps(asdict(stack.addresses)), flush=True)
         sys.stdin.read()
 except StackError as error:
