@@ -6,7 +6,7 @@ time (R6); `layout` says which fills wait for one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -78,13 +78,18 @@ class Start(NamedTuple):
 
     first: int  # the first day on which it can be dispensed at all
     covered: int  # nothing is left at the start of this day; never before `first`
+    along: int  # the first day on which it can be dispensed with what cannot wait
 
 
-def start_of(medication: Medication, pickup: PickupDays, earliest: int) -> Start:
+def start_of(
+    medication: Medication, pickup: PickupDays, earliest: int, urgent_days: Collection[int] = ()
+) -> Start:
     """Days without the drug before `covered` no fill could have covered."""
     workable = earliest if medication.urgent_from is None else medication.urgent_from
-    first = pickup.on_or_after(max(medication.payment.ready, workable, medication.available_from))
-    return Start(first, max(medication.needed_from, first))
+    had = max(medication.payment.ready, medication.available_from)
+    first = pickup.on_or_after(max(had, workable))
+    along = min([first, *(day for day in urgent_days if day >= had)])
+    return Start(first, max(medication.needed_from, first), along)
 
 
 def paths_to(

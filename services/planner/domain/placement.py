@@ -89,6 +89,11 @@ class Choice(NamedTuple):
     first: int
     covered: int
 
+    @property
+    def least(self) -> int:
+        """No choice of ways and days weighs less, trips aside."""
+        return min(min([span.weight for span in way.spans], default=way.weight) for way in self.ways)
+
 
 def with_spans(way: Way, setting: Setting) -> Way:
     """The way with what its fills before weigh, by day."""

@@ -130,7 +130,6 @@ class Layout:
 class Verdict:
     """What the criteria say about all candidate days of one patient."""
 
-    candidates: int  # first days, with a rhythm each, that were compared
     chosen: Layout
     offered: Sequence[Score]  # the best days, the chosen one first
     short_of: Fraction | None = None  # by so much the burden may be above the least; None: it is the least
@@ -141,16 +140,11 @@ def choose(question: Question, days: Sequence[int], offered: int = 1) -> Verdict
 
     With `offered` above 1 also the best days beside, with the rhythm of the first.
     """
-    search = _Search(question, 1)
+    search = _Search(question)
     verdict = search.over(days)
     if verdict is None or offered == 1:
         return verdict
-    chosen = verdict.chosen.score
-    if search.patiently:
-        return replace(verdict, offered=search.alike(offered))
-    alike = _Search(replace(question, rhythms=(chosen.rhythm,)), offered, search).over(days)
-    others = [each for each in alike.offered if each.anchor != chosen.anchor] if alike else []
-    return replace(verdict, offered=[chosen, *others][:offered])
+    return replace(verdict, offered=search.beside(verdict.chosen.score, days, offered))
 
 
 def layout_on(question: Question, day: int) -> Layout | None:
@@ -159,33 +153,43 @@ def layout_on(question: Question, day: int) -> Layout | None:
     return verdict.chosen if verdict else None
 
 
+Live = tuple[int, ...]
+"""Of the slots after which a rhythm repeats, those at which a drug is due."""
+
+Phases = Sequence[frozenset[int]]
+"""Of each drug the slots of its cycles at which it may join; none where it fits no slot."""
+
+
 class _Candidate(NamedTuple):
     bound: tuple[Any, ...]
     day: int
     rhythm: int
-    live: tuple[int, ...]
+    live: Live
+    phases: Phases
     least: int
+    weights: Sequence[int]  # of that, what each drug weighs
     is_hard: bool  # a drug joins only after several fills
 
 
+NOWHERE = NEVER * NEVER
+"""More than anything weighs."""
+
+
 class _Least(NamedTuple):
-    """What a drug takes at least over the slots at which it may join."""
+    """What a drug weighs at least over slots at which it may join."""
 
-    weight: int
-    needs_fill: bool  # a fill before, at each of them
-
-
-Live = tuple[int, ...]
-"""Of the slots after which a rhythm repeats, those at which a drug is due."""
+    few: int = NOWHERE  # with one fill before at most
+    several: int = NOWHERE  # with however many
+    needs_fill: bool = True  # a fill before, at each of them
+    joins_later: bool = True  # at none of them that is the first
 
 
 class _Search:
     """One patient's search. What weighs is counted in whole numbers, `unit` of which are one trip."""
 
-    def __init__(self, question: Question, offered: int, before: _Search | None = None) -> None:
-        """`before`: a search with more rhythms, of which it takes over what was found out about each drug."""
+    def __init__(self, question: Question) -> None:
         rules, drugs = question.rules, question.medications
-        self.question, self.offered, self.pickup = question, offered, question.pickup
+        self.question, self.offered, self.pickup = question, 1, question.pickup
         usual = tuple(each.usual_days for each in drugs)
         self.rhythms, self.fits = _that_fit(question.rhythms, drugs, usual)
         blemishes = rules.blemishes_a_trip
@@ -199,14 +203,14 @@ class _Search:
             ),
             *(max(1, days) for days in usual),
         )
-        if before:
-            self.unit = before.unit
         self.short = self.unit // rules.short_fills_a_trip
         self.blemish = self.unit // blemishes if blemishes else 0
         self.costs_known = all(each.monthly_copay is not None for each in drugs)
         self.order = order_of(rules, costs_known=self.costs_known)
         self.at_burden = place_of_burden(rules, costs_known=self.costs_known)
-        self.starts = [start_of(each, self.pickup, question.earliest) for each in drugs]
+        self.starts = [
+            start_of(each, self.pickup, question.earliest, question.urgent_days) for each in drugs
+        ]
         self.setting = Setting(
             self.pickup,
             question.today,
@@ -216,9 +220,10 @@ class _Search:
             self.blemish,
         )
         self.periods = [lcm(*(fit.cycles for fit in fits if fit)) for fits in self.fits]
-        self.reaches: dict[tuple[int, int, int], tuple[int, int] | None] = before.reaches if before else {}
-        self.ways: dict[tuple[int, int, int, bool, bool], list[Way]] = before.ways if before else {}
-        self.paths: dict[tuple[int, int, int, bool, bool], list[FillPath]] = before.paths if before else {}
+        self.numbers = list(range(len(self.fits)))  # of the rhythms to choose among
+        self.reaches: dict[tuple[int, int, int], tuple[int, int] | None] = {}
+        self.ways: dict[tuple[int, int, int, bool, bool], list[Way]] = {}
+        self.paths: dict[tuple[int, int, int, bool, bool], list[FillPath]] = {}
         self.spans = [self._spans_of(number) for number in range(len(self.rhythms))]
         self.yearly: dict[tuple[int, int], int] = {}
         self.slots: dict[tuple[int, int], list[int]] = {}
@@ -229,10 +234,6 @@ class _Search:
         self.left_at: list[int] = []  # the bounds of candidates that were not worked out in full
         self.patiently = False
         self.put_off: list[_Candidate] = []  # at which a drug joins only after several fills
-        if before:
-            self.best = {
-                day: each for day, each in before.best.items() if each[1].score.rhythm in self.rhythms
-            }
         clean = self.order(self.optimistic(question.promises.pickup or NEVER, self.rhythms[0], 0))
         self.nothing_to_mend = clean[: self.at_burden]
 
@@ -240,35 +241,44 @@ class _Search:
 
     def over(self, days: Sequence[int]) -> Verdict | None:
         """Rhythm by rhythm, those with the fewest trips a year first."""
-        self.days_given = len(days) == 1
-        compared = self._compare(days, cycles=1)
-        if not self._is_nobody_without_a_drug():
-            compared += self._compare(days, cycles=2)
+        self._compare_all(days)
         if not self.best:
             return None
         ranked = sorted(self.best.values(), key=lambda each: each[0])
         chosen = ranked[0][1]
         short_of = max(0, self._burden_of(chosen) - min(self.left_at)) if self.left_at else 0
         return Verdict(
-            compared,
             settled(self._in_trips(chosen), self.question),
-            self.alike(self.offered),
+            self._alike(self.offered),
             Fraction(short_of, self.unit) if short_of else None,
         )
 
-    def alike(self, offered: int) -> list[Score]:
+    def beside(self, chosen: Score, days: Sequence[int], offered: int) -> list[Score]:
+        """The best days with the rhythm of the chosen one, that one first."""
+        if self.patiently:
+            return self._alike(offered)
+        self.offered, self.steps, self.numbers = offered, 0, [self.rhythms.index(chosen.rhythm)]
+        self.best = {day: each for day, each in self.best.items() if each[1].score.rhythm == chosen.rhythm}
+        self._compare_all(days)
+        others = [each for each in self._alike(offered) if each.anchor != chosen.anchor]
+        return [chosen, *others][:offered]
+
+    def _alike(self, offered: int) -> list[Score]:
         """The best of the days that were looked at, with the rhythm of the chosen one."""
         ranked = [layout.score for _, layout in sorted(self.best.values(), key=lambda each: each[0])]
         return [self._of_trips(score) for score in ranked if score.rhythm == ranked[0].rhythm][:offered]
 
-    def _compare(self, days: Sequence[int], *, cycles: int) -> int:
-        """Work out the candidates that may be better, and tell how many days were compared."""
-        compared, self.put_off = 0, []
-        rhythms = range(len(self.fits))
-        for number in sorted(rhythms, key=lambda each: (self.rate(each, (0,)), -self.rhythms[each].days)):
-            candidates = sorted(self._candidates(number, days, cycles))
-            compared += len({candidate.day for candidate in candidates})
-            for candidate in candidates:
+    def _compare_all(self, days: Sequence[int]) -> None:
+        self.days_given = len(days) == 1
+        self._compare(days, cycles=1)
+        if not self._is_nobody_without_a_drug():
+            self._compare(days, cycles=2)
+
+    def _compare(self, days: Sequence[int], *, cycles: int) -> None:
+        """Work out the candidates that may be better."""
+        self.put_off = []
+        for number in sorted(self.numbers, key=lambda each: (self.rate(each, (0,)), -self.rhythms[each].days)):
+            for candidate in sorted(self._candidates(number, days, cycles)):
                 worst = self.worst_kept()
                 if worst is not None and candidate.bound > worst:
                     break
@@ -285,7 +295,6 @@ class _Search:
         if not self._is_nobody_without_a_drug() and self.put_off:
             self.patiently = True
             self._work_out_put_off()
-        return compared
 
     def _work_out_put_off(self) -> None:
         """Those at which a drug joins only after several fills, as many as there is time for; with patience, until one
@@ -334,16 +343,19 @@ class _Search:
         within = [
             day for day in first_days(rhythm, days, last, self.pickup) if first <= day <= last or day == told
         ]
-        for live in self._live_sets(number):
-            rate = self.rate(number, live)
-            if rate > self._most():
-                continue
-            phases = self._phases(number, live)
-            for day in within:
-                bounded = self._bound(number, day, live, phases, rate)
-                if bounded and bounded[0] <= self._most():
+        lives = [
+            (live, rate, self._phases(number, live))
+            for live in self._live_sets(number)
+            if (rate := self.rate(number, live)) <= self._most()
+        ]
+        for day in within:
+            slots = self.slots_of(number, day)
+            by_phase = [self._by_phase(at, fit, slots) for at, fit in enumerate(self.fits[number])]
+            for live, rate, phases in lives:
+                bounded = self._bound(number, slots, live, phases, rate, by_phase)
+                if bounded:
                     key = self.order(self.optimistic(day, rhythm, bounded[0]))
-                    yield _Candidate(key, day, number, live, *bounded)
+                    yield _Candidate(key, day, number, live, phases, *bounded)
 
     def _most(self) -> int:
         """The burden above which nothing is better than what was found; no limit while that leaves something to mend
@@ -362,23 +374,20 @@ class _Search:
             live for size in range(1, period + 1) for live in combinations(range(period), size) if 0 in live
         ]
         longer = period * self.rhythms[number].days
-        if any(rhythm.days == longer for rhythm in self.rhythms):
+        if any(self.rhythms[each].days == longer for each in self.numbers):
             sets = sets[1:]  # at one slot of the period alone it is that rhythm
-        return [live for live in sets if all(each is None or each for each in self._phases(number, live))]
+        fitting = [at for at, fit in enumerate(self.fits[number]) if fit]
+        return [live for live in sets if all(map(self._phases(number, live).__getitem__, fitting))]
 
-    def _phases(self, number: int, live: Live) -> list[frozenset[int] | None]:
-        """Of each drug the slots of its cycles at which it may join, if drugs are due at the live ones alone."""
+    def _phases(self, number: int, live: Live) -> Phases:
+        """Where each drug may join, if drugs are due at the live slots alone."""
         period = self.periods[number]
         return [
-            None
-            if fit is None
-            else frozenset(
+            frozenset(
                 phase
-                for phase in range(fit.cycles)
-                if all(slot in live for slot in range(phase, period, fit.cycles))
+                for phase in range(fit.cycles if fit else 0)
+                if fit and all(slot in live for slot in range(phase, period, fit.cycles))
             )
-            if fit
-            else None
             for fit in self.fits[number]
         ]
 
@@ -434,57 +443,52 @@ class _Search:
         return A_YEAR * self.unit // max(1, each.usual_days)
 
     def _bound(
-        self, number: int, day: int, live: Live, phases: Sequence[frozenset[int] | None], rate: int
-    ) -> tuple[int, bool] | None:
-        """No layout with this first slot has a lower burden: the rate, what each drug weighs at the slot that suits it
-        best, and trips for the drugs that reach no slot alone. And whether one of the drugs reaches none but by several
-        fills: where none does, such ways are not tried."""
-        slots, most = self.slots_of(number, day), self._most()
-        by_one, by_several = rate, rate
-        waiting, joins_first, is_hard = [], False, False
-        for at, fit in enumerate(self.fits[number]):
-            if fit is None:
-                continue
-            few, several, first = self._least_of(at, fit, slots, phases[at] or frozenset())
-            joins_first = joins_first or first
-            is_hard = is_hard or few is None
-            if not is_hard and few:
-                by_one += few.weight
-                if few.needs_fill:
-                    waiting.append((self.starts[at].covered, self.starts[at].first))
-            by_several += several.weight if several else 0
-            if min(by_one, by_several) > most:
-                return None
-        if not joins_first and not any(start.covered < day for start in self.starts):
+        self,
+        number: int,
+        slots: Sequence[int],
+        live: Live,
+        phases: Phases,
+        rate: int,
+        by_phase: Sequence[Sequence[_Least]],
+    ) -> tuple[int, Sequence[int], bool] | None:
+        """No layout with these slots has a lower burden: the rate, what each drug weighs at the slot that suits it
+        best, and trips for the drugs that reach no slot alone. And what of that each drug weighs; and whether one of
+        them reaches none but by several fills: where none does, such ways are not tried."""
+        few, several, waiting, none_joins, most = [0] * len(phases), rate, [], True, self._most()
+        for at, of_phases in enumerate(phases):
+            if of_phases:
+                of_drug = [by_phase[at][phase] for phase in of_phases]
+                few[at], least, needs_fill, later = map(min, zip(*of_drug, strict=True))
+                several += least if least < NOWHERE else 0
+                none_joins = none_joins and later
+                if needs_fill:
+                    waiting.append((self.starts[at].covered, self.starts[at].along))
+                if several > most:
+                    return None
+        if none_joins and not any(start.covered < slots[0] for start in self.starts):
             return None
-        if is_hard:
-            return by_several, True
-        if waiting and not self.question.urgent_days:
-            period = self.periods[number]
-            comes = [on for slot, on in enumerate(slots) if slot % period in live]
-            by_one += trips_at_least(waiting, comes) * self.unit
-        return by_one, False
+        if max(few) >= NOWHERE:
+            return several, few, True
+        period = self.periods[number]
+        comes = [on for slot, on in enumerate(slots) if slot % period in live]
+        by_few = rate + sum(few) + trips_at_least(waiting, comes) * self.unit
+        return (by_few, few, False) if by_few <= most else None
 
-    def _least_of(
-        self, at: int, fit: Fit, slots: Sequence[int], phases: frozenset[int]
-    ) -> tuple[_Least | None, _Least | None, bool]:
-        """Over the slots at which a drug may join what it takes at least: with one fill before at most, then with
-        several; and whether it can join at the first slot."""
-        few: _Least | None = None
-        several: _Least | None = None
-        first = False
-        for slot, on in enumerate(slots):
-            if slot % fit.cycles not in phases or (reach := self._reach(at, on, fit.fills)) is None:
+    def _by_phase(self, at: int, fit: Fit | None, slots: Sequence[int]) -> Sequence[_Least]:
+        """What a drug weighs at least over the slots of each phase of its cycles."""
+        least = [_Least()] * (fit.cycles if fit else 0)
+        for slot, on in enumerate(slots if fit else ()):
+            few, several, needs_fill, later = least[slot % len(least)]
+            if not (few or needs_fill) or (reach := self._reach(at, on, fit.fills if fit else 1)) is None:
                 continue
             weight, fills = reach
-            first = first or slot == 0
-            least = _Least(weight, fills > 0)
-            several = _lesser(several, least)
-            if fills <= 1:
-                few = _lesser(few, least)
-                if not few.weight and not few.needs_fill:
-                    break
-        return few, several, first
+            least[slot % len(least)] = _Least(
+                min(few, weight) if fills <= 1 else few,
+                min(several, weight),
+                needs_fill and fills > 0,
+                later and slot > 0,
+            )
+        return least
 
     def _reach(self, at: int, day: int, fills: int) -> tuple[int, int] | None:
         """The least that joining on that day weighs, and how many fills before it takes; None where it cannot be
@@ -562,11 +566,18 @@ class _Search:
         there is any other, that is better.
         """
         slots, period = self.slots_of(candidate.rhythm, candidate.day), self.periods[candidate.rhythm]
+        rate = self.rate(candidate.rhythm, candidate.live)
+        room = self._room(candidate, rate)
+        spare = room + rate - candidate.least
         choices = []
-        for at, phases in enumerate(self._phases(candidate.rhythm, candidate.live)):
-            choices.append(self._choice(at, candidate.rhythm, slots, phases, thorough=thorough))
-            if not choices[-1].ways:
+        for at, phases in enumerate(candidate.phases):
+            choice = self._choice(at, candidate.rhythm, slots, phases, thorough=thorough)
+            choices.append(choice)
+            if not choice.ways:
                 self.put_off.append(candidate)
+                return
+            spare -= choice.least - candidate.weights[at]
+            if spare < 0 and not candidate.is_hard:
                 return
         if not any(way.path.joins == candidate.day for choice in choices for way in choice.ways):
             return
@@ -576,8 +587,7 @@ class _Search:
         told = sorted(
             {day for days in self.question.promises.visits.values() for day in days if day in self.pickup}
         )
-        rate = self.rate(candidate.rhythm, candidate.live)
-        placed = self._placed(candidate, choices, free, told, self._room(candidate, rate))
+        placed = self._placed(candidate, choices, free, told, room)
         if placed is None:
             return
         beside = self._by_themselves(placed, free)
@@ -640,7 +650,7 @@ class _Search:
         return int(worst[at]) - rate
 
     def _choice(
-        self, at: int, number: int, slots: Sequence[int], phases: frozenset[int] | None, *, thorough: bool
+        self, at: int, number: int, slots: Sequence[int], phases: frozenset[int], *, thorough: bool
     ) -> Choice:
         """The ways of one drug into the rhythm; where there is none, it comes by itself."""
         each, fit, start = self.question.medications[at], self.fits[number][at], self.starts[at]
@@ -661,7 +671,7 @@ class _Search:
         number: int,
         slots: Sequence[int],
         fit: Fit,
-        phases: frozenset[int] | None,
+        phases: frozenset[int],
         *,
         gap: bool,
         several: bool,
@@ -672,7 +682,7 @@ class _Search:
             phase = slot % fit.cycles
             if found and self.question.medications[at].payment.staff_settled:  # at the first where it can be
                 break
-            if phase not in settled and phase in (phases or ()) and day in self.pickup:
+            if phase not in settled and phase in phases and day in self.pickup:
                 ways = self._ways_on(at, number, day, fit, gap=gap, several=several)
                 found += ways
                 if any(not way.path.windows and not way.path.uncovered for way in ways):
