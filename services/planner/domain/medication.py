@@ -114,7 +114,7 @@ class Medication:
     def long_fill(self, wanted: int, left: Decimal) -> tuple[Decimal, int] | None:
         """One fill of more than the usual days, where the plan allows so many, they are authorized, and it is not
         dearer than usual fills and a short one."""
-        if self.packs or not self.payer.days_supplies:
+        if self.packs or wanted > max(self.payer.days_supplies, default=0):
             return None
         quantity, days = short_fill(wanted, per_day(self.prescription), left, self.whole_units)
         if days < wanted or not self.payer.allows(days) or self._dearer_at_once(days):

@@ -178,11 +178,14 @@ NOWHERE = NEVER * NEVER
 class _Least(NamedTuple):
     """What a drug weighs at least over slots at which it may join."""
 
-    few: int = NOWHERE  # with one fill before at most
-    several: int = NOWHERE  # with however many
-    needs_fill: bool = True  # a fill before, at each of them
+    few: int  # with one fill before at most; `NOWHERE` where that reaches none
+    several: int  # with however many
+    needs_fill: bool  # a fill before, at each of them
     joins_later: bool = True  # at none of them that is the first
 
+
+NOTHING = _Least(0, 0, needs_fill=False)
+"""Of a drug that fits no slot."""
 
 class _Search:
     """One patient's search. What weighs is counted in whole numbers, `unit` of which are one trip."""
@@ -221,7 +224,8 @@ class _Search:
         )
         self.periods = [lcm(*(fit.cycles for fit in fits if fit)) for fits in self.fits]
         self.numbers = list(range(len(self.fits)))  # of the rhythms to choose among
-        self.reaches: dict[tuple[int, int, int], tuple[int, int] | None] = {}
+        self.reaches: list[dict[tuple[int, int], tuple[int, int] | None]] = [{} for _ in drugs]
+        self.by_phase: dict[tuple[int, int, int], Sequence[_Least]] = {}
         self.ways: dict[tuple[int, int, int, bool, bool], list[Way]] = {}
         self.paths: dict[tuple[int, int, int, bool, bool], list[FillPath]] = {}
         self.spans = [self._spans_of(number) for number in range(len(self.rhythms))]
@@ -343,16 +347,11 @@ class _Search:
         within = [
             day for day in first_days(rhythm, days, last, self.pickup) if first <= day <= last or day == told
         ]
-        lives = [
-            (live, rate, self._phases(number, live))
-            for live in self._live_sets(number)
-            if (rate := self.rate(number, live)) <= self._most()
-        ]
-        for day in within:
-            slots = self.slots_of(number, day)
-            by_phase = [self._by_phase(at, fit, slots) for at, fit in enumerate(self.fits[number])]
-            for live, rate, phases in lives:
-                bounded = self._bound(number, slots, live, phases, rate, by_phase)
+        most = self._most()
+        for live in self._live_sets(number):
+            rate, phases = self.rate(number, live), self._phases(number, live)
+            for day in within if rate <= most else ():
+                bounded = self._bound(number, day, live, phases, rate, most)
                 if bounded:
                     key = self.order(self.optimistic(day, rhythm, bounded[0]))
                     yield _Candidate(key, day, number, live, phases, *bounded)
@@ -443,29 +442,24 @@ class _Search:
         return A_YEAR * self.unit // max(1, each.usual_days)
 
     def _bound(
-        self,
-        number: int,
-        slots: Sequence[int],
-        live: Live,
-        phases: Phases,
-        rate: int,
-        by_phase: Sequence[Sequence[_Least]],
+        self, number: int, day: int, live: Live, phases: Phases, rate: int, most: int
     ) -> tuple[int, Sequence[int], bool] | None:
-        """No layout with these slots has a lower burden: the rate, what each drug weighs at the slot that suits it
+        """No layout with this first slot has a lower burden: the rate, what each drug weighs at the slot that suits it
         best, and trips for the drugs that reach no slot alone. And what of that each drug weighs; and whether one of
         them reaches none but by several fills: where none does, such ways are not tried."""
-        few, several, waiting, none_joins, most = [0] * len(phases), rate, [], True, self._most()
+        slots = self.slots_of(number, day)
+        few, several, waiting, joins_first = [], rate, [], False
         for at, of_phases in enumerate(phases):
-            if of_phases:
-                of_drug = [by_phase[at][phase] for phase in of_phases]
-                few[at], least, needs_fill, later = map(min, zip(*of_drug, strict=True))
-                several += least if least < NOWHERE else 0
-                none_joins = none_joins and later
-                if needs_fill:
-                    waiting.append((self.starts[at].covered, self.starts[at].along))
-                if several > most:
-                    return None
-        if none_joins and not any(start.covered < slots[0] for start in self.starts):
+            of_drug = [self._by_phase(number, day, at)[phase] for phase in of_phases]
+            least = _Least(*map(min, *of_drug)) if len(of_drug) > 1 else of_drug[0] if of_drug else NOTHING
+            few.append(least.few)
+            several += least.several if least.several < NOWHERE else 0
+            joins_first = joins_first or not least.joins_later
+            if least.needs_fill:
+                waiting.append((self.starts[at].covered, self.starts[at].along))
+            if several > most:
+                return None
+        if not joins_first and not any(start.covered < day for start in self.starts):
             return None
         if max(few) >= NOWHERE:
             return several, few, True
@@ -474,31 +468,37 @@ class _Search:
         by_few = rate + sum(few) + trips_at_least(waiting, comes) * self.unit
         return (by_few, few, False) if by_few <= most else None
 
-    def _by_phase(self, at: int, fit: Fit | None, slots: Sequence[int]) -> Sequence[_Least]:
+    def _by_phase(self, number: int, day: int, at: int) -> Sequence[_Least]:
         """What a drug weighs at least over the slots of each phase of its cycles."""
-        least = [_Least()] * (fit.cycles if fit else 0)
-        for slot, on in enumerate(slots if fit else ()):
-            few, several, needs_fill, later = least[slot % len(least)]
-            if not (few or needs_fill) or (reach := self._reach(at, on, fit.fills if fit else 1)) is None:
-                continue
-            weight, fills = reach
-            least[slot % len(least)] = _Least(
-                min(few, weight) if fills <= 1 else few,
-                min(several, weight),
-                needs_fill and fills > 0,
-                later and slot > 0,
+        key = number, day, at
+        if key not in self.by_phase:
+            fit, slots = self.fits[number][at], self.slots_of(number, day)
+            self.by_phase[key] = (
+                [self._least_of(at, fit, slots, phase) for phase in range(fit.cycles)] if fit else ()
             )
-        return least
+        return self.by_phase[key]
 
-    def _reach(self, at: int, day: int, fills: int) -> tuple[int, int] | None:
-        """The least that joining on that day weighs, and how many fills before it takes; None where it cannot be
-        without a gap."""
-        key = at, day, fills
-        if key not in self.reaches:
-            self.reaches[key] = self._reach_anew(self.question.medications[at], at, day)
-        return self.reaches[key]
+    def _least_of(self, at: int, fit: Fit, slots: Sequence[int], phase: int) -> _Least:
+        reaches = self.reaches[at]
+        few = several = NOWHERE
+        needs_fill = joins_later = True
+        for slot in range(phase, len(slots), fit.cycles):
+            key = slots[slot], fit.fills
+            if key not in reaches:
+                reaches[key] = self._reach_anew(self.question.medications[at], at, slots[slot])
+            if reach := reaches[key]:
+                weight, fills = reach
+                several = min(several, weight)
+                few = min(few, weight) if fills <= 1 else few
+                needs_fill = needs_fill and fills > 0
+                joins_later = joins_later and slot > 0
+                if not (few or needs_fill):
+                    break
+        return _Least(few, several, needs_fill, joins_later)
 
     def _reach_anew(self, each: Medication, at: int, day: int) -> tuple[int, int] | None:
+        """The least that joining on that day weighs, and how many fills before it takes; None where it cannot be
+        without a gap."""
         start = self.starts[at]
         if each.days_left_at_fixed_visit is not None:
             return 0, 0
