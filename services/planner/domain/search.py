@@ -156,7 +156,7 @@ def layout_on(question: Question, day: int) -> Layout | None:
 Live = tuple[int, ...]
 """Of the slots after which a rhythm repeats, those at which a drug is due."""
 
-Phases = Sequence[frozenset[int]]
+Phases = Sequence[Sequence[int]]
 """Of each drug the slots of its cycles at which it may join; none where it fits no slot."""
 
 
@@ -174,18 +174,10 @@ class _Candidate(NamedTuple):
 NOWHERE = NEVER * NEVER
 """More than anything weighs."""
 
+_Least = tuple[int, bool]
+"""What a drug weighs at least over slots at which it may join, with one fill before at most; `NOWHERE` where that
+reaches none. And whether it takes a fill before at each of them."""
 
-class _Least(NamedTuple):
-    """What a drug weighs at least over slots at which it may join."""
-
-    few: int  # with one fill before at most; `NOWHERE` where that reaches none
-    several: int  # with however many
-    needs_fill: bool  # a fill before, at each of them
-    joins_later: bool = True  # at none of them that is the first
-
-
-NOTHING = _Least(0, 0, needs_fill=False)
-"""Of a drug that fits no slot."""
 
 class _Search:
     """One patient's search. What weighs is counted in whole numbers, `unit` of which are one trip."""
@@ -214,6 +206,8 @@ class _Search:
         self.starts = [
             start_of(each, self.pickup, question.earliest, question.urgent_days) for each in drugs
         ]
+        self.first_covered = min(start.covered for start in self.starts)
+        self.waits = [(start.covered, start.along) for start in self.starts]
         self.setting = Setting(
             self.pickup,
             question.today,
@@ -224,8 +218,8 @@ class _Search:
         )
         self.periods = [lcm(*(fit.cycles for fit in fits if fit)) for fits in self.fits]
         self.numbers = list(range(len(self.fits)))  # of the rhythms to choose among
-        self.reaches: list[dict[tuple[int, int], tuple[int, int] | None]] = [{} for _ in drugs]
-        self.by_phase: dict[tuple[int, int, int], Sequence[_Least]] = {}
+        self.reaches: list[dict[int, tuple[int, int] | None]] = [{} for _ in drugs]
+        self.by_phase: dict[tuple[int, int], Sequence[Sequence[_Least]]] = {}
         self.ways: dict[tuple[int, int, int, bool, bool], list[Way]] = {}
         self.paths: dict[tuple[int, int, int, bool, bool], list[FillPath]] = {}
         self.spans = [self._spans_of(number) for number in range(len(self.rhythms))]
@@ -351,8 +345,8 @@ class _Search:
         for live in self._live_sets(number):
             rate, phases = self.rate(number, live), self._phases(number, live)
             for day in within if rate <= most else ():
-                bounded = self._bound(number, day, live, phases, rate, most)
-                if bounded:
+                bounded = self._bound(number, day, live, phases, rate)
+                if bounded and bounded[0] <= most:
                     key = self.order(self.optimistic(day, rhythm, bounded[0]))
                     yield _Candidate(key, day, number, live, phases, *bounded)
 
@@ -382,11 +376,13 @@ class _Search:
         """Where each drug may join, if drugs are due at the live slots alone."""
         period = self.periods[number]
         return [
-            frozenset(
+            [
                 phase
-                for phase in range(fit.cycles if fit else 0)
-                if fit and all(slot in live for slot in range(phase, period, fit.cycles))
-            )
+                for phase in range(fit.cycles)
+                if all(slot in live for slot in range(phase, period, fit.cycles))
+            ]
+            if fit
+            else ()
             for fit in self.fits[number]
         ]
 
@@ -442,63 +438,80 @@ class _Search:
         return A_YEAR * self.unit // max(1, each.usual_days)
 
     def _bound(
-        self, number: int, day: int, live: Live, phases: Phases, rate: int, most: int
+        self, number: int, day: int, live: Live, phases: Phases, rate: int
     ) -> tuple[int, Sequence[int], bool] | None:
         """No layout with this first slot has a lower burden: the rate, what each drug weighs at the slot that suits it
         best, and trips for the drugs that reach no slot alone. And what of that each drug weighs; and whether one of
         them reaches none but by several fills: where none does, such ways are not tried."""
         slots = self.slots_of(number, day)
-        few, several, waiting, joins_first = [], rate, [], False
-        for at, of_phases in enumerate(phases):
-            of_drug = [self._by_phase(number, day, at)[phase] for phase in of_phases]
-            least = _Least(*map(min, *of_drug)) if len(of_drug) > 1 else of_drug[0] if of_drug else NOTHING
-            few.append(least.few)
-            several += least.several if least.several < NOWHERE else 0
-            joins_first = joins_first or not least.joins_later
-            if least.needs_fill:
-                waiting.append((self.starts[at].covered, self.starts[at].along))
-            if several > most:
-                return None
-        if not joins_first and not any(start.covered < day for start in self.starts):
+        if self.first_covered >= day and not self._joins_at_the_first(slots, phases):
             return None
-        if max(few) >= NOWHERE:
-            return several, few, True
-        period = self.periods[number]
-        comes = [on for slot, on in enumerate(slots) if slot % period in live]
-        by_few = rate + sum(few) + trips_at_least(waiting, comes) * self.unit
-        return (by_few, few, False) if by_few <= most else None
+        weights, waiting = [], []
+        for of_drug, of_phases, wait in zip(self._by_phase(number, day), phases, self.waits, strict=True):
+            if not of_phases:
+                weight, needs_fill = 0, False
+            elif len(of_phases) == 1:
+                weight, needs_fill = of_drug[of_phases[0]]
+            else:
+                weight, needs_fill = map(min, zip(*map(of_drug.__getitem__, of_phases), strict=True))
+            weights.append(weight)
+            if needs_fill:
+                waiting.append(wait)
+        least = rate + sum(weights)
+        if least >= NOWHERE:
+            return rate + self._by_several(number, slots, phases), weights, True
+        if waiting:
+            period = self.periods[number]
+            comes = [on for slot, on in enumerate(slots) if slot % period in live]
+            least += trips_at_least(waiting, comes) * self.unit
+        return least, weights, False
 
-    def _by_phase(self, number: int, day: int, at: int) -> Sequence[_Least]:
-        """What a drug weighs at least over the slots of each phase of its cycles."""
-        key = number, day, at
+    def _joins_at_the_first(self, slots: Sequence[int], phases: Phases) -> bool:
+        return any(0 in of_phases and self._reach(at, slots[0]) for at, of_phases in enumerate(phases))
+
+    def _by_phase(self, number: int, day: int) -> Sequence[Sequence[_Least]]:
+        """What each drug weighs at least over the slots of each phase of its cycles."""
+        key = number, day
         if key not in self.by_phase:
-            fit, slots = self.fits[number][at], self.slots_of(number, day)
-            self.by_phase[key] = (
-                [self._least_of(at, fit, slots, phase) for phase in range(fit.cycles)] if fit else ()
-            )
+            slots = self.slots_of(number, day)
+            self.by_phase[key] = [
+                [self._least_of(at, slots[phase :: fit.cycles]) for phase in range(fit.cycles)] if fit else ()
+                for at, fit in enumerate(self.fits[number])
+            ]
         return self.by_phase[key]
 
-    def _least_of(self, at: int, fit: Fit, slots: Sequence[int], phase: int) -> _Least:
-        reaches = self.reaches[at]
-        few = several = NOWHERE
-        needs_fill = joins_later = True
-        for slot in range(phase, len(slots), fit.cycles):
-            key = slots[slot], fit.fills
-            if key not in reaches:
-                reaches[key] = self._reach_anew(self.question.medications[at], at, slots[slot])
-            if reach := reaches[key]:
+    def _least_of(self, at: int, slots: Sequence[int]) -> _Least:
+        least, needs_fill = NOWHERE, True
+        for day in slots:
+            reach = self._reach(at, day)
+            if reach and reach[1] <= 1:
                 weight, fills = reach
-                several = min(several, weight)
-                few = min(few, weight) if fills <= 1 else few
-                needs_fill = needs_fill and fills > 0
-                joins_later = joins_later and slot > 0
-                if not (few or needs_fill):
+                least, needs_fill = min(least, weight), needs_fill and fills > 0
+                if not (least or needs_fill):
                     break
-        return _Least(few, several, needs_fill, joins_later)
+        return least, needs_fill
 
-    def _reach_anew(self, each: Medication, at: int, day: int) -> tuple[int, int] | None:
+    def _by_several(self, number: int, slots: Sequence[int], phases: Phases) -> int:
+        """What the drugs weigh at least with however many fills before."""
+        total = 0
+        for at, (fit, of_phases) in enumerate(zip(self.fits[number], phases, strict=True)):
+            reached = [
+                reach
+                for slot, day in enumerate(slots)
+                if fit and slot % fit.cycles in of_phases and (reach := self._reach(at, day))
+            ]
+            total += min(reached)[0] if reached else 0
+        return total
+
+    def _reach(self, at: int, day: int) -> tuple[int, int] | None:
         """The least that joining on that day weighs, and how many fills before it takes; None where it cannot be
         without a gap."""
+        reaches = self.reaches[at]
+        if day not in reaches:
+            reaches[day] = self._reach_anew(self.question.medications[at], at, day)
+        return reaches[day]
+
+    def _reach_anew(self, each: Medication, at: int, day: int) -> tuple[int, int] | None:
         start = self.starts[at]
         if each.days_left_at_fixed_visit is not None:
             return 0, 0
@@ -650,7 +663,7 @@ class _Search:
         return int(worst[at]) - rate
 
     def _choice(
-        self, at: int, number: int, slots: Sequence[int], phases: frozenset[int], *, thorough: bool
+        self, at: int, number: int, slots: Sequence[int], phases: Sequence[int], *, thorough: bool
     ) -> Choice:
         """The ways of one drug into the rhythm; where there is none, it comes by itself."""
         each, fit, start = self.question.medications[at], self.fits[number][at], self.starts[at]
@@ -671,7 +684,7 @@ class _Search:
         number: int,
         slots: Sequence[int],
         fit: Fit,
-        phases: frozenset[int],
+        phases: Sequence[int],
         *,
         gap: bool,
         several: bool,
