@@ -198,6 +198,10 @@ class _Search:
         self.days, self.on = self._worth_coming_on()
         columns = [self.anyway, *self.on.values()]
         self.least = sum(map(min, *columns, self.anyway))
+        self.within = [
+            {(window.first, window.last) for way in choice.ways for window in way.path.windows}
+            for choice in choices
+        ]
         self.over_chain: dict[tuple[int, tuple[int, ...]], Way | None] = {}
         self.seen: set[tuple[int, ...]] = set()
         self.best: Placement | None = None
@@ -221,7 +225,7 @@ class _Search:
         for number in self.chains:
             ends |= self._links(self.choices[number])
         lighter_spans = [
-            [span for way in choice.ways for span in way.spans if span.weight < limit]
+            {span for way in choice.ways for span in way.spans if span.weight < limit}
             for choice, limit in zip(self.choices, self.anyway, strict=True)
         ]
         on: dict[int, list[int]] = {}
@@ -242,13 +246,11 @@ class _Search:
 
     def _links(self, choice: Choice) -> set[int]:
         """Days on which one fill brings the next one to a day on which somebody comes, or to its last."""
-        links: set[int] = set()
-        for way in choice.ways:
-            for window in way.path.windows:
-                links.add(window.first)
-                links |= {
-                    day - window.wait for day in (*self.free, *(each.last for each in way.path.windows))
-                }
+        ways = {way.path.windows for way in choice.ways}
+        links = {window.first for windows in ways for window in windows}
+        waits = {window.wait for windows in ways for window in windows}
+        links |= {day - wait for day in self.free for wait in waits}
+        links |= {later.last - window.wait for windows in ways for window in windows for later in windows}
         return {day for day in links if day >= choice.first}
 
     def bound(self) -> int:
@@ -319,7 +321,7 @@ class _Search:
             self._keep(trips)
         if weight - self.least > trip:
             for day in self.days:
-                if len(self.seen) >= self.most_tried:
+                if len(self.seen) >= self.most_tried or (len(trips) + 1) * trip + self.least > self._limit():
                     return
                 gain = sum(max(0, mine - theirs) for mine, theirs in zip(weights, self.on[day], strict=True))
                 if gain > trip and day not in trips:
@@ -359,10 +361,10 @@ class _Search:
     # --- the lightest way of one drug over given days ---
 
     def _lightest(self, number: int, trips: Sequence[int]) -> Way | None:
-        choice = self.choices[number]
-        windows = [window for way in choice.ways for window in way.path.windows]
-        near = tuple(day for day in trips if any(window.first <= day <= window.last for window in windows))
-        near = near if not self.setting.urgent_days else tuple(trips)
+        near = tuple(trips)
+        if not self.setting.urgent_days:
+            within = self.within[number]
+            near = tuple(day for day in trips if any(first <= day <= last for first, last in within))
         key = number, near
         if key not in self.over_chain:
             days = sorted({*near, *self.free})
@@ -399,9 +401,9 @@ class _Search:
                     )
                     if day not in lightest or found < lightest[day]:
                         lightest[day] = found
+            if not lightest:
+                return None
             payables = [(day + window.wait, found) for day, found in lightest.items()]
-        if not lightest:
-            return None
         blemished, placed, late, dry = min(lightest.values())
         return way._replace(
             days=tuple(-day for day in placed),
