@@ -198,10 +198,7 @@ class _Search:
         self.days, self.on = self._worth_coming_on()
         columns = [self.anyway, *self.on.values()]
         self.least = sum(map(min, *columns, self.anyway))
-        self.within = [
-            {(window.first, window.last) for way in choice.ways for window in way.path.windows}
-            for choice in choices
-        ]
+        self.within: dict[int, frozenset[int]] = {}
         self.over_chain: dict[tuple[int, tuple[int, ...]], Way | None] = {}
         self.seen: set[tuple[int, ...]] = set()
         self.best: Placement | None = None
@@ -363,8 +360,8 @@ class _Search:
     def _lightest(self, number: int, trips: Sequence[int]) -> Way | None:
         near = tuple(trips)
         if not self.setting.urgent_days:
-            within = self.within[number]
-            near = tuple(day for day in trips if any(first <= day <= last for first, last in within))
+            within = self._within(number)
+            near = tuple(day for day in trips if day in within)
         key = number, near
         if key not in self.over_chain:
             days = sorted({*near, *self.free})
@@ -377,6 +374,15 @@ class _Search:
                     lightest = found
             self.over_chain[key] = lightest
         return self.over_chain[key]
+
+    def _within(self, number: int) -> frozenset[int]:
+        """The days on which a fill of that drug can be."""
+        if number not in self.within:
+            windows = {window[:2] for way in self.choices[number].ways for window in way.path.windows}
+            self.within[number] = frozenset(
+                day for first, last in windows for day in range(first, last + 1)
+            )
+        return self.within[number]
 
     def _over(self, way: Way, days: Sequence[int]) -> Way | None:
         """The way on its lightest days; of one that comes by itself they are found afterwards.
