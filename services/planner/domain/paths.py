@@ -118,7 +118,7 @@ def paths_to(
 def _is_too_small(sequence: Sequence[Fill], medication: Medication, found: Sequence[FillPath]) -> bool:
     """Is a fill in it below the chain's minimum, where one of the minimum fits?"""
     least = medication.least_bridge
-    if all(days >= least for _, days, _ in sequence):
+    if min(days for _, days, _ in sequence) >= least:
         return False
     return any(path.short_fills and min(path.short_fills) >= least for path in found)
 
@@ -222,11 +222,7 @@ def _timed(
     """The windows of these fills before the slot, and the run-out day after them; None where the drug would be lacking,
     or not be paid on the day of the slot."""
     windows: list[FillWindow] = []
-    ready, covered, paid_until = (
-        max(start.first, medication.payment.ready),
-        start.covered,
-        medication.paid_until,
-    )
+    ready, covered, paid_until = start.first, start.covered, medication.paid_until
     payer = medication.payment.ready
     for quantity, days, padding in fills:
         first = pickup.on_or_after(ready)
@@ -245,7 +241,7 @@ def _timed(
         last = pickup.on_or_before(min(window.last, limit - window.wait))
         if last < window.first:
             return None
-        windows[at] = window._replace(last=last)
+        windows[at] = FillWindow(window.first, last, *window[2:])
         limit = last
     return tuple(windows), covered
 

@@ -116,12 +116,11 @@ def with_spans(way: Way, setting: Setting) -> Way:
             ]
         )
     cuts = {window.ready + ahead, path.joins - ahead - window.wait + 1, window.due, setting.today + ahead + 1}
-    begins = sorted({first, *(cut for cut in cuts if first < cut <= window.last)})
-    ends = [*(day - 1 for day in begins[1:]), window.last]
-    spans = []
-    for begin, end in zip(begins, ends, strict=True):
-        late, dry = blemishes(path, 0, window.ready, end, setting)
+    spans, end = [], window.last
+    for begin in sorted({first, *(cut for cut in cuts if first < cut <= end)}, reverse=True):
+        late, dry = blemishes(path, 0, window.ready, begin, setting)
         spans.append(Span(begin, end, way.weight + (late + dry) * setting.blemish))
+        end = begin - 1
     return way._replace(spans=tuple(spans))
 
 

@@ -164,6 +164,7 @@ class _Candidate(NamedTuple):
     bound: tuple[Any, ...]
     day: int
     rhythm: int
+    rate: int
     live: Live
     phases: Phases
     least: int
@@ -348,7 +349,7 @@ class _Search:
                 bounded = self._bound(number, day, live, phases, rate)
                 if bounded and bounded[0] <= most:
                     key = self.order(self.optimistic(day, rhythm, bounded[0]))
-                    yield _Candidate(key, day, number, live, phases, *bounded)
+                    yield _Candidate(key, day, number, rate, live, phases, *bounded)
 
     def _most(self) -> int:
         """The burden above which nothing is better than what was found; no limit while that leaves something to mend
@@ -579,9 +580,8 @@ class _Search:
         there is any other, that is better.
         """
         slots, period = self.slots_of(candidate.rhythm, candidate.day), self.periods[candidate.rhythm]
-        rate = self.rate(candidate.rhythm, candidate.live)
-        room = self._room(candidate, rate)
-        spare = room + rate - candidate.least
+        room = self._room(candidate)
+        spare = room - candidate.least
         choices = []
         for at, phases in enumerate(candidate.phases):
             choice = self._choice(at, candidate.rhythm, slots, phases, thorough=thorough)
@@ -600,11 +600,11 @@ class _Search:
         told = sorted(
             {day for days in self.question.promises.visits.values() for day in days if day in self.pickup}
         )
-        placed = self._placed(candidate, choices, free, told, room)
+        placed = self._placed(candidate, choices, free, told, room - candidate.rate)
         if placed is None:
             return
         beside = self._by_themselves(placed, free)
-        score = self._score(candidate, placed, rate, beside)
+        score = self._score(candidate, placed, beside)
         key = self.order(score)
         before = self.best.get(candidate.day)
         if before is None or key < before[0]:
@@ -655,12 +655,12 @@ class _Search:
                 found.append(lightest([*choices[:at], choice._replace(ways=joining), *choices[at + 1 :]]))
         return min((each for each in found if each), key=lambda each: each.weight, default=None)
 
-    def _room(self, candidate: _Candidate, rate: int) -> int:
-        """What the trips and ways may weigh at most to be better; no limit where an earlier criterion may decide."""
+    def _room(self, candidate: _Candidate) -> int:
+        """The burden up to which it is better; no limit where an earlier criterion may decide."""
         worst, at = self.worst_kept(), self.at_burden
         if worst is None or at is None or candidate.bound[:at] != worst[:at]:
             return NEVER * self.unit
-        return int(worst[at]) - rate
+        return int(worst[at])
 
     def _choice(
         self, at: int, number: int, slots: Sequence[int], phases: Sequence[int], *, thorough: bool
@@ -713,9 +713,9 @@ class _Search:
         key = at, self.rhythms[number].days, day, gap, several
         if key not in self.ways:
             paths = self._paths(at, day, fit, gap=gap, several=several)
-            self.ways[key] = [
-                self._way(self._as_told(path._replace(cycles=fit.cycles)), number) for path in paths
-            ]
+            if fit.cycles > 1:
+                paths = [path._replace(cycles=fit.cycles) for path in paths]
+            self.ways[key] = [self._way(self._as_told(path), number) for path in paths]
         return self.ways[key]
 
     def _paths(self, at: int, day: int, fit: Fit, *, gap: bool, several: bool) -> list[FillPath]:
@@ -758,11 +758,12 @@ class _Search:
         promises = self.question.promises
         promised = promises.joins.get(each.rx_id)
         broken = int(promised is not None and (path.joins is None or path.joins > promised))
-        told = promises.visits.get(each.rx_id, {})
-        kept = {window.first: window.days for window in path.windows if window.first == window.last}
-        moved = len(told.keys() - kept.keys() - {path.joins})
-        resized = sum(told[day].days_supply != days for day, days in kept.items() if day in told)
-        penalty = ((broken + moved) * OUTWEIGHS + resized * OUTWEIGHS_SIZE) * self.unit
+        penalty = broken * OUTWEIGHS * self.unit
+        if told := promises.visits.get(each.rx_id):
+            kept = {window.first: window.days for window in path.windows if window.first == window.last}
+            moved = len(told.keys() - kept.keys() - {path.joins})
+            resized = sum(told[day].days_supply != days for day, days in kept.items() if day in told)
+            penalty += (moved * OUTWEIGHS + resized * OUTWEIGHS_SIZE) * self.unit
         way = Way(path, weight + penalty, late, dry, broken, path.extra_cost or NO_COST, penalty)
         return with_spans(way, self.setting)
 
@@ -791,7 +792,7 @@ class _Search:
         return days
 
     def _score(
-        self, candidate: _Candidate, placed: Placement, rate: int, beside: Mapping[str, tuple[int, ...]]
+        self, candidate: _Candidate, placed: Placement, beside: Mapping[str, tuple[int, ...]]
     ) -> Score:
         question, ways = self.question, placed.ways
         here = [way.path for way in ways if way.path.joins == candidate.day]
@@ -810,7 +811,7 @@ class _Search:
         partial = self.optimistic(
             candidate.day,
             self.rhythms[candidate.rhythm],
-            rate + placed.weight - sum(way.penalty for way in ways),
+            candidate.rate + placed.weight - sum(way.penalty for way in ways),
             (critical, sum(way.path.uncovered for way in ways) - critical),
             sum(way.broken for way in ways) + len(told - comes),
             sum((way.cost for way in ways if way.cost), NO_COST),
@@ -818,7 +819,7 @@ class _Search:
         )
         return partial._replace(
             one_time_trips=len(placed.trips),
-            trips_a_year=rate,
+            trips_a_year=candidate.rate,
             short_fills=sum(len(way.path.short_fills) for way in ways),
             overrides=sum(way.path.override for way in ways),
             urgent=(len(set(on_urgent)), len(on_urgent)),
