@@ -97,7 +97,7 @@ def paths_to(
 ) -> list[FillPath]:
     """The ways to bring a drug to a slot on that day, on which it joins with so many usual fills, without a day without
     it; by at most one fill before, unless `several` may be. None where it cannot be paid on that day."""
-    joining = _joining(medication, fills)
+    joining = fill_to_join(medication, fills)
     payment = medication.payment
     if start.covered >= day:
         if not payment.allows(day, joining=True):
@@ -127,7 +127,7 @@ def with_a_gap(
     medication: Medication, day: int, fills: int, pickup: PickupDays, start: Start
 ) -> list[FillPath]:
     """The ways to the slot that leave the patient without the drug for the fewest days."""
-    ways, joining = [], _joining(medication, fills)
+    ways, joining = [], fill_to_join(medication, fills)
     for sequence in ([], *_sequences(medication, max(0, day - start.covered), several=True)):
         windows, ready, covered, uncovered = _one_by_one(medication, sequence, day, pickup, start)
         payable = ready <= day if windows else medication.payment.allows(day, joining=True)
@@ -148,7 +148,7 @@ def alone(medication: Medication, until: int, pickup: PickupDays, start: Start) 
     return FillPath(medication, None, NEVER, 1, windows, usual[:2], 0, uncovered)
 
 
-def _joining(medication: Medication, fills: int) -> tuple[Decimal, int]:
+def fill_to_join(medication: Medication, fills: int) -> tuple[Decimal, int]:
     """The usual fill, or several at once; or what staff want."""
     if medication.fixed_quantity is not None and medication.prescription.units_per_day:
         return medication.fixed_quantity, int(

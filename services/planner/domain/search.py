@@ -19,7 +19,7 @@ from services.planner.domain.calendar import NEVER, PickupDays
 from services.planner.domain.criteria import Score, order_of, place_of_burden, weekdays_apart
 from services.planner.domain.medication import Medication
 from services.planner.domain.model import FillKind, PromisedItem, Reason, Rules, StaffDecision
-from services.planner.domain.paths import AMPLE, FillPath, FillWindow, alone, paths_to, start_of, with_a_gap
+from services.planner.domain.paths import AMPLE, FillPath, FillWindow, alone, fill_to_join, paths_to, start_of, with_a_gap
 from services.planner.domain.payers import NO_COST
 from services.planner.domain.placement import (
     Choice,
@@ -225,6 +225,15 @@ class _Search:
         self.paths: dict[tuple[int, int, int, bool, bool], list[FillPath]] = {}
         self.spans = [self._spans_of(number) for number in range(len(self.rhythms))]
         self.yearly: dict[tuple[int, int], int] = {}
+        self.every_time = [
+            [
+                max(0, self._yearly(number, fit.cycles) - self.blemish)
+                if fit and self._is_late_every_time(each, fill_to_join(each, fit.fills)[1], number, fit.cycles)
+                else 0
+                for each, fit in zip(drugs, fits, strict=True)
+            ]
+            for number, fits in enumerate(self.fits)
+        ]  # what late claims of each drug weigh at least at every joining slot, beyond the first one
         self.slots: dict[tuple[int, int], list[int]] = {}
         self.best: dict[int, tuple[tuple[Any, ...], Layout]] = {}
         self.steps = 0
@@ -345,7 +354,7 @@ class _Search:
         most = self._most()
         for live in self._live_sets(number):
             rate, phases = self.rate(number, live), self._phases(number, live)
-            for day in within if rate <= most else ():
+            for day in within if rate + sum(self.every_time[number]) <= most else ():
                 bounded = self._bound(number, day, live, phases, rate)
                 if bounded and bounded[0] <= most:
                     key = self.order(self.optimistic(day, rhythm, bounded[0]))
@@ -448,14 +457,16 @@ class _Search:
         if self.first_covered >= day and not self._joins_at_the_first(slots, phases):
             return None
         weights, waiting = [], []
-        for of_drug, of_phases, wait in zip(self._by_phase(number, day), phases, self.waits, strict=True):
+        for of_drug, of_phases, wait, every_time in zip(
+            self._by_phase(number, day), phases, self.waits, self.every_time[number], strict=True
+        ):
             if not of_phases:
                 weight, needs_fill = 0, False
             elif len(of_phases) == 1:
                 weight, needs_fill = of_drug[of_phases[0]]
             else:
                 weight, needs_fill = map(min, zip(*map(of_drug.__getitem__, of_phases), strict=True))
-            weights.append(weight)
+            weights.append(weight + every_time)
             if needs_fill:
                 waiting.append(wait)
         least = rate + sum(weights)
@@ -749,9 +760,12 @@ class _Search:
             rhythm = self.rhythms[number]
             dry = int(path.left <= 0)
             late = int(not path.windows and self.setting.is_late(each.payment.joining, path.joins))
-            wait, apart = each.wait(path.joining[1]), path.cycles * rhythm.days
-            lates = self._yearly(number, path.cycles) if wait > apart - rules.claims_made_ahead else None
-            drys = self._yearly(number, path.cycles) if dry and wait >= apart >= path.joining[1] else None
+            days, apart = path.joining[1], path.cycles * rhythm.days
+            lates = drys = None
+            if self._is_late_every_time(each, days, number, path.cycles):
+                lates = self._yearly(number, path.cycles)
+            if dry and each.wait(days) >= apart >= days:
+                drys = self._yearly(number, path.cycles)
             weight += self.blemish * _spans(path.left)
             weight += late * self.blemish if lates is None else lates
             weight += dry * self.blemish if drys is None else drys
@@ -766,6 +780,12 @@ class _Search:
             penalty += (moved * OUTWEIGHS + resized * OUTWEIGHS_SIZE) * self.unit
         way = Way(path, weight + penalty, late, dry, broken, path.extra_cost or NO_COST, penalty)
         return with_spans(way, self.setting)
+
+    def _is_late_every_time(self, each: Medication, days: int, number: int, cycles: int) -> bool:
+        """Is the claim of each fill late that comes so many slots after one of so many days?"""
+        return each.days_left_at_fixed_visit is None and (
+            each.wait(days) > cycles * self.rhythms[number].days - self.question.rules.claims_made_ahead
+        )
 
     def _yearly(self, number: int, cycles: int) -> int:
         """What a blemish weighs that recurs at every joining slot of a drug."""
