@@ -156,7 +156,7 @@ def layout_on(question: Question, day: int) -> Layout | None:
 Live = tuple[int, ...]
 """Of the slots after which a rhythm repeats, those at which a drug is due."""
 
-Phases = Sequence[Sequence[int]]
+Phases = Sequence[tuple[int, ...]]
 """Of each drug the slots of its cycles at which it may join; none where it fits no slot."""
 
 
@@ -175,10 +175,16 @@ class _Candidate(NamedTuple):
 NOWHERE = NEVER * NEVER
 """More than anything weighs."""
 
-_Least = tuple[int, bool]
-"""What a drug weighs at least over slots at which it may join, with one fill before at most; `NOWHERE` where that
-reaches none. And whether it takes a fill before at each of them."""
+class _Least(NamedTuple):
+    """What a drug weighs at least over the slots at which it may join."""
 
+    few: int  # with one fill before at most; `NOWHERE` where that reaches none
+    several: int  # with however many
+    needs_fill: bool  # a fill before, at each of them
+
+
+NOTHING = _Least(0, 0, needs_fill=False)
+"""Of a drug that fits no slot."""
 
 class _Search:
     """One patient's search. What weighs is counted in whole numbers, `unit` of which are one trip."""
@@ -220,7 +226,7 @@ class _Search:
         self.periods = [lcm(*(fit.cycles for fit in fits if fit)) for fits in self.fits]
         self.numbers = list(range(len(self.fits)))  # of the rhythms to choose among
         self.reaches: list[dict[int, tuple[int, int] | None]] = [{} for _ in drugs]
-        self.by_phase: dict[tuple[int, int], Sequence[Sequence[_Least]]] = {}
+        self.leasts: dict[tuple[int, int, int, tuple[int, ...]], _Least] = {}
         self.ways: dict[tuple[int, int, int, bool, bool], list[Way]] = {}
         self.paths: dict[tuple[int, int, int, bool, bool], list[FillPath]] = {}
         self.spans = [self._spans_of(number) for number in range(len(self.rhythms))]
@@ -386,11 +392,11 @@ class _Search:
         """Where each drug may join, if drugs are due at the live slots alone."""
         period = self.periods[number]
         return [
-            [
+            tuple(
                 phase
                 for phase in range(fit.cycles)
                 if all(slot in live for slot in range(phase, period, fit.cycles))
-            ]
+            )
             if fit
             else ()
             for fit in self.fits[number]
@@ -456,22 +462,16 @@ class _Search:
         slots = self.slots_of(number, day)
         if self.first_covered >= day and not self._joins_at_the_first(slots, phases):
             return None
-        weights, waiting = [], []
-        for of_drug, of_phases, wait, every_time in zip(
-            self._by_phase(number, day), phases, self.waits, self.every_time[number], strict=True
-        ):
-            if not of_phases:
-                weight, needs_fill = 0, False
-            elif len(of_phases) == 1:
-                weight, needs_fill = of_drug[of_phases[0]]
-            else:
-                weight, needs_fill = map(min, zip(*map(of_drug.__getitem__, of_phases), strict=True))
-            weights.append(weight + every_time)
+        by_several, weights, waiting = rate, [], []
+        for at, of_phases in enumerate(phases):
+            few, several, needs_fill = self._least_of(number, day, at, of_phases) if of_phases else NOTHING
+            weights.append(few + self.every_time[number][at])
+            by_several += several if several < NOWHERE else 0
             if needs_fill:
-                waiting.append(wait)
+                waiting.append(self.waits[at])
         least = rate + sum(weights)
         if least >= NOWHERE:
-            return rate + self._by_several(number, slots, phases), weights, True
+            return by_several, weights, True
         if waiting:
             period = self.periods[number]
             comes = [on for slot, on in enumerate(slots) if slot % period in live]
@@ -481,39 +481,22 @@ class _Search:
     def _joins_at_the_first(self, slots: Sequence[int], phases: Phases) -> bool:
         return any(0 in of_phases and self._reach(at, slots[0]) for at, of_phases in enumerate(phases))
 
-    def _by_phase(self, number: int, day: int) -> Sequence[Sequence[_Least]]:
-        """What each drug weighs at least over the slots of each phase of its cycles."""
-        key = number, day
-        if key not in self.by_phase:
-            slots = self.slots_of(number, day)
-            self.by_phase[key] = [
-                [self._least_of(at, slots[phase :: fit.cycles]) for phase in range(fit.cycles)] if fit else ()
-                for at, fit in enumerate(self.fits[number])
-            ]
-        return self.by_phase[key]
-
-    def _least_of(self, at: int, slots: Sequence[int]) -> _Least:
-        least, needs_fill = NOWHERE, True
-        for day in slots:
-            reach = self._reach(at, day)
-            if reach and reach[1] <= 1:
-                weight, fills = reach
-                least, needs_fill = min(least, weight), needs_fill and fills > 0
-                if not (least or needs_fill):
-                    break
-        return least, needs_fill
-
-    def _by_several(self, number: int, slots: Sequence[int], phases: Phases) -> int:
-        """What the drugs weigh at least with however many fills before."""
-        total = 0
-        for at, (fit, of_phases) in enumerate(zip(self.fits[number], phases, strict=True)):
-            reached = [
-                reach
-                for slot, day in enumerate(slots)
-                if fit and slot % fit.cycles in of_phases and (reach := self._reach(at, day))
-            ]
-            total += min(reached)[0] if reached else 0
-        return total
+    def _least_of(self, number: int, day: int, at: int, phases: tuple[int, ...]) -> _Least:
+        key = number, day, at, phases
+        if key not in self.leasts:
+            fit = self.fits[number][at]
+            few = several = NOWHERE
+            needs_fill = True
+            for slot, on in enumerate(self.slots_of(number, day)):
+                if fit and slot % fit.cycles in phases and (reach := self._reach(at, on)):
+                    weight, fills = reach
+                    several = min(several, weight)
+                    if fills <= 1:
+                        few, needs_fill = min(few, weight), needs_fill and fills > 0
+                        if not (few or needs_fill):
+                            break
+            self.leasts[key] = _Least(few, several, needs_fill)
+        return self.leasts[key]
 
     def _reach(self, at: int, day: int) -> tuple[int, int] | None:
         """The least that joining on that day weighs, and how many fills before it takes; None where it cannot be
@@ -524,7 +507,7 @@ class _Search:
         return reaches[day]
 
     def _reach_anew(self, each: Medication, at: int, day: int) -> tuple[int, int] | None:
-        start = self.starts[at]
+        start, usual = self.starts[at], each.usual_days
         if each.days_left_at_fixed_visit is not None:
             return 0, 0
         if start.covered >= day:
@@ -534,14 +517,14 @@ class _Search:
             late = self.setting.is_late(each.payment.joining, day)
             too_soon = self.short if each.payment.ready > day else 0
             return too_soon + self.blemish * (_spans(left) + (left <= 0) + late), 0
-        whole, rest = divmod(day - start.covered, each.usual_days)
+        whole, rest = divmod(day - start.covered, usual)
         fills = whole + (rest > 0)
-        if whole and rest and each.long_fill(each.usual_days + rest, AMPLE):
+        if whole and rest and each.long_fill(usual + rest, AMPLE):
             return 0, fills - 1
         short = None if each.packs else self.short
-        if start.first + fills * each.wait(each.usual_days) > day:
+        if start.first + fills * each.wait(usual) > day:
             return None if short is None else (short, fills)
-        full = self.blemish * _spans(start.covered + fills * each.usual_days - day)
+        full = self.blemish * _spans(start.covered + fills * usual - day)
         return full if short is None else min(full, short), fills
 
     def _spans_of(self, number: int) -> tuple[set[tuple[int, int]], int]:
