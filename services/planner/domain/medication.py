@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 
 from services.planner.domain.calendar import LONG_AGO, NEVER
 from services.planner.domain.model import ConditionKind, Prescription, Reason
@@ -114,7 +115,7 @@ class Medication:
     def long_fill(self, wanted: int, left: Decimal) -> tuple[Decimal, int] | None:
         """One fill of more than the usual days, where the plan allows so many, they are authorized, and it is not
         dearer than usual fills and a short one."""
-        if self.packs or wanted > max(self.payer.days_supplies, default=0):
+        if self.packs or wanted > longest(self.payer.days_supplies):
             return None
         quantity, days = short_fill(wanted, per_day(self.prescription), left, self.whole_units)
         if days < wanted or not self.payer.allows(days) or self._dearer_at_once(days):
@@ -151,6 +152,12 @@ class Medication:
     def payable_from(self) -> date | None:
         """The payer's own day for the next fill; None if it never paid one."""
         return self.payment.payable_from
+
+
+@lru_cache(maxsize=256)
+def longest(sizes: frozenset[int]) -> int:
+    """The most days among them; 0 where there are none."""
+    return max(sizes, default=0)
 
 
 def per_day(prescription: Prescription) -> Decimal:

@@ -175,16 +175,10 @@ class _Candidate(NamedTuple):
 NOWHERE = NEVER * NEVER
 """More than anything weighs."""
 
-class _Least(NamedTuple):
-    """What a drug weighs at least over the slots at which it may join."""
+Least = tuple[int, int, bool]
+"""What a drug weighs at least over the slots at which it may join: with one fill before at most, `NOWHERE` where that
+reaches none of them; with however many; and whether it takes a fill before at each of them."""
 
-    few: int  # with one fill before at most; `NOWHERE` where that reaches none
-    several: int  # with however many
-    needs_fill: bool  # a fill before, at each of them
-
-
-NOTHING = _Least(0, 0, needs_fill=False)
-"""Of a drug that fits no slot."""
 
 class _Search:
     """One patient's search. What weighs is counted in whole numbers, `unit` of which are one trip."""
@@ -214,6 +208,7 @@ class _Search:
             start_of(each, self.pickup, question.earliest, question.urgent_days) for each in drugs
         ]
         self.first_covered = min(start.covered for start in self.starts)
+        self.usual_waits = [each.wait(each.usual_days) for each in drugs]
         self.waits = [(start.covered, start.along) for start in self.starts]
         self.setting = Setting(
             self.pickup,
@@ -226,7 +221,7 @@ class _Search:
         self.periods = [lcm(*(fit.cycles for fit in fits if fit)) for fits in self.fits]
         self.numbers = list(range(len(self.fits)))  # of the rhythms to choose among
         self.reaches: list[dict[int, tuple[int, int] | None]] = [{} for _ in drugs]
-        self.leasts: dict[tuple[int, int, int, tuple[int, ...]], _Least] = {}
+        self.leasts: dict[tuple[int, int, int, tuple[int, ...]], Least] = {}
         self.ways: dict[tuple[int, int, int, bool, bool], list[Way]] = {}
         self.paths: dict[tuple[int, int, int, bool, bool], list[FillPath]] = {}
         self.spans = [self._spans_of(number) for number in range(len(self.rhythms))]
@@ -464,7 +459,10 @@ class _Search:
             return None
         by_several, weights, waiting = rate, [], []
         for at, of_phases in enumerate(phases):
-            few, several, needs_fill = self._least_of(number, day, at, of_phases) if of_phases else NOTHING
+            if not of_phases:
+                weights.append(0)
+                continue
+            few, several, needs_fill = self._least_of(number, day, at, of_phases)
             weights.append(few + self.every_time[number][at])
             by_several += several if several < NOWHERE else 0
             if needs_fill:
@@ -481,21 +479,22 @@ class _Search:
     def _joins_at_the_first(self, slots: Sequence[int], phases: Phases) -> bool:
         return any(0 in of_phases and self._reach(at, slots[0]) for at, of_phases in enumerate(phases))
 
-    def _least_of(self, number: int, day: int, at: int, phases: tuple[int, ...]) -> _Least:
+    def _least_of(self, number: int, day: int, at: int, phases: tuple[int, ...]) -> Least:
         key = number, day, at, phases
         if key not in self.leasts:
-            fit = self.fits[number][at]
-            few = several = NOWHERE
-            needs_fill = True
-            for slot, on in enumerate(self.slots_of(number, day)):
-                if fit and slot % fit.cycles in phases and (reach := self._reach(at, on)):
+            few, several, needs_fill = NOWHERE, NOWHERE, True
+            fit, slots = self.fits[number][at], self.slots_of(number, day)
+            if fit and len(phases) < fit.cycles:
+                slots = [on for slot, on in enumerate(slots) if slot % fit.cycles in phases]
+            for on in slots:
+                if reach := self._reach(at, on):
                     weight, fills = reach
                     several = min(several, weight)
                     if fills <= 1:
                         few, needs_fill = min(few, weight), needs_fill and fills > 0
                         if not (few or needs_fill):
                             break
-            self.leasts[key] = _Least(few, several, needs_fill)
+            self.leasts[key] = few, several, needs_fill
         return self.leasts[key]
 
     def _reach(self, at: int, day: int) -> tuple[int, int] | None:
@@ -507,7 +506,7 @@ class _Search:
         return reaches[day]
 
     def _reach_anew(self, each: Medication, at: int, day: int) -> tuple[int, int] | None:
-        start, usual = self.starts[at], each.usual_days
+        start, usual, wait = self.starts[at], each.usual_days, self.usual_waits[at]
         if each.days_left_at_fixed_visit is not None:
             return 0, 0
         if start.covered >= day:
@@ -522,7 +521,7 @@ class _Search:
         if whole and rest and each.long_fill(usual + rest, AMPLE):
             return 0, fills - 1
         short = None if each.packs else self.short
-        if start.first + fills * each.wait(usual) > day:
+        if start.first + fills * wait > day:
             return None if short is None else (short, fills)
         full = self.blemish * _spans(start.covered + fills * usual - day)
         return full if short is None else min(full, short), fills
