@@ -237,6 +237,7 @@ class _Search:
         ]  # what late claims of each drug weigh at least at every joining slot, beyond the first one
         self.slots: dict[tuple[int, int], list[int]] = {}
         self.best: dict[int, tuple[tuple[Any, ...], Layout]] = {}
+        self.bounded_loosely = [0] * len(drugs)
         self.steps = 0
         self.days_given = False
         self.tried = 0  # sets of trips
@@ -575,16 +576,18 @@ class _Search:
         slots, period = self.slots_of(candidate.rhythm, candidate.day), self.periods[candidate.rhythm]
         room = self._room(candidate)
         spare = room - candidate.least
-        choices = []
-        for at, phases in enumerate(candidate.phases):
-            choice = self._choice(at, candidate.rhythm, slots, phases, thorough=thorough)
-            choices.append(choice)
-            if not choice.ways:
+        by_drug: dict[int, Choice] = {}
+        for at in sorted(range(len(candidate.phases)), key=self.bounded_loosely.__getitem__, reverse=True):
+            by_drug[at] = self._choice(at, candidate.rhythm, slots, candidate.phases[at], thorough=thorough)
+            if not by_drug[at].ways:
                 self.put_off.append(candidate)
                 return
-            spare -= choice.least - candidate.weights[at]
+            more = by_drug[at].least - candidate.weights[at]
+            spare -= more
+            self.bounded_loosely[at] += max(0, more)
             if spare < 0 and not candidate.is_hard:
                 return
+        choices = [by_drug[at] for at in range(len(by_drug))]
         if not any(way.path.joins == candidate.day for choice in choices for way in choice.ways):
             return
         free = [
