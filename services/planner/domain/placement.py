@@ -95,14 +95,13 @@ class Choice(NamedTuple):
         return min(min([span.weight for span in way.spans], default=way.weight) for way in self.ways)
 
 
-def with_spans(way: Way, setting: Setting) -> Way:
-    """The way with what its fills before weigh, by day."""
-    path, ahead = way.path, setting.made_ahead
+def spans_of(path: FillPath, weight: int, setting: Setting) -> tuple[Span, ...]:
+    """What a way of that weight weighs with its fills before, by day."""
     if path.joins is None or not path.windows:
-        return way
-    if way.is_chained:
-        return way._replace(spans=tuple(Span(each.first, each.last, way.weight) for each in path.windows))
-    [window] = path.windows
+        return ()
+    if len(path.windows) > 1:
+        return tuple(Span(each.first, each.last, weight) for each in path.windows)
+    [window], ahead = path.windows, setting.made_ahead
     first = window.first
     if setting.urgent_days:  # others may come along with what cannot wait
         first = min(
@@ -119,9 +118,9 @@ def with_spans(way: Way, setting: Setting) -> Way:
     spans, end = [], window.last
     for begin in sorted({first, *(cut for cut in cuts if first < cut <= end)}, reverse=True):
         late, dry = blemishes(path, 0, window.ready, begin, setting)
-        spans.append(Span(begin, end, way.weight + (late + dry) * setting.blemish))
+        spans.append(Span(begin, end, weight + (late + dry) * setting.blemish))
         end = begin - 1
-    return way._replace(spans=tuple(spans))
+    return tuple(spans)
 
 
 def blemishes(path: FillPath, at: int, payable: int, day: int, setting: Setting) -> tuple[int, int]:

@@ -28,7 +28,7 @@ from services.planner.domain.placement import (
     Way,
     place,
     trips_at_least,
-    with_spans,
+    spans_of,
 )
 from services.planner.domain.rhythm import A_YEAR, Fit, Rhythm, first_days, fit_of, slot_days
 
@@ -224,7 +224,8 @@ class _Search:
         self.leasts: dict[tuple[int, int, int, tuple[int, ...]], Least] = {}
         self.ways: dict[tuple[int, int, int, bool, bool], list[Way]] = {}
         self.paths: dict[tuple[int, int, int, bool, bool], list[FillPath]] = {}
-        self.spans = [self._spans_of(number) for number in range(len(self.rhythms))]
+        self.rates = [self._rates_of(number) for number in self.numbers]
+        self.spans = [self._spans_of(number) for number in self.numbers]
         self.yearly: dict[tuple[int, int], int] = {}
         self.every_time = [
             [
@@ -237,6 +238,7 @@ class _Search:
         ]  # what late claims of each drug weigh at least at every joining slot, beyond the first one
         self.slots: dict[tuple[int, int], list[int]] = {}
         self.best: dict[int, tuple[tuple[Any, ...], Layout]] = {}
+        self.worst: tuple[Any, ...] | None = None  # that is to be beaten to be kept; None while any is kept
         self.bounded_loosely = [0] * len(drugs)
         self.steps = 0
         self.days_given = False
@@ -268,7 +270,7 @@ class _Search:
         if self.patiently:
             return self._alike(offered)
         self.offered, self.steps, self.numbers = offered, 0, [self.rhythms.index(chosen.rhythm)]
-        self.best = {day: each for day, each in self.best.items() if each[1].score.rhythm == chosen.rhythm}
+        self._keep({day: each for day, each in self.best.items() if each[1].score.rhythm == chosen.rhythm})
         self._compare_all(days)
         others = [each for each in self._alike(offered) if each.anchor != chosen.anchor]
         return [chosen, *others][:offered]
@@ -289,8 +291,7 @@ class _Search:
         self.put_off = []
         for number in sorted(self.numbers, key=lambda each: (self.rate(each, (0,)), -self.rhythms[each].days)):
             for candidate in sorted(self._candidates(number, days, cycles)):
-                worst = self.worst_kept()
-                if worst is not None and candidate.bound > worst:
+                if self.worst is not None and candidate.bound > self.worst:
                     break
                 if candidate.is_hard:
                     self.put_off.append(candidate)
@@ -311,8 +312,7 @@ class _Search:
         leaves nobody without a drug."""
         self.tried, most = 0, MOST_PATIENTLY if self.patiently else MOST_PUT_OFF
         for candidate in sorted(self.put_off):
-            worst = self.worst_kept()
-            if worst is not None and candidate.bound > worst:
+            if self.worst is not None and candidate.bound > self.worst:
                 break
             if self.tried < most and not (self.patiently and self._is_nobody_without_a_drug()):
                 self._work_out(candidate, thorough=True)
@@ -321,6 +321,11 @@ class _Search:
 
     def _is_nobody_without_a_drug(self) -> bool:
         return any(not any(layout.score.uncovered) for _, layout in self.best.values())
+
+    def _keep(self, best: dict[int, tuple[tuple[Any, ...], Layout]]) -> None:
+        self.best = best
+        keys = sorted(key for key, _ in best.values())
+        self.worst = keys[self.offered - 1] if len(keys) >= self.offered else None
 
     def _burden_of(self, layout: Layout) -> int:
         return int(layout.score.burden)
@@ -336,12 +341,6 @@ class _Search:
             self._of_trips(layout.score), layout.slots, layout.paths, layout.fill_days, layout.trips
         )
 
-    def worst_kept(self) -> tuple[Any, ...] | None:
-        """The key that a candidate has to beat to be among the days that are kept; None while any is."""
-        if len(self.best) < self.offered:
-            return None
-        return sorted(key for key, _ in self.best.values())[self.offered - 1]
-
     def _candidates(self, number: int, days: Sequence[int], cycles: int) -> Iterable[_Candidate]:
         """From the first workable day to a cycle after the last drug can be paid, and the day that was told; in the
         second of the `cycles` after that, where none of those will do."""
@@ -354,8 +353,8 @@ class _Search:
             day for day in first_days(rhythm, days, last, self.pickup) if first <= day <= last or day == told
         ]
         most = self._most()
-        for live in self._live_sets(number):
-            rate, phases = self.rate(number, live), self._phases(number, live)
+        for live, phases in self._live_sets(number):
+            rate = self.rate(number, live)
             for day in within if rate + sum(self.every_time[number]) <= most else ():
                 bounded = self._bound(number, day, live, phases, rate)
                 if bounded and bounded[0] <= most:
@@ -365,16 +364,17 @@ class _Search:
     def _most(self) -> int:
         """The burden above which nothing is better than what was found; no limit while that leaves something to mend
         by an earlier criterion."""
-        worst, at = self.worst_kept(), self.at_burden
+        worst, at = self.worst, self.at_burden
         if worst is None or at is None or worst[:at] != self.nothing_to_mend:
             return NEVER * self.unit
         return int(worst[at])
 
-    def _live_sets(self, number: int) -> list[Live]:
+    def _live_sets(self, number: int) -> list[tuple[Live, Phases]]:
         """All slots, where a drug is due at each; else every set of them that drugs may be due at."""
         period = self.periods[number]
         if period > MOST_PHASES or any(fit and fit.cycles == 1 for fit in self.fits[number]):
-            return [tuple(range(period))]
+            live = tuple(range(period))
+            return [(live, self._phases(number, live))]
         sets = [
             live for size in range(1, period + 1) for live in combinations(range(period), size) if 0 in live
         ]
@@ -382,7 +382,8 @@ class _Search:
         if any(self.rhythms[each].days == longer for each in self.numbers):
             sets = sets[1:]  # at one slot of the period alone it is that rhythm
         fitting = [at for at, fit in enumerate(self.fits[number]) if fit]
-        return [live for live in sets if all(map(self._phases(number, live).__getitem__, fitting))]
+        with_phases = [(live, self._phases(number, live)) for live in sets]
+        return [(live, phases) for live, phases in with_phases if all(phases[at] for at in fitting)]
 
     def _phases(self, number: int, live: Live) -> Phases:
         """Where each drug may join, if drugs are due at the live slots alone."""
@@ -438,12 +439,13 @@ class _Search:
 
     def rate(self, number: int, live: Live) -> int:
         """Trips a year of the rhythm with drugs due at these slots of its period, and of those that fit no slot."""
-        share = Fraction(len(live), self.periods[number])
-        return int(share * A_YEAR / self.rhythms[number].apart * self.unit) + sum(
-            self._alone(each)
-            for each, fit in zip(self.question.medications, self.fits[number], strict=True)
-            if fit is None
-        )
+        a_slot, by_themselves = self.rates[number]
+        return len(live) * a_slot + by_themselves
+
+    def _rates_of(self, number: int) -> tuple[int, int]:
+        drugs = zip(self.question.medications, self.fits[number], strict=True)
+        a_slot = A_YEAR * self.unit / (self.rhythms[number].apart * self.periods[number])
+        return int(a_slot), sum(self._alone(each) for each, fit in drugs if fit is None)
 
     def _alone(self, each: Medication) -> int:
         """Trips a year of a drug that comes by itself."""
@@ -490,9 +492,9 @@ class _Search:
             for on in slots:
                 if reach := self._reach(at, on):
                     weight, fills = reach
-                    several = min(several, weight)
+                    several = weight if weight < several else several
                     if fills <= 1:
-                        few, needs_fill = min(few, weight), needs_fill and fills > 0
+                        few, needs_fill = weight if weight < few else few, needs_fill and fills > 0
                         if not (few or needs_fill):
                             break
             self.leasts[key] = few, several, needs_fill
@@ -527,28 +529,23 @@ class _Search:
         full = self.blemish * _spans(start.covered + fills * usual - day)
         return full if short is None else min(full, short), fills
 
-    def _spans_of(self, number: int) -> tuple[set[tuple[int, int]], int]:
-        """Of the drugs that fit a rhythm: until when each is covered and how long a fill lasts; and the days after the
-        first slot until all that are due at each are paid again."""
-        fitting = [
-            (each, start, fit)
-            for each, start, fit in zip(
-                self.question.medications, self.starts, self.fits[number], strict=True
-            )
-            if fit
-        ]
+    def _spans_of(self, number: int) -> tuple[int, int, int]:
+        """Of the drugs that fit a rhythm: the last day that what is left and a usual fill last to, and the days of the
+        longest fill; and the days after the first slot until all that are due at each are paid again."""
+        drugs = zip(self.question.medications, self.starts, self.fits[number], strict=True)
+        fitting = [(each, start, fit) for each, start, fit in drugs if fit]
         waits = [each.wait(each.usual_days * fit.fills) for each, _, fit in fitting if fit.cycles == 1]
-        lasts = {(start.covered, each.usual_days) for each, start, _ in fitting}
-        return lasts, min(max(waits, default=1), self.rhythms[number].days)
+        lasts = max((start.covered + each.usual_days for each, start, _ in fitting), default=0)
+        longest = max((each.usual_days for each, _, _ in fitting), default=0)
+        return lasts, longest, min(max(waits, default=1), self.rhythms[number].days)
 
     def slots_of(self, number: int, day: int) -> list[int]:
         """The days of the slots from the first one on, as far as a drug may join."""
         key = number, day
         if key not in self.slots:
-            rhythm, (lasts, not_before) = self.rhythms[number], self.spans[number]
-            end = max((max(covered, day) + usual for covered, usual in lasts), default=day)
+            rhythm, (lasts, longest, not_before) = self.rhythms[number], self.spans[number]
             weekday = self.question.preferred_weekday
-            count = 2 + (end - day) // rhythm.days
+            count = 2 + max(lasts - day, longest) // rhythm.days
             self.slots[key] = slot_days(rhythm, day, count, self.pickup, not_before, weekday)
             if day == self.question.promises.pickup:
                 self.slots[key] = self._with_the_one_told(self.slots[key], rhythm)
@@ -615,7 +612,7 @@ class _Search:
             trips = tuple(
                 sorted({*placed.trips, *(day for days in beside.values() for day in days)} - {*free})
             )
-            self.best[candidate.day] = key, Layout(score, tuple(slots), paths, days, trips)
+            self._keep({**self.best, candidate.day: (key, Layout(score, tuple(slots), paths, days, trips))})
 
     def _placed(
         self,
@@ -653,7 +650,7 @@ class _Search:
 
     def _room(self, candidate: _Candidate) -> int:
         """The burden up to which it is better; no limit where an earlier criterion may decide."""
-        worst, at = self.worst_kept(), self.at_burden
+        worst, at = self.worst, self.at_burden
         if worst is None or at is None or candidate.bound[:at] != worst[:at]:
             return NEVER * self.unit
         return int(worst[at])
@@ -763,8 +760,9 @@ class _Search:
             moved = len(told.keys() - kept.keys() - {path.joins})
             resized = sum(told[day].days_supply != days for day, days in kept.items() if day in told)
             penalty += (moved * OUTWEIGHS + resized * OUTWEIGHS_SIZE) * self.unit
-        way = Way(path, weight + penalty, late, dry, broken, path.extra_cost or NO_COST, penalty)
-        return with_spans(way, self.setting)
+        weight += penalty
+        spans = spans_of(path, weight, self.setting)
+        return Way(path, weight, late, dry, broken, path.extra_cost or NO_COST, penalty, spans)
 
     def _is_late_every_time(self, each: Medication, days: int, number: int, cycles: int) -> bool:
         """Is the claim of each fill late that comes so many slots after one of so many days?"""
@@ -882,13 +880,6 @@ def _that_fit(
     if not fitting:
         return rhythms, fits
     return [rhythms[number] for number in fitting], [fits[number] for number in fitting]
-
-
-def _lesser(one: _Least | None, other: _Least) -> _Least:
-    """The lesser weight; a fill is needed where each takes one."""
-    if one is None:
-        return other
-    return _Least(min(one.weight, other.weight), one.needs_fill and other.needs_fill)
 
 
 def _spans(left: int) -> int:
