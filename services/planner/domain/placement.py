@@ -187,7 +187,6 @@ class _Search:
     def __init__(self, choices: Sequence[Choice], free: Sequence[int], setting: Setting, most: int) -> None:
         self.choices, self.free, self.setting, self.most = choices, free, setting, most
         self.never = NEVER * setting.trip
-        self.ways = [sorted(choice.ways, key=lambda way: way.at_least) for choice in choices]
         self.chains = [
             number for number, choice in enumerate(choices) if any(way.is_chained for way in choice.ways)
         ]
@@ -209,7 +208,7 @@ class _Search:
                 least = min(least, way.weight)
             elif not way.is_chained:
                 for first, last, weight in way.spans:
-                    if weight < least and any(first <= day <= last for day in self.free):
+                    if weight < least and bisect_left(self.free, first) < bisect_right(self.free, last):
                         least = weight
         return least
 
@@ -219,16 +218,19 @@ class _Search:
         ends = {span.last for choice in self.choices for way in choice.ways for span in way.spans}
         for number in self.chains:
             ends |= self._links(self.choices[number])
-        lighter_spans = [
-            {span for way in choice.ways for span in way.spans if span.weight < limit}
-            for choice, limit in zip(self.choices, self.anyway, strict=True)
-        ]
+        lighter_spans = {
+            (number, *span)
+            for number, choice in enumerate(self.choices)
+            for way in choice.ways
+            for span in way.spans
+            if span.weight < self.anyway[number]
+        }
         on: dict[int, list[int]] = {}
         for day in sorted({pickup.on_or_before(end) for end in ends}, reverse=True):
-            weights = [
-                min([weight for first, last, weight in spans if first <= day <= last], default=self.never)
-                for spans in lighter_spans
-            ]
+            weights = [self.never] * len(self.choices)
+            for number, first, last, weight in lighter_spans:
+                if first <= day <= last and weight < weights[number]:
+                    weights[number] = weight
             lighter = [number for number, weight in enumerate(weights) if weight < self.never]
             if lighter and (
                 self.chains
@@ -364,7 +366,7 @@ class _Search:
         if key not in self.over_chain:
             days = sorted({*near, *self.free})
             lightest: Way | None = None
-            for way in self.ways[number]:
+            for way in sorted(self.choices[number].ways, key=lambda way: way.at_least):
                 if lightest and way.at_least > lightest.at_least:
                     break
                 found = self._over(way, days)
