@@ -524,6 +524,9 @@ class _Search:
         if whole and rest and each.long_fill(usual + rest, AMPLE):
             return 0, fills - 1
         short = None if each.packs else self.short
+        if short is not None and not whole:
+            _, days = each.short_fill(rest, AMPLE)
+            short = short + self.blemish * _spans(days - rest) if days < usual else None
         if start.first + fills * wait > day:
             return None if short is None else (short, fills)
         full = self.blemish * _spans(start.covered + fills * usual - day)
