@@ -19,7 +19,7 @@ from services.planner.domain.calendar import NEVER, PickupDays
 from services.planner.domain.criteria import Score, order_of, place_of_burden, weekdays_apart
 from services.planner.domain.medication import Medication
 from services.planner.domain.model import FillKind, PromisedItem, Reason, Rules, StaffDecision
-from services.planner.domain.paths import AMPLE, FillPath, FillWindow, alone, fill_to_join, paths_to, start_of, with_a_gap
+from services.planner.domain.paths import AMPLE, Start, FillPath, FillWindow, alone, fill_to_join, paths_to, start_of, with_a_gap
 from services.planner.domain.payers import NO_COST
 from services.planner.domain.placement import (
     Choice,
@@ -523,14 +523,25 @@ class _Search:
         fills = whole + (rest > 0)
         if whole and rest and each.long_fill(usual + rest, AMPLE):
             return 0, fills - 1
+        if not whole:
+            sizes = {usual} if each.packs else {usual, each.short_fill(rest, AMPLE)[1]}
+            weight = min(self._by_one(each, start, days, day) for days in sizes)
+            return (weight, 1) if weight < NOWHERE else None
         short = None if each.packs else self.short
-        if short is not None and not whole:
-            _, days = each.short_fill(rest, AMPLE)
-            short = short + self.blemish * _spans(days - rest) if days < usual else None
         if start.first + fills * wait > day:
             return None if short is None else (short, fills)
         full = self.blemish * _spans(start.covered + fills * usual - day)
         return full if short is None else min(full, short), fills
+
+    def _by_one(self, each: Medication, start: Start, days: int, day: int) -> int:
+        """The least that one fill of so many days weighs that brings a drug to that day."""
+        wait, setting = each.wait(days), self.setting
+        if start.first + wait > day:
+            return NOWHERE
+        latest = min(start.covered - 1, max(setting.today, day - setting.made_ahead) - wait)
+        blemished = latest < start.along or setting.is_late(each.payment.ready, latest)
+        short = self.short if days < each.usual_days else 0
+        return short + self.blemish * (_spans(start.covered + days - day) + blemished)
 
     def _spans_of(self, number: int) -> tuple[int, int, int]:
         """Of the drugs that fit a rhythm: the last day that what is left and a usual fill last to, and the days of the
