@@ -465,7 +465,7 @@ class _Search:
             if not of_phases:
                 weights.append(0)
                 continue
-            few, several, needs_fill = self._least_of(number, day, at, of_phases)
+            few, several, needs_fill = self._least_of(number, slots, at, of_phases)
             weights.append(few + self.every_time[number][at])
             by_several += several if several < NOWHERE else 0
             if needs_fill:
@@ -482,11 +482,11 @@ class _Search:
     def _joins_at_the_first(self, slots: Sequence[int], phases: Phases) -> bool:
         return any(0 in of_phases and self._reach(at, slots[0]) for at, of_phases in enumerate(phases))
 
-    def _least_of(self, number: int, day: int, at: int, phases: tuple[int, ...]) -> Least:
-        key = number, day, at, phases
+    def _least_of(self, number: int, slots: Sequence[int], at: int, phases: tuple[int, ...]) -> Least:
+        key = number, slots[0], at, phases
         if key not in self.leasts:
             few, several, needs_fill = NOWHERE, NOWHERE, True
-            fit, slots = self.fits[number][at], self.slots_of(number, day)
+            fit = self.fits[number][at]
             if fit and len(phases) < fit.cycles:
                 slots = [on for slot, on in enumerate(slots) if slot % fit.cycles in phases]
             for on in slots:
@@ -524,8 +524,10 @@ class _Search:
         if whole and rest and each.long_fill(usual + rest, AMPLE):
             return 0, fills - 1
         if not whole:
-            sizes = {usual} if each.packs else {usual, each.short_fill(rest, AMPLE)[1]}
-            weight = min(self._by_one(each, start, days, day) for days in sizes)
+            weight = self._by_one(each, start, usual, day)
+            if weight > self.short and not each.packs:
+                _, days = each.short_fill(rest, AMPLE)
+                weight = min(weight, self._by_one(each, start, days, day))
             return (weight, 1) if weight < NOWHERE else None
         short = None if each.packs else self.short
         if start.first + fills * wait > day:
