@@ -379,9 +379,7 @@ class _Search:
         """The days on which a fill of that drug can be."""
         if number not in self.within:
             windows = {window[:2] for way in self.choices[number].ways for window in way.path.windows}
-            self.within[number] = frozenset(
-                day for first, last in windows for day in range(first, last + 1)
-            )
+            self.within[number] = frozenset(day for first, last in windows for day in range(first, last + 1))
         return self.within[number]
 
     def _over(self, way: Way, days: Sequence[int]) -> Way | None:

@@ -19,7 +19,17 @@ from services.planner.domain.calendar import NEVER, PickupDays
 from services.planner.domain.criteria import Score, order_of, place_of_burden, weekdays_apart
 from services.planner.domain.medication import Medication
 from services.planner.domain.model import FillKind, PromisedItem, Reason, Rules, StaffDecision
-from services.planner.domain.paths import AMPLE, Start, FillPath, FillWindow, alone, fill_to_join, paths_to, start_of, with_a_gap
+from services.planner.domain.paths import (
+    AMPLE,
+    FillPath,
+    FillWindow,
+    Start,
+    alone,
+    fill_to_join,
+    paths_to,
+    start_of,
+    with_a_gap,
+)
 from services.planner.domain.payers import NO_COST
 from services.planner.domain.placement import (
     Choice,
@@ -27,8 +37,8 @@ from services.planner.domain.placement import (
     Setting,
     Way,
     place,
-    trips_at_least,
     spans_of,
+    trips_at_least,
 )
 from services.planner.domain.rhythm import A_YEAR, Fit, Rhythm, first_days, fit_of, slot_days
 
@@ -175,9 +185,10 @@ class _Candidate(NamedTuple):
 NOWHERE = NEVER * NEVER
 """More than anything weighs."""
 
-Least = tuple[int, int, bool]
+Least = tuple[int, int, int, bool]
 """What a drug weighs at least over the slots at which it may join: with one fill before at most, `NOWHERE` where that
-reaches none of them; with however many; and whether it takes a fill before at each of them."""
+reaches none of them; the same whatever the day of that fill; with however many; and whether it takes a fill before at
+each of them."""
 
 
 class _Search:
@@ -204,9 +215,7 @@ class _Search:
         self.costs_known = all(each.monthly_copay is not None for each in drugs)
         self.order = order_of(rules, costs_known=self.costs_known)
         self.at_burden = place_of_burden(rules, costs_known=self.costs_known)
-        self.starts = [
-            start_of(each, self.pickup, question.earliest, question.urgent_days) for each in drugs
-        ]
+        self.starts = [start_of(each, self.pickup, question.earliest, question.urgent_days) for each in drugs]
         self.first_covered = min(start.covered for start in self.starts)
         self.usual_waits = [each.wait(each.usual_days) for each in drugs]
         self.waits = [(start.covered, start.along) for start in self.starts]
@@ -220,7 +229,7 @@ class _Search:
         )
         self.periods = [lcm(*(fit.cycles for fit in fits if fit)) for fits in self.fits]
         self.numbers = list(range(len(self.fits)))  # of the rhythms to choose among
-        self.reaches: list[dict[int, tuple[int, int] | None]] = [{} for _ in drugs]
+        self.reaches: list[dict[int, tuple[int, int, int] | None]] = [{} for _ in drugs]
         self.leasts: dict[tuple[int, int, int, tuple[int, ...]], Least] = {}
         self.ways: dict[tuple[int, int, int, bool, bool], list[Way]] = {}
         self.paths: dict[tuple[int, int, int, bool, bool], list[FillPath]] = {}
@@ -230,7 +239,8 @@ class _Search:
         self.every_time = [
             [
                 max(0, self._yearly(number, fit.cycles) - self.blemish)
-                if fit and self._is_late_every_time(each, fill_to_join(each, fit.fills)[1], number, fit.cycles)
+                if fit
+                and self._is_late_every_time(each, fill_to_join(each, fit.fills)[1], number, fit.cycles)
                 else 0
                 for each, fit in zip(drugs, fits, strict=True)
             ]
@@ -239,7 +249,7 @@ class _Search:
         self.slots: dict[tuple[int, int], list[int]] = {}
         self.best: dict[int, tuple[tuple[Any, ...], Layout]] = {}
         self.worst: tuple[Any, ...] | None = None  # that is to be beaten to be kept; None while any is kept
-        self.bounded_loosely = [0] * len(drugs)
+        self.above_bound = [0] * len(drugs)  # by how much each drug turned out to weigh more than its bound
         self.steps = 0
         self.days_given = False
         self.tried = 0  # sets of trips
@@ -281,6 +291,7 @@ class _Search:
         return [self._of_trips(score) for score in ranked if score.rhythm == ranked[0].rhythm][:offered]
 
     def _compare_all(self, days: Sequence[int]) -> None:
+        """Where on no day of the first cycle everybody has their drugs, those of the second as well."""
         self.days_given = len(days) == 1
         self._compare(days, cycles=1)
         if not self._is_nobody_without_a_drug():
@@ -289,7 +300,8 @@ class _Search:
     def _compare(self, days: Sequence[int], *, cycles: int) -> None:
         """Work out the candidates that may be better."""
         self.put_off = []
-        for number in sorted(self.numbers, key=lambda each: (self.rate(each, (0,)), -self.rhythms[each].days)):
+        by_rate = sorted(self.numbers, key=lambda each: (self.rate(each, (0,)), -self.rhythms[each].days))
+        for number in by_rate:
             for candidate in sorted(self._candidates(number, days, cycles)):
                 if self.worst is not None and candidate.bound > self.worst:
                     break
@@ -460,24 +472,25 @@ class _Search:
         slots = self.slots_of(number, day)
         if self.first_covered >= day and not self._joins_at_the_first(slots, phases):
             return None
-        by_several, weights, waiting = rate, [], []
+        on_any_day, by_several, weights, waiting = rate, rate, [], []
         for at, of_phases in enumerate(phases):
             if not of_phases:
                 weights.append(0)
                 continue
-            few, several, needs_fill = self._least_of(number, slots, at, of_phases)
+            few, loosely, several, needs_fill = self._least_of(number, slots, at, of_phases)
             weights.append(few + self.every_time[number][at])
+            on_any_day += loosely
             by_several += several if several < NOWHERE else 0
             if needs_fill:
                 waiting.append(self.waits[at])
-        least = rate + sum(weights)
-        if least >= NOWHERE:
-            return by_several, weights, True
+        least, trips = rate + sum(weights), 0
         if waiting:
             period = self.periods[number]
             comes = [on for slot, on in enumerate(slots) if slot % period in live]
-            least += trips_at_least(waiting, comes) * self.unit
-        return least, weights, False
+            trips = trips_at_least(waiting, comes) * self.unit
+        if least < NOWHERE:
+            return least + trips, weights, False
+        return on_any_day + trips if on_any_day < NOWHERE else by_several, weights, True
 
     def _joins_at_the_first(self, slots: Sequence[int], phases: Phases) -> bool:
         return any(0 in of_phases and self._reach(at, slots[0]) for at, of_phases in enumerate(phases))
@@ -485,55 +498,59 @@ class _Search:
     def _least_of(self, number: int, slots: Sequence[int], at: int, phases: tuple[int, ...]) -> Least:
         key = number, slots[0], at, phases
         if key not in self.leasts:
-            few, several, needs_fill = NOWHERE, NOWHERE, True
+            few, loosely, several, needs_fill = NOWHERE, NOWHERE, NOWHERE, True
             fit = self.fits[number][at]
             if fit and len(phases) < fit.cycles:
                 slots = [on for slot, on in enumerate(slots) if slot % fit.cycles in phases]
             for on in slots:
                 if reach := self._reach(at, on):
-                    weight, fills = reach
-                    several = weight if weight < several else several
+                    weight, loose, fills = reach
+                    several = loose if loose < several else several
                     if fills <= 1:
-                        few, needs_fill = weight if weight < few else few, needs_fill and fills > 0
+                        few = weight if weight < few else few
+                        loosely = loose if loose < loosely else loosely
+                        needs_fill = needs_fill and fills > 0
                         if not (few or needs_fill):
                             break
-            self.leasts[key] = few, several, needs_fill
+            self.leasts[key] = few, loosely, several, needs_fill
         return self.leasts[key]
 
-    def _reach(self, at: int, day: int) -> tuple[int, int] | None:
-        """The least that joining on that day weighs, and how many fills before it takes; None where it cannot be
-        without a gap."""
+    def _reach(self, at: int, day: int) -> tuple[int, int, int] | None:
+        """The least that joining on that day weighs; the same whatever the day of a fill before; and how many of these
+        it takes. None where it cannot be without a gap."""
         reaches = self.reaches[at]
         if day not in reaches:
             reaches[day] = self._reach_anew(self.question.medications[at], at, day)
         return reaches[day]
 
-    def _reach_anew(self, each: Medication, at: int, day: int) -> tuple[int, int] | None:
+    def _reach_anew(self, each: Medication, at: int, day: int) -> tuple[int, int, int] | None:
         start, usual, wait = self.starts[at], each.usual_days, self.usual_waits[at]
         if each.days_left_at_fixed_visit is not None:
-            return 0, 0
+            return 0, 0, 0
         if start.covered >= day:
             if not each.payment.allows(day, joining=True):
                 return None
             left = each.run_out - day
             late = self.setting.is_late(each.payment.joining, day)
             too_soon = self.short if each.payment.ready > day else 0
-            return too_soon + self.blemish * (_spans(left) + (left <= 0) + late), 0
+            weight = too_soon + self.blemish * (_spans(left) + (left <= 0) + late)
+            return weight, weight, 0
         whole, rest = divmod(day - start.covered, usual)
         fills = whole + (rest > 0)
         if whole and rest and each.long_fill(usual + rest, AMPLE):
-            return 0, fills - 1
-        if not whole:
-            weight = self._by_one(each, start, usual, day)
-            if weight > self.short and not each.packs:
-                _, days = each.short_fill(rest, AMPLE)
-                weight = min(weight, self._by_one(each, start, days, day))
-            return (weight, 1) if weight < NOWHERE else None
-        short = None if each.packs else self.short
-        if start.first + fills * wait > day:
-            return None if short is None else (short, fills)
-        full = self.blemish * _spans(start.covered + fills * usual - day)
-        return full if short is None else min(full, short), fills
+            return 0, 0, fills - 1
+        loosely = NOWHERE if each.packs else self.short
+        if start.first + fills * wait <= day:
+            loosely = min(loosely, self.blemish * _spans(start.covered + fills * usual - day))
+        if loosely == NOWHERE:
+            return None
+        if whole:
+            return loosely, loosely, fills
+        weight = self._by_one(each, start, usual, day)
+        if weight > self.short and not each.packs:
+            _, days = each.short_fill(rest, AMPLE)
+            weight = min(weight, self._by_one(each, start, days, day))
+        return weight, loosely, 1
 
     def _by_one(self, each: Medication, start: Start, days: int, day: int) -> int:
         """The least that one fill of so many days weighs that brings a drug to that day."""
@@ -590,14 +607,14 @@ class _Search:
         room = self._room(candidate)
         spare = room - candidate.least
         by_drug: dict[int, Choice] = {}
-        for at in sorted(range(len(candidate.phases)), key=self.bounded_loosely.__getitem__, reverse=True):
+        for at in sorted(range(len(candidate.phases)), key=self.above_bound.__getitem__, reverse=True):
             by_drug[at] = self._choice(at, candidate.rhythm, slots, candidate.phases[at], thorough=thorough)
             if not by_drug[at].ways:
                 self.put_off.append(candidate)
                 return
             more = by_drug[at].least - candidate.weights[at]
             spare -= more
-            self.bounded_loosely[at] += max(0, more)
+            self.above_bound[at] += max(0, more)
             if spare < 0 and not candidate.is_hard:
                 return
         choices = [by_drug[at] for at in range(len(by_drug))]
@@ -751,8 +768,7 @@ class _Search:
 
     def _way(self, path: FillPath, number: int, weight: int = 0) -> Way:
         """What it weighs by itself: short fills, the claim and the stock at its joining, what recurs every year."""
-        each, rules = path.medication, self.question.rules
-        late = dry = 0
+        each, late, dry = path.medication, 0, 0
         weight += self.short * (len(path.short_fills) + path.override)
         if path.joins is not None:
             rhythm = self.rhythms[number]
