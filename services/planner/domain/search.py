@@ -236,6 +236,7 @@ class _Search:
         self.rates = [self._rates_of(number) for number in self.numbers]
         self.spans = [self._spans_of(number) for number in self.numbers]
         self.yearly: dict[tuple[int, int], int] = {}
+        # what late claims of each drug weigh at least at every slot at which it is due, beyond the first one
         self.every_time = [
             [
                 max(0, self._yearly(number, fit.cycles) - self.blemish)
@@ -245,7 +246,7 @@ class _Search:
                 for each, fit in zip(drugs, fits, strict=True)
             ]
             for number, fits in enumerate(self.fits)
-        ]  # what late claims of each drug weigh at least at every joining slot, beyond the first one
+        ]
         self.slots: dict[tuple[int, int], list[int]] = {}
         self.best: dict[int, tuple[tuple[Any, ...], Layout]] = {}
         self.worst: tuple[Any, ...] | None = None  # that is to be beaten to be kept; None while any is kept
@@ -605,19 +606,7 @@ class _Search:
         """
         slots, period = self.slots_of(candidate.rhythm, candidate.day), self.periods[candidate.rhythm]
         room = self._room(candidate)
-        spare = room - candidate.least
-        by_drug: dict[int, Choice] = {}
-        for at in sorted(range(len(candidate.phases)), key=self.above_bound.__getitem__, reverse=True):
-            by_drug[at] = self._choice(at, candidate.rhythm, slots, candidate.phases[at], thorough=thorough)
-            if not by_drug[at].ways:
-                self.put_off.append(candidate)
-                return
-            more = by_drug[at].least - candidate.weights[at]
-            spare -= more
-            self.above_bound[at] += max(0, more)
-            if spare < 0 and not candidate.is_hard:
-                return
-        choices = [by_drug[at] for at in range(len(by_drug))]
+        choices = self._choices(candidate, slots, room, thorough=thorough)
         if not any(way.path.joins == candidate.day for choice in choices for way in choice.ways):
             return
         free = [
@@ -646,6 +635,26 @@ class _Search:
                 sorted({*placed.trips, *(day for days in beside.values() for day in days)} - {*free})
             )
             self._keep({**self.best, candidate.day: (key, Layout(score, tuple(slots), paths, days, trips))})
+
+    def _choices(
+        self, candidate: _Candidate, slots: Sequence[int], room: int, *, thorough: bool
+    ) -> Sequence[Choice]:
+        """The ways of each drug; nothing where one has none, or where they weigh more than there is room for: to find
+        that out soon, those go first that weighed more than their bound before."""
+        choices: dict[int, Choice] = {}
+        spare = room - candidate.least
+        for at in sorted(range(len(candidate.phases)), key=self.above_bound.__getitem__, reverse=True):
+            choices[at] = self._choice(at, candidate.rhythm, slots, candidate.phases[at], thorough=thorough)
+            if not choices[at].ways:
+                self.put_off.append(candidate)
+                return ()
+            if not thorough:
+                above = choices[at].least - candidate.weights[at]
+                self.above_bound[at] += above
+                spare -= above
+                if spare < 0:
+                    return ()
+        return [choices[at] for at in range(len(choices))]
 
     def _placed(
         self,
