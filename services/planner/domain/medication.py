@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 
 from services.planner.domain.calendar import LONG_AGO, NEVER
 from services.planner.domain.model import ConditionKind, Prescription, Reason
@@ -94,7 +96,9 @@ class Medication:
         """The shortest fill of so many days that may be planned; the usual one where none shorter may."""
         each, days = self.prescription, wanted
         if self.short_sizes is not None:
-            days = min((size for size in self.short_sizes if size >= wanted), default=NEVER)
+            sizes = in_order(self.short_sizes)
+            at = bisect_left(sizes, wanted)
+            days = sizes[at] if at < len(sizes) else NEVER
         if days < each.usual_days:
             fill = short_fill(days, per_day(each), left, self.whole_units)
             if fill[0] < each.usual_quantity:
@@ -114,7 +118,8 @@ class Medication:
     def long_fill(self, wanted: int, left: Decimal) -> tuple[Decimal, int] | None:
         """One fill of more than the usual days, where the plan allows so many, they are authorized, and it is not
         dearer than usual fills and a short one."""
-        if self.packs or not self.payer.days_supplies:
+        sizes = in_order(self.payer.days_supplies)
+        if self.packs or not sizes or wanted > sizes[-1]:
             return None
         quantity, days = short_fill(wanted, per_day(self.prescription), left, self.whole_units)
         if days < wanted or not self.payer.allows(days) or self._dearer_at_once(days):
@@ -151,6 +156,11 @@ class Medication:
     def payable_from(self) -> date | None:
         """The payer's own day for the next fill; None if it never paid one."""
         return self.payment.payable_from
+
+
+@lru_cache(maxsize=256)
+def in_order(sizes: frozenset[int]) -> tuple[int, ...]:
+    return tuple(sorted(sizes))
 
 
 def per_day(prescription: Prescription) -> Decimal:

@@ -6,7 +6,7 @@ time (R6); `layout` says which fills wait for one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -78,13 +78,18 @@ class Start(NamedTuple):
 
     first: int  # the first day on which it can be dispensed at all
     covered: int  # nothing is left at the start of this day; never before `first`
+    along: int  # the first day on which it can be dispensed with what cannot wait
 
 
-def start_of(medication: Medication, pickup: PickupDays, earliest: int) -> Start:
+def start_of(
+    medication: Medication, pickup: PickupDays, earliest: int, urgent_days: Collection[int] = ()
+) -> Start:
     """Days without the drug before `covered` no fill could have covered."""
     workable = earliest if medication.urgent_from is None else medication.urgent_from
-    first = pickup.on_or_after(max(medication.payment.ready, workable, medication.available_from))
-    return Start(first, max(medication.needed_from, first))
+    had = max(medication.payment.ready, medication.available_from)
+    first = pickup.on_or_after(max(had, workable))
+    along = min([first, *(day for day in urgent_days if day >= had)])
+    return Start(first, max(medication.needed_from, first), along)
 
 
 def paths_to(
@@ -92,7 +97,7 @@ def paths_to(
 ) -> list[FillPath]:
     """The ways to bring a drug to a slot on that day, on which it joins with so many usual fills, without a day without
     it; by at most one fill before, unless `several` may be. None where it cannot be paid on that day."""
-    joining = _joining(medication, fills)
+    joining = fill_to_join(medication, fills)
     payment = medication.payment
     if start.covered >= day:
         if not payment.allows(day, joining=True):
@@ -113,7 +118,7 @@ def paths_to(
 def _is_too_small(sequence: Sequence[Fill], medication: Medication, found: Sequence[FillPath]) -> bool:
     """Is a fill in it below the chain's minimum, where one of the minimum fits?"""
     least = medication.least_bridge
-    if all(days >= least for _, days, _ in sequence):
+    if min(days for _, days, _ in sequence) >= least:
         return False
     return any(path.short_fills and min(path.short_fills) >= least for path in found)
 
@@ -122,7 +127,7 @@ def with_a_gap(
     medication: Medication, day: int, fills: int, pickup: PickupDays, start: Start
 ) -> list[FillPath]:
     """The ways to the slot that leave the patient without the drug for the fewest days."""
-    ways, joining = [], _joining(medication, fills)
+    ways, joining = [], fill_to_join(medication, fills)
     for sequence in ([], *_sequences(medication, max(0, day - start.covered), several=True)):
         windows, ready, covered, uncovered = _one_by_one(medication, sequence, day, pickup, start)
         payable = ready <= day if windows else medication.payment.allows(day, joining=True)
@@ -143,7 +148,7 @@ def alone(medication: Medication, until: int, pickup: PickupDays, start: Start) 
     return FillPath(medication, None, NEVER, 1, windows, usual[:2], 0, uncovered)
 
 
-def _joining(medication: Medication, fills: int) -> tuple[Decimal, int]:
+def fill_to_join(medication: Medication, fills: int) -> tuple[Decimal, int]:
     """The usual fill, or several at once; or what staff want."""
     if medication.fixed_quantity is not None and medication.prescription.units_per_day:
         return medication.fixed_quantity, int(
@@ -217,11 +222,7 @@ def _timed(
     """The windows of these fills before the slot, and the run-out day after them; None where the drug would be lacking,
     or not be paid on the day of the slot."""
     windows: list[FillWindow] = []
-    ready, covered, paid_until = (
-        max(start.first, medication.payment.ready),
-        start.covered,
-        medication.paid_until,
-    )
+    ready, covered, paid_until = start.first, start.covered, medication.paid_until
     payer = medication.payment.ready
     for quantity, days, padding in fills:
         first = pickup.on_or_after(ready)
@@ -240,7 +241,7 @@ def _timed(
         last = pickup.on_or_before(min(window.last, limit - window.wait))
         if last < window.first:
             return None
-        windows[at] = window._replace(last=last)
+        windows[at] = FillWindow(window.first, last, *window[2:])
         limit = last
     return tuple(windows), covered
 

@@ -89,15 +89,19 @@ class Choice(NamedTuple):
     first: int
     covered: int
 
+    @property
+    def least(self) -> int:
+        """No choice of ways and days weighs less, trips aside."""
+        return min(min([span.weight for span in way.spans], default=way.weight) for way in self.ways)
 
-def with_spans(way: Way, setting: Setting) -> Way:
-    """The way with what its fills before weigh, by day."""
-    path, ahead = way.path, setting.made_ahead
+
+def spans_of(path: FillPath, weight: int, setting: Setting) -> tuple[Span, ...]:
+    """What a way of that weight weighs with its fills before, by day."""
     if path.joins is None or not path.windows:
-        return way
-    if way.is_chained:
-        return way._replace(spans=tuple(Span(each.first, each.last, way.weight) for each in path.windows))
-    [window] = path.windows
+        return ()
+    if len(path.windows) > 1:
+        return tuple(Span(each.first, each.last, weight) for each in path.windows)
+    [window], ahead = path.windows, setting.made_ahead
     first = window.first
     if setting.urgent_days:  # others may come along with what cannot wait
         first = min(
@@ -111,13 +115,12 @@ def with_spans(way: Way, setting: Setting) -> Way:
             ]
         )
     cuts = {window.ready + ahead, path.joins - ahead - window.wait + 1, window.due, setting.today + ahead + 1}
-    begins = sorted({first, *(cut for cut in cuts if first < cut <= window.last)})
-    ends = [*(day - 1 for day in begins[1:]), window.last]
-    spans = []
-    for begin, end in zip(begins, ends, strict=True):
-        late, dry = blemishes(path, 0, window.ready, end, setting)
-        spans.append(Span(begin, end, way.weight + (late + dry) * setting.blemish))
-    return way._replace(spans=tuple(spans))
+    spans, end = [], window.last
+    for begin in sorted({first, *(cut for cut in cuts if first < cut <= end)}, reverse=True):
+        late, dry = blemishes(path, 0, window.ready, begin, setting)
+        spans.append(Span(begin, end, weight + (late + dry) * setting.blemish))
+        end = begin - 1
+    return tuple(spans)
 
 
 def blemishes(path: FillPath, at: int, payable: int, day: int, setting: Setting) -> tuple[int, int]:
@@ -184,7 +187,6 @@ class _Search:
     def __init__(self, choices: Sequence[Choice], free: Sequence[int], setting: Setting, most: int) -> None:
         self.choices, self.free, self.setting, self.most = choices, free, setting, most
         self.never = NEVER * setting.trip
-        self.ways = [sorted(choice.ways, key=lambda way: way.at_least) for choice in choices]
         self.chains = [
             number for number, choice in enumerate(choices) if any(way.is_chained for way in choice.ways)
         ]
@@ -193,6 +195,7 @@ class _Search:
         self.days, self.on = self._worth_coming_on()
         columns = [self.anyway, *self.on.values()]
         self.least = sum(map(min, *columns, self.anyway))
+        self.within: dict[int, frozenset[int]] = {}
         self.over_chain: dict[tuple[int, tuple[int, ...]], Way | None] = {}
         self.seen: set[tuple[int, ...]] = set()
         self.best: Placement | None = None
@@ -205,7 +208,7 @@ class _Search:
                 least = min(least, way.weight)
             elif not way.is_chained:
                 for first, last, weight in way.spans:
-                    if weight < least and any(first <= day <= last for day in self.free):
+                    if weight < least and bisect_left(self.free, first) < bisect_right(self.free, last):
                         least = weight
         return least
 
@@ -215,16 +218,19 @@ class _Search:
         ends = {span.last for choice in self.choices for way in choice.ways for span in way.spans}
         for number in self.chains:
             ends |= self._links(self.choices[number])
-        lighter_spans = [
-            [span for way in choice.ways for span in way.spans if span.weight < limit]
-            for choice, limit in zip(self.choices, self.anyway, strict=True)
-        ]
+        lighter_spans = {
+            (number, *span)
+            for number, choice in enumerate(self.choices)
+            for way in choice.ways
+            for span in way.spans
+            if span.weight < self.anyway[number]
+        }
         on: dict[int, list[int]] = {}
         for day in sorted({pickup.on_or_before(end) for end in ends}, reverse=True):
-            weights = [
-                min([weight for first, last, weight in spans if first <= day <= last], default=self.never)
-                for spans in lighter_spans
-            ]
+            weights = [self.never] * len(self.choices)
+            for number, first, last, weight in lighter_spans:
+                if first <= day <= last and weight < weights[number]:
+                    weights[number] = weight
             lighter = [number for number, weight in enumerate(weights) if weight < self.never]
             if lighter and (
                 self.chains
@@ -237,13 +243,11 @@ class _Search:
 
     def _links(self, choice: Choice) -> set[int]:
         """Days on which one fill brings the next one to a day on which somebody comes, or to its last."""
-        links: set[int] = set()
-        for way in choice.ways:
-            for window in way.path.windows:
-                links.add(window.first)
-                links |= {
-                    day - window.wait for day in (*self.free, *(each.last for each in way.path.windows))
-                }
+        ways = {way.path.windows for way in choice.ways}
+        links = {window.first for windows in ways for window in windows}
+        waits = {window.wait for windows in ways for window in windows}
+        links |= {day - wait for day in self.free for wait in waits}
+        links |= {later.last - window.wait for windows in ways for window in windows for later in windows}
         return {day for day in links if day >= choice.first}
 
     def bound(self) -> int:
@@ -314,7 +318,7 @@ class _Search:
             self._keep(trips)
         if weight - self.least > trip:
             for day in self.days:
-                if len(self.seen) >= self.most_tried:
+                if len(self.seen) >= self.most_tried or (len(trips) + 1) * trip + self.least > self._limit():
                     return
                 gain = sum(max(0, mine - theirs) for mine, theirs in zip(weights, self.on[day], strict=True))
                 if gain > trip and day not in trips:
@@ -354,15 +358,15 @@ class _Search:
     # --- the lightest way of one drug over given days ---
 
     def _lightest(self, number: int, trips: Sequence[int]) -> Way | None:
-        choice = self.choices[number]
-        windows = [window for way in choice.ways for window in way.path.windows]
-        near = tuple(day for day in trips if any(window.first <= day <= window.last for window in windows))
-        near = near if not self.setting.urgent_days else tuple(trips)
+        near = tuple(trips)
+        if not self.setting.urgent_days:
+            within = self._within(number)
+            near = tuple(day for day in trips if day in within)
         key = number, near
         if key not in self.over_chain:
             days = sorted({*near, *self.free})
             lightest: Way | None = None
-            for way in self.ways[number]:
+            for way in sorted(self.choices[number].ways, key=lambda way: way.at_least):
                 if lightest and way.at_least > lightest.at_least:
                     break
                 found = self._over(way, days)
@@ -370,6 +374,13 @@ class _Search:
                     lightest = found
             self.over_chain[key] = lightest
         return self.over_chain[key]
+
+    def _within(self, number: int) -> frozenset[int]:
+        """The days on which a fill of that drug can be."""
+        if number not in self.within:
+            windows = {window[:2] for way in self.choices[number].ways for window in way.path.windows}
+            self.within[number] = frozenset(day for first, last in windows for day in range(first, last + 1))
+        return self.within[number]
 
     def _over(self, way: Way, days: Sequence[int]) -> Way | None:
         """The way on its lightest days; of one that comes by itself they are found afterwards.
@@ -394,9 +405,9 @@ class _Search:
                     )
                     if day not in lightest or found < lightest[day]:
                         lightest[day] = found
+            if not lightest:
+                return None
             payables = [(day + window.wait, found) for day, found in lightest.items()]
-        if not lightest:
-            return None
         blemished, placed, late, dry = min(lightest.values())
         return way._replace(
             days=tuple(-day for day in placed),

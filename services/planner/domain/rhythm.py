@@ -129,9 +129,9 @@ def slot_days(
     for index, day_of_slot in enumerate(rhythm.nominal(first, slots)[1:], 1):
         wanted = day_of_slot - earlier
         least = first + not_before if index == 1 else days[-1] + 1
-        day = _on_weekday(wanted, weekday, pickup) or pickup.on_or_before(wanted)
-        if day < least:
-            day = pickup.on_or_before(wanted)
+        day = pickup.on_or_before(wanted)
+        if weekday is not None and (found := _on_weekday(wanted, weekday, pickup)) >= least:
+            day = found
         if day < least:
             day = pickup.on_or_after(wanted)
         days.append(wanted if day in (LONG_AGO, NEVER) else day)
@@ -148,11 +148,9 @@ def first_days(rhythm: Rhythm, days: Sequence[int], last: int, pickup: PickupDay
     return [day for day in days if day in near] or days
 
 
-def _on_weekday(day: int, weekday: int | None, pickup: PickupDays) -> int | None:
-    if weekday is None:
-        return None
+def _on_weekday(day: int, weekday: int, pickup: PickupDays) -> int:
     found = day - (day + 6 - weekday) % 7
-    return found if day - found <= 3 and found in pickup else None
+    return found if day - found <= 3 and found in pickup else LONG_AGO
 
 
 def month_days(day_of_month: int, first: int, last: int) -> Iterator[int]:

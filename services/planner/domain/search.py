@@ -19,7 +19,17 @@ from services.planner.domain.calendar import NEVER, PickupDays
 from services.planner.domain.criteria import Score, order_of, place_of_burden, weekdays_apart
 from services.planner.domain.medication import Medication
 from services.planner.domain.model import FillKind, PromisedItem, Reason, Rules, StaffDecision
-from services.planner.domain.paths import AMPLE, FillPath, FillWindow, alone, paths_to, start_of, with_a_gap
+from services.planner.domain.paths import (
+    AMPLE,
+    FillPath,
+    FillWindow,
+    Start,
+    alone,
+    fill_to_join,
+    paths_to,
+    start_of,
+    with_a_gap,
+)
 from services.planner.domain.payers import NO_COST
 from services.planner.domain.placement import (
     Choice,
@@ -27,8 +37,8 @@ from services.planner.domain.placement import (
     Setting,
     Way,
     place,
+    spans_of,
     trips_at_least,
-    with_spans,
 )
 from services.planner.domain.rhythm import A_YEAR, Fit, Rhythm, first_days, fit_of, slot_days
 
@@ -130,7 +140,6 @@ class Layout:
 class Verdict:
     """What the criteria say about all candidate days of one patient."""
 
-    candidates: int  # first days, with a rhythm each, that were compared
     chosen: Layout
     offered: Sequence[Score]  # the best days, the chosen one first
     short_of: Fraction | None = None  # by so much the burden may be above the least; None: it is the least
@@ -141,16 +150,11 @@ def choose(question: Question, days: Sequence[int], offered: int = 1) -> Verdict
 
     With `offered` above 1 also the best days beside, with the rhythm of the first.
     """
-    search = _Search(question, 1)
+    search = _Search(question)
     verdict = search.over(days)
     if verdict is None or offered == 1:
         return verdict
-    chosen = verdict.chosen.score
-    if search.patiently:
-        return replace(verdict, offered=search.alike(offered))
-    alike = _Search(replace(question, rhythms=(chosen.rhythm,)), offered, search).over(days)
-    others = [each for each in alike.offered if each.anchor != chosen.anchor] if alike else []
-    return replace(verdict, offered=[chosen, *others][:offered])
+    return replace(verdict, offered=search.beside(verdict.chosen.score, days, offered))
 
 
 def layout_on(question: Question, day: int) -> Layout | None:
@@ -159,33 +163,40 @@ def layout_on(question: Question, day: int) -> Layout | None:
     return verdict.chosen if verdict else None
 
 
+Live = tuple[int, ...]
+"""Of the slots after which a rhythm repeats, those at which a drug is due."""
+
+Phases = Sequence[tuple[int, ...]]
+"""Of each drug the slots of its cycles at which it may join; none where it fits no slot."""
+
+
 class _Candidate(NamedTuple):
     bound: tuple[Any, ...]
     day: int
     rhythm: int
-    live: tuple[int, ...]
+    rate: int
+    live: Live
+    phases: Phases
     least: int
+    weights: Sequence[int]  # of that, what each drug weighs
     is_hard: bool  # a drug joins only after several fills
 
 
-class _Least(NamedTuple):
-    """What a drug takes at least over the slots at which it may join."""
+NOWHERE = NEVER * NEVER
+"""More than anything weighs."""
 
-    weight: int
-    needs_fill: bool  # a fill before, at each of them
-
-
-Live = tuple[int, ...]
-"""Of the slots after which a rhythm repeats, those at which a drug is due."""
+Least = tuple[int, int, int, bool]
+"""What a drug weighs at least over the slots at which it may join: with one fill before at most, `NOWHERE` where that
+reaches none of them; the same whatever the day of that fill; with however many; and whether it takes a fill before at
+each of them."""
 
 
 class _Search:
     """One patient's search. What weighs is counted in whole numbers, `unit` of which are one trip."""
 
-    def __init__(self, question: Question, offered: int, before: _Search | None = None) -> None:
-        """`before`: a search with more rhythms, of which it takes over what was found out about each drug."""
+    def __init__(self, question: Question) -> None:
         rules, drugs = question.rules, question.medications
-        self.question, self.offered, self.pickup = question, offered, question.pickup
+        self.question, self.offered, self.pickup = question, 1, question.pickup
         usual = tuple(each.usual_days for each in drugs)
         self.rhythms, self.fits = _that_fit(question.rhythms, drugs, usual)
         blemishes = rules.blemishes_a_trip
@@ -199,14 +210,15 @@ class _Search:
             ),
             *(max(1, days) for days in usual),
         )
-        if before:
-            self.unit = before.unit
         self.short = self.unit // rules.short_fills_a_trip
         self.blemish = self.unit // blemishes if blemishes else 0
         self.costs_known = all(each.monthly_copay is not None for each in drugs)
         self.order = order_of(rules, costs_known=self.costs_known)
         self.at_burden = place_of_burden(rules, costs_known=self.costs_known)
-        self.starts = [start_of(each, self.pickup, question.earliest) for each in drugs]
+        self.starts = [start_of(each, self.pickup, question.earliest, question.urgent_days) for each in drugs]
+        self.first_covered = min(start.covered for start in self.starts)
+        self.usual_waits = [each.wait(each.usual_days) for each in drugs]
+        self.waits = [(start.covered, start.along) for start in self.starts]
         self.setting = Setting(
             self.pickup,
             question.today,
@@ -216,23 +228,35 @@ class _Search:
             self.blemish,
         )
         self.periods = [lcm(*(fit.cycles for fit in fits if fit)) for fits in self.fits]
-        self.reaches: dict[tuple[int, int, int], tuple[int, int] | None] = before.reaches if before else {}
-        self.ways: dict[tuple[int, int, int, bool, bool], list[Way]] = before.ways if before else {}
-        self.paths: dict[tuple[int, int, int, bool, bool], list[FillPath]] = before.paths if before else {}
-        self.spans = [self._spans_of(number) for number in range(len(self.rhythms))]
+        self.numbers = list(range(len(self.fits)))  # of the rhythms to choose among
+        self.reaches: list[dict[int, tuple[int, int, int] | None]] = [{} for _ in drugs]
+        self.leasts: dict[tuple[int, int, int, tuple[int, ...]], Least] = {}
+        self.ways: dict[tuple[int, int, int, bool, bool], list[Way]] = {}
+        self.paths: dict[tuple[int, int, int, bool, bool], list[FillPath]] = {}
+        self.rates = [self._rates_of(number) for number in self.numbers]
+        self.spans = [self._spans_of(number) for number in self.numbers]
         self.yearly: dict[tuple[int, int], int] = {}
+        # what late claims of each drug weigh at least at every slot at which it is due, beyond the first one
+        self.every_time = [
+            [
+                max(0, self._yearly(number, fit.cycles) - self.blemish)
+                if fit
+                and self._is_late_every_time(each, fill_to_join(each, fit.fills)[1], number, fit.cycles)
+                else 0
+                for each, fit in zip(drugs, fits, strict=True)
+            ]
+            for number, fits in enumerate(self.fits)
+        ]
         self.slots: dict[tuple[int, int], list[int]] = {}
         self.best: dict[int, tuple[tuple[Any, ...], Layout]] = {}
+        self.worst: tuple[Any, ...] | None = None  # that is to be beaten to be kept; None while any is kept
+        self.above_bound = [0] * len(drugs)  # by how much each drug turned out to weigh more than its bound
         self.steps = 0
         self.days_given = False
         self.tried = 0  # sets of trips
         self.left_at: list[int] = []  # the bounds of candidates that were not worked out in full
         self.patiently = False
         self.put_off: list[_Candidate] = []  # at which a drug joins only after several fills
-        if before:
-            self.best = {
-                day: each for day, each in before.best.items() if each[1].score.rhythm in self.rhythms
-            }
         clean = self.order(self.optimistic(question.promises.pickup or NEVER, self.rhythms[0], 0))
         self.nothing_to_mend = clean[: self.at_burden]
 
@@ -240,37 +264,47 @@ class _Search:
 
     def over(self, days: Sequence[int]) -> Verdict | None:
         """Rhythm by rhythm, those with the fewest trips a year first."""
-        self.days_given = len(days) == 1
-        compared = self._compare(days, cycles=1)
-        if not self._is_nobody_without_a_drug():
-            compared += self._compare(days, cycles=2)
+        self._compare_all(days)
         if not self.best:
             return None
         ranked = sorted(self.best.values(), key=lambda each: each[0])
         chosen = ranked[0][1]
         short_of = max(0, self._burden_of(chosen) - min(self.left_at)) if self.left_at else 0
         return Verdict(
-            compared,
             settled(self._in_trips(chosen), self.question),
-            self.alike(self.offered),
+            self._alike(self.offered),
             Fraction(short_of, self.unit) if short_of else None,
         )
 
-    def alike(self, offered: int) -> list[Score]:
+    def beside(self, chosen: Score, days: Sequence[int], offered: int) -> list[Score]:
+        """The best days with the rhythm of the chosen one, that one first."""
+        if self.patiently:
+            return self._alike(offered)
+        self.offered, self.steps, self.numbers = offered, 0, [self.rhythms.index(chosen.rhythm)]
+        self._keep({day: each for day, each in self.best.items() if each[1].score.rhythm == chosen.rhythm})
+        self._compare_all(days)
+        others = [each for each in self._alike(offered) if each.anchor != chosen.anchor]
+        return [chosen, *others][:offered]
+
+    def _alike(self, offered: int) -> list[Score]:
         """The best of the days that were looked at, with the rhythm of the chosen one."""
         ranked = [layout.score for _, layout in sorted(self.best.values(), key=lambda each: each[0])]
         return [self._of_trips(score) for score in ranked if score.rhythm == ranked[0].rhythm][:offered]
 
-    def _compare(self, days: Sequence[int], *, cycles: int) -> int:
-        """Work out the candidates that may be better, and tell how many days were compared."""
-        compared, self.put_off = 0, []
-        rhythms = range(len(self.fits))
-        for number in sorted(rhythms, key=lambda each: (self.rate(each, (0,)), -self.rhythms[each].days)):
-            candidates = sorted(self._candidates(number, days, cycles))
-            compared += len({candidate.day for candidate in candidates})
-            for candidate in candidates:
-                worst = self.worst_kept()
-                if worst is not None and candidate.bound > worst:
+    def _compare_all(self, days: Sequence[int]) -> None:
+        """Where on no day of the first cycle everybody has their drugs, those of the second as well."""
+        self.days_given = len(days) == 1
+        self._compare(days, cycles=1)
+        if not self._is_nobody_without_a_drug():
+            self._compare(days, cycles=2)
+
+    def _compare(self, days: Sequence[int], *, cycles: int) -> None:
+        """Work out the candidates that may be better."""
+        self.put_off = []
+        by_rate = sorted(self.numbers, key=lambda each: (self.rate(each, (0,)), -self.rhythms[each].days))
+        for number in by_rate:
+            for candidate in sorted(self._candidates(number, days, cycles)):
+                if self.worst is not None and candidate.bound > self.worst:
                     break
                 if candidate.is_hard:
                     self.put_off.append(candidate)
@@ -285,15 +319,13 @@ class _Search:
         if not self._is_nobody_without_a_drug() and self.put_off:
             self.patiently = True
             self._work_out_put_off()
-        return compared
 
     def _work_out_put_off(self) -> None:
         """Those at which a drug joins only after several fills, as many as there is time for; with patience, until one
         leaves nobody without a drug."""
         self.tried, most = 0, MOST_PATIENTLY if self.patiently else MOST_PUT_OFF
         for candidate in sorted(self.put_off):
-            worst = self.worst_kept()
-            if worst is not None and candidate.bound > worst:
+            if self.worst is not None and candidate.bound > self.worst:
                 break
             if self.tried < most and not (self.patiently and self._is_nobody_without_a_drug()):
                 self._work_out(candidate, thorough=True)
@@ -302,6 +334,11 @@ class _Search:
 
     def _is_nobody_without_a_drug(self) -> bool:
         return any(not any(layout.score.uncovered) for _, layout in self.best.values())
+
+    def _keep(self, best: dict[int, tuple[tuple[Any, ...], Layout]]) -> None:
+        self.best = best
+        keys = sorted(key for key, _ in best.values())
+        self.worst = keys[self.offered - 1] if len(keys) >= self.offered else None
 
     def _burden_of(self, layout: Layout) -> int:
         return int(layout.score.burden)
@@ -317,12 +354,6 @@ class _Search:
             self._of_trips(layout.score), layout.slots, layout.paths, layout.fill_days, layout.trips
         )
 
-    def worst_kept(self) -> tuple[Any, ...] | None:
-        """The key that a candidate has to beat to be among the days that are kept; None while any is."""
-        if len(self.best) < self.offered:
-            return None
-        return sorted(key for key, _ in self.best.values())[self.offered - 1]
-
     def _candidates(self, number: int, days: Sequence[int], cycles: int) -> Iterable[_Candidate]:
         """From the first workable day to a cycle after the last drug can be paid, and the day that was told; in the
         second of the `cycles` after that, where none of those will do."""
@@ -334,51 +365,50 @@ class _Search:
         within = [
             day for day in first_days(rhythm, days, last, self.pickup) if first <= day <= last or day == told
         ]
-        for live in self._live_sets(number):
+        most = self._most()
+        for live, phases in self._live_sets(number):
             rate = self.rate(number, live)
-            if rate > self._most():
-                continue
-            phases = self._phases(number, live)
-            for day in within:
+            for day in within if rate + sum(self.every_time[number]) <= most else ():
                 bounded = self._bound(number, day, live, phases, rate)
-                if bounded and bounded[0] <= self._most():
+                if bounded and bounded[0] <= most:
                     key = self.order(self.optimistic(day, rhythm, bounded[0]))
-                    yield _Candidate(key, day, number, live, *bounded)
+                    yield _Candidate(key, day, number, rate, live, phases, *bounded)
 
     def _most(self) -> int:
         """The burden above which nothing is better than what was found; no limit while that leaves something to mend
         by an earlier criterion."""
-        worst, at = self.worst_kept(), self.at_burden
+        worst, at = self.worst, self.at_burden
         if worst is None or at is None or worst[:at] != self.nothing_to_mend:
             return NEVER * self.unit
         return int(worst[at])
 
-    def _live_sets(self, number: int) -> list[Live]:
+    def _live_sets(self, number: int) -> list[tuple[Live, Phases]]:
         """All slots, where a drug is due at each; else every set of them that drugs may be due at."""
         period = self.periods[number]
         if period > MOST_PHASES or any(fit and fit.cycles == 1 for fit in self.fits[number]):
-            return [tuple(range(period))]
+            live = tuple(range(period))
+            return [(live, self._phases(number, live))]
         sets = [
             live for size in range(1, period + 1) for live in combinations(range(period), size) if 0 in live
         ]
         longer = period * self.rhythms[number].days
-        if any(rhythm.days == longer for rhythm in self.rhythms):
+        if any(self.rhythms[each].days == longer for each in self.numbers):
             sets = sets[1:]  # at one slot of the period alone it is that rhythm
-        return [live for live in sets if all(each is None or each for each in self._phases(number, live))]
+        fitting = [at for at, fit in enumerate(self.fits[number]) if fit]
+        with_phases = [(live, self._phases(number, live)) for live in sets]
+        return [(live, phases) for live, phases in with_phases if all(phases[at] for at in fitting)]
 
-    def _phases(self, number: int, live: Live) -> list[frozenset[int] | None]:
-        """Of each drug the slots of its cycles at which it may join, if drugs are due at the live ones alone."""
+    def _phases(self, number: int, live: Live) -> Phases:
+        """Where each drug may join, if drugs are due at the live slots alone."""
         period = self.periods[number]
         return [
-            None
-            if fit is None
-            else frozenset(
+            tuple(
                 phase
                 for phase in range(fit.cycles)
                 if all(slot in live for slot in range(phase, period, fit.cycles))
             )
             if fit
-            else None
+            else ()
             for fit in self.fits[number]
         ]
 
@@ -422,121 +452,134 @@ class _Search:
 
     def rate(self, number: int, live: Live) -> int:
         """Trips a year of the rhythm with drugs due at these slots of its period, and of those that fit no slot."""
-        share = Fraction(len(live), self.periods[number])
-        return int(share * A_YEAR / self.rhythms[number].apart * self.unit) + sum(
-            self._alone(each)
-            for each, fit in zip(self.question.medications, self.fits[number], strict=True)
-            if fit is None
-        )
+        a_slot, by_themselves = self.rates[number]
+        return len(live) * a_slot + by_themselves
+
+    def _rates_of(self, number: int) -> tuple[int, int]:
+        drugs = zip(self.question.medications, self.fits[number], strict=True)
+        a_slot = A_YEAR * self.unit / (self.rhythms[number].apart * self.periods[number])
+        return int(a_slot), sum(self._alone(each) for each, fit in drugs if fit is None)
 
     def _alone(self, each: Medication) -> int:
         """Trips a year of a drug that comes by itself."""
         return A_YEAR * self.unit // max(1, each.usual_days)
 
     def _bound(
-        self, number: int, day: int, live: Live, phases: Sequence[frozenset[int] | None], rate: int
-    ) -> tuple[int, bool] | None:
+        self, number: int, day: int, live: Live, phases: Phases, rate: int
+    ) -> tuple[int, Sequence[int], bool] | None:
         """No layout with this first slot has a lower burden: the rate, what each drug weighs at the slot that suits it
-        best, and trips for the drugs that reach no slot alone. And whether one of the drugs reaches none but by several
-        fills: where none does, such ways are not tried."""
-        slots, most = self.slots_of(number, day), self._most()
-        by_one, by_several = rate, rate
-        waiting, joins_first, is_hard = [], False, False
-        for at, fit in enumerate(self.fits[number]):
-            if fit is None:
-                continue
-            few, several, first = self._least_of(at, fit, slots, phases[at] or frozenset())
-            joins_first = joins_first or first
-            is_hard = is_hard or few is None
-            if not is_hard and few:
-                by_one += few.weight
-                if few.needs_fill:
-                    waiting.append((self.starts[at].covered, self.starts[at].first))
-            by_several += several.weight if several else 0
-            if min(by_one, by_several) > most:
-                return None
-        if not joins_first and not any(start.covered < day for start in self.starts):
+        best, and trips for the drugs that reach no slot alone. And what of that each drug weighs; and whether one of
+        them reaches none but by several fills: where none does, such ways are not tried."""
+        slots = self.slots_of(number, day)
+        if self.first_covered >= day and not self._joins_at_the_first(slots, phases):
             return None
-        if is_hard:
-            return by_several, True
-        if waiting and not self.question.urgent_days:
+        on_any_day, by_several, weights, waiting = rate, rate, [], []
+        for at, of_phases in enumerate(phases):
+            if not of_phases:
+                weights.append(0)
+                continue
+            few, loosely, several, needs_fill = self._least_of(number, slots, at, of_phases)
+            weights.append(few + self.every_time[number][at])
+            on_any_day += loosely
+            by_several += several if several < NOWHERE else 0
+            if needs_fill:
+                waiting.append(self.waits[at])
+        least, trips = rate + sum(weights), 0
+        if waiting:
             period = self.periods[number]
             comes = [on for slot, on in enumerate(slots) if slot % period in live]
-            by_one += trips_at_least(waiting, comes) * self.unit
-        return by_one, False
+            trips = trips_at_least(waiting, comes) * self.unit
+        if least < NOWHERE:
+            return least + trips, weights, False
+        return on_any_day + trips if on_any_day < NOWHERE else by_several, weights, True
 
-    def _least_of(
-        self, at: int, fit: Fit, slots: Sequence[int], phases: frozenset[int]
-    ) -> tuple[_Least | None, _Least | None, bool]:
-        """Over the slots at which a drug may join what it takes at least: with one fill before at most, then with
-        several; and whether it can join at the first slot."""
-        few: _Least | None = None
-        several: _Least | None = None
-        first = False
-        for slot, on in enumerate(slots):
-            if slot % fit.cycles not in phases or (reach := self._reach(at, on, fit.fills)) is None:
-                continue
-            weight, fills = reach
-            first = first or slot == 0
-            least = _Least(weight, fills > 0)
-            several = _lesser(several, least)
-            if fills <= 1:
-                few = _lesser(few, least)
-                if not few.weight and not few.needs_fill:
-                    break
-        return few, several, first
+    def _joins_at_the_first(self, slots: Sequence[int], phases: Phases) -> bool:
+        return any(0 in of_phases and self._reach(at, slots[0]) for at, of_phases in enumerate(phases))
 
-    def _reach(self, at: int, day: int, fills: int) -> tuple[int, int] | None:
-        """The least that joining on that day weighs, and how many fills before it takes; None where it cannot be
-        without a gap."""
-        key = at, day, fills
-        if key not in self.reaches:
-            self.reaches[key] = self._reach_anew(self.question.medications[at], at, day)
-        return self.reaches[key]
+    def _least_of(self, number: int, slots: Sequence[int], at: int, phases: tuple[int, ...]) -> Least:
+        key = number, slots[0], at, phases
+        if key not in self.leasts:
+            few, loosely, several, needs_fill = NOWHERE, NOWHERE, NOWHERE, True
+            fit = self.fits[number][at]
+            if fit and len(phases) < fit.cycles:
+                slots = [on for slot, on in enumerate(slots) if slot % fit.cycles in phases]
+            for on in slots:
+                if reach := self._reach(at, on):
+                    weight, loose, fills = reach
+                    several = loose if loose < several else several
+                    if fills <= 1:
+                        few = weight if weight < few else few
+                        loosely = loose if loose < loosely else loosely
+                        needs_fill = needs_fill and fills > 0
+                        if not (few or needs_fill):
+                            break
+            self.leasts[key] = few, loosely, several, needs_fill
+        return self.leasts[key]
 
-    def _reach_anew(self, each: Medication, at: int, day: int) -> tuple[int, int] | None:
-        start = self.starts[at]
+    def _reach(self, at: int, day: int) -> tuple[int, int, int] | None:
+        """The least that joining on that day weighs; the same whatever the day of a fill before; and how many of these
+        it takes. None where it cannot be without a gap."""
+        reaches = self.reaches[at]
+        if day not in reaches:
+            reaches[day] = self._reach_anew(self.question.medications[at], at, day)
+        return reaches[day]
+
+    def _reach_anew(self, each: Medication, at: int, day: int) -> tuple[int, int, int] | None:
+        start, usual, wait = self.starts[at], each.usual_days, self.usual_waits[at]
         if each.days_left_at_fixed_visit is not None:
-            return 0, 0
+            return 0, 0, 0
         if start.covered >= day:
             if not each.payment.allows(day, joining=True):
                 return None
             left = each.run_out - day
             late = self.setting.is_late(each.payment.joining, day)
             too_soon = self.short if each.payment.ready > day else 0
-            return too_soon + self.blemish * (_spans(left) + (left <= 0) + late), 0
-        whole, rest = divmod(day - start.covered, each.usual_days)
+            weight = too_soon + self.blemish * (_spans(left) + (left <= 0) + late)
+            return weight, weight, 0
+        whole, rest = divmod(day - start.covered, usual)
         fills = whole + (rest > 0)
-        if whole and rest and each.long_fill(each.usual_days + rest, AMPLE):
-            return 0, fills - 1
-        short = None if each.packs else self.short
-        if start.first + fills * each.wait(each.usual_days) > day:
-            return None if short is None else (short, fills)
-        full = self.blemish * _spans(start.covered + fills * each.usual_days - day)
-        return full if short is None else min(full, short), fills
+        if whole and rest and each.long_fill(usual + rest, AMPLE):
+            return 0, 0, fills - 1
+        loosely = NOWHERE if each.packs else self.short
+        if start.first + fills * wait <= day:
+            loosely = min(loosely, self.blemish * _spans(start.covered + fills * usual - day))
+        if loosely == NOWHERE:
+            return None
+        if whole:
+            return loosely, loosely, fills
+        weight = self._by_one(each, start, usual, day)
+        if weight > self.short and not each.packs:
+            _, days = each.short_fill(rest, AMPLE)
+            weight = min(weight, self._by_one(each, start, days, day))
+        return weight, loosely, 1
 
-    def _spans_of(self, number: int) -> tuple[set[tuple[int, int]], int]:
-        """Of the drugs that fit a rhythm: until when each is covered and how long a fill lasts; and the days after the
-        first slot until all that are due at each are paid again."""
-        fitting = [
-            (each, start, fit)
-            for each, start, fit in zip(
-                self.question.medications, self.starts, self.fits[number], strict=True
-            )
-            if fit
-        ]
+    def _by_one(self, each: Medication, start: Start, days: int, day: int) -> int:
+        """The least that one fill of so many days weighs that brings a drug to that day."""
+        wait, setting = each.wait(days), self.setting
+        if start.first + wait > day:
+            return NOWHERE
+        latest = min(start.covered - 1, max(setting.today, day - setting.made_ahead) - wait)
+        blemished = latest < start.along or setting.is_late(each.payment.ready, latest)
+        short = self.short if days < each.usual_days else 0
+        return short + self.blemish * (_spans(start.covered + days - day) + blemished)
+
+    def _spans_of(self, number: int) -> tuple[int, int, int]:
+        """Of the drugs that fit a rhythm: the last day that what is left and a usual fill last to, and the days of the
+        longest fill; and the days after the first slot until all that are due at each are paid again."""
+        drugs = zip(self.question.medications, self.starts, self.fits[number], strict=True)
+        fitting = [(each, start, fit) for each, start, fit in drugs if fit]
         waits = [each.wait(each.usual_days * fit.fills) for each, _, fit in fitting if fit.cycles == 1]
-        lasts = {(start.covered, each.usual_days) for each, start, _ in fitting}
-        return lasts, min(max(waits, default=1), self.rhythms[number].days)
+        lasts = max((start.covered + each.usual_days for each, start, _ in fitting), default=0)
+        longest = max((each.usual_days for each, _, _ in fitting), default=0)
+        return lasts, longest, min(max(waits, default=1), self.rhythms[number].days)
 
     def slots_of(self, number: int, day: int) -> list[int]:
         """The days of the slots from the first one on, as far as a drug may join."""
         key = number, day
         if key not in self.slots:
-            rhythm, (lasts, not_before) = self.rhythms[number], self.spans[number]
-            end = max((max(covered, day) + usual for covered, usual in lasts), default=day)
+            rhythm, (lasts, longest, not_before) = self.rhythms[number], self.spans[number]
             weekday = self.question.preferred_weekday
-            count = 2 + (end - day) // rhythm.days
+            count = 2 + max(lasts - day, longest) // rhythm.days
             self.slots[key] = slot_days(rhythm, day, count, self.pickup, not_before, weekday)
             if day == self.question.promises.pickup:
                 self.slots[key] = self._with_the_one_told(self.slots[key], rhythm)
@@ -562,12 +605,8 @@ class _Search:
         there is any other, that is better.
         """
         slots, period = self.slots_of(candidate.rhythm, candidate.day), self.periods[candidate.rhythm]
-        choices = []
-        for at, phases in enumerate(self._phases(candidate.rhythm, candidate.live)):
-            choices.append(self._choice(at, candidate.rhythm, slots, phases, thorough=thorough))
-            if not choices[-1].ways:
-                self.put_off.append(candidate)
-                return
+        room = self._room(candidate)
+        choices = self._choices(candidate, slots, room, thorough=thorough)
         if not any(way.path.joins == candidate.day for choice in choices for way in choice.ways):
             return
         free = [
@@ -576,12 +615,11 @@ class _Search:
         told = sorted(
             {day for days in self.question.promises.visits.values() for day in days if day in self.pickup}
         )
-        rate = self.rate(candidate.rhythm, candidate.live)
-        placed = self._placed(candidate, choices, free, told, self._room(candidate, rate))
+        placed = self._placed(candidate, choices, free, told, room - candidate.rate)
         if placed is None:
             return
         beside = self._by_themselves(placed, free)
-        score = self._score(candidate, placed, rate, beside)
+        score = self._score(candidate, placed, beside)
         key = self.order(score)
         before = self.best.get(candidate.day)
         if before is None or key < before[0]:
@@ -596,7 +634,27 @@ class _Search:
             trips = tuple(
                 sorted({*placed.trips, *(day for days in beside.values() for day in days)} - {*free})
             )
-            self.best[candidate.day] = key, Layout(score, tuple(slots), paths, days, trips)
+            self._keep({**self.best, candidate.day: (key, Layout(score, tuple(slots), paths, days, trips))})
+
+    def _choices(
+        self, candidate: _Candidate, slots: Sequence[int], room: int, *, thorough: bool
+    ) -> Sequence[Choice]:
+        """The ways of each drug; nothing where one has none, or where they weigh more than there is room for: to find
+        that out soon, those go first that weighed more than their bound before."""
+        choices: dict[int, Choice] = {}
+        spare = room - candidate.least
+        for at in sorted(range(len(candidate.phases)), key=self.above_bound.__getitem__, reverse=True):
+            choices[at] = self._choice(at, candidate.rhythm, slots, candidate.phases[at], thorough=thorough)
+            if not choices[at].ways:
+                self.put_off.append(candidate)
+                return ()
+            if not thorough:
+                above = choices[at].least - candidate.weights[at]
+                self.above_bound[at] += above
+                spare -= above
+                if spare < 0:
+                    return ()
+        return [choices[at] for at in range(len(choices))]
 
     def _placed(
         self,
@@ -632,15 +690,15 @@ class _Search:
                 found.append(lightest([*choices[:at], choice._replace(ways=joining), *choices[at + 1 :]]))
         return min((each for each in found if each), key=lambda each: each.weight, default=None)
 
-    def _room(self, candidate: _Candidate, rate: int) -> int:
-        """What the trips and ways may weigh at most to be better; no limit where an earlier criterion may decide."""
-        worst, at = self.worst_kept(), self.at_burden
+    def _room(self, candidate: _Candidate) -> int:
+        """The burden up to which it is better; no limit where an earlier criterion may decide."""
+        worst, at = self.worst, self.at_burden
         if worst is None or at is None or candidate.bound[:at] != worst[:at]:
             return NEVER * self.unit
-        return int(worst[at]) - rate
+        return int(worst[at])
 
     def _choice(
-        self, at: int, number: int, slots: Sequence[int], phases: frozenset[int] | None, *, thorough: bool
+        self, at: int, number: int, slots: Sequence[int], phases: Sequence[int], *, thorough: bool
     ) -> Choice:
         """The ways of one drug into the rhythm; where there is none, it comes by itself."""
         each, fit, start = self.question.medications[at], self.fits[number][at], self.starts[at]
@@ -661,7 +719,7 @@ class _Search:
         number: int,
         slots: Sequence[int],
         fit: Fit,
-        phases: frozenset[int] | None,
+        phases: Sequence[int],
         *,
         gap: bool,
         several: bool,
@@ -672,7 +730,7 @@ class _Search:
             phase = slot % fit.cycles
             if found and self.question.medications[at].payment.staff_settled:  # at the first where it can be
                 break
-            if phase not in settled and phase in (phases or ()) and day in self.pickup:
+            if phase not in settled and phase in phases and day in self.pickup:
                 ways = self._ways_on(at, number, day, fit, gap=gap, several=several)
                 found += ways
                 if any(not way.path.windows and not way.path.uncovered for way in ways):
@@ -690,9 +748,9 @@ class _Search:
         key = at, self.rhythms[number].days, day, gap, several
         if key not in self.ways:
             paths = self._paths(at, day, fit, gap=gap, several=several)
-            self.ways[key] = [
-                self._way(self._as_told(path._replace(cycles=fit.cycles)), number) for path in paths
-            ]
+            if fit.cycles > 1:
+                paths = [path._replace(cycles=fit.cycles) for path in paths]
+            self.ways[key] = [self._way(self._as_told(path), number) for path in paths]
         return self.ways[key]
 
     def _paths(self, at: int, day: int, fit: Fit, *, gap: bool, several: bool) -> list[FillPath]:
@@ -719,29 +777,39 @@ class _Search:
 
     def _way(self, path: FillPath, number: int, weight: int = 0) -> Way:
         """What it weighs by itself: short fills, the claim and the stock at its joining, what recurs every year."""
-        each, rules = path.medication, self.question.rules
-        late = dry = 0
+        each, late, dry = path.medication, 0, 0
         weight += self.short * (len(path.short_fills) + path.override)
         if path.joins is not None:
             rhythm = self.rhythms[number]
             dry = int(path.left <= 0)
             late = int(not path.windows and self.setting.is_late(each.payment.joining, path.joins))
-            wait, apart = each.wait(path.joining[1]), path.cycles * rhythm.days
-            lates = self._yearly(number, path.cycles) if wait > apart - rules.claims_made_ahead else None
-            drys = self._yearly(number, path.cycles) if dry and wait >= apart >= path.joining[1] else None
+            days, apart = path.joining[1], path.cycles * rhythm.days
+            lates = drys = None
+            if self._is_late_every_time(each, days, number, path.cycles):
+                lates = self._yearly(number, path.cycles)
+            if dry and each.wait(days) >= apart >= days:
+                drys = self._yearly(number, path.cycles)
             weight += self.blemish * _spans(path.left)
             weight += late * self.blemish if lates is None else lates
             weight += dry * self.blemish if drys is None else drys
         promises = self.question.promises
         promised = promises.joins.get(each.rx_id)
         broken = int(promised is not None and (path.joins is None or path.joins > promised))
-        told = promises.visits.get(each.rx_id, {})
-        kept = {window.first: window.days for window in path.windows if window.first == window.last}
-        moved = len(told.keys() - kept.keys() - {path.joins})
-        resized = sum(told[day].days_supply != days for day, days in kept.items() if day in told)
-        penalty = ((broken + moved) * OUTWEIGHS + resized * OUTWEIGHS_SIZE) * self.unit
-        way = Way(path, weight + penalty, late, dry, broken, path.extra_cost or NO_COST, penalty)
-        return with_spans(way, self.setting)
+        penalty = broken * OUTWEIGHS * self.unit
+        if told := promises.visits.get(each.rx_id):
+            kept = {window.first: window.days for window in path.windows if window.first == window.last}
+            moved = len(told.keys() - kept.keys() - {path.joins})
+            resized = sum(told[day].days_supply != days for day, days in kept.items() if day in told)
+            penalty += (moved * OUTWEIGHS + resized * OUTWEIGHS_SIZE) * self.unit
+        weight += penalty
+        spans = spans_of(path, weight, self.setting)
+        return Way(path, weight, late, dry, broken, path.extra_cost or NO_COST, penalty, spans)
+
+    def _is_late_every_time(self, each: Medication, days: int, number: int, cycles: int) -> bool:
+        """Is the claim of each fill late that comes so many slots after one of so many days?"""
+        return each.days_left_at_fixed_visit is None and (
+            each.wait(days) > cycles * self.rhythms[number].days - self.question.rules.claims_made_ahead
+        )
 
     def _yearly(self, number: int, cycles: int) -> int:
         """What a blemish weighs that recurs at every joining slot of a drug."""
@@ -768,7 +836,7 @@ class _Search:
         return days
 
     def _score(
-        self, candidate: _Candidate, placed: Placement, rate: int, beside: Mapping[str, tuple[int, ...]]
+        self, candidate: _Candidate, placed: Placement, beside: Mapping[str, tuple[int, ...]]
     ) -> Score:
         question, ways = self.question, placed.ways
         here = [way.path for way in ways if way.path.joins == candidate.day]
@@ -787,7 +855,7 @@ class _Search:
         partial = self.optimistic(
             candidate.day,
             self.rhythms[candidate.rhythm],
-            rate + placed.weight - sum(way.penalty for way in ways),
+            candidate.rate + placed.weight - sum(way.penalty for way in ways),
             (critical, sum(way.path.uncovered for way in ways) - critical),
             sum(way.broken for way in ways) + len(told - comes),
             sum((way.cost for way in ways if way.cost), NO_COST),
@@ -795,7 +863,7 @@ class _Search:
         )
         return partial._replace(
             one_time_trips=len(placed.trips),
-            trips_a_year=rate,
+            trips_a_year=candidate.rate,
             short_fills=sum(len(way.path.short_fills) for way in ways),
             overrides=sum(way.path.override for way in ways),
             urgent=(len(set(on_urgent)), len(on_urgent)),
@@ -853,13 +921,6 @@ def _that_fit(
     if not fitting:
         return rhythms, fits
     return [rhythms[number] for number in fitting], [fits[number] for number in fitting]
-
-
-def _lesser(one: _Least | None, other: _Least) -> _Least:
-    """The lesser weight; a fill is needed where each takes one."""
-    if one is None:
-        return other
-    return _Least(min(one.weight, other.weight), one.needs_fill and other.needs_fill)
 
 
 def _spans(left: int) -> int:

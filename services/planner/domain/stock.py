@@ -273,6 +273,7 @@ def paid_until(fills: Iterable[Fill], rule: PayerRule, day: date) -> date | None
     return covered
 
 
+@lru_cache(maxsize=4096)
 def short_fill(
     days: int, units_per_day: Decimal, available: Decimal, whole_units: int = 1
 ) -> tuple[Decimal, int]:
