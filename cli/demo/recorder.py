@@ -1,4 +1,4 @@
-"""Listens to the stream while the demo runs: counters for the screen, and the story of some patients."""
+"""Listens to the stream while the demo runs: counters for the screen, and the stories of some patients."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
+from cli.demo.actors import ZONE
+from cli.demo.history import Supply, supplies_of
+from cli.demo.moments import Moment, moment_of
 from shared import words
+from shared.events import Event
 from shared.events.enrollment import PatientDisenrolled, PatientEnrolled
-from shared.events.fulfillment import PackagePickedUp
+from shared.events.fulfillment import Consultation, ConsultationHeld, PackagePickedUp
 from shared.events.planner import FillKind, PlanComputed, VisitKind
 from shared.messaging.tail import Seen, tail
 
 STORIES = 120
-"""Patients whose every event is kept in words."""
+"""Patients whose events are kept, in short: enough to choose from, however many there are."""
 
 WORTH_READING = frozenset(
     {
@@ -56,7 +60,7 @@ class Recorder:
     today: Counter[str] = field(default_factory=Counter)
     latest: dict[str, tuple[datetime, str]] = field(default_factory=dict)  # today's last line of each kind
     told: Counter[str] = field(default_factory=Counter)  # lines of each kind on the screen
-    stories: dict[str, list[tuple[datetime, str]]] = field(default_factory=dict)
+    stories: dict[str, list[Moment]] = field(default_factory=dict)
     visit_kinds: dict[str, VisitKind] = field(default_factory=dict)  # of every planned visit
     short_fills: dict[str, frozenset[str]] = field(default_factory=dict)  # visit → rx ids filled short
     picked_up: list[tuple[str, str, date, frozenset[str]]] = field(default_factory=list)
@@ -64,6 +68,8 @@ class Recorder:
     first_plans: dict[str, PlanComputed] = field(default_factory=dict)
     enrolled_on: dict[str, date] = field(default_factory=dict)
     left_on: dict[str, date] = field(default_factory=dict)
+    on_file: dict[str, tuple[Supply, ...]] = field(default_factory=dict)  # fills at enrollment
+    talks: int = 0  # with the pharmacist, held
 
     async def listen(self) -> None:
         """Follow the stream until cancelled."""
@@ -92,13 +98,15 @@ class Recorder:
             self.latest[kind] = seen.at, f"{event.key[:8]}  {sentence}"
         if event.KEYED_BY != "patient":
             return
-        if event.key in self.stories or len(self.stories) < STORIES:
-            self.stories.setdefault(event.key, []).append((seen.at, sentence))
+        self._note_moment(event, seen.at)
         match event:
             case PatientEnrolled():
-                self.enrolled_on.setdefault(event.patient_id, seen.at.date())
+                self.enrolled_on.setdefault(event.patient_id, seen.at.astimezone(ZONE).date())
+                self.on_file.setdefault(event.patient_id, supplies_of(event.profile))
             case PatientDisenrolled():
-                self.left_on[event.patient_id] = seen.at.date()
+                self.left_on[event.patient_id] = seen.at.astimezone(ZONE).date()
+            case ConsultationHeld():
+                self.talks += event.outcome == Consultation.held
             case PlanComputed():
                 self._note_plan(event)
             case PackagePickedUp():
@@ -113,6 +121,17 @@ class Recorder:
         self.latest.clear()
         self.today.clear()
         return lines
+
+    def _note_moment(self, event: Event, at: datetime) -> None:
+        """Of the patients with the smallest ids, which chance dealt out: the same ones whatever is heard first."""
+        moment = moment_of(event, at.astimezone(ZONE))
+        if moment is None:
+            return
+        if event.key not in self.stories and len(self.stories) >= STORIES:
+            if event.key > (last := max(self.stories)):
+                return
+            del self.stories[last]
+        self.stories.setdefault(event.key, []).append(moment)
 
     def _note_plan(self, plan: PlanComputed) -> None:
         self.plans[plan.patient_id] = plan
