@@ -20,7 +20,7 @@ class Due(NamedTuple):
 
 def sync_date(drugs: Iterable[Due], today: date) -> date:
     """The day on which the last drug runs out; today at the earliest."""
-    return max((each.run_out_on for each in drugs), default=today)
+    return max((today, *(each.run_out_on for each in drugs)))
 
 
 def short_fills(drugs: Iterable[Due], today: date) -> int:

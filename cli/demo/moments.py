@@ -38,9 +38,19 @@ class Moment:
     revision: int = 0  # of a plan
 
     @property
-    def place(self) -> tuple[datetime, int, int, str, tuple[str, ...]]:
-        """Where it stands in a story: events of one instant come in no order of their own."""
-        return self.at, list(_FACTS).index(self.kind), self.revision, self.visit_id, self.rx_ids
+    def place(self) -> tuple[datetime, int, int, str, tuple[str, ...], str, str, int]:
+        """Where it stands in a story: events of one instant are heard in any order."""
+        kind = list(_FACTS).index(self.kind)
+        return (
+            self.at,
+            kind,
+            self.revision,
+            self.visit_id,
+            self.rx_ids,
+            str(self.on),
+            self.detail,
+            self.number,
+        )
 
 
 def moment_of(event: Event, at: datetime) -> Moment | None:

@@ -1,4 +1,4 @@
-"""The demo: feed, enrol, plan, call, fill, hand over, and again, on the stepped clock; then the table and the proof."""
+"""The demo: feed, enroll, plan, call, fill, hand over, and again, on the stepped clock; then the end and the proof."""
 
 from __future__ import annotations
 

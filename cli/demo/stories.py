@@ -85,17 +85,18 @@ def choose(tales: Sequence[Tale]) -> list[Chosen]:
 
 
 def ordinary(tales: Sequence[Tale]) -> Tale | None:
-    """With the fewest upsets, and of these the nearest to the average of all in trips before and since.
+    """Without trouble, and the nearest to the average of all in trips before and since; an upset counts as a trip.
 
     Three drugs or more, and in sync: two synchronized pickups, or one where nobody has had two yet.
     """
     several = [tale for tale in tales if len(tale.history.drugs) >= 3 and tale.history.synchronized_on]
     settled = [tale for tale in several if len(tale.history.synchronized_on) > 1]
-    return min(
-        settled or several,
-        key=lambda tale: (upsets(tale.moments), _from_average(tale, tales), tale.patient_id),
-        default=None,
-    )
+
+    def order(tale: Tale) -> tuple[bool, float, str]:
+        in_trouble = any(troubles(tale.moments, tale.drug))
+        return in_trouble, _from_average(tale, tales) + upsets(tale.moments), tale.patient_id
+
+    return min(settled or several, key=order, default=None)
 
 
 def troubled(tales: Sequence[Tale], besides: Tale | None) -> tuple[Tale, Trouble] | None:
@@ -127,18 +128,15 @@ def troubled(tales: Sequence[Tale], besides: Tale | None) -> tuple[Tale, Trouble
 
 
 def _from_average(tale: Tale, tales: Sequence[Tale]) -> float:
-    """How far a patient's trips are from those of all, before and since, a year each."""
-    histories = [each.history for each in tales]
+    """How many trips a patient is off from what all make in as many days, before and since."""
+    histories, own = [each.history for each in tales], tale.history
     before = _pace(sum(len(h.came_before) for h in histories), sum(h.days_before for h in histories))
     since = _pace(sum(len(h.came_since) for h in histories), sum(h.days for h in histories))
-    own = tale.history
-    return abs(_pace(len(own.came_before), own.days_before) - before) + abs(
-        _pace(len(own.came_since), own.days) - since
-    )
+    return abs(len(own.came_before) - before * own.days_before) + abs(len(own.came_since) - since * own.days)
 
 
 def _pace(trips: int, days: int) -> float:
-    return trips * 365 / days
+    return trips / days
 
 
 # ---- drawing ----------------------------------------------------------------------------------------------------

@@ -216,12 +216,12 @@ def share(part: int, whole: int, places: int = 0) -> str:
 
 
 def part(number: int, whole: int) -> str:
-    """A part of a whole with its share.
+    """The share of a whole.
 
     >>> part(18, 29)
-    '18 of 29 (62%)'
+    '62% of 29'
     """
-    return f"{number:,} of {whole:,} ({share(number, whole)})" if whole else NONE
+    return f"{share(number, whole)} of {whole:,}" if whole else NONE
 
 
 # ---- in full ----------------------------------------------------------------------------------------------------

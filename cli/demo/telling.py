@@ -285,7 +285,7 @@ def _answers(
         yield from _rest_of(trouble, moments)
     for call in calls:
         if call.visit_id == trouble.began.visit_id:
-            yield Line(call.at, f"→ contacts the patient about it: {call.outcome.replace('_', ' ')}", ANSWER)
+            yield Line(call.at, f"→ calls or texts about it: {call.outcome.replace('_', ' ')}", ANSWER)
     yield from _planned_anew(trouble, plans, drug)
 
 

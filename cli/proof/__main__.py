@@ -35,7 +35,7 @@ def main(
         bool, typer.Option(help="accept parked patients and open dead letters as accounted for")
     ] = False,
     hearing: Annotated[
-        float, typer.Option(help="seconds of business time a service may take to hear of a disenrolment")
+        float, typer.Option(help="seconds of business time a service may take to hear of a disenrollment")
     ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
