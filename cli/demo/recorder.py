@@ -124,14 +124,13 @@ class Recorder:
 
     def _note_moment(self, event: Event, at: datetime) -> None:
         """Of the patients with the smallest ids, which chance dealt out: the same ones whatever is heard first."""
-        moment = moment_of(event, at.astimezone(ZONE))
-        if moment is None:
+        full = len(self.stories) >= STORIES
+        if full and event.key not in self.stories and event.key > max(self.stories):
             return
-        if event.key not in self.stories and len(self.stories) >= STORIES:
-            if event.key > (last := max(self.stories)):
-                return
-            del self.stories[last]
-        self.stories.setdefault(event.key, []).append(moment)
+        if moment := moment_of(event, at.astimezone(ZONE)):
+            self.stories.setdefault(event.key, []).append(moment)
+        if len(self.stories) > STORIES:
+            del self.stories[max(self.stories)]
 
     def _note_plan(self, plan: PlanComputed) -> None:
         self.plans[plan.patient_id] = plan

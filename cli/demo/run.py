@@ -295,10 +295,13 @@ class Demo:
             show(results, full, seconds=seconds)
         self.console.print()
         show_broken(results, self.console)
-        _print_lines(self.console, brief(results, seconds=seconds))
+        held = all(result.holds for result in results)
+        verdict, *lines = brief(results, seconds=seconds)
+        self.console.print(verdict, style="bold green" if held else "bold red", highlight=False)
+        _print_lines(self.console, lines)
         where = self.options.directory / BOOK
         self.console.print(f"  All figures, stories and checks: {where}", highlight=False, soft_wrap=True)
-        return all(result.holds for result in results)
+        return held
 
 
 def _print_lines(console: Console, lines: Iterable[str]) -> None:

@@ -49,7 +49,7 @@ def _what_before_means(outcome: Outcome) -> str:
     if not outcome.enrolled:
         return "Nobody enrolled, so there is nothing to compare."
     return (
-        "Before: as many days of each patient's own history, drugs in the program alone. "
+        "Before: as many days of each patient's own history (a year at most), drugs in the program alone. "
         "Latest-due rule: everybody waits for the drug that runs out last, and what runs out sooner is short-filled "
         "up to that day; for the same patients on the day they enrolled."
     )
@@ -59,17 +59,17 @@ def _patients_gain(outcome: Outcome) -> list[Row]:
     before, since = outcome.patient_days_before, outcome.patient_days
     return [
         (
-            "Trips to the pharmacy, a patient a year",
+            "Trips per patient and year",
             a_year(outcome.pickups_before, before),
             a_year(outcome.pickups, since),
         ),
         (
-            "   the year before; the year now planned",
+            "   365 days before; next 365 as planned",
             mean(outcome.trips_before, outcome.plans_of_a_year),
             mean(outcome.trips_ahead, outcome.plans_of_a_year),
         ),
         (
-            "Days without a drug, a drug a year",
+            "Days without a drug, per drug and year",
             a_year(outcome.uncovered_before, outcome.drug_days_before),
             a_year(outcome.uncovered_after, outcome.drug_days),
         ),
@@ -77,6 +77,11 @@ def _patients_gain(outcome: Outcome) -> list[Row]:
             "   from the first sync date on",
             "",
             a_year(outcome.uncovered_synchronized, outcome.drug_days_synchronized),
+        ),
+        (
+            "Days covered (PDC)",
+            covered(outcome.uncovered_before, outcome.drug_days_before),
+            covered(outcome.uncovered_after, outcome.drug_days),
         ),
         (
             "Cycles with exactly one pickup day",
@@ -171,9 +176,6 @@ def _what_was_filled(outcome: Outcome) -> list[tuple[str, str]]:
 
 
 def _coverage(outcome: Outcome) -> list[tuple[str, str]]:
-    def covered(without: int, days: int) -> str:
-        return share(days - without, days, 1)
-
     return [
         (
             "Drug days without the drug, of all drug days, since enrollment",
@@ -213,6 +215,10 @@ def mean(number: int, of: int, places: int = 1) -> str:
 
 def share(part: int, whole: int, places: int = 0) -> str:
     return f"{part / whole:.{places}%}" if whole else NONE
+
+
+def covered(without: int, days: int) -> str:
+    return share(days - without, days, 1)
 
 
 def part(number: int, whole: int) -> str:

@@ -40,7 +40,7 @@ def test_the_lead_says_before_and_after_in_eighty_columns() -> None:
     said = printed(lead(outcome), width=120)
     assert all(len(line.rstrip()) <= 80 for line in said.splitlines())
     rows = [" ".join(line.replace("│", " ").split()) for line in said.splitlines()]
-    assert "Trips to the pharmacy, a patient a year 20.0 14.5" in rows
+    assert "Trips per patient and year 20.0 14.5" in rows
     assert "Cycles with exactly one pickup day 62% of 100" in rows
     assert "latest-due rule MedSync" in rows
     assert "Short fills to get in sync, as planned 401 3" in rows

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rich.console import Console
+
+from cli.proof.__main__ import show_broken
 from cli.proof.brief import COUNTED, brief
 from cli.proof.checks import CHECKS, GROUPS
 from cli.proof.result import Result
@@ -38,3 +41,14 @@ def test_where_a_check_does_not_hold_nothing_else_is_claimed() -> None:
     first, *rest = judged()
     lines = brief([replace(first, violations=("a fill",)), *rest], seconds=0)
     assert len(lines) == 1 and "1 of " in lines[0] and "do not hold" in lines[0]
+
+
+def test_what_does_not_hold_is_shown_with_what_speaks_against_it() -> None:
+    first, second, *rest = judged()
+    broken = [replace(first, violations=("fill 7",)), replace(second, violations=tuple("abcde")), *rest]
+    console = Console(width=80)
+    with console.capture() as captured:
+        assert len(show_broken(broken, console)) == 2
+    lines = captured.get().splitlines()
+    assert lines[:2] == [first.name, "  fill 7"]
+    assert lines[-1] == "  … and 2 more"
