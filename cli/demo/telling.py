@@ -42,7 +42,7 @@ LINES = 10
 """At most."""
 
 
-TROUBLE, ANSWER, SETTLED = 12, 11, 10
+SETTLED, TROUBLE, ANSWER = 13, 12, 11
 """Weights of the lines that a story of trouble is about."""
 
 
@@ -51,13 +51,19 @@ class Attempt(NamedTuple):
 
     at: datetime
     visit_id: str
+    channel: str
     outcome: str
 
 
 def attempts(ledger: Sequence[Mapping[str, Any]], zone: tzinfo) -> list[Attempt]:
     """Those of outreach's ledger of a patient that were about a package that waited."""
     return [
-        Attempt(datetime.fromisoformat(tried["at"]).astimezone(zone), contact["visit_id"], tried["outcome"])
+        Attempt(
+            datetime.fromisoformat(tried["at"]).astimezone(zone),
+            contact["visit_id"],
+            tried["channel"],
+            tried["outcome"],
+        )
         for contact in ledger
         if contact["kind"] == "missed"
         for tried in contact["tried"]
@@ -285,9 +291,12 @@ def _answers(
         yield from _rest_of(trouble, moments)
     for call in calls:
         if call.visit_id == trouble.began.visit_id:
-            yield Line(call.at, f"→ calls or texts about it: {call.outcome.replace('_', ' ')}", ANSWER)
+            how = _REACHES.get(call.channel, "contacts")
+            yield Line(call.at, f"→ {how} the patient about it: {call.outcome.replace('_', ' ')}", ANSWER)
     yield from _planned_anew(trouble, plans, drug)
 
+
+_REACHES = {"phone": "calls", "text": "texts", "letter": "writes to"}
 
 _ASIDE = {
     "on_hold": "on hold until pharmacist and prescriber decide",

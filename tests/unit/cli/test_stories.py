@@ -207,11 +207,14 @@ def test_a_day_of_trouble_is_marked_and_explained() -> None:
 
 def test_a_missed_pickup_is_told_with_the_calls_and_plans_that_followed_and_how_it_ended() -> None:
     [trouble] = troubles(RETURNED, DRUG)
-    calls = [Attempt(at(4, 11), "v3", "no_answer"), Attempt(at(4, 12), "another", "answered")]
+    calls = [
+        Attempt(at(4, 11), "v3", "phone", "no_answer"),
+        Attempt(at(4, 12), "another", "text", "answered"),
+    ]
     assert tell(RETURNED, DRUG, trouble, calls) == [
         "Thu 10/1  10:00  Enrolls; first plan: sync date Sun 10/4, no short fill",
         "Mon 10/5  10:00  Not picked up, 1 day late",
-        "Mon 10/5  11:00  → calls or texts about it: no answer",
+        "Mon 10/5  11:00  → calls the patient about it: no answer",
         "Wed 10/7  10:00  Not picked up, 3 days late",
         "Sun 10/11 10:00  Return to stock, claims reversed: losartan",
         "Sun 10/11 10:00  → plans losartan for Tue 10/13; sync date Tue 11/3",
@@ -272,12 +275,12 @@ def test_a_story_fits_eighty_columns() -> None:
 
 
 def test_calls_about_a_package_that_waits_are_read_from_the_ledger() -> None:
-    tried = [{"at": "2009-10-05T15:00:00+00:00", "outcome": "voicemail"}]
+    tried = [{"at": "2009-10-05T15:00:00+00:00", "channel": "text", "by": "dialler", "outcome": "voicemail"}]
     ledger = [
         {"kind": "confirmation", "visit_id": "v3", "tried": tried},
         {"kind": "missed", "visit_id": "v3", "tried": tried},
     ]
-    assert attempts(ledger, UTC) == [Attempt(at(4, 15), "v3", "voicemail")]
+    assert attempts(ledger, UTC) == [Attempt(at(4, 15), "v3", "text", "voicemail")]
 
 
 def test_moments_are_made_of_events_and_have_an_order_whatever_is_heard_first() -> None:
