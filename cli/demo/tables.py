@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli.demo.outcome import Outcome
+from shared.words.formats import counted
 
 BOOK = "outcome.txt"
 """In the demo's directory: everything in full."""
@@ -22,17 +23,21 @@ Row = tuple[str, str, str]
 # ---- tables -----------------------------------------------------------------------------------------------------
 
 
-def lead(outcome: Outcome) -> Table:
-    """What the program is for, before and after, in a few rows of 80 columns at most."""
+def lead(outcome: Outcome) -> Table | str:
+    """What the program is for, before and after, in a few rows of 80 columns; a sentence where nobody enrolled."""
+    later = f"{counted(outcome.days, 'day')} later"
+    if not outcome.enrolled:
+        asked = f"{outcome.candidates} found, {outcome.asked} asked"
+        return f"{later}: nobody enrolled ({asked}), so there is nothing to compare."
     shown = Table(
         "",
         "before",
         "in the program",
-        title=f"{outcome.days} days later: {outcome.enrolled} of {outcome.asked} patients asked enrolled, "
+        title=f"{later}: {outcome.enrolled} of {outcome.asked} patients asked enrolled, "
         f"{outcome.synchronized} in sync",
         title_justify="left",
         title_style="bold",
-        caption=_what_before_means(outcome),
+        caption=WHAT_IS_COMPARED,
         caption_justify="left",
         width=80,
     )
@@ -45,14 +50,11 @@ def lead(outcome: Outcome) -> Table:
     return shown
 
 
-def _what_before_means(outcome: Outcome) -> str:
-    if not outcome.enrolled:
-        return "Nobody enrolled, so there is nothing to compare."
-    return (
-        "Before: as many days of each patient's own history (a year at most), drugs in the program alone. "
-        "Latest-due rule: everybody waits for the drug that runs out last, and what runs out sooner is short-filled "
-        "up to that day; for the same patients on the day they enrolled."
-    )
+WHAT_IS_COMPARED = (
+    "Before: as many days of each patient's own history (a year at most), drugs in the program alone. "
+    "Latest-due rule: everybody waits for the drug that runs out last, and what runs out sooner is short-filled up to "
+    "that day; for the same patients on the day they enrolled."
+)
 
 
 def _patients_gain(outcome: Outcome) -> list[Row]:
@@ -92,8 +94,7 @@ def _patients_gain(outcome: Outcome) -> list[Row]:
 
 
 def _short_fills(outcome: Outcome) -> list[Row]:
-    by_the_rule = f"{outcome.short_fills_latest_due:,}" if outcome.enrolled else NONE
-    planned = f"{outcome.short_fills_first:,}" if outcome.enrolled else NONE
+    by_the_rule, planned = f"{outcome.short_fills_latest_due:,}", f"{outcome.short_fills_first:,}"
     return [
         ("", "[bold]latest-due rule[/]", "[bold]MedSync[/]"),
         ("Short fills to get in sync, as planned", by_the_rule, planned),
@@ -110,7 +111,9 @@ def _work(outcome: Outcome) -> list[Row]:
 
 def details(outcome: Outcome) -> Table:
     """All figures."""
-    shown = Table("", "", title=f"{outcome.days} days later", show_header=False, title_justify="left")
+    shown = Table(
+        "", "", title=f"{counted(outcome.days, 'day')} later", show_header=False, title_justify="left"
+    )
     for row in (*_who(outcome), *_trips(outcome), *_what_was_filled(outcome), *_coverage(outcome)):
         shown.add_row(*row)
     shown.add_row("Without a plan now", f"{outcome.blocked.total()}")
