@@ -42,6 +42,9 @@ LINES = 10
 """At most."""
 
 
+NAMED = 3
+"""Drugs are named, where there are no more."""
+
 SETTLED, TROUBLE, ANSWER = 13, 12, 11
 """Weights of the lines that a story of trouble is about."""
 
@@ -341,9 +344,10 @@ def _named(moment: Moment, drug: Drugs) -> str:
 
 def _listed(names: Collection[str]) -> str:
     """
-    >>> _listed({"losartan", "atenolol"})
-    'atenolol and losartan'
+    >>> _listed({"losartan", "niacin", "atenolol"})
+    'atenolol, losartan, and niacin'
     """
-    if len(names) > 2 or not names:
+    if len(names) > NAMED or not names:
         return counted(len(names), "drug")
-    return " and ".join(sorted(names))
+    *first, last = sorted(names)
+    return f"{', '.join(first)}{',' if len(first) > 1 else ''}{' and ' if first else ''}{last}"
