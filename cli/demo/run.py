@@ -275,7 +275,9 @@ class Demo:
             for one in chosen:
                 year = the_year(self.recorder.plans[one.tale.patient_id])
                 calls = attempts(await self._contacts(one), ZONE)
-                _print_lines(self.console, ["", *story(one, year, calls)])
+                title, *lines = story(one, year, calls)
+                self.console.print(f"\n{title}", style="bold", highlight=False, soft_wrap=True)
+                _print_lines(self.console, lines)
                 _print_lines(full, ["", *story(one, year, calls, lines=sys.maxsize)])
         if not chosen:
             self.console.print("No patient is in sync yet, so there is no story to tell.")
