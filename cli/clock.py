@@ -41,17 +41,21 @@ def run(
     """Step from one due moment to the next, each time only when every service is at rest."""
     system = find()
     clock = _clock(system)
+    if not system.kafka:
+        raise SystemExit("Where is Kafka? Name it in KAFKA_BOOTSTRAP_SERVERS: rest is judged by it.")
     end = (until.replace(tzinfo=until.tzinfo or UTC)) if until else _now(clock) + timedelta(days=days)
     asyncio.run(_run(system, clock, end))
     typer.echo(clock.now().isoformat())
 
 
 async def _run(system: System, clock: SteppedClock, end: datetime) -> None:
-    observer = Observer(system.every_url)
+    observer = Observer({service: urls[0] for service, urls in system.services.items()}, system.kafka)
     try:
         while (now := clock.now()) < end:
-            due = await observer.until_rest()
-            clock.set(min(end, max(due, now)) if due else end)
+            await observer.until_rest()
+            moments = [observer.next_due(service) for service in system.services]
+            due = min((moment for moment in moments if moment), default=end)
+            clock.set(min(end, max(due, now)))
         await observer.until_rest()
     finally:
         await observer.close()

@@ -1,14 +1,26 @@
-"""Knowing when every service is at rest: the condition for moving the stepped clock."""
+"""Knowing when every service is at rest: the condition for moving the stepped clock.
+
+A service is at rest where it has nothing due, nothing to publish and nothing to take in. Only three things stir it
+then: the clock, a command, and a record on a topic that it consumes. So one look at each service that may have been
+stirred is enough, if afterwards no topic ends elsewhere than the services saw it end: one question to the broker says
+that none of them stirred another behind our back.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
 import httpx
+
+from shared.messaging.lag import Ends, by_topic
+from shared.messaging.outages import BROKER_AWAY
+
+LONGEST_PAUSE = 0.2
+"""Seconds between two looks at a service that has much to do."""
 
 
 class NeverAtRest(Exception):
@@ -16,42 +28,85 @@ class NeverAtRest(Exception):
 
 
 class Observer:
-    """Asks the services how far they are."""
+    """Asks the services how far they are: `urls` of one process each, for it answers for its whole service."""
 
-    def __init__(self, urls: Sequence[str], *, patience: float = 120.0) -> None:
+    def __init__(self, urls: Mapping[str, str], kafka: str, *, patience: float = 120.0) -> None:
         self._urls, self._patience = urls, patience
         self._http = httpx.AsyncClient(timeout=20)
+        self._ends = Ends(kafka)
+        self._connected = False
+        self._at_rest: dict[
+            str, dict[str, Any]
+        ] = {}  # the status of each that was found at rest, and not stirred since
 
     async def close(self) -> None:
         await self._http.aclose()
+        await self._ends.stop()
 
-    async def until_rest(self) -> datetime | None:
-        """Wait until nothing is due, outboxes are empty and lag is zero; answers when work falls due next.
+    @property
+    def services(self) -> Collection[str]:
+        """Those that it asks."""
+        return self._urls
 
-        Asked twice with unchanged counters: the services do not answer at one instant.
-        A service that does not answer is waited for: it may be starting again.
+    def next_due(self, service: str) -> datetime | None:
+        """When a service has work due, as it said when it was last found at rest."""
+        due = self._at_rest[service]["next_due"] if service in self._at_rest else None
+        return datetime.fromisoformat(due) if due else None
+
+    async def until_rest(self, stirred: Collection[str] | None = None) -> set[str]:
+        """Wait until nothing is due, outboxes are empty and lag is zero; answers which services were asked for it.
+
+        `stirred` are those to which the clock or a command may have given work since the rest before; all, unless it
+        is given. A service that does not answer is waited for: it may be starting again.
         """
         deadline = time.monotonic() + self._patience
-        before: list[tuple[int, int]] | None = None
+        to_ask = set(self._urls) if stirred is None else set(stirred) | (set(self._urls) - set(self._at_rest))
+        asked: set[str] = set()
+        pause = 0.02
         while True:
-            states = await self._states()
-            if states is not None and all(_quiet(state) for state in states):
-                marks = [(state["committed"], state["end"]) for state in states]
-                if marks == before:
-                    return _earliest(states)
-                before = marks
-            else:
-                before = None
-                await asyncio.sleep(0.02)
+            asked |= to_ask
+            states = await self._states(to_ask)
+            quiet = {service: state for service, state in states.items() if _quiet(state)}
+            self._at_rest |= quiet
+            to_ask -= set(quiet)
+            if to_ask:
+                await asyncio.sleep(pause)
+                pause = min(1.5 * pause, LONGEST_PAUSE)
+            elif not (to_ask := await self._reached()):
+                return asked
             if time.monotonic() > deadline:
-                raise NeverAtRest(f"not at rest after {self._patience:.0f} s: {_busy(states)}")
+                raise NeverAtRest(f"not at rest after {self._patience:.0f} s: {_busy(to_ask, states)}")
 
-    async def _states(self) -> list[dict[str, Any]] | None:
+    async def _states(self, services: Collection[str]) -> dict[str, dict[str, Any]]:
+        """The status of those of them that answer."""
+        names = sorted(services)
+        answers = await asyncio.gather(
+            *(self._http.get(f"{self._urls[name]}/ops/status") for name in names), return_exceptions=True
+        )
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, httpx.TransportError):
+                raise answer
+        return {
+            name: answer.json()
+            for name, answer in zip(names, answers, strict=True)
+            if isinstance(answer, httpx.Response) and answer.status_code == httpx.codes.OK
+        }
+
+    async def _reached(self) -> set[str]:
+        """Services on whose topics there is more than there was when they were found at rest."""
+        topics = {topic for state in self._at_rest.values() for topic in state["ends"]}
         try:
-            answers = await asyncio.gather(*(self._http.get(f"{url}/ops/status") for url in self._urls))
-        except httpx.TransportError:
-            return None
-        return [answer.json() for answer in answers] if all(a.status_code == 200 for a in answers) else None
+            if not self._connected:
+                await self._ends.start()
+                self._connected = True
+            ends = by_topic(await self._ends.read(topics))
+        except BROKER_AWAY:
+            return set(self._urls)
+        return {
+            service
+            for service, state in self._at_rest.items()
+            if any(ends[topic] != end for topic, end in state["ends"].items())
+        }
 
 
 def _quiet(state: dict[str, Any]) -> bool:
@@ -60,16 +115,10 @@ def _quiet(state: dict[str, Any]) -> bool:
     return not (state["due_now"] or state["outbox"] or state["lag"])
 
 
-def _earliest(states: Sequence[dict[str, Any]]) -> datetime | None:
-    moments = [datetime.fromisoformat(state["next_due"]) for state in states if state["next_due"]]
-    return min(moments, default=None)
-
-
-def _busy(states: Sequence[dict[str, Any]] | None) -> str:
-    if states is None:
-        return "a service does not answer"
+def _busy(waited_for: Collection[str], states: Mapping[str, dict[str, Any]]) -> str:
     return "; ".join(
-        f"{s['service']}/{s['slot']}: {s['due_now']} due, {s['outbox']} in the outbox, {s['lag']} behind"
-        for s in states
-        if s["due_now"] or s["outbox"] or s["lag"]
+        f"{name}: {state['due_now']} due, {state['outbox']} in the outbox, {state['lag']} behind"
+        if (state := states.get(name))
+        else f"{name} does not answer"
+        for name in sorted(waited_for)
     )

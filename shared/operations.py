@@ -112,6 +112,7 @@ async def status(request: Request) -> dict[str, Any]:
         "lag": lag.behind,
         "committed": sum(lag.committed.values()),
         "end": sum(lag.end.values()),
+        "ends": lag.ends,
         "leads_relay": m.relay.leads,
         "published": m.relay.published,
         "stopped_because": m.consumer.stopped_because or m.due.stopped_because,

@@ -66,6 +66,7 @@ async def installed(
         environment={
             "MEDSYNC_KAFKA_BOOTSTRAP": stack.kafka,
             "MEDSYNC_SEALING_KEY": SEALING_KEY,
+            "MEDSYNC_PSEUDONYM_KEY": SEALING_KEY,
             "MEDSYNC_TOPIC_PREFIX": f"{prefix}.",
             "MEDSYNC_CLOCK_FILE": str(clock.path),
         },

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from cli.demo.behaviour import Behaviour
-from cli.demo.http import Actor, Refusal
+from cli.demo.http import Actor, Refusal, Services
 from data.resample import Records, Row
 
 LEASED_AT_ONCE = 200
@@ -48,8 +48,8 @@ async def in_turn(jobs: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 class ChainPlatform:
     """Feeds what happens at the chain on the day it happens: new patients, new prescriptions, renewals."""
 
-    def __init__(self, urls: dict[str, list[str]], records: Records, fed_until: date) -> None:
-        self._actor = Actor("chain-platform", "system", urls)
+    def __init__(self, services: Services, records: Records, fed_until: date) -> None:
+        self._actor = Actor("chain-platform", "system", services)
         self._prescriptions = {row["rx_id"]: row for row in records.prescriptions}
         self._later: dict[date, list[tuple[str, Row]]] = defaultdict(list)
         for kind in ("patients", "prescriptions"):  # the chain's own refills stop: MedSync plans them now
@@ -105,8 +105,8 @@ class ChainPlatform:
 class EnrolmentDesk:
     """Staff who ask candidates, and note who leaves."""
 
-    def __init__(self, urls: dict[str, list[str]], behaviour: Behaviour, start: date) -> None:
-        self._actor = Actor("technician-1", "technician", urls)
+    def __init__(self, services: Services, behaviour: Behaviour, start: date) -> None:
+        self._actor = Actor("technician-1", "technician", services)
         self._behaviour, self._start = behaviour, start
         self._looked_on: date | None = None
         self._to_ask: dict[str, datetime] = {}
@@ -166,7 +166,7 @@ class Lessee(ABC):
 
     def __init__(self, actor: Actor, service: str, work: str, what: str, minutes: int) -> None:
         self._actor, self._service, self._work, self._what = actor, service, work, what
-        self._minutes, self._leases = minutes, 0
+        self._minutes, self._leases, self._looked_after = minutes, 0, -1
         self._next: datetime | None = None
 
     async def look(self, now: datetime) -> list[Piece]:
@@ -180,9 +180,15 @@ class Lessee(ABC):
         """Do one piece of leased work and report it."""
 
     async def _is_due(self, now: datetime) -> bool:
+        """Whether there is work now; the service is asked where it was given something to do since it said when."""
+        if self._looked_after != (stirred := self._actor.services.stirred[self._service]):
+            await self._ask_when(stirred)
+        return self._next is not None and self._next <= now
+
+    async def _ask_when(self, stirred: int) -> None:
         answer = await self._actor.get(self._service, f"/{self._work}/next-due")
         self._next = datetime.fromisoformat(answer["next_due"]) if answer["next_due"] else None
-        return self._next is not None and self._next <= now
+        self._looked_after = stirred
 
     async def _lease(self) -> list[dict[str, Any]]:
         self._leases += 1
@@ -199,8 +205,8 @@ class Dialler(Lessee):
     In the role of the system it is the automatic dialler; as a technician it also calls whom the dialler may not.
     """
 
-    def __init__(self, name: str, role: str, urls: dict[str, list[str]], behaviour: Behaviour) -> None:
-        super().__init__(Actor(name, role, urls), "outreach", "contacts", "contacts", minutes=15)
+    def __init__(self, name: str, role: str, services: Services, behaviour: Behaviour) -> None:
+        super().__init__(Actor(name, role, services), "outreach", "contacts", "contacts", minutes=15)
         self._behaviour = behaviour
         self.calls = self.reached = 0
 
@@ -262,8 +268,8 @@ class Dialler(Lessee):
 class Prescribers(Lessee):
     """Answer requests for renewals; an approval reaches the chain as a new prescription."""
 
-    def __init__(self, urls: dict[str, list[str]], behaviour: Behaviour, platform: ChainPlatform) -> None:
-        actor = Actor("prescriber-line", "technician", urls)
+    def __init__(self, services: Services, behaviour: Behaviour, platform: ChainPlatform) -> None:
+        actor = Actor("prescriber-line", "technician", services)
         super().__init__(actor, "outreach", "prescriber-contacts", "contacts", minutes=15)
         self._behaviour, self._platform = behaviour, platform
         self._renewals: dict[str, int] = defaultdict(int)
@@ -285,8 +291,8 @@ class Prescribers(Lessee):
 class DispensingSystem(Lessee):
     """The chain's legal record: leases fill orders, adjudicates, fills, reports."""
 
-    def __init__(self, urls: dict[str, list[str]], behaviour: Behaviour) -> None:
-        actor = Actor("dispensing-system", "system", urls)
+    def __init__(self, services: Services, behaviour: Behaviour) -> None:
+        actor = Actor("dispensing-system", "system", services)
         super().__init__(actor, "fulfillment", "fill-orders", "orders", minutes=60)
         self._behaviour = behaviour
         self.reported = 0
@@ -310,8 +316,8 @@ class DispensingSystem(Lessee):
 class Bench:
     """The pharmacist who verifies packages; looks when something was filled."""
 
-    def __init__(self, urls: dict[str, list[str]], dispensing: DispensingSystem) -> None:
-        self._actor = Actor("pharmacist-1", "pharmacist", urls)
+    def __init__(self, services: Services, dispensing: DispensingSystem) -> None:
+        self._actor = Actor("pharmacist-1", "pharmacist", services)
         self._dispensing, self._looked_after = dispensing, 0
         self.verified = 0
 
@@ -338,9 +344,9 @@ class PickupDesk:
     others that are ready as well.
     """
 
-    def __init__(self, urls: dict[str, list[str]], behaviour: Behaviour, bench: Bench) -> None:
-        self._clerk = Actor("clerk-1", "clerk", urls)
-        self._pharmacist = Actor("pharmacist-2", "pharmacist", urls)
+    def __init__(self, services: Services, behaviour: Behaviour, bench: Bench) -> None:
+        self._clerk = Actor("clerk-1", "clerk", services)
+        self._pharmacist = Actor("pharmacist-2", "pharmacist", services)
         self._behaviour, self._bench, self._looked_after = behaviour, bench, 0
         self._expected: dict[str, tuple[datetime, dict[str, Any]]] = {}
 

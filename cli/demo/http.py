@@ -5,6 +5,8 @@ A service that was killed is asked again until it is back; the key makes the sec
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import httpx
@@ -26,11 +28,19 @@ class Unavailable(Exception):
 stamina.instrumentation.set_on_retry_hooks([])  # the usual ones log what was sent
 
 
+@dataclass
+class Services:
+    """Where each service answers, and how often it was given something to do: by a command, a record or the clock."""
+
+    urls: dict[str, list[str]]
+    stirred: Counter[str] = field(default_factory=Counter)
+
+
 class Actor:
     """One caller in one role."""
 
-    def __init__(self, name: str, role: str, urls: dict[str, list[str]]) -> None:
-        self.name, self._urls, self._turn = name, urls, 0
+    def __init__(self, name: str, role: str, services: Services) -> None:
+        self.name, self.services, self._turn = name, services, 0
         self._http = httpx.AsyncClient(
             headers={"Medsync-Actor": name, "Medsync-Role": role},
             timeout=30,
@@ -57,13 +67,14 @@ class Actor:
 
     async def post(self, service: str, path: str, body: object, *, key: str) -> Any:
         """A command; `key` names it, so that it can be sent again. Raises Refusal."""
+        self.services.stirred[service] += 1
         return await self._send(
             "POST", service, path, json=body, headers={"Idempotency-Key": f"{self.name}:{key}"}
         )
 
     @stamina.retry(on=Unavailable, attempts=None, timeout=120, wait_initial=0.05, wait_max=1.0)
     async def _send(self, method: str, service: str, path: str, **rest: Any) -> Any:
-        urls = self._urls[service]
+        urls = self.services.urls[service]
         self._turn += 1
         try:
             answer = await self._http.request(method, urls[self._turn % len(urls)] + path, **rest)

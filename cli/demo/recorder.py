@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from cli.demo.actors import ZONE
 from cli.demo.history import Supply, supplies_of
 from cli.demo.moments import Moment, moment_of
+from cli.demo.stores import Stores
 from shared import words
 from shared.events import Event
 from shared.events.enrollment import PatientDisenrolled, PatientEnrolled
@@ -47,6 +49,25 @@ WORTH_READING = frozenset(
 LINES_A_DAY = 3
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Line:
+    """Something worth reading: when it happened, the how-manieth record told of it, of what kind it is, and of whom."""
+
+    at: datetime
+    number: int
+    kind: str
+    patient: str  # shortened
+    sentence: str
+
+
+@dataclass
+class Day:
+    """How many events of each kind a day brought, and the last line of each kind that is worth reading."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    latest: dict[str, Line] = field(default_factory=dict)
+
+
 @dataclass
 class Recorder:
     """What the stream told."""
@@ -57,9 +78,10 @@ class Recorder:
         default_factory=set
     )  # ids of events: after a kill a topic holds some of them twice
     counts: Counter[str] = field(default_factory=Counter)
-    today: Counter[str] = field(default_factory=Counter)
-    latest: dict[str, tuple[datetime, str]] = field(default_factory=dict)  # today's last line of each kind
+    days: defaultdict[date, Day] = field(default_factory=lambda: defaultdict(Day))  # not told yet
+    fresh: dict[str, Line] = field(default_factory=dict)  # the last line of each kind since the board asked
     told: Counter[str] = field(default_factory=Counter)  # lines of each kind on the screen
+    stores: Stores = field(default_factory=Stores)
     stories: dict[str, list[Moment]] = field(default_factory=dict)
     visit_kinds: dict[str, VisitKind] = field(default_factory=dict)  # of every planned visit
     short_fills: dict[str, frozenset[str]] = field(default_factory=dict)  # visit → rx ids filled short
@@ -89,13 +111,18 @@ class Recorder:
         self.known.add(seen.event_id)
         kind = seen.event_type.removeprefix("medsync.").partition(".")[2].removesuffix(".v1")
         self.counts[kind] += 1
-        self.today[kind] += 1
-        event = seen.event
-        if event is None or seen.at is None:
+        if seen.at is None:
             return
+        day = self.days[seen.at.astimezone(ZONE).date()]
+        day.counts[kind] += 1
+        event = seen.event
+        if event is None:
+            return
+        self.stores.note(event)
         sentence = words.tell(event)
         if kind in WORTH_READING:
-            self.latest[kind] = seen.at, f"{event.key[:8]}  {sentence}"
+            line = Line(seen.at, self.records, kind, event.key[:8], sentence)
+            day.latest[kind] = self.fresh[kind] = line
         if event.KEYED_BY != "patient":
             return
         self._note_moment(event, seen.at)
@@ -113,13 +140,20 @@ class Recorder:
                 taken = frozenset(item.rx_id for item in event.taken)
                 self.picked_up.append((event.patient_id, event.visit_id, event.handed_over_on, taken))
 
-    def lines(self) -> list[tuple[datetime, str]]:
-        """What the day that is over leaves worth reading, in order: of kinds told least so far. The next day begins."""
-        kinds = sorted(self.latest, key=lambda kind: (self.told[kind], kind))[:LINES_A_DAY]
-        self.told.update(kinds)
-        lines = sorted(self.latest[kind] for kind in kinds)
-        self.latest.clear()
-        self.today.clear()
+    def before(self, day: date) -> tuple[Counter[str], list[Line]]:
+        """What the days before this one leave to be told: the counts, and the lines worth reading."""
+        counts: Counter[str] = Counter()
+        latest: dict[str, Line] = {}
+        for past in sorted(on for on in self.days if on < day):
+            over = self.days.pop(past)
+            counts += over.counts
+            latest |= over.latest
+        return counts, self._told_least(latest, LINES_A_DAY)
+
+    def newest(self, limit: int) -> list[Line]:
+        """So many of the lines worth reading since this was asked before."""
+        lines = self._told_least(self.fresh, limit)
+        self.fresh.clear()
         return lines
 
     def _note_moment(self, event: Event, at: datetime) -> None:
@@ -131,6 +165,12 @@ class Recorder:
             self.stories.setdefault(event.key, []).append(moment)
         if len(self.stories) > STORIES:
             del self.stories[max(self.stories)]
+
+    def _told_least(self, latest: Mapping[str, Line], limit: int) -> list[Line]:
+        """The lines of the kinds told least so far, in order."""
+        kinds = sorted(latest, key=lambda kind: (self.told[kind], kind))[:limit]
+        self.told.update(kinds)
+        return sorted(latest[kind] for kind in kinds)
 
     def _note_plan(self, plan: PlanComputed) -> None:
         self.plans[plan.patient_id] = plan

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -32,10 +32,12 @@ from cli.demo.actors import (
     local,
 )
 from cli.demo.behaviour import Behaviour
+from cli.demo.board import LiveBoard, has_room_for_a_board
 from cli.demo.history import History
-from cli.demo.http import Actor
+from cli.demo.http import Actor, Services
 from cli.demo.outcome import Outcome, count
 from cli.demo.recorder import Recorder
+from cli.demo.screen import PlainLines, Run, Screen
 from cli.demo.stories import Chosen, choose, story, tales_of
 from cli.demo.tables import BOOK, book, details, lead
 from cli.demo.telling import attempts
@@ -87,6 +89,7 @@ def demo(options: Options, console: Console) -> int:
     clock = SteppedClock(options.directory / "clock")
     clock.set(local(START, 8))
     began = time.monotonic()
+    screen: Screen = LiveBoard(console) if has_room_for_a_board(console) else PlainLines(console)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with installation(
         options.directory,
@@ -98,11 +101,11 @@ def demo(options: Options, console: Console) -> int:
             "console": 1,
         },
         clock_file=clock.path,
-        say=lambda text: console.print(f"[dim]{text}[/dim]"),
+        say=screen.say,
     ) as system:
         console.print(f"The console, from now on: {system.services.urls['console'][0]}", highlight=False)
         try:
-            held = asyncio.run(Demo(options, system, clock, console).run())
+            held = asyncio.run(Demo(options, system, clock, console, screen).run())
             took = timedelta(seconds=round(time.monotonic() - began))
             console.print(f"{options.days} days of {options.patients} patients took {took}", highlight=False)
             if options.keep:
@@ -136,14 +139,18 @@ def _stay(system: Installation, console: Console) -> None:
 class Demo:
     """One run over a running installation."""
 
-    def __init__(self, options: Options, system: Installation, clock: SteppedClock, console: Console) -> None:
+    def __init__(
+        self, options: Options, system: Installation, clock: SteppedClock, console: Console, screen: Screen
+    ) -> None:
         self.options, self.system, self.clock, self.console = options, system, clock, console
-        self.urls = {service: list(urls) for service, urls in system.services.urls.items()}
+        self.screen = screen
+        self.services = Services(system.services.urls)
         self.behaviour = Behaviour(options.seed)
         self.recorder = Recorder(system.stack.addresses.kafka)
-        # One process answers for its whole service. Nobody acts on what the console shows: it may take its time.
-        self.observer = Observer([urls[0] for service, urls in self.urls.items() if service != "console"])
-        self.staff = Actor("demo", "technician", self.urls)
+        # Nobody acts on what the console shows: it may take its time.
+        self.observer = self._observer(set(self.services.urls) - {"console"})
+        self.stirred_at_rest: Counter[str] = Counter()
+        self.staff = Actor("demo", "technician", self.services)
 
     async def run(self) -> bool:
         """Everything in order; says whether the proof held."""
@@ -151,6 +158,7 @@ class Demo:
         try:
             return await self._run()
         finally:
+            self.screen.close()
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
@@ -164,25 +172,26 @@ class Demo:
             "those with dates, names and numbers of their own"
         )
         await self._import(records)
+        self._show()
         gc.collect()
         gc.freeze()  # the records stay to the end: else the collector walks through them again and again
-        platform = ChainPlatform(self.urls, records, START)
-        desk = EnrolmentDesk(self.urls, self.behaviour, START)
-        dispensing = DispensingSystem(self.urls, self.behaviour)
-        bench = Bench(self.urls, dispensing)
+        platform = ChainPlatform(self.services, records, START)
+        desk = EnrolmentDesk(self.services, self.behaviour, START)
+        dispensing = DispensingSystem(self.services, self.behaviour)
+        bench = Bench(self.services, dispensing)
         callers = [
-            Dialler("dialler-1", "system", self.urls, self.behaviour),
-            Dialler("technician-2", "technician", self.urls, self.behaviour),
+            Dialler("dialler-1", "system", self.services, self.behaviour),
+            Dialler("technician-2", "technician", self.services, self.behaviour),
         ]
         await self._live(
             platform,
             [
                 desk,
                 *callers,
-                Prescribers(self.urls, self.behaviour, platform),
+                Prescribers(self.services, self.behaviour, platform),
                 dispensing,
                 bench,
-                PickupDesk(self.urls, self.behaviour, bench),
+                PickupDesk(self.services, self.behaviour, bench),
             ],
         )
         outcome = Outcome(
@@ -192,8 +201,15 @@ class Demo:
             calls=sum(caller.calls for caller in callers),
             reached=sum(caller.reached for caller in callers),
         )
+        await self._until_all_is_told()
+        self.screen.close()
         await self._conclude(outcome)
         return await self._prove()
+
+    def _observer(self, services: Collection[str]) -> Observer:
+        return Observer(
+            {name: self.services.urls[name][0] for name in services}, self.system.stack.addresses.kafka
+        )
 
     async def _tend(self) -> None:
         """Start again what died: someone may be killing services to see what happens."""
@@ -205,7 +221,7 @@ class Demo:
         """The chain's files as they stand on the first morning; what is dated later comes when its day comes."""
         feed = self.options.directory / "feed"
         records.known_by(START).write(feed)
-        await asyncio.to_thread(import_directory, feed, self.urls["enrollment"][0], source="chain")
+        await asyncio.to_thread(import_directory, feed, self.services.urls["enrollment"][0], source="chain")
 
     async def _live(self, platform: Part, staff: Sequence[Part]) -> None:
         """From one due moment to the next until the last day is over."""
@@ -227,25 +243,42 @@ class Demo:
         patient would be chance.
         """
         while True:
-            due = await self.observer.until_rest()
+            due = await self._until_rest(now)
             work = await platform.look(now) or [piece for part in staff for piece in await part.look(now)]
             if not work:
                 return due
             await in_turn(work)
 
+    async def _until_rest(self, now: datetime) -> datetime | None:
+        """Wait until no service has anything to do; answers when one will have."""
+        stirred = {name for name in self.observer.services if self._may_be_stirred(name, now)}
+        for name in await self.observer.until_rest(stirred):
+            self.services.stirred[name] += 1
+        self.stirred_at_rest = Counter(self.services.stirred)
+        moments = map(self.observer.next_due, self.observer.services)
+        return min((moment for moment in moments if moment), default=None)
+
+    def _may_be_stirred(self, service: str, now: datetime) -> bool:
+        """Whether a command or the clock may have given it work since it was at rest."""
+        if self.services.stirred[service] != self.stirred_at_rest[service]:
+            return True
+        due = self.observer.next_due(service)
+        return due is not None and due <= now
+
+    def _show(self) -> None:
+        """From now on the screen follows the run."""
+
+        def victim() -> tuple[str, int] | None:
+            pid = self.system.services.pid("planner")
+            return ("the planner", pid) if pid else None
+
+        console = self.services.urls["console"][0]
+        self.screen.begin(Run(START, self.options.days, self.clock, self.recorder, console, victim))
+
     def _tell_day(self, day: date) -> None:
-        today = self.recorder.today
-        self.console.print(
-            f"{day:%a %d %b %Y}  plans {today['plan-computed']:3}  confirmed {today['pickup-confirmed']:3}  "
-            f"fills {today['fill-completed']:3}  ready {today['package-ready']:3}  "
-            f"picked up {today['package-picked-up']:3}  returned {today['package-returned']:2}",
-            highlight=False,
-        )
-        for at, line in self.recorder.lines():
-            self.console.print(f"[dim]    {at.astimezone(ZONE):%H:%M}  {line}[/dim]", highlight=False)
+        self.screen.day_begins(day)
 
     async def _conclude(self, outcome: Outcome) -> None:
-        await self._until_all_is_told()
         listed = await self.staff.every("enrollment", "/patients")
         ever = [row["patient_id"] for row in listed if row["status"] in ("enrolled", "disenrolled")]
         patients = await in_turn([self.staff.get("enrollment", f"/patients/{patient}") for patient in ever])
@@ -259,7 +292,7 @@ class Demo:
 
     async def _until_all_is_told(self) -> None:
         """Until the console, which takes every topic in, is at the end of the stream, and the recorder as well."""
-        console = Observer([self.urls["console"][0]])
+        console = self._observer(["console"])
         await console.until_rest()
         await console.close()
         await self.recorder.caught_up((await self.staff.get("console", "/ops/status"))["end"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -29,18 +30,21 @@ class Lag:
         """Records not yet taken in."""
         return sum(max(0, self.end[place] - self.committed[place]) for place in self.end)
 
+    @property
+    def ends(self) -> dict[str, int]:
+        """Where each topic ends: the sum over its partitions."""
+        return by_topic(self.end)
 
-class LagMeter:
-    """Asks for committed and end offsets of one group over some topics."""
 
-    def __init__(self, bootstrap: str, group: str, topics: Sequence[str]) -> None:
-        self._bootstrap, self._group, self._topics = bootstrap, group, topics
-        self._admin: AIOKafkaAdminClient | None = None
+class Ends:
+    """Asks where topics end, as readers of committed records see it."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
         self._reader: AIOKafkaConsumer | None = None
 
     async def start(self) -> None:
         """Raises KafkaError while the broker is away."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, request_timeout_ms=REQUEST_MS)
         reader = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             enable_auto_commit=False,
@@ -48,49 +52,84 @@ class LagMeter:
             request_timeout_ms=REQUEST_MS,
         )
         try:
-            await admin.start()
             await reader.start()
         except BaseException:
-            await _close(admin, reader)
+            await reader.stop()
             raise
-        self._admin, self._reader = admin, reader
+        self._reader = reader
 
     async def stop(self) -> None:
-        if self._admin is not None and self._reader is not None:
-            await _close(self._admin, self._reader)
-        self._admin = self._reader = None
+        if self._reader is not None:
+            await self._reader.stop()
+        self._reader = None
+
+    async def read(self, topics: Iterable[str]) -> dict[Place, int]:
+        """The offset behind each partition's last record. Raises KafkaError or TimeoutError with the broker away."""
+        if self._reader is None:
+            raise KafkaConnectionError("not connected yet")
+        async with asyncio.timeout(READ_SECONDS):
+            places = [
+                TopicPartition(topic, partition)
+                for topic in topics
+                for partition in await _partitions(self._reader, topic)
+            ]
+            ends = await self._reader.end_offsets(places)
+        return {(place.topic, place.partition): offset for place, offset in ends.items()}
+
+
+class LagMeter:
+    """Asks for committed and end offsets of one group over some topics."""
+
+    def __init__(self, bootstrap: str, group: str, topics: Sequence[str]) -> None:
+        self._bootstrap, self._group, self._topics = bootstrap, group, topics
+        self._admin: AIOKafkaAdminClient | None = None
+        self._ends = Ends(bootstrap)
+
+    async def start(self) -> None:
+        """Raises KafkaError while the broker is away."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, request_timeout_ms=REQUEST_MS)
+        try:
+            await admin.start()
+            await self._ends.start()
+        except BaseException:
+            await admin.close()
+            raise
+        self._admin = admin
+
+    async def stop(self) -> None:
+        if self._admin is not None:
+            await self._ends.stop()
+            await self._admin.close()
+        self._admin = None
 
     async def read(self) -> Lag:
         """The lag now. Raises KafkaError or TimeoutError while the broker is away."""
-        if self._admin is None or self._reader is None:
+        if self._admin is None:
             raise KafkaConnectionError("not connected yet")
         async with asyncio.timeout(READ_SECONDS):
-            return await self._read(self._admin, self._reader)
-
-    async def _read(self, admin: AIOKafkaAdminClient, reader: AIOKafkaConsumer) -> Lag:
-        partitions = [
-            TopicPartition(topic, partition)
-            for topic in self._topics
-            for partition in await self._partitions(reader, topic)
-        ]
-        offsets = await admin.list_consumer_group_offsets(self._group, partitions=partitions)
-        ends = await reader.end_offsets(partitions)
+            # The ends after what is committed: a record that comes in between counts as not taken in.
+            offsets = await self._admin.list_consumer_group_offsets(self._group)
+            ends = await self._ends.read(self._topics)
         return Lag(
             committed={
-                (tp.topic, tp.partition): max(0, offsets[tp].offset) if tp in offsets else 0
-                for tp in partitions
+                place: max(0, offsets[at].offset) if (at := TopicPartition(*place)) in offsets else 0
+                for place in ends
             },
-            end={(tp.topic, tp.partition): offset for tp, offset in ends.items()},
+            end=ends,
         )
 
-    async def _partitions(self, reader: AIOKafkaConsumer, topic: str) -> set[int]:
-        """The topic's partitions; metadata is fetched the first time."""
-        if (known := reader.partitions_for_topic(topic)) is None:
-            await reader._client._wait_on_metadata(topic)  # the public way to ask is to subscribe
-            known = reader.partitions_for_topic(topic)
-        return known or set()
+
+def by_topic(ends: Mapping[Place, int]) -> dict[str, int]:
+    """Sums over the partitions of each topic."""
+    sums: dict[str, int] = defaultdict(int)
+    for (topic, _), offset in ends.items():
+        sums[topic] += offset
+    return dict(sums)
 
 
-async def _close(admin: AIOKafkaAdminClient, reader: AIOKafkaConsumer) -> None:
-    await reader.stop()
-    await admin.close()
+async def _partitions(reader: AIOKafkaConsumer, topic: str) -> set[int]:
+    """The topic's partitions; metadata is fetched the first time."""
+    if (known := reader.partitions_for_topic(topic)) is None:
+        await reader._client._wait_on_metadata(topic)  # the public way to ask is to subscribe
+        known = reader.partitions_for_topic(topic)
+    return known or set()

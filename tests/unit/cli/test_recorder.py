@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -50,13 +50,30 @@ def seen(kind: type[Event], minute: int) -> Seen:
     return Seen(record, at, str(UUID(int=minute)), kind.TYPE, "", "", event)
 
 
+DAY = date(2026, 3, 2)
+NEXT_DAY = date(2026, 3, 3)
+
+
 def test_a_day_is_told_by_what_happened_to_patients_and_by_its_newest() -> None:
     recorder = Recorder("nowhere")
     for kind, minute in ((FillRejected, 1), (PackagePickedUp, 2), (PackagePickedUp, 3), (PlanComputed, 4)):
         recorder.note(seen(kind, minute))
 
-    assert [at.minute for at, _ in recorder.lines()] == [1, 3], "plans are counted"
-    assert recorder.lines() == [] and not recorder.today, "another day"
+    assert recorder.before(DAY) == ({}, []), "not over yet"
+    counts, lines = recorder.before(NEXT_DAY)
+    assert counts == {"fill-rejected": 1, "package-picked-up": 2, "plan-computed": 1}
+    assert [line.at.minute for line in lines] == [1, 3], "plans are counted"
+    assert recorder.before(NEXT_DAY) == ({}, []), "another day"
+
+
+def test_what_comes_late_of_a_day_is_told_with_the_next() -> None:
+    recorder = Recorder("nowhere")
+    recorder.note(seen(PackageReady, 1))
+    recorder.before(NEXT_DAY)
+    recorder.note(seen(PackageReady, 2))
+
+    counts, lines = recorder.before(date(2026, 3, 4))
+    assert counts == {"package-ready": 1} and [line.at.minute for line in lines] == [2]
 
 
 def test_what_was_told_least_is_told_first() -> None:
@@ -64,11 +81,32 @@ def test_what_was_told_least_is_told_first() -> None:
     often = [PickupConfirmed, PackagePickedUp, PackageReady]
     for minute, kind in enumerate(often):
         recorder.note(seen(kind, minute))
-    recorder.lines()
+    recorder.before(NEXT_DAY)
     for minute, kind in enumerate([*often, FillRejected], 10):
         recorder.note(seen(kind, minute))
 
-    assert 13 in [at.minute for at, _ in recorder.lines()], "a reject among all that happens every day"
+    _, lines = recorder.before(NEXT_DAY)
+    assert 13 in [line.at.minute for line in lines], "a reject among all that happens every day"
+
+
+def test_who_asks_for_the_newest_hears_of_each_once() -> None:
+    recorder = Recorder("nowhere")
+    for kind, minute in ((FillRejected, 1), (PackagePickedUp, 2), (PlanComputed, 3)):
+        recorder.note(seen(kind, minute))
+
+    assert [line.kind for line in recorder.newest(1)] == ["fill-rejected"]
+    assert recorder.newest(1) == [], "what was not asked for is in the counts"
+    recorder.note(seen(PackagePickedUp, 4))
+    assert [line.patient for line in recorder.newest(5)] == ["7d5c1a90"]
+
+
+def test_what_happened_at_one_moment_is_told_in_the_order_in_which_it_was_heard() -> None:
+    recorder = Recorder("nowhere")
+    for number, kind in enumerate((PackagePickedUp, ConsultationHeld), 1):
+        recorder.note(replace(seen(kind, number), at=datetime(2026, 3, 2, 22, tzinfo=UTC)))
+
+    _, lines = recorder.before(NEXT_DAY)
+    assert [line.kind for line in lines] == ["package-picked-up", "consultation-held"]
 
 
 def test_of_many_patients_the_same_ones_are_followed_in_whatever_order_they_are_heard(
