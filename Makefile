@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV   := .venv
 TEST_ARGS ?= -n 2 --dist loadfile
 RUN    := $(VENV)/bin/python -m
-READY  := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up test faults oracle unit bench check format lock schemas clean
@@ -11,16 +10,8 @@ READY  := $(VENV)/.ready
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-setup: $(READY) ## a virtual environment with everything, at the locked versions
-
-# --no-deps: the lock is complete, and pip of some versions looks past it for what is asked for with an extra.
-$(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "MedSync needs Python 3.11 or newer; this is %s. Name another with: make PYTHON=python3.12 …" % sys.version.split()[0])'
-	@echo "setting up $(VENV) (about 600 MB; a minute or two the first time) …"
-	@$(PYTHON) -m venv $(VENV)
-	@$(RUN) pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	@$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $@
+setup: ## a virtual environment with everything, at the locked versions
+	@sh deploy/bootstrap/start.sh "$(PYTHON)" "$(VENV)" $(if $(filter setup,$(MAKECMDGOALS)),,quiet)
 
 demo: setup ## two synchronized cycles of a pharmacy, on real input (DEMO_ARGS="--patients 2000 --days 365")
 	@$(VENV)/bin/medsync demo $(DEMO_ARGS)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
+import socket
 
 import uvicorn
 from pydantic import ValidationError
@@ -23,6 +25,7 @@ def serve(service: str, slot: int) -> None:
     except ValidationError as error:
         missing = ", ".join(f"MEDSYNC_{str(e['loc'][0]).upper()} ({e['type']})" for e in error.errors())
         raise SystemExit(f"{service} cannot start; settings are missing or wrong: {missing}") from None
+    _require_address(service, settings.host, settings.port)
     app = importlib.import_module(f"services.{service}.app").create_app(settings)
     spare_the_collector()
     uvicorn.run(
@@ -33,3 +36,19 @@ def serve(service: str, slot: int) -> None:
         access_log=False,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
+
+
+def _require_address(service: str, host: str, port: int) -> None:
+    """Exit with a clear text where the address cannot be listened on."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise SystemExit(
+                f"{service} cannot listen on port {port} of {host} ({error.strerror}): look at MEDSYNC_HOST and "
+                "MEDSYNC_PORT."
+            ) from None
+        raise SystemExit(
+            f"{service} cannot start: port {port} of {host} is taken, perhaps by a process of it that runs already "
+            f"(`ss -ltnp 'sport = :{port}'` names it). End that one, or choose another port: MEDSYNC_PORT."
+        ) from None

@@ -1,5 +1,7 @@
 """Apache Kafka's jars: fetched once per user, each checked against the SHA-256 sum pinned in jars.sha256.
 
+A line of that file is a sum, a size in bytes, and the jar's path in a repository.
+
 The pinned list is the whole class path, so a first start asks for these files and nothing else (3 to 5 s;
 resolving the dependencies took 22 s). `python -m deploy.local.jars` resolves them anew and prints a new list.
 """
@@ -11,26 +13,40 @@ import hashlib
 import os
 import ssl
 import tempfile
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
+from deploy.bootstrap.progress import Pace, duration
 from deploy.local.lock import locked
 from deploy.local.process import StackError
 
 # slf4j-simple makes the broker log. log4j-slf4j-impl would drag in an older kafka-clients: the broker dies.
 KAFKA = "org.apache.kafka:kafka_2.13:4.3.1+org.slf4j:slf4j-simple:1.7.36"
 PINNED = Path(__file__).with_name("jars.sha256")
+_TELL = 3.0  # seconds between two words on how far it is, at first
+OWN = Path(__file__).parents[2] / ".medsync" / "jars"
+"""Where the jars are kept for a user who has no place for them."""
 WAY_OUT = "or name a Kafka cluster of your own in KAFKA_BOOTSTRAP_SERVERS"
+
+
+@dataclass(frozen=True)
+class _Pin:
+    """What a jar must be; `size` is in bytes."""
+
+    sum: str
+    size: int
 
 
 def kafka_jars(say: Callable[[str], None] = print) -> list[Path]:
     """Kafka's class path, every jar checked. StackError where one cannot be had or is not what was pinned."""
-    cache = platformdirs.user_cache_path("medsync") / "jars"
     pinned = _pinned()
+    cache = _cache(pinned, say)
     try:
-        if not all(_is(cache / name, sum_) for name, sum_ in pinned.items()):
+        if not _whole(cache, pinned):
             cache.mkdir(parents=True, exist_ok=True)
             with locked(
                 cache / "lock",
@@ -40,7 +56,7 @@ def kafka_jars(say: Callable[[str], None] = print) -> list[Path]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StackError(
-                f"The disk is full: Kafka's jars need 50 MB in {cache}. Free some space."
+                f"The disk is full: Kafka's jars need {_size(pinned)} in {cache}. Free some space."
             ) from None
         raise StackError(
             f"Kafka's jars cannot be kept in {cache} ({error}). Set XDG_CACHE_HOME, {WAY_OUT}."
@@ -48,21 +64,54 @@ def kafka_jars(say: Callable[[str], None] = print) -> list[Path]:
     return [cache / name for name in pinned]
 
 
-def _fetch_missing(cache: Path, pinned: dict[str, str], say: Callable[[str], None]) -> None:
-    missing = {name: sum_ for name, sum_ in pinned.items() if not _is(cache / name, sum_)}
-    for done, (name, sum_) in enumerate(missing.items()):
-        if done % 10 == 0:
-            say(f"fetching Apache Kafka, once for all checkouts: {done} of {len(missing)} files …")
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            jar = _fetch(name, Path(folder))
-            if not _is(jar, sum_):
-                raise StackError(
-                    f"{jar.name} is not the file that {PINNED.name} pins: expected SHA-256 {sum_}, "
-                    f"found {_sha256(jar)}. Something between here and the registry changes files: "
-                    f"use another network, {WAY_OUT}."
-                )
-            (cache / name).parent.mkdir(parents=True, exist_ok=True)
-            jar.replace(cache / name)
+def _cache(pinned: dict[str, _Pin], say: Callable[[str], None]) -> Path:
+    """The user's cache; where nothing can be written there, and the jars are not there, a folder of the checkout."""
+    users = platformdirs.user_cache_path("medsync") / "jars"
+    if _whole(users, pinned) or _may_write(users):
+        return users
+    if not _whole(OWN, pinned):
+        say(f"{users} cannot be written to: Apache Kafka is kept in {OWN}, for this checkout alone")
+    return OWN
+
+
+def _may_write(folder: Path) -> bool:
+    """Whether files can be kept in the folder, which is made if need be. A full disk is another matter."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return os.access(folder, os.W_OK)
+
+
+def _fetch_missing(cache: Path, pinned: dict[str, _Pin], say: Callable[[str], None]) -> None:
+    missing = {name: pin for name, pin in pinned.items() if not _is(cache / name, pin)}
+    if not missing:
+        return  # another start fetched them while this one waited
+    say(f"fetching Apache Kafka, once for all checkouts: {len(missing)} files, {_size(missing)} …")
+    began = told = time.monotonic()
+    pace = Pace()
+    arrived: dict[str, _Pin] = {}
+    for name, pin in missing.items():
+        _fetch_one(name, pin, cache)
+        arrived[name] = pin
+        if (now := time.monotonic()) - told > max(_TELL, (now - began) / 4) and len(arrived) < len(missing):
+            left = pace.left(_bytes(arrived), _bytes(missing))
+            say(f"  {len(arrived)} of {len(missing)} files, {_size(arrived)} of {_size(missing)}{left}")
+            told = now
+    say(f"Apache Kafka is here, after {duration(time.monotonic() - began)}")
+
+
+def _fetch_one(name: str, pin: _Pin, cache: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
+        jar = _fetch(name, Path(folder))
+        if not _is(jar, pin):
+            raise StackError(
+                f"{jar.name} is not the file that {PINNED.name} pins: expected SHA-256 {pin.sum}, "
+                f"found {_sha256(jar)}. Something between here and the registry changes files: "
+                f"use another network, {WAY_OUT}."
+            )
+        (cache / name).parent.mkdir(parents=True, exist_ok=True)
+        jar.replace(cache / name)
 
 
 def _fetch(name: str, folder: Path) -> Path:
@@ -89,13 +138,25 @@ def _trust_this_machine() -> None:
         os.environ.setdefault("REQUESTS_CA_BUNDLE", machines)
 
 
-def _pinned() -> dict[str, str]:
+def _pinned() -> dict[str, _Pin]:
     lines = (line.split() for line in PINNED.read_text().splitlines())
-    return {name: sum_ for sum_, name in lines}
+    return {name: _Pin(sum_, int(size)) for sum_, size, name in lines}
 
 
-def _is(jar: Path, sum_: str) -> bool:
-    return jar.exists() and _sha256(jar) == sum_
+def _whole(cache: Path, pinned: dict[str, _Pin]) -> bool:
+    return all(_is(cache / name, pin) for name, pin in pinned.items())
+
+
+def _is(jar: Path, pin: _Pin) -> bool:
+    return jar.exists() and _sha256(jar) == pin.sum
+
+
+def _bytes(pins: dict[str, _Pin]) -> int:
+    return sum(pin.size for pin in pins.values())
+
+
+def _size(pins: dict[str, _Pin]) -> str:
+    return f"{_bytes(pins) / 1_000_000:.0f} MB"
 
 
 def _sha256(file: Path) -> str:
@@ -116,7 +177,9 @@ def _resolve_anew() -> str:
         environment = builder.from_endpoint(KAFKA)
         wanted = {jar.name for jar in environment.path.rglob("*.jar")}
         jars = sorted(jar for jar in repository.rglob("*.jar") if jar.name in wanted)
-        return "\n".join(f"{_sha256(jar)}  {jar.relative_to(repository)}" for jar in jars)
+        return "\n".join(
+            f"{_sha256(jar)}  {jar.stat().st_size:>8}  {jar.relative_to(repository)}" for jar in jars
+        )
 
 
 if __name__ == "__main__":

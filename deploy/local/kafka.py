@@ -28,6 +28,7 @@ class Kafka(Server):
     `heap`: the JVM's, such as "256m"; from "1g" on it is compiled and collected as in production.
     """
 
+    name = "Kafka"
     _stop_signal = signal.SIGTERM
 
     def __init__(
@@ -60,7 +61,7 @@ class Kafka(Server):
         if not (self._directory / "data" / "meta.properties").exists():
             self._format(environment)
         command = [str(JAVA), *self._java_options(), "kafka.Kafka", str(self._properties)]
-        return Process("Kafka", command, self._directory / "kafka.log", environment=environment)
+        return Process(self.name, command, self._directory / "kafka.log", environment=environment)
 
     def _answers(self) -> bool:
         return serves(self.port)

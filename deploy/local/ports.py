@@ -27,7 +27,10 @@ def free_port() -> int:
 def require_free(port: int) -> None:
     """StackError where somebody listens on the port."""
     if not _is_free(port):
-        raise StackError(f"Port {port} is taken: end the program that listens there, or choose another port.")
+        raise StackError(
+            f"Port {port} is taken: end the program that listens there (`ss -ltnp 'sport = :{port}'` names it), "
+            "or choose another port."
+        )
 
 
 def _is_free(port: int) -> bool:

@@ -38,6 +38,7 @@ class Postgres(Server):
     that it gets, in place of this process's.
     """
 
+    name = "PostgreSQL"
     _stop_signal = signal.SIGINT  # open transactions are rolled back, connections closed
 
     def __init__(
@@ -75,7 +76,7 @@ class Postgres(Server):
         ]
         # SIGQUIT ends the server and its backends at once; the next start recovers.
         return Process(
-            "PostgreSQL",
+            self.name,
             command,
             self._log,
             environment=self._environment,

@@ -11,6 +11,7 @@ from deploy.local.process import Process
 class Server(ABC):
     """A server on a port of its own, which it keeps when it is killed and started again."""
 
+    name: str
     _stop_signal: signal.Signals
     _process: Process | None = None
 

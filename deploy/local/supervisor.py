@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -92,10 +93,11 @@ class LocalStack:
         """Start a server again that died."""
         for server in self._own:
             if server.died:
-                self._say(f"{type(server).__name__} ended by itself: starting it again")
+                self._say(f"{server.name} ended by itself: starting it again")
                 server.start()
 
     def __enter__(self) -> Self:
+        began = time.monotonic()
         with ExitStack() as undo:
             try:
                 undo.enter_context(locked(self.directory / LOCK))
@@ -104,6 +106,9 @@ class LocalStack:
                     server.spawn()
                 for server in self._own:
                     server.wait_ready()
+                if self._own:
+                    names = " and ".join(server.name for server in self._own)
+                    self._say(f"  {names} answer, after {time.monotonic() - began:.1f} s")
             except Held as held:
                 raise AlreadyRunning(self.directory, held.pid) from None
             except OSError as error:

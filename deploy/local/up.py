@@ -81,7 +81,9 @@ def installation(
     say(f"starting PostgreSQL and Kafka in {directory} …")
     with LocalStack(directory, kafka_at=kafka_at, postgres_at=postgres_at, say=say) as stack:
         kafka, postgres = stack.addresses.kafka, stack.addresses.postgres
+        began = time.monotonic()
         databases = set_up(kafka, postgres, partitions=PARTITIONS if kafka_at else _LOCAL_PARTITIONS)
+        say(f"  databases, migrations and topics are there, after {time.monotonic() - began:.1f} s")
         services = Services(
             processes,
             databases=databases,
@@ -89,14 +91,19 @@ def installation(
             logs=directory / "logs",
             say=say,
         )
-        say("starting the services …")
+        number = sum(processes.values())
+        if number:
+            say(f"starting the services, {number} processes …")
         description = asdict(stack.addresses) | {
             "databases": databases,
             "services": services.urls,
             "clock_file": str(clock_file.absolute()) if clock_file else None,
             "pid": os.getpid(),
         }
+        began = time.monotonic()
         with running(services), _described(directory / "stack.json", description):
+            if number:
+                say(f"  all are ready, after {time.monotonic() - began:.1f} s")
             yield Installation(stack, databases, services)
 
 

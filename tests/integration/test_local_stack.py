@@ -34,7 +34,8 @@ from dataclasses import asdict
 from pathlib import Path
 from deploy.local import LocalStack, StackError
 try:
-    with LocalStack(Path(sys.argv[1]), postgres_at=(sys.argv[2:] or [None])[0]) as stack:
+    at = (sys.argv[2:] or [None])[0]
+    with LocalStack(Path(sys.argv[1]), postgres_at=at, say=lambda text: None) as stack:
         print(json.dumps(asdict(stack.addresses)), flush=True)
         sys.stdin.read()
 except StackError as error:
@@ -153,8 +154,28 @@ def test_without_a_network_the_way_out_is_named(tmp_path: Path, monkeypatch: pyt
     said: list[str] = []
     with pytest.raises(StackError, match=r"could not be fetched(?s:.*)KAFKA_BOOTSTRAP_SERVERS"):
         jars.kafka_jars(said.append)
-    assert said == ["fetching Apache Kafka, once for all checkouts: 0 of 46 files …"]
+    assert said == ["fetching Apache Kafka, once for all checkouts: 46 files, 45 MB …"]
     assert not list(tmp_path.rglob("*.jar"))
+
+
+def test_who_has_no_cache_keeps_the_jars_in_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = jars.kafka_jars()
+    for name, jar in zip(jars._pinned(), cached, strict=True):
+        (tmp_path / "own" / name).parent.mkdir(parents=True)
+        shutil.copy(jar, tmp_path / "own" / name)
+    left_out = tmp_path / "own" / next(iter(jars._pinned()))
+    left_out.unlink()
+    monkeypatch.setattr(jars, "OWN", tmp_path / "own")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/no-such-place")
+    monkeypatch.setattr(jars, "_fetch", lambda name, folder: Path(shutil.copy(cached[0], folder)))
+    said: list[str] = []
+    assert left_out in jars.kafka_jars(said.append)
+    assert said[0].startswith("/proc/no-such-place/medsync/jars cannot be written to")
+    assert f"kept in {tmp_path}/own, for this checkout alone" in said[0]
+    assert said[1].startswith("fetching Apache Kafka, once for all checkouts: 1 files")
+    assert left_out.exists()
 
 
 def test_a_jar_that_is_not_the_pinned_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,12 +198,15 @@ def test_two_first_starts_fetch_every_jar_once(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(jars, "_fetch", copied)
-    starts = [threading.Thread(target=jars.kafka_jars, args=(lambda text: None,)) for _ in range(2)]
+    said: list[str] = []
+    starts = [threading.Thread(target=jars.kafka_jars, args=(said.append,)) for _ in range(2)]
     for start in starts:
         start.start()
     for start in starts:
         start.join()
     assert sorted(fetched) == sorted(jars._pinned())
+    assert said.count("fetching Apache Kafka, once for all checkouts: 46 files, 45 MB …") == 1
+    assert sum("Apache Kafka is here" in text for text in said) == 1
 
 
 async def _write(addresses: Addresses, name: str) -> None:
