@@ -1,4 +1,4 @@
-"""Listens to the stream while the demo runs: counters for the screen, and the story of some patients."""
+"""Listens to the stream while the demo runs: counters for the screen, and the stories of some patients."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from cli.demo.actors import ZONE
+from cli.demo.history import Supply, supplies_of
+from cli.demo.moments import Moment, moment_of
 from cli.demo.stores import Stores
 from shared import words
+from shared.events import Event
 from shared.events.enrollment import PatientDisenrolled, PatientEnrolled
-from shared.events.fulfillment import PackagePickedUp
+from shared.events.fulfillment import Consultation, ConsultationHeld, PackagePickedUp
 from shared.events.planner import FillKind, PlanComputed, VisitKind
 from shared.messaging.tail import Seen, tail
 
 STORIES = 120
-"""Patients whose every event is kept in words."""
+"""Patients whose events are kept, in short: enough to choose from, however many there are."""
 
 WORTH_READING = frozenset(
     {
@@ -79,7 +82,7 @@ class Recorder:
     fresh: dict[str, Line] = field(default_factory=dict)  # the last line of each kind since the board asked
     told: Counter[str] = field(default_factory=Counter)  # lines of each kind on the screen
     stores: Stores = field(default_factory=Stores)
-    stories: dict[str, list[tuple[datetime, str]]] = field(default_factory=dict)
+    stories: dict[str, list[Moment]] = field(default_factory=dict)
     visit_kinds: dict[str, VisitKind] = field(default_factory=dict)  # of every planned visit
     short_fills: dict[str, frozenset[str]] = field(default_factory=dict)  # visit → rx ids filled short
     picked_up: list[tuple[str, str, date, frozenset[str]]] = field(default_factory=list)
@@ -87,6 +90,8 @@ class Recorder:
     first_plans: dict[str, PlanComputed] = field(default_factory=dict)
     enrolled_on: dict[str, date] = field(default_factory=dict)
     left_on: dict[str, date] = field(default_factory=dict)
+    on_file: dict[str, tuple[Supply, ...]] = field(default_factory=dict)  # fills at enrollment
+    talks: int = 0  # with the pharmacist, held
 
     async def listen(self) -> None:
         """Follow the stream until cancelled."""
@@ -120,13 +125,15 @@ class Recorder:
             day.latest[kind] = self.fresh[kind] = line
         if event.KEYED_BY != "patient":
             return
-        if event.key in self.stories or len(self.stories) < STORIES:
-            self.stories.setdefault(event.key, []).append((seen.at, sentence))
+        self._note_moment(event, seen.at)
         match event:
             case PatientEnrolled():
-                self.enrolled_on.setdefault(event.patient_id, seen.at.date())
+                self.enrolled_on.setdefault(event.patient_id, seen.at.astimezone(ZONE).date())
+                self.on_file.setdefault(event.patient_id, supplies_of(event.profile))
             case PatientDisenrolled():
-                self.left_on[event.patient_id] = seen.at.date()
+                self.left_on[event.patient_id] = seen.at.astimezone(ZONE).date()
+            case ConsultationHeld():
+                self.talks += event.outcome == Consultation.held
             case PlanComputed():
                 self._note_plan(event)
             case PackagePickedUp():
@@ -148,6 +155,16 @@ class Recorder:
         lines = self._told_least(self.fresh, limit)
         self.fresh.clear()
         return lines
+
+    def _note_moment(self, event: Event, at: datetime) -> None:
+        """Of the patients with the smallest ids, which chance dealt out: the same ones whatever is heard first."""
+        full = len(self.stories) >= STORIES
+        if full and event.key not in self.stories and event.key > max(self.stories):
+            return
+        if moment := moment_of(event, at.astimezone(ZONE)):
+            self.stories.setdefault(event.key, []).append(moment)
+        if len(self.stories) > STORIES:
+            del self.stories[max(self.stories)]
 
     def _told_least(self, latest: Mapping[str, Line], limit: int) -> list[Line]:
         """The lines of the kinds told least so far, in order."""

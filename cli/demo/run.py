@@ -1,4 +1,4 @@
-"""The demo: feed, enrol, plan, call, fill, hand over, and again, on the stepped clock; then the table and the proof."""
+"""The demo: feed, enroll, plan, call, fill, hand over, and again, on the stepped clock; then the end and the proof."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import gc
 import json
 import shutil
 import signal
+import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -32,19 +33,25 @@ from cli.demo.actors import (
 )
 from cli.demo.behaviour import Behaviour
 from cli.demo.board import LiveBoard, has_room_for_a_board
+from cli.demo.history import History
 from cli.demo.http import Actor, Services
-from cli.demo.outcome import Outcome, count, table
+from cli.demo.outcome import Outcome, count
 from cli.demo.recorder import Recorder
 from cli.demo.screen import PlainLines, Run, Screen
+from cli.demo.stories import Chosen, choose, story, tales_of
+from cli.demo.tables import BOOK, book, details, lead
+from cli.demo.telling import attempts
 from cli.importing import import_directory
 from cli.proof import prove
-from cli.proof.__main__ import show
+from cli.proof.__main__ import show, show_broken
+from cli.proof.brief import brief
 from cli.rest import Observer
 from data.resample import Records, read_directory, resample
 from deploy.local.lock import Held, locked
 from deploy.local.supervisor import LOCK, AlreadyRunning
 from deploy.local.up import Installation, installation
 from shared.clock import SteppedClock
+from shared.words.plans import the_year
 
 START = date(2009, 10, 1)
 """The sample's fills end in September 2009."""
@@ -277,9 +284,11 @@ class Demo:
         patients = await in_turn([self.staff.get("enrollment", f"/patients/{patient}") for patient in ever])
         outcome.enrolled = len(ever)
         outcome.blocked = await self._blocked()
-        count(outcome, self.recorder, patients, START + timedelta(days=self.options.days))
-        self.console.print(table(outcome))
-        await self._story()
+        histories = count(outcome, self.recorder, patients, START + timedelta(days=self.options.days))
+        self.console.print(lead(outcome))
+        with book(self.options.directory) as full:
+            full.print(details(outcome))
+        await self._stories(histories, patients)
 
     async def _until_all_is_told(self) -> None:
         """Until the console, which takes every topic in, is at the end of the stream, and the recorder as well."""
@@ -292,29 +301,45 @@ class Demo:
         rows = await self.staff.every("planner", "/plans", status="blocked")
         return Counter(row["why"] for row in rows)
 
-    async def _story(self) -> None:
-        """The patient with the most varied story among those followed, told in full."""
-        picked = Counter(patient for patient, *_ in self.recorder.picked_up)
-        followed = [patient for patient in self.recorder.stories if picked[patient] >= 3]
-        if not followed:
-            return
+    async def _stories(self, histories: Sequence[History], patients: Sequence[dict[str, Any]]) -> None:
+        """An ordinary patient's, and one with trouble, shortly; in the file all that they hold."""
+        chosen = choose(tales_of(histories, self.recorder.stories, patients))
+        with book(self.options.directory) as full:
+            for one in chosen:
+                year = the_year(self.recorder.plans[one.tale.patient_id])
+                calls = attempts(await self._contacts(one), ZONE)
+                title, *lines = story(one, year, calls)
+                self.console.print(f"\n{title}", style="bold", highlight=False, soft_wrap=True)
+                _print_lines(self.console, lines)
+                _print_lines(full, ["", *story(one, year, calls, lines=sys.maxsize)])
+        if not chosen:
+            self.console.print("No patient is in sync yet, so there is no story to tell.")
 
-        def variety(patient: str) -> tuple[int, str]:
-            story = self.recorder.stories[patient]
-            return len({sentence.split()[0:4].__str__() for _, sentence in story}), patient
-
-        patient = max(followed, key=variety)
-        self.console.rule(f"One patient's story: {patient[:8]}", align="left")
-        for (at, sentence), times in Counter(self.recorder.stories[patient]).items():
-            again = f" (×{times})" if times > 1 else ""
-            self.console.print(f"{at.astimezone(ZONE):%a %d %b %H:%M}  {sentence}{again}", highlight=False)
-        explanation: dict[str, Any] = await self.staff.get("planner", f"/plans/{patient}/explanation")
-        for line in explanation["sentences"]:
-            self.console.print(f"    {line}", highlight=False)
+    async def _contacts(self, chosen: Chosen) -> list[dict[str, Any]]:
+        """How staff and dialler tried to reach the patient of a story."""
+        answer = await self.staff.get("outreach", f"/patients/{chosen.tale.patient_id}/contacts")
+        items: list[dict[str, Any]] = answer["items"]
+        return items
 
     async def _prove(self) -> bool:
-        """Judged by a reader that shares no code with the services."""
+        """Judged by a reader that shares no code with the services; what does not hold is shown in full, and first."""
         began = time.monotonic()
         results = await prove(self.system.stack.addresses.kafka, self.system.databases)
-        show(results, self.console, seconds=time.monotonic() - began)
-        return all(result.holds for result in results)
+        seconds = time.monotonic() - began
+        with book(self.options.directory) as full:
+            show(results, full, seconds=seconds)
+        self.console.print()
+        show_broken(results, self.console)
+        held = all(result.holds for result in results)
+        verdict, *lines = brief(results, seconds=seconds)
+        self.console.print(verdict, style="bold green" if held else "bold red", highlight=False)
+        _print_lines(self.console, lines)
+        where = self.options.directory / BOOK
+        self.console.print(f"  All figures, stories and checks: {where}", highlight=False, soft_wrap=True)
+        return held
+
+
+def _print_lines(console: Console, lines: Iterable[str]) -> None:
+    """As they are; they fit any terminal."""
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -5,15 +5,16 @@ itself, and decides from this data alone. To be run when the system is at rest.
 
 - `contract`: what it knows of the system, written down anew;
 - `record`: everything that was read, as values; `topics` and `tables` read it;
-- `checks`: one pure function per claim over that record.
+- `checks`: one pure function per claim over that record; `brief` says in three lines what they looked at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 
-from cli.proof.checks import CHECKS
+from cli.proof.checks import GROUPS
 from cli.proof.contract import TAKES
 from cli.proof.record import Record
 from cli.proof.result import Result
@@ -41,7 +42,7 @@ async def prove(
     topics = await read_topics(kafka, prefix)
     tables = await read_tables(databases)
     record = Record(**topics._asdict(), **vars(tables), allow_parked=allow_parked, hearing=hearing)
-    return [check(record) for check in CHECKS]
+    return [replace(check(record), about=about) for about, checks in GROUPS.items() for check in checks]
 
 
 __all__ = ["Record", "Result", "prove"]

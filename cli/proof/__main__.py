@@ -35,7 +35,7 @@ def main(
         bool, typer.Option(help="accept parked patients and open dead letters as accounted for")
     ] = False,
     hearing: Annotated[
-        float, typer.Option(help="seconds of business time a service may take to hear of a disenrolment")
+        float, typer.Option(help="seconds of business time a service may take to hear of a disenrollment")
     ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
@@ -83,6 +83,17 @@ def show(results: Sequence[Result], console: Console, *, seconds: float | None =
             result.note,
         )
     console.print(table)
+    broken = show_broken(results, console)
+    judged = sum(result.recorded for result in results)
+    took = f" ({seconds:.1f} s)" if seconds is not None else ""
+    if broken:
+        console.print(f"[bold red]{len(broken)} of {judged} checks do not hold[/]{took}")
+    else:
+        console.print(f"[bold green]All {judged} checks hold[/]{took}")
+
+
+def show_broken(results: Sequence[Result], console: Console) -> list[Result]:
+    """What does not hold, each with its first violations."""
     broken = [result for result in results if not result.holds]
     for result in broken:
         console.print(f"[bold red]{result.name}[/]")
@@ -90,12 +101,7 @@ def show(results: Sequence[Result], console: Console, *, seconds: float | None =
             console.print(f"  {violation}", markup=False, highlight=False)
         if len(result.violations) > SHOWN:
             console.print(f"  … and {len(result.violations) - SHOWN:,} more", highlight=False)
-    judged = sum(result.recorded for result in results)
-    took = f" ({seconds:.1f} s)" if seconds is not None else ""
-    if broken:
-        console.print(f"[bold red]{len(broken)} of {judged} checks do not hold[/]{took}")
-    else:
-        console.print(f"[bold green]All {judged} checks hold[/]{took}")
+    return broken
 
 
 def as_object(results: Sequence[Result]) -> dict[str, object]:

@@ -19,6 +19,7 @@ class Result:
     violations: tuple[str, ...] = ()
     note: str = ""
     recorded: bool = True  # false: it had nothing to go by, and neither holds nor fails
+    about: str = ""  # delivery, promises, records
 
     @property
     def holds(self) -> bool:

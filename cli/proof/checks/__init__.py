@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cli.proof.checks.console import CONSOLE
 from cli.proof.checks.delivery import DELIVERY
 from cli.proof.checks.enrollment import ENROLLMENT
@@ -12,15 +14,13 @@ from cli.proof.checks.promises import PROMISES
 from cli.proof.checks.state import STATE
 from cli.proof.result import Check
 
-CHECKS: tuple[Check, ...] = (
-    *PROMISES,
-    *DELIVERY,
-    *STATE,
-    *ENROLLMENT,
-    *PLANNER,
-    *OUTREACH,
-    *FULFILLMENT,
-    *CONSOLE,
-)
+GROUPS: Mapping[str, tuple[Check, ...]] = {
+    "promises": PROMISES,
+    "delivery": DELIVERY,
+    "records": (*STATE, *ENROLLMENT, *PLANNER, *OUTREACH, *FULFILLMENT, *CONSOLE),
+}
+"""By what they are about: what patients were promised, the way of the events, what services keep of them."""
 
-__all__ = ["CHECKS"]
+CHECKS: tuple[Check, ...] = tuple(check for group in GROUPS.values() for check in group)
+
+__all__ = ["CHECKS", "GROUPS"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from typing import Any
 
+from cli.demo.history import Supply
 from cli.demo.outcome import Outcome, count
 from cli.demo.recorder import Recorder
-from shared.events.planner import RhythmSaid, VisitKind
-from tests.unit.console.given import plan
+from shared.events.planner import FillKind, Participation, RhythmSaid, VisitKind
+from tests.unit.console.given import TODAY, plan
 
 FIRST = date(2009, 10, 1)
 
@@ -39,16 +41,53 @@ def test_a_cycle_ends_with_a_synchronized_pickup_and_counts_the_days_since_the_o
     assert outcome.pickups == 7
 
 
-def test_the_year_is_that_of_the_newest_plans_that_know_the_one_before() -> None:
+def test_the_year_before_enrollment_stands_beside_that_of_the_newest_plan_where_both_are_known() -> None:
     recorder = Recorder("")
-    known = RhythmSaid(cycle_days=30, trips_a_year=13, trips_before=25)
-    unknown = RhythmSaid(cycle_days=90, trips_a_year=4)
-    for number, rhythm in enumerate((known, known, unknown, None)):
-        recorder.plans[f"p{number}"] = plan((2, [])).model_copy(update={"rhythm": rhythm})
-    outcome = counted(recorder)
-    assert (outcome.plans_of_a_year, outcome.trips_before, outcome.trips_ahead) == (2, 50, 26)
+    year = RhythmSaid(cycle_days=30, trips_a_year=13)
+    for patient_id, rhythm in (("known", year), ("short history", year), ("no rhythm", None)):
+        recorder.plans[patient_id] = plan((2, [("rx", FillKind.full, 30)])).model_copy(
+            update={"rhythm": rhythm}
+        )
+        recorder.enrolled_on[patient_id] = FIRST
+        oldest = 100 if patient_id == "short history" else 300
+        recorder.on_file[patient_id] = tuple(
+            Supply(f"f{ago}", "rx", FIRST - timedelta(days=ago), 30) for ago in (oldest, 50, 20)
+        )
+    outcome = Outcome(100)
+    patients = [enrolled(patient_id) for patient_id in recorder.plans]
+    histories = count(outcome, recorder, patients, FIRST + timedelta(days=40))
+    assert (outcome.plans_of_a_year, outcome.trips_before, outcome.trips_ahead) == (1, 3, 13)
+    assert (outcome.pickups_before, outcome.patient_days, outcome.patient_days_before) == (3, 120, 120)
+    assert len(histories) == 3
 
 
-def test_pickups_of_a_year_are_those_of_the_days_that_were_lived_through() -> None:
-    outcome = Outcome(73, patient_days=730)
-    assert (outcome.a_year(26), Outcome(1).a_year(3)) == (13.0, 0.0)
+def enrolled(patient_id: str) -> dict[str, Any]:
+    drug = {"rx_id": "rx", "usual_days": 30, "drug": {"ingredient": "lisinopril"}}
+    return {"patient_id": patient_id, "profile": {"prescriptions": [drug], "fills": []}}
+
+
+def test_first_plans_are_compared_with_the_latest_due_rule_over_the_drugs_that_may_be_short_filled() -> None:
+    recorder = Recorder("")
+    first = plan((9, [("a", FillKind.bridge, 9), ("b", FillKind.full, 30), ("c", FillKind.full, 30)]))
+    due = {"a": TODAY, "b": TODAY + timedelta(days=9), "c": TODAY + timedelta(days=40)}
+    taking_part = {"c": Participation.ride_along}  # a pack: it is never short-filled
+    drugs = [
+        drug.model_copy(
+            update={
+                "run_out_on": due[drug.rx_id],
+                "participation": taking_part.get(drug.rx_id, Participation.sync),
+            }
+        )
+        for drug in first.drugs
+    ]
+    recorder.first_plans["p1"] = first.model_copy(update={"drugs": tuple(drugs), "short_fills": 1})
+    prescriptions = [{"rx_id": rx_id, "usual_days": 30, "drug": {"ingredient": rx_id}} for rx_id in due]
+    recorder.enrolled_on["p1"] = TODAY
+    outcome = Outcome(100)
+    count(
+        outcome,
+        recorder,
+        [{"patient_id": "p1", "profile": {"prescriptions": prescriptions, "fills": []}}],
+        TODAY,
+    )
+    assert (outcome.short_fills_first, outcome.short_fills_latest_due) == (1, 1)

@@ -7,9 +7,17 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from uuid import UUID
 
+import pytest
+
 from cli.demo.recorder import Recorder
 from shared.events.base import Event
-from shared.events.fulfillment import ConsultationHeld, FillRejected, PackagePickedUp, PackageReady
+from shared.events.fulfillment import (
+    Consultation,
+    ConsultationHeld,
+    FillRejected,
+    PackagePickedUp,
+    PackageReady,
+)
 from shared.events.outreach import PickupConfirmed
 from shared.events.planner import PlanComputed
 from shared.messaging.envelope import Record
@@ -99,3 +107,29 @@ def test_what_happened_at_one_moment_is_told_in_the_order_in_which_it_was_heard(
 
     _, lines = recorder.before(NEXT_DAY)
     assert [line.kind for line in lines] == ["package-picked-up", "consultation-held"]
+
+
+def test_of_many_patients_the_same_ones_are_followed_in_whatever_order_they_are_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cli.demo.recorder.STORIES", 2)
+    followed = []
+    for ids in ("abcd", "dcba", "bdac"):
+        recorder = Recorder("nowhere")
+        for number, patient_id in enumerate(ids * 2):
+            one = seen(PickupConfirmed, number)
+            assert one.event is not None
+            recorder.note(replace(one, event=one.event.model_copy(update={"patient_id": patient_id})))
+        followed.append({key: len(moments) for key, moments in recorder.stories.items()})
+
+    assert followed == [{"a": 2, "b": 2}] * 3
+
+
+def test_talks_that_were_held_are_counted() -> None:
+    recorder = Recorder("nowhere")
+    recorder.note(seen(ConsultationHeld, 1))
+    one = seen(ConsultationHeld, 2)
+    assert one.event is not None
+    recorder.note(replace(one, event=one.event.model_copy(update={"outcome": Consultation.declined})))
+
+    assert (recorder.talks, recorder.counts["consultation-held"]) == (1, 2)
