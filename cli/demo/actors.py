@@ -166,7 +166,7 @@ class Lessee(ABC):
 
     def __init__(self, actor: Actor, service: str, work: str, what: str, minutes: int) -> None:
         self._actor, self._service, self._work, self._what = actor, service, work, what
-        self._minutes, self._leases, self._looked_after = minutes, 0, -1
+        self._minutes, self._leases = minutes, 0
         self._next: datetime | None = None
 
     async def look(self, now: datetime) -> list[Piece]:
@@ -180,15 +180,9 @@ class Lessee(ABC):
         """Do one piece of leased work and report it."""
 
     async def _is_due(self, now: datetime) -> bool:
-        """Whether there is work now; the service is asked where it was given something to do since it said when."""
-        if self._looked_after != (stirred := self._actor.services.stirred[self._service]):
-            await self._ask_when(stirred)
-        return self._next is not None and self._next <= now
-
-    async def _ask_when(self, stirred: int) -> None:
-        answer = await self._actor.get(self._service, f"/{self._work}/next-due")
+        answer = await self._actor.get_while_it_stands(self._service, f"/{self._work}/next-due")
         self._next = datetime.fromisoformat(answer["next_due"]) if answer["next_due"] else None
-        self._looked_after = stirred
+        return self._next is not None and self._next <= now
 
     async def _lease(self) -> list[dict[str, Any]]:
         self._leases += 1

@@ -34,6 +34,8 @@ class Services:
 
     urls: dict[str, list[str]]
     stirred: Counter[str] = field(default_factory=Counter)
+    answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
+    """What a service said at an address, and how often it had been stirred before."""
 
 
 class Actor:
@@ -54,6 +56,14 @@ class Actor:
         """A query; pages are the caller's matter."""
         given = {name: str(value) for name, value in query.items() if value is not None}
         return await self._send("GET", service, path, params=given)
+
+    async def get_while_it_stands(self, service: str, path: str) -> Any:
+        """A query whose answer stands until the service is given something to do, whoever asked."""
+        stirred = self.services.stirred[service]
+        known = self.services.answers.get((service, path))
+        if known is None or known[0] != stirred:
+            known = self.services.answers[service, path] = stirred, await self.get(service, path)
+        return known[1]
 
     async def every(self, service: str, path: str, **query: object) -> list[Any]:
         """All items of a list, page by page."""

@@ -16,6 +16,7 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+import uvloop
 from rich.console import Console
 
 from cli.demo.actors import (
@@ -105,7 +106,7 @@ def demo(options: Options, console: Console) -> int:
     ) as system:
         console.print(f"The console, from now on: {system.services.urls['console'][0]}", highlight=False)
         try:
-            held = asyncio.run(Demo(options, system, clock, console, screen).run())
+            held = uvloop.run(Demo(options, system, clock, console, screen).run())
             took = timedelta(seconds=round(time.monotonic() - began))
             console.print(f"{options.days} days of {options.patients} patients took {took}", highlight=False)
             if options.keep:
