@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-import httpx
+import aiohttp
 
 from shared.messaging.lag import Ends, by_topic
 from shared.messaging.outages import BROKER_AWAY
@@ -32,7 +32,7 @@ class Observer:
 
     def __init__(self, urls: Mapping[str, str], kafka: str, *, patience: float = 120.0) -> None:
         self._urls, self._patience = urls, patience
-        self._http = httpx.AsyncClient(timeout=20)
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20))
         self._ends = Ends(kafka)
         self._connected = False
         self._at_rest: dict[
@@ -40,7 +40,7 @@ class Observer:
         ] = {}  # the status of each that was found at rest, and not stirred since
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._http.close()
         await self._ends.stop()
 
     @property
@@ -80,17 +80,15 @@ class Observer:
     async def _states(self, services: Collection[str]) -> dict[str, dict[str, Any]]:
         """The status of those of them that answer."""
         names = sorted(services)
-        answers = await asyncio.gather(
-            *(self._http.get(f"{self._urls[name]}/ops/status") for name in names), return_exceptions=True
-        )
-        for answer in answers:
-            if isinstance(answer, BaseException) and not isinstance(answer, httpx.TransportError):
-                raise answer
-        return {
-            name: answer.json()
-            for name, answer in zip(names, answers, strict=True)
-            if isinstance(answer, httpx.Response) and answer.status_code == httpx.codes.OK
-        }
+        states = await asyncio.gather(*(self._state(name) for name in names))
+        return {name: state for name, state in zip(names, states, strict=True) if state}
+
+    async def _state(self, service: str) -> dict[str, Any] | None:
+        try:
+            async with self._http.get(f"{self._urls[service]}/ops/status") as answer:
+                return await answer.json() if answer.ok else None
+        except (aiohttp.ClientError, TimeoutError):
+            return None
 
     async def _reached(self) -> set[str]:
         """Services on whose topics there is more than there was when they were found at rest."""

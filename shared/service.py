@@ -95,6 +95,7 @@ async def _start(
         slot=settings.slot,
         topic_prefix=settings.topic_prefix,
         batch_size=settings.batch_size,
+        gather_ms=settings.gather_ms,
         session_timeout_ms=settings.session_timeout_ms,
         max_poll_interval_ms=settings.max_poll_interval_ms,
     )

@@ -26,6 +26,12 @@ class ServiceSettings(BaseSettings):
     topic_prefix: str = Field(default="", description="lets several installations share one cluster")
     pool_size: int = Field(default=8, ge=2)
     batch_size: int = Field(default=500, ge=1, le=500, description="events a transaction, about")
+    gather_ms: int = Field(
+        default=0,
+        ge=0,
+        le=2000,
+        description="how long the broker may hold records back so that more come at once; 0: not at all",
+    )
     session_timeout_ms: int = 10_000
     max_poll_interval_ms: int = 300_000
     relay_lease_seconds: float = 5.0

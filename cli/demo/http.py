@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, cast
 
-import httpx
+import aiohttp
 import stamina
 
 
@@ -43,14 +44,12 @@ class Actor:
 
     def __init__(self, name: str, role: str, services: Services) -> None:
         self.name, self.services, self._turn = name, services, 0
-        self._http = httpx.AsyncClient(
-            headers={"Medsync-Actor": name, "Medsync-Role": role},
-            timeout=30,
-            limits=httpx.Limits(max_connections=16),
+        self._http = aiohttp.ClientSession(
+            headers={"Medsync-Actor": name, "Medsync-Role": role}, timeout=aiohttp.ClientTimeout(30)
         )
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._http.close()
 
     async def get(self, service: str, path: str, **query: object) -> Any:
         """A query; pages are the caller's matter."""
@@ -87,11 +86,12 @@ class Actor:
         urls = self.services.urls[service]
         self._turn += 1
         try:
-            answer = await self._http.request(method, urls[self._turn % len(urls)] + path, **rest)
-        except httpx.TransportError as error:
+            async with self._http.request(method, urls[self._turn % len(urls)] + path, **rest) as answer:
+                said = await answer.json(content_type=None)
+        except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(type(error).__name__) from error
-        if answer.status_code == 503:
+        if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
             raise Unavailable("503")
-        if answer.is_error:
-            raise Refusal(answer.status_code, cast(dict[str, Any], answer.json()))
-        return answer.json()
+        if not answer.ok:
+            raise Refusal(answer.status, cast(dict[str, Any], said))
+        return said

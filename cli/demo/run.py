@@ -106,7 +106,7 @@ def demo(options: Options, console: Console) -> int:
     ) as system:
         console.print(f"The console, from now on: {system.services.urls['console'][0]}", highlight=False)
         try:
-            held = uvloop.run(Demo(options, system, clock, console, screen).run())
+            held = uvloop.run(_live_through(options, system, clock, console, screen))
             took = timedelta(seconds=round(time.monotonic() - began))
             console.print(f"{options.days} days of {options.patients} patients took {took}", highlight=False)
             if options.keep:
@@ -115,6 +115,13 @@ def demo(options: Options, console: Console) -> int:
             console.print("stopped")
             return 130
     return 0 if held else 1
+
+
+async def _live_through(
+    options: Options, system: Installation, clock: SteppedClock, console: Console, screen: Screen
+) -> bool:
+    """Says whether the proof held."""
+    return await Demo(options, system, clock, console, screen).run()
 
 
 def _empty(directory: Path) -> None:
@@ -138,7 +145,7 @@ def _stay(system: Installation, console: Console) -> None:
 
 
 class Demo:
-    """One run over a running installation."""
+    """One run over a running installation; to be made in the event loop that it runs in."""
 
     def __init__(
         self, options: Options, system: Installation, clock: SteppedClock, console: Console, screen: Screen

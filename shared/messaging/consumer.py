@@ -32,6 +32,12 @@ from shared.messaging.outages import is_outage
 
 POLL_MS = 1000
 BATCH_BYTES = 8 * 1024 * 1024
+IDLE_MS = 500
+"""How long the broker keeps a request open while there is nothing."""
+
+GATHERED_BYTES = 256 * 1024
+"""Where records are gathered, the broker waits for no more than these."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 EXIT_STUCK = 70
 
@@ -62,6 +68,7 @@ class Consumer:
         slot: int,
         topic_prefix: str = "",
         batch_size: int = 500,
+        gather_ms: int = 0,
         session_timeout_ms: int = 10_000,
         max_poll_interval_ms: int = 300_000,
     ) -> None:
@@ -96,7 +103,8 @@ class Consumer:
             group_instance_id=f"{self.group}-{slot}",  # never a default: two with one id steal from each other
             auto_offset_reset="earliest",
             isolation_level="read_committed",
-            fetch_max_wait_ms=500,
+            fetch_max_wait_ms=gather_ms or IDLE_MS,
+            fetch_min_bytes=GATHERED_BYTES if gather_ms else 1,
             fetch_max_bytes=BATCH_BYTES,
             max_partition_fetch_bytes=BATCH_BYTES,
             session_timeout_ms=session_timeout_ms,

@@ -13,6 +13,9 @@ from pydantic import ValidationError
 from shared.events import EVENTS, TOPICS, Event
 from shared.messaging.envelope import Record
 
+GATHER_MS, GATHERED_BYTES = 200, 256 * 1024
+"""The broker hands over so much at once, or what came in that time: an onlooker need not be woken by every record."""
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -43,6 +46,8 @@ async def tail(
         bootstrap_servers=bootstrap,
         enable_auto_commit=False,
         isolation_level="read_committed",
+        fetch_min_bytes=GATHERED_BYTES,
+        fetch_max_wait_ms=GATHER_MS,
         auto_offset_reset="earliest" if from_beginning else "latest",  # a seek would race with this reset
     )
     await consumer.start()
