@@ -31,12 +31,16 @@ stamina.instrumentation.set_on_retry_hooks([])  # the usual ones log what was se
 
 @dataclass
 class Services:
-    """Where each service answers, and how often it was given something to do: by a command, a record or the clock."""
+    """Where each service answers, and how often it was given something to do: by a command, a record or the clock.
+
+    To be made in the event loop that its requests run in.
+    """
 
     urls: dict[str, list[str]]
     stirred: Counter[str] = field(default_factory=Counter)
-    answers: dict[tuple[str, str], tuple[int, Any]] = field(default_factory=dict)
-    """What a service said at an address, and how often it had been stirred before."""
+    http: aiohttp.ClientSession = field(
+        default_factory=lambda: aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(30))
+    )
 
 
 class Actor:
@@ -44,24 +48,22 @@ class Actor:
 
     def __init__(self, name: str, role: str, services: Services) -> None:
         self.name, self.services, self._turn = name, services, 0
-        self._http = aiohttp.ClientSession(
-            headers={"Medsync-Actor": name, "Medsync-Role": role}, timeout=aiohttp.ClientTimeout(30)
-        )
-
-    async def close(self) -> None:
-        await self._http.close()
+        self._who = {"Medsync-Actor": name, "Medsync-Role": role}
+        self._answers: dict[
+            tuple[str, str], tuple[int, Any]
+        ] = {}  # and how often the service had been stirred
 
     async def get(self, service: str, path: str, **query: object) -> Any:
         """A query; pages are the caller's matter."""
         given = {name: str(value) for name, value in query.items() if value is not None}
-        return await self._send("GET", service, path, params=given)
+        return await self._send("GET", service, path, params=given, headers=self._who)
 
     async def get_while_it_stands(self, service: str, path: str) -> Any:
-        """A query whose answer stands until the service is given something to do, whoever asked."""
+        """A query whose answer stands until the service is given something to do. Others get other answers."""
         stirred = self.services.stirred[service]
-        known = self.services.answers.get((service, path))
+        known = self._answers.get((service, path))
         if known is None or known[0] != stirred:
-            known = self.services.answers[service, path] = stirred, await self.get(service, path)
+            known = self._answers[service, path] = stirred, await self.get(service, path)
         return known[1]
 
     async def every(self, service: str, path: str, **query: object) -> list[Any]:
@@ -77,16 +79,16 @@ class Actor:
     async def post(self, service: str, path: str, body: object, *, key: str) -> Any:
         """A command; `key` names it, so that it can be sent again. Raises Refusal."""
         self.services.stirred[service] += 1
-        return await self._send(
-            "POST", service, path, json=body, headers={"Idempotency-Key": f"{self.name}:{key}"}
-        )
+        named = self._who | {"Idempotency-Key": f"{self.name}:{key}"}
+        return await self._send("POST", service, path, json=body, headers=named)
 
     @stamina.retry(on=Unavailable, attempts=None, timeout=120, wait_initial=0.05, wait_max=1.0)
     async def _send(self, method: str, service: str, path: str, **rest: Any) -> Any:
         urls = self.services.urls[service]
         self._turn += 1
+        url = urls[self._turn % len(urls)] + path
         try:
-            async with self._http.request(method, urls[self._turn % len(urls)] + path, **rest) as answer:
+            async with self.services.http.request(method, url, **rest) as answer:
                 said = await answer.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(type(error).__name__) from error

@@ -171,7 +171,7 @@ class Demo:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
             await self.observer.close()
-            await self.staff.close()
+            await self.services.http.close()
 
     async def _run(self) -> bool:
         records = resample(read_directory(SAMPLE), self.options.patients, self.options.seed)

@@ -16,6 +16,7 @@ from cli.demo.history import History, ingredients
 from cli.demo.moments import Moment
 from cli.demo.telling import LINES, Attempt, tell
 from cli.demo.troubles import Drugs, Kind, Trouble, troubles, upsets
+from shared.events.enrollment import PatientDisenrolled
 
 WIDTH = 80
 STRIP = 76
@@ -85,16 +86,17 @@ def choose(tales: Sequence[Tale]) -> list[Chosen]:
 
 
 def ordinary(tales: Sequence[Tale]) -> Tale | None:
-    """Without trouble, and the nearest to the average of all in trips before and since; an upset counts as a trip.
+    """Who stayed, without trouble, and the nearest to the average in trips before and since; an upset counts as one.
 
     Three drugs or more, and in sync: two synchronized pickups, or one where nobody has had two yet.
     """
     several = [tale for tale in tales if len(tale.history.drugs) >= 3 and tale.history.synchronized_on]
     settled = [tale for tale in several if len(tale.history.synchronized_on) > 1]
 
-    def order(tale: Tale) -> tuple[bool, float, str]:
+    def order(tale: Tale) -> tuple[bool, bool, float, str]:
+        left = any(moment.kind is PatientDisenrolled for moment in tale.moments)
         in_trouble = any(troubles(tale.moments, tale.drug))
-        return in_trouble, _from_average(tale, tales) + upsets(tale.moments), tale.patient_id
+        return left, in_trouble, _from_average(tale, tales) + upsets(tale.moments), tale.patient_id
 
     return min(settled or several, key=order, default=None)
 

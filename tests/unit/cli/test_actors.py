@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 from cli.demo.actors import Bench, DispensingSystem, PickupDesk, local
 from cli.demo.behaviour import Behaviour
-from cli.demo.http import Actor
+from cli.demo.http import Actor, Services
 
 ON = date(2009, 10, 6)
 
@@ -58,3 +58,26 @@ async def test_who_comes_takes_every_package_that_waits_the_earliest_first() -> 
         f"/packages/{never}/hand-over",
         "/packages/a/hand-over",
     ]
+
+
+class Asking(Actor):
+    """Counts how often a service is asked."""
+
+    asked = 0
+
+    async def get(self, service: str, path: str, **query: object) -> Any:
+        self.asked += 1
+        return f"{self.name} {self.asked}"
+
+
+async def test_an_answer_stands_until_the_service_is_stirred_and_for_who_asked_alone() -> None:
+    services = Services({}, http=cast(Any, None))
+    dialler, technician = Asking("dialler", "system", services), Asking("ann", "technician", services)
+
+    async def asks(actor: Actor) -> Any:
+        return await actor.get_while_it_stands("outreach", "/contacts/next-due")
+
+    assert [await asks(dialler), await asks(dialler)] == ["dialler 1", "dialler 1"]
+    assert await asks(technician) == "ann 1", "who may call whom depends on the role"
+    services.stirred["outreach"] += 1
+    assert [await asks(dialler), await asks(technician)] == ["dialler 2", "ann 2"]

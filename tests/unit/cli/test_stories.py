@@ -12,7 +12,7 @@ from cli.demo.stories import STRIP, Chosen, Tale, choose, story, strip, strips, 
 from cli.demo.telling import Attempt, attempts, tell
 from cli.demo.troubles import Kind, troubles, upsets
 from shared.events import EVENTS, Event
-from shared.events.enrollment import PatientEnrolled
+from shared.events.enrollment import PatientDisenrolled, PatientEnrolled
 from shared.events.fulfillment import (
     Consultation,
     ConsultationHeld,
@@ -121,6 +121,12 @@ def test_the_ordinary_patient_has_no_upset_and_about_as_many_trips_as_all() -> N
     usual = choose(tales)[0]
     assert (usual.title, usual.tale.patient_id) == ("An ordinary patient", "calm, usual")
     assert choose(tales[::-1])[0].tale is usual.tale, "in whatever order they come"
+
+
+def test_who_left_the_program_is_not_the_ordinary_patient() -> None:
+    left = [*SMOOTH, moment(40, PatientDisenrolled)]
+    tales = [tale("a, left", left), tale("calm, many trips", SMOOTH, before=9, since=5)]
+    assert choose(tales)[0].tale.patient_id == "calm, many trips"
 
 
 def test_who_was_once_not_reached_is_more_ordinary_than_who_comes_twice_as_often() -> None:
