@@ -5,7 +5,7 @@ TEST_ARGS ?= -n 2 --dist loadfile
 RUN    := $(VENV)/bin/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test faults oracle unit bench check format lock schemas clean
+.PHONY: help setup demo up test faults oracle unit bench readme check format lock schemas clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -31,10 +31,13 @@ oracle: setup ## the planner against an exact search, a solver, and the years th
 unit: setup ## the tests that need no servers
 	@$(RUN) pytest tests/unit tests/contract $(TEST_ARGS)
 
-bench: bench-plan bench-replan bench-hop bench-latency bench-growth bench-backlog bench-console_page ## what the fabric carries, beside fair opponents, and how fast the planner and the console are (BENCH_ARGS=--strict); each alone: make bench-hop
+bench: bench-plan bench-replan bench-demo bench-hop bench-latency bench-growth bench-backlog bench-console_page ## what the fabric carries, beside fair opponents, and how fast the planner and the console are (BENCH_ARGS=--strict); each alone: make bench-hop
 
 bench-%: setup
 	@$(RUN) benchmarks.$* $(BENCH_ARGS)
+
+readme: setup ## what README shows of the demo, made anew by a run of it (needs chromium)
+	@$(RUN) tests.e2e.readme
 
 check: setup ## lint, format, types, borders, unused and missing dependencies
 	@$(RUN) ruff check .

@@ -13,13 +13,17 @@ ROOT = Path(__file__).parents[2]
 class DemoProcess:
     """Started at once; what it says is in `output`, its state below `directory`/demo."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, columns: int = 150) -> None:
         self.directory = directory
         directory.mkdir()
         command = [sys.executable, "-m", "cli.main", "demo", *options, "--directory", str(directory / "demo")]
         with (directory / "out").open("w") as out:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, env=os.environ | {"COLUMNS": "150"}
+                command,
+                cwd=ROOT,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=os.environ | {"COLUMNS": str(columns)},
             )
 
     @property

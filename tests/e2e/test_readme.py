@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import readme
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -48,6 +50,42 @@ def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)
     assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+SAID = """…
+75 days later: 1 of 2
+│ a │
+└──┘
+Before: x
+
+An ordinary patient: b
+  ·S
+
+  Sun 10/4
+Proof: all
+  c
+  All figures"""
+
+IN_README = """
+    75 days later: 1 of 2
+    │ a │
+    └──┘
+
+    An ordinary patient: b
+      ·S
+
+    Proof: all
+      c
+
+"""
+
+
+def test_the_end_of_the_demo_is_found_in_what_it_says_and_in_readme() -> None:
+    """So that `make readme` finds both; the rest of the page stays."""
+    page = readme.with_figures(README, SAID)
+    before, _, after = page.partition(IN_README)
+    assert README.startswith(before)
+    assert README.endswith(after)
 
 
 @pytest.mark.timeout(400)
