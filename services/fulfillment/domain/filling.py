@@ -187,13 +187,24 @@ def _gives_up_at(
     """When the visit goes on without an item that waits; none until it is known when it would be ordered.
 
     At the end of the last day on which its condition helps, or when it would be ordered where that is later; on the
-    morning of the visit at the latest, for the package is to be there when the patient comes.
+    morning of the visit at the latest, for the package is to be there when the patient comes. Where there would be
+    no package without what waits, as on an urgent visit of today, it is waited for until the store closes.
     """
     due_at = _due_at(item, order, facts, now)
     if due_at is None or facts.store is None:
         return None
     helps_until = facts.store.at(condition.needed_by, CLOSING)
-    return min(max(helps_until, due_at), facts.store.at(order.visit_on, MORNING))
+    to_the_end = condition.needed_by >= order.visit_on and _all_waits(order, facts)
+    at_the_latest = facts.store.at(order.visit_on, CLOSING if to_the_end else MORNING)
+    return min(max(helps_until, due_at), at_the_latest)
+
+
+def _all_waits(order: WorkOrder, facts: Facts) -> bool:
+    """Whether the plan has nothing on the visit but what depends on something."""
+    plan = _plan_for(order, facts)
+    if plan is None:
+        return False
+    return plan.visits.get(order.visit_id, {}).keys() <= plan.conditions.get(order.visit_id, {}).keys()
 
 
 def _due_at(item: Item, order: WorkOrder, facts: Facts, now: datetime) -> datetime | None:

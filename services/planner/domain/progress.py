@@ -47,6 +47,9 @@ class OpenVisit:
     on: date
     items: tuple[PromisedItem, ...]
     confirmed: bool = False
+    wait_to_the_end: frozenset[str] = (
+        frozenset()
+    )  # rx_ids: what they depend on may come on the visit's own day
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +226,14 @@ def as_of(progress: Progress, today: date, rules: Rules) -> Progress:
 
 
 def waits_for_visit(progress: Progress, today: date) -> bool:
-    """While a confirmed visit whose day has come is open, nothing is planned anew."""
-    return any(visit.confirmed and visit.on <= today for visit in progress.visits)
+    """While a confirmed visit whose day has come is open, nothing is planned anew.
+
+    But what all of it depends on may come on that day: then the plan says so.
+    """
+    return any(
+        visit.confirmed and visit.on <= today and not (visit.on == today and visit.wait_to_the_end)
+        for visit in progress.visits
+    )
 
 
 def _look_again_on(progress: Progress, rules: Rules, outcome: Plan | None = None) -> date | None:
@@ -318,6 +327,11 @@ def _planned(progress: Progress, plan: Plan) -> Progress:
                     for item in visit.items
                 ),
                 confirmed=visit.visit_id in confirmed,
+                wait_to_the_end=frozenset(
+                    item.rx_id
+                    for item in visit.items
+                    if item.condition and item.condition.needed_by >= visit.on
+                ),
             )
             for visit in plan.visits
         ),

@@ -246,8 +246,11 @@ async def _load_visits(db: Db, patient_ids: Sequence[str]) -> dict[str, list[Ope
             )
             for item in row["items"]
         )
+        waiting = frozenset(item["rx_id"] for item in row["items"] if item.get("waits_to_the_end"))
         found[row["patient_id"]].append(
-            OpenVisit(row["visit_id"], VisitKind(row["kind"]), row["on_day"], items, row["confirmed"])
+            OpenVisit(
+                row["visit_id"], VisitKind(row["kind"]), row["on_day"], items, row["confirmed"], waiting
+            )
         )
     return found
 
@@ -417,6 +420,7 @@ def _visit_rows(record: Record) -> list[dict[str, Any]]:
                     "kind": item.kind,
                     "quantity": str(item.quantity),
                     "days_supply": item.days_supply,
+                    "waits_to_the_end": item.rx_id in visit.wait_to_the_end,
                 }
                 for item in visit.items
             ],

@@ -19,6 +19,7 @@ from services.fulfillment.domain import (
     Rejected,
     Short,
     Store,
+    WorkOrder,
     announce,
     confirm,
     expire_leases,
@@ -37,6 +38,7 @@ from tests.unit.fulfillment.given import (
     KNOWN,
     LEASE,
     NOON,
+    RENEWED,
     RX,
     VISIT,
     VISIT_ON,
@@ -335,3 +337,31 @@ def test_moving_the_calendar_moves_what_is_not_leased_yet() -> None:
 
 def due(item: Item) -> datetime | None:
     return item.due_at
+
+
+TODAYS = RENEWED.model_copy(update={"needed_by": VISIT_ON})
+MIDDAY = datetime(2026, 10, 14, 16, tzinfo=UTC)
+NIGHT = datetime(2026, 10, 15, 3, tzinfo=UTC)
+
+
+def asked_today(*waiting: str) -> tuple[WorkOrder, Plan]:
+    """An urgent visit of today, confirmed at midday, and the plan by which these wait for a renewal."""
+    conditional = dict.fromkeys(waiting, TODAYS)
+    order = confirm(None, confirmation(*RX, conditional=conditional))
+    assert order
+    lacking = plan(1, *RX, conditions={VISIT: conditional})
+    return reconcile(order, Facts(ENROLLED, lacking, EVERY_DAY), MIDDAY), lacking
+
+
+def test_a_visit_of_today_that_is_nothing_without_a_renewal_waits_for_it_until_the_store_closes() -> None:
+    order, lacking = asked_today(*RX)
+    assert set(states(order).values()) == {"to_fill"}, "its morning was over before the patient was asked"
+    renewed = reconcile(order, Facts(ENROLLED, plan(2, *RX), EVERY_DAY), MIDDAY)
+    assert all(item.due_at and item.due_at <= MIDDAY for item in renewed.items), "ordered at once"
+    over = reconcile(order, Facts(ENROLLED, lacking, EVERY_DAY), NIGHT)
+    assert set(states(over).values()) == {"cancelled condition_not_met"}
+
+
+def test_what_else_is_to_be_picked_up_today_waits_for_no_renewal() -> None:
+    order, _ = asked_today("rx-c")
+    assert states(order) == {"rx-a": "to_fill", "rx-b": "to_fill", "rx-c": "cancelled condition_not_met"}

@@ -431,3 +431,41 @@ def test_after_each_look_the_next_lies_ahead(agreed: Progress) -> None:
     assert progress.status is Status.blocked
     assert today < TODAY + timedelta(days=120)
     assert Rules().missed_cycles == progress.misses
+
+
+def renewed(profile: Profile, *names: str) -> Profile:
+    """The prescriber renewed these, used-up prescriptions: what comes is a new one in each one's place."""
+    renewals = [
+        replace(each, rx_id=f"{each.rx_id}-2", quantity_left=Decimal(360), renews=each.rx_id)
+        for each in profile.prescriptions
+        if each.drug.name in names
+    ]
+    return replace(profile, prescriptions=(*profile.prescriptions, *renewals))
+
+
+def test_what_was_confirmed_for_today_is_filled_today_when_its_renewal_comes_today() -> None:
+    """Out of the drugs and of refills: urgent today, confirmed with its condition, renewed an hour later."""
+    out = taking({"a": -2, "b": -1})
+    used_up = replace(
+        out, prescriptions=tuple(replace(each, quantity_left=Decimal(0)) for each in out.prescriptions)
+    )
+    progress, plan = planned(Progress("patient-1"), used_up)
+    assert plan.visits[0].on == TODAY and all(item.condition for item in plan.visits[0].items)
+    after = path.alignment_agreed(progress, _id(progress), plan.anchor_on)
+    assert after is not None
+    progress, plan = planned(after, used_up)
+    progress = confirmed(progress, progress.visits[0])
+
+    progress, plan = planned(progress, renewed(used_up, "a"))
+
+    assert isinstance(plan, Plan), "the visit of today was waited for to its end"
+    assert plan.visits[0].visit_id == progress.visits[0].visit_id and progress.visits[0].confirmed
+    unmet = {item.rx_id: item.condition is not None for item in plan.visits[0].items}
+    assert unmet == {"rx-a-2": False, "rx-b": True}
+    _, plan = planned(progress, renewed(used_up, "a", "b"))
+    assert isinstance(plan, Plan)
+    assert not any(item.condition for item in plan.visits[0].items)
+    progress, _ = planned(progress, renewed(used_up, "a", "b"))
+    assert planned(progress, renewed(used_up, "a", "b"))[1] is None, (
+        "nothing waits any more but the patient's coming"
+    )
