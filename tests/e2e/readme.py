@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -49,7 +48,7 @@ def main() -> None:
             [console] = re.findall(r"The console: (\S+)", demo.output)
             asyncio.run(take(console, PICTURE))
         finally:
-            demo.process.send_signal(signal.SIGINT)
+            demo.process.terminate()
             demo.process.wait(60)
     if (size := PICTURE.stat().st_size) > MOST_BYTES:
         sys.exit(f"{PICTURE} has {size:,} bytes, more than {MOST_BYTES:,}: make the window smaller")

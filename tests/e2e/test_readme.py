@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -101,7 +100,7 @@ def test_its_commands_run_beside_a_demo_that_was_left_running(tmp_path: Path) ->
         failed = {command: said for command in RUN if (said := complaint(command, tmp_path))}
         assert failed == {}
     finally:
-        demo.send_signal(signal.SIGINT)
+        demo.terminate()
         demo.wait(60)
 
 
