@@ -9,7 +9,7 @@ from string import Formatter
 
 
 class Sentence(Formatter):
-    """`{days:day}` counts ("1 day", "no day", "3 days"), or a form of `FORMS`; a date reads "Tue 3 Mar 2026"."""
+    """`{days:day}` counts ("1 day", "no day", "3 days"), or a form of `FORMS`; a date reads "Tue Mar 3, 2026"."""
 
     def format_field(self, value: object, format_spec: str) -> str:
         if format_spec in FORMS:
@@ -30,7 +30,7 @@ def spoken(value: object) -> str:
         except ValueError:
             return str(value)
     if isinstance(value, date):
-        return f"{value:%a} {value.day} {value:%b %Y}"
+        return f"{value:%a %b} {value.day}, {value:%Y}"
     return str(value)
 
 

@@ -157,7 +157,7 @@ def _payable(visit: Visit, item: PlannedItem) -> str:
 def of_fill(visit: Visit, item: PlannedItem, besides: Collection[str], *, dated: bool) -> str:
     """One fill: when, how many units and days, why so many, and what its claim needs."""
     why = render(item.reason).rstrip(".")
-    parts = [f"On {spoken(visit.on)} {item.quantity.normalize():f} units: {why[0].lower()}{why[1:]}"]
+    parts = [f"On {spoken(visit.on)}, {item.quantity.normalize():f} units: {why[0].lower()}{why[1:]}"]
     if item.condition:
         parts.append(f"only {of_condition(item.condition)}")
     if item.payable_from and dated:

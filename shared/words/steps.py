@@ -52,4 +52,4 @@ def of_step(step: Step) -> str:
 
 
 def _day(day: date) -> str:
-    return f"{day:%a} {day.day} {day:%b}"
+    return f"{day:%a %b} {day.day}"

@@ -334,7 +334,7 @@ async def test_who_can_only_be_written_to_is_planned_for_days_that_the_post_can_
     assert min(visit.on for visit in plan.visits) == in_days(11)
     said = (await proposed.get("/plans/p1/explanation"))["sentences"]
     assert (
-        "The patient can only be written to: no visit before Fri 13 Mar 2026 can be confirmed by post."
+        "The patient can only be written to: no visit before Fri Mar 13, 2026 can be confirmed by post."
         in said
     )
     again = only(await proposed.handle(changed(2, fill("b", -1))), PlanComputed)

@@ -21,9 +21,9 @@ from shared.words.plans import of_drug, of_offer, why
 from tests.unit.planner.population import POLICY, TODAY, chain_patient, chain_store, odd_patient
 from tests.unit.planner.sample import sample_patients
 
-DAY = r"\w{3} \d{1,2} \w{3} \d{4}"
+DAY = r"\w{3} \w{3} \d{1,2}, \d{4}"
 HEADLINE = re.compile(
-    r"^(?P<what>Best date|The \w+ set the pickup to|\w{3} \d{1,2} \w{3} \d{4}).*?"
+    r"^(?P<what>Best date|The \w+ set the pickup to|\w{3} \w{3} \d{1,2}, \d{4}).*?"
     r"(?P<visits>\w+) (extra trips? before all are in sync|visits? before all due drugs have joined), "
     r"(?P<short>\w+) short fills?(, \w+ overrides? of refill too soon)?, (?P<days>\w+) days? without a drug",
     re.IGNORECASE,
@@ -75,7 +75,7 @@ def number(word: str) -> int:
 
 
 def day(words: str) -> date:
-    return datetime.strptime(words, "%a %d %b %Y").date()
+    return datetime.strptime(words, "%a %b %d, %Y").date()
 
 
 def days_in(pattern: str, sentences: Iterator[str] | Sequence[str]) -> list[int]:
@@ -135,7 +135,7 @@ def test_every_fill_is_said_with_its_day_its_units_and_its_codes_and_a_short_one
             for item in visit.items:
                 said = drugs[item.rx_id]
                 fill = re.search(
-                    rf"On {spoken(visit.on)} {item.quantity.normalize():f} units: ([^.]*)\.", said
+                    rf"On {spoken(visit.on)}, {item.quantity.normalize():f} units: ([^.]*)\.", said
                 )
                 assert fill, said
                 assert all(code in fill[1] for code in item.clarification_codes), said

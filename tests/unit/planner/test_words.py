@@ -87,7 +87,7 @@ def test_a_plan_reads_as_sentences() -> None:
         (
             "bridge",
             {"days": 8, "on": "2026-10-20", "until": "2026-10-28"},
-            "Does not last until it joins: a short fill of 8 days on Tue 20 Oct 2026 lasts until Wed 28 Oct 2026.",
+            "Does not last until it joins: a short fill of 8 days on Tue Oct 20, 2026 lasts until Wed Oct 28, 2026.",
         ),
         (
             "offered",
@@ -98,7 +98,7 @@ def test_a_plan_reads_as_sentences() -> None:
         (
             "other_day_costs_more",
             {"on": "2026-10-20", "cost": "5", "here": "0.33"},
-            "Not Tue 20 Oct 2026: it costs the patient $5.00 more than usual, where this day costs $0.33 more.",
+            "Not Tue Oct 20, 2026: it costs the patient $5.00 more than usual, where this day costs $0.33 more.",
         ),
         (
             "controlled",
