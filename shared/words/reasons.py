@@ -64,7 +64,7 @@ REASONS: dict[str, str] = {
         "The fill of {on} has no days' supply on file, and it cannot be counted: enter the days or the quantity."
     ),
     "expired": "The last day of the prescription is {on}: it needs a renewal.",
-    "no_quantity_left": "Nothing more is authorised: it needs a renewal.",
+    "no_quantity_left": "Nothing more is authorized: it needs a renewal.",
     "authorization_ended": (
         "The last day of the payer's prior authorization is {on}: out until it is renewed."
     ),
@@ -206,7 +206,7 @@ REASONS: dict[str, str] = {
     ),
     "fill_from": "The prescriber wrote: not to be filled before {on}.",
     "larger_fill": (
-        "{law} lets {days:day} be filled at once, for a usual fill was taken and so much is authorised: a pharmacist "
+        "{law} lets {days:day} be filled at once, for a usual fill was taken and so much is authorized: a pharmacist "
         "decides, if the drug is not psychotropic, and notifies the prescriber."
     ),
     "valid_by_payer": "The payer takes a prescription for {months:month}: until {until}.",
@@ -276,7 +276,7 @@ REASONS: dict[str, str] = {
     "item_full": "The usual fill of {days:day}.",
     "item_long": "A long fill of {days:day} in place of the usual {usual:day}, as the plan allows.",
     "item_bridge": "A short fill of {days:day}, to reach {until}.",
-    "item_rest": "The {days:day} that are still authorised.",
+    "item_rest": "The {days:day} that are still authorized.",
     "item_ride_along": "The whole pack of {days:day}.",
     "left_at_joining": "It joins with {days:day} left.",
     "never_joins": (
@@ -461,7 +461,7 @@ REASONS: dict[str, str] = {
     "disenrolled": "The patient takes part no longer.",
     "plan_withdrawn": "No plan can be made any more, so the one that stood is withdrawn.",
     # renewals
-    "renewal_quantity": "{left} units will be left of what is authorised: not enough for the next usual fill.",
+    "renewal_quantity": "{left} units will be left of what is authorized: not enough for the next usual fill.",
     "renewal_refills": "{left:refill} left: too few for the fills that are planned.",
     "renewal_expiry": "The prescription expires on {expires_on}, before the pickup after next.",
     # why a fill that was confirmed is not in the package

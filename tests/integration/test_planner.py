@@ -1034,7 +1034,7 @@ async def test_a_drug_left_out_by_a_pharmacist_comes_back_when_that_is_taken_bac
         ({"kind": "fill", "rx_id": "rx-z"}, "pharmacist", 422, "'rx-z' is not in the patient's profile"),
         ({"kind": "day", "on": "2026-03-01"}, "clerk", 422, "give 2026-03-02 or a later day"),
         ({"kind": "quantity", "rx_id": "rx-b", "quantity": 0}, "pharmacist", 400, "quantity"),
-        ({"kind": "quantity", "rx_id": "rx-b", "quantity": 90000}, "pharmacist", 422, "still authorised"),
+        ({"kind": "quantity", "rx_id": "rx-b", "quantity": 90000}, "pharmacist", 422, "still authorized"),
         ({"kind": "vote"}, "pharmacist", 400, "kind"),
     ],
 )

@@ -147,7 +147,7 @@ def test_every_fill_is_said_with_its_day_its_units_and_its_codes_and_a_short_one
                         or "comes by itself" in said
                     ), said
                     short += 1
-                    assert re.search(r"to reach|still authorised|as staff decided|the whole pack", fill[1]), (
+                    assert re.search(r"to reach|still authorized|as staff decided|the whole pack", fill[1]), (
                         said
                     )
     assert short > 100

@@ -162,14 +162,14 @@ def test_a_renewal_says_why_it_is_needed() -> None:
     profile = patient([prescription("a", quantity_left=Decimal(40))], [fill("a", in_days(-20))])
     [a] = [each for each in said(profile) if each.startswith("a: ")]
     assert "A renewal from the prescriber is needed by" in a
-    assert "10 units will be left of what is authorised: not enough for the next usual fill." in a
+    assert "10 units will be left of what is authorized: not enough for the next usual fill." in a
 
 
 def test_a_bridge_of_all_that_is_left_lasts_no_longer_than_it_does() -> None:
     scarce = prescription("a", quantity_left=Decimal(3))
     profile = patient([scarce, prescription("b")], [fill("a", in_days(-22)), fill("b", in_days(-14))])
     [a] = [each for each in said(profile) if each.startswith("a: ")]
-    assert "On Tue Mar 10, 2026, 3 units: the 3 days that are still authorised" in a
+    assert "On Tue Mar 10, 2026, 3 units: the 3 days that are still authorized" in a
     assert "A renewal from the prescriber is needed by Mon Mar 9, 2026." in a
 
 
