@@ -230,7 +230,7 @@ def _no_plan(status: str) -> str:
     """Where nothing was published yet, or what was is withdrawn."""
     return {
         Status.waiting: "There is no plan yet: the store's calendar is awaited.",
-        Status.gone: "There is no plan: the patient takes part no longer.",
+        Status.gone: "There is no plan: the patient is no longer enrolled.",
     }[Status(status)]
 
 
