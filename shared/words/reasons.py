@@ -10,7 +10,7 @@ from shared.words.formats import sentence
 REASONS: dict[str, str] = {
     # how a drug takes part
     "maintenance": "Eligible for sync: maintenance drug, OK to short-fill.",
-    "unbreakable_pack": "A pack that cannot be split: never short-filled, dispensed whole with a pickup.",
+    "unbreakable_pack": "Unbreakable package: never short-filled, dispensed whole with a pickup.",
     "not_divisible": "A form that is not divided ({form}): never short-filled, dispensed whole with a pickup.",
     "form_not_recognised": (
         "The drug file gives a form that is not known here ({form}): never short-filled, dispensed whole with a "
@@ -36,7 +36,7 @@ REASONS: dict[str, str] = {
     "short_course": "The directions end after {days:day}: a course, not a maintenance drug.",
     "antibiotic": "An antibiotic: a course that ends, not a maintenance drug.",
     "not_maintenance": "Not a maintenance drug.",
-    "same_ingredient": "The same ingredient as {other}: a pharmacist has to say whether both are meant.",
+    "same_ingredient": "Same ingredient as {other}: a pharmacist has to say whether both are meant.",
     "directions_unknown": "There are no directions, so how much is taken a day is not known.",
     "directions_as_directed": (
         "The directions leave it to the prescriber how much is taken a day: a pharmacist has to ask."
@@ -65,9 +65,9 @@ REASONS: dict[str, str] = {
     "fill_days_unknown": (
         "The fill of {on} has no days' supply on file, and it cannot be counted: enter the days or the quantity."
     ),
-    "expired": "The prescription is good through {on}: it needs a renewal.",
+    "expired": "The prescription is good through {on} only: it needs a renewal.",
     "no_quantity_left": "Out of refills: it needs a renewal.",
-    "authorization_ended": "Prior authorization ended on {on}: out until insurance renews it.",
+    "authorization_ended": "Prior authorization is good through {on} only: out until it is renewed.",
     "payer_refused": "Insurance rejected it (reject {code}): to be resolved, or tried again from {until}.",
     "staff_excluded": "The {by} left it out of the plan on {made_on}.",
     # what is done about it
@@ -128,8 +128,8 @@ REASONS: dict[str, str] = {
         "The plan's refill-too-soon rule is unknown: {percent}% of the days' supply is assumed."
     ),
     "payer_missing": (
-        "No insurance on file: planned by the strictest refill rule. Ask for the card, or record the patient "
-        "as cash pay."
+        "No insurance on file: planned by the rules of the strictest plan. Ask for the card, or record the "
+        "patient as cash pay."
     ),
     "cash_price": "Paid at the cash price: no claim goes to insurance, so refill too soon does not apply.",
     "second_payer": "Also on file: secondary insurance {payer}. The plan does not count it.",
@@ -166,7 +166,7 @@ REASONS: dict[str, str] = {
         "The pack lasts {days:day}, longer than the plan pays, and cannot be split: code {code}, else billed as "
         "{billed:day}; both figures are recorded."
     ),
-    "override_needs_consent": "The law asks that these agree to the synchronization: {who}.",
+    "override_needs_consent": "The law requires consent to the synchronization from: {who}.",
     "daily_use_read": "Directions read as {units:a_day} at most.",
     "daily_use_as_directed": (
         "Directions read as {units:a_day} at most, but also say as directed: pharmacist to check."
@@ -200,7 +200,7 @@ REASONS: dict[str, str] = {
         "Discarded {opened:day} after opening: the usual quantity lasts {days:day}, not {usual:day}."
     ),
     "days_supply_by_use": "At the most that is taken the usual quantity lasts {days:day}, not {usual:day}.",
-    "shared_ingredient": "It has an ingredient in common with {other}: a pharmacist checks.",
+    "shared_ingredient": "Shares an ingredient with {other}: pharmacist to check.",
     "filled_elsewhere": (
         "Another pharmacy filled it on {on}, and insurance counts that fill. Ask the patient what is left of "
         "it."
@@ -233,14 +233,17 @@ REASONS: dict[str, str] = {
         "Whether the plan pays a short fill of {days:day} is unknown: assumed, with a possible reject 76."
     ),
     "short_fill_by_code": (
-        "{days:day} are none of the plan's days' supplies; it pays a short fill by its clarification code ({code})."
+        "{days:day} is not a days' supply the plan lists; it pays a short fill by its clarification code "
+        "({code})."
     ),
     "short_fill_by_law": (
-        "{days:day} are none of the plan's days' supplies; {law} has it pay a short fill that synchronizes."
+        "{days:day} is not a days' supply the plan lists; {law} has it pay a short fill that synchronizes."
     ),
     "payer_may_reject": "{days:day} is not a days' supply the plan lists: expect a possible reject 76.",
     "declined": "The patient declined it: no fill before {until}.",
-    "below_minimum": "A short fill of {days:day}, below the chain's minimum of {minimum:day}: nothing else fits.",
+    "below_minimum": (
+        "Short fill of {days:day}, below the chain's minimum of {minimum:day}: nothing else fits."
+    ),
     "at_least_minimum": (
         "{needed:day} would reach the pickup, but the chain's shortest fill is {minimum:day}; the rest "
         "carries over."
@@ -257,10 +260,8 @@ REASONS: dict[str, str] = {
     "supply_shorter_than_cycle": (
         "A usual supply of {days:day} does not reach the next pickup, {cycle_days:day} later."
     ),
-    "unavoidable": (
-        "{days:day} without it before {workable_on}, the first day on which it can be handed over."
-    ),
-    "uncovered": "{days:day} without it that no arrangement covers.",
+    "unavoidable": "{days:day} without it before {workable_on}, the first day it can be picked up.",
+    "uncovered": "{days:day} without it that no plan can cover.",
     "costs_more": "The patient pays {cost:dollars} more than usual for it.",
     "staff_included": (
         "The {by} added it to the plan on {made_on}, short fills too, although the chain's policy does not."
@@ -303,7 +304,8 @@ REASONS: dict[str, str] = {
     "item_ride_along": "The whole pack of {days:day}.",
     "left_at_joining": "{days:day} left when it joins.",
     "never_joins": (
-        "Not in sync: a usual fill of {usual:day} fits no pickup every {cycle_days:day}, so it comes by itself."
+        "Not in sync: a usual fill of {usual:day} fits no pickup every {cycle_days:day}, so it is filled on "
+        "its own."
     ),
     "joins_at_later_slot": "Cannot join at the pickup on {anchor_on}. In sync from {joins_on}.",
     "therapy_change_fill": (
@@ -335,10 +337,12 @@ REASONS: dict[str, str] = {
         "fill}{overrides:overrides}, {uncovered:without}."
     ),
     "anchor_moved_uncovered": (
-        "Moved from {told} to {on}: on the day that was agreed a drug would be lacking that can be had before."
+        "Moved from {told} to {on}: on the agreed day the patient would be out of a drug that can be filled "
+        "sooner."
     ),
     "search_cut_off": (
-        "Not every day could be compared in full: a better one may spare at most the equivalent of {trips} trips."
+        "Not every day could be compared in full: a better one would save at most the equivalent of {trips} "
+        "trips."
     ),
     # the day
     "anchor_best": (
@@ -348,10 +352,10 @@ REASONS: dict[str, str] = {
     "all_joined_on": (
         "All are in sync on {on}: trips before that date count, including the pickup on {anchor_on}."
     ),
-    "no_visit_on_the_day": "No visit is listed on {on}: what would be filled then is in one that stands.",
+    "no_visit_on_the_day": "No visit is listed on {on}: what would be filled then is in one already agreed.",
     "stands_besides": (
-        "Not counted, because the patient was already told: {visits:trip} before it, {short_fills:short "
-        "fill}."
+        "Not counted, because the patient was already told: {visits:trip} before all are in sync, "
+        "{short_fills:short fill}."
     ),
     "instead_of_latest_due": (
         "{on}, when the last drug runs out, would take {visits:extra trip} before all are in sync, "
@@ -362,10 +366,10 @@ REASONS: dict[str, str] = {
         "{short_fills:short fill}{overrides:overrides}, {uncovered:without}."
     ),
     "staff_day_stay": (
-        "The {by} set the pickup to {on}, which is not possible: the patient is in hospital then."
+        "The {by} set the pickup to {on}, which is not possible: the patient is in the hospital then."
     ),
     "staff_day_away": "The {by} set the pickup to {on}, which is not possible: the patient is away then.",
-    "staff_day_delivery": "The {by} set the pickup to {on}, which is not possible: it is no delivery day.",
+    "staff_day_delivery": "The {by} set the pickup to {on}, which is not possible: it is not a delivery day.",
     "staff_day_nothing_due": (
         "The {by} set the pickup to {on}, which is not possible: nothing can be dispensed then."
     ),
@@ -411,7 +415,7 @@ REASONS: dict[str, str] = {
     "other_day_full": "Not {on}: the store has all the pickups it takes that day.",
     "anchor_agreed": "Kept: the patient was told {on}.",
     "anchor_moved_closed": "{told} was agreed, but the store is closed: the nearest open day is {on}.",
-    "anchor_moved_nothing_due": "{told} was agreed, but nothing can be dispensed on it any more.",
+    "anchor_moved_nothing_due": "{told} was agreed, but nothing can be dispensed that day anymore.",
     "rescheduled": "Moved to {on}, as the patient asked.",
     "wanted_day_not_possible": "The patient asked for {wanted}, which is not possible: {on} is the nearest that is.",
     "offered": (
@@ -436,32 +440,38 @@ REASONS: dict[str, str] = {
     "must_ride_weekdays": "The patient needs a ride, and has one on {days}.",
     "must_ride_also": "The patient needs a ride, and has one on {days}, and on {besides:other day}.",
     "must_ride_dates": "The patient needs a ride: rides are known up to {last}; later days are not certain.",
-    "must_delivery": "Brought to the patient, on the store's delivery days: {days}.",
+    "must_delivery": "Delivered, on the store's delivery days: {days}.",
     "away": "The patient is away from {since} to {until}: no pickup then.",
     "by_letter": "The patient can be reached only by mail: no visit before {on} can be confirmed.",
-    "household_day": "{on} is the day agreed with others of the household, so one trip serves all.",
+    "household_day": "{on} is the day agreed with others in the household, so one trip serves all.",
     "household_apart": (
-        "The household collects on {on}; on that day this patient would be without a drug for longer, so another is "
-        "planned."
+        "The household picks up on {on}; on that day this patient would be without a drug longer, so another "
+        "is planned."
     ),
     "household_not_possible": "Nothing can be dispensed on the household's days, so another is planned.",
     "limits_cost": (
         "The days on which the patient can be served leave {days:without}; with all open days it would be "
         "{fewer:day}."
     ),
-    "barred_weekday": "{on} would do, but it is not one of the patient's weekdays: ask whether it can be, this once.",
-    "barred_payday": "{on} would do, but it lies before payday: ask whether the patient can pay sooner.",
-    "barred_ride": "{on} would do, but the patient has no ride: find one, or deliver.",
-    "barred_delivery": "{on} would do, but it is no delivery day: ask whether somebody can collect.",
-    "barred_away": "{on} would do, but the patient is away: ask whether somebody else can collect, or mail it.",
-    "anchor_moved_delivery": "{told} was agreed, but it is no delivery day any more: the nearest is {on}.",
+    "barred_weekday": (
+        "{on} would work, but it is not one of the patient's weekdays: ask whether it can be, this once."
+    ),
+    "barred_payday": "{on} would work, but it is before payday: ask whether the patient can pay sooner.",
+    "barred_ride": "{on} would work, but the patient has no ride: find one, or deliver.",
+    "barred_delivery": "{on} would work, but it is not a delivery day: ask whether somebody can pick up.",
+    "barred_away": (
+        "{on} would work, but the patient is away: ask whether somebody else can pick up, or mail it."
+    ),
+    "anchor_moved_delivery": "{told} was agreed, but it is no longer a delivery day: the nearest is {on}.",
     "anchor_moved_away": "{told} was agreed, but the patient is away then: the nearest day is {on}.",
-    "anchor_moved_stay": "{told} was agreed, but the patient is in hospital then: the nearest day is {on}.",
+    "anchor_moved_stay": (
+        "{told} was agreed, but the patient is in the hospital then: the nearest day is {on}."
+    ),
     # planning is halted
-    "in_hospital": "In hospital or a nursing home since {since}: nothing is called for or filled until the discharge.",
+    "in_hospital": "In the hospital or a nursing home since {since}: no calls and no fills until discharge.",
     "stay_to_reconcile": (
-        "Discharged on {discharged_on}: a pharmacist reconciles the drugs before anything is filled; what was left at "
-        "home is counted again."
+        "Discharged on {discharged_on}: a pharmacist reconciles the medications before anything is filled, "
+        "and what was left at home is counted again."
     ),
     "coverage_lapsed": "No insurance since {since}: claims are held; call the patient today.",
     # no plan

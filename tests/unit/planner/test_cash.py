@@ -114,8 +114,8 @@ def test_no_payer_is_not_cash_it_is_asked_for_and_planned_cautiously(payer: str 
         assert "payer_missing" in codes(of(made, name).reasons)
         assert "payer_rule_assumed" not in codes(of(made, name).reasons)
     assert (
-        "No insurance on file: planned by the strictest refill rule. Ask for the card, or record the patient as cash "
-        "pay." in words(made)
+        "No insurance on file: planned by the rules of the strictest plan. Ask for the card, or record the patient as "
+        "cash pay." in words(made)
     )
 
 
