@@ -106,13 +106,13 @@ def short(pseudonym: str | None) -> str:
 
 
 def day(value: date | str | None) -> str:
-    """`Thu 15 Oct`."""
+    """`Thu Oct 15`."""
     value = date.fromisoformat(value) if isinstance(value, str) else value
-    return f"{value:%a} {value.day} {value:%b}" if value else ""
+    return f"{value:%a %b} {value.day}" if value else ""
 
 
 def moment(value: datetime | None, zone: str = "UTC") -> str:
-    """`Thu 15 Oct 09:00`, in the zone."""
+    """`Thu Oct 15 09:00`, in the zone."""
     local = in_zone(value, zone) if value else None
     return f"{day(local.date())} {local:%H:%M}" if local else ""
 

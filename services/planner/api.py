@@ -160,9 +160,7 @@ async def _known(patient_id: str, work: Working) -> tuple[store.Record, store.St
     if record is None:
         raise Problem(404, "No such patient", NEVER_HEARD_OF)
     if not record.enrolled:
-        raise Problem(
-            409, "Takes part no longer", "what the patient takes is not held any more: give it whole"
-        )
+        raise Problem(409, "No longer enrolled", "what the patient takes is not held any more: give it whole")
     if record.store_id not in stores:
         raise Problem(409, "No calendar", "the store's calendar is awaited: give the patient whole, with one")
     return record, stores[record.store_id]
@@ -230,7 +228,7 @@ def _no_plan(status: str) -> str:
     """Where nothing was published yet, or what was is withdrawn."""
     return {
         Status.waiting: "There is no plan yet: the store's calendar is awaited.",
-        Status.gone: "There is no plan: the patient takes part no longer.",
+        Status.gone: "There is no plan: the patient is no longer enrolled.",
     }[Status(status)]
 
 

@@ -100,7 +100,7 @@ def _unreached(event: outreach.PatientUnreached) -> str:
 
 
 def _disenrolled(event: enrollment.PatientDisenrolled) -> str:
-    return f"The patient takes part no longer ({str(event.reason).replace('_', ' ')})."
+    return f"No longer enrolled ({str(event.reason).replace('_', ' ')})."
 
 
 def _change_reported(event: outreach.ChangeReported) -> str:
@@ -124,8 +124,8 @@ def _renewal_answered(event: outreach.RenewalAnswered) -> str:
 
 
 def _talked(event: fulfillment.ConsultationHeld) -> str:
-    how = {"held": "talked with the pharmacist", "declined": "wanted no talk with the pharmacist"}
-    return f"The patient {how.get(event.outcome, 'was offered a talk with the pharmacist')}."
+    how = {"held": "The pharmacist counseled the patient.", "declined": "Counseling declined."}
+    return how.get(event.outcome, "Counseling was offered.")
 
 
 def _refused(event: fulfillment.FillRejected) -> str:
@@ -138,7 +138,7 @@ def _template(text: str) -> Callable[[Event], str]:
 
 
 _WORDS: dict[str, Callable[[Any], str]] = {
-    enrollment.PatientEnrolled.TYPE: _template("The patient gave consent and takes part."),
+    enrollment.PatientEnrolled.TYPE: _template("The patient consented and is enrolled."),
     enrollment.ProfileChanged.TYPE: _profile_changed,
     enrollment.PatientDisenrolled.TYPE: _disenrolled,
     enrollment.CandidateIdentified.TYPE: _candidate,
@@ -158,7 +158,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     outreach.ChangeReported.TYPE: _change_reported,
     outreach.QuestionRaised.TYPE: _template("The patient has a question for the pharmacist."),
     outreach.PatientUnreached.TYPE: _unreached,
-    outreach.ContactOptedOut.TYPE: _template("The patient said stop to automated contact by {channel}."),
+    outreach.ContactOptedOut.TYPE: _template("The patient opted out of automated contact by {channel}."),
     outreach.RenewalRequested.TYPE: _template("The prescriber was asked for a renewal, attempt {attempt}."),
     outreach.RenewalAnswered.TYPE: _renewal_answered,
     fulfillment.FillCompleted.TYPE: _template("A fill of {days_supply:day} was completed on {filled_on}."),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from string import Formatter
 
 
 class Sentence(Formatter):
-    """`{days:day}` counts ("1 day", "no day", "3 days"), or a form of `FORMS`; a date reads "Tue 3 Mar 2026"."""
+    """`{days:day}` counts ("1 day", "no days", "3 days"), or a form of `FORMS`; a date reads "Tue Mar 3, 2026"."""
 
     def format_field(self, value: object, format_spec: str) -> str:
         if format_spec in FORMS:
@@ -19,7 +19,7 @@ class Sentence(Formatter):
 
 def counted(number: int, noun: str) -> str:
     """A number with its noun."""
-    return f"{number or 'no'} {noun}{'' if number in (0, 1) else 's'}"
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def spoken(value: object) -> str:
@@ -30,7 +30,7 @@ def spoken(value: object) -> str:
         except ValueError:
             return str(value)
     if isinstance(value, date):
-        return f"{value:%a} {value.day} {value:%b %Y}"
+        return f"{value:%a %b} {value.day}, {value:%Y}"
     return str(value)
 
 
@@ -42,6 +42,15 @@ def short_date(value: date | str) -> str:
     """
     day = date.fromisoformat(value) if isinstance(value, str) else value
     return f"{day:%a} {day.month}/{day.day}"
+
+
+def through(value: str) -> str:
+    """The last day that a supply covers, given the day on which nothing is left.
+
+    >>> through("2026-06-18")
+    'Wed Jun 17, 2026'
+    """
+    return spoken(date.fromisoformat(value) - timedelta(days=1))
 
 
 def not_met(kind: str) -> str:
@@ -65,7 +74,11 @@ def without(days: str | int) -> str:
 
     >>> without(12)
     '12 days without a drug, over all drugs'
+    >>> without(0)
+    'no gaps'
     """
+    if not int(days):
+        return "no gaps"
     return f"{counted(int(days), 'day')} without a drug{', over all drugs' if int(days) > 1 else ''}"
 
 
@@ -93,7 +106,7 @@ def a_day(units: str) -> str:
 
 def overrides(number: str) -> str:
     """What is said of overrides beside short fills; nothing where there are none."""
-    return f", {counted(int(number), 'override')} of refill too soon" if int(number) else ""
+    return f", {counted(int(number), 'refill-too-soon override')}" if int(number) else ""
 
 
 def schedule(code: str) -> str:
@@ -110,6 +123,7 @@ FORMS: Mapping[str, Callable[[str], str]] = {
     "overrides": overrides,
     "schedule": schedule,
     "short_date": short_date,
+    "through": through,
     "not_met": not_met,
 }
 """How a value reads, where it is neither counted nor said as it is."""

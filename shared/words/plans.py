@@ -95,14 +95,15 @@ def the_year(said: PlanComputed | PlanBlocked) -> str | None:
 def of_day(plan: PlanComputed) -> str:
     """The synchronized pickup, and the one after it."""
     anew = any(reason.code in ("anchor_best", "anchor_best_of_year") for reason in plan.reasons)
-    how = "proposed" if not plan.agreed else "chosen anew" if anew else "agreed"
-    return f"Synchronized pickup on {spoken(plan.anchor_on)} ({how}), the next about {spoken(plan.next_anchor_on)}."
+    how = "proposed" if not plan.agreed else "newly chosen" if anew else "agreed"
+    return f"Sync date {spoken(plan.anchor_on)} ({how}), the next about {spoken(plan.next_anchor_on)}."
 
 
 def of_visit(visit: Visit) -> str:
     """One trip and what is filled for it."""
     names = ", ".join(item.drug_name for item in visit.items)
-    kind = f"{'urgent ' if visit.urgent else ''}{visit.kind.replace('_', '-')} visit"
+    kind = "sync" if visit.kind == "synchronized" else visit.kind.replace("_", "-")
+    kind = f"{'urgent ' if visit.urgent else ''}{kind} visit"
     what = f"{kind}, {counted(len(visit.items), 'fill')}"
     return f"{spoken(visit.on)}, {what}: {names}."
 
@@ -132,7 +133,7 @@ def of_drug(drug: DrugDecision, said: PlanComputed | PlanBlocked) -> list[str]:
         and drug.run_out_on
         and not codes & (NOT_TAKEN | SAYS_WHEN_OUT)
     ):
-        sentences.append(f"By the fills on record nothing is left from {spoken(drug.run_out_on)} on.")
+        sentences.append(f"By the fills on file, none left as of {spoken(drug.run_out_on)}.")
     cash = CASH_PRICE in codes
     if fills and not cash and not codes & SAYS_WHEN_PAYABLE:
         sentences.append(_payable(*fills[0]))
@@ -147,21 +148,21 @@ def _fills(drug: DrugDecision, said: PlanComputed | PlanBlocked) -> Iterator[tup
 
 def _payable(visit: Visit, item: PlannedItem) -> str:
     if item.payable_from is None:
-        return "The payer has paid no fill of it yet, so none can be too soon."
-    pays = f"The payer pays from {spoken(item.payable_from)}"
+        return "Insurance has not paid a fill of it yet, so refill too soon does not apply."
+    pays = f"Insurance pays on or after {spoken(item.payable_from)}"
     if visit.on < item.payable_from:
-        return f"{pays}: on {spoken(visit.on)} expect that it refuses (refill too soon, reject 79)."
-    return f"{pays}; before that it refuses (refill too soon, reject 79)."
+        return f"{pays}. Expect reject 79 (refill too soon) on {spoken(visit.on)}."
+    return f"{pays}. Earlier claims reject 79 (refill too soon)."
 
 
 def of_fill(visit: Visit, item: PlannedItem, besides: Collection[str], *, dated: bool) -> str:
     """One fill: when, how many units and days, why so many, and what its claim needs."""
     why = render(item.reason).rstrip(".")
-    parts = [f"On {spoken(visit.on)} {item.quantity.normalize():f} units: {why[0].lower()}{why[1:]}"]
+    parts = [f"On {spoken(visit.on)}, {item.quantity.normalize():f} units: {why[0].lower()}{why[1:]}"]
     if item.condition:
         parts.append(f"only {of_condition(item.condition)}")
     if item.payable_from and dated:
-        parts.append(f"paid from {spoken(item.payable_from)}")
+        parts.append(f"payable on or after {spoken(item.payable_from)}")
     if item.days_supply_billed is not None:
         parts.append(f"billed as {counted(item.days_supply_billed, 'day')} where the code is not taken")
     if item.clarification_codes:

@@ -9,8 +9,8 @@ from shared.words.formats import sentence
 
 REASONS: dict[str, str] = {
     # how a drug takes part
-    "maintenance": "Taken regularly and may be short-filled: synchronized.",
-    "unbreakable_pack": "A pack that cannot be split: never short-filled, dispensed whole with a pickup.",
+    "maintenance": "Eligible for sync: maintenance drug, OK to short-fill.",
+    "unbreakable_pack": "Unbreakable package: never short-filled, dispensed whole with a pickup.",
     "not_divisible": "A form that is not divided ({form}): never short-filled, dispensed whole with a pickup.",
     "form_not_recognised": (
         "The drug file gives a form that is not known here ({form}): never short-filled, dispensed whole with a "
@@ -20,23 +20,23 @@ REASONS: dict[str, str] = {
     "on_hold": "On hold: the patient said they stopped taking it; pharmacist and prescriber decide.",
     "discontinued": "Discontinued by the prescriber.",
     "superseded": "Replaced by a newer prescription.",
-    "superseded_by": "Replaced by the same prescription of {written_on}.",
-    "follows": "It follows the prescription that is filled now: not to be filled before {on}.",
+    "superseded_by": "Replaced by the prescription for the same drug written {written_on}.",
+    "follows": "Next prescription in line: not to be filled before {on}.",
     "inactive": "Not an active prescription.",
-    "outside": "Dispensed by another pharmacy: kept for review, never planned.",
-    "over_the_counter": "Bought without a prescription: kept for review, never planned.",
-    "long_term_care": "The patient lives in long-term care: the pharmacy of the house serves them.",
-    "rems": "A risk evaluation and mitigation strategy decides each fill: not synchronized.",
-    "special_handling": "Needs special handling, or a single designated pharmacy: not synchronized.",
+    "outside": "Filled at another pharmacy: kept for review, never planned.",
+    "over_the_counter": "Over the counter: kept for review, never planned.",
+    "long_term_care": "The patient lives in long-term care: the facility's pharmacy serves them.",
+    "rems": "REMS drug: each fill depends on the program, so it is not synchronized.",
+    "special_handling": "Needs special handling or one designated pharmacy: not synchronized.",
     "schedule_2": "Schedule II: refills are prohibited, so it is never synchronized.",
     "schedule_2_fill_from": "Earliest fill {on}.",
     "controlled": "A controlled substance ({schedule:schedule}): not synchronized by this chain's policy.",
-    "as_needed": "Taken as needed: it has no day on which it is due.",
-    "as_needed_by_directions": "The directions say as needed: it has no day on which it is due.",
+    "as_needed": "Taken as needed (PRN): no due date, so not synchronized.",
+    "as_needed_by_directions": "The directions say as needed (PRN): no due date, so not synchronized.",
     "short_course": "The directions end after {days:day}: a course, not a maintenance drug.",
     "antibiotic": "An antibiotic: a course that ends, not a maintenance drug.",
     "not_maintenance": "Not a maintenance drug.",
-    "same_ingredient": "The same ingredient as {other}: a pharmacist has to say whether both are meant.",
+    "same_ingredient": "Same ingredient as {other}: a pharmacist has to say whether both are meant.",
     "directions_unknown": "There are no directions, so how much is taken a day is not known.",
     "directions_as_directed": (
         "The directions leave it to the prescriber how much is taken a day: a pharmacist has to ask."
@@ -55,93 +55,109 @@ REASONS: dict[str, str] = {
     ),
     "days_supply_unknown": "The usual quantity or days' supply is not known.",
     "first_fill_awaited": (
-        "New: it joins once the patient has taken home a first fill and tolerates it, or a pharmacist takes it in."
+        "New: it joins once the patient has taken home a first fill and tolerates it, or a pharmacist adds it"
+        " to sync."
     ),
     "stock_unknown": (
-        "Filled at another pharmacy so far: it joins once the patient says what is left, or has had a fill here."
+        "Filled at another pharmacy so far: it joins once the patient says what is left, or has had a fill "
+        "here."
     ),
     "fill_days_unknown": (
         "The fill of {on} has no days' supply on file, and it cannot be counted: enter the days or the quantity."
     ),
-    "expired": "The last day of the prescription is {on}: it needs a renewal.",
-    "no_quantity_left": "Nothing more is authorised: it needs a renewal.",
-    "authorization_ended": (
-        "The last day of the payer's prior authorization is {on}: out until it is renewed."
-    ),
-    "payer_refused": "The payer refused it (reject {code}); to be settled, or tried again from {until}.",
+    "expired": "The prescription is good through {on} only: it needs a renewal.",
+    "no_quantity_left": "Out of refills: it needs a renewal.",
+    "authorization_ended": "Prior authorization is good through {on} only: out until it is renewed.",
+    "payer_refused": "Insurance rejected it (reject {code}): to be resolved, or tried again from {until}.",
     "staff_excluded": "The {by} left it out of the plan on {made_on}.",
     # what is done about it
-    "early": "Filled at the synchronized pickup with {days:day} left.",
-    "late": "Filled at the synchronized pickup; nothing is left from {on} on.",
-    "on_time": "Filled at the synchronized pickup, on the day it runs out.",
-    "not_filled": "Nothing of it can be dispensed at the synchronized pickup on {on} any more.",
-    "bridge": "Does not last until it joins: a short fill of {days:day} on {on} lasts until {until}.",
-    "bridge_falls_short": (
-        "Does not last until it joins: a short fill of {days:day} on {on}, all that can be had before, "
-        "lasts until {until} only."
+    "early": "Filled on the sync date with {days:day} left.",
+    "late": "Filled on the sync date; none left as of {on}.",
+    "on_time": "Filled on the sync date, the day it runs out.",
+    "not_filled": "No longer possible to dispense it on the sync date, {on}.",
+    "bridge": (
+        "Runs out before its sync date. Short fill of {days:day} on {on}; the supply lasts through "
+        "{until:through}."
     ),
-    "short_fills": "Does not last until it joins: {fills:short fill}, {days:day} in all, until {until}.",
-    "full_fills": "Does not last until it joins: {fills:usual fill} before, until {until}.",
+    "bridge_falls_short": (
+        "Runs out before its sync date. Short fill of {days:day} on {on}, all that can be filled before then;"
+        " the supply lasts only through {until:through}."
+    ),
+    "short_fills": (
+        "Runs out before its sync date. {fills:short fill}, {days:day} in all; the supply lasts through "
+        "{until:through}."
+    ),
+    "full_fills": (
+        "Runs out before its sync date. {fills:usual fill} before then; the supply lasts through "
+        "{until:through}."
+    ),
     "long_fill_before": (
-        "Does not last until it joins: {fills:fill} before, the last one a long one, until {until}."
+        "Runs out before its sync date. {fills:fill} before then, the last one a long fill; the supply lasts "
+        "through {until:through}."
     ),
     "full_then_bridge": (
-        "Does not last until it joins: {fills:usual fill}, then a short fill of {days:day}, until {until}."
+        "Runs out before its sync date. {fills:usual fill}, then a short fill of {days:day}; the supply lasts"
+        " through {until:through}."
     ),
     "long_fill": (
-        "Does not last to the synchronized pickup: one long fill of {days:day} on {on} lasts until {until}, "
-        "so none is due before."
+        "Runs out before its sync date. One long fill of {days:day} on {on} lasts to {until}, so none is due "
+        "before then."
     ),
     "whole_fills_only": (
-        "No short fill that would last to the pickup may be planned: filled whole on {on}, as it runs out; it joins "
-        "where it can be filled at a pickup."
+        "No short fill that would last to the sync date is possible: filled whole on {on}, as it runs out. It"
+        " joins where it can be filled at a sync pickup."
     ),
-    "not_due": "Not due: the stock lasts until {run_out_on}; filled on {joins_on}.",
-    "join_later": "The payer pays from {payable_from}, after the pickup on {anchor_on}: joins on {joins_on}.",
+    "not_due": "Not due: the supply lasts through {run_out_on:through}. Filled on {joins_on}.",
+    "join_later": (
+        "Insurance pays on or after {payable_from}, too late for the pickup on {anchor_on}. In sync from "
+        "{joins_on}."
+    ),
     "join_later_not_before": (
-        "It cannot be handed over before {not_before}, after the pickup on {anchor_on}: joins on {joins_on}."
+        "Cannot be picked up before {not_before}, too late for the pickup on {anchor_on}. In sync from "
+        "{joins_on}."
     ),
     "join_later_visit_stands": (
-        "The pickup on {anchor_on} is agreed without it and takes nothing more: joins on {joins_on}."
+        "The pickup on {anchor_on} is agreed without it and takes nothing more. In sync from {joins_on}."
     ),
-    "ride_along_with_pickup": "Goes with the synchronized pickup on {on}, the last one before it runs out.",
+    "ride_along_with_pickup": "Goes with the sync pickup on {on}, the last one before it runs out.",
     "ride_along_before_run_out": "Dispensed on {on}, because it runs out on {run_out_on}.",
-    "ride_along_not_due": "Not due: the stock lasts until {run_out_on}.",
+    "ride_along_not_due": "Not due: the supply lasts through {run_out_on:through}.",
     # remarks on a drug
-    "payer_says": "The payer's own word (reject {code}): payable from {on}.",
-    "payer_rule_assumed": "The plan's refill rule is not known: {percent} % of the days' supply is assumed.",
+    "payer_says": "Insurance response {code}: next fill payable on {on}.",
+    "payer_rule_assumed": (
+        "The plan's refill-too-soon rule is unknown: {percent}% of the days' supply is assumed."
+    ),
     "payer_missing": (
-        "No insurance on file: planned as the most cautious plan. Ask for the card, or record the patient as paying "
-        "cash."
+        "No insurance on file: planned by the rules of the strictest plan. Ask for the card, or record the "
+        "patient as cash pay."
     ),
-    "cash_price": "The patient pays the cash price: no claim goes to insurance, so no refill is too soon.",
-    "second_payer": "Also on file: {payer} as a second payer; the plan does not compute with it.",
-    "coupon": "Also on file: a coupon; the plan does not compute with it.",
+    "cash_price": "Paid at the cash price: no claim goes to insurance, so refill too soon does not apply.",
+    "second_payer": "Also on file: secondary insurance {payer}. The plan does not count it.",
+    "coupon": "Also on file: a coupon. The plan does not count it.",
     "payable_by_surplus": (
-        "By the days of its last fill the payer would pay from {on}; but it also counts what the fills of "
-        "{look_back:day} leave on hand, {most:day} at most, so it pays from {payable_from} and refuses "
-        "before (refill too soon, reject 79)."
+        "By its last fill alone insurance would pay on or after {on}, but it also counts what the fills of "
+        "the past {look_back:day} leave on hand, {most:day} at most: it pays on or after {payable_from}. "
+        "Earlier claims reject 79 (refill too soon)."
     ),
-    "high_cost": (
-        "A month of it costs {limit} or more: no short fill without the consent of staff, who take it into the plan."
-    ),
+    "high_cost": "A month of it costs {limit} or more: no short fill unless staff approve it for the plan.",
     "vacation_fill": (
-        "Too soon before {payable_from}, but it runs out while the patient is away from {leaves_on}: filled before, "
-        "with the payer's override for a vacation (code {code})."
+        "Insurance pays on or after {payable_from}, but it runs out while the patient is away from "
+        "{leaves_on}: filled before the trip with a vacation override (code {code})."
     ),
     "discharge_fill": (
-        "Too soon before {payable_from}, but it runs out before that, after the discharge on {discharged_on}: paid "
-        "with the payer's code for it ({code})."
+        "Insurance pays on or after {payable_from}, but it runs out sooner, after the discharge on "
+        "{discharged_on}: paid with the override for it (code {code})."
     ),
     "override_by_law": (
-        "The payer pays from {payable_from}; {law} grants an override of refill too soon to synchronize it before: "
-        "expect reject 79, and submit code {code}, unless the payer's sheet names another."
+        "Insurance pays on or after {payable_from}; {law} grants an override of refill too soon to "
+        "synchronize it sooner. Expect reject 79, and resubmit with code {code}, unless the plan's payer "
+        "sheet gives another."
     ),
     "override_by_staff": (
-        "The payer pays from {payable_from}, before that as settled with it: expect reject 79, and submit code {code}, "
-        "unless it named another."
+        "Insurance pays on or after {payable_from}, or sooner as settled with it. Expect reject 79, and "
+        "resubmit with code {code}, unless it gave another."
     ),
-    "dose_changed": "What the payer last paid was another dose: code {code}, a change of therapy.",
+    "dose_changed": "The last paid claim was for another dose: code {code}, therapy change.",
     "days_supply_capped": (
         "The plan does not pay the usual {days:day} at once: {most:day} are filled, the most below that it pays."
     ),
@@ -150,10 +166,10 @@ REASONS: dict[str, str] = {
         "The pack lasts {days:day}, longer than the plan pays, and cannot be split: code {code}, else billed as "
         "{billed:day}; both figures are recorded."
     ),
-    "override_needs_consent": "The law asks that these agree to the synchronization: {who}.",
-    "daily_use_read": "The directions are read as {units:a_day} at most.",
+    "override_needs_consent": "The law requires consent to the synchronization from: {who}.",
+    "daily_use_read": "Directions read as {units:a_day} at most.",
     "daily_use_as_directed": (
-        "The directions are read as {units:a_day} at most, but also say as directed: a pharmacist checks."
+        "Directions read as {units:a_day} at most, but also say as directed: pharmacist to check."
     ),
     "daily_use_rounded": "The daily use on file ({given}) is planned as {units:a_day}.",
     "daily_use_by_fills": (
@@ -184,9 +200,10 @@ REASONS: dict[str, str] = {
         "Discarded {opened:day} after opening: the usual quantity lasts {days:day}, not {usual:day}."
     ),
     "days_supply_by_use": "At the most that is taken the usual quantity lasts {days:day}, not {usual:day}.",
-    "shared_ingredient": "It has an ingredient in common with {other}: a pharmacist checks.",
+    "shared_ingredient": "Shares an ingredient with {other}: pharmacist to check.",
     "filled_elsewhere": (
-        "Another pharmacy filled it on {on}: the payer counts that; ask the patient what is left of it."
+        "Another pharmacy filled it on {on}, and insurance counts that fill. Ask the patient what is left of "
+        "it."
     ),
     "stock_report_doubted": (
         "On {on} the patient reported {days:day} on hand; the fills on file make it {by_fills:day}, which is planned. "
@@ -206,97 +223,105 @@ REASONS: dict[str, str] = {
     ),
     "fill_from": "The prescriber wrote: not to be filled before {on}.",
     "larger_fill": (
-        "{law} lets {days:day} be filled at once, for a usual fill was taken and so much is authorised: a pharmacist "
+        "{law} lets {days:day} be filled at once, for a usual fill was taken and so much is authorized: a pharmacist "
         "decides, if the drug is not psychotropic, and notifies the prescriber."
     ),
-    "valid_by_payer": "The payer takes a prescription for {months:month}: until {until}.",
+    "valid_by_payer": "Insurance takes a prescription for {months:month}: until {until}.",
     "valid_by_law": "{law}: nothing after {months:month} from writing, so until {until}.",
     "refills_by_law": "{law} allows {refills:refill}, so {left} units may still be dispensed.",
     "short_fill_assumed": (
-        "Whether the plan pays a short fill of {days:day} is not known: it is assumed, and may be rejected (76)."
+        "Whether the plan pays a short fill of {days:day} is unknown: assumed, with a possible reject 76."
     ),
     "short_fill_by_code": (
-        "{days:day} are none of the plan's days' supplies; it pays a short fill by its clarification code ({code})."
+        "{days:day} is not a days' supply the plan lists; it pays a short fill by its clarification code "
+        "({code})."
     ),
     "short_fill_by_law": (
-        "{days:day} are none of the plan's days' supplies; {law} has it pay a short fill that synchronizes."
+        "{days:day} is not a days' supply the plan lists; {law} has it pay a short fill that synchronizes."
     ),
-    "payer_may_reject": "{days:day} are none of the plan's days' supplies: the payer may reject it (76).",
-    "declined": "The patient declined it: nothing is filled before {until}.",
-    "below_minimum": "A short fill of {days:day}, below the chain's minimum of {minimum:day}: nothing else fits.",
+    "payer_may_reject": "{days:day} is not a days' supply the plan lists: expect a possible reject 76.",
+    "declined": "The patient declined it: no fill before {until}.",
+    "below_minimum": (
+        "Short fill of {days:day}, below the chain's minimum of {minimum:day}: nothing else fits."
+    ),
     "at_least_minimum": (
-        "{needed:day} would reach the pickup; the chain fills {minimum:day} at least, and the rest is "
-        "carried over."
+        "{needed:day} would reach the pickup, but the chain's shortest fill is {minimum:day}; the rest "
+        "carries over."
     ),
     "next_size_paid": (
-        "{needed:day} would reach the pickup; the next days' supply that may be filled is {days:day}, and "
-        "the rest is carried over."
+        "{needed:day} would reach the pickup; the next days' supply that may be filled is {days:day}, and the"
+        " rest carries over."
     ),
     "whole_units": "Whole units only: {days:day} more than needed, carried over.",
     "whole_doses": (
         "Not taken every day, so filled by whole doses ({units} units each): {days:day} more than needed, carried over."
     ),
-    "bridge_cushion": "{days:day} of it last past the pickup, so that the day can stay in longer months.",
-    "supply_shorter_than_cycle": "{days:day} of usual supply do not reach the next pickup, {cycle_days:day} later.",
-    "unavoidable": (
-        "{days:day} without it before {workable_on}, the first day on which it can be handed over."
+    "bridge_cushion": "{days:day} extra past the pickup, so the date holds in longer months.",
+    "supply_shorter_than_cycle": (
+        "A usual supply of {days:day} does not reach the next pickup, {cycle_days:day} later."
     ),
-    "uncovered": "{days:day} without it that no arrangement covers.",
+    "unavoidable": "{days:day} without it before {workable_on}, the first day it can be picked up.",
+    "uncovered": "{days:day} without it that no plan can cover.",
     "costs_more": "The patient pays {cost:dollars} more than usual for it.",
     "staff_included": (
-        "The {by} took it into the plan on {made_on}, short fills too, although the chain's policy does not."
+        "The {by} added it to the plan on {made_on}, short fills too, although the chain's policy does not."
     ),
     "staff_holds": "The {by} decided on {made_on}: nothing is filled before {until}.",
-    "staff_fills": "The {by} decided on {made_on}: filled at the synchronized pickup, due or not, paid or not.",
-    "staff_quantity": "The {by} decided on {made_on}: {quantity} units at the synchronized pickup.",
+    "staff_fills": "The {by} decided on {made_on}: filled at the sync pickup, due or not, paid or not.",
+    "staff_quantity": "The {by} decided on {made_on}: {quantity} units at the sync pickup.",
     "staff_idle": "What the {by} decided about it on {made_on} ({what}) has no effect now.",
     "probably_not_taken": (
-        "It ran out on {run_out_on} and was not filled since, so it is probably no longer taken: ask the patient; no "
-        "renewal is asked for."
+        "Ran out on {run_out_on} and not filled since, so probably no longer taken. Ask the patient; no "
+        "renewal is requested."
     ),
     "renewal_needed_by": "A renewal from the prescriber is needed by {on}.",
     "renewal_needed_now": "A renewal from the prescriber is needed now.",
-    "answer_needed_by": "An answer is needed by {on}, when nothing is left of it.",
-    "answer_needed_now": "An answer is needed now: nothing is left of it.",
-    "authorization_needed_by": "The payer wants a prior authorization: needed by {on}, when the stock runs out.",
-    "authorization_needed_now": "The payer wants a prior authorization: needed now, nothing is left.",
+    "answer_needed_by": "An answer is needed by {on}, when it runs out.",
+    "answer_needed_now": "An answer is needed now: none left.",
+    "authorization_needed_by": (
+        "Insurance requires prior authorization: needed by {on}, when the supply runs out."
+    ),
+    "authorization_needed_now": "Insurance requires prior authorization: needed now, none left.",
     "authorization_renew_by": (
-        "The payer's prior authorization ends on {until}, and nothing is filled after it: its renewal has to begin by "
-        "{on}."
+        "Prior authorization ends on {until}, and nothing is filled after that: start the renewal by {on}."
     ),
     "authorization_renew_now": (
-        "The payer's prior authorization ends on {until}, and nothing is filled after it: its renewal has to begin now."
+        "Prior authorization ends on {until}, and nothing is filled after that: start the renewal now."
     ),
     "transition_supply": (
-        "In the patient's first {within:day} on the plan it pays {days:day} without one: a pharmacist decides."
+        "In the patient's first {within:day} on the plan it pays a transition supply of {days:day} without "
+        "one: pharmacist decides."
     ),
-    "emergency_supply": "The plan pays an emergency supply of {hours:hour} while it is pending: a pharmacist decides.",
+    "emergency_supply": (
+        "The plan pays an emergency supply of {hours:hour} while it is pending: pharmacist decides."
+    ),
     # fills
     "item_staff": "{days:day}, as staff decided.",
-    "item_full": "The usual fill of {days:day}.",
-    "item_long": "A long fill of {days:day} in place of the usual {usual:day}, as the plan allows.",
-    "item_bridge": "A short fill of {days:day}, to reach {until}.",
-    "item_rest": "The {days:day} that are still authorised.",
+    "item_full": "The usual {days}-day fill.",
+    "item_long": "Long fill of {days:day} in place of the usual {usual:day}, as the plan allows.",
+    "item_bridge": "Short fill of {days:day}, to reach {until}.",
+    "item_rest": "The last {days:day} still authorized.",
     "item_ride_along": "The whole pack of {days:day}.",
-    "left_at_joining": "It joins with {days:day} left.",
+    "left_at_joining": "{days:day} left when it joins.",
     "never_joins": (
-        "Not in sync: a usual fill of {usual:day} fits no pickup every {cycle_days:day}, so it comes by itself."
+        "Not in sync: a usual fill of {usual:day} fits no pickup every {cycle_days:day}, so it is filled on "
+        "its own."
     ),
-    "joins_at_later_slot": "Cannot join at the pickup on {anchor_on}: in sync from {joins_on}.",
+    "joins_at_later_slot": "Cannot join at the pickup on {anchor_on}. In sync from {joins_on}.",
     "therapy_change_fill": (
-        "Too soon before {payable_from}, but at the new dose it runs out before that: paid with the payer's code for a "
-        "therapy change ({code})."
+        "Insurance pays on or after {payable_from}, but at the new dose it runs out sooner: paid with the "
+        "override for a therapy change (code {code})."
     ),
     # the year
     "rhythm_of_days": "Pickups every {days:day}.",
     "rhythm_of_month": "Pickups on day {day} of every month.",
     "year_ahead": "The next 365 days: {trips:trip}, {short_fills:short fill} in this plan, {uncovered:without}.",
     "year_ahead_and_before": (
-        "The next 365 days: {trips:trip}, against {before:trip} in the 365 days before; {short_fills:short fill} in "
+        "The next 365 days: {trips:trip}, against {before} in the past 365 days; {short_fills:short fill} in "
         "this plan, {uncovered:without}."
     ),
     "rhythm_proposed": (
-        "Every {days:day} would take {fewer:trip} a year fewer: {trips} instead of {here}. Ask the patient."
+        "Every {days:day} would save {fewer:trip} a year: {trips} instead of {here}. Ask the patient."
     ),
     "cycle_policy_unknown": "The cycle {policy} is not offered here: the best one is chosen.",
     "cycle_fits_no_drug": (
@@ -308,102 +333,93 @@ REASONS: dict[str, str] = {
         "Day {day} does not come in every month, {last} is the last that does: the best cycle is chosen."
     ),
     "anchor_best_of_year": (
-        "Best date: {visits:extra trip} before all are in sync, {short_fills:short fill}{overrides:overrides}, "
-        "{uncovered:without}."
+        "Best date: {visits:extra trip} before all are in sync, {short_fills:short "
+        "fill}{overrides:overrides}, {uncovered:without}."
     ),
     "anchor_moved_uncovered": (
-        "Moved from {told} to {on}: on the day that was agreed a drug would be lacking that can be had before."
+        "Moved from {told} to {on}: on the agreed day the patient would be out of a drug that can be filled "
+        "sooner."
     ),
     "search_cut_off": (
-        "Not every day could be compared in full: a better one may spare at most the equivalent of {trips} trips."
+        "Not every day could be compared in full: a better one would save at most the equivalent of {trips} "
+        "trips."
     ),
     # the day
     "anchor_best": (
-        "The best of {candidates:day} compared: {visits:visit} before all due drugs have joined, "
-        "{short_fills:short fill}{overrides:overrides}, {uncovered:without}."
+        "Best of {candidates:day} compared: {visits:extra trip} before all are in sync, {short_fills:short "
+        "fill}{overrides:overrides}, {uncovered:without}."
     ),
     "all_joined_on": (
-        "All have joined on {on}: visits before that day are counted, that of {anchor_on} among them."
+        "All are in sync on {on}: trips before that date count, including the pickup on {anchor_on}."
     ),
-    "no_visit_on_the_day": "No visit is listed on {on}: what would be filled then is in one that stands.",
+    "no_visit_on_the_day": "No visit is listed on {on}: what would be filled then is in one already agreed.",
     "stands_besides": (
-        "Not counted in this: what stands as the patient was told, {visits:visit} before it, "
+        "Not counted, because the patient was already told: {visits:trip} before all are in sync, "
         "{short_fills:short fill}."
     ),
     "instead_of_latest_due": (
-        "{on}, when the last drug runs out, would take {visits:visit} before all due drugs have joined, "
+        "{on}, when the last drug runs out, would take {visits:extra trip} before all are in sync, "
         "{short_fills:short fill}{overrides:overrides}, {uncovered:without}."
     ),
     "staff_day": (
-        "The {by} set the pickup to {on}, decided on {made_on}: {visits:visit} before all due drugs have "
-        "joined, {short_fills:short fill}{overrides:overrides}, {uncovered:without}."
+        "The {by} set the pickup to {on}, decided on {made_on}: {visits:extra trip} before all are in sync, "
+        "{short_fills:short fill}{overrides:overrides}, {uncovered:without}."
     ),
     "staff_day_stay": (
-        "The {by} set the pickup to {on}, which is not possible: the patient is in hospital then."
+        "The {by} set the pickup to {on}, which is not possible: the patient is in the hospital then."
     ),
     "staff_day_away": "The {by} set the pickup to {on}, which is not possible: the patient is away then.",
-    "staff_day_delivery": "The {by} set the pickup to {on}, which is not possible: it is no delivery day.",
+    "staff_day_delivery": "The {by} set the pickup to {on}, which is not possible: it is not a delivery day.",
     "staff_day_nothing_due": (
         "The {by} set the pickup to {on}, which is not possible: nothing can be dispensed then."
     ),
     "staff_day_closed": "The {by} set the pickup to {on}, which is not possible: the store is closed then.",
     "without_staff": (
-        "Without what staff decided: {on}, {visits:visit} before all due drugs have joined, {short_fills:short "
+        "Without what staff decided: {on}, {visits:extra trip} before all are in sync, {short_fills:short "
         "fill}{overrides:overrides}, {uncovered:without}."
     ),
     "without_staff_no_plan": "Without what staff decided there would be no plan.",
-    "store_day_full": "{on} would suit better, but the store takes {cap:pickup} a day and has them already.",
-    "other_day_critical": (
-        "Not {on}: {days:day} without a drug that must not be missed, where this day has {here:day}."
-    ),
-    "other_day_uncovered": "Not {on}: {days:without}, where this day has {here:day}.",
+    "store_day_full": "{on} would suit better, but the store already has its {cap:pickup} for that day.",
+    "other_day_critical": "Not {on}: {days:day} without a drug that must not be missed, instead of {here}.",
+    "other_day_uncovered": "Not {on}: {days:without}, instead of {here}.",
     "other_day_changes_told": (
-        "Not {on}: it changes {visits:visit} that the patient was told of, where this day changes "
-        "{here:visit}."
+        "Not {on}: changes {visits:visit} the patient was already told, instead of {here}."
     ),
     "other_day_above_cost_limit": (
-        "Not {on}: it costs the patient {cost:dollars} more than usual, where this day costs {here:dollars} more; the "
-        "limit is {limit:dollars}."
+        "Not {on}: costs the patient {cost:dollars} more than usual, instead of {here:dollars}; the limit is "
+        "{limit:dollars}."
     ),
-    "other_day_trips_a_year": "Not {on}: {trips:trip} a year, where this day has {here}.",
+    "other_day_trips_a_year": "Not {on}: {trips:trip} a year, instead of {here}.",
     "other_day_late_claims": (
-        "Not {on}: {fills:claim} paid only after the store fills, where this day has {here:claim}."
+        "Not {on}: {fills:claim} payable only after the store's fill day, instead of {here}."
     ),
     "other_day_surplus": "Not {on}: drugs would join with weeks of supply left.",
-    "other_day_urgent": "Not {on}: it takes an urgent visit, or more fills on one.",
+    "other_day_urgent": "Not {on}: takes an urgent visit, or more fills on one.",
     "other_day_joined_later": "Equally good; all are in sync only on {joined} if the first pickup is {on}.",
-    "other_day_visits": (
-        "Not {on}: {visits:visit} before all due drugs have joined, where this day has {here:visit}."
-    ),
-    "other_day_short_fills": "Not {on}: {fills:short fill}, where this day has {here:short fill}.",
-    "other_day_overrides": (
-        "Not {on}: {overrides:override} of refill too soon, where this day has {here:override}."
-    ),
-    "other_day_below_minimum": (
-        "Not {on}: {fills:short fill} below the chain's minimum, where this day has {here:short fill}."
-    ),
-    "other_day_run_dry": "Not {on}: {drugs:drug} with nothing left that morning, where this day has {here:drug}.",
+    "other_day_visits": "Not {on}: {visits:extra trip} before all are in sync, instead of {here}.",
+    "other_day_short_fills": "Not {on}: {fills:short fill}, instead of {here}.",
+    "other_day_overrides": "Not {on}: {overrides:refill-too-soon override}, instead of {here}.",
+    "other_day_below_minimum": "Not {on}: {fills:short fill} below the chain's minimum, instead of {here}.",
+    "other_day_run_dry": "Not {on}: {drugs:drug} with none left that morning, instead of {here}.",
     "other_day_not_preferred": (
-        "Not {on}: {days:day} from the weekday that the patient prefers, where this day is off by {here:day}."
+        "Not {on}: {days:day} from the patient's preferred weekday, instead of {here}."
     ),
     "other_day_costs_more": (
-        "Not {on}: it costs the patient {cost:dollars} more than usual, where this day costs {here:dollars} "
-        "more."
+        "Not {on}: costs the patient {cost:dollars} more than usual, instead of {here:dollars}."
     ),
     "other_day_cushion": (
-        "Not {on}: the days left of the drugs on that morning are off the chain's cushion by {days:day}, "
-        "added up, where this day's are off by {here:day}."
+        "Not {on}: days left at home miss the chain's cushion by {days:day} in all, instead of {here}."
     ),
-    "other_day_fuller": "Not {on}: as good, but more pickups are planned on it.",
-    "other_day_later": "Not {on}: as good, but later.",
-    "other_day_full": "Not {on}: the store has as many pickups on it as it takes.",
-    "anchor_agreed": "The patient was told {on}, so it stays.",
+    "other_day_fuller": "Not {on}: equally good, but more pickups are planned that day.",
+    "other_day_later": "Not {on}: equally good, but later.",
+    "other_day_full": "Not {on}: the store has all the pickups it takes that day.",
+    "anchor_agreed": "Kept: the patient was told {on}.",
     "anchor_moved_closed": "{told} was agreed, but the store is closed: the nearest open day is {on}.",
-    "anchor_moved_nothing_due": "{told} was agreed, but nothing can be dispensed on it any more.",
+    "anchor_moved_nothing_due": "{told} was agreed, but nothing can be dispensed that day anymore.",
     "rescheduled": "Moved to {on}, as the patient asked.",
     "wanted_day_not_possible": "The patient asked for {wanted}, which is not possible: {on} is the nearest that is.",
     "offered": (
-        "{visits:visit} before all due drugs have joined, {short_fills:short fill}{overrides:overrides}, "
+        "{visits:extra trip} before all are in sync, {short_fills:short fill}{overrides:overrides}, "
         "{uncovered:without}."
     ),
     "cycle_spine": (
@@ -416,7 +432,7 @@ REASONS: dict[str, str] = {
         "planned for {cycle_days:day}."
     ),
     "cycle_policy_not_offered": "The cycle {policy} is not offered here: planned for {cycle_days:day}.",
-    "cost_unknown": "What the patient pays is not known, so cost did not decide.",
+    "cost_unknown": "What the patient pays is unknown, so cost did not decide.",
     # whose days they are
     "must_weekdays": "The patient can come on {days} only.",
     "must_payday": "The patient pays from day {day} of the month on: no pickup in a month before it.",
@@ -424,32 +440,38 @@ REASONS: dict[str, str] = {
     "must_ride_weekdays": "The patient needs a ride, and has one on {days}.",
     "must_ride_also": "The patient needs a ride, and has one on {days}, and on {besides:other day}.",
     "must_ride_dates": "The patient needs a ride: rides are known up to {last}; later days are not certain.",
-    "must_delivery": "Brought to the patient, on the store's delivery days: {days}.",
+    "must_delivery": "Delivered, on the store's delivery days: {days}.",
     "away": "The patient is away from {since} to {until}: no pickup then.",
-    "by_letter": "The patient can only be written to: no visit before {on} can be confirmed by post.",
-    "household_day": "{on} is the day agreed with others of the household, so one trip serves all.",
+    "by_letter": "The patient can be reached only by mail: no visit before {on} can be confirmed.",
+    "household_day": "{on} is the day agreed with others in the household, so one trip serves all.",
     "household_apart": (
-        "The household collects on {on}; on that day this patient would be without a drug for longer, so another is "
-        "planned."
+        "The household picks up on {on}; on that day this patient would be without a drug longer, so another "
+        "is planned."
     ),
     "household_not_possible": "Nothing can be dispensed on the household's days, so another is planned.",
     "limits_cost": (
         "The days on which the patient can be served leave {days:without}; with all open days it would be "
         "{fewer:day}."
     ),
-    "barred_weekday": "{on} would do, but it is not one of the patient's weekdays: ask whether it can be, this once.",
-    "barred_payday": "{on} would do, but it lies before payday: ask whether the patient can pay sooner.",
-    "barred_ride": "{on} would do, but the patient has no ride: find one, or deliver.",
-    "barred_delivery": "{on} would do, but it is no delivery day: ask whether somebody can collect.",
-    "barred_away": "{on} would do, but the patient is away: ask whether somebody else can collect, or mail it.",
-    "anchor_moved_delivery": "{told} was agreed, but it is no delivery day any more: the nearest is {on}.",
+    "barred_weekday": (
+        "{on} would work, but it is not one of the patient's weekdays: ask whether it can be, this once."
+    ),
+    "barred_payday": "{on} would work, but it is before payday: ask whether the patient can pay sooner.",
+    "barred_ride": "{on} would work, but the patient has no ride: find one, or deliver.",
+    "barred_delivery": "{on} would work, but it is not a delivery day: ask whether somebody can pick up.",
+    "barred_away": (
+        "{on} would work, but the patient is away: ask whether somebody else can pick up, or mail it."
+    ),
+    "anchor_moved_delivery": "{told} was agreed, but it is no longer a delivery day: the nearest is {on}.",
     "anchor_moved_away": "{told} was agreed, but the patient is away then: the nearest day is {on}.",
-    "anchor_moved_stay": "{told} was agreed, but the patient is in hospital then: the nearest day is {on}.",
+    "anchor_moved_stay": (
+        "{told} was agreed, but the patient is in the hospital then: the nearest day is {on}."
+    ),
     # planning is halted
-    "in_hospital": "In hospital or a nursing home since {since}: nothing is called for or filled until the discharge.",
+    "in_hospital": "In the hospital or a nursing home since {since}: no calls and no fills until discharge.",
     "stay_to_reconcile": (
-        "Discharged on {discharged_on}: a pharmacist reconciles the drugs before anything is filled; what was left at "
-        "home is counted again."
+        "Discharged on {discharged_on}: a pharmacist reconciles the medications before anything is filled, "
+        "and what was left at home is counted again."
     ),
     "coverage_lapsed": "No insurance since {since}: claims are held; call the patient today.",
     # no plan
@@ -457,11 +479,11 @@ REASONS: dict[str, str] = {
     "nothing_to_synchronize": "No drug can be synchronized now.",
     "no_prescription": "No prescription is on file.",
     "nothing_payable": "No drug can be dispensed on any day of the next cycle.",
-    "not_reached": "In {cycles:cycle} in a row the patient was not reached or declined: staff have to act.",
-    "disenrolled": "The patient takes part no longer.",
-    "plan_withdrawn": "No plan can be made any more, so the one that stood is withdrawn.",
+    "not_reached": "Not reached, or declined, {cycles:cycle} in a row. Call, or remove from med sync.",
+    "disenrolled": "No longer enrolled.",
+    "plan_withdrawn": "No plan can be made now, so the one in place is withdrawn.",
     # renewals
-    "renewal_quantity": "{left} units will be left of what is authorised: not enough for the next usual fill.",
+    "renewal_quantity": "{left} units will be left on the prescription: not enough for the next usual fill.",
     "renewal_refills": "{left:refill} left: too few for the fills that are planned.",
     "renewal_expiry": "The prescription expires on {expires_on}, before the pickup after next.",
     # why a fill that was confirmed is not in the package
@@ -470,7 +492,8 @@ REASONS: dict[str, str] = {
 
 EARLIER: dict[str, str] = {
     "override_by_law": (
-        "The payer pays from {payable_from}; {law} grants an override of refill too soon to synchronize it before."
+        "Insurance pays on or after {payable_from}; {law} grants an override of refill too soon to synchronize it "
+        "sooner."
     ),
     **{
         code: words.replace("{overrides:overrides}", "")
@@ -480,11 +503,11 @@ EARLIER: dict[str, str] = {
     "staff_day_not_possible": (
         "The {by} set the pickup to {on}, which is not possible: the store is closed, or nothing can be dispensed then."
     ),
-    "other_day_changes_told": "Not {on}: it changes {visits:visit} that the patient was told of.",
-    "other_day_above_cost_limit": "Not {on}: it costs the patient more than the limit.",
-    "other_day_not_preferred": "Not {on}: farther from the weekday that the patient prefers.",
-    "other_day_costs_more": "Not {on}: it costs the patient more.",
-    "other_day_cushion": "Not {on}: the drugs would have too little or too much left on that morning.",
+    "other_day_changes_told": "Not {on}: changes {visits:visit} the patient was already told.",
+    "other_day_above_cost_limit": "Not {on}: costs the patient more than the limit.",
+    "other_day_not_preferred": "Not {on}: farther from the patient's preferred weekday.",
+    "other_day_costs_more": "Not {on}: costs the patient more.",
+    "other_day_cushion": "Not {on}: too little or too much left at home that morning.",
 }
 """Words for what plans of earlier versions said, with fewer parameters: they are kept, and shown."""
 

@@ -9,20 +9,20 @@ from shared.events.planner import PlanComputed, Step, Visit
 from shared.words.formats import counted, spoken
 
 STEPS: dict[str, str] = {
-    "checks": "renewals and authorizations checked",
-    "prescriber": "prescriber asked again, where one is open",
-    "call": "call: what changed, what is wanted, is the day good",
+    "checks": "refills and prior authorizations checked",
+    "prescriber": "prescriber asked again about open renewals",
+    "call": "call to confirm: any changes, which refills, is the date good",
     "call_again": "second call, if not reached",
     "order_stock": "missing stock ordered",
-    "last_call": "last call, if not reached: else nothing is filled",
+    "last_call": "last call, if not reached: no answer, no fill",
     "fill": "billed and filled, if confirmed",
     "verify": "verified and packed",
     "ready": "ready check and reminder",
-    "pickup": "handed over",
-    "talk": "talk",
-    "missed": "call, if not collected",
-    "missed_again": "second call, if not collected",
-    "return": "last day to hand over, then back to stock",
+    "pickup": "pickup",
+    "talk": "counseling",
+    "missed": "call, if not picked up",
+    "missed_again": "second call, if not picked up",
+    "return": "last day for pickup, then return to stock",
 }
 
 REPEATS = frozenset({"prescriber", "call_again", "last_call"})
@@ -40,9 +40,9 @@ def _of_visit(visit: Visit, today: date) -> str:
         if step.on >= today:
             by_day[_day(step.on)].append(of_step(step))
         elif step.code not in REPEATS:
-            by_day["at once"].append(of_step(step))
-    days = [f"{day} {', '.join(steps)}" for day, steps in by_day.items()]
-    return f"Steps for {spoken(visit.on)}: {'; '.join(days)}."
+            by_day["Right away"].append(of_step(step))
+    days = [f"{day}: {', '.join(steps)}" for day, steps in by_day.items()]
+    return f"Steps for {spoken(visit.on)}. {'; '.join(days)}."
 
 
 def of_step(step: Step) -> str:
@@ -52,4 +52,4 @@ def of_step(step: Step) -> str:
 
 
 def _day(day: date) -> str:
-    return f"{day:%a} {day.day} {day:%b}"
+    return f"{day:%a %b} {day.day}"

@@ -334,8 +334,7 @@ async def test_who_can_only_be_written_to_is_planned_for_days_that_the_post_can_
     assert min(visit.on for visit in plan.visits) == in_days(11)
     said = (await proposed.get("/plans/p1/explanation"))["sentences"]
     assert (
-        "The patient can only be written to: no visit before Fri 13 Mar 2026 can be confirmed by post."
-        in said
+        "The patient can be reached only by mail: no visit before Fri Mar 13, 2026 can be confirmed." in said
     )
     again = only(await proposed.handle(changed(2, fill("b", -1))), PlanComputed)
     assert min(visit.on for visit in again.visits) == in_days(11)
@@ -593,14 +592,14 @@ async def test_plans_are_listed_explained_and_republished(service: Service) -> N
         "trips_before": None,
         "short_fills": 1,
         "uncovered_days": 0,
-        "words": "The next 365 days: 13 trips, 1 short fill in this plan, no day without a drug.",
+        "words": "The next 365 days: 13 trips, 1 short fill in this plan, no gaps.",
     }
     assert explained["year"]["words"] in explained["sentences"]
-    assert explained["sentences"][0].startswith("Synchronized pickup on ")
+    assert explained["sentences"][0].startswith("Sync date ")
     assert all(reason["words"].endswith(".") for drug in explained["drugs"] for reason in drug["reasons"])
     told = " ".join(explained["sentences"])
     assert "Not " in told, "why not the other best days"
-    assert "The payer pays from " in told and "cost did not decide" in told
+    assert "Insurance pays on or after " in told and "cost did not decide" in told
     assert all(" ".join(drug["sentences"]) in told for drug in explained["drugs"])
     await service.get("/plans/nobody", 404)
     await service.get("/plans/nobody/explanation", 404)
@@ -1034,7 +1033,7 @@ async def test_a_drug_left_out_by_a_pharmacist_comes_back_when_that_is_taken_bac
         ({"kind": "fill", "rx_id": "rx-z"}, "pharmacist", 422, "'rx-z' is not in the patient's profile"),
         ({"kind": "day", "on": "2026-03-01"}, "clerk", 422, "give 2026-03-02 or a later day"),
         ({"kind": "quantity", "rx_id": "rx-b", "quantity": 0}, "pharmacist", 400, "quantity"),
-        ({"kind": "quantity", "rx_id": "rx-b", "quantity": 90000}, "pharmacist", 422, "still authorised"),
+        ({"kind": "quantity", "rx_id": "rx-b", "quantity": 90000}, "pharmacist", 422, "still authorized"),
         ({"kind": "vote"}, "pharmacist", 400, "kind"),
     ],
 )

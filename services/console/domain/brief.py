@@ -87,7 +87,7 @@ def _so_far(status: str | None, since: date | None, standings: Sequence[tuple[Vi
     begun = {
         "candidate": "Would benefit from synchronization, and is not enrolled",
         "enrolled": "Takes part",
-        "left": "Takes part no longer",
+        "left": "No longer enrolled",
     }.get(status or "", "Not enrolled here")
     came = [visit.handed_over_on for visit, now in standings if now is Standing.picked_up]
     told = [f"{begun}{f' since {spoken(since)}' if since else ''}"]

@@ -1,6 +1,6 @@
 """What staff decided about a patient's plan: a day, a drug, a fill, a quantity. It is kept until they take it back.
 
-A ruling bends preferences, the chain's policy and the payer's clock; never the law, what is authorised, expiry, or a
+A ruling bends preferences, the chain's policy and the payer's clock; never the law, what is authorized, expiry, or a
 day on which the store is closed. One that cannot be followed now is kept all the same, and the plan says so.
 """
 
@@ -89,7 +89,7 @@ def too_much(quantity: Decimal | None, left: Decimal | None) -> Iterator[str]:
     if not 0 < quantity <= MOST_UNITS:
         yield f"is not between 1 and {MOST_UNITS}: give the units to dispense"
     elif left is not None and quantity > left:
-        yield f"is more than the {left.normalize():f} units that are still authorised: give less, or ask for a renewal"
+        yield f"is more than the {left.normalize():f} units that are still authorized: give less, or ask for a renewal"
 
 
 def in_force(rulings: Iterable[StaffDecision], today: date, cycle: int) -> dict[Key, StaffDecision]:

@@ -21,7 +21,10 @@ from tests.unit.cli.test_recorder import seen
 
 ADDRESS = "http://127.0.0.1:18645"
 NOW = datetime(2009, 10, 17, 21, tzinfo=UTC)
-SENTENCE = "Visit on Tue 13 Oct 2009 confirmed by the patient: 5 fills wanted, 1 of them only if what is missing comes."
+SENTENCE = (
+    "Visit on Tue Oct 13, 2009 confirmed by the patient: 5 fills wanted, "
+    "1 of them only if what is missing comes."
+)
 SIZES = [(80, 24), (100, 30), (120, 40), (200, 60)]
 TINY = [(40, 10), (20, 5), (80, 8)]
 

@@ -70,7 +70,7 @@ def test_one_patient_is_an_object(tmp_path: Path, indent: int | None) -> None:
     path = written(tmp_path / "one.json", json.dumps(document("p1"), indent=indent))
     [plan] = planned(run(path, "--today", "2026-03-02", "--json"))
     assert (plan["status"], plan["plan"]["computed_on"]) == ("planned", "2026-03-02")
-    assert plan["sentences"][0].startswith("Synchronized pickup on ")
+    assert plan["sentences"][0].startswith("Sync date ")
 
 
 def test_words_for_people_are_those_of_the_plan(tmp_path: Path) -> None:

@@ -218,7 +218,7 @@ def test_a_missed_pickup_is_told_with_the_calls_and_plans_that_followed_and_how_
         Attempt(at(4, 12), "another", "text", "answered"),
     ]
     assert tell(RETURNED, DRUG, trouble, calls) == [
-        "Thu 10/1  10:00  Enrolls; first plan: sync date Sun 10/4, no short fill",
+        "Thu 10/1  10:00  Enrolls; first plan: sync date Sun 10/4, no short fills",
         "Mon 10/5  10:00  Not picked up, 1 day late",
         "Mon 10/5  11:00  → calls the patient about it: no answer",
         "Wed 10/7  10:00  Not picked up, 3 days late",

@@ -25,7 +25,7 @@ def test_pickups_are_counted_and_a_drug_that_ran_out_is_named() -> None:
     came = visit(visit_id="v0", package="picked_up", handed_over_on=days(-3))
     brief = brief_of("enrolled", days(-60), [(came, Standing.picked_up)], drawn(-20, 15), [], [], None)
     assert brief.so_far == (
-        "Takes part since Sun 9 Aug 2026; 1 package picked up, the last on Mon 5 Oct 2026."
+        "Takes part since Sun Aug 9, 2026; 1 package picked up, the last on Mon Oct 5, 2026."
     )
     assert brief.without == ("lisinopril 10 mg: without it on 5 of the last 28 days.",)
     assert brief_of("enrolled", None, [], drawn(-20, 30), [], [], None).without == ()
@@ -49,8 +49,8 @@ def test_the_next_step_and_pickup_are_named_and_why_there_is_a_short_fill() -> N
     why = stands.drugs[0].model_copy(update={"reasons": (BRIDGED, *stands.drugs[0].reasons)})
     told = brief_of("enrolled", None, [], None, [], steps, stands.model_copy(update={"drugs": (why,)})).why
     assert told == (
-        f"{why.drug_name}: Does not last until it joins: "
-        "a short fill of 5 days on Sat 10 Oct 2026 lasts until Thu 15 Oct 2026.",
+        f"{why.drug_name}: Runs out before its sync date. "
+        "Short fill of 5 days on Sat Oct 10, 2026; the supply lasts through Wed Oct 14, 2026.",
     )
     assert drug_names(stands, {"rx": "as prescribed"}) == {"rx": "as prescribed"}
 
@@ -62,8 +62,7 @@ def test_the_year_is_told_in_one_line_where_the_plan_says_it() -> None:
     reasons = (*stands.reasons, Reason(code="year_ahead_and_before", params=params))
     told = brief_of("enrolled", None, [], None, [], [], stands.model_copy(update={"reasons": reasons}))
     assert told.year == (
-        "The next 365 days: 13 trips, against 25 trips in the 365 days before; 1 short fill in this plan, "
-        "no day without a drug."
+        "The next 365 days: 13 trips, against 25 in the past 365 days; 1 short fill in this plan, no gaps."
     )
 
 
@@ -89,7 +88,7 @@ def test_a_day_that_is_kept_is_explained_by_the_plan_that_chose_it(
 def test_somebody_who_left_has_nothing_ahead() -> None:
     brief = brief_of("left", days(-1), [], None, [], [], None)
     assert (brief.so_far, brief.ahead, brief.why) == (
-        "Takes part no longer since Wed 7 Oct 2026.",
+        "No longer enrolled since Wed Oct 7, 2026.",
         (),
         (),
     )

@@ -50,14 +50,14 @@ def test_a_visit_stands_where_the_facts_of_three_services_put_it(
 @pytest.mark.parametrize(
     ("on", "facts", "words"),
     [
-        (9, {}, ["To be confirmed: the call is due on Sat 10 Oct 2026."]),
+        (9, {}, ["To be confirmed: the call is due on Sat Oct 10, 2026."]),
         (2, {}, ["Not confirmed yet."]),
         (
             2,
             {"answer": "unreached", "attempts": 3},
             ["Nobody was reached after 3 attempts: nothing is filled."],
         ),
-        (5, {"answer": "confirmed", "wanted": 3}, ["The fills are ordered on Sat 10 Oct 2026."]),
+        (5, {"answer": "confirmed", "wanted": 3}, ["The fills are ordered on Sat Oct 10, 2026."]),
         (
             2,
             {"answer": "confirmed", "wanted": 3, "outcomes": (FILLED, REJECTED)},
@@ -72,7 +72,7 @@ def test_a_visit_stands_where_the_facts_of_three_services_put_it(
             5,
             {**CONFIRMED, "conditions": (CONDITIONAL,)},
             [
-                "The fills are ordered on Sat 10 Oct 2026.",
+                "The fills are ordered on Sat Oct 10, 2026.",
                 "1 fill only if the prescriber renews it by Fri 10/9.",
             ],
         ),

@@ -54,7 +54,7 @@ def test_cash_has_no_claims_codes_or_refill_too_soon() -> None:
     told = words(made)
     assert "cash price" in told
     assert not any(
-        word in told for word in ("79", "clarification code", "payer", "Insurance pays", "paid from")
+        word in told for word in ("79", "clarification code", "payer", "Insurance pays", "payable on")
     )
 
 
@@ -114,8 +114,8 @@ def test_no_payer_is_not_cash_it_is_asked_for_and_planned_cautiously(payer: str 
         assert "payer_missing" in codes(of(made, name).reasons)
         assert "payer_rule_assumed" not in codes(of(made, name).reasons)
     assert (
-        "No insurance on file: planned as the most cautious plan. Ask for the card, or record the patient as paying "
-        "cash." in words(made)
+        "No insurance on file: planned by the rules of the strictest plan. Ask for the card, or record the patient as "
+        "cash pay." in words(made)
     )
 
 
@@ -150,8 +150,8 @@ def test_a_second_payer_and_a_coupon_are_kept_and_said_and_change_nothing() -> N
     plain, also = (answer(plan(read_patient(each), date(2026, 6, 10))) for each in (document, with_both))
     assert also["plan"]["visits"] == plain["plan"]["visits"]
     told = "\n".join(also["sentences"])
-    assert "Also on file: medicaid as a second payer; the plan does not compute with it." in told
-    assert "Also on file: a coupon; the plan does not compute with it." in told
+    assert "Also on file: secondary insurance medicaid. The plan does not count it." in told
+    assert "Also on file: a coupon. The plan does not count it." in told
     assert "0042" not in told
 
 

@@ -120,8 +120,8 @@ def test_a_renewal_and_an_authorization_are_asked_for_with_their_day() -> None:
     sentences = said(profile)
     [b] = [each for each in sentences if each.startswith("b: ")]
     [c] = [each for each in sentences if each.startswith("c: ")]
-    assert "A renewal from the prescriber is needed by Sat 7 Mar 2026." in b
-    assert "The payer wants a prior authorization: needed by Sat 14 Mar 2026" in c
+    assert "A renewal from the prescriber is needed by Sat Mar 7, 2026." in b
+    assert "Insurance requires prior authorization: needed by Sat Mar 14, 2026" in c
 
 
 def test_what_is_overdue_is_said_without_a_day_so_the_plan_stays_the_same_tomorrow() -> None:
@@ -133,12 +133,14 @@ def test_the_payers_day_is_said_once_of_each_drug_that_is_filled() -> None:
     plan = planned(taking({"a": 12, "b": 15, "c": -3}))
     published = published_as(plan)
     for each in published.drugs:
-        assert sum("payer pays from" in words.casefold() for words in of_drug(each, published)) == 1
+        assert (
+            sum("insurance pays on or after" in words.casefold() for words in of_drug(each, published)) == 1
+        )
 
 
 def test_an_unknown_cost_is_said_to_be_unknown_and_a_known_one_with_its_amount() -> None:
     published = published_as(planned(taking({"a": 12, "b": 15})))
-    assert any("is not known" in words for words in in_words(published))
+    assert any("What the patient pays is unknown" in words for words in in_words(published))
     known = published.model_copy(update={"extra_cost": Decimal("4.50"), "reasons": ()})
     assert "The patient pays $4.50 more than usual." in in_words(known)
 
@@ -152,25 +154,25 @@ def test_a_question_about_a_drug_that_is_left_out_has_the_day_by_which_it_is_ans
     fills = [fill("a", in_days(-10)), fill(names[0], in_days(-10)), fill(names[1], in_days(-40))]
     sentences = said(patient([prescription("a"), *doses], fills))
     [asked] = [each for each in sentences if each.startswith("levothyroxine 100: ")]
-    assert "An answer is needed by Sun 22 Mar 2026, when nothing is left of it." in asked
+    assert "An answer is needed by Sun Mar 22, 2026, when it runs out." in asked
     [overdue] = [each for each in sentences if each.startswith("levothyroxine 12.5: ")]
-    assert "An answer is needed now: nothing is left of it." in overdue
-    assert "By the fills on record nothing is left from Fri 20 Feb 2026 on." in overdue
+    assert "An answer is needed now: none left." in overdue
+    assert "By the fills on file, none left as of Fri Feb 20, 2026." in overdue
 
 
 def test_a_renewal_says_why_it_is_needed() -> None:
     profile = patient([prescription("a", quantity_left=Decimal(40))], [fill("a", in_days(-20))])
     [a] = [each for each in said(profile) if each.startswith("a: ")]
     assert "A renewal from the prescriber is needed by" in a
-    assert "10 units will be left of what is authorised: not enough for the next usual fill." in a
+    assert "10 units will be left on the prescription: not enough for the next usual fill." in a
 
 
 def test_a_bridge_of_all_that_is_left_lasts_no_longer_than_it_does() -> None:
     scarce = prescription("a", quantity_left=Decimal(3))
     profile = patient([scarce, prescription("b")], [fill("a", in_days(-22)), fill("b", in_days(-14))])
     [a] = [each for each in said(profile) if each.startswith("a: ")]
-    assert "On Tue 10 Mar 2026 3 units: the 3 days that are still authorised" in a
-    assert "A renewal from the prescriber is needed by Mon 9 Mar 2026." in a
+    assert "On Tue Mar 10, 2026, 3 units: the last 3 days still authorized" in a
+    assert "A renewal from the prescriber is needed by Mon Mar 9, 2026." in a
 
 
 def test_a_bridge_of_all_that_is_left_says_that_it_falls_short_and_what_the_rest_waits_for() -> None:
@@ -181,8 +183,11 @@ def test_a_bridge_of_all_that_is_left_says_that_it_falls_short_and_what_the_rest
     )
     assert isinstance(plan, Plan)
     [a] = [each for each in in_words(published_as(plan)) if each.startswith("a: ")]
-    assert "a short fill of 3 days on Sun 8 Mar 2026, all that can be had before, lasts until Fri 13 Mar" in a
-    assert "On Sun 15 Mar 2026 30 units: the usual fill of 30 days, only if the prescriber renews it by" in a
+    assert (
+        "Short fill of 3 days on Sun Mar 8, 2026, all that can be filled before then; "
+        "the supply lasts only through Thu Mar 12" in a
+    )
+    assert "On Sun Mar 15, 2026, 30 units: the usual 30-day fill, only if the prescriber renews it by" in a
 
 
 def test_a_date_that_accumulation_sets_is_said_to_be_set_by_it() -> None:
@@ -190,7 +195,7 @@ def test_a_date_that_accumulation_sets_is_said_to_be_set_by_it() -> None:
     profile = patient([prescription("a")], [fill("a", in_days(days)) for days in (-60, -40, -15)])
     plan = planned(profile, rules=replace(COMMERCIAL, payers=(piling,)))
     [a] = [" ".join(of_drug(each, published_as(plan))) for each in published_as(plan).drugs]
-    assert "By the days of its last fill the payer would pay from Tue 10 Mar 2026; but it also counts" in a
+    assert "By its last fill alone insurance would pay on or after Tue Mar 10, 2026, but it also counts" in a
     usual = planned(profile)
     assert not any(each.code == "payable_by_surplus" for each in usual.drugs[0].reasons)
 
@@ -213,7 +218,8 @@ def test_a_plan_of_before_codes_of_an_override_reads_as_it_did() -> None:
     drug = replace(plan.drugs[0], reasons=(earlier,))
     published = published_as(replace(plan, drugs=(drug, *plan.drugs[1:])))
     assert of_drug(published.drugs[0], published)[0] == (
-        "The payer pays from Tue 17 Mar 2026; The law grants an override of refill too soon to synchronize it before."
+        "Insurance pays on or after Tue Mar 17, 2026; "
+        "The law grants an override of refill too soon to synchronize it sooner."
     )
 
 

@@ -288,7 +288,7 @@ def test_a_cycle_that_a_closure_makes_shorter_is_not_made_shorter_twice() -> Non
 
 
 def test_settling_stays_on_the_preferred_weekday() -> None:
-    """The pickup is on Fri 20 Mar, and the slot two days later than the Friday that takes its place."""
+    """The pickup is on Fri Mar 20, and the slot two days later than the Friday that takes its place."""
     profile = taking({"a": 20, "b": 20}, preferred_weekday=4, cycle_policy="rolling_30")
     plan = planned(profile, pinned(18), rules=USUAL)
     assert (plan.anchor_on.weekday(), plan.next_anchor_on.weekday()) == (4, 4)

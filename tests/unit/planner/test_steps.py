@@ -161,7 +161,7 @@ def test_in_words_what_is_overdue_is_due_at_once_and_repeats_are_left_out() -> N
     (visit,) = plan.visits
     assert (visit.on - TODAY).days < 7
     words = explain(event_of(said(plan, "p", "s", 1, 1)))[-1]
-    assert "at once renewals and authorizations checked (system), call" in words
+    assert "Right away: refills and prior authorizations checked (system), call" in words
     assert "second call, if not reached" not in words
 
 

@@ -83,22 +83,23 @@ def test_a_plan_reads_as_sentences() -> None:
 @pytest.mark.parametrize(
     ("code", "params", "text"),
     [
-        ("early", {"days": 1}, "Filled at the synchronized pickup with 1 day left."),
+        ("early", {"days": 1}, "Filled on the sync date with 1 day left."),
         (
             "bridge",
             {"days": 8, "on": "2026-10-20", "until": "2026-10-28"},
-            "Does not last until it joins: a short fill of 8 days on Tue 20 Oct 2026 lasts until Wed 28 Oct 2026.",
+            "Runs out before its sync date. Short fill of 8 days on Tue Oct 20, 2026; the supply lasts "
+            "through Tue Oct 27, 2026.",
         ),
         (
             "offered",
             {"visits": 0, "short_fills": 1, "overrides": 2, "uncovered": 12},
-            "No visit before all due drugs have joined, 1 short fill, 2 overrides of refill too soon, 12 days without "
-            "a drug, over all drugs.",
+            "No extra trips before all are in sync, 1 short fill, 2 refill-too-soon overrides, 12 days without a drug, "
+            "over all drugs.",
         ),
         (
             "other_day_costs_more",
             {"on": "2026-10-20", "cost": "5", "here": "0.33"},
-            "Not Tue 20 Oct 2026: it costs the patient $5.00 more than usual, where this day costs $0.33 more.",
+            "Not Tue Oct 20, 2026: costs the patient $5.00 more than usual, instead of $0.33.",
         ),
         (
             "controlled",

@@ -28,8 +28,7 @@ def test_every_event_has_a_sentence_without_codes() -> None:
 def test_a_plan_that_cannot_be_made_says_why() -> None:
     event = PlanBlocked.model_construct(reasons=(Reason(code="not_reached", params={"cycles": 2}),))
     assert words.tell(event) == (
-        "No plan can be made now. "
-        "In 2 cycles in a row the patient was not reached or declined: staff have to act."
+        "No plan can be made now. Not reached, or declined, 2 cycles in a row. Call, or remove from med sync."
     )
 
 
