@@ -188,7 +188,7 @@ def _gives_up_at(
 
     At the end of the last day on which its condition helps, or when it would be ordered where that is later; on the
     morning of the visit at the latest, for the package is to be there when the patient comes. Where there would be
-    no package without what waits, as on an urgent visit of today, it is waited for until the store closes.
+    no package without what waits, as on an urgent visit of today, it is waited for until the store closes (R6.3).
     """
     due_at = _due_at(item, order, facts, now)
     if due_at is None or facts.store is None:
