@@ -247,7 +247,7 @@ async def test_a_stay_withdraws_the_plan_and_a_reconciled_discharge_brings_it_ba
     assert isinstance(cancelled, PlanCancelled)
     assert isinstance(blocked, PlanBlocked)
     assert [reason.code for reason in blocked.reasons] == ["in_hospital"]
-    assert "In hospital" in " ".join(explain(blocked))
+    assert "In the hospital" in " ".join(explain(blocked))
 
     proposed.clock.set(NOW + timedelta(days=2))
     home = (Span(begins_on=in_days(0), ends_on=in_days(2)),)
