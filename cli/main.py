@@ -59,7 +59,7 @@ def up(
 @app.command()
 def demo(
     patients: Annotated[int, typer.Option(help="how many, drawn from the sample", min=1)] = 100,
-    days: Annotated[int, typer.Option(help="how long they live through it", min=1)] = 70,
+    days: Annotated[int, typer.Option(help="how long they live through it", min=1)] = 62,
     seed: Annotated[int, typer.Option(help="another seed is another run; the same one repeats exactly")] = 1,
     keep: Annotated[bool, typer.Option(help="leave everything running afterwards, to play with")] = False,
     directory: Annotated[Path, typer.Option(help="emptied first, then holds everything")] = Path(

@@ -76,7 +76,7 @@ class Options:
     """What was asked for on the command line."""
 
     patients: int = 100
-    days: int = 70
+    days: int = 62
     seed: int = 1
     directory: Path = Path(".medsync/demo")
     keep: bool = False

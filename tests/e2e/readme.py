@@ -21,7 +21,7 @@ from tests.e2e.demo_process import ROOT, DemoProcess
 
 README, PICTURE = ROOT / "README.md", ROOT / "docs" / "console.png"
 WIDTH, HEIGHT = 1120, 760
-MOST_BYTES = 160_000
+MOST_BYTES = 180_000
 
 SHOWN = re.compile(
     r"(?P<table>\d+ days later: .*?┘)\n"
