@@ -1,8 +1,8 @@
 """What the demo costs: CPU seconds of everything it starts, by process: `python -m benchmarks.demo`.
 
 After it the first demo runs on the same machine, and then this one again. The first is of 300 patients and 110 days,
-out of a clone of the revision that had it; the ratio of the two is what is promised. `--alone` leaves it out, `--beside`
-names another.
+out of a clone of the revision that had it; the ratio of the two is what is promised. `--alone` leaves it out,
+`--beside` names another.
 
 Each process is looked at twice a second, so its last half second is missing; the total is the kernel's own account of
 all that ended.
