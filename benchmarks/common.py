@@ -175,17 +175,23 @@ def resident_mb(pid: int) -> float:
     )
 
 
-def _cpu_seconds(pid: int, *, with_children: bool = False) -> float:
+def cpu_seconds(pid: int, *, with_children: bool = False) -> float:
     """Of one process; with its children, those that ended included."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     used = sum(int(field) for field in fields[11 : 15 if with_children else 13]) / TICK
     if with_children:
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        for child in children(pid):
             try:
-                used += _cpu_seconds(int(child))
+                used += cpu_seconds(child)
             except FileNotFoundError:
                 continue  # ended in between: the next look finds it at its parent
     return used
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started, from whichever of its threads."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for of in tasks for child in of.read_text().split()]
 
 
 # ---- servers and processes ------------------------------------------------------------------------------------
@@ -244,7 +250,7 @@ class Bench:
         """What was used so far by a client process, and by the servers."""
         postgres, broker = self.stack.postgres.pid, self.stack.kafka.pid
         assert postgres and broker
-        return Cpu(_cpu_seconds(client), _cpu_seconds(postgres, with_children=True), _cpu_seconds(broker))
+        return Cpu(cpu_seconds(client), cpu_seconds(postgres, with_children=True), cpu_seconds(broker))
 
     async def settle(self) -> None:
         """Begin each run alike: what the last one left dirty is on disk."""

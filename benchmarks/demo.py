@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.common import ROOT, TICK, Target, arguments, run_alone, table
+from benchmarks.common import ROOT, Target, arguments, children, cpu_seconds, run_alone, table
 
 FIRST = "9645c1f"
 """The last revision with the first demo."""
@@ -78,16 +78,14 @@ def measured(checkout: Path, folder: Path, options: Sequence[str]) -> Cost:
 def family(pid: int) -> Iterator[tuple[int, tuple[str, float]]]:
     """A process and all below it: what each is, and the seconds it used."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        seconds = cpu_seconds(pid)
         command = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
-        children = [
-            child for of in Path(f"/proc/{pid}/task").glob("*/children") for child in of.read_text().split()
-        ]
+        below = children(pid)
     except (FileNotFoundError, ProcessLookupError):
         return  # it ended in between
-    yield pid, (kind(command), (int(fields[11]) + int(fields[12])) / TICK)
-    for child in children:
-        yield from family(int(child))
+    yield pid, (kind(command), seconds)
+    for child in below:
+        yield from family(child)
 
 
 def kind(command: str) -> str:

@@ -100,13 +100,10 @@ def look_back(
     Some of those are too old by now to be told. `came` are the days of pickups since, `synchronized` those among them.
     """
     drug = ingredients(patient)
+    taking_part = _taking_part(plan, drug, TAKES_PART)
     start, end = span
     day_before = start - min(end - start, A_YEAR)
-    fills = [
-        each
-        for each in _all(patient, on_file)
-        if drug.get(each.rx_id) in _taking_part(plan, drug, TAKES_PART)
-    ]
+    fills = [each for each in _all(patient, on_file) if drug.get(each.rx_id) in taking_part]
     of_drug = [
         [(each.on, each.days) for each in fills if drug[each.rx_id] == name]
         for name in sorted(_taking_part(plan, drug, {Participation.sync}))
@@ -117,7 +114,7 @@ def look_back(
         patient_id=patient["patient_id"],
         enrolled_on=start,
         until=end,
-        drugs=_taking_part(plan, drug, TAKES_PART),
+        drugs=taking_part,
         came_before=frozenset(on for on in fetched if day_before <= on < start),
         came_since=frozenset(came),
         synchronized_on=frozenset(synchronized),

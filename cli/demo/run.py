@@ -75,11 +75,11 @@ class Part(Protocol):
 class Options:
     """What was asked for on the command line."""
 
-    patients: int = 100
-    days: int = 62
-    seed: int = 1
-    directory: Path = Path(".medsync/demo")
-    keep: bool = False
+    patients: int
+    days: int
+    seed: int
+    directory: Path
+    keep: bool
     outreach: int = 2
 
 
@@ -239,7 +239,7 @@ class Demo:
             due = await self._settle(platform, staff, now)
             if (today := now.astimezone(ZONE).date()) != day:
                 day = today
-                self._tell_day(day)
+                self.screen.day_begins(day)
             moments = [due, *(part.next_at(now) for part in (platform, *staff))]
             self.clock.set(min((at for at in moments if at and now < at < end), default=end))
         await self._settle(platform, staff, end)
@@ -282,9 +282,6 @@ class Demo:
 
         console = self.services.urls["console"][0]
         self.screen.begin(Run(START, self.options.days, self.clock, self.recorder, console, victim))
-
-    def _tell_day(self, day: date) -> None:
-        self.screen.day_begins(day)
 
     async def _conclude(self, outcome: Outcome) -> None:
         listed = await self.staff.every("enrollment", "/patients")

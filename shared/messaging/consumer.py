@@ -29,14 +29,12 @@ from shared.messaging.envelope import Record
 from shared.messaging.intake import DEADLY, BadRelease, Intake, Outage
 from shared.messaging.lag import LagMeter, Place
 from shared.messaging.outages import is_outage
+from shared.messaging.topics import GATHERED_BYTES
 
 POLL_MS = 1000
 BATCH_BYTES = 8 * 1024 * 1024
 IDLE_MS = 500
 """How long the broker keeps a request open while there is nothing."""
-
-GATHERED_BYTES = 256 * 1024
-"""Where records are gathered, the broker waits for no more than these."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 EXIT_STUCK = 70

@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from shared.events import EVENTS, TOPICS, Event
 from shared.messaging.envelope import Record
+from shared.messaging.topics import GATHERED_BYTES
 
-GATHER_MS, GATHERED_BYTES = 200, 256 * 1024
-"""The broker hands over so much at once, or what came in that time: an onlooker need not be woken by every record."""
+GATHER_MS = 200
+"""An onlooker need not be woken by every record."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ RETENTION_DAYS = 14
 STAMPED = {"message.timestamp.type": "LogAppendTime"}
 """By the broker. It refuses records that a service stamps, where the service's machine is an hour ahead of its own."""
 
+GATHERED_BYTES = 256 * 1024
+"""Where a reader has the broker gather records for a moment, it waits for no more than these."""
+
 REPLICAS = 3
 
 ALREADY_EXISTS = 36

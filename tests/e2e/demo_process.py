@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -30,3 +31,17 @@ class DemoProcess:
     def output(self) -> str:
         """All that it has said so far."""
         return (self.directory / "out").read_text()
+
+    def until_left_running(self, seconds: float = 600) -> None:
+        """Of a demo with --keep: until its days are over. Fails with what it said, if it ends or is late."""
+        deadline = time.monotonic() + seconds
+        while "The system runs on" not in self.output:
+            late = time.monotonic() > deadline
+            if late or self.process.poll() is not None:
+                raise AssertionError(self.output[-3000:])
+            time.sleep(0.5)
+
+    def end(self) -> None:
+        """Stop it in order."""
+        self.process.terminate()
+        self.process.wait(60)

@@ -12,7 +12,6 @@ import re
 import shutil
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from playwright.async_api import async_playwright
@@ -40,16 +39,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="medsync-readme-") as folder:
         demo = DemoProcess(Path(folder) / "run", "--keep", columns=80)
         try:
-            while "The system runs on" not in demo.output:
-                if demo.process.poll() is not None:
-                    sys.exit(demo.output[-3000:])
-                time.sleep(0.5)
+            demo.until_left_running()
             README.write_text(with_figures(README.read_text("utf-8"), demo.output), "utf-8")
             [console] = re.findall(r"The console: (\S+)", demo.output)
             asyncio.run(take(console, PICTURE))
         finally:
-            demo.process.terminate()
-            demo.process.wait(60)
+            demo.end()
     if (size := PICTURE.stat().st_size) > MOST_BYTES:
         sys.exit(f"{PICTURE} has {size:,} bytes, more than {MOST_BYTES:,}: make the window smaller")
     print(f"{README} and {PICTURE} ({size / 1000:.0f} kB) show the demo as it is")

@@ -7,12 +7,12 @@ import re
 import shlex
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import readme
+from tests.e2e.demo_process import DemoProcess
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -91,26 +91,13 @@ def test_the_end_of_the_demo_is_found_in_what_it_says_and_in_readme() -> None:
 def test_its_commands_run_beside_a_demo_that_was_left_running(tmp_path: Path) -> None:
     for name in ("examples", "data"):
         (tmp_path / name).symlink_to(ROOT / name)
-    with (tmp_path / "out").open("w") as out:
-        demo = subprocess.Popen(
-            medsync("demo --keep --patients 12 --days 12"), cwd=tmp_path, stdout=out, stderr=subprocess.STDOUT
-        )
+    demo = DemoProcess(tmp_path / ".medsync", "--keep", "--patients", "12", "--days", "12")
     try:
-        until_it_is_over(demo, tmp_path / "out")
+        demo.until_left_running(READY_SECONDS)
         failed = {command: said for command in RUN if (said := complaint(command, tmp_path))}
         assert failed == {}
     finally:
-        demo.terminate()
-        demo.wait(60)
-
-
-def until_it_is_over(demo: subprocess.Popen[bytes], out: Path) -> None:
-    """Until the demo is left running."""
-    deadline = time.monotonic() + READY_SECONDS
-    while "The system runs on" not in out.read_text():
-        assert demo.poll() is None, out.read_text()[-3000:]
-        assert time.monotonic() < deadline, out.read_text()[-3000:]
-        time.sleep(0.5)
+        demo.end()
 
 
 def complaint(command: str, directory: Path) -> str:

@@ -160,6 +160,7 @@ class Medication:
 
 @lru_cache(maxsize=256)
 def in_order(sizes: frozenset[int]) -> tuple[int, ...]:
+    """From the least. Asked for each fill of each day that is tried, of the few sets that payers name."""
     return tuple(sorted(sizes))
 
 

@@ -47,9 +47,8 @@ class OpenVisit:
     on: date
     items: tuple[PromisedItem, ...]
     confirmed: bool = False
-    wait_to_the_end: frozenset[str] = (
-        frozenset()
-    )  # rx_ids: what they depend on may come on the visit's own day
+    # rx_ids of fills that depend on what may come on the visit's own day
+    wait_to_the_end: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +227,7 @@ def as_of(progress: Progress, today: date, rules: Rules) -> Progress:
 def waits_for_visit(progress: Progress, today: date) -> bool:
     """While a confirmed visit whose day has come is open, nothing is planned anew.
 
-    But what all of it depends on may come on that day: then the plan says so.
+    But what some of it depends on may come on that day, and the store hears of it by a plan alone.
     """
     return any(
         visit.confirmed and visit.on <= today and not (visit.on == today and visit.wait_to_the_end)
