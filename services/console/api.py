@@ -23,8 +23,8 @@ from services.console.domain.visits import CALLED_BEFORE, standing
 from services.console.names import details_of
 from services.console.pages import Day, Number, Text, Viewing, in_zone, page
 from services.console.services import look_at
-from services.console.store import actions, ask
-from services.console.store.ask import Filter
+from services.console.store import actions, reads
+from services.console.store.reads import Filter
 from shared.events import EVENTS
 from shared.events.enrollment import Profile
 from shared.events.planner import PlanBlocked, PlanComputed
@@ -56,12 +56,12 @@ SERVICES = ("enrollment", "planner", "outreach", "fulfillment")
 async def stores(request: Request, work: Working, q: Text = "", after: Text = "") -> HTMLResponse:
     """Every store with its day in figures."""
     async with work.read() as db:
-        await ask.at_one_instant(db)
-        found = await ask.stores_page(db, search=q.strip()[:80], after=after, limit=STORES_A_PAGE + 1)
+        await reads.at_one_instant(db)
+        found = await reads.stores_page(db, search=q.strip()[:80], after=after, limit=STORES_A_PAGE + 1)
         days = {each.store_id: _today(work, each.time_zone) for each in found}
-        counts = await ask.day_counts(db, days)
-        generation, newest = await ask.place(db)
-        lines = await ask.lines_before(db, Filter(), newest + 1, LINES_AT_A_GLANCE)
+        counts = await reads.day_counts(db, days)
+        generation, newest = await reads.place(db)
+        lines = await reads.lines_before(db, Filter(), newest + 1, LINES_AT_A_GLANCE)
         zones = await zones_of(db, lines)
     rows = [(each, days[each.store_id], counts[each.store_id]) for each in found[:STORES_A_PAGE]]
     more = found[STORES_A_PAGE - 1].store_id if len(found) > STORES_A_PAGE else None
@@ -91,22 +91,22 @@ async def store_day(
     skip = (number - 1) * limit if only else 0
     parts = (only,) if only else tuple(Part)
     async with work.read() as db:
-        await ask.at_one_instant(db)
-        store = await ask.store_of(db, store_id)
+        await reads.at_one_instant(db)
+        store = await reads.store_of(db, store_id)
         if store is None:
             raise Problem(404, "No such store", "no event has named this store yet")
         today = _today(work, store.time_zone)
         shown = on or today
-        groups = await ask.groups_around(
+        groups = await reads.groups_around(
             db, store_id, shown, soon=SOON, later=CALLED_BEFORE, first=skip + limit
         )
         day = arrange(groups, shown)
         ids = {each: day.ids(each, limit, skip) for each in parts}
-        visits = await ask.visits_named(db, {visit_id for some in ids.values() for visit_id in some})
-        to_agree, proposals = await ask.to_agree(db, store_id, limit, skip)
-        demand = [] if only else await ask.demand_of_day(db, store_id, shown)
-        calls = await ask.calls_of_day(db, store_id, *_bounds(shown, store.time_zone))
-        generation, newest = await ask.place(db)
+        visits = await reads.visits_named(db, {visit_id for some in ids.values() for visit_id in some})
+        to_agree, proposals = await reads.to_agree(db, store_id, limit, skip)
+        demand = [] if only else await reads.demand_of_day(db, store_id, shown)
+        calls = await reads.calls_of_day(db, store_id, *_bounds(shown, store.time_zone))
+        generation, newest = await reads.place(db)
     totals = {each: day.count(each) for each in Part} | {Part.to_agree: to_agree}
     return page(
         request,
@@ -151,12 +151,12 @@ async def stream(
     Of a patient the first characters are enough, where they fit one alone.
     """
     async with work.read() as db:
-        await ask.at_one_instant(db)
-        patient = await ask.whole_id(db, patient.strip()) if patient else ""
+        await reads.at_one_instant(db)
+        patient = await reads.whole_id(db, patient.strip()) if patient else ""
         which = Filter(service or None, kind or None, store or None, patient or None, first, last)
-        generation, newest = await ask.place(db)
+        generation, newest = await reads.place(db)
         bound = before if before is not None else newest + 1
-        lines = await ask.lines_before(db, which, bound, LINES_A_PAGE)
+        lines = await reads.lines_before(db, which, bound, LINES_A_PAGE)
         zones = await zones_of(db, lines)
     whole = first is not None
     return page(
@@ -174,7 +174,7 @@ async def stream(
 
 async def zones_of(db: Any, lines: Iterable[Line]) -> dict[str, str]:
     """The time zone of each line's store."""
-    return await ask.zones(db, {line.store_id for line in lines if line.store_id})
+    return await reads.zones(db, {line.store_id for line in lines if line.store_id})
 
 
 # ---- patients -------------------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ async def patients(
 ) -> HTMLResponse:
     """Patients by their pseudonyms."""
     async with work.read() as db:
-        found = await ask.patients_page(
+        found = await reads.patients_page(
             db,
             store=store or None,
             status=status or None,
@@ -210,17 +210,17 @@ async def patient(
 ) -> HTMLResponse:
     """One patient: the plan drawn and in words, what happens next, and the story of cause and effect."""
     async with work.read() as db:
-        await ask.at_one_instant(db)
-        found = await ask.patient_of(db, patient_id)
+        await reads.at_one_instant(db)
+        found = await reads.patient_of(db, patient_id)
         if found is None:
             raise Problem(404, "No such patient", "no event has named this patient yet")
-        store = await ask.store_of(db, found.store_id) if found.store_id else None
+        store = await reads.store_of(db, found.store_id) if found.store_id else None
         shown = revision or found.plan_revision
-        plans = await ask.plans_of(db, patient_id, {shown, found.plan_revision})
-        visits = await ask.visits_of(db, patient_id)
-        renewals = await ask.renewals_of(db, patient_id)
-        generation, newest = await ask.place(db)
-        lines = await ask.lines_before(db, Filter(patient=patient_id), newest + 1, EVENTS_OF_A_PATIENT)
+        plans = await reads.plans_of(db, patient_id, {shown, found.plan_revision})
+        visits = await reads.visits_of(db, patient_id)
+        renewals = await reads.renewals_of(db, patient_id)
+        generation, newest = await reads.place(db)
+        lines = await reads.lines_before(db, Filter(patient=patient_id), newest + 1, EVENTS_OF_A_PATIENT)
         reveals = await actions.reveals_of(db, patient_id)
         details = await details_of(db, work, patient_id, viewer)
         parked = await tables.parked_among(db, [patient_key(patient_id)])

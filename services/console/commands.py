@@ -14,7 +14,7 @@ from services.console import rebuild
 from services.console.pages import ACTOR, ROLE, STAFF, Acting, Text, page
 from services.console.services import tell
 from services.console.settings import Settings
-from services.console.store import actions, ask
+from services.console.store import actions, reads
 from shared.http import ACTOR_ID, Commanding, Problem, Role, Working
 from shared.messaging import Unit
 from shared.words.formats import counted
@@ -55,7 +55,7 @@ async def reveal(
     minutes = _settings(request).reveal_minutes
 
     async def record(unit: Unit) -> None:
-        if await ask.patient_of(unit.db, patient_id) is None:
+        if await reads.patient_of(unit.db, patient_id) is None:
             raise Problem(404, "No such patient", "no event has named this patient yet")
         await actions.record_reveal(
             unit.db,
