@@ -10,9 +10,9 @@ from typing import Annotated
 from fastapi import APIRouter, Header
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from services.console.api import zones_of
 from services.console.domain.lines import Fold, Line, fold_arrived
 from services.console.pages import Text, fragment
+from services.console.queries import zones_of
 from services.console.store import reads
 from services.console.store.reads import Filter
 from shared.http import Working

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.console.pages import Viewer
 from services.console.store import actions, reads
 from shared.database import Db
 from shared.events.enrollment import ContactDetailsChanged
@@ -21,9 +20,9 @@ class Revealed:
     details: ContactDetailsChanged | None
 
 
-async def details_of(db: Db, work: Work, patient_id: str, viewer: Viewer | None) -> Revealed | None:
+async def details_of(db: Db, work: Work, patient_id: str, viewer: str | None) -> Revealed | None:
     """None where this person has not revealed them, or too long ago."""
-    until = await actions.revealed_until(db, patient_id, viewer.actor) if viewer else None
+    until = await actions.revealed_until(db, patient_id, viewer) if viewer else None
     if until is None:
         return None
     kept = await reads.sealed_details(db, patient_id)

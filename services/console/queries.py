@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from services.console.domain.ahead import Renewal, Step, steps_ahead
 from services.console.domain.brief import Brief, brief_of, chosen_in, drug_names
 from services.console.domain.lines import Fold, Line, fold
-from services.console.domain.month import Week, weeks_of
+from services.console.domain.month import Cell, weeks_of
 from services.console.domain.story import Chain, chains_of
 from services.console.domain.supply import Picture, is_replaced, picture_of
 from services.console.domain.today import SOON, Part, Row, arrange
@@ -23,7 +23,7 @@ from services.console.store import actions, reads
 from services.console.store.reads import Filter
 from shared.database import Db
 from shared.events.enrollment import Profile
-from shared.events.planner import Decision, PlanBlocked, PlanComputed
+from shared.events.planner import DrugDecision, PlanBlocked, PlanComputed
 from shared.messaging import Work, tables
 from shared.messaging import patient as patient_key
 from shared.problems import NotFound
@@ -109,7 +109,7 @@ async def store_day(
     await reads.at_one_instant(db)
     store = await reads.store_of(db, store_id)
     if store is None:
-        raise NotFound("No such store", "no event has named this store yet")
+        raise NotFound("unknown_store", "no event has named this store yet")
     today = _today(now, store.time_zone)
     shown = on or today
     groups = await reads.groups_around(
@@ -158,8 +158,13 @@ class StreamPage:
 
 
 async def stream_page(db: Db, which: Filter, before: int | None) -> StreamPage:
-    """The newest lines, or those before a number. Bursts are folded, except where numbers were asked for."""
+    """The newest lines, or those before a number; of a patient's id its beginning is enough.
+
+    Bursts are folded, except where numbers were asked for.
+    """
     await reads.at_one_instant(db)
+    if which.patient:
+        which = replace(which, patient=await reads.whole_id(db, which.patient))
     generation, newest = await reads.place(db)
     lines = await reads.lines_before(db, which, newest + 1 if before is None else before, LINES_A_PAGE)
     whole = which.first is not None
@@ -223,9 +228,9 @@ class PatientPage:
     picture: Picture | None
     brief: Brief
     drug_names: dict[str, str]
-    replaced: list[Decision]
+    replaced: list[DrugDecision]
     visits: list[Row]
-    weeks: list[Week]
+    weeks: list[list[Cell]]
     steps: list[Step]
     renewals: list[Renewal]
     chains: list[Chain]  # oldest first
@@ -259,7 +264,7 @@ async def patient_page(
     await reads.at_one_instant(db)
     patient = await reads.patient_of(db, patient_id)
     if patient is None:
-        raise NotFound("No such patient", "no event has named this patient yet")
+        raise NotFound("unknown_patient", "no event has named this patient yet")
     shown = revision or patient.plan_revision
     generation, newest = await reads.place(db)
     held = _Held(
@@ -271,7 +276,7 @@ async def patient_page(
         await reads.lines_before(db, Filter(patient=patient_id), newest + 1, EVENTS_OF_A_PATIENT),
     )
     if revision and held.plan(revision) is None:
-        raise NotFound("No such plan", "this patient has no plan of that revision")
+        raise NotFound("unknown_plan", "this patient has no plan of that revision")
     zone = held.store.time_zone if held.store else "UTC"
     today = _today(work.now(), zone)
     plan = held.plan(shown)
@@ -372,7 +377,7 @@ def _names(profile: Profile | None) -> dict[str, str]:
     return {each.rx_id: each.drug.name for each in profile.prescriptions} if profile else {}
 
 
-def _weeks(held: _Held, steps: Sequence[Step], today: date, picture: Picture | None) -> list[Week]:
+def _weeks(held: _Held, steps: Sequence[Step], today: date, picture: Picture | None) -> list[list[Cell]]:
     open_weekdays: Collection[int] = held.store.open_weekdays if held.store else range(7)
     return weeks_of(
         held.visits,
