@@ -56,7 +56,7 @@ OWN: Mapping[str, Mapping[str, str]] = {
     },
 }
 
-LONGEST = 60
+LONGEST = 65
 """Lines of a function: about a screen, docstring and all."""
 
 OF_HTTP = ("http.py", "pages.py", "services.py", "live.py")
@@ -112,7 +112,7 @@ def _of_module(module: ast.Module, path: str, inside: Path) -> Iterator[Fault]:
 
 def _of_function(node: ast.FunctionDef | ast.AsyncFunctionDef, path: str, room: str) -> Iterator[Fault]:
     length = (node.end_lineno or node.lineno) - node.lineno + 1
-    if length > LONGEST:
+    if length > LONGEST and room != "store":  # a statement is read as one
         yield Fault(
             path, node.lineno, f"{node.name} has {length} lines: a function fits a screen ({LONGEST})"
         )

@@ -120,79 +120,108 @@ def assess(
     profile, said = as_read(profile, rules, state, today)
     stocks = stocks_of(profile, today)
     superseded = superseded_by(profile.prescriptions, rules, first_workable)
-    beside = waiting_for_pharmacist(profile.prescriptions, superseded, stocks, today)
-    refused = {each.rx_id: each for each in profile.rejections if stands(each, profile, stocks)}
-    held = {_use(each) for each in profile.prescriptions if each.status == "on_hold"}
+    known = _Known(
+        profile=profile,
+        rules=rules,
+        today=today,
+        first_workable=first_workable,
+        rulings=rulings,
+        state=state,
+        said=said,
+        stocks=stocks,
+        superseded=superseded,
+        beside=waiting_for_pharmacist(profile.prescriptions, superseded, stocks, today),
+        refused={each.rx_id: each for each in profile.rejections if stands(each, profile, stocks)},
+        held={_use(each) for each in profile.prescriptions if each.status == "on_hold"},
+        taken=[
+            each
+            for each in profile.prescriptions
+            if each.status in TAKEN and each.drug.maintenance and each.rx_id not in superseded
+        ],
+    )
+    return [_assessed(each, known) for each in profile.prescriptions]
 
-    taken = [
-        each
-        for each in profile.prescriptions
-        if each.status in TAKEN and each.drug.maintenance and each.rx_id not in superseded
-    ]
-    parts = []
-    for each in profile.prescriptions:
-        stock = stocks[stock_key(each.drug)]
-        reasons = (
-            _left_out_by_staff(each, rulings),
-            not_in_use(each, held),
-            _served_elsewhere(profile),
-            never_synchronized(each, rules),
-            _superseded(each, superseded, first_workable),
-            _waits(each, beside),
-            _unclear(each, rules),
-            _first_fill_awaited(stock),
-            _fill_unknown(stock),
-            _used_up(each, rules, first_workable),
-            _unauthorized(each, first_workable),
-            _refused(refused.get(each.rx_id), rules, today),
-        )
-        overruled = MAY_BE_INCLUDED if (StaffDecisionKind.include, each.rx_id) in rulings else ()
-        reason = next((reason for reason in reasons if reason and reason.code not in overruled), None)
-        participation, lacks = Participation.excluded, reason
-        waits_for = _waits_for(reason) if not _is_disused(stock, rules, today) else None
-        if reason is None or waits_for:
-            participation, reason = divisible(each, rules)
-        rejection = refused.get(each.rx_id)
-        dated = rejection if rejection and rejection.next_fill_on else None
-        of_staff = remarks(each.rx_id, participation, rulings)
-        options = [lacks] if lacks and waits_for else []
-        options += meanwhile(each, lacks or reason, rules, today)
-        if reason.code == "schedule_2":
-            options += _earliest_fill(each, stock, dated, profile, rules, today)
-        if participation is Participation.sync:
-            options += _larger_fill(each, stock, profile, rules, state, today)
-        taking_part = participation is not Participation.excluded
-        former = None
-        if taking_part and stock.run_out_on is None:
-            former = _former_strength(each, profile, stocks, rulings)
-            stock = replace(stock, run_out_on=_begins_on(former, stocks, today))
-            options += _after_former(former, stock, today)
-        shared = _shared_ingredient(each, taken) if taking_part else []
-        read_of_it = [word for word in said.get(each.rx_id, ()) if taking_part or word.code in OF_LAW]
-        parts.append(
-            Eligibility(
-                prescription=each,
-                participation=participation,
-                reason=reason,
-                stock=stock,
-                payer_says=dated,
-                remarks=(
-                    *read_of_it,
-                    *shared,
-                    *_elsewhere(each, stock),
-                    *_recounted(each, stock),
-                    *_doubted(each, stock),
-                    *options,
-                    *of_staff,
-                ),
-                look_again_on=_tried_again_on(rejection, rules)
-                if lacks and lacks.code == "payer_refused"
-                else None,
-                in_place_of=former,
-                waits_for=waits_for,
-            )
-        )
-    return parts
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of all prescriptions together when each is assessed."""
+
+    profile: Profile
+    rules: Rules
+    today: date
+    first_workable: date
+    rulings: Mapping[Key, StaffDecision]
+    state: str
+    said: Mapping[str, Sequence[Reason]]
+    stocks: Mapping[StockKey, Stock]
+    superseded: Mapping[str, Prescription]
+    beside: Mapping[str, Prescription]
+    refused: Mapping[str, Rejection]
+    held: set[tuple[object, ...]]
+    taken: Sequence[Prescription]
+
+
+def _assessed(each: Prescription, known: _Known) -> Eligibility:
+    rules, today, stock = known.rules, known.today, known.stocks[stock_key(each.drug)]
+    lacks = reason = _why_out(each, stock, known)
+    participation = Participation.excluded
+    waits_for = _waits_for(reason) if not _is_disused(stock, rules, today) else None
+    if reason is None or waits_for:
+        participation, reason = divisible(each, rules)
+    rejection = known.refused.get(each.rx_id)
+    dated = rejection if rejection and rejection.next_fill_on else None
+    options = [lacks] if lacks and waits_for else []
+    options += meanwhile(each, lacks or reason, rules, today)
+    if reason.code == "schedule_2":
+        options += _earliest_fill(each, stock, dated, known.profile, rules, today)
+    if participation is Participation.sync:
+        options += _larger_fill(each, stock, known.profile, rules, known.state, today)
+    taking_part = participation is not Participation.excluded
+    former = None
+    if taking_part and stock.run_out_on is None:
+        former = _former_strength(each, known.profile, known.stocks, known.rulings)
+        stock = replace(stock, run_out_on=_begins_on(former, known.stocks, today))
+        options += _after_former(former, stock, today)
+    return Eligibility(
+        prescription=each,
+        participation=participation,
+        reason=reason,
+        stock=stock,
+        payer_says=dated,
+        remarks=(
+            *(word for word in known.said.get(each.rx_id, ()) if taking_part or word.code in OF_LAW),
+            *(_shared_ingredient(each, known.taken) if taking_part else ()),
+            *_elsewhere(each, stock),
+            *_recounted(each, stock),
+            *_doubted(each, stock),
+            *options,
+            *remarks(each.rx_id, participation, known.rulings),
+        ),
+        look_again_on=_tried_again_on(rejection, rules) if lacks and lacks.code == "payer_refused" else None,
+        in_place_of=former,
+        waits_for=waits_for,
+    )
+
+
+def _why_out(each: Prescription, stock: Stock, known: _Known) -> Reason | None:
+    """The first reason for which a drug takes no part, but those that staff overruled."""
+    rules, first_workable = known.rules, known.first_workable
+    reasons = (
+        _left_out_by_staff(each, known.rulings),
+        not_in_use(each, known.held),
+        _served_elsewhere(known.profile),
+        never_synchronized(each, rules),
+        _superseded(each, known.superseded, first_workable),
+        _waits(each, known.beside),
+        _unclear(each, rules),
+        _first_fill_awaited(stock),
+        _fill_unknown(stock),
+        _used_up(each, rules, first_workable),
+        _unauthorized(each, first_workable),
+        _refused(known.refused.get(each.rx_id), rules, known.today),
+    )
+    overruled = MAY_BE_INCLUDED if (StaffDecisionKind.include, each.rx_id) in known.rulings else ()
+    return next((reason for reason in reasons if reason and reason.code not in overruled), None)
 
 
 def _waits_for(reason: Reason | None) -> ConditionKind | None:

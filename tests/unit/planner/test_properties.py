@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.planner.domain import plan as plan_module
+from services.planner.domain import choosing
 from services.planner.domain import progress as progress_module
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import NO_COMMITMENTS, Plan, Profile, Rules
@@ -186,7 +186,7 @@ def burden(profile: Profile, rules: Rules = COMMERCIAL) -> Fraction:
 def recorded() -> Iterator[list[Verdict]]:
     """The verdicts of the searches that are made."""
     verdicts: list[Verdict] = []
-    choose = plan_module.choose
+    choose = choosing.choose
 
     def recording(*args: Any) -> Verdict | None:
         verdict = choose(*args)
@@ -195,7 +195,7 @@ def recorded() -> Iterator[list[Verdict]]:
         return verdict
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan_module, "choose", recording)
+        patch.setattr(choosing, "choose", recording)
         yield verdicts
 
 
