@@ -6,20 +6,23 @@ It raises what `shared.problems` names. What it is told is a frozen model beside
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date, timedelta
-from typing import Annotated, Self
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from services.enrollment.domain.consent import PREFERENCES, How, Terms, amend
 from services.enrollment.domain.profile import FINAL, Standing, consented_channels
-from services.enrollment.domain.records import Wishes
 from services.enrollment.publishing import profiles_changed
 from services.enrollment.queries import known_patient
 from services.enrollment.store import candidates, consents, feed, profiles, reports
+from services.enrollment.store.consents import Word
 from shared.database import Db
+from shared.events.base import OpenEnum
 from shared.events.enrollment import (
     Channel,
-    Consent,
+    ConsentChanged,
     CyclePolicy,
     DisenrolmentReason,
     PatientDisenrolled,
@@ -27,10 +30,13 @@ from shared.events.enrollment import (
 from shared.messaging import Unit
 from shared.problems import Conflict, Invalid, NotFound, require_role
 
+T = TypeVar("T")
+E = TypeVar("E", bound=OpenEnum)
+
 STAFF = ("clerk", "technician", "pharmacist")
 
 Id = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
-Weekday = Annotated[int, Field(ge=0, le=6, description="0 is Monday")]
+Weekday = Annotated[int, Field(ge=0, le=6, strict=True, description="0 is Monday")]
 DayOfMonth = Annotated[int, Field(ge=1, le=31)]
 
 
@@ -43,21 +49,61 @@ class Told(BaseModel):
 # --- consent and its end ---
 
 
-class ConsentGiven(BaseModel):
-    """What the patient agreed to; what is left out is as the feed says, or the default."""
+def _folded(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Each once, in the order given."""
+    return tuple(dict.fromkeys(values))
 
-    scope: tuple[Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")], ...] = ("synchronize", "contact")
-    channels: tuple[Channel, ...] | None = None
+
+def _offered(value: E) -> E:
+    """Readers of events take what they do not know as `other`; nobody can ask for it."""
+    if value == "other":
+        offered = ", ".join(each for each in type(value) if each != "other")
+        raise ValueError(f"is none of {offered}")
+    return value
+
+
+StrictBool = Annotated[bool, Field(strict=True)]
+OfferedChannel = Annotated[Channel, AfterValidator(_offered)]
+OfferedPolicy = Annotated[CyclePolicy, AfterValidator(_offered)]
+Scope = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")], ...],
+    Field(max_length=10),
+    AfterValidator(_folded),
+]
+Channels = Annotated[tuple[OfferedChannel, ...], Field(max_length=10), AfterValidator(_folded)]
+MustWeekdays = Annotated[tuple[Weekday, ...], Field(max_length=7), AfterValidator(_folded)]
+
+
+class ConsentGiven(Told):
+    """What the patient agreed to, and how. What is left out stays as it is; at the first consent, and at one after
+    leaving, it is as the feed says, or the default shown."""
+
+    scope: Scope = ("synchronize", "contact")
+    channels: Channels | None = None
     language: Annotated[str | None, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")] = None
-    caregiver: bool = False
-    standing_instruction: bool = False
-    cycle_policy: CyclePolicy | None = None
-    must_weekdays: tuple[Weekday, ...] = ()
+    caregiver: StrictBool = False
+    standing_instruction: StrictBool = False
+    cycle_policy: OfferedPolicy | None = None
+    must_weekdays: MustWeekdays = ()
     preferred_weekday: Weekday | None = None
+    how: How | None = None
+    document_id: Id | None = Field(None, description="where the signed form or the recording is kept")
+
+    @field_validator("scope")
+    @classmethod
+    def _takes_part(cls, scope: tuple[str, ...]) -> tuple[str, ...]:
+        if "synchronize" not in scope:
+            raise ValueError("lacks synchronize: to end it all, send a disenrolment with reason revoked")
+        return scope
+
+    def said(self) -> dict[str, Any]:
+        """The terms that were said. A null is as good as nothing, but for a preference: there the feed counts again."""
+        terms = self.model_dump(exclude_unset=True, exclude={"how", "document_id"})
+        return {name: value for name, value in terms.items() if value is not None or name in PREFERENCES}
 
 
 async def consent(unit: Unit, patient_id: str, given: ConsentGiven) -> None:
-    """Enrol a patient. Who is enrolled already stays so, unchanged.
+    """Enroll a patient, or amend the consent of one who is enrolled; what says nothing new changes nothing.
 
     Consent is the patient's own: a prescriber's referral or a system's idea of it is none.
     """
@@ -66,25 +112,65 @@ async def consent(unit: Unit, patient_id: str, given: ConsentGiven) -> None:
     if known.disenrolled_for in FINAL:
         why = f"the record is closed ({known.disenrolled_for}); look for another of the patient"
         raise Conflict("cannot_be_enrolled", why)
-    if known.status is not Standing.enrolled:
-        await _enrol(unit, patient_id, given)
+    if known.status is Standing.enrolled:
+        await _amend(unit, patient_id, given)
+    else:
+        await _enroll(unit, patient_id, given)
 
 
-async def _enrol(unit: Unit, patient_id: str, given: ConsentGiven) -> None:
+async def _enroll(unit: Unit, patient_id: str, given: ConsentGiven) -> None:
     stopped = await consents.opted_out_channels(unit.db, patient_id)
     person = (await feed.load_fed_patients(unit.db, [patient_id]))[patient_id].value.person
-    agreed = Consent(
-        given_at=unit.now,
+    terms = Terms(
         scope=given.scope,
         channels=consented_channels(given.channels, stopped),
         language=given.language or person.language,
         caregiver=given.caregiver,
         standing_instruction=given.standing_instruction,
+        cycle_policy=given.cycle_policy,
+        must_weekdays=given.must_weekdays,
+        preferred_weekday=given.preferred_weekday,
     )
-    wishes = Wishes(given.cycle_policy, given.must_weekdays, given.preferred_weekday)
-    await consents.enrol(unit.db, patient_id, agreed, wishes, recorded_by=unit.actor, recorded_as=unit.role)
+    await consents.enrol(unit.db, patient_id, terms, _word(unit, given.how, given.document_id))
     unit.emit(await profiles.enrolments(unit.db, [patient_id]))
     unit.emit(await profiles.contact_details(unit.db, [patient_id]))
+
+
+async def _amend(unit: Unit, patient_id: str, given: ConsentGiven) -> None:
+    held = await consents.load_held(unit.db, patient_id)
+    amendment = amend(held.terms, given.said(), stopped=held.stopped)
+    how, document_id = given.how or held.how, given.document_id or held.document_id
+    if not amendment.changes and (how, document_id) == (held.how, held.document_id):
+        return
+    # The paper of an earlier word is no proof of this one.
+    word = _word(unit, given.how, given.document_id) if amendment.changes else _word(unit, how, document_id)
+    await consents.amend(unit.db, patient_id, amendment.terms, word, contact_agreed=amendment.contact_agreed)
+    await _tell_amended(unit, patient_id, amendment.changes)
+
+
+async def _tell_amended(unit: Unit, patient_id: str, changes: Collection[str]) -> None:
+    """Each part of a consent goes to whom it concerns: contact to outreach, preferences to the planner."""
+    if agreed := tuple(change for change in changes if change not in PREFERENCES):
+        revision, store_id = await consents.raise_revision(unit.db, patient_id)
+        (in_force,) = (await consents.load_consents(unit.db, [patient_id])).values()
+        unit.emit(
+            ConsentChanged(
+                patient_id=patient_id,
+                revision=revision,
+                store_id=store_id,
+                consent=in_force,
+                changes=agreed,
+            )
+        )
+    if "language" in changes:
+        await consents.raise_person_revision(unit.db, patient_id)
+        unit.emit(await profiles.contact_details(unit.db, [patient_id]))
+    if not PREFERENCES.isdisjoint(changes):
+        unit.emit(await profiles_changed(unit, {patient_id: ("preferences",)}))
+
+
+def _word(unit: Unit, how: How | None = None, document_id: str | None = None) -> Word:
+    return Word(unit.now, unit.actor, unit.role, how, document_id)
 
 
 class Disenrolment(BaseModel):
@@ -117,9 +203,7 @@ async def disenroll(unit: Unit, patient_id: str, why: Disenrolment) -> None:
 
 
 async def _end(unit: Unit, known: feed.Patient, why: Disenrolment) -> None:
-    revision = await consents.disenrol(
-        unit.db, known.patient_id, why.reason, why.survivor_id, now=unit.now, recorded_by=unit.actor
-    )
+    revision = await consents.disenrol(unit.db, known.patient_id, why.reason, why.survivor_id, _word(unit))
     if known.status is Standing.enrolled:
         unit.emit(
             PatientDisenrolled(
@@ -214,7 +298,7 @@ async def change_rhythm(unit: Unit, patient_id: str, wanted: RhythmWanted) -> No
     if known.status is not Standing.enrolled:
         raise Conflict("not_enrolled", "the patient takes no part: say it with the consent")
     said = wanted.model_dump(mode="json", exclude_none=True)
-    await consents.change_rhythm(unit.db, patient_id, said, now=unit.now, by=unit.actor, role=unit.role)
+    await consents.change_rhythm(unit.db, patient_id, said, _word(unit))
     unit.emit(await profiles_changed(unit, {patient_id: ("preferences",)}))
 
 

@@ -12,6 +12,7 @@ from services.enrollment import commands, queries
 from services.enrollment.domain.profile import Standing
 from services.enrollment.queries import (
     CandidateLine,
+    ConsentHistory,
     PatientLine,
     PatientRecord,
     PatientState,
@@ -55,7 +56,7 @@ def _then(
 async def consent(
     patient_id: PatientId, body: commands.ConsentGiven, caller: Commanding, work: Working
 ) -> PatientState:
-    """Enrol a patient. Who is enrolled already stays so, unchanged."""
+    """Enroll a patient, or amend the consent of one who is enrolled: what is left out stays as it is."""
     decide = _then(
         lambda unit: commands.consent(unit, patient_id, body),
         lambda db: queries.patient_state(db, patient_id),
@@ -148,6 +149,13 @@ async def get_patient(patient_id: PatientId, work: Working) -> PatientRecord:
     """Status, consent, profile and revision; what the patient reported, for the pharmacist to decide on."""
     async with work.read() as db:
         return await queries.patient_record(db, patient_id, work.now())
+
+
+@router.get("/patients/{patient_id}/consents")
+async def get_consents(patient_id: PatientId, work: Working) -> ConsentHistory:
+    """What the patient agreed to when, who recorded it and how it was given, oldest first."""
+    async with work.read() as db:
+        return await queries.consent_history(db, patient_id)
 
 
 @router.get("/patients")

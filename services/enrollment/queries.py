@@ -9,11 +9,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from services.enrollment.domain.candidates import in_words
+from services.enrollment.domain.consent import How
 from services.enrollment.domain.profile import Standing
 from services.enrollment.store import candidates, consents, feed, profiles, reports
 from shared.database import Db
 from shared.events import Reason
-from shared.events.enrollment import Consent, Profile
+from shared.events.enrollment import Channel, Consent, CyclePolicy, Profile
 from shared.pages import Page, page_of
 from shared.problems import NotFound
 
@@ -33,6 +34,32 @@ class PatientState(PatientLine):
     disenrolled_for: str | None
     survivor_id: str | None
     consent: Consent | None
+
+
+class ConsentEntry(BaseModel):
+    """What a consent said from a moment on, until the next entry; after `ended` none is in force."""
+
+    valid_from: datetime
+    change: str  # given, amended, opted_out, ended
+    recorded_by: str
+    recorded_as: str
+    how: How | None
+    document_id: str | None
+    scope: tuple[str, ...]
+    channels: tuple[Channel, ...]
+    language: str
+    caregiver: bool
+    standing_instruction: bool
+    cycle_policy: CyclePolicy | None  # null, here and below: as the feed says
+    must_weekdays: tuple[int, ...]
+    preferred_weekday: int | None
+
+
+class ConsentHistory(BaseModel):
+    """Every consent of a patient with its changes, oldest first."""
+
+    patient_id: str
+    items: list[ConsentEntry]
 
 
 class ReportedChange(BaseModel):
@@ -105,6 +132,24 @@ async def patient_record(db: Db, patient_id: str, now: datetime) -> PatientRecor
     return PatientRecord(
         **dict(state), profile=profile, reported=[ReportedChange(**asdict(change)) for change in reported]
     )
+
+
+async def consent_history(db: Db, patient_id: str) -> ConsentHistory:
+    """What the patient agreed to when, and who recorded it. Raises NotFound."""
+    await known_patient(db, patient_id)
+    items = [
+        ConsentEntry(
+            valid_from=entry.word.at,
+            change=entry.change,
+            recorded_by=entry.word.by,
+            recorded_as=entry.word.role,
+            how=entry.word.how,
+            document_id=entry.word.document_id,
+            **vars(entry.terms),
+        )
+        for entry in await consents.load_history(db, patient_id)
+    ]
+    return ConsentHistory(patient_id=patient_id, items=items)
 
 
 async def patients(

@@ -14,6 +14,7 @@ from shared.database import Db
 from shared.events.base import Reason
 from shared.events.enrollment import (
     CandidateIdentified,
+    ConsentChanged,
     ContactDetailsChanged,
     PatientDisenrolled,
     PatientEnrolled,
@@ -171,6 +172,21 @@ async def save_profiles(
         [event.profile.model_dump_json() for event in events],
     )
     await _follow_stores(db, [row["patient_id"] for row in rows])
+
+
+async def save_consents(db: Db, events: Sequence[ConsentChanged]) -> None:
+    """Keep the newer consents of those who take part."""
+    await db.execute(
+        """
+        update patients held
+        set revision = e.revision, consent = e.consent::jsonb
+        from unnest($1::text[], $2::integer[], $3::text[]) e (patient_id, revision, consent)
+        where held.patient_id = e.patient_id and e.revision > held.revision
+        """,
+        [event.patient_id for event in events],
+        [event.revision for event in events],
+        [event.consent.model_dump_json() for event in events],
+    )
 
 
 async def save_left(db: Db, events: Sequence[PatientDisenrolled], times: Times) -> None:
