@@ -7,11 +7,13 @@ It raises what `shared.problems` names. What it is told is a frozen model beside
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import date, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any, Self, TypeVar
+from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from services.enrollment.domain.candidates import ANSWERS, Answer, answered
 from services.enrollment.domain.consent import PREFERENCES, How, Terms, amend
 from services.enrollment.domain.profile import FINAL, Standing, consented_channels
 from services.enrollment.publishing import profiles_changed
@@ -178,7 +180,7 @@ class Disenrolment(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    reason: DisenrolmentReason
+    reason: Annotated[Answer | DisenrolmentReason, Field(union_mode="left_to_right")]
     survivor_id: Id | None = None
 
 
@@ -197,26 +199,76 @@ async def disenroll(unit: Unit, patient_id: str, why: Disenrolment) -> None:
         survivor = await known_patient(unit.db, why.survivor_id)
         if survivor.disenrolled_for == DisenrolmentReason.merged:
             raise Conflict("merged_itself", "the survivor was merged into another patient: name that one")
-    if known.disenrolled_for in FINAL or (known.status is Standing.disenrolled and not merges):
-        return
-    await _end(unit, known, why)
+    if isinstance(why.reason, Answer) and _may_answer(known):
+        await _keep_answer(unit, known, why.reason, None)
+    elif not _is_over(known, merges=merges):
+        # Who takes part and wants to no longer revokes a consent, whatever word is used for it.
+        reason = DisenrolmentReason.revoked if isinstance(why.reason, Answer) else why.reason
+        await _end(unit, known, reason, why.survivor_id)
 
 
-async def _end(unit: Unit, known: feed.Patient, why: Disenrolment) -> None:
-    revision = await consents.disenrol(unit.db, known.patient_id, why.reason, why.survivor_id, _word(unit))
+def _is_over(known: feed.Patient, *, merges: bool) -> bool:
+    """Whether there is nothing left to end. Somebody who waits to be asked again may have died."""
+    left = known.status is Standing.disenrolled and known.disenrolled_for not in ANSWERS
+    return known.disenrolled_for in FINAL or (left and not merges)
+
+
+async def _end(unit: Unit, known: feed.Patient, reason: DisenrolmentReason, survivor_id: str | None) -> None:
+    revision = await consents.disenrol(unit.db, known.patient_id, reason, survivor_id, _word(unit))
     if known.status is Standing.enrolled:
         unit.emit(
             PatientDisenrolled(
-                patient_id=known.patient_id,
-                revision=revision,
-                reason=why.reason,
-                survivor_id=why.survivor_id,
+                patient_id=known.patient_id, revision=revision, reason=reason, survivor_id=survivor_id
             )
         )
-    if why.survivor_id:
-        await consents.move_history(unit.db, known.patient_id, why.survivor_id)
-        unit.emit(await profiles_changed(unit, {why.survivor_id: ("merged",)}))
-        await candidates.plan_checks(unit.db, [why.survivor_id], unit.now)
+    if survivor_id:
+        await consents.move_history(unit.db, known.patient_id, survivor_id)
+        unit.emit(await profiles_changed(unit, {survivor_id: ("merged",)}))
+        await candidates.plan_checks(unit.db, [survivor_id], unit.now)
+
+
+class CandidateAnswer(Told):
+    """What a patient says who was asked to take part, and does not want to, or not now."""
+
+    answer: Answer
+    ask_again_on: date | None = Field(
+        None, description="left out: in 90 days after not_now, never by itself after declined"
+    )
+
+
+async def answer(unit: Unit, patient_id: str, given: CandidateAnswer) -> None:
+    """Keep a candidate's answer: no candidate until the day to ask again. A consent goes before it at any time."""
+    require_role(unit.role, "patient", "caregiver", "system", *STAFF)
+    known = await known_patient(unit.db, patient_id)
+    if known.status is Standing.enrolled:
+        raise Conflict("enrolled", "the patient takes part: to end that, send a disenrolment")
+    if not _may_answer(known):
+        why = f"the patient left ({known.disenrolled_for}), and is asked no more: a consent enrolls again"
+        raise Conflict("not_a_candidate", why)
+    await _keep_answer(unit, known, given.answer, given.ask_again_on)
+
+
+def _may_answer(known: feed.Patient) -> bool:
+    return known.status is Standing.known or known.disenrolled_for in ANSWERS
+
+
+async def _keep_answer(unit: Unit, known: feed.Patient, said: Answer, ask_again_on: date | None) -> None:
+    patient_id = known.patient_id
+    zone = (await feed.load_stores(unit.db, [known.store_id]))[known.store_id].value.time_zone
+    today = unit.today(zone)
+    if ask_again_on and ask_again_on <= today:
+        raise Invalid(
+            "not_later", f"ask_again_on: {ask_again_on} is not after today, {today}; give a later day"
+        )
+    held = (await candidates.load_answers(unit.db, [patient_id])).get(patient_id)
+    new = answered(said, today, ask_again_on)
+    if held and known.disenrolled_for == said and ask_again_on in (None, held.ask_again_on):
+        return
+    await candidates.save_answer(unit.db, patient_id, new, now=unit.now, by=unit.actor, role=unit.role)
+    await consents.disenrol(unit.db, patient_id, said, None, _word(unit))
+    if new.ask_again_on:
+        due_at = datetime.combine(new.ask_again_on, time(), ZoneInfo(zone))
+        await candidates.plan_asking(unit.db, patient_id, due_at)
 
 
 # --- the profile ---

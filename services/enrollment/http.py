@@ -78,6 +78,18 @@ async def disenrolment(
     return await work.command(caller, locks, decide, even_if_parked=True)
 
 
+@router.post("/candidates/{patient_id}/answer")
+async def answer(
+    patient_id: PatientId, body: commands.CandidateAnswer, caller: Commanding, work: Working
+) -> PatientState:
+    """Keep that a candidate declined, or said not now, and when to ask again."""
+    decide = _then(
+        lambda unit: commands.answer(unit, patient_id, body),
+        lambda db: queries.patient_state(db, patient_id),
+    )
+    return await work.command(caller, [patient(patient_id)], decide)
+
+
 @router.post("/patients/{patient_id}/prescriptions/{rx_id}/release")
 async def release(patient_id: PatientId, rx_id: RxId, caller: Commanding, work: Working) -> PatientState:
     """End the hold on a prescription that the patient reported stopped: the pharmacist's decision."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from services.enrollment.domain.candidates import in_words
+from services.enrollment.domain.candidates import ANSWERS, Answer, Answered, answer_in_words, in_words
 from services.enrollment.domain.consent import How
 from services.enrollment.domain.profile import Standing
 from services.enrollment.store import candidates, consents, feed, profiles, reports
@@ -34,6 +34,7 @@ class PatientState(PatientLine):
     disenrolled_for: str | None
     survivor_id: str | None
     consent: Consent | None
+    ask_again_on: date | None = None  # where the patient declined or said not now
 
 
 class ConsentEntry(BaseModel):
@@ -100,6 +101,15 @@ class ReasonInWords(Reason):
     words: str
 
 
+class EarlierAnswer(BaseModel):
+    """What a candidate answered before, and how staff read it."""
+
+    answer: Answer
+    on: date
+    ask_again_on: date | None
+    words: str
+
+
 class CandidateLine(BaseModel):
     """Who would benefit and does not take part, since when, and why."""
 
@@ -107,6 +117,7 @@ class CandidateLine(BaseModel):
     store_id: str
     since: datetime | None
     reasons: list[ReasonInWords]
+    answered: EarlierAnswer | None  # null: not asked yet
 
 
 async def known_patient(db: Db, patient_id: str) -> feed.Patient:
@@ -121,7 +132,11 @@ async def patient_state(db: Db, patient_id: str) -> PatientState:
     """Where the patient stands, with the consent in force. Raises NotFound."""
     known = await known_patient(db, patient_id)
     consent = (await consents.load_consents(db, [patient_id])).get(patient_id)
-    return PatientState(**asdict(known), consent=consent)
+    waits = known.disenrolled_for in ANSWERS
+    answered = (await candidates.load_answers(db, [patient_id])).get(patient_id) if waits else None
+    return PatientState(
+        **asdict(known), consent=consent, ask_again_on=answered.ask_again_on if answered else None
+    )
 
 
 async def patient_record(db: Db, patient_id: str, now: datetime) -> PatientRecord:
@@ -176,6 +191,7 @@ async def store_closures(db: Db, store_id: str) -> StoreClosures:
 async def candidate_lines(db: Db, *, store_id: str | None, after: str, limit: int) -> Page[CandidateLine]:
     """Who would benefit, by patient id, with reasons in words."""
     found = await candidates.list_candidates(db, store_id=store_id, after=after, limit=limit + 1)
+    answers = await candidates.load_answers(db, [each.patient_id for each in found])
     lines = [
         CandidateLine(
             patient_id=each.patient_id,
@@ -185,7 +201,12 @@ async def candidate_lines(db: Db, *, store_id: str | None, after: str, limit: in
                 ReasonInWords(code=reason.code, params=reason.params, words=in_words(reason))
                 for reason in each.reasons
             ],
+            answered=_in_words(answers.get(each.patient_id)),
         )
         for each in found
     ]
     return page_of(lines, limit, "patient_id")
+
+
+def _in_words(answered: Answered | None) -> EarlierAnswer | None:
+    return EarlierAnswer(**asdict(answered), words=answer_in_words(answered)) if answered else None

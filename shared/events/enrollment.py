@@ -218,8 +218,6 @@ class DisenrolmentReason(OpenEnum):
     died = "died"
     moved_away = "moved_away"
     merged = "merged"
-    declined = "declined"  # does not want to
-    not_now = "not_now"  # may be asked again
     other = "other"
 
 

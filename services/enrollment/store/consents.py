@@ -10,7 +10,7 @@ from typing import Any
 
 from services.enrollment.domain.consent import How, Terms
 from shared.database import Db
-from shared.events.enrollment import Channel, Consent, CyclePolicy, DisenrolmentReason
+from shared.events.enrollment import Channel, Consent, CyclePolicy
 
 _TERMS = """
     scope, channels, language, caregiver, standing_instruction, cycle_policy, must_weekdays, preferred_weekday"""
@@ -123,7 +123,7 @@ async def enrol(db: Db, patient_id: str, terms: Terms, word: Word) -> None:
         word.at,
     )
     await raise_person_revision(db, patient_id)
-    await db.execute("delete from candidates where patient_id = $1", patient_id)
+    await _end_candidacy(db, patient_id)
 
 
 async def amend(db: Db, patient_id: str, terms: Terms, word: Word, *, contact_agreed: bool) -> None:
@@ -215,7 +215,7 @@ async def load_history(db: Db, patient_id: str) -> list[Entry]:
 async def disenrol(
     db: Db,
     patient_id: str,
-    reason: DisenrolmentReason,
+    reason: str,
     survivor_id: str | None,
     word: Word,
 ) -> int:
@@ -232,7 +232,7 @@ async def disenrol(
         reason,
         word.by,
     )
-    await db.execute("delete from candidates where patient_id = $1", patient_id)
+    await _end_candidacy(db, patient_id)
     revision: int = await db.fetchval(
         """
         update patients
@@ -245,6 +245,12 @@ async def disenrol(
         survivor_id,
     )
     return revision
+
+
+async def _end_candidacy(db: Db, patient_id: str) -> None:
+    """No candidate, and not to be looked at as one."""
+    for table in ("candidates", "candidate_checks"):
+        await db.execute(f"delete from {table} where patient_id = $1", patient_id)
 
 
 async def move_history(db: Db, patient_id: str, survivor_id: str) -> None:
