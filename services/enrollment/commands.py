@@ -1,7 +1,7 @@
 """What staff, patients and the chain's systems may ask of enrollment: one function per command, without HTTP.
 
 Each gets the unit of work with its patient or store locked, and goes the same way: who may, load, decide, save, emit.
-It raises what `shared.problems` names. What it is told is a frozen model beside it.
+It raises what `shared.problems` names. What is said to it is a frozen model beside it.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ Weekday = Annotated[int, Field(ge=0, le=6, strict=True, description="0 is Monday
 DayOfMonth = Annotated[int, Field(ge=1, le=31)]
 
 
-class Told(BaseModel):
-    """What a command is told; a field that it does not know is refused, with its name."""
+class Input(BaseModel):
+    """What is said to a command; a field that it does not know is refused, with its name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -76,7 +76,7 @@ Channels = Annotated[tuple[OfferedChannel, ...], Field(max_length=10), AfterVali
 MustWeekdays = Annotated[tuple[Weekday, ...], Field(max_length=7), AfterValidator(_folded)]
 
 
-class ConsentGiven(Told):
+class ConsentGiven(Input):
     """What the patient agreed to, and how. What is left out stays as it is; at the first consent, and at one after
     leaving, it is as the feed says, or the default shown."""
 
@@ -227,7 +227,7 @@ async def _end(unit: Unit, known: feed.Patient, reason: DisenrolmentReason, surv
         await candidates.plan_checks(unit.db, [survivor_id], unit.now)
 
 
-class CandidateAnswer(Told):
+class CandidateAnswer(Input):
     """What a patient says who was asked to take part, and does not want to, or not now."""
 
     answer: Answer
@@ -283,7 +283,7 @@ async def release(unit: Unit, patient_id: str, rx_id: str) -> None:
     unit.emit(await profiles_changed(unit, {patient_id: ("released",)}))
 
 
-class StatedSpan(Told):
+class StatedSpan(Input):
     """Days in a row, both included; without an end until further notice."""
 
     begins_on: date
@@ -296,7 +296,7 @@ class StatedSpan(Told):
         return self
 
 
-class Statement(Told):
+class Statement(Input):
     """What staff learned about the days on which the patient can be served: what is left out stays as it is, a null
     takes back what staff stated before, so that the feed's word counts again."""
 
@@ -326,7 +326,7 @@ async def state_circumstances(unit: Unit, patient_id: str, statement: Statement)
     unit.emit(await profiles_changed(unit, {patient_id: ("circumstances",)}))
 
 
-class RhythmWanted(Told):
+class RhythmWanted(Input):
     """How often the patient wants to come from now on."""
 
     cycle_policy: CyclePolicy
@@ -357,7 +357,7 @@ async def change_rhythm(unit: Unit, patient_id: str, wanted: RhythmWanted) -> No
 # --- stores ---
 
 
-class Closure(Told):
+class Closure(Input):
     """A day on which a store is closed, and why."""
 
     on: date

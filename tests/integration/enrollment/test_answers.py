@@ -53,8 +53,9 @@ async def test_who_declined_is_asked_again_only_on_a_day_that_was_given(fed: Ser
     fed.at(NOW + timedelta(days=31))
     (again,) = await listed(fed)
     assert again["answered"]["words"].startswith("declined on Thu Oct 1, 2009")
+    await fed.post(ANSWER, answer="not_now", ask_again_on="2009-12-01")
     await fed.post(ANSWER, answer="declined")
-    fed.at(NOW + timedelta(days=900))
+    fed.at(NOW + timedelta(days=90))
     assert await listed(fed) == []
 
 
