@@ -14,6 +14,7 @@ from shared.events.enrollment import (
     CandidateIdentified,
     Channel,
     Consent,
+    ConsentChanged,
     ContactDetailsChanged,
     DisenrolmentReason,
     Drug,
@@ -315,6 +316,14 @@ class _Life:
             patient_id=self.patient_id, rx_id=self.rx[1], prescriber_id="dr-1", attempt=1
         )
         yield self.tell(asked, -19, "command:lease")
+        amended = ConsentChanged(
+            patient_id=self.patient_id,
+            revision=3,
+            store_id=self.store_id,
+            consent=Consent(given_at=NOW, language="es", amended_at=NOW),
+            changes=("language",),
+        )
+        yield self.tell(amended, -1, "command:consent")
 
     def confirmed(self) -> Iterator[Told]:
         """Half filled."""

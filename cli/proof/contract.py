@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 PATIENT_ENROLLED = "medsync.enrollment.patient-enrolled.v1"
+CONSENT_CHANGED = "medsync.enrollment.consent-changed.v1"
 PROFILE_CHANGED = "medsync.enrollment.profile-changed.v1"
 PATIENT_DISENROLLED = "medsync.enrollment.patient-disenrolled.v1"
 CANDIDATE_IDENTIFIED = "medsync.enrollment.candidate-identified.v1"
@@ -43,7 +44,7 @@ CONSULTATION_HELD = "medsync.fulfillment.consultation-held.v1"
 
 TOPICS: Mapping[str, frozenset[str]] = {
     "medsync.enrollment.v1": frozenset(
-        {PATIENT_ENROLLED, PROFILE_CHANGED, PATIENT_DISENROLLED, CANDIDATE_IDENTIFIED}
+        {PATIENT_ENROLLED, CONSENT_CHANGED, PROFILE_CHANGED, PATIENT_DISENROLLED, CANDIDATE_IDENTIFIED}
     ),
     "medsync.enrollment.contacts.v1": frozenset({CONTACT_DETAILS_CHANGED}),
     "medsync.enrollment.stores.v1": frozenset({STORE_CHANGED}),
@@ -120,6 +121,7 @@ TAKES: Mapping[str, frozenset[str]] = {
             PLAN_BLOCKED,
             PLAN_CANCELLED,
             PATIENT_ENROLLED,
+            CONSENT_CHANGED,
             PATIENT_DISENROLLED,
             CONTACT_DETAILS_CHANGED,
             STORE_CHANGED,
@@ -136,6 +138,7 @@ TAKES: Mapping[str, frozenset[str]] = {
             PLAN_COMPUTED,
             PLAN_CANCELLED,
             PATIENT_ENROLLED,
+            CONSENT_CHANGED,
             PATIENT_DISENROLLED,
             CONTACT_DETAILS_CHANGED,
             STORE_CHANGED,
@@ -148,10 +151,10 @@ TAKES: Mapping[str, frozenset[str]] = {
 HOLDS: Mapping[tuple[str, str], frozenset[str]] = {
     ("planner", "patients"): frozenset({PATIENT_ENROLLED, PROFILE_CHANGED, PATIENT_DISENROLLED}),
     ("planner", "stores"): frozenset({STORE_CHANGED}),
-    ("outreach", "patients"): frozenset({PATIENT_ENROLLED, PATIENT_DISENROLLED}),
+    ("outreach", "patients"): frozenset({PATIENT_ENROLLED, CONSENT_CHANGED, PATIENT_DISENROLLED}),
     ("outreach", "plans"): frozenset({PLAN_COMPUTED, PLAN_BLOCKED, PLAN_CANCELLED}),
     ("outreach", "stores"): frozenset({STORE_CHANGED}),
-    ("fulfillment", "patients"): frozenset({PATIENT_ENROLLED, PATIENT_DISENROLLED}),
+    ("fulfillment", "patients"): frozenset({PATIENT_ENROLLED, CONSENT_CHANGED, PATIENT_DISENROLLED}),
     ("fulfillment", "plans"): frozenset({PLAN_COMPUTED, PLAN_CANCELLED}),
     ("fulfillment", "stores"): frozenset({STORE_CHANGED}),
 }

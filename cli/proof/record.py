@@ -44,6 +44,8 @@ class Said:
     detail: str = ""  # a channel, a kind of change, an outcome
     on: date | None = None
     given_at: datetime | None = None  # of a consent
+    amended_at: datetime | None = None  # when it last changed
+    contact_agreed_at: datetime | None = None  # a stop of before counts no longer; none: as given_at
     standing: bool = False  # a standing instruction: given with the consent, or used for a confirmation
     items: tuple[Item, ...] = ()  # confirmed, in the package, or taken
     visits: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)  # of a plan

@@ -198,6 +198,8 @@ def said(body: Mapping[str, Any]) -> Said:
         detail=_id(body, "channel") or _id(body, "change") or _id(body, "outcome"),
         on=_day(body.get("handed_over_on") or body.get("reported_on")),
         given_at=_instant(consent.get("given_at", "")),
+        amended_at=_instant(consent.get("amended_at") or ""),
+        contact_agreed_at=_instant(consent.get("contact_agreed_at") or ""),
         standing=body.get("standing_instruction", consent.get("standing_instruction", False)),
         items=tuple(map(_item, items)),
         visits=visits or _NO_VISITS,

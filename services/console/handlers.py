@@ -14,6 +14,7 @@ from shared import words
 from shared.events import Event
 from shared.events.enrollment import (
     CandidateIdentified,
+    ConsentChanged,
     ContactDetailsChanged,
     PatientDisenrolled,
     PatientEnrolled,
@@ -101,6 +102,12 @@ async def take_candidate(events: Sequence[CandidateIdentified], unit: Unit) -> N
 async def take_patient(events: Sequence[PatientEnrolled], unit: Unit) -> None:
     """Keep who is enrolled, with the whole profile."""
     await writes.save_enrolled(unit.db, events, _times(events, unit))
+
+
+@shown(ConsentChanged)
+async def take_consent(events: Sequence[ConsentChanged], unit: Unit) -> None:
+    """Keep what the patient now agrees to."""
+    await writes.save_consents(unit.db, events)
 
 
 @shown(ProfileChanged)

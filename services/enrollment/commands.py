@@ -1,25 +1,30 @@
 """What staff, patients and the chain's systems may ask of enrollment: one function per command, without HTTP.
 
 Each gets the unit of work with its patient or store locked, and goes the same way: who may, load, decide, save, emit.
-It raises what `shared.problems` names. What it is told is a frozen model beside it.
+It raises what `shared.problems` names. What is said to it is a frozen model beside it.
 """
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-from typing import Annotated, Self
+from collections.abc import Collection
+from datetime import date, datetime, time, timedelta
+from typing import Annotated, Any, Self, TypeVar
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from services.enrollment.domain.candidates import ANSWERS, Answer, answered
+from services.enrollment.domain.consent import PREFERENCES, How, Terms, amend
 from services.enrollment.domain.profile import FINAL, Standing, consented_channels
-from services.enrollment.domain.records import Wishes
 from services.enrollment.publishing import profiles_changed
 from services.enrollment.queries import known_patient
 from services.enrollment.store import candidates, consents, feed, profiles, reports
+from services.enrollment.store.consents import Word
 from shared.database import Db
+from shared.events.base import OpenEnum
 from shared.events.enrollment import (
     Channel,
-    Consent,
+    ConsentChanged,
     CyclePolicy,
     DisenrolmentReason,
     PatientDisenrolled,
@@ -27,15 +32,18 @@ from shared.events.enrollment import (
 from shared.messaging import Unit
 from shared.problems import Conflict, Invalid, NotFound, require_role
 
+T = TypeVar("T")
+E = TypeVar("E", bound=OpenEnum)
+
 STAFF = ("clerk", "technician", "pharmacist")
 
 Id = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
-Weekday = Annotated[int, Field(ge=0, le=6, description="0 is Monday")]
+Weekday = Annotated[int, Field(ge=0, le=6, strict=True, description="0 is Monday")]
 DayOfMonth = Annotated[int, Field(ge=1, le=31)]
 
 
-class Told(BaseModel):
-    """What a command is told; a field that it does not know is refused, with its name."""
+class Input(BaseModel):
+    """What is said to a command; a field that it does not know is refused, with its name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,21 +51,61 @@ class Told(BaseModel):
 # --- consent and its end ---
 
 
-class ConsentGiven(BaseModel):
-    """What the patient agreed to; what is left out is as the feed says, or the default."""
+def _folded(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Each once, in the order given."""
+    return tuple(dict.fromkeys(values))
 
-    scope: tuple[Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")], ...] = ("synchronize", "contact")
-    channels: tuple[Channel, ...] | None = None
+
+def _offered(value: E) -> E:
+    """Readers of events take what they do not know as `other`; nobody can ask for it."""
+    if value == "other":
+        offered = ", ".join(each for each in type(value) if each != "other")
+        raise ValueError(f"is none of {offered}")
+    return value
+
+
+StrictBool = Annotated[bool, Field(strict=True)]
+OfferedChannel = Annotated[Channel, AfterValidator(_offered)]
+OfferedPolicy = Annotated[CyclePolicy, AfterValidator(_offered)]
+Scope = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")], ...],
+    Field(max_length=10),
+    AfterValidator(_folded),
+]
+Channels = Annotated[tuple[OfferedChannel, ...], Field(max_length=10), AfterValidator(_folded)]
+MustWeekdays = Annotated[tuple[Weekday, ...], Field(max_length=7), AfterValidator(_folded)]
+
+
+class ConsentGiven(Input):
+    """What the patient agreed to, and how. What is left out stays as it is; at the first consent, and at one after
+    leaving, it is as the feed says, or the default shown."""
+
+    scope: Scope = ("synchronize", "contact")
+    channels: Channels | None = None
     language: Annotated[str | None, Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$")] = None
-    caregiver: bool = False
-    standing_instruction: bool = False
-    cycle_policy: CyclePolicy | None = None
-    must_weekdays: tuple[Weekday, ...] = ()
+    caregiver: StrictBool = False
+    standing_instruction: StrictBool = False
+    cycle_policy: OfferedPolicy | None = None
+    must_weekdays: MustWeekdays = ()
     preferred_weekday: Weekday | None = None
+    how: How | None = None
+    document_id: Id | None = Field(None, description="where the signed form or the recording is kept")
+
+    @field_validator("scope")
+    @classmethod
+    def _takes_part(cls, scope: tuple[str, ...]) -> tuple[str, ...]:
+        if "synchronize" not in scope:
+            raise ValueError("lacks synchronize: to end it all, send a disenrolment with reason revoked")
+        return scope
+
+    def said(self) -> dict[str, Any]:
+        """The terms that were said. A null is as good as nothing, but for a preference: there the feed counts again."""
+        terms = self.model_dump(exclude_unset=True, exclude={"how", "document_id"})
+        return {name: value for name, value in terms.items() if value is not None or name in PREFERENCES}
 
 
 async def consent(unit: Unit, patient_id: str, given: ConsentGiven) -> None:
-    """Enrol a patient. Who is enrolled already stays so, unchanged.
+    """Enroll a patient, or amend the consent of one who is enrolled; what says nothing new changes nothing.
 
     Consent is the patient's own: a prescriber's referral or a system's idea of it is none.
     """
@@ -66,25 +114,65 @@ async def consent(unit: Unit, patient_id: str, given: ConsentGiven) -> None:
     if known.disenrolled_for in FINAL:
         why = f"the record is closed ({known.disenrolled_for}); look for another of the patient"
         raise Conflict("cannot_be_enrolled", why)
-    if known.status is not Standing.enrolled:
-        await _enrol(unit, patient_id, given)
+    if known.status is Standing.enrolled:
+        await _amend(unit, patient_id, given)
+    else:
+        await _enroll(unit, patient_id, given)
 
 
-async def _enrol(unit: Unit, patient_id: str, given: ConsentGiven) -> None:
+async def _enroll(unit: Unit, patient_id: str, given: ConsentGiven) -> None:
     stopped = await consents.opted_out_channels(unit.db, patient_id)
     person = (await feed.load_fed_patients(unit.db, [patient_id]))[patient_id].value.person
-    agreed = Consent(
-        given_at=unit.now,
+    terms = Terms(
         scope=given.scope,
         channels=consented_channels(given.channels, stopped),
         language=given.language or person.language,
         caregiver=given.caregiver,
         standing_instruction=given.standing_instruction,
+        cycle_policy=given.cycle_policy,
+        must_weekdays=given.must_weekdays,
+        preferred_weekday=given.preferred_weekday,
     )
-    wishes = Wishes(given.cycle_policy, given.must_weekdays, given.preferred_weekday)
-    await consents.enrol(unit.db, patient_id, agreed, wishes, recorded_by=unit.actor, recorded_as=unit.role)
+    await consents.enrol(unit.db, patient_id, terms, _word(unit, given.how, given.document_id))
     unit.emit(await profiles.enrolments(unit.db, [patient_id]))
     unit.emit(await profiles.contact_details(unit.db, [patient_id]))
+
+
+async def _amend(unit: Unit, patient_id: str, given: ConsentGiven) -> None:
+    held = await consents.load_held(unit.db, patient_id)
+    amendment = amend(held.terms, given.said(), stopped=held.stopped)
+    how, document_id = given.how or held.how, given.document_id or held.document_id
+    if not amendment.changes and (how, document_id) == (held.how, held.document_id):
+        return
+    # The paper of an earlier word is no proof of this one.
+    word = _word(unit, given.how, given.document_id) if amendment.changes else _word(unit, how, document_id)
+    await consents.amend(unit.db, patient_id, amendment.terms, word, contact_agreed=amendment.contact_agreed)
+    await _tell_amended(unit, patient_id, amendment.changes)
+
+
+async def _tell_amended(unit: Unit, patient_id: str, changes: Collection[str]) -> None:
+    """Each part of a consent goes to whom it concerns: contact to outreach, preferences to the planner."""
+    if agreed := tuple(change for change in changes if change not in PREFERENCES):
+        revision, store_id = await consents.raise_revision(unit.db, patient_id)
+        (in_force,) = (await consents.load_consents(unit.db, [patient_id])).values()
+        unit.emit(
+            ConsentChanged(
+                patient_id=patient_id,
+                revision=revision,
+                store_id=store_id,
+                consent=in_force,
+                changes=agreed,
+            )
+        )
+    if "language" in changes:
+        await consents.raise_person_revision(unit.db, patient_id)
+        unit.emit(await profiles.contact_details(unit.db, [patient_id]))
+    if not PREFERENCES.isdisjoint(changes):
+        unit.emit(await profiles_changed(unit, {patient_id: ("preferences",)}))
+
+
+def _word(unit: Unit, how: How | None = None, document_id: str | None = None) -> Word:
+    return Word(unit.now, unit.actor, unit.role, how, document_id)
 
 
 class Disenrolment(BaseModel):
@@ -92,7 +180,7 @@ class Disenrolment(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    reason: DisenrolmentReason
+    reason: Annotated[Answer | DisenrolmentReason, Field(union_mode="left_to_right")]
     survivor_id: Id | None = None
 
 
@@ -111,28 +199,76 @@ async def disenroll(unit: Unit, patient_id: str, why: Disenrolment) -> None:
         survivor = await known_patient(unit.db, why.survivor_id)
         if survivor.disenrolled_for == DisenrolmentReason.merged:
             raise Conflict("merged_itself", "the survivor was merged into another patient: name that one")
-    if known.disenrolled_for in FINAL or (known.status is Standing.disenrolled and not merges):
-        return
-    await _end(unit, known, why)
+    if isinstance(why.reason, Answer) and _may_answer(known):
+        await _keep_answer(unit, known, why.reason, None)
+    elif not _is_over(known, merges=merges):
+        # Who takes part and wants to no longer revokes a consent, whatever word is used for it.
+        reason = DisenrolmentReason.revoked if isinstance(why.reason, Answer) else why.reason
+        await _end(unit, known, reason, why.survivor_id)
 
 
-async def _end(unit: Unit, known: feed.Patient, why: Disenrolment) -> None:
-    revision = await consents.disenrol(
-        unit.db, known.patient_id, why.reason, why.survivor_id, now=unit.now, recorded_by=unit.actor
-    )
+def _is_over(known: feed.Patient, *, merges: bool) -> bool:
+    """Whether there is nothing left to end. Somebody who waits to be asked again may have died."""
+    left = known.status is Standing.disenrolled and known.disenrolled_for not in ANSWERS
+    return known.disenrolled_for in FINAL or (left and not merges)
+
+
+async def _end(unit: Unit, known: feed.Patient, reason: DisenrolmentReason, survivor_id: str | None) -> None:
+    revision = await consents.disenrol(unit.db, known.patient_id, reason, survivor_id, _word(unit))
     if known.status is Standing.enrolled:
         unit.emit(
             PatientDisenrolled(
-                patient_id=known.patient_id,
-                revision=revision,
-                reason=why.reason,
-                survivor_id=why.survivor_id,
+                patient_id=known.patient_id, revision=revision, reason=reason, survivor_id=survivor_id
             )
         )
-    if why.survivor_id:
-        await consents.move_history(unit.db, known.patient_id, why.survivor_id)
-        unit.emit(await profiles_changed(unit, {why.survivor_id: ("merged",)}))
-        await candidates.plan_checks(unit.db, [why.survivor_id], unit.now)
+    if survivor_id:
+        await consents.move_history(unit.db, known.patient_id, survivor_id)
+        unit.emit(await profiles_changed(unit, {survivor_id: ("merged",)}))
+        await candidates.plan_checks(unit.db, [survivor_id], unit.now)
+
+
+class CandidateAnswer(Input):
+    """What a patient says who was asked to take part, and does not want to, or not now."""
+
+    answer: Answer
+    ask_again_on: date | None = Field(
+        None, description="left out: in 90 days after not_now, never by itself after declined"
+    )
+
+
+async def answer(unit: Unit, patient_id: str, given: CandidateAnswer) -> None:
+    """Keep a candidate's answer: no candidate until the day to ask again. A consent goes before it at any time."""
+    require_role(unit.role, "patient", "caregiver", "system", *STAFF)
+    known = await known_patient(unit.db, patient_id)
+    if known.status is Standing.enrolled:
+        raise Conflict("enrolled", "the patient takes part: to end that, send a disenrolment")
+    if not _may_answer(known):
+        why = f"the patient left ({known.disenrolled_for}), and is asked no more: a consent enrolls again"
+        raise Conflict("not_a_candidate", why)
+    await _keep_answer(unit, known, given.answer, given.ask_again_on)
+
+
+def _may_answer(known: feed.Patient) -> bool:
+    return known.status is Standing.known or known.disenrolled_for in ANSWERS
+
+
+async def _keep_answer(unit: Unit, known: feed.Patient, said: Answer, ask_again_on: date | None) -> None:
+    patient_id = known.patient_id
+    zone = (await feed.load_stores(unit.db, [known.store_id]))[known.store_id].value.time_zone
+    today = unit.today(zone)
+    if ask_again_on and ask_again_on <= today:
+        raise Invalid(
+            "not_later", f"ask_again_on: {ask_again_on} is not after today, {today}; give a later day"
+        )
+    held = (await candidates.load_answers(unit.db, [patient_id])).get(patient_id)
+    new = answered(said, today, ask_again_on)
+    if held and known.disenrolled_for == said and ask_again_on in (None, held.ask_again_on):
+        return
+    await candidates.save_answer(unit.db, patient_id, new, now=unit.now, by=unit.actor, role=unit.role)
+    await consents.disenrol(unit.db, patient_id, said, None, _word(unit))
+    if new.ask_again_on:
+        due_at = datetime.combine(new.ask_again_on, time(), ZoneInfo(zone))
+        await candidates.plan_asking(unit.db, patient_id, due_at)
 
 
 # --- the profile ---
@@ -147,7 +283,7 @@ async def release(unit: Unit, patient_id: str, rx_id: str) -> None:
     unit.emit(await profiles_changed(unit, {patient_id: ("released",)}))
 
 
-class StatedSpan(Told):
+class StatedSpan(Input):
     """Days in a row, both included; without an end until further notice."""
 
     begins_on: date
@@ -160,7 +296,7 @@ class StatedSpan(Told):
         return self
 
 
-class Statement(Told):
+class Statement(Input):
     """What staff learned about the days on which the patient can be served: what is left out stays as it is, a null
     takes back what staff stated before, so that the feed's word counts again."""
 
@@ -190,7 +326,7 @@ async def state_circumstances(unit: Unit, patient_id: str, statement: Statement)
     unit.emit(await profiles_changed(unit, {patient_id: ("circumstances",)}))
 
 
-class RhythmWanted(Told):
+class RhythmWanted(Input):
     """How often the patient wants to come from now on."""
 
     cycle_policy: CyclePolicy
@@ -214,14 +350,14 @@ async def change_rhythm(unit: Unit, patient_id: str, wanted: RhythmWanted) -> No
     if known.status is not Standing.enrolled:
         raise Conflict("not_enrolled", "the patient takes no part: say it with the consent")
     said = wanted.model_dump(mode="json", exclude_none=True)
-    await consents.change_rhythm(unit.db, patient_id, said, now=unit.now, by=unit.actor, role=unit.role)
+    await consents.change_rhythm(unit.db, patient_id, said, _word(unit))
     unit.emit(await profiles_changed(unit, {patient_id: ("preferences",)}))
 
 
 # --- stores ---
 
 
-class Closure(Told):
+class Closure(Input):
     """A day on which a store is closed, and why."""
 
     on: date

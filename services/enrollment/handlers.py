@@ -90,7 +90,8 @@ def _changes_profile(event: ChangeReported) -> bool:
 async def record_opt_outs(events: Sequence[ContactOptedOut], unit: Unit) -> None:
     """Take the channel out of the consent: no later enrolment brings it back by default."""
     await _owners(unit, {event.patient_id: () for event in events})
-    await consents.save_opt_outs(unit.db, {event.patient_id: event.channel for event in events}, unit.now)
+    stopped = {event.patient_id: event.channel for event in events}
+    await consents.save_opt_outs(unit.db, stopped, consents.Word(unit.now, "outreach", "system"))
 
 
 async def _owners(unit: Unit, rx_ids_of: Mapping[str, Iterable[str]]) -> Mapping[str, str]:

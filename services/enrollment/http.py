@@ -12,6 +12,7 @@ from services.enrollment import commands, queries
 from services.enrollment.domain.profile import Standing
 from services.enrollment.queries import (
     CandidateLine,
+    ConsentHistory,
     PatientLine,
     PatientRecord,
     PatientState,
@@ -55,7 +56,7 @@ def _then(
 async def consent(
     patient_id: PatientId, body: commands.ConsentGiven, caller: Commanding, work: Working
 ) -> PatientState:
-    """Enrol a patient. Who is enrolled already stays so, unchanged."""
+    """Enroll a patient, or amend the consent of one who is enrolled: what is left out stays as it is."""
     decide = _then(
         lambda unit: commands.consent(unit, patient_id, body),
         lambda db: queries.patient_state(db, patient_id),
@@ -75,6 +76,18 @@ async def disenrolment(
     locks = [patient(each) for each in (patient_id, body.survivor_id) if each]
     # It always takes effect: nothing that a dead letter waits for may keep a patient in.
     return await work.command(caller, locks, decide, even_if_parked=True)
+
+
+@router.post("/candidates/{patient_id}/answer")
+async def answer(
+    patient_id: PatientId, body: commands.CandidateAnswer, caller: Commanding, work: Working
+) -> PatientState:
+    """Keep that a candidate declined, or said not now, and when to ask again."""
+    decide = _then(
+        lambda unit: commands.answer(unit, patient_id, body),
+        lambda db: queries.patient_state(db, patient_id),
+    )
+    return await work.command(caller, [patient(patient_id)], decide)
 
 
 @router.post("/patients/{patient_id}/prescriptions/{rx_id}/release")
@@ -148,6 +161,13 @@ async def get_patient(patient_id: PatientId, work: Working) -> PatientRecord:
     """Status, consent, profile and revision; what the patient reported, for the pharmacist to decide on."""
     async with work.read() as db:
         return await queries.patient_record(db, patient_id, work.now())
+
+
+@router.get("/patients/{patient_id}/consents")
+async def get_consents(patient_id: PatientId, work: Working) -> ConsentHistory:
+    """What the patient agreed to when, who recorded it and how it was given, oldest first."""
+    async with work.read() as db:
+        return await queries.consent_history(db, patient_id)
 
 
 @router.get("/patients")

@@ -8,12 +8,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from services.enrollment.domain.candidates import in_words
+from services.enrollment.domain.candidates import ANSWERS, Answer, Answered, answer_in_words, in_words
+from services.enrollment.domain.consent import How
 from services.enrollment.domain.profile import Standing
 from services.enrollment.store import candidates, consents, feed, profiles, reports
 from shared.database import Db
 from shared.events import Reason
-from shared.events.enrollment import Consent, Profile
+from shared.events.enrollment import Channel, Consent, CyclePolicy, Profile
 from shared.pages import Page, page_of
 from shared.problems import NotFound
 
@@ -33,6 +34,33 @@ class PatientState(PatientLine):
     disenrolled_for: str | None
     survivor_id: str | None
     consent: Consent | None
+    ask_again_on: date | None = None  # where the patient declined or said not now
+
+
+class ConsentEntry(BaseModel):
+    """What a consent said from a moment on, until the next entry; after `ended` none is in force."""
+
+    valid_from: datetime
+    change: str  # given, amended, opted_out, ended
+    recorded_by: str
+    recorded_as: str
+    how: How | None
+    document_id: str | None
+    scope: tuple[str, ...]
+    channels: tuple[Channel, ...]
+    language: str
+    caregiver: bool
+    standing_instruction: bool
+    cycle_policy: CyclePolicy | None  # null, here and below: as the feed says
+    must_weekdays: tuple[int, ...]
+    preferred_weekday: int | None
+
+
+class ConsentHistory(BaseModel):
+    """Every consent of a patient with its changes, oldest first."""
+
+    patient_id: str
+    items: list[ConsentEntry]
 
 
 class ReportedChange(BaseModel):
@@ -73,6 +101,15 @@ class ReasonInWords(Reason):
     words: str
 
 
+class EarlierAnswer(BaseModel):
+    """What a candidate answered before, and how staff read it."""
+
+    answer: Answer
+    on: date
+    ask_again_on: date | None
+    words: str
+
+
 class CandidateLine(BaseModel):
     """Who would benefit and does not take part, since when, and why."""
 
@@ -80,6 +117,7 @@ class CandidateLine(BaseModel):
     store_id: str
     since: datetime | None
     reasons: list[ReasonInWords]
+    answered: EarlierAnswer | None  # null: not asked yet
 
 
 async def known_patient(db: Db, patient_id: str) -> feed.Patient:
@@ -94,7 +132,11 @@ async def patient_state(db: Db, patient_id: str) -> PatientState:
     """Where the patient stands, with the consent in force. Raises NotFound."""
     known = await known_patient(db, patient_id)
     consent = (await consents.load_consents(db, [patient_id])).get(patient_id)
-    return PatientState(**asdict(known), consent=consent)
+    waits = known.disenrolled_for in ANSWERS
+    answered = (await candidates.load_answers(db, [patient_id])).get(patient_id) if waits else None
+    return PatientState(
+        **asdict(known), consent=consent, ask_again_on=answered.ask_again_on if answered else None
+    )
 
 
 async def patient_record(db: Db, patient_id: str, now: datetime) -> PatientRecord:
@@ -105,6 +147,24 @@ async def patient_record(db: Db, patient_id: str, now: datetime) -> PatientRecor
     return PatientRecord(
         **dict(state), profile=profile, reported=[ReportedChange(**asdict(change)) for change in reported]
     )
+
+
+async def consent_history(db: Db, patient_id: str) -> ConsentHistory:
+    """What the patient agreed to when, and who recorded it. Raises NotFound."""
+    await known_patient(db, patient_id)
+    items = [
+        ConsentEntry(
+            valid_from=entry.word.at,
+            change=entry.change,
+            recorded_by=entry.word.by,
+            recorded_as=entry.word.role,
+            how=entry.word.how,
+            document_id=entry.word.document_id,
+            **vars(entry.terms),
+        )
+        for entry in await consents.load_history(db, patient_id)
+    ]
+    return ConsentHistory(patient_id=patient_id, items=items)
 
 
 async def patients(
@@ -131,6 +191,7 @@ async def store_closures(db: Db, store_id: str) -> StoreClosures:
 async def candidate_lines(db: Db, *, store_id: str | None, after: str, limit: int) -> Page[CandidateLine]:
     """Who would benefit, by patient id, with reasons in words."""
     found = await candidates.list_candidates(db, store_id=store_id, after=after, limit=limit + 1)
+    answers = await candidates.load_answers(db, [each.patient_id for each in found])
     lines = [
         CandidateLine(
             patient_id=each.patient_id,
@@ -140,7 +201,12 @@ async def candidate_lines(db: Db, *, store_id: str | None, after: str, limit: in
                 ReasonInWords(code=reason.code, params=reason.params, words=in_words(reason))
                 for reason in each.reasons
             ],
+            answered=_in_words(answers.get(each.patient_id)),
         )
         for each in found
     ]
     return page_of(lines, limit, "patient_id")
+
+
+def _in_words(answered: Answered | None) -> EarlierAnswer | None:
+    return EarlierAnswer(**asdict(answered), words=answer_in_words(answered)) if answered else None

@@ -19,6 +19,7 @@ from services.fulfillment.domain import (
 )
 from services.fulfillment.orders import catch_up, keep
 from shared.events.enrollment import (
+    ConsentChanged,
     ContactDetailsChanged,
     DisenrolmentReason,
     PatientDisenrolled,
@@ -79,17 +80,23 @@ async def stop_for_cancelled_plans(events: Sequence[PlanCancelled], unit: Unit) 
     await catch_up(unit, [event.patient_id for event in events])
 
 
+@on(ConsentChanged)
+async def heed_consent(events: Sequence[ConsentChanged], unit: Unit) -> None:
+    """Whether a caregiver may collect, from now on."""
+    await store.save_patients(unit.db, [_enrolled(event) for event in events])
+
+
 @on(PatientEnrolled)
 async def open_to_patients(events: Sequence[PatientEnrolled], unit: Unit) -> None:
     """Who takes part (again) may have fills; confirmations that came earlier wait for this."""
-    patients = [
-        Patient(
-            event.patient_id, event.revision, enrolled=True, caregiver_may_collect=event.consent.caregiver
-        )
-        for event in events
-    ]
-    await store.save_patients(unit.db, patients)
+    await store.save_patients(unit.db, [_enrolled(event) for event in events])
     await catch_up(unit, [event.patient_id for event in events])
+
+
+def _enrolled(event: PatientEnrolled | ConsentChanged) -> Patient:
+    return Patient(
+        event.patient_id, event.revision, enrolled=True, caregiver_may_collect=event.consent.caregiver
+    )
 
 
 @on(PatientDisenrolled)

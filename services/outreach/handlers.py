@@ -27,7 +27,13 @@ from services.outreach.domain.model import (
 )
 from services.outreach.domain.renewals import renewal_of
 from services.outreach.reviewing import review
-from shared.events.enrollment import ContactDetailsChanged, PatientDisenrolled, PatientEnrolled, StoreChanged
+from shared.events.enrollment import (
+    ConsentChanged,
+    ContactDetailsChanged,
+    PatientDisenrolled,
+    PatientEnrolled,
+    StoreChanged,
+)
 from shared.events.fulfillment import PackagePickedUp, PackageReady, PickupMissed, StockShort
 from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded
 from shared.messaging import Handlers, Unit
@@ -108,9 +114,15 @@ async def _replan(unit: Unit, plans: Mapping[str, Plan | None]) -> None:
 @on(PatientEnrolled)
 async def take_patient(events: Sequence[PatientEnrolled], unit: Unit) -> None:
     """Keep how the patient wants to be contacted; a plan that came first is taken up now."""
-    newer = await store.save_enrolled(unit.db, events)
+    newer = await store.save_consents(unit.db, events)
     plans = await store.load_plans(unit.db, newer)
     await _replan(unit, {patient_id: plans.get(patient_id) for patient_id in newer})
+
+
+@on(ConsentChanged)
+async def heed_consent(events: Sequence[ConsentChanged], unit: Unit) -> None:
+    """Contacts go on by the channels, and in the language, that the patient now agrees to; or by none."""
+    await review(unit, await store.save_consents(unit.db, events))
 
 
 @on(PatientDisenrolled)

@@ -16,6 +16,8 @@ from services.outreach.domain.renewals import Renewal
 from shared.database import Db
 from shared.events.enrollment import (
     Channel,
+    Consent,
+    ConsentChanged,
     ContactDetailsChanged,
     PatientDisenrolled,
     PatientEnrolled,
@@ -120,8 +122,12 @@ async def recent_calls(db: Db, patient_ids: Collection[str], now: datetime) -> d
     return found
 
 
-async def save_enrolled(db: Db, events: Sequence[PatientEnrolled]) -> list[str]:
-    """Keep who takes part and how they want to be contacted; answers who was not known at this revision."""
+async def save_consents(db: Db, events: Sequence[PatientEnrolled] | Sequence[ConsentChanged]) -> list[str]:
+    """Keep who takes part and how they want to be contacted; answers for whom that was news.
+
+    A change of something else leaves the channels as they are here: a stop takes its channel out of the consent, and
+    people may call on it all the same. Who does not agree to be contacted has no channel.
+    """
     rows = await db.fetch(
         """
         insert into patients as held (
@@ -137,7 +143,7 @@ async def save_enrolled(db: Db, events: Sequence[PatientEnrolled]) -> list[str]:
         set revision = excluded.revision,
             enrolled = true,
             store_id = excluded.store_id,
-            channels = excluded.channels,
+            channels = case when held.patient_id = any($2) then held.channels else excluded.channels end,
             language = excluded.language,
             caregiver = excluded.caregiver,
             standing_instruction = excluded.standing_instruction,
@@ -149,17 +155,26 @@ async def save_enrolled(db: Db, events: Sequence[PatientEnrolled]) -> list[str]:
             {
                 "patient_id": event.patient_id,
                 "revision": event.revision,
-                "store_id": event.profile.store_id,
-                "channels": [channel.value for channel in event.consent.channels],
+                "store_id": event.store_id if isinstance(event, ConsentChanged) else event.profile.store_id,
+                "channels": _agreed_channels(event.consent),
                 "language": event.consent.language,
                 "caregiver": event.consent.caregiver,
                 "standing_instruction": event.consent.standing_instruction,
-                "consented_at": event.consent.given_at.isoformat(),
+                "consented_at": (event.consent.contact_agreed_at or event.consent.given_at).isoformat(),
             }
             for event in events
         ],
+        [
+            event.patient_id
+            for event in events
+            if isinstance(event, ConsentChanged) and not {"channels", "scope"} & set(event.changes)
+        ],
     )
     return [row["patient_id"] for row in rows]
+
+
+def _agreed_channels(consent: Consent) -> list[str]:
+    return [channel.value for channel in consent.channels] if "contact" in consent.scope else []
 
 
 async def save_disenrolled(db: Db, events: Sequence[PatientDisenrolled]) -> list[str]:

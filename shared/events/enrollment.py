@@ -171,6 +171,8 @@ class Consent(Fields):
     language: str = "en"
     caregiver: bool = False  # a caregiver may answer and collect
     standing_instruction: bool = False  # fill without a confirmed call where payer and state allow it
+    amended_at: datetime | None = None  # when it last changed; none: it stands as it was given
+    contact_agreed_at: datetime | None = None  # a stop of before counts no longer; none: as it was given
 
 
 class PatientEnrolled(Event):
@@ -183,6 +185,19 @@ class PatientEnrolled(Event):
     revision: int
     consent: Consent
     profile: Profile
+
+
+class ConsentChanged(Event):
+    """What an enrolled patient agreed to is something else from now on; carries the consent whole."""
+
+    TYPE: ClassVar[str] = "medsync.enrollment.consent-changed.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    revision: int
+    store_id: str
+    consent: Consent
+    changes: tuple[str, ...] = ()  # scope, channels, language, caregiver, standing_instruction
 
 
 class ProfileChanged(Event):

@@ -64,6 +64,19 @@ _CHANGED = {
 }
 
 
+def _consent_changed(event: enrollment.ConsentChanged) -> str:
+    what = " and ".join(_AGREED.get(change, change.replace("_", " ")) for change in event.changes)
+    return f"The patient's consent changed: {what or 'told again, as it is'}."
+
+
+_AGREED = {
+    "scope": "what it is for",
+    "channels": "how to contact the patient",
+    "caregiver": "whether a caregiver may answer and collect",
+    "standing_instruction": "the standing instruction to fill",
+}
+
+
 def _picked_up(event: fulfillment.PackagePickedUp) -> str:
     left = f", {counted(len(event.left), 'fill')} left behind" if event.left else ""
     return (
@@ -139,6 +152,7 @@ def _template(text: str) -> Callable[[Event], str]:
 
 _WORDS: dict[str, Callable[[Any], str]] = {
     enrollment.PatientEnrolled.TYPE: _template("The patient consented and is enrolled."),
+    enrollment.ConsentChanged.TYPE: _consent_changed,
     enrollment.ProfileChanged.TYPE: _profile_changed,
     enrollment.PatientDisenrolled.TYPE: _disenrolled,
     enrollment.CandidateIdentified.TYPE: _candidate,

@@ -24,6 +24,7 @@ from shared.events import Event
 from shared.events.base import Reason
 from shared.events.enrollment import (
     Consent,
+    ConsentChanged,
     ContactDetailsChanged,
     DisenrolmentReason,
     OpenHours,
@@ -906,6 +907,18 @@ async def test_a_caregiver_collects_with_consent_or_on_a_pharmacists_word(
     two = ["name", "photo_id"]
     body: dict[str, Any] = {"identifiers": two, "collected_by": "caregiver", "reason": reason}
     await service.send(f"/packages/{package['package_id']}/hand-over", status, role=role, **body)
+
+
+async def test_a_caregiver_collects_as_the_consent_now_says(service: Unbrokered) -> None:
+    package = await with_ready_package(service, "rx-a", caregiver=False)
+    path = f"/packages/{package['package_id']}/hand-over"
+    body = {"identifiers": ["name", "photo_id"], "collected_by": "caregiver"}
+    await service.send(path, 422, role="clerk", **body)
+    amended = ConsentChanged(
+        patient_id="p1", revision=9, store_id="s1", consent=Consent(given_at=NOW, caregiver=True)
+    )
+    await service.handle(amended)
+    await service.send(path, 200, role="clerk", **body)
 
 
 async def test_a_pharmacist_stops_a_work_order_for_good(service: Unbrokered) -> None:

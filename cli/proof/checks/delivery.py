@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from cli.proof.contract import (
+    CONSENT_CHANGED,
     PATIENT_DISENROLLED,
     PATIENT_ENROLLED,
     PLAN_BLOCKED,
@@ -299,6 +300,7 @@ def no_revision_missing(record: Record) -> Found:
     """Of a patient's plans, revisions go up by one; of the profile, between an enrolment and its end."""
     counted = {
         PATIENT_ENROLLED,
+        CONSENT_CHANGED,
         PROFILE_CHANGED,
         PATIENT_DISENROLLED,
         PLAN_COMPUTED,

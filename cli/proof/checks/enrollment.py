@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from cli.proof.contract import (
     CHANGE_REPORTED,
+    CONSENT_CHANGED,
     CONTACT_OPTED_OUT,
     PACKAGE_PICKED_UP,
     PATIENT_DISENROLLED,
@@ -22,7 +23,8 @@ FILLED = "filled"
 def standing_is_published(record: Record) -> Found:
     """Each patient's status and revision are those of the last event about it."""
     held = record.enrollment.patients
-    last = {event.key: event for event in record.of(PATIENT_ENROLLED, PROFILE_CHANGED, PATIENT_DISENROLLED)}
+    told = record.of(PATIENT_ENROLLED, CONSENT_CHANGED, PROFILE_CHANGED, PATIENT_DISENROLLED)
+    last = {event.key: event for event in told}
 
     def found() -> Iterator[str]:
         for key, event in last.items():

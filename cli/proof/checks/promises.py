@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from cli.proof.checks.fulfillment import filled_by
 from cli.proof.contract import (
+    CONSENT_CHANGED,
     CONTACT_OPTED_OUT,
     FILL_COMPLETED,
     PACKAGE_PICKED_UP,
@@ -89,13 +90,16 @@ def filled_as_confirmed(record: Record) -> Found:
 @check("a standing instruction is used only where one was given", whole=True)
 def standing_instructions_were_given(record: Record) -> Found:
     """A confirmation without a call belongs to a patient whose newest consent before it says that this is wanted."""
-    consents = grouped(record.of(PATIENT_ENROLLED), "subject")
+    consents = grouped(record.of(PATIENT_ENROLLED, CONSENT_CHANGED), "subject")
     confirmed = list(record.of(PICKUP_CONFIRMED))
     used = [event for event in confirmed if event.says.standing]
 
     def given(event: Event) -> bool:
         before = [each for each in consents.get(event.key, ()) if _consented(each) <= _at(event)]
-        return bool(before) and max(before, key=_consented).says.standing
+        return bool(before) and max(before, key=_newest).says.standing
+
+    def _newest(event: Event) -> tuple[datetime, int]:
+        return _consented(event), event.says.revision
 
     return Found(
         len(confirmed),
@@ -227,19 +231,24 @@ Spans = Mapping[str, list[tuple[datetime, datetime]]]
 
 def _absences(record: Record) -> Spans:
     """By patient, each time from a disenrolment to the next consent."""
-    return _spans(record, PATIENT_DISENROLLED)
+    consents = [(event.key, event.says.given_at or _at(event)) for event in record.of(PATIENT_ENROLLED)]
+    return _spans(record, PATIENT_DISENROLLED, consents)
 
 
 def _stops(record: Record) -> Spans:
-    """By patient, each time from a stop to the next consent."""
-    return _spans(record, CONTACT_OPTED_OUT)
+    """By patient, each time from a stop until the patient agrees to be contacted again."""
+    told = record.of(PATIENT_ENROLLED, CONSENT_CHANGED)
+    consents = [
+        (event.key, event.says.contact_agreed_at or event.says.given_at or _at(event)) for event in told
+    ]
+    return _spans(record, CONTACT_OPTED_OUT, consents)
 
 
-def _spans(record: Record, beginning: str) -> Spans:
+def _spans(record: Record, beginning: str, consented: Iterable[tuple[str, datetime]]) -> Spans:
     """From each event of a type to the next consent. An enrolment sent again names the consent that it was."""
     consents: defaultdict[str, set[datetime]] = defaultdict(set)
-    for event in record.of(PATIENT_ENROLLED):
-        consents[event.key].add(_consented(event))
+    for key, at in consented:
+        consents[key].add(at)
     spans: defaultdict[str, list[tuple[datetime, datetime]]] = defaultdict(list)
     for event in record.of(beginning):
         begun = _at(event)
@@ -248,8 +257,8 @@ def _spans(record: Record, beginning: str) -> Spans:
 
 
 def _consented(event: Event) -> datetime:
-    """When the consent of an enrolment was given."""
-    return event.says.given_at or _at(event)
+    """When what a consent says was agreed."""
+    return event.says.amended_at or event.says.given_at or _at(event)
 
 
 def _at(event: Event) -> datetime:

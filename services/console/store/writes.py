@@ -11,6 +11,7 @@ from services.console.domain.visits import ConditionalFill
 from shared.database import Db
 from shared.events.enrollment import (
     CandidateIdentified,
+    ConsentChanged,
     ContactDetailsChanged,
     PatientDisenrolled,
     PatientEnrolled,
@@ -178,6 +179,20 @@ def _profile(event: PatientEnrolled | ProfileChanged, times: Times) -> Row:
         since=times[event.patient_id],
         store_id=event.profile.store_id,
         left_because=None,
+    )
+
+
+async def save_consents(db: Db, events: Sequence[ConsentChanged]) -> None:
+    """Keep the newer consents of those who are enrolled."""
+    await db.execute(
+        """
+        update patients held
+        set revision = given.revision, consent = given.consent
+        from jsonb_populate_recordset(null::patients, $1) given
+        where held.patient_id = given.patient_id
+          and given.revision > held.revision
+        """,
+        [row(event, "patient_id revision consent") for event in events],
     )
 
 

@@ -11,10 +11,12 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from enum import StrEnum
 
 from services.enrollment.domain.profile import age
 from shared.events import Reason
 from shared.events.enrollment import Fill, Prescription, PrescriptionStatus
+from shared.words.formats import spoken
 
 WINDOW = timedelta(days=180)
 STILL_IN_USE = timedelta(days=90)  # after the last fill ran out, or after writing where nothing was filled
@@ -23,6 +25,43 @@ OLD_AGE = 65
 MANY_DRUGS = 5
 MANY_TRIPS = 7  # more than the one a month that is left after synchronization
 MANY_MISSED_DAYS = 14
+
+
+ASK_AGAIN_AFTER = timedelta(days=90)
+"""When whoever said not now, and no day, is asked again (R1.16)."""
+
+
+class Answer(StrEnum):
+    """What a candidate says other than yes."""
+
+    declined = "declined"
+    not_now = "not_now"
+
+
+ANSWERS: frozenset[str] = frozenset(Answer)
+"""Reasons for which somebody is no candidate for a while only, or until a consent."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A candidate's answer, and when to ask again; none: never by itself."""
+
+    answer: Answer
+    on: date  # where the store is
+    ask_again_on: date | None
+
+
+def answered(answer: Answer, today: date, ask_again_on: date | None = None) -> Answered:
+    """The answer of today, with the day wanted or the usual one: who declined without a day is not asked again."""
+    usual = today + ASK_AGAIN_AFTER if answer is Answer.not_now else None
+    return Answered(answer, today, ask_again_on or usual)
+
+
+def answer_in_words(answered: Answered) -> str:
+    """The earlier answer as staff read it, with the patient as its subject."""
+    said = {Answer.declined: "declined", Answer.not_now: "said not now"}[answered.answer]
+    again = f", to be asked again on {spoken(answered.ask_again_on)}" if answered.ask_again_on else ""
+    return f"{said} on {spoken(answered.on)}{again}"
 
 
 @dataclass(frozen=True)

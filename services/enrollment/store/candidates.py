@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.enrollment.domain.candidates import History
+from services.enrollment.domain.candidates import ANSWERS, Answer, Answered, History
 from services.enrollment.domain.profile import HISTORY
 from services.enrollment.store.profiles import fills_of, prescriptions_of
 from shared.database import Db
@@ -146,3 +146,75 @@ async def list_candidates(db: Db, *, store_id: str | None, after: str, limit: in
         )
         for row in rows
     ]
+
+
+async def save_answer(
+    db: Db, patient_id: str, answered: Answered, *, now: datetime, by: str, role: str
+) -> None:
+    """Keep what a candidate answered, beside the answers before."""
+    await db.execute(
+        """
+        insert into candidate_answers (
+            patient_id, answer, answered_on, ask_again_on, recorded_at, recorded_by, recorded_as
+        )
+        values ($1, $2, $3, $4, $5, $6, $7)
+        """,
+        patient_id,
+        answered.answer,
+        answered.on,
+        answered.ask_again_on,
+        now,
+        by,
+        role,
+    )
+
+
+async def load_answers(db: Db, patient_ids: Collection[str]) -> dict[str, Answered]:
+    """The newest answer of each of these patients who gave one."""
+    rows = await db.fetch(
+        """
+        select distinct on (patient_id) patient_id, answer, answered_on, ask_again_on
+        from candidate_answers
+        where patient_id = any($1)
+        order by patient_id, answer_id desc
+        """,
+        list(patient_ids),
+    )
+    return {
+        row["patient_id"]: Answered(Answer(row["answer"]), row["answered_on"], row["ask_again_on"])
+        for row in rows
+    }
+
+
+async def plan_asking(db: Db, patient_id: str, due_at: datetime) -> None:
+    """Have a patient who is no candidate for a while looked at again, and not before."""
+    await db.execute(
+        """
+        insert into candidate_checks (patient_id, due_at)
+        values ($1, $2)
+        on conflict (patient_id) do update set
+            due_at = excluded.due_at
+        """,
+        patient_id,
+        due_at,
+    )
+
+
+async def end_waiting(db: Db, patient_ids: Collection[str], now: datetime) -> None:
+    """Of these patients, those who are due to be asked again may be candidates again."""
+    await db.execute(
+        """
+        update patients p
+        set status = 'known', disenrolled_for = null
+        from candidate_checks c
+        where
+            p.patient_id = c.patient_id
+            and p.patient_id = any($1)
+            and c.due_at <= $2
+            and p.status = 'disenrolled'
+            and p.disenrolled_for = any($3)
+        """,
+        list(patient_ids),
+        now,
+        sorted(ANSWERS),
+    )

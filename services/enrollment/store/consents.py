@@ -1,26 +1,49 @@
-"""Consent and its end, the channels that a patient stopped, and the circumstances that staff stated."""
+"""Consent, its changes and its end, the channels that a patient stopped, and the circumstances that staff stated."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from services.enrollment.domain.records import Wishes
+from services.enrollment.domain.consent import How, Terms
 from shared.database import Db
-from shared.events.enrollment import (
-    Channel,
-    Consent,
-    DisenrolmentReason,
-)
+from shared.events.enrollment import Channel, Consent, CyclePolicy
+
+_TERMS = """
+    scope, channels, language, caregiver, standing_instruction, cycle_policy, must_weekdays, preferred_weekday"""
+
+
+@dataclass(frozen=True)
+class Word:
+    """Who recorded a consent or its change, in what role, and how the patient gave it."""
+
+    at: datetime
+    by: str
+    role: str
+    how: How | None = None
+    document_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Held:
+    """The consent in force."""
+
+    terms: Terms
+    how: How | None
+    document_id: str | None
+    stopped: bool  # the patient opted out of a channel since contact was last agreed on
 
 
 async def load_consents(db: Db, patient_ids: Collection[str]) -> dict[str, Consent]:
-    """The consents in force."""
+    """The consents in force, as they are published."""
     rows = await db.fetch(
         """
-        select patient_id, given_at, scope, channels, language, caregiver, standing_instruction
+        select
+            patient_id, given_at, scope, channels, language, caregiver, standing_instruction, amended_at,
+            contact_agreed_at
         from consents
         where patient_id = any($1) and ended_at is null
         """,
@@ -29,31 +52,67 @@ async def load_consents(db: Db, patient_ids: Collection[str]) -> dict[str, Conse
     return {row["patient_id"]: Consent.model_validate(dict(row)) for row in rows}
 
 
-async def enrol(
-    db: Db, patient_id: str, consent: Consent, wishes: Wishes, *, recorded_by: str, recorded_as: str
-) -> None:
-    """Record a consent; the patient takes part. Contact details go out anew: they carry the agreed language."""
-    await db.execute(
-        """
-        insert into consents (
-            patient_id, given_at, recorded_by, recorded_as, scope, channels, language, caregiver,
-            standing_instruction, cycle_policy, must_weekdays, preferred_weekday
-        )
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+async def load_held(db: Db, patient_id: str) -> Held:
+    """The consent in force of a patient who is enrolled."""
+    row = await db.fetchrow(
+        f"""
+        select {_TERMS}, how, document_id, exists (
+            select from opt_outs o
+            where o.patient_id = c.patient_id and o.opted_out_at >= coalesce(c.contact_agreed_at, c.given_at)
+        ) as stopped
+        from consents c
+        where patient_id = $1 and ended_at is null
         """,
         patient_id,
-        consent.given_at,
-        recorded_by,
-        recorded_as,
-        list(consent.scope),
-        [str(channel) for channel in consent.channels],
-        consent.language,
-        consent.caregiver,
-        consent.standing_instruction,
-        wishes.cycle_policy,
-        list(wishes.must_weekdays),
-        wishes.preferred_weekday,
     )
+    return Held(_terms(row), How(row["how"]) if row["how"] else None, row["document_id"], row["stopped"])
+
+
+def _terms(row: Mapping[str, Any]) -> Terms:
+    return Terms(
+        scope=tuple(row["scope"]),
+        channels=tuple(Channel(channel) for channel in row["channels"]),
+        language=row["language"],
+        caregiver=row["caregiver"],
+        standing_instruction=row["standing_instruction"],
+        cycle_policy=CyclePolicy(row["cycle_policy"]) if row["cycle_policy"] else None,
+        must_weekdays=tuple(row["must_weekdays"]),
+        preferred_weekday=row["preferred_weekday"],
+    )
+
+
+def _columns(terms: Terms) -> tuple[Any, ...]:
+    """The values of `_TERMS`, in their order."""
+    return (
+        list(terms.scope),
+        [str(channel) for channel in terms.channels],
+        terms.language,
+        terms.caregiver,
+        terms.standing_instruction,
+        terms.cycle_policy,
+        list(terms.must_weekdays),
+        terms.preferred_weekday,
+    )
+
+
+async def enrol(db: Db, patient_id: str, terms: Terms, word: Word) -> None:
+    """Record a consent; the patient takes part. Contact details go out anew: they carry the agreed language."""
+    await db.execute(
+        f"""
+        insert into consents (
+            patient_id, given_at, recorded_by, recorded_as, how, document_id, {_TERMS}
+        )
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        """,
+        patient_id,
+        word.at,
+        word.by,
+        word.role,
+        word.how,
+        word.document_id,
+        *_columns(terms),
+    )
+    await add_history(db, [patient_id], "given", word)
     await db.execute(
         """
         update patients
@@ -61,22 +120,107 @@ async def enrol(
         where patient_id = $1
         """,
         patient_id,
-        consent.given_at,
+        word.at,
     )
+    await raise_person_revision(db, patient_id)
+    await _end_candidacy(db, patient_id)
+
+
+async def amend(db: Db, patient_id: str, terms: Terms, word: Word, *, contact_agreed: bool) -> None:
+    """Put other terms into force, or the same on another paper."""
+    await db.execute(
+        f"""
+        update consents
+        set
+            ({_TERMS}) = ($6, $7, $8, $9, $10, $11, $12, $13),
+            amended_at = $2,
+            contact_agreed_at = case when $3 then $2 else contact_agreed_at end,
+            how = $4,
+            document_id = $5
+        where patient_id = $1 and ended_at is null
+        """,
+        patient_id,
+        word.at,
+        contact_agreed,
+        word.how,
+        word.document_id,
+        *_columns(terms),
+    )
+    await add_history(db, [patient_id], "amended", word)
+
+
+async def raise_revision(db: Db, patient_id: str) -> tuple[int, str]:
+    """The next revision of what is published about a patient, and the store."""
+    row = await db.fetchrow(
+        "update patients set revision = revision + 1 where patient_id = $1 returning revision, store_id",
+        patient_id,
+    )
+    return row["revision"], row["store_id"]
+
+
+async def raise_person_revision(db: Db, patient_id: str) -> None:
+    """The next revision of a patient's contact details."""
     await db.execute("update people set revision = revision + 1 where patient_id = $1", patient_id)
-    await db.execute("delete from candidates where patient_id = $1", patient_id)
+
+
+async def add_history(db: Db, patient_ids: Collection[str], change: str, word: Word) -> None:
+    """Note what the consents in force of these patients say from now on, and by whose word."""
+    await db.execute(
+        f"""
+        insert into consent_history (
+            patient_id, valid_from, change, recorded_by, recorded_as, how, document_id, {_TERMS}
+        )
+        select patient_id, $2, $3, $4, $5, $6, $7, {_TERMS}
+        from consents
+        where patient_id = any($1) and ended_at is null
+        """,
+        list(patient_ids),
+        word.at,
+        change,
+        word.by,
+        word.role,
+        word.how,
+        word.document_id,
+    )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a consent said from a moment on."""
+
+    change: str  # given, amended, opted_out, ended
+    word: Word
+    terms: Terms
+
+
+async def load_history(db: Db, patient_id: str) -> list[Entry]:
+    """Every consent of a patient and each of its changes, oldest first."""
+    rows = await db.fetch("select * from consent_history where patient_id = $1 order by entry_id", patient_id)
+    return [
+        Entry(
+            row["change"],
+            Word(
+                row["valid_from"],
+                row["recorded_by"],
+                row["recorded_as"],
+                How(row["how"]) if row["how"] else None,
+                row["document_id"],
+            ),
+            _terms(row),
+        )
+        for row in rows
+    ]
 
 
 async def disenrol(
     db: Db,
     patient_id: str,
-    reason: DisenrolmentReason,
+    reason: str,
     survivor_id: str | None,
-    *,
-    now: datetime,
-    recorded_by: str,
+    word: Word,
 ) -> int:
     """End the consent and the part that the patient takes; answers the new revision."""
+    await add_history(db, [patient_id], "ended", word)
     await db.execute(
         """
         update consents
@@ -84,11 +228,11 @@ async def disenrol(
         where patient_id = $1 and ended_at is null
         """,
         patient_id,
-        now,
+        word.at,
         reason,
-        recorded_by,
+        word.by,
     )
-    await db.execute("delete from candidates where patient_id = $1", patient_id)
+    await _end_candidacy(db, patient_id)
     revision: int = await db.fetchval(
         """
         update patients
@@ -103,6 +247,12 @@ async def disenrol(
     return revision
 
 
+async def _end_candidacy(db: Db, patient_id: str) -> None:
+    """No candidate, and not to be looked at as one."""
+    for table in ("candidates", "candidate_checks"):
+        await db.execute(f"delete from {table} where patient_id = $1", patient_id)
+
+
 async def move_history(db: Db, patient_id: str, survivor_id: str) -> None:
     """Two records were one patient: prescriptions, fills and reports go to the one that remains."""
     for table in ("prescriptions", "fills", "reported_changes"):
@@ -110,11 +260,27 @@ async def move_history(db: Db, patient_id: str, survivor_id: str) -> None:
 
 
 async def opted_out_channels(db: Db, patient_id: str) -> list[Channel]:
-    rows = await db.fetch("select channel from opt_outs where patient_id = $1", patient_id)
+    """The channels that the patient stopped and did not consent to again."""
+    rows = await db.fetch(
+        """
+        select channel
+        from opt_outs o
+        where
+            patient_id = $1
+            and not exists (
+                select from consents c
+                where
+                    c.patient_id = o.patient_id
+                    and o.channel = any(c.channels)
+                    and coalesce(c.contact_agreed_at, c.given_at) > o.opted_out_at
+            )
+        """,
+        patient_id,
+    )
     return [Channel(row["channel"]) for row in rows]
 
 
-async def save_opt_outs(db: Db, channels: Mapping[str, Channel], now: datetime) -> None:
+async def save_opt_outs(db: Db, channels: Mapping[str, Channel], word: Word) -> None:
     """Record that these patients said stop, and take the channel out of the consent in force."""
     patient_ids, stopped = list(channels.keys()), [str(channel) for channel in channels.values()]
     await db.execute(
@@ -127,18 +293,20 @@ async def save_opt_outs(db: Db, channels: Mapping[str, Channel], now: datetime) 
         """,
         patient_ids,
         stopped,
-        now,
+        word.at,
     )
-    await db.execute(
+    changed = await db.fetch(
         """
         update consents c
         set channels = array_remove(c.channels, stop.channel)
         from unnest($1::text[], $2::text[]) as stop (patient_id, channel)
-        where c.patient_id = stop.patient_id and c.ended_at is null
+        where c.patient_id = stop.patient_id and c.ended_at is null and stop.channel = any(c.channels)
+        returning c.patient_id
         """,
         patient_ids,
         stopped,
     )
+    await add_history(db, [row["patient_id"] for row in changed], "opted_out", word)
 
 
 async def stated_circumstances(db: Db, patient_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -181,13 +349,18 @@ async def state_circumstances(
     )
 
 
-async def change_rhythm(
-    db: Db, patient_id: str, said: Mapping[str, Any], *, now: datetime, by: str, role: str
-) -> None:
+async def change_rhythm(db: Db, patient_id: str, said: Mapping[str, Any], word: Word) -> None:
     """The cycle policy of the consent in force is another; what was said, and by whom, is kept with the statements."""
-    await db.execute(
-        "update consents set cycle_policy = $2 where patient_id = $1 and ended_at is null",
+    changed = await db.fetchval(
+        """
+        update consents
+        set cycle_policy = $2
+        where patient_id = $1 and ended_at is null and cycle_policy is distinct from $2
+        returning patient_id
+        """,
         patient_id,
         said["cycle_policy"],
     )
-    await state_circumstances(db, patient_id, said, now=now, by=by, role=role)
+    if changed:
+        await add_history(db, [patient_id], "amended", word)
+    await state_circumstances(db, patient_id, said, now=word.at, by=word.by, role=word.role)

@@ -221,12 +221,6 @@ async def test_consent_enrols_with_the_whole_profile(fed: Service) -> None:
     }
 
 
-async def test_enrolling_twice_answers_the_state_unchanged(enrolled: Service) -> None:
-    again = await enrolled.post(f"/patients/{P1}/consent", language="es")
-    assert (again["revision"], again["consent"]["language"]) == (1, "en")
-    assert await enrolled.published() == []
-
-
 async def test_nobody_but_the_patient_or_staff_consents(fed: Service) -> None:
     for role in ("system", "prescriber"):
         headers = {"Medsync-Actor": "x", "Medsync-Role": role}
