@@ -23,8 +23,8 @@ def swallowed(decision: StaffDecision, progress: Progress, today: date) -> Reaso
         return because("decision_pickup_confirmed", on=pickup.on)
     if decision.kind is Kind.day and pickup in due:
         return because("decision_visit_due", on=due[0].on)
-    if decision.kind is Kind.hold and (holding := _with_drug(due, decision.rx_id)):
-        return because("decision_hold_too_late", on=holding[0].on)
+    if decision.kind is Kind.hold and (held_back := _held_back(decision, due)):
+        return because("decision_hold_too_late", on=held_back[0].on)
     return None
 
 
@@ -35,10 +35,9 @@ def remarks_on(decision: StaffDecision, progress: Progress, today: date) -> tupl
     if decision.kind is Kind.exclude:
         said.append(because("decision_excludes"))
     if decision.kind is Kind.hold:
-        confirmed = [visit for visit in progress.visits if visit.confirmed and _before(visit, decision.on)]
+        confirmed = [visit for visit in progress.visits if visit.confirmed]
         said += [
-            because("decision_hold_not_of_filled", on=each.on)
-            for each in _with_drug(confirmed, decision.rx_id)
+            because("decision_hold_not_of_filled", on=each.on) for each in _held_back(decision, confirmed)
         ]
     if decision.kind is Kind.day and pickup and pickup.on != decision.on:
         said.append(because("decision_day_asks_anew", on=pickup.on))
@@ -66,9 +65,10 @@ def _confirmed_pickup(progress: Progress) -> OpenVisit | None:
     return next((v for v in progress.visits if v.confirmed and v.kind is VisitKind.synchronized), None)
 
 
-def _with_drug(visits: Sequence[OpenVisit], rx_id: str | None) -> list[OpenVisit]:
-    return [visit for visit in visits if any(item.rx_id == rx_id for item in visit.items)]
-
-
-def _before(visit: OpenVisit, on: date | None) -> bool:
-    return on is not None and visit.on < on
+def _held_back(hold: StaffDecision, visits: Sequence[OpenVisit]) -> list[OpenVisit]:
+    """The visits before the day of a hold that have its drug."""
+    return [
+        visit
+        for visit in visits
+        if hold.on and visit.on < hold.on and any(item.rx_id == hold.rx_id for item in visit.items)
+    ]

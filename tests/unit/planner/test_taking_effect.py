@@ -68,6 +68,7 @@ BRIDGE_DUE = with_visits(visit(BRIDGE, 0, "rx-a"), visit(SYNCHRONIZED, 9, "rx-a"
         (decision("hold"), AHEAD, None, ["decision_hold_not_of_filled"]),
         (decision("hold", on=4), AHEAD, None, []),
         (decision("hold"), DUE, "decision_hold_too_late", None),
+        (decision("hold", on=0), DUE, None, ["decision_after_visit"]),
         (decision("hold", "rx-b"), BRIDGE_DUE, None, ["decision_after_visit"]),
     ],
 )
