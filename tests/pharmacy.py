@@ -65,6 +65,8 @@ from shared.events.planner import (
     DemandForecast,
     DrugDecision,
     DrugDemand,
+    ExcludedPrescription,
+    ExclusionsChanged,
     FillKind,
     OfferedDay,
     Participation,
@@ -312,6 +314,13 @@ class _Life:
             reason=Reason(code="renewal_quantity", params={"left": "10"}),
         )
         yield self.tell(needed, -20, "due:due_reviews")
+        left_out = Reason(code="staff_excluded", params={"by": "pharmacist", "made_on": str(self.today)})
+        excluded = ExclusionsChanged(
+            patient_id=self.patient_id,
+            revision=1,
+            excluded=(ExcludedPrescription(rx_id=self.rx[-1], reason=left_out),),
+        )
+        yield self.tell(excluded, -19, "command:ruling")
         asked = RenewalRequested(
             patient_id=self.patient_id, rx_id=self.rx[1], prescriber_id="dr-1", attempt=1
         )

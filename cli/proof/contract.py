@@ -20,6 +20,7 @@ PLAN_COMPUTED = "medsync.planner.plan-computed.v1"
 PLAN_BLOCKED = "medsync.planner.plan-blocked.v1"
 PLAN_CANCELLED = "medsync.planner.plan-cancelled.v1"
 RENEWAL_NEEDED = "medsync.planner.renewal-needed.v1"
+EXCLUSIONS_CHANGED = "medsync.planner.exclusions-changed.v1"
 DEMAND_FORECAST = "medsync.planner.demand-forecast.v1"
 
 ALIGNMENT_AGREED = "medsync.outreach.alignment-agreed.v1"
@@ -48,7 +49,9 @@ TOPICS: Mapping[str, frozenset[str]] = {
     ),
     "medsync.enrollment.contacts.v1": frozenset({CONTACT_DETAILS_CHANGED}),
     "medsync.enrollment.stores.v1": frozenset({STORE_CHANGED}),
-    "medsync.planner.v1": frozenset({PLAN_COMPUTED, PLAN_BLOCKED, PLAN_CANCELLED, RENEWAL_NEEDED}),
+    "medsync.planner.v1": frozenset(
+        {PLAN_COMPUTED, PLAN_BLOCKED, PLAN_CANCELLED, RENEWAL_NEEDED, EXCLUSIONS_CHANGED}
+    ),
     "medsync.planner.demand.v1": frozenset({DEMAND_FORECAST}),
     "medsync.outreach.v1": frozenset(
         {
@@ -78,6 +81,9 @@ TOPICS: Mapping[str, frozenset[str]] = {
     ),
 }
 """The types of each topic. The second part of a topic's name is the service that owns it: nobody else writes there."""
+
+COUNTED_APART = frozenset({EXCLUSIONS_CHANGED})
+"""The types whose revisions grow by themselves; those of all others on a topic grow together."""
 
 SEALED = frozenset({CONTACT_DETAILS_CHANGED})
 """Encrypted: the proof has no key, and reads only the envelope."""
@@ -137,6 +143,7 @@ TAKES: Mapping[str, frozenset[str]] = {
             PICKUP_CONFIRMED,
             PLAN_COMPUTED,
             PLAN_CANCELLED,
+            EXCLUSIONS_CHANGED,
             PATIENT_ENROLLED,
             CONSENT_CHANGED,
             PATIENT_DISENROLLED,
@@ -156,6 +163,7 @@ HOLDS: Mapping[tuple[str, str], frozenset[str]] = {
     ("outreach", "stores"): frozenset({STORE_CHANGED}),
     ("fulfillment", "patients"): frozenset({PATIENT_ENROLLED, CONSENT_CHANGED, PATIENT_DISENROLLED}),
     ("fulfillment", "plans"): frozenset({PLAN_COMPUTED, PLAN_CANCELLED}),
+    ("fulfillment", "exclusions"): frozenset({EXCLUSIONS_CHANGED}),
     ("fulfillment", "stores"): frozenset({STORE_CHANGED}),
 }
 """Service and table to the types whose newest revision the table holds: `revision` by `patient_id` or `store_id`."""

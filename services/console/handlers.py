@@ -43,7 +43,14 @@ from shared.events.outreach import (
     RenewalRequested,
     RescheduleRequested,
 )
-from shared.events.planner import DemandForecast, PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded
+from shared.events.planner import (
+    DemandForecast,
+    ExclusionsChanged,
+    PlanBlocked,
+    PlanCancelled,
+    PlanComputed,
+    RenewalNeeded,
+)
 from shared.messaging import Handlers, Unit
 from shared.messaging.envelope import Delivery
 
@@ -156,6 +163,11 @@ async def take_blocked(events: Sequence[PlanBlocked], unit: Unit) -> None:
 async def take_cancelled(events: Sequence[PlanCancelled], unit: Unit) -> None:
     """Keep that the plan was withdrawn."""
     await writes.save_plans(unit.db, [("cancelled", each, unit.origin(each)) for each in events])
+
+
+@shown(ExclusionsChanged)
+async def take_exclusions(events: Sequence[ExclusionsChanged], unit: Unit) -> None:
+    """A line alone: the plan says it of each drug."""
 
 
 @shown(RenewalNeeded)

@@ -11,6 +11,7 @@ from services.fulfillment.domain import (
     Change,
     Confirmation,
     ConfirmedItem,
+    Exclusions,
     Patient,
     Plan,
     Store,
@@ -27,7 +28,7 @@ from shared.events.enrollment import (
     StoreChanged,
 )
 from shared.events.outreach import PickupConfirmed
-from shared.events.planner import PlanCancelled, PlanComputed, Visit
+from shared.events.planner import ExclusionsChanged, PlanCancelled, PlanComputed, Visit
 from shared.messaging import Handlers, Refused, Unit
 
 on = Handlers()
@@ -84,6 +85,17 @@ async def stop_for_cancelled_plans(events: Sequence[PlanCancelled], unit: Unit) 
 async def heed_consent(events: Sequence[ConsentChanged], unit: Unit) -> None:
     """Whether a caregiver may collect, from now on."""
     await store.save_patients(unit.db, [_enrolled(event) for event in events])
+
+
+@on(ExclusionsChanged)
+async def heed_exclusions(events: Sequence[ExclusionsChanged], unit: Unit) -> None:
+    """What a pharmacist keeps out is not filled, and leaves its package; what was handed over is not called back."""
+    lists = [
+        Exclusions(event.patient_id, event.revision, frozenset(each.rx_id for each in event.excluded))
+        for event in events
+    ]
+    await store.save_exclusions(unit.db, lists)
+    await catch_up(unit, [event.patient_id for event in events])
 
 
 @on(PatientEnrolled)

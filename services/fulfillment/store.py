@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from services.fulfillment.domain import (
     Change,
     Confirmation,
+    Exclusions,
     Facts,
     Filled,
     Item,
@@ -109,6 +110,25 @@ async def save_plans(db: Db, plans: Sequence[Plan]) -> None:
     )
 
 
+async def save_exclusions(db: Db, lists: Sequence[Exclusions]) -> None:
+    """Keep what a pharmacist excludes; an older revision than the one held is ignored."""
+    await db.execute(
+        """
+        insert into exclusions (patient_id, revision, rx_ids)
+        select patient_id, revision, rx_ids
+        from jsonb_to_recordset($1) as list (patient_id text, revision bigint, rx_ids text[])
+        on conflict (patient_id) do update
+        set revision = excluded.revision,
+            rx_ids = excluded.rx_ids
+        where excluded.revision > exclusions.revision
+        """,
+        [
+            {"patient_id": each.patient_id, "revision": each.revision, "rx_ids": sorted(each.rx_ids)}
+            for each in lists
+        ],
+    )
+
+
 async def save_stores(db: Db, stores: Sequence[Store], *, known_at: datetime) -> None:
     """Keep calendars; an older revision than the one held is ignored."""
     await db.execute(
@@ -134,15 +154,22 @@ async def facts_around(db: Db, orders: Collection[WorkOrder]) -> dict[str, Facts
     patient_ids = list({order.patient_id for order in orders})
     patients = await db.fetch("select * from patients where patient_id = any($1)", patient_ids)
     plans = await db.fetch("select * from plans where patient_id = any($1)", patient_ids)
+    excluded = await db.fetch(
+        "select patient_id, rx_ids from exclusions where patient_id = any($1)", patient_ids
+    )
     stores = await db.fetch(
         "select * from stores where store_id = any($1)", list({order.store_id for order in orders})
     )
     patient_of = {row["patient_id"]: Patient(**row) for row in patients}
     plan_of = {row["patient_id"]: _plan(row) for row in plans}
     store_of = {row["store_id"]: _store(row) for row in stores}
+    excluded_of = {row["patient_id"]: frozenset(row["rx_ids"]) for row in excluded}
     return {
         order.visit_id: Facts(
-            patient_of.get(order.patient_id), plan_of.get(order.patient_id), store_of.get(order.store_id)
+            patient_of.get(order.patient_id),
+            plan_of.get(order.patient_id),
+            store_of.get(order.store_id),
+            excluded_of.get(order.patient_id, frozenset()),
         )
         for order in orders
     }

@@ -19,7 +19,7 @@ from services.fulfillment.domain import (
     Why,
     WorkOrder,
     bin_label,
-    why_not_filled,
+    why_left_out,
 )
 from services.fulfillment.store import Contact
 from shared import words
@@ -103,7 +103,7 @@ class PackageItem(BaseModel):
     days_supply: int
     state: ItemStatus
     why: Why | None  # it is withheld or cancelled
-    because: str | None = None  # in words, where its condition was not met
+    because: str | None = None  # in words, where its condition was not met or a pharmacist excluded it
     condition: ItemCondition | None = None  # it is filled only if this is met
     due_at: datetime | None
     fill_id: str | None = None
@@ -123,7 +123,7 @@ class PackageItem(BaseModel):
             days_supply=item.days_supply,
             state=item.status,
             why=item.why,
-            because=words.render(reason) if (reason := why_not_filled(item)) else None,
+            because=words.render(reason) if (reason := why_left_out(item)) else None,
             condition=ItemCondition.of(item),
             due_at=item.due_at,
         )

@@ -21,6 +21,7 @@ from services.outreach.domain.words import stopped_message
 from services.outreach.lending import STAFF, LeaseRequest, lent_contact, number_of
 from services.outreach.reviewing import review
 from shared import words
+from shared.events import Reason
 from shared.events.enrollment import Channel
 from shared.events.outreach import ContactOptedOut
 from shared.http import Commanding, Problem, Role, Working, page
@@ -335,12 +336,16 @@ async def call_list(
 ) -> dict[str, Any]:
     """A store's contacts that are due within a day, or that only a person can make; with what was tried.
 
-    Urgent ones first, with the reason, then by visit.
+    Urgent ones first, with the reason, then by visit. `left_out` says what a pharmacist keeps out of what is asked.
     """
     async with work.read() as db:
         rows = await store.call_list(db, store_id, work.now(), after, limit + 1)
     for row in rows:
         row["because"] = words.URGENT if row["urgent"] else None
+        row["left_out"] = [
+            {"rx_id": each["rx_id"], "words": words.render(Reason.model_validate(each["reason"]))}
+            for each in row["left_out"] or ()
+        ]
     return page(rows, limit, "position")
 
 

@@ -53,6 +53,7 @@ def lent_contact(lease: Lease, person: Person, number: str | None, now: datetime
         short_items=contact.visit_id in person.short_visits,
         conditional=any(item["condition"] for visit in visits for item in visit["items"]),
         urgent=contact.urgent_at is not None,
+        left_out=bool(asked and asked.left_out),
     )
     return {
         "contact_id": contact.contact_id,
@@ -73,6 +74,10 @@ def lent_contact(lease: Lease, person: Person, number: str | None, now: datetime
         "visit": _visit_at_hand(contact, visits),
         "visits": visits,
         "offered": [day.model_dump(mode="json") for day in asked.offered] if asked else [],
+        "left_out": [
+            {"rx_id": each.rx_id, "drug_name": each.drug_name, "words": words.render(each.reason)}
+            for each in (asked.left_out if asked else ())
+        ],
         "script": [{"code": line.code, "words": line.words} for line in script],
         "message": message_of(
             contact.kind,

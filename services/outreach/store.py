@@ -452,8 +452,10 @@ async def call_list(db: Db, store_id: str, now: datetime, after: str, limit: int
                    where a.contact_id = c.contact_id
                      and a.outcome is not null
                    order by a.at
-               ) as tried
+               ) as tried,
+               case when c.kind in ('alignment', 'confirmation') then p.plan -> 'left_out' end as left_out
         from contacts c
+        left join plans p using (patient_id)
         cross join lateral (
             select case when c.urgent_at is null then '1' else '0' end
                        || '.' || coalesce(c.visit_on::text, '') || '.' || c.contact_id as position

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from services.planner import api, store
+from services.planner import http, store
 from services.planner.handlers import on
 from services.planner.jobs import due
 from services.planner.settings import Settings
@@ -18,6 +18,6 @@ def create_app(settings: Settings) -> FastAPI:
         settings=settings,
         handlers=on,
         jobs=due,
-        routers=[api.router],
+        routers=[http.router],
         republish=store.current_state,
     )

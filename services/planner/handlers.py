@@ -10,6 +10,7 @@ from services.planner import store
 from services.planner.domain import progress as path
 from services.planner.domain.model import Rejection
 from services.planner.domain.progress import Progress
+from services.planner.exclusions import publish_exclusions
 from services.planner.planning import replan, withdraw
 from services.planner.store import Answer, Record
 from shared.events.enrollment import PatientDisenrolled, PatientEnrolled, ProfileChanged, StoreChanged
@@ -59,10 +60,11 @@ def _after(progress: Progress, event: ProfileChanged) -> Progress:
 
 @on(PatientDisenrolled)
 async def cancel_plan(events: Sequence[PatientDisenrolled], unit: Unit) -> None:
-    """Withdraw the plans of those who left."""
+    """Withdraw the plans of those who left; what staff decided about them is forgotten."""
     left = await store.save_disenrolments(unit.db, events)
     records = await store.load_records(unit.db, left, unit.now)
     await withdraw(unit, records.values())
+    await publish_exclusions(unit, dict.fromkeys(left, ()))
 
 
 @on(StoreChanged)

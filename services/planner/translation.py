@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from pydantic_core import from_json
 
 from services.planner.domain import model
-from services.planner.domain.model import Blocked, Plan, Renewal
+from services.planner.domain.model import Blocked, Plan, Renewal, because
 from shared.events import Reason, planner
 from shared.events.enrollment import StoreChanged
 from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded
@@ -158,6 +158,18 @@ def plan_cancelled(
         revision=revision,
         reason=reason_of(why),
         run_outs=tuple(planner.RunOut.model_validate(drug) for drug in drugs if drug.get("run_out_on")),
+    )
+
+
+def excluded_prescriptions(
+    excluded: Mapping[str, model.StaffDecision],
+) -> tuple[planner.ExcludedPrescription, ...]:
+    """What pharmacists keep out (decisions by rx id), as it is published; their words stay here."""
+    return tuple(
+        planner.ExcludedPrescription(
+            rx_id=rx_id, reason=reason_of(because("staff_excluded", by=each.by, made_on=each.made_on))
+        )
+        for rx_id, each in sorted(excluded.items())
     )
 
 

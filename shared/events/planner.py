@@ -207,6 +207,28 @@ class PlanCancelled(Event):
     run_outs: tuple[RunOut, ...] = ()  # as the plan reckoned them, before any of its fills
 
 
+class ExcludedPrescription(Fields):
+    """A prescription that a pharmacist keeps out, and why, without a word of what was written about it."""
+
+    rx_id: str
+    reason: Reason  # staff_excluded
+
+
+class ExclusionsChanged(Event):
+    """Every prescription of a patient that a pharmacist keeps out of plans, visits and packages from now on.
+
+    The whole list, empty where nothing is kept out any more; a later revision replaces it. It holds for visits that
+    were confirmed before, whatever a plan says: a plan may have been made before it, or stand until a visit is over.
+    """
+
+    TYPE: ClassVar[str] = "medsync.planner.exclusions-changed.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    revision: int  # of the list; grows per patient, apart from that of plans
+    excluded: tuple[ExcludedPrescription, ...]
+
+
 class RenewalNeeded(Event):
     """A prescription will not last: the prescriber is to be asked. Sent once per prescription."""
 

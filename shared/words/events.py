@@ -102,6 +102,13 @@ def _confirmed(event: outreach.PickupConfirmed) -> str:
     return f"Visit on {spoken(event.on)} confirmed {how}: {counted(len(event.items), 'fill')} wanted{some}."
 
 
+def _exclusions(event: planner.ExclusionsChanged) -> str:
+    number = len(event.excluded)
+    if not number:
+        return "A pharmacist no longer excludes any prescription."
+    return f"A pharmacist excludes {counted(number, 'prescription')} from every visit, confirmed ones too."
+
+
 def _unreached(event: outreach.PatientUnreached) -> str:
     about = "a visit" if event.visit_id else "the alignment"
     tried = f"after {counted(event.attempts, 'attempt')}" if event.attempts else "no attempt was made in time"
@@ -161,6 +168,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     planner.PlanComputed.TYPE: _plan_computed,
     planner.PlanBlocked.TYPE: _plan_blocked,
     planner.PlanCancelled.TYPE: _template("The plan is withdrawn."),
+    planner.ExclusionsChanged.TYPE: _exclusions,
     planner.RenewalNeeded.TYPE: _template(
         "A prescription will not last: a renewal is needed by {needed_by}."
     ),

@@ -361,6 +361,38 @@ REASONS: dict[str, str] = {
         "{on}, when the last drug runs out, would take {visits:extra trip} before all are in sync, "
         "{short_fills:short fill}{overrides:overrides}, {uncovered:without}."
     ),
+    "excluded_by_pharmacist": "A pharmacist excluded it after it was confirmed.",
+    # what staff decided, where a visit was confirmed before
+    "decision_pickup_confirmed": (
+        "The pickup on {on:short_date} is confirmed, and its fills and quantities no longer change. Decide again after "
+        "that pickup. To keep a drug out of it, a pharmacist excludes the drug."
+    ),
+    "decision_visit_due": (
+        "The pickup of {on:short_date} is due, and nothing is planned anew until it is picked up or given up. Decide "
+        "again after that."
+    ),
+    "decision_hold_too_late": (
+        "The visit of {on:short_date} is due with this drug, and a hold no longer stops it. A pharmacist excludes the "
+        "drug, or excepts it at verification."
+    ),
+    "decision_after_visit": (
+        "Plans change once the visit of {on:short_date} is picked up or given up: until then nothing is planned anew."
+    ),
+    "decision_excludes": (
+        "Out of every visit, confirmed ones too: what is not filled is canceled, and a package that holds it goes "
+        "back to verification without it. What was handed over is not called back: call the patient."
+    ),
+    "decision_exclusion_revoked": (
+        "No longer excluded. What was withheld from a package stays out of it, and a confirmed visit that was "
+        "planned without the drug gains nothing: its next fill is planned anew."
+    ),
+    "decision_hold_not_of_filled": (
+        "What is filled already for the visit of {on:short_date} stays in its package: a pharmacist excepts it at "
+        "verification."
+    ),
+    "decision_day_asks_anew": (
+        "The pickup on {on:short_date} was confirmed: the patient is asked anew about what is planned instead."
+    ),
     "staff_day": (
         "The {by} set the pickup to {on}, decided on {made_on}: {visits:extra trip} before all are in sync, "
         "{short_fills:short fill}{overrides:overrides}, {uncovered:without}."

@@ -50,8 +50,10 @@ from shared.events.outreach import (
 from shared.events.planner import (
     Condition,
     ConditionKind,
+    DrugDecision,
     FillKind,
     OfferedDay,
+    Participation,
     PlanBlocked,
     PlanCancelled,
     PlanComputed,
@@ -492,6 +494,25 @@ async def test_an_urgent_visit_stands_first_in_the_call_list_with_the_reason(kno
     page = await known.get("/call-list?store=s1&limit=1")
     [second] = (await known.get(f"/call-list?store=s1&after={page['next']}"))["items"]
     assert second["patient_id"] == "p1"
+
+
+async def test_what_a_pharmacist_keeps_out_of_a_visit_to_be_confirmed_is_said(known: Service) -> None:
+    excluded = Reason(code="staff_excluded", params={"by": "pharmacist", "made_on": "2026-10-01"})
+    left_out = DrugDecision(
+        rx_id="rx2", drug_name="Simvastatin", participation=Participation.excluded, reasons=(excluded,)
+    )
+    without = plan(visit(date(2026, 10, 2), VisitKind.synchronized, "rx1"), revision=2)
+    await known.handle(plan(visit(date(2026, 10, 2))))
+    await known.handle(without.model_copy(update={"drugs": (left_out,)}))
+
+    [listed] = (await known.get("/call-list?store=s1"))["items"]
+    words = "The pharmacist left it out of the plan on Thu Oct 1, 2026."
+    assert listed["left_out"] == [{"rx_id": "rx2", "words": words}]
+    [lent] = await known.lease()
+    assert lent["left_out"] == [{"rx_id": "rx2", "drug_name": "Simvastatin", "words": words}]
+    assert [item["rx_id"] for item in lent["visit"]["items"]] == ["rx1"]
+    assert [line["code"] for line in lent["script"]].count("left_out") == 1
+    assert "Simvastatin" not in lent["message"]
 
 
 async def test_who_said_stop_is_called_by_a_person_about_an_urgent_visit(known: Service) -> None:

@@ -54,6 +54,7 @@ from shared.events.outreach import (
 )
 from shared.events.planner import (
     TOPIC,
+    ExclusionsChanged,
     PlanBlocked,
     PlanCancelled,
     PlanComputed,
@@ -1010,10 +1011,12 @@ async def test_staff_set_the_day_and_take_it_back(proposed: Service) -> None:
 async def test_a_drug_left_out_by_a_pharmacist_comes_back_when_that_is_taken_back(proposed: Service) -> None:
     said = {"kind": "exclude", "rx_id": "rx-b", "why": "to be discussed"}
     answer = await command(proposed, "/plans/p1/rulings", said)
-    plan = only(await proposed.published(), PlanComputed)
+    excluded, plan = await proposed.published()
+    assert isinstance(excluded, ExclusionsChanged) and isinstance(plan, PlanComputed)
     assert {item.rx_id for visit in plan.visits for item in visit.items} == {"rx-a"}
     await command(proposed, f"/plans/p1/rulings/{answer['ruling_id']}/take-back", {})
-    plan = only(await proposed.published(), PlanComputed)
+    excluded, plan = await proposed.published()
+    assert isinstance(excluded, ExclusionsChanged) and isinstance(plan, PlanComputed)
     assert {item.rx_id for visit in plan.visits for item in visit.items} == {"rx-a", "rx-b"}
 
 

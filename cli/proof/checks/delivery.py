@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from cli.proof.contract import (
     CONSENT_CHANGED,
+    COUNTED_APART,
     PATIENT_DISENROLLED,
     PATIENT_ENROLLED,
     PLAN_BLOCKED,
@@ -276,8 +277,9 @@ def revisions_grow(record: Record) -> Found:
         if not event.says.revision:
             continue
         looked_at += 1
-        before = newest[event.topic].get(event.key)
-        newest[event.topic][event.key] = event
+        series = newest[event.type if event.type in COUNTED_APART else event.topic]
+        before = series.get(event.key)
+        series[event.key] = event
         if before and event.says.revision <= before.says.revision and not _sent_again(event, before):
             found.append(
                 f"{event.key}: {name(event.type)} {event.id} has revision {event.says.revision}, after "

@@ -13,10 +13,18 @@ and from what people do (fill, verify, hand over).
 
 from __future__ import annotations
 
-from services.fulfillment.domain.facts import Confirmation, ConfirmedItem, Facts, Patient, Plan, Store
+from services.fulfillment.domain.facts import (
+    Confirmation,
+    ConfirmedItem,
+    Exclusions,
+    Facts,
+    Patient,
+    Plan,
+    Store,
+)
 from services.fulfillment.domain.filling import confirm, expire_leases, lease, order_day, reconcile, report
 from services.fulfillment.domain.package import bin_label, check_collector, hand_over, miss, verify, withdraw
-from services.fulfillment.domain.telling import Change, announce, changes, manifest, why_not_filled
+from services.fulfillment.domain.telling import Change, announce, changes, manifest, why_left_out
 from services.fulfillment.domain.work_order import (
     Conflict,
     Filled,
@@ -42,6 +50,7 @@ __all__ = [
     "Confirmation",
     "ConfirmedItem",
     "Conflict",
+    "Exclusions",
     "Facts",
     "Filled",
     "Item",
@@ -76,6 +85,6 @@ __all__ = [
     "settle",
     "short_id",
     "verify",
-    "why_not_filled",
+    "why_left_out",
     "withdraw",
 ]

@@ -55,6 +55,15 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Exclusions:
+    """The prescriptions (rx ids) that a pharmacist keeps out, as the planner last said."""
+
+    patient_id: str
+    revision: int
+    rx_ids: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Store:
     """A store's calendar."""
 
@@ -78,6 +87,7 @@ class Facts(NamedTuple):
     patient: Patient | None = None
     plan: Plan | None = None
     store: Store | None = None
+    excluded: frozenset[str] = frozenset()  # the prescriptions (rx ids) that a pharmacist keeps out
 
 
 @dataclass(frozen=True, slots=True)

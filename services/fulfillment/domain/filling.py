@@ -34,6 +34,7 @@ FILL_LEAD = timedelta(days=3)
 CONCLUDED = frozenset(
     {
         Why.died,
+        Why.excluded,
         Why.discontinued,
         Why.plan_cancelled,
         Why.not_enrolled,
@@ -43,7 +44,7 @@ CONCLUDED = frozenset(
 )
 """Why an item is cancelled by the facts alone: concluded anew when they change."""
 
-RECALLED = frozenset({Why.died, Why.discontinued})
+RECALLED = frozenset({Why.died, Why.excluded, Why.discontinued})
 """What takes even a filled item out of its package."""
 
 STATUS_OF = {Filled: ItemStatus.filled, Rejected: ItemStatus.rejected, Short: ItemStatus.short}
@@ -101,7 +102,8 @@ def reconcile(order: WorkOrder, facts: Facts, now: datetime) -> WorkOrder:
     Changes in mid-cycle (R11.3, R11.10): leaving the program stops what is not filled, and what is filled stays
     collectable; death stops everything; a discontinued drug leaves the package at once, even a ready one. A drug
     that only moved to another visit after it was filled stays, for it is paid for and right: a filled item is
-    withheld only where the newer plan calls its prescription discontinued.
+    withheld only where the newer plan calls its prescription discontinued, or a pharmacist excluded it. A ready package
+    that loses an item to a pharmacist's decision is not released before a pharmacist has seen it without.
 
     A conditional fill waits until a plan has it on this visit without a condition, itself or a renewal in its place;
     when the store fills, the visit goes on without it. What comes after that is added while the package is there.
@@ -109,8 +111,14 @@ def reconcile(order: WorkOrder, facts: Facts, now: datetime) -> WorkOrder:
     if order.status in FINAL:
         return order
     calendar = facts.store.revision if facts.store else 0
-    items = order.each(lambda item: _reconsider(item, order, facts, now))
-    return settle(replace(items, store_revision=calendar), facts.store)
+    after = order.each(lambda item: _reconsider(item, order, facts, now))
+    if order.status is PackageStatus.ready and _lost_to_exclusion(after) > _lost_to_exclusion(order):
+        after = after.become(PackageStatus.to_verify)
+    return settle(replace(after, store_revision=calendar), facts.store)
+
+
+def _lost_to_exclusion(order: WorkOrder) -> int:
+    return sum(item.why is Why.excluded for item in order.having(ItemStatus.withheld))
 
 
 def _reconsider(item: Item, order: WorkOrder, facts: Facts, now: datetime) -> Item:
@@ -165,6 +173,8 @@ def _against(item: Item, order: WorkOrder, facts: Facts, now: datetime) -> Why |
     renewed = newer is not None and newer.renewal_of(order.visit_id, item.rx_id) is not None
     if patient and patient.died:
         return Why.died
+    if {item.rx_id, item.rx_to_fill} & facts.excluded:
+        return Why.excluded
     if newer and newer.stands and item.rx_to_fill not in newer.prescriptions and not renewed:
         return Why.discontinued
     if plan and plan.cancelled_through >= order.plan_revision:

@@ -161,3 +161,10 @@ def why_not_filled(item: Item) -> Reason | None:
     return Reason(
         code=Why.condition_not_met.value, params=condition.model_dump(mode="json") if condition else {}
     )
+
+
+def why_left_out(item: Item) -> Reason | None:
+    """The reason of an item that is not in the package and that staff are to know of; none of any other."""
+    if item.why is Why.excluded:
+        return Reason(code="excluded_by_pharmacist")
+    return why_not_filled(item)

@@ -57,6 +57,7 @@ class Why(StrEnum):
     not_planned = "not_planned"  # a newer plan no longer has it on this visit
     declined = "declined"  # a later confirmation leaves it out
     discontinued = "discontinued"
+    excluded = "excluded"  # by a pharmacist, after it was planned
     condition_not_met = "condition_not_met"  # what it depended on did not come in time
     excepted = "excepted"  # by the pharmacist at verification
     left = "left"  # by the patient at the desk

@@ -8,13 +8,17 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid5
 
-from shared.events.base import Fields
+from shared.events.base import Fields, Reason
 from shared.events.enrollment import Channel
 from shared.events.fulfillment import PackageReady, PickupMissed
 from shared.events.planner import OfferedDay, PlanComputed, Visit, VisitKind
 
 CONTACT_IDS = UUID("7d0b0c7e-5b0e-5f0a-9d53-0f6f5f3f2f10")
 """Namespace of contact ids: the same occasion has the same id, however often it is heard of."""
+
+
+EXCLUDED = "staff_excluded"
+"""The reason of a drug that a pharmacist keeps out of the plan."""
 
 
 class Kind(StrEnum):
@@ -71,6 +75,14 @@ class By(StrEnum):
     patient = "patient"  # called in or walked in
 
 
+class LeftOut(Fields):
+    """A drug that a pharmacist keeps out of the plan: it is not asked about."""
+
+    rx_id: str
+    drug_name: str
+    reason: Reason
+
+
 class Plan(Fields):
     """What the newest plan says to the patient."""
 
@@ -83,6 +95,7 @@ class Plan(Fields):
     visits: tuple[Visit, ...]
     offered: tuple[OfferedDay, ...] = ()
     rx_ids: tuple[str, ...] = ()  # of every prescription that the plan decides on
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def days(self) -> frozenset[date]:
@@ -177,6 +190,12 @@ def plan_of(event: PlanComputed) -> Plan:
         visits=event.visits,
         offered=event.offered,
         rx_ids=tuple(drug.rx_id for drug in event.drugs),
+        left_out=tuple(
+            LeftOut(rx_id=drug.rx_id, drug_name=drug.drug_name, reason=reason)
+            for drug in event.drugs
+            for reason in drug.reasons
+            if reason.code == EXCLUDED
+        ),
     )
 
 

@@ -84,6 +84,10 @@ _CONDITIONAL = Line(
     "Read each condition with its item: we fill it with the rest if that comes in time. If not, the rest is ready all "
     "the same, and nobody calls again about it.",
 )
+_LEFT_OUT = Line(
+    "left_out",
+    "The pharmacist keeps a drug out of this order: do not offer it. Questions about it go to the pharmacist.",
+)
 _READS_ITEMS = frozenset({"each_item", "confirm_near"})
 _SHORT_ITEM = Line("short_items", "The store has too little of an item: a part will follow.")
 
@@ -106,11 +110,17 @@ _STOPPED = {
 
 
 def script_of(
-    kind: Kind, *, short_items: bool = False, conditional: bool = False, urgent: bool = False
+    kind: Kind,
+    *,
+    short_items: bool = False,
+    conditional: bool = False,
+    urgent: bool = False,
+    left_out: bool = False,
 ) -> tuple[Line, ...]:
     """What to ask and say, in order (R13.8).
 
-    `conditional`: some item on the list depends on something; `urgent`: some visit on it cannot wait.
+    `conditional`: some item on the list depends on something; `urgent`: some visit on it cannot wait;
+    `left_out`: a pharmacist keeps a drug out that the patient may ask for.
     """
     lines: list[Line] = []
     for line in _SCRIPTS[kind]:
@@ -119,6 +129,8 @@ def script_of(
             lines.append(_URGENT)
         if conditional and line.code in _READS_ITEMS:
             lines.append(_CONDITIONAL)
+        if left_out and line.code in _READS_ITEMS:
+            lines.append(_LEFT_OUT)
     return (*lines, _SHORT_ITEM) if short_items else tuple(lines)
 
 

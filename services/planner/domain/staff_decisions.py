@@ -105,6 +105,17 @@ def in_force(rulings: Iterable[StaffDecision], today: date, cycle: int) -> dict[
     return newest
 
 
+def excluded_by(rulings: Iterable[StaffDecision]) -> dict[str, StaffDecision]:
+    """By rx id what a pharmacist keeps out, by the newest decision about each drug (the oldest comes first)."""
+    kept: dict[str, StaffDecision] = {}
+    for ruling in rulings:
+        if ruling.rx_id and ruling.kind in (StaffDecisionKind.include, StaffDecisionKind.exclude):
+            kept.pop(ruling.rx_id, None)
+            if ruling.kind is StaffDecisionKind.exclude:
+                kept[ruling.rx_id] = ruling
+    return kept
+
+
 def with_day(told: Commitments, rulings: Mapping[Key, StaffDecision]) -> Commitments:
     """The day that staff set takes the place of the one that the patient was told."""
     day = rulings.get((StaffDecisionKind.day, None))

@@ -33,7 +33,13 @@ from services.planner.store.heard import (
     save_stores,
 )
 from services.planner.store.records import Record, StoreDays, load_records, load_stores, save_records
-from services.planner.store.staff import add_ruling, list_rulings, take_back_ruling
+from services.planner.store.staff import (
+    add_ruling,
+    list_rulings,
+    load_ruling,
+    save_exclusions,
+    take_back_ruling,
+)
 
 __all__ = [
     "Answer",
@@ -54,10 +60,12 @@ __all__ = [
     "load_forecasts",
     "load_plan",
     "load_records",
+    "load_ruling",
     "load_stores",
     "planned_by_day",
     "record_answers",
     "save_disenrolments",
+    "save_exclusions",
     "save_forecasts",
     "save_profiles",
     "save_records",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.planner.domain.progress import Status
+from services.planner.store.staff import load_exclusions
 from shared.database import Db
 from shared.events import Event
 from shared.events.planner import DemandForecast, PlanBlocked, PlanCancelled, PlanComputed
@@ -58,10 +59,14 @@ PUBLISHED: dict[str, type[Event]] = {
 async def current_state(
     db: Db, *, patient: str | None, store: str | None, after: str, limit: int
 ) -> list[Event]:
-    """The newest published event of each patient, and of each store, with its revision as it was."""
+    """The newest published event of each patient, and of each store, with its revision as it was; and after a
+    patient's plan what pharmacists keep out of it.
+
+    `limit` counts keys (stores and patients).
+    """
     rows = await db.fetch(
         """
-        select kind, published
+        select key, kind, published
         from (
             select store_id collate "C" as key, store_id, 'forecast' as kind, published
             from forecasts
@@ -82,4 +87,6 @@ async def current_state(
         after,
         limit,
     )
-    return [PUBLISHED[row["kind"]].model_validate(row["published"]) for row in rows]
+    events = [PUBLISHED[row["kind"]].model_validate(row["published"]) for row in rows]
+    events += await load_exclusions(db, [row["key"] for row in rows])
+    return sorted(events, key=lambda event: event.key)

@@ -19,10 +19,10 @@ from services.planner.domain.model import (
     PromisedRhythm,
     Rejection,
     StaffDecision,
-    StaffDecisionKind,
     VisitKind,
 )
 from services.planner.domain.progress import OpenVisit, Progress, Status
+from services.planner.store.staff import decision_of
 from services.planner.translation import profile_of
 from shared.database import Db
 
@@ -280,24 +280,13 @@ async def _load_rulings(db: Db, patient_ids: Sequence[str]) -> dict[str, list[St
         from rulings
         where patient_id = any($1)
           and taken_back_at is null
-        order by made_at, ruling_id
+        order by made_at, entered
         """,
         patient_ids,
     )
     found: dict[str, list[StaffDecision]] = defaultdict(list)
     for row in rows:
-        found[row["patient_id"]].append(
-            StaffDecision(
-                StaffDecisionKind(row["kind"]),
-                row["made_as"],
-                row["why"],
-                row["made_on"],
-                row["rx_id"],
-                row["on_day"],
-                row["quantity"],
-                row["cycle"],
-            )
-        )
+        found[row["patient_id"]].append(decision_of(row))
     return found
 
 

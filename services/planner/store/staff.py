@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from services.planner.domain.model import (
-    StaffDecision,
-)
+from services.planner.domain.model import StaffDecision, StaffDecisionKind
 from shared.database import Db
+from shared.events.planner import ExclusionsChanged
 
 
 async def add_ruling(
@@ -38,23 +38,50 @@ async def add_ruling(
     )
 
 
-async def take_back_ruling(db: Db, patient_id: str, ruling_id: UUID, by: str, now: datetime) -> bool:
-    """End a ruling; says whether there is such a one of this patient. Taken back twice is taken back once."""
+async def load_ruling(db: Db, patient_id: str, ruling_id: UUID) -> StaffDecision | None:
+    """One ruling about this patient's plans, revoked or not."""
     row = await db.fetchrow(
+        """
+        select kind, made_as, why, made_on, rx_id, on_day, quantity, cycle
+        from rulings
+        where ruling_id = $2
+          and patient_id = $1
+        """,
+        patient_id,
+        ruling_id,
+    )
+    return decision_of(row) if row else None
+
+
+def decision_of(row: Any) -> StaffDecision:
+    """The decision that a row of rulings holds."""
+    return StaffDecision(
+        StaffDecisionKind(row["kind"]),
+        row["made_as"],
+        row["why"],
+        row["made_on"],
+        row["rx_id"],
+        row["on_day"],
+        row["quantity"],
+        row["cycle"],
+    )
+
+
+async def take_back_ruling(db: Db, patient_id: str, ruling_id: UUID, by: str, now: datetime) -> None:
+    """End a ruling. Taken back twice is taken back once."""
+    await db.execute(
         """
         update rulings
         set taken_back_at = coalesce(taken_back_at, $4),
             taken_back_by = coalesce(taken_back_by, $3)
         where ruling_id = $2
           and patient_id = $1
-        returning ruling_id
         """,
         patient_id,
         ruling_id,
         by,
         now,
     )
-    return row is not None
 
 
 async def list_rulings(db: Db, patient_id: str) -> list[dict[str, Any]]:
@@ -66,8 +93,41 @@ async def list_rulings(db: Db, patient_id: str) -> list[dict[str, Any]]:
             taken_back_at, taken_back_by
         from rulings
         where patient_id = $1
-        order by made_at, ruling_id
+        order by made_at, entered
         """,
         patient_id,
     )
     return [dict(row) for row in rows]
+
+
+async def save_exclusions(db: Db, lists: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, int]:
+    """Keep what is kept out, by patient, as `{rx_id, reason}`; the revision of each list that is news."""
+    rows = await db.fetch(
+        """
+        insert into exclusions as held (patient_id, revision, kept_out)
+        select patient_id, 1, kept_out
+        from jsonb_to_recordset($1) as told (patient_id text, kept_out jsonb)
+        where kept_out <> '[]'
+           or exists (select from exclusions e where e.patient_id = told.patient_id)
+        on conflict (patient_id) do update
+        set revision = held.revision + 1,
+            kept_out = excluded.kept_out
+        where held.kept_out <> excluded.kept_out
+        returning patient_id, revision
+        """,
+        [{"patient_id": patient_id, "kept_out": kept_out} for patient_id, kept_out in lists.items()],
+    )
+    return {row["patient_id"]: row["revision"] for row in rows}
+
+
+async def load_exclusions(db: Db, patient_ids: Collection[str]) -> list[ExclusionsChanged]:
+    """What these patients' lists are, as they were last published."""
+    rows = await db.fetch(
+        "select patient_id, revision, kept_out from exclusions where patient_id = any($1)", list(patient_ids)
+    )
+    return [
+        ExclusionsChanged.model_validate(
+            {"patient_id": row["patient_id"], "revision": row["revision"], "excluded": row["kept_out"]}
+        )
+        for row in rows
+    ]

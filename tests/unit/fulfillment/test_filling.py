@@ -147,6 +147,8 @@ def test_a_confirmation_waits_for_what_is_not_known_yet(unknown: Facts) -> None:
 # ---- what ----
 
 DROPPED = "cancelled not_planned"
+KEPT_OUT = "cancelled excluded"
+EXCLUDED = KNOWN._replace(excluded=frozenset({"rx-a"}))
 
 
 @pytest.mark.parametrize(
@@ -209,6 +211,34 @@ def test_a_second_confirmation_has_no_effect_once_someone_works_on_the_first() -
     assert confirm(leased("rx-a"), confirmation("rx-b")) is None
 
 
+# ---- what a pharmacist excluded ----
+
+
+def test_what_is_excluded_before_it_is_confirmed_is_not_filled() -> None:
+    assert states(confirmed("rx-a", "rx-b", facts=EXCLUDED)) == {"rx-a": KEPT_OUT, "rx-b": "to_fill"}
+
+
+def test_an_exclusion_names_the_prescription_confirmed_or_the_renewal_in_its_place() -> None:
+    renewed = plan(2, "rx-a2", "rx-b", renewals={VISIT: {"rx-a": "rx-a2"}})
+    for rx_id in ("rx-a", "rx-a2"):
+        facts = KNOWN._replace(plan=renewed, excluded=frozenset({rx_id}))
+        order = reconcile(confirmed("rx-a", "rx-b"), facts, AHEAD)
+        assert states(order) == {"rx-a": KEPT_OUT, "rx-b": "to_fill"}
+
+
+def test_the_result_of_a_fill_that_was_excluded_meanwhile_is_refused() -> None:
+    order = reconcile(leased("rx-a", "rx-b"), EXCLUDED, AHEAD)
+    with pytest.raises(LeaseLost, match="put the drug back and reverse the claim"):
+        filled("rx-a", of=order)
+
+
+def test_an_exclusion_revoked_before_the_fill_lets_it_be_filled_while_the_plan_has_it() -> None:
+    order = reconcile(confirmed("rx-a", "rx-b"), EXCLUDED, AHEAD)
+    assert reconcile(order, KNOWN, AHEAD) == confirmed("rx-a", "rx-b")
+    planned_without = reconcile(order, KNOWN._replace(plan=plan(2, "rx-b")), AHEAD)
+    assert states(planned_without) == {"rx-a": DROPPED, "rx-b": "to_fill"}
+
+
 # ---- what was filled already ----
 
 
@@ -226,8 +256,13 @@ def test_a_second_confirmation_has_no_effect_once_someone_works_on_the_first() -
             KNOWN._replace(patient=replace(GONE, died=True)),
             {"rx-a": "withheld died", "rx-b": "cancelled died"},
         ),
+        (EXCLUDED, {"rx-a": "withheld excluded", "rx-b": "leased"}),
+        (
+            EXCLUDED._replace(plan=plan(2), patient=GONE),
+            {"rx-a": "withheld excluded", "rx-b": "cancelled not_enrolled"},
+        ),
     ],
-    ids=["left", "visit gone", "moved", "discontinued", "died"],
+    ids=["left", "visit gone", "moved", "discontinued", "died", "excluded", "excluded and left"],
 )
 def test_what_is_filled_stays_unless_the_drug_or_the_patient_is_no_more(
     facts: Facts, expected: dict[str, str]

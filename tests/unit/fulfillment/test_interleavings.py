@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from services.fulfillment.domain import (
     Confirmation,
+    Exclusions,
     Facts,
     Patient,
     Plan,
@@ -31,7 +32,7 @@ from tests.unit.fulfillment.given import (
     plan,
 )
 
-Arrival = Patient | Plan | Store | Confirmation
+Arrival = Patient | Plan | Store | Confirmation | Exclusions
 
 
 @dataclass
@@ -56,6 +57,8 @@ class Desk:
                     arrived.cancelled_through, self.facts.plan.cancelled_through if self.facts.plan else 0
                 )
                 self.facts = self.facts._replace(plan=replace(arrived, cancelled_through=through))
+            case Exclusions():
+                self.facts = self.facts._replace(excluded=arrived.rx_ids)
             case Store():
                 self.facts = self.facts._replace(store=arrived)
         if self.order:
@@ -68,7 +71,7 @@ some_more_rx = st.lists(st.sampled_from(RX[1:]), unique=True)
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[list[Arrival]]:
-    """Four topics, each with an order of its own: enrollment, planner, outreach, stores."""
+    """Each with an order of its own: enrollment, plans, exclusions, outreach, stores."""
     enrollment: list[Arrival] = []
     for revision in range(1, draw(st.integers(1, 4)) + 1):
         stays = revision % 2 == 1
@@ -105,7 +108,11 @@ def histories(draw: st.DrawFn) -> list[list[Arrival]]:
         )
         for revision in answered
     ]
-    return [enrollment, planner, outreach, [EVERY_DAY]]
+    exclusions: list[Arrival] = [
+        Exclusions("patient-1", revision, frozenset(draw(some_rx)))
+        for revision in range(1, draw(st.integers(0, 3)) + 1)
+    ]
+    return [enrollment, planner, exclusions, outreach, [EVERY_DAY]]
 
 
 def shuffled(data: st.DataObject, topics: Sequence[Sequence[Arrival]]) -> list[Arrival]:

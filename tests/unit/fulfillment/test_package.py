@@ -32,6 +32,7 @@ from tests.unit.fulfillment.given import (
     EVERY_DAY,
     GONE,
     KNOWN,
+    RX,
     VISIT_ON,
     filled,
     leased,
@@ -141,13 +142,37 @@ def test_a_discontinued_drug_leaves_a_ready_package_at_once() -> None:
     assert list(announce([Change(order, done)])) == []
 
 
+def test_an_excluded_drug_leaves_a_ready_package_which_waits_for_a_pharmacist() -> None:
+    order = ready("rx-a", "rx-b")
+    excluded = KNOWN._replace(excluded=frozenset({"rx-a"}))
+    waiting = reconcile(order, excluded, AHEAD)
+    assert (waiting.status, waiting.bin) == (PackageStatus.to_verify, None)
+    assert states(waiting) == {"rx-a": "withheld excluded", "rx-b": "filled"}
+    with pytest.raises(UnknownTransition, match="the package is to_verify"):
+        hand_over(waiting, identifiers=TWO, left=(), today=VISIT_ON)
+
+    again = verify(waiting, excepted=(), bin_number=2, today=VISIT_ON, store=EVERY_DAY)
+    assert reconcile(again, excluded, AHEAD) == again
+    assert reconcile(again, KNOWN, AHEAD) == again, "revoked: what was withheld stays out of this package"
+    done = hand_over(again, identifiers=TWO, left=(), today=VISIT_ON)
+    event = only_event(again, done)
+    assert isinstance(event, PackagePickedUp)
+    assert [item.rx_id for item in event.taken] == ["rx-b"]
+
+
+def test_what_was_handed_over_is_not_called_back_by_an_exclusion() -> None:
+    done = hand_over(ready("rx-a"), identifiers=TWO, left=(), today=VISIT_ON)
+    assert reconcile(done, KNOWN._replace(excluded=frozenset({"rx-a"})), AHEAD) == done
+
+
 @pytest.mark.parametrize(
     "facts",
     [
+        KNOWN._replace(excluded=frozenset(RX)),
         KNOWN._replace(plan=plan(2, prescriptions=frozenset())),
         KNOWN._replace(patient=replace(GONE, died=True)),
     ],
-    ids=["every drug discontinued", "died"],
+    ids=["every drug excluded", "every drug discontinued", "died"],
 )
 def test_a_package_with_nothing_left_for_the_patient_goes_back_at_once(facts: object) -> None:
     order = ready("rx-a")

@@ -92,6 +92,7 @@ def events() -> dict[str, Event]:
     tell("planned", c.PLAN_COMPUTED, day(0), cause="enrolled", revision=1, **plan)
     tell("agreed", c.ALIGNMENT_AGREED, day(1), cause="command:call-1", plan_id="plan-1", plan_revision=1)
     tell("confirmed", c.PICKUP_CONFIRMED, day(2), cause="command:call-2", items=WANTED, **visit)
+    tell("excluded", c.EXCLUSIONS_CHANGED, day(5), cause="command:rule", revision=1)
     fill: dict[str, Any] = {"rx_id": "rx-1", "fill_id": "fill-1", "quantity": Decimal(30), "days_supply": 30}
     tell("filled", c.FILL_COMPLETED, day(6), cause="command:fill", visit_id="visit-1", **fill)
     tell("short", c.STOCK_SHORT, day(6), cause="command:short", visit_id="visit-1", rx_id="rx-2")
@@ -141,6 +142,7 @@ def history(given: Iterable[Event] | None = None) -> Record:
             ("outreach", "details"): {PATIENT: 1},
             ("fulfillment", "patients"): {PATIENT: 3},
             ("fulfillment", "plans"): {PATIENT: 3},
+            ("fulfillment", "exclusions"): {PATIENT: 1},
             ("fulfillment", "stores"): {STORE: 1},
             ("fulfillment", "contacts"): {PATIENT: 1},
         },

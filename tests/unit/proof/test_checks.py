@@ -179,6 +179,7 @@ FAULTS: list[tuple[Check, str, Record]] = [
     (delivery.order_of_commits, "partitions 0 and 1", with_events(elsewhere=again("changed", partition=1))),
     (delivery.revisions_grow, "has revision 1, after", with_events(old=again("cancelled", says_revision=1))),
     (delivery.revisions_grow, "has revision 3, after", with_events(same=again("cancelled", payload=1))),
+    (delivery.revisions_grow, "has revision 1, after", with_events(old=again("excluded", payload=1))),
     (delivery.no_revision_missing, "the one before 1", with_events(changed=None)),
     (delivery.no_revision_missing, "the one before none", with_events(planned=None)),
     (delivery.one_id_one_payload, "is not what it was", copied(whole=1)),
