@@ -1,0 +1,65 @@
+"""Values from outside, as request models take them: text that can be stored and shown, numbers and dates within bounds.
+
+Text is refused where it cannot be kept as it came, and says why; only what a patient wrote is cleaned instead: nobody
+asks them to send it again.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import date
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+"""What no text holds: control characters but tab and line feed, half surrogates, what is no character."""
+
+BREAKS = re.compile(r"\r\n?|[\u2028\u2029]")
+
+LONGEST = 2000
+"""Characters of a message that is cleaned."""
+
+
+def clean(text: str, longest: int = LONGEST) -> str:
+    """A message as a person wrote it, such that it can be stored: NFC, without what no text holds, cut to `longest`."""
+    return unicodedata.normalize("NFC", CONTROL.sub("", BREAKS.sub("\n", text[: 4 * longest])))[:longest]
+
+
+def _free_text(text: str) -> str:
+    """Raises ValueError where it holds what no text holds."""
+    text = BREAKS.sub("\n", text)
+    if CONTROL.search(text):
+        raise ValueError("has control characters or half a character: write it as plain text")
+    return unicodedata.normalize("NFC", text)
+
+
+def _one_line(text: str) -> str:
+    text = _free_text(text)
+    if "\n" in text or "\t" in text:
+        raise ValueError("is of several lines: write it in one")
+    return text
+
+
+def _cleaned(value: Any) -> Any:
+    return clean(value) if isinstance(value, str) else value
+
+
+Message = Annotated[str, BeforeValidator(_cleaned)]
+"""What a patient wrote: cleaned, and never refused for what it holds (pydantic itself refuses half surrogates)."""
+
+FreeText = Annotated[str, AfterValidator(_free_text), Field(max_length=500)]
+"""A reason or a note in a person's words; further bounds beside it: `Annotated[FreeText, Field(min_length=3)]`."""
+
+Line = Annotated[str, AfterValidator(_one_line), Field(max_length=200)]
+"""Text in one line: what is searched for, a name of something."""
+
+Id = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
+"""An id of this system, or of a system that feeds it: printable ASCII without blanks."""
+
+RowNumber = Annotated[int, Field(ge=0, lt=2**63)]
+"""A number that PostgreSQL takes as bigint."""
+
+Day = Annotated[date, Field(ge=date(1900, 1, 1), le=date(2200, 1, 1))]
+"""A date that can be reckoned with: years may be added to it and taken away."""
