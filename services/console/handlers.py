@@ -33,6 +33,7 @@ from shared.events.fulfillment import (
 from shared.events.outreach import (
     AlignmentAgreed,
     ChangeReported,
+    ContactOptedIn,
     ContactOptedOut,
     PatientUnreached,
     PickupConfirmed,
@@ -213,6 +214,12 @@ async def take_question(events: Sequence[QuestionRaised], unit: Unit) -> None:
 async def take_opt_out(events: Sequence[ContactOptedOut], unit: Unit) -> None:
     """Keep that the patient said stop."""
     await keep.note_on_patients(unit.db, "opted_out_at", _times(events, unit))
+
+
+@shown(ContactOptedIn)
+async def take_opt_in(events: Sequence[ContactOptedIn], unit: Unit) -> None:
+    """The patient wants contact again."""
+    await keep.end_opt_outs(unit.db, [event.patient_id for event in events])
 
 
 @shown(RenewalRequested)

@@ -12,7 +12,7 @@ from typing import Any
 from services.outreach import store
 from services.outreach.domain.words import help_message, started_message, stopped_message
 from shared.events.enrollment import Channel
-from shared.events.outreach import ContactOptedOut
+from shared.events.outreach import ContactOptedIn, ContactOptedOut
 from shared.http import Problem
 from shared.messaging import Unit
 
@@ -57,7 +57,8 @@ async def opt_in(
 ) -> dict[str, Any]:
     """Start: automated contact with the patient is wanted again, and at the number."""
     numbers = await numbers_meant(unit, patient_id, channel, number)
-    await store.opt_in(unit.db, patient_id, numbers, unit.now)
+    if stopped := await store.opt_in(unit.db, patient_id, numbers, unit.now):
+        unit.emit(ContactOptedIn(patient_id=patient_id, channel=stopped))
     message = await reply_to(unit, patient_id, started_message, spanish=spanish)
     return {"patient_id": patient_id, "opted_out": False, "message": message}
 

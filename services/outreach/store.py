@@ -378,24 +378,24 @@ async def close_spreading(db: Db, patient_ids: Collection[str]) -> None:
     await db.execute("delete from stops_to_spread where patient_id = any($1)", list(patient_ids))
 
 
-async def opt_in(db: Db, patient_id: str, numbers: Sequence[str], now: datetime) -> bool:
-    """Lift the patient's stop, and that of these numbers; answers whether the patient had said stop."""
+async def opt_in(db: Db, patient_id: str, numbers: Sequence[str], now: datetime) -> Channel | None:
+    """Lift the patient's stop, and that of these numbers; answers on which channel the patient had said stop."""
     await db.execute(
         "update number_opt_outs set lifted_at = $2 where number = any($1) and lifted_at is null",
         list(numbers),
         now,
     )
-    lifted = await db.fetchval(
+    channel = await db.fetchval(
         """
         update opt_outs
         set lifted_at = $2
         where patient_id = $1 and lifted_at is null
-        returning patient_id
+        returning channel
         """,
         patient_id,
         now,
     )
-    return lifted is not None
+    return Channel(channel) if channel else None
 
 
 async def stop_numbers(db: Db, numbers: Sequence[str], now: datetime) -> None:

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from shared.events.enrollment import Channel, Phone
-from shared.events.outreach import ContactOptedOut, PickupConfirmed, QuestionRaised
+from shared.events.outreach import ContactOptedIn, ContactOptedOut, PickupConfirmed, QuestionRaised
 from tests.integration.test_outreach import (
     CLERK,
     DIALLER,
@@ -187,6 +187,12 @@ async def test_start_lifts_the_stop_and_a_newer_stop_counts_again(known: Service
     await write(known, "stop")
     known.clock.set(NOW + timedelta(minutes=1))
     assert "Corner Pharmacy" in (await write(known, "START"))["message"]
+    assert await known.published() == [
+        ContactOptedOut(patient_id="p1", channel=Channel.text),
+        ContactOptedIn(patient_id="p1", channel=Channel.text),
+    ]
+    await write(known, "start")
+    assert await known.published() == [], "nothing is left to lift"
     [lent] = await known.lease()
     known.clock.set(NOW + timedelta(minutes=2))
     await known.report(lent, "stop")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from cli.proof.checks.fulfillment import filled_by
 from cli.proof.contract import (
+    CONTACT_OPTED_IN,
     CONTACT_OPTED_OUT,
     FILL_COMPLETED,
     PACKAGE_PICKED_UP,
@@ -231,15 +232,18 @@ def _absences(record: Record) -> Spans:
 
 
 def _stops(record: Record) -> Spans:
-    """By patient, each time from a stop to the next consent."""
-    return _spans(record, CONTACT_OPTED_OUT)
+    """By patient, each time from a stop to the next start or consent."""
+    return _spans(record, CONTACT_OPTED_OUT, CONTACT_OPTED_IN)
 
 
-def _spans(record: Record, beginning: str) -> Spans:
-    """From each event of a type to the next consent. An enrolment sent again names the consent that it was."""
+def _spans(record: Record, beginning: str, *endings: str) -> Spans:
+    """From each event of a type to the next consent, or the next event of the endings. An enrolment sent again names
+    the consent that it was."""
     consents: defaultdict[str, set[datetime]] = defaultdict(set)
     for event in record.of(PATIENT_ENROLLED):
         consents[event.key].add(_consented(event))
+    for event in record.of(*endings) if endings else ():
+        consents[event.key].add(_at(event))
     spans: defaultdict[str, list[tuple[datetime, datetime]]] = defaultdict(list)
     for event in record.of(beginning):
         begun = _at(event)

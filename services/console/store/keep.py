@@ -484,6 +484,11 @@ async def note_on_patients(db: Db, column: str, times: Times) -> None:
     )
 
 
+async def end_opt_outs(db: Db, patient_ids: Collection[str]) -> None:
+    """These patients said stop, and take it back."""
+    await db.execute("update patients set opted_out_at = null where patient_id = any($1)", list(patient_ids))
+
+
 async def save_renewals_asked(db: Db, events: Sequence[RenewalRequested]) -> None:
     await db.execute(
         """
