@@ -47,7 +47,8 @@ async def opt_out(
 async def spread(unit: Unit, patient_ids: Collection[str]) -> None:
     """Opt out those of these patients whose number somebody stopped since they consented."""
     stops = await store.stops_to_spread(unit.db, patient_ids)
-    await store.opt_out(unit.db, stops)
+    if stops:
+        await store.opt_out(unit.db, stops)
     await store.close_spreading(unit.db, patient_ids)
     unit.emit(ContactOptedOut(patient_id=stop.patient_id, channel=stop.channel) for stop in stops)
 

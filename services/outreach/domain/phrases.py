@@ -118,7 +118,7 @@ def _list(words: str) -> str:
 
 _THINGS = _list(
     "texts?|text messages?|messages?|messaging|calls?|phone calls?|calling|robocalls?|robo calls?|voicemails?"
-    "|notifications?|reminders?|alerts?|emails?|letters|sms|contact|contacts|texting|spam"
+    "|notifications?|reminders?|alerts?|emails?|letters|sms|contact|texting|spam"
 )
 _DOING = _list(
     "texting|messaging|calling|contacting|emailing|phoning|bothering|harassing|spamming|notifying|bugging|robocalling"
@@ -138,6 +138,10 @@ _FROM = "(?: off| from| out| out of| of| to| with)*"
 _LIST = (
     "(?: the| your| this| all| call| calling| text| texting| mailing| contact| phone| message| reminder| automated"
     "| lists?| program| programs| system| database| records| service| it| texts?| messages?| calls?)*"
+)
+_ME = (
+    "(?: me| us| my name| my number| my phone number| my cell| my phone| this number| this phone| this phone number"
+    "| the number)"
 )
 _STOPPING = "(?:stop|quit|cease|end|discontinue|halt|turn off|cancel)"
 _WISH = "(?:i (?:want|wish|would like|need) to )?"
@@ -161,8 +165,8 @@ STOPPED = re.compile(
             "optout(?: me| us)?",
             f"{_WISH}unsub(?:scribe)?{_WHOM}{_FROM}{_LIST}",
             f"{_WISH}be (?:removed|taken off){_FROM}{_LIST}",
-            f"(?:take|remove|delete|get|drop|erase)(?: me| us| my name| my number| my phone number| my cell| my phone"
-            f"| this number| this phone| this phone number| the number){_FROM}{_LIST}",
+            f"(?:remove|delete|erase){_ME}{_FROM}{_LIST}",
+            f"(?:take|get|drop){_ME} (?:off|out){_FROM}{_LIST}",
             "lose (?:my|this) number",
             f"leave (?:me|us) (?:alone|be){_WHEN}",
             "(?:fuck|piss|buzz) off",
@@ -219,11 +223,11 @@ WRONG = re.compile(
     "(?:i think |i believe )?(?:you |you all )?"
     "(?:have |got |have got |this is |it is |its |you are texting |you are calling )*"
     "(?:the |a )?wrong (?:number|person|phone|phone number|num|guy|lady)(?: here)?"
-    "|(?:this is |it is )?not (?:the right|her|his|their) (?:number|person|phone)"
+    "|(?:this is |it is )?not (?:her|his|their) (?:number|phone)"
     "|(?:stop |do not )?(?:texting |calling |call |text )(?:the )?wrong number"
 )
 WRONG_ES = re.compile(
     "(?:es |este es |tiene |tienen |esta |es un )?(?:el |al |un )?(?:numero|telefono) (?:equivocado|incorrecto|erroneo)"
-    "|(?:se )?(?:esta |equivoco |esta equivocado |estan equivocados |equivocaron )(?:de )?(?:numero|telefono|persona)?"
+    "|(?:se )?(?:equivoco|equivocaron|esta equivocado|estan equivocados) de (?:numero|telefono|persona)"
     "|(?:esta|estan) equivocad[oa]s?"
 )

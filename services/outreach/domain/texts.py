@@ -69,6 +69,8 @@ _PATTERNS = (
     (phrases.STOPPED_ES, Heard(Meaning.stop, spanish=True)),
 )
 _SENTENCE_ENDS = re.compile(r"[.!?;:,\n()\u2026\u00a1\u00bf\u2013\u2014]+|\s-+\s")
+_SPELLED_OUT = re.compile(r"(?<=\b\w)[.-](?=\w\b)")
+"""The marks of `s.t.o.p`."""
 _LONGEST_FIRST = "|".join(sorted(phrases.POLITE, key=len, reverse=True))
 _POLITE_ENDS = re.compile(rf"^(?:(?:{_LONGEST_FIRST})(?: |$))+|(?:(?:^| )(?:{_LONGEST_FIRST}))+$")
 WORDS_OF_A_PHRASE = 25
@@ -82,9 +84,13 @@ def hear(text: str) -> Heard:
         return Heard(Meaning.unclear)
     if not text.strip():
         return Heard(Meaning.thanks)
+    text = _SPELLED_OUT.sub("", text)
     sentences = [heard for part in _SENTENCE_ENDS.split(text) if (heard := _understood(_plain(part)))]
-    if not sentences or any(heard.meaning is Meaning.unclear for heard in sentences):
-        return _understood(_plain(text)) or Heard(Meaning.unclear)  # "stop calling, texting and writing me"
+    if not sentences:
+        return Heard(Meaning.unclear)
+    if sentences[0].meaning is Meaning.stop:  # "stop calling, texting and writing me"
+        as_one = _understood(_plain(text)) or sentences[0]
+        sentences = [as_one] if as_one.meaning is Meaning.stop else sentences
     meanings = {heard.meaning for heard in sentences}
     said = meanings - {Meaning.thanks} or meanings
     if said == {Meaning.stop, Meaning.wrong_number}:

@@ -311,6 +311,15 @@ never mind
 I never got my call
 did you call me
 I can't talk now, text me
+No, calls please
+Please do not. Call me
+take me
+get me
+drop me a line
+take my number
+I don't need contacts
+this is not the right number
+Stop, texts are fine but no calls
 pick up my order
 \u202e
 """
