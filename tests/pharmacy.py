@@ -46,6 +46,7 @@ from shared.events.outreach import (
     AlignmentAgreed,
     ChangeReported,
     ConfirmedItem,
+    ContactOptedIn,
     ContactOptedOut,
     PatientUnreached,
     PickupConfirmed,
@@ -370,6 +371,9 @@ class _Life:
         yield self.tell(
             ContactOptedOut(patient_id=self.patient_id, channel=Channel.phone), -4, "command:stop"
         )
+        if self.number % 3 == 0:
+            started = ContactOptedIn(patient_id=self.patient_id, channel=Channel.phone)
+            yield self.tell(started, -3, "command:start")
 
     def ready(self) -> Iterator[Told]:
         """On the shelf; where the day is over, the patient did not come."""

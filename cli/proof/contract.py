@@ -31,6 +31,7 @@ CHANGE_REPORTED = "medsync.outreach.change-reported.v1"
 QUESTION_RAISED = "medsync.outreach.question-raised.v1"
 PATIENT_UNREACHED = "medsync.outreach.patient-unreached.v1"
 CONTACT_OPTED_OUT = "medsync.outreach.contact-opted-out.v1"
+CONTACT_OPTED_IN = "medsync.outreach.contact-opted-in.v1"
 RENEWAL_REQUESTED = "medsync.outreach.renewal-requested.v1"
 RENEWAL_ANSWERED = "medsync.outreach.renewal-answered.v1"
 
@@ -63,6 +64,7 @@ TOPICS: Mapping[str, frozenset[str]] = {
             QUESTION_RAISED,
             PATIENT_UNREACHED,
             CONTACT_OPTED_OUT,
+            CONTACT_OPTED_IN,
             RENEWAL_REQUESTED,
             RENEWAL_ANSWERED,
         }

@@ -34,6 +34,7 @@ from shared.events.fulfillment import (
 from shared.events.outreach import (
     AlignmentAgreed,
     ChangeReported,
+    ContactOptedIn,
     ContactOptedOut,
     PatientUnreached,
     PickupConfirmed,
@@ -232,6 +233,12 @@ async def take_question(events: Sequence[QuestionRaised], unit: Unit) -> None:
 async def take_opt_out(events: Sequence[ContactOptedOut], unit: Unit) -> None:
     """Keep that the patient said stop."""
     await writes.save_opt_outs(unit.db, _times(events, unit))
+
+
+@shown(ContactOptedIn)
+async def take_opt_in(events: Sequence[ContactOptedIn], unit: Unit) -> None:
+    """The patient wants contact again."""
+    await writes.end_opt_outs(unit.db, [event.patient_id for event in events])
 
 
 @shown(RenewalRequested)

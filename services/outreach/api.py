@@ -10,20 +10,31 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, Field
-from pydantic_core import to_jsonable_python
 
 from services.outreach import store
-from services.outreach.domain.answers import Answer, Effect, Outcome, Unfit, called_in, effect_of, says_stop
+from services.outreach.domain.answers import (
+    Answer,
+    Effect,
+    Outcome,
+    Understood,
+    Unfit,
+    asked,
+    called_in,
+    effect_of,
+    understood,
+)
 from services.outreach.domain.model import ASKS, By, Case, Contact, Kind, Status
 from services.outreach.domain.review import Lease, lease, lease_next
 from services.outreach.domain.schedule import may_call
-from services.outreach.domain.words import stopped_message
+from services.outreach.domain.texts import Heard, Meaning, hear
+from services.outreach.effects import call_of_theirs, given, take_effect
 from services.outreach.lending import STAFF, LeaseRequest, lent_contact, number_of
 from services.outreach.reviewing import review
+from services.outreach.stopping import help_to, opt_in, opt_out, require_known, wrong_number
+from services.outreach.texts import Number, keep_text
 from shared import words
 from shared.events import Reason
 from shared.events.enrollment import Channel
-from shared.events.outreach import ContactOptedOut
 from shared.http import Commanding, Problem, Role, Working, page
 from shared.messaging import Refused, Unit, Work, patient, tables
 
@@ -138,40 +149,68 @@ class Report(BaseModel):
     answer: Answer = Answer()
 
 
+ENDS = {Meaning.stop: Outcome.stop, Meaning.wrong_number: Outcome.wrong_number}
+"""What words that end contact make of an outcome, whatever it was reported as."""
+
+
 @router.post("/contacts/{contact_id}/outcome")
 async def outcome(contact_id: UUID, body: Report, caller: Commanding, work: Working) -> dict[str, Any]:
     """Take the outcome of a leased contact; the same outcome of the same lease again gets the same answer."""
     caller.require("system", *STAFF)
-    if says_stop(body.answer.text):
-        body = body.model_copy(update={"outcome": Outcome.stop})
+    heard = hear(body.answer.text)
+    came_of_it = ENDS.get(heard.meaning, body.outcome)
 
     async def take(unit: Unit) -> dict[str, Any]:
         contact = await _contact(unit, contact_id)
         if contact.kind is Kind.question:
             caller.require("pharmacist")
         attempt = await store.load_attempt(unit.db, body.lease_id)
-        if attempt and attempt.outcome:
-            return _same_again(attempt, contact_id, body)
+        late_stop = came_of_it in HEEDED_LATE and attempt is not None and attempt.outcome != came_of_it
+        if attempt and attempt.outcome and not late_stop:
+            return _same_again(attempt, contact_id, came_of_it, body.answer)
         if attempt is None or attempt.contact_id != contact_id:
             raise Problem(
                 409, "Not your lease", "the contact was never leased under this lease_id", code="foreign"
             )
         over = _why_over(attempt, contact, unit.now)
-        if over and body.outcome not in HEEDED_LATE:
+        if over and came_of_it not in HEEDED_LATE:
             raise over
-        effect = Effect((), stale=True) if over else await _effect(unit, contact, attempt, body)
-        reply = await _take_effect(unit, effect, stale=effect.stale)
-        if body.outcome is Outcome.wrong_number:
-            await store.stop_number(unit.db, attempt.lease_id, unit.now)
-        if body.outcome is Outcome.stop:
-            reply |= await _opt_out(unit, contact.patient_id, attempt.channel or Channel.other)
+        questions = [contact] if contact.kind in ASKS and came_of_it is Outcome.answered else []
+        said = understood(body.answer, heard.meaning, questions)
+        effect = (
+            Effect((), stale=True) if over else await _effect(unit, contact, attempt, came_of_it, said.answer)
+        )
+        reply = await take_effect(unit, effect, stale=effect.stale)
+        channel, number = attempt.channel or Channel.other, await store.number_lent(unit.db, attempt.lease_id)
+        reply |= await _heed(unit, contact.patient_id, came_of_it, heard, channel, number)
+        if said.for_a_person and caller.role not in STAFF:  # staff have read what they report
+            [case] = await store.load_cases(unit.db, [contact.patient_id], unit.now)
+            text = body.answer.text
+            kept = await keep_text(unit, work.sealer, case, text, heard.meaning, channel, number)
+            reply["text_id"] = str(kept)
         await review(unit, [contact.patient_id])
-        given = to_jsonable_python(body.answer)
-        await store.report_attempt(unit.db, body.lease_id, body.outcome, given, reply, unit.now)
+        if not attempt.outcome:
+            kept_answer = given(body.answer)
+            await store.report_attempt(unit.db, body.lease_id, came_of_it, kept_answer, reply, unit.now)
         return reply
 
     key = patient(await _patient_of(work, contact_id))
-    return await work.command(caller, [key], take, even_if_parked=body.outcome is Outcome.stop)
+    return await work.command(caller, [key], take, even_if_parked=came_of_it in HEEDED_LATE)
+
+
+async def _heed(
+    unit: Unit, patient_id: str, outcome: Outcome, heard: Heard, channel: Channel, number: str | None
+) -> dict[str, Any]:
+    """Carry out what ends contact or begins it again, and answer who asks for help."""
+    if outcome is Outcome.stop:
+        return await opt_out(unit, patient_id, channel, number, spanish=heard.spanish)
+    if outcome is Outcome.wrong_number:
+        return await wrong_number(unit, patient_id, channel, number)
+    if heard.meaning is Meaning.start:
+        return await opt_in(unit, patient_id, channel, number, spanish=heard.spanish)
+    if heard.meaning is Meaning.help:
+        return {"message": await help_to(unit, patient_id, spanish=heard.spanish)}
+    return {}
 
 
 def _why_over(attempt: store.Attempt, contact: Contact, now: datetime) -> Problem | None:
@@ -185,8 +224,8 @@ def _why_over(attempt: store.Attempt, contact: Contact, now: datetime) -> Proble
     return None
 
 
-def _same_again(attempt: store.Attempt, contact_id: UUID, body: Report) -> dict[str, Any]:
-    same = attempt.outcome == body.outcome and attempt.answer == to_jsonable_python(body.answer)
+def _same_again(attempt: store.Attempt, contact_id: UUID, outcome: Outcome, answer: Answer) -> dict[str, Any]:
+    same = attempt.outcome == outcome and attempt.answer | {"text": ""} == given(answer)
     if attempt.contact_id == contact_id and same:
         return dict(attempt.reply)
     raise Problem(
@@ -194,25 +233,16 @@ def _same_again(attempt: store.Attempt, contact_id: UUID, body: Report) -> dict[
     )
 
 
-async def _effect(unit: Unit, contact: Contact, attempt: store.Attempt, body: Report) -> Effect:
+async def _effect(
+    unit: Unit, contact: Contact, attempt: store.Attempt, outcome: Outcome, answer: Answer
+) -> Effect:
     [case] = await store.load_cases(unit.db, [contact.patient_id], unit.now)
     try:
         if attempt.channel is Channel.letter:
             contact = replace(contact, written_at=unit.now)
-        return effect_of(contact, body.outcome, body.answer, attempt.told, case, unit.now)
+        return effect_of(contact, outcome, answer, attempt.told, case, unit.now)
     except Unfit as unfit:
         raise Refused(unfit.code, unfit.words) from None
-
-
-async def _take_effect(unit: Unit, effect: Effect, **extra: Any) -> dict[str, Any]:
-    """Save and emit an effect; says how its contacts stand."""
-    await store.save_contacts(unit.db, effect.contacts)
-    unit.emit(effect.events)
-    contacts = [
-        {"contact_id": str(each.contact_id), "kind": each.kind.value, "status": each.status.value}
-        for each in effect.contacts
-    ]
-    return {"contacts": contacts, "events": [event.TYPE for event in effect.events], **extra}
 
 
 class CloseRequest(BaseModel):
@@ -241,87 +271,91 @@ async def close(contact_id: UUID, body: CloseRequest, caller: Commanding, work: 
 
 
 class Inbound(BaseModel):
-    """The patient called or walked in. `visit_id` where it is not about the nearest visit to confirm."""
+    """The patient called, wrote or walked in. `visit_id` where it is not about the nearest visit to confirm.
 
-    visit_id: str | None = None
+    `channel` and `number`: how the patient's own words came, and from which number.
+    """
+
+    visit_id: Annotated[str | None, Field(max_length=200)] = None
+    channel: Channel = Channel.text
+    number: Number | None = None
     answer: Answer = Answer()
 
 
 @router.post("/patients/{patient_id}/inbound")
 async def inbound(patient_id: PatientId, body: Inbound, caller: Commanding, work: Working) -> dict[str, Any]:
-    """Take what the patient says; the attempts that are open are closed, and a dialler's lease is taken back."""
+    """Take what the patient says; the attempts that are open are closed, and a dialler's lease is taken back.
+
+    Words that end contact end it, whatever comes with them. Words that only a person can make sense of wait for one;
+    those that staff report were read by them.
+    """
     caller.require("patient", "caregiver", "system", *STAFF)
-    stop = says_stop(body.answer.text)
+    heard = hear(body.answer.text)
+    words_alone = bool(body.answer.text.strip()) and not body.answer.says_more
 
-    async def hear(unit: Unit) -> dict[str, Any]:
-        if stop:
-            return await _stop(unit, patient_id, Channel.text)
+    async def take(unit: Unit) -> dict[str, Any]:
+        if body.answer.text.strip():
+            await require_known(unit, patient_id)
+        ends = ENDS.get(heard.meaning)
+        reply = await _heed(unit, patient_id, ends or Outcome.answered, heard, body.channel, body.number)
         [case] = await review(unit, [patient_id])
-        try:
-            effect = called_in(case, body.visit_id, body.answer, unit.now)
-        except Unfit as unfit:
-            raise Refused(unfit.code, unfit.words) from None
-        reply = await _take_effect(unit, effect, stale=effect.stale)
-        await store.add_attempts(unit.db, [_call_of_theirs(unit, patient_id, effect, body.answer, reply)])
+        said = understood(body.answer, heard.meaning, asked(case, body.visit_id))
+        effect = Effect(())
+        if not ends:
+            effect, said = _heard(case, body, said, unit.now, words_alone=words_alone)
+            reply = await take_effect(unit, effect, stale=effect.stale) | reply
+        which_number = ends is Outcome.wrong_number and not reply["wrong_number"]
+        if which_number or (said.for_a_person and caller.role not in STAFF):
+            kept = await keep_text(
+                unit, work.sealer, case, body.answer.text, heard.meaning, body.channel, body.number
+            )
+            reply["text_id"] = str(kept)
+        row = call_of_theirs(unit, patient_id, effect, said.answer, reply, ends or Outcome.answered)
+        await store.add_attempts(unit.db, [row])
         await review(unit, [patient_id])
-        return reply
+        return reply if not words_alone else reply | {"heard": heard.meaning.value}
 
-    return await work.command(caller, [patient(patient_id)], hear, even_if_parked=stop)
+    overtakes = heard.meaning in ENDS or (words_alone and heard.meaning is not Meaning.yes)
+    return await work.command(caller, [patient(patient_id)], take, even_if_parked=overtakes)
 
 
-def _call_of_theirs(unit: Unit, patient_id: str, effect: Effect, answer: Answer, reply: Any) -> store.Attempt:
-    """The ledger's row of a call that the patient made."""
-    call_id = uuid4()
-    about = effect.contacts[0] if effect.contacts else None
-    return store.Attempt(
-        lease_id=call_id,
-        contact_id=about.contact_id if about else call_id,
-        patient_id=patient_id,
-        kind=about.kind if about else "inbound",
-        made_by=By.patient,
-        actor=unit.actor,
-        at=unit.now,
-        outcome=Outcome.answered,
-        answer=to_jsonable_python(answer),
-        reported_at=unit.now,
-        reply=reply,
-    )
+def _heard(
+    case: Case, body: Inbound, said: Understood, now: datetime, *, words_alone: bool
+) -> tuple[Effect, Understood]:
+    """What an answer leads to. One that came in words alone and does not fit is for a person; others are refused."""
+    if words_alone and not said.answer.says_more:
+        return Effect(()), said
+    try:
+        return called_in(case, said.visit_id or body.visit_id, said.answer, now), said
+    except Unfit as unfit:
+        if words_alone:
+            return Effect(()), Understood(body.answer, for_a_person=True)
+        raise Refused(unfit.code, unfit.words) from None
 
 
 class OptOut(BaseModel):
-    """The channel on which the patient said stop."""
+    """The channel on which the patient said stop, and the number that it came from, where it is known.
+
+    Channel `other` (at the counter, in a letter) is about the patient alone, not about their numbers.
+    """
 
     channel: Channel = Channel.phone
+    number: Number | None = None
 
 
 @router.post("/patients/{patient_id}/opt-out")
-async def opt_out(patient_id: PatientId, body: OptOut, caller: Commanding, work: Working) -> dict[str, Any]:
+async def opt_out_patient(
+    patient_id: PatientId, body: OptOut, caller: Commanding, work: Working
+) -> dict[str, Any]:
     """Stop: no automated contact from now on, on any channel. It overtakes whatever the patient waits for."""
     caller.require("patient", "caregiver", "system", *STAFF)
 
     async def stop(unit: Unit) -> dict[str, Any]:
-        return await _stop(unit, patient_id, body.channel)
+        reply = await opt_out(unit, patient_id, body.channel, body.number)
+        await review(unit, [patient_id])
+        return reply
 
     return await work.command(caller, [patient(patient_id)], stop, even_if_parked=True)
-
-
-async def _stop(unit: Unit, patient_id: str, channel: Channel) -> dict[str, Any]:
-    reply = await _opt_out(unit, patient_id, channel)
-    await review(unit, [patient_id])
-    return reply
-
-
-async def _opt_out(unit: Unit, patient_id: str, channel: Channel) -> dict[str, Any]:
-    """End automated contact; answers the one message that confirms it."""
-    if not await store.is_known(unit.db, patient_id):
-        raise Problem(
-            404, "Not found", "outreach has heard of no such patient, and contacts nobody it does not know"
-        )
-    await store.opt_out(unit.db, patient_id, channel, unit.now)
-    unit.emit(ContactOptedOut(patient_id=patient_id, channel=channel))
-    person = (await store.load_people(unit.db, [patient_id])).get(patient_id)
-    message = stopped_message(person.store_name, person.store_phone, person.language) if person else None
-    return {"patient_id": patient_id, "opted_out": True, "message": message}
 
 
 # ---- queries --------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from services.outreach import api, prescribers
+from services.outreach import api, prescribers, texts
 from services.outreach.handlers import on
 from services.outreach.jobs import due
 from services.outreach.settings import Settings
@@ -14,5 +14,9 @@ from shared.service import service_app
 def create_app(settings: Settings) -> FastAPI:
     """One process of the service."""
     return service_app(
-        name="outreach", settings=settings, handlers=on, jobs=due, routers=[api.router, prescribers.router]
+        name="outreach",
+        settings=settings,
+        handlers=on,
+        jobs=due,
+        routers=[api.router, texts.router, prescribers.router],
     )

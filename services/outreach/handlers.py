@@ -27,6 +27,7 @@ from services.outreach.domain.model import (
 )
 from services.outreach.domain.renewals import renewal_of
 from services.outreach.reviewing import review
+from services.outreach.stopping import spread
 from shared.events.enrollment import (
     ConsentChanged,
     ContactDetailsChanged,
@@ -115,6 +116,7 @@ async def _replan(unit: Unit, plans: Mapping[str, Plan | None]) -> None:
 async def take_patient(events: Sequence[PatientEnrolled], unit: Unit) -> None:
     """Keep how the patient wants to be contacted; a plan that came first is taken up now."""
     newer = await store.save_consents(unit.db, events)
+    await spread(unit, newer)
     plans = await store.load_plans(unit.db, newer)
     await _replan(unit, {patient_id: plans.get(patient_id) for patient_id in newer})
 
@@ -122,7 +124,9 @@ async def take_patient(events: Sequence[PatientEnrolled], unit: Unit) -> None:
 @on(ConsentChanged)
 async def heed_consent(events: Sequence[ConsentChanged], unit: Unit) -> None:
     """Contacts go on by the channels, and in the language, that the patient now agrees to; or by none."""
-    await review(unit, await store.save_consents(unit.db, events))
+    newer = await store.save_consents(unit.db, events)
+    await spread(unit, newer)
+    await review(unit, newer)
 
 
 @on(PatientDisenrolled)
@@ -143,8 +147,11 @@ async def stop_contacts(events: Sequence[PatientDisenrolled], unit: Unit) -> Non
 
 @on(ContactDetailsChanged)
 async def take_details(events: Sequence[ContactDetailsChanged], unit: Unit) -> None:
-    """Keep names and numbers apart; contacts that waited for them, or for another time zone, are scheduled."""
-    await review(unit, await store.save_details(unit.db, events))
+    """Keep names and numbers apart; contacts that waited for them, or for another time zone, are scheduled. A number
+    that somebody stopped is stopped for the patient too."""
+    newer = await store.save_details(unit.db, events)
+    await spread(unit, newer)
+    await review(unit, newer)
 
 
 @on(StoreChanged)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from services.outreach import store
 from services.outreach.domain.renewals import review_renewal
 from services.outreach.reviewing import review
+from services.outreach.stopping import spread
 from shared.messaging import Jobs, Unit
 
 due = Jobs()
@@ -15,6 +16,13 @@ due = Jobs()
 @due("due_reviews")
 async def review_contacts(patients: Sequence[str], unit: Unit) -> None:
     """A deadline passed, a lease ran out, a day's hours for calls ended, or a time zone became known."""
+    await review(unit, patients)
+
+
+@due("due_opt_outs")
+async def spread_stops(patients: Sequence[str], unit: Unit) -> None:
+    """Somebody with the same number said stop."""
+    await spread(unit, patients)
     await review(unit, patients)
 
 

@@ -42,7 +42,21 @@ async def load_cases(db: Db, patient_ids: Collection[str], now: datetime) -> lis
                coalesce(l.plan ->> 'store_id', p.store_id, '') as store_id,
                p.channels,
                p.standing_instruction,
-               o.at is not null and (p.consented_at is null or o.at >= p.consented_at) as opted_out,
+               exists (
+                   select
+                   from opt_outs o
+                   where o.patient_id = w.patient_id
+                     and counts_still(o.at, o.lifted_at, p.consented_at)
+               ) or exists (
+                   select
+                   from phones n
+                   join number_opt_outs x using (number)
+                   where n.patient_id = w.patient_id
+                     and counts_still(x.at, x.lifted_at, p.consented_at)
+               ) as opted_out,
+               exists (
+                   select from texts t where t.patient_id = w.patient_id and t.read_at is null
+               ) as unread_text,
                coalesce(d.time_zone, s.time_zone) as zone,
                s.open_weekdays,
                s.closed_on,
@@ -57,7 +71,6 @@ async def load_cases(db: Db, patient_ids: Collection[str], now: datetime) -> lis
                ) as phone_kinds
         from unnest($1::text[]) w (patient_id)
         left join patients p using (patient_id)
-        left join opt_outs o using (patient_id)
         left join details d using (patient_id)
         left join plans l using (patient_id)
         left join stores s on s.store_id = coalesce(l.plan ->> 'store_id', p.store_id)
@@ -75,6 +88,7 @@ async def load_cases(db: Db, patient_ids: Collection[str], now: datetime) -> lis
             reachable=_reachable(row),
             standing_instruction=row["standing_instruction"] or False,
             opted_out=row["opted_out"],
+            unread_text=row["unread_text"],
             in_hospital=row["in_hospital"],
             zone=row["zone"],
             calendar=_calendar(row),
@@ -223,20 +237,6 @@ async def is_known(db: Db, patient_id: str) -> bool:
     return known
 
 
-async def opt_out(db: Db, patient_id: str, channel: Channel, now: datetime) -> None:
-    await db.execute(
-        """
-        insert into opt_outs (patient_id, at, channel)
-        values ($1, $2, $3)
-        on conflict (patient_id) do update
-        set at = excluded.at, channel = excluded.channel
-        """,
-        patient_id,
-        now,
-        channel.value,
-    )
-
-
 async def save_stores(db: Db, events: Sequence[StoreChanged]) -> None:
     await db.execute(
         """
@@ -267,6 +267,258 @@ async def save_stores(db: Db, events: Sequence[StoreChanged]) -> None:
             }
             for event in events
         ],
+    )
+
+
+# ---- stops ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """One patient's stop: when it was said, and on which channel."""
+
+    patient_id: str
+    at: datetime
+    channel: Channel
+
+
+STOPS = TypeAdapter(list[Stop])
+
+
+async def opt_out(db: Db, stops: Sequence[Stop]) -> None:
+    """Keep that these patients said stop, and take their contacts back from diallers."""
+    await db.execute(
+        """
+        insert into opt_outs (patient_id, at, channel)
+        select *
+        from unnest($1::text[], $2::timestamptz[], $3::text[])
+        on conflict (patient_id) do update
+        set at = excluded.at, channel = excluded.channel, lifted_at = null
+        """,
+        [stop.patient_id for stop in stops],
+        [stop.at for stop in stops],
+        [stop.channel.value for stop in stops],
+    )
+    await take_back_from_diallers(db, [stop.patient_id for stop in stops])
+
+
+async def take_back_from_diallers(db: Db, patient_ids: Collection[str]) -> None:
+    """End the leases of diallers on contacts with these patients; those of people stay."""
+    await db.execute(
+        """
+        update contacts c
+        set lease_id = null, lease_until = null
+        from attempts a
+        where a.lease_id = c.lease_id
+          and a.made_by = 'dialler'
+          and c.patient_id = any($1)
+          and c.status = 'open'
+        """,
+        list(patient_ids),
+    )
+
+
+async def numbers_reached(db: Db, patient_id: str, channel: Channel) -> list[str]:
+    """The patient's numbers that the channel may use: a mobile for texts, any for calls."""
+    rows = await db.fetch(
+        """
+        select number
+        from phones
+        where patient_id = $1
+          and ($2 = 'phone' or ($2 = 'text' and kind = 'mobile'))
+        order by number
+        """,
+        patient_id,
+        channel.value,
+    )
+    return [row["number"] for row in rows]
+
+
+async def number_lent(db: Db, lease_id: UUID) -> str | None:
+    """The number that went out with a lease which is not reported yet."""
+    number: str | None = await db.fetchval("select number from lent_numbers where lease_id = $1", lease_id)
+    return number
+
+
+async def opt_out_numbers(db: Db, numbers: Sequence[str], channel: Channel, now: datetime) -> None:
+    """Keep that whoever holds these numbers said stop, and whom else it concerns."""
+    await db.execute(
+        """
+        insert into number_opt_outs (number, at, channel)
+        select number, $2, $3
+        from unnest($1::text[]) n (number)
+        order by number
+        on conflict (number) do update
+        set at = excluded.at, channel = excluded.channel, lifted_at = null
+        """,
+        list(numbers),
+        now,
+        channel.value,
+    )
+    await db.execute(
+        """
+        insert into stops_to_spread (patient_id, due_at)
+        select distinct patient_id, $2::timestamptz
+        from phones
+        where number = any($1)
+        order by patient_id
+        on conflict do nothing
+        """,
+        list(numbers),
+        now,
+    )
+
+
+async def stops_to_spread(db: Db, patient_ids: Collection[str]) -> list[Stop]:
+    """Which of these patients are opted out by a stop of their number, newer than any stop of their own."""
+    rows = await db.fetch(
+        """
+        select distinct on (p.patient_id) p.patient_id, x.at, x.channel
+        from patients p
+        join phones n using (patient_id)
+        join number_opt_outs x using (number)
+        left join opt_outs o using (patient_id)
+        where p.patient_id = any($1)
+          and p.enrolled
+          and counts_still(x.at, x.lifted_at, p.consented_at)
+          and coalesce(o.at < x.at and (o.lifted_at is null or o.lifted_at < x.at), true)
+        order by p.patient_id, x.at desc
+        """,
+        list(patient_ids),
+    )
+    return STOPS.validate_python(map(dict, rows))
+
+
+async def close_spreading(db: Db, patient_ids: Collection[str]) -> None:
+    await db.execute("delete from stops_to_spread where patient_id = any($1)", list(patient_ids))
+
+
+async def opt_in(db: Db, patient_id: str, numbers: Sequence[str], now: datetime) -> Channel | None:
+    """Lift the patient's stop, and that of these numbers; answers on which channel the patient had said stop."""
+    await db.execute(
+        "update number_opt_outs set lifted_at = $2 where number = any($1) and lifted_at is null",
+        list(numbers),
+        now,
+    )
+    channel = await db.fetchval(
+        """
+        update opt_outs
+        set lifted_at = $2
+        where patient_id = $1 and lifted_at is null
+        returning channel
+        """,
+        patient_id,
+        now,
+    )
+    return Channel(channel) if channel else None
+
+
+async def stop_numbers(db: Db, numbers: Sequence[str], now: datetime) -> None:
+    """Never hand out these numbers again, to anybody: whoever answers there is not the patient."""
+    await db.execute(
+        """
+        insert into stopped_numbers (number, at)
+        select number, $2
+        from unnest($1::text[]) n (number)
+        order by number
+        on conflict do nothing
+        """,
+        list(numbers),
+        now,
+    )
+
+
+# ---- messages to read -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A message that a person has to read; `sealed` are its words."""
+
+    text_id: UUID
+    patient_id: str
+    store_id: str
+    received_at: datetime
+    channel: Channel
+    number: str | None
+    sealed: bytes
+    key_id: str
+    cut: bool
+    seems: str | None
+    due_at: datetime
+    escalates_at: datetime
+    read_at: datetime | None = None
+    read_by: str | None = None
+    meaning: str | None = None
+
+
+def _text(row: Any) -> Text:
+    return Text(**(dict(row) | {"channel": Channel(row["channel"])}))
+
+
+async def add_text(db: Db, text: Text) -> None:
+    await db.execute(
+        """
+        insert into texts (
+            text_id, patient_id, store_id, received_at, channel, number, sealed, key_id, cut, seems, due_at,
+            escalates_at
+        )
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        """,
+        text.text_id,
+        text.patient_id,
+        text.store_id,
+        text.received_at,
+        text.channel.value,
+        text.number,
+        text.sealed,
+        text.key_id,
+        text.cut,
+        text.seems,
+        text.due_at,
+        text.escalates_at,
+    )
+
+
+async def load_text(db: Db, text_id: UUID) -> Text | None:
+    row = await db.fetchrow("select * from texts where text_id = $1", text_id)
+    return _text(row) if row else None
+
+
+async def unread_texts(db: Db, store_id: str | None, after: str, limit: int) -> list[tuple[str, Text]]:
+    """Messages that nobody read yet, of one store or of all; what escalated first comes first. Each with its place."""
+    rows = await db.fetch(
+        """
+        select x.position, t.*
+        from texts t
+        cross join lateral (
+            select to_char(t.escalates_at at time zone 'UTC', 'YYYYMMDDHH24MISS')
+                   || '.' || to_char(t.received_at at time zone 'UTC', 'YYYYMMDDHH24MISS')
+                   || '.' || t.text_id as position
+        ) x
+        where t.read_at is null
+          and ($1::text is null or t.store_id = $1)
+          and x.position > $2
+        order by x.position
+        limit $3
+        """,
+        store_id,
+        after,
+        limit,
+    )
+    return [
+        (row["position"], _text({name: value for name, value in row.items() if name != "position"}))
+        for row in rows
+    ]
+
+
+async def note_text_read(db: Db, text_id: UUID, by: str, meaning: str, now: datetime) -> None:
+    await db.execute(
+        "update texts set read_at = $2, read_by = $3, meaning = $4 where text_id = $1",
+        text_id,
+        now,
+        by,
+        meaning,
     )
 
 
@@ -446,6 +698,9 @@ async def call_list(db: Db, store_id: str, now: datetime, after: str, limit: int
                coalesce(c.due_at, c.by_hand_at) as due_at,
                c.due_at is null and c.lease_id is null as by_hand,
                c.lease_until as leased_until,
+               exists (
+                   select from texts t where t.patient_id = c.patient_id and t.read_at is null
+               ) as unread_text,
                array(
                    select jsonb_build_object('at', a.at, 'channel', a.channel, 'by', a.made_by, 'outcome', a.outcome)
                    from attempts a
@@ -594,21 +849,6 @@ async def lend_numbers(db: Db, numbers: Mapping[str, tuple[UUID, str]]) -> None:
         list(numbers),
         [lease_id for lease_id, _ in numbers.values()],
         [number for _, number in numbers.values()],
-    )
-
-
-async def stop_number(db: Db, lease_id: UUID, now: datetime) -> None:
-    """Never hand out again the number that went out with this lease."""
-    await db.execute(
-        """
-        insert into stopped_numbers (number, at)
-        select number, $2
-        from lent_numbers
-        where lease_id = $1
-        on conflict do nothing
-        """,
-        lease_id,
-        now,
     )
 
 

@@ -136,6 +136,17 @@ class ContactOptedOut(Event):
     channel: Channel
 
 
+class ContactOptedIn(Event):
+    """The patient who said stop said start: automated contact is wanted again."""
+
+    TYPE: ClassVar[str] = "medsync.outreach.contact-opted-in.v1"
+    TOPIC: ClassVar[str] = TOPIC
+    OVERTAKES: ClassVar[bool] = True  # as the stop does: between the two the order counts
+
+    patient_id: PatientId
+    channel: Channel  # on which they had said stop
+
+
 class RenewalRequested(Event):
     """A prescriber was asked for a renewal; one event per prescription, whatever is asked in one request."""
 

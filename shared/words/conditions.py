@@ -8,6 +8,10 @@ from shared.words.formats import short_date
 URGENT = "Urgent: a drug runs out before the store could have it ready the usual way. Call today, fill today."
 """Why a visit comes first."""
 
+_ANOTHER_DAY = "The patient wants another day. Call to agree on one."
+_UNREAD = "Read this today: it may ask us to stop. No automated calls or texts until someone has read it."
+_ESCALATED = "Overdue. Read this first: no automated calls or texts until someone has. People may call."
+
 _WHO = {"prescriber": "the prescriber", "payer": "the insurance", "pharmacist": "the pharmacist"}
 
 _MET = {
@@ -28,3 +32,10 @@ def _met(condition: Condition) -> str:
         approved = "the insurance approves it" if condition.by == "payer" else f"{who} gets it approved"
         return f"{approved} (prior authorization)"
     return _MET[condition.kind].format(who=who)
+
+
+def of_unread(seems: str | None, *, escalated: bool) -> str:
+    """Why a patient's message waits for a person; `seems` is what it was taken for."""
+    if escalated:
+        return _ESCALATED
+    return _ANOTHER_DAY if seems == "another_day" else _UNREAD

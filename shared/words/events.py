@@ -181,6 +181,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     outreach.QuestionRaised.TYPE: _template("The patient has a question for the pharmacist."),
     outreach.PatientUnreached.TYPE: _unreached,
     outreach.ContactOptedOut.TYPE: _template("The patient opted out of automated contact by {channel}."),
+    outreach.ContactOptedIn.TYPE: _template("The patient wants automated contact again."),
     outreach.RenewalRequested.TYPE: _template("The prescriber was asked for a renewal, attempt {attempt}."),
     outreach.RenewalAnswered.TYPE: _renewal_answered,
     fulfillment.FillCompleted.TYPE: _template("A fill of {days_supply:day} was completed on {filled_on}."),

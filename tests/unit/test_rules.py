@@ -195,9 +195,9 @@ def test_a_document_that_no_reader_has_is_found(text: str) -> None:
         ("payers.toml: payers.refill_percent", False),
         ("Rules.lead_days", True),
         ("Rules.lead_day", False),
-        ("outreach.domain.answers.STOP_WORDS", True),
-        ("outreach.domain.answers.STOP", False),
-        ("outreach.domain.answer.STOP_WORDS", False),
+        ("outreach.domain.phrases.STOP_WORDS", True),
+        ("outreach.domain.phrases.STOP", False),
+        ("outreach.domain.phrase.STOP_WORDS", False),
     ],
 )
 def test_what_is_named_is_looked_for(name: str, there: bool) -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from cli.proof.checks.fulfillment import filled_by
 from cli.proof.contract import (
     CONSENT_CHANGED,
+    CONTACT_OPTED_IN,
     CONTACT_OPTED_OUT,
     FILL_COMPLETED,
     PACKAGE_PICKED_UP,
@@ -236,12 +237,13 @@ def _absences(record: Record) -> Spans:
 
 
 def _stops(record: Record) -> Spans:
-    """By patient, each time from a stop until the patient agrees to be contacted again."""
+    """By patient, each time from a stop until the patient agrees to be contacted again, or says start."""
     told = record.of(PATIENT_ENROLLED, CONSENT_CHANGED)
     consents = [
         (event.key, event.says.contact_agreed_at or event.says.given_at or _at(event)) for event in told
     ]
-    return _spans(record, CONTACT_OPTED_OUT, consents)
+    started = [(event.key, _at(event)) for event in record.of(CONTACT_OPTED_IN)]
+    return _spans(record, CONTACT_OPTED_OUT, [*consents, *started])
 
 
 def _spans(record: Record, beginning: str, consented: Iterable[tuple[str, datetime]]) -> Spans:

@@ -448,6 +448,11 @@ _keep_renewals_asked = upsert("renewals", "patient_id rx_id", "asked")
 _keep_renewal_answers = upsert("renewals", "patient_id rx_id", "answer")
 
 
+async def end_opt_outs(db: Db, patient_ids: Collection[str]) -> None:
+    """These patients said stop, and take it back."""
+    await db.execute("update patients set opted_out_at = null where patient_id = any($1)", list(patient_ids))
+
+
 async def save_renewals_asked(db: Db, events: Sequence[RenewalRequested]) -> None:
     await _keep_renewals_asked(
         db,

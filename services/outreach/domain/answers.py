@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from typing import Annotated
 from zoneinfo import ZoneInfo
+
+from pydantic import Field
 
 from services.outreach.domain.model import (
     ASKS,
@@ -22,6 +24,7 @@ from services.outreach.domain.model import (
     contact_id,
 )
 from services.outreach.domain.review import declined, pickup
+from services.outreach.domain.texts import Meaning
 from shared.events import Event
 from shared.events.outreach import (
     AlignmentAgreed,
@@ -31,15 +34,10 @@ from shared.events.outreach import (
     RescheduleRequested,
 )
 from shared.events.planner import Visit
+from shared.values import Message
 
 CONFIRM_AHEAD = timedelta(days=7)
 """Visits as near as this may be confirmed in any call (R13.9)."""
-
-STOP_WORDS = frozenset(
-    {"stop", "stopall", "quit", "end", "revoke", "opt out", "optout", "cancel", "unsubscribe"}
-    | {"alto", "parar", "cancelar"}
-)
-"""Words that end automated contact at once (47 CFR 64.1200, revocation; and their Spanish forms)."""
 
 HELD_BACK = frozenset({ReportedChange.stopped, ReportedChange.dose_changed})
 """Changes after which the drug is not filled until a pharmacist has decided (R11.4)."""
@@ -47,6 +45,18 @@ HELD_BACK = frozenset({ReportedChange.stopped, ReportedChange.dose_changed})
 
 DAYS_LEFT = range(3661)
 """What a patient may count of one drug: the contract's limits."""
+
+MOST_DAYS = 1_000_000
+"""Beyond it a count is no number that anybody meant."""
+
+
+MOST = 200
+"""Prescriptions, visits or changes in one answer."""
+
+Name = Annotated[str, Field(max_length=200)]
+"""The id of a prescription or a visit, as it was given out."""
+
+Names = Annotated[tuple[Name, ...], Field(max_length=MOST)]
 
 
 class Outcome(StrEnum):
@@ -63,9 +73,9 @@ class Outcome(StrEnum):
 class Change:
     """What the patient reported about one drug; `days_left` with `on_hand`."""
 
-    rx_id: str
+    rx_id: Name
     change: ReportedChange
-    days_left: int | None = None
+    days_left: Annotated[int, Field(ge=-MOST_DAYS, le=MOST_DAYS)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +86,11 @@ class Answer:
     confirm: bool = False
     decline: bool = False
     reschedule_to: date | None = None
-    declined_rx_ids: tuple[str, ...] = ()
-    confirm_visits: tuple[str, ...] = ()
-    changes: tuple[Change, ...] = ()
+    declined_rx_ids: Names = ()
+    confirm_visits: Names = ()
+    changes: Annotated[tuple[Change, ...], Field(max_length=MOST)] = ()
     question: bool = False
-    text: str = ""  # as the patient wrote it: looked at for stop words alone
+    text: Message = ""  # as the patient wrote it: `texts` says what it means
 
     @property
     def decisions(self) -> list[str]:
@@ -92,6 +102,11 @@ class Answer:
             "reschedule_to": self.reschedule_to,
         }
         return [name for name, value in given.items() if value]
+
+    @property
+    def says_more(self) -> bool:
+        """Whether it holds anything beside the patient's own words."""
+        return replace(self, text="") != Answer()
 
 
 class Unfit(Exception):
@@ -124,10 +139,40 @@ class _Draft:
         return Effect((self.contact, *self.others), tuple(self.events), self.stale)
 
 
-def says_stop(text: str) -> bool:
-    """Whether a reply asks for an end of contact: the whole reply is a stop word, or its first word is STOP."""
-    words = re.sub(r"[^\w\s]", " ", text.casefold()).split()
-    return " ".join(words) in STOP_WORDS or words[:1] == ["stop"]
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """An answer with what the patient's own words add to it, and whether a person has to read them."""
+
+    answer: Answer
+    visit_id: str | None = None  # that it is about, where the words say so
+    for_a_person: bool = False
+
+
+def asked(case: Case, visit_id: str | None) -> list[Contact]:
+    """The open questions that the patient was asked already; those about this visit, where one is named."""
+    return [
+        contact
+        for contact in case.contacts
+        if contact.status is Status.open
+        and contact.kind in ASKS
+        and contact.attempts
+        and visit_id in (None, contact.visit_id)
+    ]
+
+
+def understood(answer: Answer, meaning: Meaning, questions: Sequence[Contact]) -> Understood:
+    """What the words add to an answer. A plain yes confirms the one visit that was asked about.
+
+    Yes to several questions, or to a proposal with its days and visits, is for a person; where nothing was asked it
+    asks for nothing.
+    """
+    if meaning in (Meaning.unclear, Meaning.another_day):
+        return Understood(answer, for_a_person=True)
+    if meaning is not Meaning.yes or answer.decisions or not questions:
+        return Understood(answer)
+    if len(questions) > 1 or questions[0].kind is not Kind.confirmation:
+        return Understood(answer, for_a_person=True)
+    return Understood(replace(answer, confirm=True), questions[0].visit_id)
 
 
 def effect_of(
@@ -182,8 +227,9 @@ def called_in(case: Case, visit_id: str | None, answer: Answer, now: datetime) -
             raise Unfit("nothing_to_answer", "the patient has no such visit to decide on")
         _check_changes(answer, case.plan)
         events, call_backs = beside(answer, case, visit_id, now)
-        return Effect((*closed, *call_backs), tuple(events))
-    effect = heard(contact, answer, case.plan, case, now)
+        effect = Effect(tuple(call_backs), tuple(events))
+    else:
+        effect = heard(contact, answer, case.plan, case, now)
     touched = {each.contact_id for each in effect.contacts}
     others = (each for each in closed if each.contact_id not in touched)
     return Effect((*effect.contacts, *others), effect.events, effect.stale)

@@ -170,6 +170,7 @@ class Case:
     reachable: frozenset[Channel] = frozenset()  # with a number or an address that is not stopped
     standing_instruction: bool = False
     opted_out: bool = False  # no automated contact
+    unread_text: bool = False  # nor while nobody read what the patient wrote: it may be a stop
     in_hospital: bool = False  # or not reconciled yet: only a question is answered
     zone: str | None = None  # IANA; of the patient's address, else of the store; none: not known yet
     calendar: Calendar = Calendar()

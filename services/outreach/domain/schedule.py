@@ -62,8 +62,8 @@ def scheduled(
 
     The most important contact takes its time first, the others what the caps leave; what is urgent goes to whoever may
     make it first. What the dialler may not make (the
-    patient said stop, the caps are used up, no channel is left, it is about money: 47 CFR 64.1200(a)(9)(iv) exempts no
-    billing) falls to people, with caps of their own. While one is
+    patient said stop or wrote what nobody read yet, the caps are used up, no channel is left, it is about money: 47 CFR
+    64.1200(a)(9)(iv) exempts no billing) falls to people, with caps of their own. While one is
     leased the others wait: the call that is being made may answer them.
     """
     zone = ZoneInfo(case.zone or "UTC")
@@ -120,7 +120,8 @@ def next_attempt(
     The moment may have passed: then the attempt is due now. `booked` are the local days of contacts by the same, made
     or to be made.
     """
-    if case.in_hospital or (by is By.dialler and (case.opted_out or contact.kind is Kind.insurance)):
+    for_people = case.opted_out or case.unread_text or contact.kind is Kind.insurance
+    if case.in_hospital or (by is By.dialler and for_people):
         return None
     zone = ZoneInfo(case.zone or "UTC")
     cap = policy.automated if by is By.dialler else policy.person

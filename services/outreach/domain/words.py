@@ -107,6 +107,14 @@ _STOPPED = {
     "en": "{store}: you will get no more automated calls or messages from us.{call}",
     "es": "{store}: no recibirá más llamadas ni mensajes automáticos.{call}",
 }
+_HELP = {
+    "en": "{store}: we send messages about your orders. Questions?{call} Reply STOP to end messages.",
+    "es": "{store}: le mandamos mensajes sobre sus pedidos. ¿Preguntas?{call} Responda ALTO para no recibir mensajes.",
+}
+_STARTED = {
+    "en": "{store}: you will get messages from us again.{call} Reply STOP to end messages.",
+    "es": "{store}: le mandaremos mensajes otra vez.{call} Responda ALTO para no recibir mensajes.",
+}
 
 
 def script_of(
@@ -145,6 +153,18 @@ def stopped_message(store_name: str, store_phone: str, language: str) -> str:
     """The one text that answers a stop."""
     tongue = _tongue(language)
     return _filled(_STOPPED[tongue], "", store_name, store_phone, tongue)
+
+
+def help_message(store_name: str, store_phone: str, language: str) -> str:
+    """The text that answers HELP: who writes, about what, whom to call, how to stop."""
+    tongue = _tongue(language)
+    return _filled(_HELP[tongue], "", store_name, store_phone, tongue)
+
+
+def started_message(store_name: str, store_phone: str, language: str) -> str:
+    """The text that answers START."""
+    tongue = _tongue(language)
+    return _filled(_STARTED[tongue], "", store_name, store_phone, tongue)
 
 
 def _filled(template: str, ending: str, store_name: str, store_phone: str, tongue: str) -> str:

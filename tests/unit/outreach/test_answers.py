@@ -12,13 +12,15 @@ from services.outreach.domain.answers import (
     Change,
     Outcome,
     Unfit,
+    asked,
     called_in,
     confirmable,
     effect_of,
-    says_stop,
+    understood,
 )
 from services.outreach.domain.model import Case, Contact, Kind, Plan, Status
 from services.outreach.domain.review import review
+from services.outreach.domain.texts import Meaning
 from shared.events import Event
 from shared.events.outreach import (
     AlignmentAgreed,
@@ -283,29 +285,48 @@ def test_a_patient_who_calls_in_without_a_decision_is_not_called_again_that_day(
     assert planned.due_at == at(3, "13:30")
 
 
+def test_a_question_asked_twice_at_the_same_moment_is_one_contact() -> None:
+    first = called_in(case(), None, Answer(question=True), NOW)
+    again = called_in(case(*first.contacts), None, Answer(question=True), NOW)
+    assert [each.kind for each in again.contacts] == [Kind.question]
+
+
 def test_a_decision_without_a_plan_is_refused() -> None:
     with pytest.raises(Unfit, match="nothing_to_answer"):
         called_in(case(), None, Answer(confirm=True), NOW)
 
 
+ASKED = replace(OF_BRIDGE, attempts=1)
+
+
 @pytest.mark.parametrize(
-    ("text", "stops"),
+    ("meaning", "questions", "confirms", "for_a_person"),
     [
-        ("STOP", True),
-        ("Stop.", True),
-        ("stop calling me!", True),
-        ("Opt out", True),
-        ("UNSUBSCRIBE", True),
-        ("quit", True),
-        ("end", True),
-        ("revoke", True),
-        ("cancel", True),
-        ("ALTO", True),
-        ("", False),
-        ("yes", False),
-        ("cancel the tablets but fill the rest", False),
-        ("I ended up at the weekend clinic", False),
+        (Meaning.yes, [ASKED], True, False),
+        (Meaning.yes, [], False, False),
+        (Meaning.yes, [ASKED, ASKED], False, True),
+        (Meaning.yes, [replace(ALIGNING, attempts=1)], False, True),
+        (Meaning.another_day, [ASKED], False, True),
+        (Meaning.unclear, [], False, True),
+        (Meaning.thanks, [ASKED], False, False),
+        (Meaning.help, [ASKED], False, False),
+        (Meaning.stop, [ASKED], False, False),
     ],
 )
-def test_words_that_mean_stop(text: str, stops: bool) -> None:
-    assert says_stop(text) is stops
+def test_what_words_add_to_an_answer(
+    meaning: Meaning, questions: list[Contact], confirms: bool, for_a_person: bool
+) -> None:
+    said = understood(Answer(text="…"), meaning, questions)
+    assert (said.answer.confirm, said.for_a_person) == (confirms, for_a_person)
+    assert said.visit_id == (ASKED.visit_id if confirms else None)
+
+
+def test_a_yes_is_about_what_was_asked() -> None:
+    known = case(OF_BRIDGE, ASKED, replace(ASKED, status=Status.answered), plan=AGREED)
+    assert asked(known, None) == [ASKED]
+    assert asked(known, ASKED.visit_id) == [ASKED]
+    assert asked(known, "another") == []
+
+
+def test_words_do_not_overrule_the_decision_beside_them() -> None:
+    assert understood(Answer(decline=True), Meaning.yes, [ASKED]).answer == Answer(decline=True)

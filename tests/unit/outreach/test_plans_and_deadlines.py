@@ -27,7 +27,14 @@ from services.outreach.domain.renewals import (
     review_renewal,
 )
 from services.outreach.domain.review import review
-from services.outreach.domain.words import TEXT_LIMIT, message_of, script_of, stopped_message
+from services.outreach.domain.words import (
+    TEXT_LIMIT,
+    help_message,
+    message_of,
+    script_of,
+    started_message,
+    stopped_message,
+)
 from shared.events.enrollment import Channel
 from shared.events.fulfillment import PackageReady
 from shared.events.outreach import PatientUnreached, PickupConfirmed, RenewalAnswer, RenewalAnswered
@@ -334,6 +341,8 @@ def test_a_message_has_the_pharmacy_and_its_number_in_160_characters(
     for text in (
         message_of(kind, name, "+12125550123", language, as_text=True),
         stopped_message(name, "+12125550123", language),
+        help_message(name, "+12125550123", language),
+        started_message(name, "+12125550123", language),
     ):
         assert len(text) <= TEXT_LIMIT
         assert name[:8] in text
@@ -344,6 +353,8 @@ def test_a_text_says_how_to_stop_and_a_voicemail_does_not() -> None:
     assert "STOP" in message_of(Kind.ready, "P", "1", "en", as_text=True)
     assert "STOP" not in message_of(Kind.ready, "P", "1", "en", as_text=False)
     assert "ALTO" in message_of(Kind.ready, "P", "1", "es", as_text=True)
+    assert "STOP" in help_message("P", "1", "en")
+    assert "ALTO" in help_message("P", "1", "es")
 
 
 def test_every_script_begins_with_two_identifiers() -> None:

@@ -277,8 +277,9 @@ def test_in_hospital_neither_the_dialler_nor_a_person_calls(kind: Kind) -> None:
     assert (planned.due_at, planned.by_hand_at) == (None, None)
 
 
-def test_who_said_stop_is_contacted_by_people_alone() -> None:
-    [planned] = scheduled(case(opted_out=True), [contact(Kind.confirmation, VISIT_ON, at(5))], at(5))
+@pytest.mark.parametrize("why", ["opted_out", "unread_text"])
+def test_who_said_stop_or_may_have_is_contacted_by_people_alone(why: str) -> None:
+    [planned] = scheduled(case(**{why: True}), [contact(Kind.confirmation, VISIT_ON, at(5))], at(5))
     assert (planned.due_at, local(planned.by_hand_at)) == (None, "2026-10-23 10:00")
     assert local(planned.review_at) == "2026-10-27 20:00"
 

@@ -452,6 +452,14 @@ RIGHT: list[tuple[str, Check, Record]] = [
         ),
     ),
     (
+        "a stop, and a start",
+        promises.nobody_called_in_vain,
+        replace(
+            with_events(left=None, back=again("opted-out", type=c.CONTACT_OPTED_IN, at=day(12.5))),
+            outreach=replace(history().outreach, attempts=(attempt(13),)),
+        ),
+    ),
+    (
         "a stop, and a person calls",
         promises.nobody_called_in_vain,
         with_tables("outreach", attempts=(attempt(13, made_by="person"),)),

@@ -1,0 +1,71 @@
+"""Text, numbers and dates from outside: what is taken, what is refused, what is cleaned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from shared.values import LONGEST, Day, FreeText, Id, Line, Message, RowNumber, clean
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize(
+    ("came", "taken"),
+    [
+        ("the wife collects it", "the wife collects it"),
+        ("two\r\nlines\tand a tab", "two\nlines\tand a tab"),
+        ("Jose\u0301", "José"),
+    ],
+)
+def test_plain_text_is_taken_in_its_composed_form(came: str, taken: str) -> None:
+    assert TypeAdapter(FreeText).validate_python(came) == taken
+
+
+@pytest.mark.parametrize("came", ["a\0b", "a\x1b[31m", HALF, "\ufffe", "\x85", "x" * 501, 17, ["x"]])
+def test_free_text_that_cannot_be_kept_is_refused(came: Any) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(FreeText).validate_python(came)
+
+
+@pytest.mark.parametrize("came", ["a\nb", "a\rb", "a\tb", "a\0b", "x" * 201, HALF])
+def test_a_line_is_one_line(came: str) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(Line).validate_python(came)
+
+
+@pytest.mark.parametrize(
+    ("kind", "came"),
+    [
+        (Id, "a b"),
+        (Id, ""),
+        (Id, "a\0"),
+        (Id, "a\n"),
+        (Id, "x" * 65),
+        (RowNumber, -1),
+        (RowNumber, 2**63),
+        (RowNumber, 10**400),
+        (Day, "0001-01-01"),
+        (Day, "9999-12-31"),
+    ],
+)
+def test_ids_numbers_and_days_are_bounded(kind: Any, came: Any) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter(kind).validate_python(came)
+
+
+@pytest.mark.parametrize(
+    ("came", "kept"),
+    [
+        ("STOP\0", "STOP"),
+        (f"no {HALF}thanks", "no thanks"),
+        ("ol\u0301e\r\n", "oĺe\n"),
+        ("x" * 10_000, "x" * LONGEST),
+        ("\x1b" * 10_000, ""),
+    ],
+)
+def test_what_a_patient_wrote_is_cleaned_and_never_refused(came: str, kept: str) -> None:
+    assert clean(came) == TypeAdapter(Message).validate_python(came) == kept
+    clean(came).encode()
