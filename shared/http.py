@@ -107,7 +107,7 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> JSONResponse:
-        status, title = _status_and_title(error)
+        status, title = status_and_title(error)
         return _answer(status, title, error.message, code=error.code)
 
     @app.exception_handler(Parked)
@@ -134,7 +134,7 @@ def install_problems(app: FastAPI) -> None:
     app.add_middleware(_Unexpected)
 
 
-def _status_and_title(error: Refused) -> tuple[int, str]:
+def status_and_title(error: Refused) -> tuple[int, str]:
     """The title says the code in words: it differs from occurrence to occurrence no more than the code does."""
     if type(error) is Refused:
         return 422, "Refused"
