@@ -115,7 +115,7 @@ async def take_patient(events: Sequence[PatientEnrolled], unit: Unit) -> None:
 @shown(ConsentChanged)
 async def take_consent(events: Sequence[ConsentChanged], unit: Unit) -> None:
     """Keep what the patient now agrees to."""
-    await writes.save_consents(unit.db, events)
+    await writes.save_consents(unit.db, events, _times(events, unit))
 
 
 @shown(ProfileChanged)

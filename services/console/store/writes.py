@@ -182,17 +182,24 @@ def _profile(event: PatientEnrolled | ProfileChanged, times: Times) -> Row:
     )
 
 
-async def save_consents(db: Db, events: Sequence[ConsentChanged]) -> None:
-    """Keep the newer consents of those who are enrolled."""
-    await db.execute(
-        """
-        update patients held
-        set revision = given.revision, consent = given.consent
-        from jsonb_populate_recordset(null::patients, $1) given
-        where held.patient_id = given.patient_id
-          and given.revision > held.revision
-        """,
-        [row(event, "patient_id revision consent") for event in events],
+_keep_consents = upsert(
+    "patients", "patient_id", "revision status since store_id consent", newer="revision", first="since"
+)
+
+
+async def save_consents(db: Db, events: Sequence[ConsentChanged], times: Times) -> None:
+    """Keep what patients now agree to."""
+    await _keep_consents(
+        db,
+        [
+            row(
+                event,
+                "patient_id revision store_id consent",
+                status="enrolled",
+                since=times[event.patient_id],
+            )
+            for event in events
+        ],
     )
 
 
