@@ -23,7 +23,7 @@ from services.planner.queries import plan_of, said_in
 from services.planner.translation import reason_of
 from shared.messaging import Unit, Work, patient
 from shared.problems import Conflict, Invalid, NotFound, require_role
-from shared.values import Day, FreeText, Id
+from shared.values import Day, FreeText, Id, Text
 from shared.words import render
 from shared.words.plans import of_drug, why
 
@@ -67,7 +67,7 @@ class RulingRequest(Told):
 
     kind: StaffDecisionKind
     why: Annotated[FreeText, Field(min_length=3)]
-    rx_id: Id | None = None
+    rx_id: Annotated[Text, Field(min_length=1, max_length=64)] | None = None
     on: Annotated[
         Day | None, BeforeValidator(lambda value: value if value is None else _as_written(value))
     ] = None
@@ -182,7 +182,7 @@ class Replan(Told):
     """Whom to plan anew: those of a store, those with a prescription of a payer, or everybody; after which id."""
 
     store: Id | None = None
-    payer: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    payer: Annotated[Text, Field(min_length=1, max_length=64)] | None = None
     after: Annotated[str, Field(pattern=r"^[!-~]{0,64}$")] = ""
     limit: Annotated[int, Field(ge=1, le=500, strict=True)] = 100
     dry_run: Annotated[bool, Field(strict=True)] = False

@@ -20,6 +20,7 @@ from services.planner.rules import RULES
 from services.planner.what_if import WhatIf, document_of, read_changed
 from shared.http import Commanding, Problem, Working, page
 from shared.messaging import Unit, Work, patient
+from shared.values import Text
 
 router = APIRouter()
 
@@ -96,7 +97,7 @@ async def demand(
 async def replan_where(
     work: Working,
     store_id: Annotated[str | None, Query(alias="store", pattern=r"^[!-~]{1,64}$")] = None,
-    payer: Annotated[str | None, Query(min_length=1, max_length=64)] = None,
+    payer: Annotated[Text | None, Query(min_length=1, max_length=64)] = None,
 ) -> dict[str, Any]:
     """The stores with patients to be planned anew, and how many, to go through several at once."""
     async with work.read() as db:

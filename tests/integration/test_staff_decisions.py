@@ -190,7 +190,7 @@ async def test_what_a_pharmacist_alone_decides_a_pharmacist_alone_revokes(
         (RULINGS, {"kind": "quantity", "rx_id": "rx-a", "quantity": True}, 400, "quantity: Value error, is no number"),
         (RULINGS, {"kind": "quantity", "rx_id": "rx-a", "quantity": "1e5000"}, 400, "quantity"),
         (RULINGS, {"kind": "exclude", "rx_id": "rx-a", "why": "a\u0000b"}, 400, "why: Value error, has control"),
-        (RULINGS, {"kind": "exclude", "rx_id": "rx a"}, 400, "rx_id"),
+        (RULINGS, {"kind": "exclude", "rx_id": "a\nb"}, 400, "rx_id"),
         ("/plans/replan", {"limit": "100"}, 400, "limit"),
         ("/plans/replan", {"limit": 501}, 400, "limit"),
         ("/plans/replan", {"dry_run": "yes"}, 400, "dry_run"),
