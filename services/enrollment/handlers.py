@@ -9,7 +9,7 @@ from services.enrollment.store import consents, feed, profiles, reports
 from services.enrollment.store.reports import ReportedChange
 from shared.events.enrollment import Fill
 from shared.events.fulfillment import ItemState, PackagePickedUp, PackageReturned
-from shared.events.outreach import ChangeReported, ContactOptedOut
+from shared.events.outreach import ChangeReported, ContactOptedIn, ContactOptedOut
 from shared.events.outreach import ReportedChange as Said
 from shared.messaging import Handlers, Refused, Unit
 
@@ -92,6 +92,14 @@ async def record_opt_outs(events: Sequence[ContactOptedOut], unit: Unit) -> None
     await _owners(unit, {event.patient_id: () for event in events})
     stopped = {event.patient_id: event.channel for event in events}
     await consents.save_opt_outs(unit.db, stopped, consents.Word(unit.now, "outreach", "system"))
+
+
+@on(ContactOptedIn)
+async def record_opt_ins(events: Sequence[ContactOptedIn], unit: Unit) -> None:
+    """Give the consent the channel back that the patient had stopped."""
+    await _owners(unit, {event.patient_id: () for event in events})
+    started = {event.patient_id: event.channel for event in events}
+    await consents.lift_opt_outs(unit.db, started, consents.Word(unit.now, "outreach", "system"))
 
 
 async def _owners(unit: Unit, rx_ids_of: Mapping[str, Iterable[str]]) -> Mapping[str, str]:

@@ -41,7 +41,7 @@ class ConsentEntry(BaseModel):
     """What a consent said from a moment on, until the next entry; after `ended` none is in force."""
 
     valid_from: datetime
-    change: str  # given, amended, opted_out, ended
+    change: str  # given, amended, opted_out, opted_in, ended
     recorded_by: str
     recorded_as: str
     how: How | None

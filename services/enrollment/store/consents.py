@@ -188,7 +188,7 @@ async def add_history(db: Db, patient_ids: Collection[str], change: str, word: W
 class Entry:
     """What a consent said from a moment on."""
 
-    change: str  # given, amended, opted_out, ended
+    change: str  # given, amended, opted_out, opted_in, ended
     word: Word
     terms: Terms
 
@@ -307,6 +307,35 @@ async def save_opt_outs(db: Db, channels: Mapping[str, Channel], word: Word) -> 
         stopped,
     )
     await add_history(db, [row["patient_id"] for row in changed], "opted_out", word)
+
+
+async def lift_opt_outs(db: Db, channels: Mapping[str, Channel], word: Word) -> None:
+    """Record that these patients took their stop of a channel back; the consent in force has the channel again."""
+    patient_ids, started = list(channels.keys()), [str(channel) for channel in channels.values()]
+    await db.execute(
+        """
+        delete from opt_outs o
+        using unnest($1::text[], $2::text[]) as start (patient_id, channel)
+        where (o.patient_id, o.channel) = (start.patient_id, start.channel)
+        """,
+        patient_ids,
+        started,
+    )
+    changed = await db.fetch(
+        """
+        update consents c
+        set channels = array_append(c.channels, start.channel)
+        from unnest($1::text[], $2::text[]) as start (patient_id, channel)
+        where c.patient_id = start.patient_id
+          and c.ended_at is null
+          and 'contact' = any(c.scope)
+          and start.channel <> all (c.channels)
+        returning c.patient_id
+        """,
+        patient_ids,
+        started,
+    )
+    await add_history(db, [row["patient_id"] for row in changed], "opted_in", word)
 
 
 async def stated_circumstances(db: Db, patient_ids: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.events.enrollment import Channel, ConsentChanged, PatientEnrolled, ProfileChanged
-from shared.events.outreach import ContactOptedOut
+from shared.events.outreach import ContactOptedIn, ContactOptedOut
 from tests.integration import test_outreach as outreach
 from tests.integration.enrollment.conftest import NOW, P1, Service
 
@@ -85,6 +85,18 @@ async def test_what_was_agreed_when_stays_known_with_who_recorded_it_and_how(fed
         ("2009-10-03T15:00:00Z", "outreach", "system"),
     ]
     assert (await fed.http.get(f"/patients/{'0' * 32}/consents")).status_code == 404
+
+
+async def test_a_start_gives_the_consent_its_channel_back(enrolled: Service) -> None:
+    await enrolled.post(CONSENT, channels=["phone", "text"])
+    await enrolled.handle(ContactOptedOut(patient_id=P1, channel=Channel.text))
+    assert (await history(enrolled, "change", "channels"))[-1] == ("opted_out", ["phone"])
+    await enrolled.handle(ContactOptedIn(patient_id=P1, channel=Channel.text))
+    assert (await history(enrolled, "change", "channels"))[-1] == ("opted_in", ["phone", "text"])
+    await enrolled.published()
+    await enrolled.post(CONSENT, language="es")
+    changed = await enrolled.only(ConsentChanged)
+    assert set(changed.consent.channels) == {Channel.phone, Channel.text}
 
 
 async def test_only_a_consent_that_names_the_channel_takes_a_stop_back(enrolled: Service) -> None:
