@@ -330,6 +330,33 @@ async def test_a_fill_that_the_feed_brought_first_is_not_counted_twice(enrolled:
     assert (len(profile.fills), profile.prescriptions[0].quantity_left) == (3, Decimal(90))
 
 
+async def test_a_fill_id_of_another_fill_is_refused_and_never_passed_over(enrolled: Service) -> None:
+    await enrolled.handle(picked_up(P1, "RX1"))
+    first = picked_up(P1, "RX1").taken[0]
+    other_drug = picked_up(P1, "RX2", package="PK2").taken[0].model_copy(update={"fill_id": first.fill_id})
+    for package in (
+        picked_up(P1, package="PK2").model_copy(update={"taken": (first,)}),  # of another order
+        picked_up(P1).model_copy(update={"taken": (other_drug,)}),  # of another prescription
+        picked_up(P1, package="PK3").model_copy(
+            update={
+                "taken": tuple(
+                    each.model_copy(update={"fill_id": "F9"}) for each in picked_up(P1, "RX1", "RX2").taken
+                )
+            }
+        ),
+    ):
+        with pytest.raises(Refused, match="foreign_fill"):
+            await enrolled.handle(package)
+
+
+async def test_a_fill_that_was_fed_is_handed_over_once(enrolled: Service) -> None:
+    await enrolled.feed("fills", records.fill(fill_id="PK1-RX1"))
+    await enrolled.handle(picked_up(P1, "RX1"))
+    again = picked_up(P1, "RX1").model_copy(update={"package_id": "PK2"})
+    with pytest.raises(Refused, match="foreign_fill"):
+        await enrolled.handle(again)
+
+
 async def test_a_return_adds_nothing(enrolled: Service) -> None:
     await enrolled.handle(
         PackageReturned(patient_id=P1, store_id="S1", package_id="PK1", plan_id="x", visit_id="V1", items=())
