@@ -111,8 +111,11 @@ def import_(
 ) -> None:
     """Feed files of the chain in. A bad line is reported and set aside; the others go through.
 
-    Exit code 0: every record was taken, or known already. 1: the import could not be done. 2: the command was called
-    wrongly. 3: some records were rejected, and are in FILE.rejects.csv beside their file.
+    The exit code is 0 where every record was taken, or known already;
+
+    1 where the import could not be done; 2 where the command was called wrongly;
+
+    3 where some records were rejected: they are in FILE.rejects.csv beside their file.
     """
     from cli.importing import import_directory
     from cli.system import find

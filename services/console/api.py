@@ -77,7 +77,7 @@ async def stores(request: Request, work: Working, q: Text = "", after: Text = ""
     )
 
 
-@router.get("/stores/{store_id}")
+@router.get("/stores/{store_id:id}")
 async def store_day(
     request: Request,
     work: Working,

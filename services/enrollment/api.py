@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Annotated, Any, Self
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.enrollment.domain.candidates import in_words
 from services.enrollment.domain.profile import FINAL, Standing, consented_channels
 from services.enrollment.domain.records import Wishes
+from services.enrollment.imports import pseudonym
 from services.enrollment.publishing import profiles_changed
 from services.enrollment.store import candidates, consents, feed, profiles, reports
 from shared.database import Db
@@ -153,7 +154,7 @@ async def _disenrol(unit: Unit, known: feed.Patient, body: Disenrolment) -> None
         await candidates.plan_checks(unit.db, [body.survivor_id], unit.now)
 
 
-@router.post("/patients/{patient_id}/prescriptions/{rx_id}/release")
+@router.post("/patients/{patient_id}/prescriptions/{rx_id:id}/release")
 async def release(patient_id: PatientId, rx_id: RxId, caller: Commanding, work: Working) -> dict[str, Any]:
     """End the hold on a prescription that the patient reported stopped: the pharmacist's decision."""
     caller.require("pharmacist")
@@ -276,7 +277,7 @@ class Closure(BaseModel):
     why: str = Field(min_length=3, max_length=500)
 
 
-@router.post("/stores/{store_id}/closures")
+@router.post("/stores/{store_id:id}/closures")
 async def close(store_id: StoreId, body: Closure, caller: Commanding, work: Working) -> dict[str, Any]:
     """Close a store on a day, beside what the feed says: its visits are planned anew, earlier where possible."""
     caller.require(*STAFF, "system")
@@ -291,7 +292,7 @@ async def close(store_id: StoreId, body: Closure, caller: Commanding, work: Work
     return await work.command(caller, [lock_of_store(store_id)], decide)
 
 
-@router.post("/stores/{store_id}/closures/{on}/lift")
+@router.post("/stores/{store_id:id}/closures/{on}/lift")
 async def lift(store_id: StoreId, on: date, caller: Commanding, work: Working) -> dict[str, Any]:
     """Lift a closure that staff set; a day that the feed closes stays closed."""
     caller.require(*STAFF, "system")
@@ -340,6 +341,23 @@ async def _state(db: Db, patient_id: str) -> dict[str, Any]:
 
 
 # --- queries ---
+
+
+class Numbered(BaseModel):
+    """A patient as the source knows them."""
+
+    source: Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
+    number: Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
+
+
+@router.post("/patients/lookup")
+async def look_up(body: Numbered, request: Request, caller: Commanding, work: Working) -> dict[str, Any]:
+    """The id here of a patient of the source. Asked by a body: paths and queries end up in logs."""
+    caller.require("system", *STAFF)
+    secret = request.app.state.settings.pseudonym_key.get_secret_value()
+    async with work.read() as db:
+        known = await _known(db, pseudonym(secret, body.source, body.number))
+    return {"patient_id": known.patient_id, "survivor_id": known.survivor_id}
 
 
 @router.get("/patients/{patient_id}")

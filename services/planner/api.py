@@ -78,7 +78,7 @@ async def what_if(question: WhatIf, work: Working) -> dict[str, Any]:
     return {**answer(said), "stands": stands}
 
 
-@router.get("/stores/{store_id}/demand")
+@router.get("/stores/{store_id:id}/demand")
 async def demand(
     store_id: Annotated[str, Field(pattern=r"^[!-~]{1,64}$")],
     work: Working,

@@ -493,6 +493,40 @@ async def test_events_about_strangers_are_refused(enrolled: Service) -> None:
 # --- candidates, queries, republish ---
 
 
+@pytest.mark.parametrize("slash", ["%2F", "%2f"])
+async def test_an_id_with_a_slash_is_reached_by_its_encoding(enrolled: Service, slash: str) -> None:
+    await enrolled.feed("prescriptions", records.prescription(rx_id="RX/7/%2F"))
+    await enrolled.handle(
+        ChangeReported(
+            patient_id=P1, rx_id="RX/7/%2F", change=ReportedChange.stopped, reported_on=date(2009, 10, 1)
+        )
+    )
+    pharmacist = {"Medsync-Actor": "ph-1", "Medsync-Role": "pharmacist"}
+    release = f"/patients/{P1}/prescriptions/RX{slash}7{slash}%252F/release"
+    answer = await enrolled.http.post(release, headers=pharmacist)
+    assert answer.status_code == 200, answer.text
+    await enrolled.feed("stores", records.store(store_id="S/2"))
+    closed = await enrolled.post(f"/stores/S{slash}2/closures", on="2009-10-02", why="a burst pipe")
+    assert closed["store_id"] == "S/2"
+    await enrolled.post(f"/stores/S{slash}2/closures/2009-10-02/lift")
+    answer = await enrolled.http.get(f"/patients/{P1}{slash}x")
+    assert answer.status_code in (404, 422, 400)
+
+
+async def test_a_patient_is_looked_up_by_the_number_of_the_source(
+    fed: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = await fed.post("/patients/lookup", source="chain", number="P1")
+    assert found == {"patient_id": P1, "survivor_id": None}
+    await fed.post("/patients/lookup", 404, source="chain", number="P2-canary")
+    await fed.post("/patients/lookup", 404, source="other", number="P1")
+    assert "P2-canary" not in "".join(capsys.readouterr())
+    body = {"source": "chain", "number": "P1"}
+    for role, status in (("system", 200), ("clerk", 200), ("prescriber", 403), ("patient", 403)):
+        headers = {"Medsync-Actor": "x", "Medsync-Role": role}
+        assert (await fed.http.post("/patients/lookup", json=body, headers=headers)).status_code == status
+
+
 async def test_who_would_benefit_is_told_once(fed: Service) -> None:
     await fed.do_due("due_candidate_checks")
     identified = await fed.only(CandidateIdentified)
