@@ -69,9 +69,8 @@ class Outcome:
     unchanged: int = 0
     conflicts: int = 0
     rejects: list[Reject] = field(default_factory=list)  # conflicts are among them
-    left_out: dict[tuple[str, str], list[int]] = field(
-        default_factory=lambda: defaultdict(list)
-    )  # by field, reason
+    # lines of records that were taken without a field, by the field and the reason
+    left_out: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def rejects_path(self) -> Path:

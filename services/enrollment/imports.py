@@ -182,9 +182,9 @@ def _answer(
 
 
 def _warnings(layout: Layout[Any], records: Sequence[object], taken: Reading[Any]) -> Iterator[Warned]:
-    for name, having in taken.passed_over.items():
+    for name, index in taken.passed_over.items():
         reason = is_unknown(name, layout.column_names)
-        yield Warned(index=having[0], field=_printable(name), value=None, reason=reason)
+        yield Warned(index=index, field=_printable(name), value=None, reason=reason)
     for index, problems in sorted(taken.left_out.items()):
         if index in taken.good:
             for problem in problems:

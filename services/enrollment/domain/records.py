@@ -425,13 +425,13 @@ LAYOUTS: tuple[Layout[Any], ...] = (STORES, PATIENTS, PRESCRIPTIONS, FILLS)
 class Reading(Generic[V]):
     """The records of one request by their place in it: what can be taken, and all that is wrong elsewhere.
 
-    `left_out` holds the fields without which a record is taken, `passed_over` the records that have an unknown column.
+    `left_out` holds the fields without which a record is taken, `passed_over` the first record of each unknown column.
     """
 
     good: dict[int, Fed[V]]
     bad: dict[int, tuple[Problem, ...]]
     left_out: dict[int, tuple[Problem, ...]] = field(default_factory=dict)
-    passed_over: dict[str, list[int]] = field(default_factory=dict)
+    passed_over: dict[str, int] = field(default_factory=dict)
 
     def refuse(self, problems: Mapping[int, Problem]) -> Reading[V]:
         """The same, with more records refused."""
@@ -465,7 +465,7 @@ def read_records(
             if column := layout.meant(name, texts):
                 problems.append(Problem(name, is_near(column)))
             else:
-                reading.passed_over.setdefault(name, []).append(index)
+                reading.passed_over.setdefault(name, index)
         wrong = {problem.field for problem in problems}
         values, unread = read_columns(
             layout, {name: text for name, text in texts.items() if name not in wrong}
