@@ -93,16 +93,38 @@ def run(
 
 @app.command("import")
 def import_(
-    directory: Annotated[
-        Path, typer.Argument(help="holds stores.csv, patients.csv, prescriptions.csv, fills.csv")
+    place: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIRECTORY",
+            help="holds stores.csv, patients.csv, prescriptions.csv, fills.csv; or one file alone, as "
+            "fills.rejects.csv",
+        ),
     ],
     source: Annotated[str, typer.Option(help="the source system; part of every natural key")] = "chain",
+    allow_no_final_newline: Annotated[
+        bool,
+        typer.Option(
+            "--allow-no-final-newline", help="take files whose last line has no end: they may be cut off"
+        ),
+    ] = False,
 ) -> None:
-    """Feed files of the chain in. A bad line is reported and set aside; the others go through."""
+    """Feed files of the chain in. A bad line is reported and set aside; the others go through.
+
+    The exit code is 0 where every record was taken, or known already;
+
+    1 where the import could not be done; 2 where the command was called wrongly;
+
+    3 where some records were rejected: they are in FILE.rejects.csv beside their file.
+    """
     from cli.importing import import_directory
     from cli.system import find
 
-    raise typer.Exit(import_directory(directory, find().url("enrollment"), source=source))
+    raise typer.Exit(
+        import_directory(
+            place, find().url("enrollment"), source=source, allow_no_final_newline=allow_no_final_newline
+        )
+    )
 
 
 @app.command()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from hashlib import sha256
 from typing import Annotated, Any
+from urllib.parse import quote, unquote
 
 import structlog
 from fastapi import Depends, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -81,6 +84,38 @@ async def get_work(request: Request) -> Work:
     """The service's units of work."""
     work: Work = request.app.state.work
     return work
+
+
+ENCODED_SLASH = re.compile(rb"%2f", re.IGNORECASE)
+STAND_IN = "\x1f"
+"""Of an encoded slash in a path while its route is looked for; no id has it."""
+
+
+class SlashesInIds:
+    """Keeps an encoded slash apart from those between the parts of a path: ids of a source may hold one.
+
+    A route takes it by naming its parameter as `{rx_id:id}`.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raw = scope.get("raw_path") or b""
+        if scope["type"] == "http" and ENCODED_SLASH.search(raw):
+            kept = ENCODED_SLASH.sub(quote(STAND_IN).encode(), raw)
+            scope = {**scope, "path": unquote(kept.decode("ascii"))}
+        await self._app(scope, receive, send)
+
+
+class IdInPath(StringConvertor):
+    """A part of a path that is an id, with the slashes that it came with."""
+
+    def convert(self, value: str) -> str:
+        return value.replace(STAND_IN, "/")
+
+
+register_url_convertor("id", IdInPath())
 
 
 Commanding = Annotated[Caller, Depends(get_caller)]

@@ -20,7 +20,7 @@ from fastapi import APIRouter, FastAPI
 from shared import operations
 from shared.clock import clock_of
 from shared.database import open_pool
-from shared.http import install_problems
+from shared.http import SlashesInIds, install_problems
 from shared.logging import configure_logging
 from shared.messaging import Handlers, Jobs, Work, tables
 from shared.messaging.bell import Bell
@@ -64,6 +64,7 @@ def service_app(
 
     app = FastAPI(title=f"MedSync {name}", lifespan=lifespan, docs_url=None, redoc_url=None)
     install_problems(app)
+    app.add_middleware(SlashesInIds)
     app.include_router(operations.router)
     for router in routers:
         app.include_router(router)

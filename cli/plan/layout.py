@@ -9,10 +9,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from cli.importing import MISFIT, read_lines
+from cli.importing import KNOWN_ON, MISFIT, read_lines
 from services.enrollment.domain.profile import HISTORY, belongs, renewals, status_of
 from services.enrollment.domain.records import (
     FILLS,
@@ -28,9 +29,6 @@ from services.enrollment.domain.records import (
 from services.planner.faults import BadInput, Fault
 from services.planner.translation import weekdays_of
 from shared.events.enrollment import Prescription, StoreChanged
-
-KNOWN_ON = "known_on"
-"""A column of the sample patients, passed over by the import: the day on which the record is first fed."""
 
 
 @dataclass
@@ -80,7 +78,7 @@ def _newest(directory: Path, layout: Layout[Any], today: date, folder: Folder) -
         if line.values.get(KNOWN_ON, "") > today.isoformat():
             continue
         reading = read_records(layout, [line.values], today=today, pseudonym=str)
-        for problem in reading.bad.values():
+        for problem in chain.from_iterable((*reading.bad.values(), *reading.left_out.values())):
             number = line.values.get("patient_number", "")
             folder.faults[number].append(
                 Fault(f"{path.name} line {line.number}, {problem.field}", "", problem.reason)

@@ -42,7 +42,7 @@ async def stores(request: Request, work: Working, q: Text = "", after: Text = ""
     return page(request, "stores.html", shown, q=q)
 
 
-@pages.get("/stores/{store_id}")
+@pages.get("/stores/{store_id:id}")
 async def store_day(
     request: Request,
     work: Working,

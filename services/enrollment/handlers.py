@@ -21,7 +21,7 @@ async def add_fills(events: Sequence[PackagePickedUp], unit: Unit) -> None:
     """What was taken home becomes history and lowers what is authorised; what was left stays as it was."""
     fills = {event.patient_id: fills_taken(event) for event in events}
     owners = await _owners(unit, {each: [fill.rx_id for fill in taken] for each, taken in fills.items()})
-    await reports.add_handed_over(unit.db, [fill for taken in fills.values() for fill in taken], owners)
+    await _add_handed_over(events, fills, owners, unit)
     await _tell_survivors(unit, fills, owners)
     unit.emit(
         await profiles_changed(
@@ -30,6 +30,23 @@ async def add_fills(events: Sequence[PackagePickedUp], unit: Unit) -> None:
             {event.patient_id: event.visit_id for event in events},
         )
     )
+
+
+async def _add_handed_over(
+    events: Sequence[PackagePickedUp],
+    fills: Mapping[str, list[Fill]],
+    owners: Mapping[str, str],
+    unit: Unit,
+) -> None:
+    """Refuses a fill_id that names two fills: the second would vanish from the history, and nobody would know."""
+    packages = {fill.fill_id: event.package_id for event in events for fill in fills[event.patient_id]}
+    taken = [fill for each in fills.values() for fill in each]
+    if len(packages) < len(taken) or await reports.add_handed_over(unit.db, taken, owners, packages):
+        raise Refused(
+            "foreign_fill",
+            "a fill_id names a fill of another prescription or package: find out which of the two it belongs to, "
+            "feed the other under the id of its own in fills.csv, and skip the event",
+        )
 
 
 def fills_taken(event: PackagePickedUp) -> list[Fill]:

@@ -1,24 +1,29 @@
-"""Enrollment by HTTP: routes that parse, run a command or a query, and answer. The feed comes in by imports.py."""
+"""Enrollment by HTTP: routes that parse, run a command or a query, and answer."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import date
+from functools import partial
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict
 
-from services.enrollment import commands, queries
+from services.enrollment import commands, imports, queries
 from services.enrollment.domain.profile import Standing
+from services.enrollment.imports import Import, Imported, Kind
 from services.enrollment.queries import (
     CandidateLine,
     ConsentHistory,
+    PatientFound,
     PatientLine,
     PatientRecord,
     PatientState,
     Stated,
     StoreClosures,
 )
+from services.enrollment.settings import Settings
 from shared.database import Db
 from shared.http import Commanding, Working
 from shared.messaging import Unit, patient
@@ -47,6 +52,29 @@ def _then(
         return await query(unit.db)
 
     return decide
+
+
+# --- the feed ---
+
+
+@router.post("/imports/{kind}")
+async def import_records(
+    kind: Kind, body: Import, request: Request, caller: Commanding, work: Working
+) -> Imported:
+    """Take up to 500 records of the feed. Sent twice, they change nothing; one that is refused stops no other.
+
+    An answer that refuses something is not kept for its idempotency key: what a record waited for may have come.
+    """
+    reading = imports.read(kind, body, _pseudonym_key(request), work.now().date())
+    decide = partial(imports.take, kind=kind, given=body, reading=reading)
+    locks = imports.locks_of(kind, reading)
+    # What the chain's own system says is true whatever a parked patient waits for.
+    return await work.command(caller, locks, decide, even_if_parked=True, keep=imports.took_all)
+
+
+def _pseudonym_key(request: Request) -> str:
+    settings: Settings = request.app.state.settings
+    return settings.pseudonym_key.get_secret_value()
 
 
 # --- commands ---
@@ -90,7 +118,7 @@ async def answer(
     return await work.command(caller, [patient(patient_id)], decide)
 
 
-@router.post("/patients/{patient_id}/prescriptions/{rx_id}/release")
+@router.post("/patients/{patient_id}/prescriptions/{rx_id:id}/release")
 async def release(patient_id: PatientId, rx_id: RxId, caller: Commanding, work: Working) -> PatientState:
     """End the hold on a prescription that the patient reported stopped: the pharmacist's decision."""
     decide = _then(
@@ -131,7 +159,7 @@ async def rhythm(
     return await work.command(caller, [patient(patient_id)], decide)
 
 
-@router.post("/stores/{store_id}/closures")
+@router.post("/stores/{store_id:id}/closures")
 async def close(
     store_id: StoreId, body: commands.Closure, caller: Commanding, work: Working
 ) -> StoreClosures:
@@ -143,7 +171,7 @@ async def close(
     return await work.command(caller, [lock_of_store(store_id)], decide)
 
 
-@router.post("/stores/{store_id}/closures/{on}/lift")
+@router.post("/stores/{store_id:id}/closures/{on}/lift")
 async def lift(store_id: StoreId, on: date, caller: Commanding, work: Working) -> StoreClosures:
     """Lift a closure that staff set; a day that the feed closes stays closed."""
     decide = _then(
@@ -154,6 +182,24 @@ async def lift(store_id: StoreId, on: date, caller: Commanding, work: Working) -
 
 
 # --- queries ---
+
+
+class Numbered(BaseModel):
+    """A patient as the source knows them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: commands.Id
+    number: commands.Id
+
+
+@router.post("/patients/lookup")
+async def look_up(body: Numbered, request: Request, caller: Commanding, work: Working) -> PatientFound:
+    """The id here of a patient of the source. Asked by a body: paths and queries end up in logs."""
+    caller.require("system", *commands.STAFF)
+    patient_id = imports.pseudonym(_pseudonym_key(request), body.source, body.number)
+    async with work.read() as db:
+        return await queries.patient_found(db, patient_id)
 
 
 @router.get("/patients/{patient_id}")

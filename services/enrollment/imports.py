@@ -6,15 +6,16 @@ unknown, merge with what is held, save what is newer, tell of what changed.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date, timedelta
 from enum import StrEnum
 from hmac import digest
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from services.enrollment.domain.feed import (
+    CONFLICT,
     Merged,
     check_fills,
     check_patients,
@@ -32,23 +33,24 @@ from services.enrollment.domain.records import (
     FedPatient,
     Layout,
     Person,
-    Problem,
     Reading,
     Wishes,
     read_records,
 )
+from services.enrollment.domain.written import Problem, is_unknown, texts_of
 from services.enrollment.publishing import profiles_changed
 from services.enrollment.store import candidates, feed, profiles
-from shared import messaging
 from shared.events.enrollment import DisenrolmentReason, Prescription, StoreChanged
-from shared.http import Commanding, Working
-from shared.messaging import Unit
+from shared.messaging import Unit, patient, store
+from shared.messaging.unit import Key
+from shared.problems import require_role
 
 V = TypeVar("V")
 
-router = APIRouter()
-
 RECORDS_A_REQUEST = 500
+AFTER_THE_LAST = timedelta(minutes=10)
+"""How long, at most, a patient waits to be looked at as a candidate while more is fed: a feed may never end."""
+
 ID = r"^[!-~]{1,64}$"
 
 
@@ -59,75 +61,149 @@ class Kind(StrEnum):
     fills = "fills"
 
 
+Record = Annotated[
+    Any,  # each is judged by itself: one that is no record does not stop the others
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}]},
+        }
+    ),
+]
+
+
 class Import(BaseModel):
     source: Annotated[str, Field(pattern=ID, description="the system that the records come from")]
     records: Annotated[
-        list[dict[str, str | None]],
+        list[Record],
         Field(
-            max_length=RECORDS_A_REQUEST, description="column to text, as in the files of the import layout"
+            max_length=RECORDS_A_REQUEST,
+            description="column to text, as in the files of the import layout; a number is taken for its digits",
         ),
     ]
+    more: Annotated[
+        bool | None,
+        Field(
+            description="true: other requests follow at once, and who would benefit is looked at once for all of them; "
+            "false: this is the last of them; null: it stands alone"
+        ),
+    ] = None
 
 
-class Rejection(BaseModel):
-    index: int  # the record's place in the request, from 0
+class FieldFault(BaseModel):
     field: str
     value: str | None  # none: a personal field is not repeated
     reason: str
 
 
+class Warned(FieldFault):
+    """A field without which a record was taken, or a column that was passed over."""
+
+    index: int  # the record's place in the request, from 0; of a column the first that has it
+
+
+class Rejection(Warned):
+    """A record that was not taken. What else is wrong with it is in `also`."""
+
+    also: list[FieldFault] = []
+
+
+class Known(BaseModel):
+    index: int
+    patient_id: str
+
+
 class Imported(BaseModel):
+    """What came of each record: it is counted in one of `accepted`, `unchanged`, `rejected` and `conflicts`."""
+
     accepted: int
     unchanged: int
     rejected: list[Rejection]
+    conflicts: list[Rejection] = []  # came before under the same revision with other content
+    warnings: list[Warned] = []
+    patients: list[Known] = []  # of an import of patients: the id here of each that is known now
 
 
-@router.post("/imports/{kind}")
-async def import_records(
-    kind: Kind, body: Import, request: Request, caller: Commanding, work: Working
-) -> Imported:
-    """Take what is newer than what is held; answer what was not taken, and why. Sent twice, it changes nothing."""
-    caller.require("system")
-    layout, take = IMPORTS[kind]
-    secret = request.app.state.settings.pseudonym_key.get_secret_value()
-    reading = read_records(
+def read(kind: Kind, given: Import, secret: str, today: date) -> Reading[Any]:
+    """The records of a request by themselves: what each says, or all that is wrong with it."""
+    layout, _ = IMPORTS[kind]
+    return read_records(
         layout,
-        body.records,
-        today=work.now().date(),
-        pseudonym=lambda number: pseudonym(secret, body.source, number),
+        given.records,
+        today=today,
+        pseudonym=lambda number: pseudonym(secret, given.source, number),
+        digest=lambda said: digest(secret.encode(), said.encode(), "sha256").hex()[:32],
     )
 
-    async def decide(unit: Unit) -> Imported:
-        taken, merged = await take(reading, unit)
-        rejected = [
-            _rejection(layout, index, body.records[index], problem)
-            for index, problem in sorted(taken.bad.items())
-        ]
-        return Imported(accepted=merged.accepted, unchanged=merged.unchanged, rejected=rejected)
 
-    # What the chain's own system says is true whatever a parked patient waits for.
-    return await work.command(caller, _keys(layout, reading), decide, even_if_parked=True)
+def locks_of(kind: Kind, reading: Reading[Any]) -> list[Key]:
+    """The patients, or stores, that the records are about."""
+    layout, _ = IMPORTS[kind]
+    if layout.patient:
+        return sorted({patient(fed.patient_id) for fed in reading.good.values()})
+    return sorted({store(fed.key) for fed in reading.good.values()})
 
 
-def _rejection(
-    layout: Layout[Any], index: int, record: Mapping[str, str | None], problem: Problem
-) -> Rejection:
+async def take(unit: Unit, kind: Kind, given: Import, reading: Reading[Any]) -> Imported:
+    """Take what is newer than what is held; answer what was not taken, and why. Sent twice, it changes nothing."""
+    require_role(unit.role, "system")
+    layout, take_kind = IMPORTS[kind]
+    taken, merged = await take_kind(reading, unit)
+    if not given.more:
+        alone = given.more is None
+        await candidates.end_wait(unit.db, unit.now, _patient_ids(taken) if alone else None)
+    return _answer(kind, layout, given.records, taken, merged)
+
+
+def took_all(answer: Imported) -> bool:
+    """Whether the answer may be given again: one that refuses something may not, what it waited for may have come."""
+    return not (answer.rejected or answer.conflicts)
+
+
+def _answer(
+    kind: Kind, layout: Layout[Any], records: Sequence[object], taken: Reading[Any], merged: Merged[Any]
+) -> Imported:
     """The answer is kept for a repeated request: it holds nothing personal, and only what can be stored."""
+
+    def rejection(index: int, problems: Sequence[Problem]) -> Rejection:
+        first, *others = (_fault(layout, records[index], problem) for problem in problems)
+        return Rejection(index=index, **vars(first), also=others)
+
+    taken_or_held = sorted((*merged.accepted, *merged.unchanged)) if kind is Kind.patients else ()
+    return Imported(
+        accepted=len(merged.accepted),
+        unchanged=len(merged.unchanged),
+        rejected=[rejection(index, problems) for index, problems in sorted(taken.bad.items())],
+        conflicts=[rejection(index, [CONFLICT]) for index in merged.conflicts],
+        warnings=list(_warnings(layout, records, taken)),
+        patients=[Known(index=index, patient_id=taken.good[index].patient_id) for index in taken_or_held],
+    )
+
+
+def _warnings(layout: Layout[Any], records: Sequence[object], taken: Reading[Any]) -> Iterator[Warned]:
+    for name, index in taken.passed_over.items():
+        reason = is_unknown(name, layout.column_names)
+        yield Warned(index=index, field=_printable(name), value=None, reason=reason)
+    for index, problems in sorted(taken.left_out.items()):
+        if index in taken.good:
+            for problem in problems:
+                yield Warned(index=index, **vars(_fault(layout, records[index], problem)))
+
+
+def _fault(layout: Layout[Any], record: object, problem: Problem) -> FieldFault:
     value = None
-    if not layout.is_personal(problem.field):
-        value = "".join(filter(str.isprintable, (record.get(problem.field) or "")[:80]))
-    return Rejection(index=index, field=problem.field, value=value, reason=problem.reason)
+    if problem.field in layout.column_names and not layout.is_personal(problem.field):
+        value = _printable(texts_of(record)[0].get(problem.field, ""))
+    return FieldFault(field=_printable(problem.field), value=value, reason=problem.reason)
+
+
+def _printable(text: str) -> str:
+    return "".join(filter(str.isprintable, text[:80]))
 
 
 def pseudonym(secret: str, source: str, number: str) -> str:
     """The patient's id here: opaque, stable, and known before the row exists, so that it can be locked."""
     return digest(secret.encode(), f"{source}\0{number}".encode(), "sha256").hex()[:32]
-
-
-def _keys(layout: Layout[Any], reading: Reading[Any]) -> list[messaging.unit.Key]:
-    if layout.patient:
-        return sorted({messaging.patient(fed.patient_id) for fed in reading.good.values()})
-    return sorted({messaging.store(fed.key) for fed in reading.good.values()})
 
 
 # --- the four kinds ---
@@ -136,7 +212,7 @@ Taken = tuple[Reading[V], Merged[V]]
 
 
 async def take_stores(reading: Reading[StoreChanged], unit: Unit) -> Taken[StoreChanged]:
-    merged = merge(await feed.load_stores(unit.db, _ids(reading)), reading.good.values())
+    merged = merge(await feed.load_stores(unit.db, _ids(reading)), reading.good)
     await feed.save_stores(unit.db, merged.save, unit.now)
     unit.emit(await feed.published_stores(unit.db, [fed.key for fed in merged.changed]))
     return reading, merged
@@ -148,7 +224,7 @@ async def take_patients(reading: Reading[FedPatient], unit: Unit) -> Taken[FedPa
     reading = reading.refuse(check_patients(reading, stores=stores, merged=_merged_away(known)))
 
     held = await feed.load_fed_patients(unit.db, _patient_ids(reading))
-    merged = merge(held, reading.good.values())
+    merged = merge(held, reading.good)
     served = {
         fed.patient_id: changes
         for fed in merged.changed
@@ -170,7 +246,7 @@ async def take_prescriptions(reading: Reading[Prescription], unit: Unit) -> Take
         check_prescriptions(reading, patients=known, merged=_merged_away(known), owners=owners)
     )
 
-    merged = merge(await feed.load_prescriptions(unit.db, _ids(reading)), reading.good.values())
+    merged = merge(await feed.load_prescriptions(unit.db, _ids(reading)), reading.good)
     await feed.save_prescriptions(unit.db, merged.save)
     await _supersede_renewed(merged, unit)
     await _history_changed({fed.patient_id for fed in merged.changed}, unit)
@@ -191,7 +267,7 @@ async def take_fills(reading: Reading[FedFill], unit: Unit) -> Taken[FedFill]:
         )
     )
 
-    merged = merge(held, reading.good.values())
+    merged = merge(held, reading.good)
     await feed.save_fills(unit.db, merged.save)
     await _history_changed({fed.patient_id for fed in merged.changed}, unit)
     return reading, merged
@@ -218,10 +294,10 @@ async def _supersede_renewed(merged: Merged[Prescription], unit: Unit) -> None:
 
 
 async def _history_changed(patient_ids: Iterable[str], unit: Unit) -> None:
-    """Tell of those who take part; look at the others as candidates, later and by themselves."""
+    """Tell of those who take part; look at the others as candidates by themselves, once the feed is through."""
     changed: Sequence[str] = sorted(patient_ids)
     unit.emit(await profiles_changed(unit, dict.fromkeys(changed, ("fed",))))
-    await candidates.plan_checks(unit.db, changed, unit.now)
+    await candidates.plan_checks(unit.db, changed, unit.now + AFTER_THE_LAST)
 
 
 def _changes(said: FedPatient, before: FedPatient | None) -> tuple[str, ...]:

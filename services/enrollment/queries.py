@@ -128,6 +128,19 @@ async def known_patient(db: Db, patient_id: str) -> feed.Patient:
     return known
 
 
+class PatientFound(BaseModel):
+    """Whom a number of the source names here."""
+
+    patient_id: str
+    survivor_id: str | None  # whom the record was merged into
+
+
+async def patient_found(db: Db, patient_id: str) -> PatientFound:
+    """Raises NotFound where the patient was not imported."""
+    known = await known_patient(db, patient_id)
+    return PatientFound(patient_id=known.patient_id, survivor_id=known.survivor_id)
+
+
 async def patient_state(db: Db, patient_id: str) -> PatientState:
     """Where the patient stands, with the consent in force. Raises NotFound."""
     known = await known_patient(db, patient_id)

@@ -28,6 +28,7 @@ from services.fulfillment.domain import (
     Why,
     WorkOrder,
     check_collector,
+    check_fill_id,
     hand_over,
     lease,
     report,
@@ -124,15 +125,19 @@ class FillResult(BaseModel):
 async def report_result(order_id: Id, body: FillResult, caller: Commanding, work: Working) -> Package:
     """Record what became of a leased fill. The same result reported again is answered again."""
     caller.require(*FILLERS)
+    fills = [body.fill_id] if body.result == "filled" and body.fill_id else []
 
     async def step(case: Case) -> WorkOrder:
+        for fill_id in fills:
+            check_fill_id(order_id, await store.order_of_fill(case.unit.db, fill_id))
         result = body.outcome(case.today)
         after = report(case.order, order_id, body.lease_id, result, now=case.unit.now, store=case.calendar)
         if after != case.order:
             await case.note("fill", body.licence, order_id=order_id, result=body.result)
         return after
 
-    return await change(work, caller, await found(work, order_id=order_id), step)
+    place = await found(work, order_id=order_id)
+    return await change(work, caller, place, step, also=[f"fill:{fill_id}" for fill_id in fills])
 
 
 # ---- the pharmacist ----

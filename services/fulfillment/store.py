@@ -401,6 +401,14 @@ async def place_of(
     return Place(*row) if row else None
 
 
+async def order_of_fill(db: Db, fill_id: str) -> str | None:
+    """The order that was filled under this id; hold the lock of the fill."""
+    order_id: str | None = await db.fetchval(
+        "select order_id from items where fill_id = $1 and not fill_id_repeated", fill_id
+    )
+    return order_id
+
+
 async def note(db: Db, action: Action) -> None:
     """Keep who did what."""
     await db.execute(

@@ -82,7 +82,7 @@ async def _known(patient_id: str, work: Work) -> tuple[store.Record, store.Store
     return record, stores[record.store_id]
 
 
-@router.get("/stores/{store_id}/demand")
+@router.get("/stores/{store_id:id}/demand")
 async def demand(
     store_id: Annotated[str, Field(pattern=r"^[!-~]{1,64}$")],
     work: Working,

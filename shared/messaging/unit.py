@@ -148,8 +148,11 @@ class Work:
         decide: Callable[[Unit], Awaitable[T]],
         *,
         even_if_parked: bool = False,
+        keep: Callable[[T], bool] = lambda _: True,
     ) -> T:
         """Run a command on locked patients; the same idempotency key gives the first answer again.
+
+        An answer that `keep` denies is not given again: with the same key the command is run once more.
 
         Raises:
             Parked: one of the patients is parked, and the command does not overtake.
@@ -161,7 +164,7 @@ class Work:
                 raise Parked(parked)
             return await decide(unit)
 
-        return await self._once(caller, keys, checked)
+        return await self._once(caller, keys, checked, keep)
 
     async def claim(
         self, caller: Caller, view: str, limit: int, decide: Callable[[Sequence[str], Unit], Awaitable[T]]
@@ -176,7 +179,13 @@ class Work:
 
         return await self._once(caller, (), claimed)
 
-    async def _once(self, caller: Caller, keys: Sequence[Key], decide: Callable[[Unit], Awaitable[T]]) -> T:
+    async def _once(
+        self,
+        caller: Caller,
+        keys: Sequence[Key],
+        decide: Callable[[Unit], Awaitable[T]],
+        keep: Callable[[T], bool] = lambda _: True,
+    ) -> T:
         """Run a command in its unit, or give the answer that its idempotency key had before."""
         key = caller.idempotency_key
         locks = [*keys, f"command:{key}"] if key else keys
@@ -188,7 +197,7 @@ class Work:
                 return cast(T, kept[1])
             answer = await decide(unit)
             reach("command.decided")
-            if key:
+            if key and keep(answer):
                 await tables.keep_answer(unit.db, key, caller.fingerprint, to_jsonable_python(answer))
             return answer
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import asyncpg
 import pytest
 from pydantic import SecretStr
 
@@ -831,6 +832,19 @@ async def test_a_result_reported_twice_answers_the_same_and_is_told_once(service
     await report(service, order, 409, result="filled", fill_id="fill-2")
     assert [type(event) for event in await service.published()] == [FillCompleted]
     assert len(await service.rows("select from actions")) == 1
+
+
+async def test_a_fill_id_names_the_fill_of_one_order(service: Unbrokered) -> None:
+    await with_work_order(service, *RX)
+    service.clock.set(DUE)
+    orders = await lease(service)
+    await report(service, orders["rx-a"], result="filled", fill_id="fill-1")
+    problem = await report(service, orders["rx-b"], 409, result="filled", fill_id="fill-1")
+    assert "fill_id names the fill of another order" in problem["detail"]
+    assert [type(event) for event in await service.published()] == [FillCompleted]
+    with pytest.raises(asyncpg.UniqueViolationError, match="items_by_fill"):
+        await service.rows("update items set fill_id = 'fill-1' where rx_id = 'rx-b' returning fill_id")
+    await report(service, orders["rx-b"], result="filled", fill_id="fill-2")
 
 
 async def test_a_result_for_a_cancelled_order_is_refused(service: Unbrokered) -> None:

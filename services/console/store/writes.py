@@ -451,11 +451,6 @@ async def save_opt_outs(db: Db, times: Times) -> None:
     await _keep_opt_outs(db, [{"patient_id": each, "opted_out_at": at} for each, at in times.items()])
 
 
-async def end_opt_outs(db: Db, patient_ids: Collection[str]) -> None:
-    """These patients said stop, and take it back."""
-    await db.execute("update patients set opted_out_at = null where patient_id = any($1)", list(patient_ids))
-
-
 _keep_renewals_asked = upsert("renewals", "patient_id rx_id", "asked")
 _keep_renewal_answers = upsert("renewals", "patient_id rx_id", "answer")
 

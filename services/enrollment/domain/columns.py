@@ -18,6 +18,10 @@ from shared.events.enrollment import Span
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
+NO_VALUES = frozenset({"null", "(null)", "n/a", "#n/a", "\\n", "none", "nan"})
+"""How programs write that there is no value, in lower case."""
+
+
 class Invalid(Exception):
     """A value cannot be taken; the message is the reason in words, without the value."""
 
@@ -34,10 +38,29 @@ class Column:
     default: Any = Required()  # the value where the text is empty
     personal: bool = False  # never repeated in an answer
     pseudonymous: bool = False  # kept as a pseudonym alone
+    safety: bool = False  # may be empty, but a record that lost it would be unsafe: it is never taken without
+    names: bool = False  # holds names, and people are called Null
+    words: tuple[str, ...] = ()  # that are a value here, though elsewhere they say that there is none
 
     @property
     def required(self) -> bool:
         return isinstance(self.default, Required)
+
+    @property
+    def can_be_left_out(self) -> bool:
+        """Whether a record is taken without this column where it cannot be read."""
+        return not (self.required or self.safety)
+
+    def value_of(self, written: str) -> Any:
+        """What a text says; the default where it is empty. Raises Invalid."""
+        written = written.strip()
+        if not written:
+            if self.required:
+                raise Invalid("is empty: no record is taken without it")
+            return self.default
+        if written.casefold() in NO_VALUES and not self.names and written not in self.words:
+            raise Invalid("is how a program writes that there is no value: leave the field empty")
+        return self.read(written)
 
 
 def text(longest: int) -> Callable[[str], str]:
@@ -179,11 +202,7 @@ def language(value: str) -> str:
 
 
 def phone(value: str) -> str:
-    """A number that can be dialled, in E.164; a number without a country is of the United States.
-
-    A record with a number that cannot be dialled is refused, not taken without it: the patient would be
-    enrolled into calls that never come, and nobody would know. An empty number is taken.
-    """
+    """A number that can be dialled, in E.164; a number without a country is of the United States."""
     try:
         number = phonenumbers.parse(value, "US")
     except phonenumbers.NumberParseException:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from services.enrollment.domain.records import Fed, FedFill, FedPatient, Problem, Reading
+from services.enrollment.domain.records import Fed, FedFill, FedPatient, Reading
+from services.enrollment.domain.written import Problem
 from shared.events.enrollment import Prescription
 
 V = TypeVar("V")
@@ -14,33 +15,41 @@ V = TypeVar("V")
 
 @dataclass(frozen=True)
 class Merged(Generic[V]):
-    """What one request leaves to be saved: at most one record per natural key."""
+    """What one request leaves to be saved: at most one record per natural key. Every record is counted once."""
 
     save: tuple[Fed[V], ...]
     changed: tuple[Fed[V], ...]  # those of `save` that say something new
-    accepted: int
-    unchanged: int
+    accepted: tuple[int, ...]  # places in the request, here and below
+    unchanged: tuple[int, ...]
+    conflicts: tuple[int, ...]  # of a revision that came before with other content
 
 
-def merge(held: Mapping[str, Fed[V]], incoming: Iterable[Fed[V]]) -> Merged[V]:
+def merge(held: Mapping[str, Fed[V]], incoming: Mapping[int, Fed[V]]) -> Merged[V]:
     """A record wins over what is held under its natural key if its revision is later.
 
-    So a feed sent twice, or Monday's file after Tuesday's, changes nothing.
+    So a feed sent twice, or Monday's file after Tuesday's, changes nothing. Which of two contents of one revision is
+    the later one, nobody can tell: the first stands, and the other is a conflict.
     """
     newest = dict(held)
-    accepted = unchanged = 0
-    for fed in incoming:
+    accepted, unchanged, conflicts = [], [], []
+    for index, fed in incoming.items():
         holds = newest.get(fed.key)
-        if holds is not None and holds.revision >= fed.revision:
-            unchanged += 1
-        else:
+        if holds is None or holds.revision < fed.revision:
             newest[fed.key] = fed
-            accepted += 1
+            accepted.append(index)
+        elif holds.revision == fed.revision and holds.digest and holds.digest != fed.digest:
+            conflicts.append(index)
+        else:
+            unchanged.append(index)
     save = tuple(fed for key, fed in newest.items() if fed is not held.get(key))
     changed = tuple(fed for fed in save if fed.key not in held or held[fed.key].value != fed.value)
-    return Merged(save, changed, accepted, unchanged)
+    return Merged(save, changed, tuple(accepted), tuple(unchanged), tuple(conflicts))
 
 
+CONFLICT = Problem(
+    "revision",
+    "came before with other content, which stands: give the record a later revision where this is its newer state",
+)
 UNKNOWN_STORE = Problem("store_id", "names a store that is not known: import stores.csv first")
 UNKNOWN_PATIENT = Problem("patient_number", "names a patient who is not known: import patients.csv first")
 MERGED_PATIENT = Problem(

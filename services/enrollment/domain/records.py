@@ -7,9 +7,10 @@ describes the columns for people; a test holds the two together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 from services.enrollment.domain.columns import (
@@ -35,6 +36,7 @@ from services.enrollment.domain.columns import (
     whole,
 )
 from services.enrollment.domain.holidays import Observed, holidays_of
+from services.enrollment.domain.written import Problem, is_near, meant_for, texts_of
 from shared.events.enrollment import (
     Circumstances,
     CyclePolicy,
@@ -62,6 +64,7 @@ class Fed(Generic[V]):
     revision: int
     value: V
     patient_id: str = ""  # empty: a store
+    digest: str = ""  # of all that the source said, so that other content is found out; empty: not known
 
 
 @dataclass(frozen=True)
@@ -108,17 +111,18 @@ class FedFill:
 # --- the four kinds ---
 
 
-class InvalidField(Exception):
-    """The fields of a record contradict each other; named after the one to look at."""
-
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(reason)
-        self.field = field
-        self.reason = reason
-
-
 Values = Mapping[str, Any]
 REVISION = Column("revision", whole(1, 2**63 - 1))
+
+
+@dataclass(frozen=True)
+class Check:
+    """A contradiction between fields, or with the day, and the field to look at; asked where all it needs was read."""
+
+    field: str
+    needs: tuple[str, ...]
+    is_wrong: Callable[[Values, date], bool]
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,7 @@ class Layout(Generic[V]):
     columns: tuple[Column, ...]
     key: str  # the column with the natural key
     build: Callable[[Values, date], V]
+    checks: tuple[Check, ...] = ()
     patient: bool = True  # belongs to a patient, named by `patient_number`
 
     @property
@@ -136,8 +141,32 @@ class Layout(Generic[V]):
         """The columns that a file must have."""
         return tuple(column.name for column in self.columns if column.required)
 
-    def is_personal(self, field: str) -> bool:
-        return any(column.name == field and column.personal for column in self.columns)
+    @property
+    def column_names(self) -> frozenset[str]:
+        return frozenset(column.name for column in self.columns)
+
+    def meant(self, name: str, present: Collection[str]) -> str | None:
+        """The column, unsafe to miss and not present, that an unknown one may be meant for."""
+        return meant_for(
+            name, frozenset(each.name for each in self.columns if each.safety).difference(present)
+        )
+
+    def is_personal(self, name: str) -> bool:
+        return any(column.name == name and column.personal for column in self.columns)
+
+    def can_be_left_out(self, name: str) -> bool:
+        """Whether a record is taken without this column where it is wrong."""
+        return any(column.name == name and column.can_be_left_out for column in self.columns)
+
+
+def _not_after_today(field: str) -> Check:
+    """Somewhere it is tomorrow already: a day ahead of UTC is taken."""
+    return Check(
+        field,
+        (field,),
+        lambda values, today: bool(values[field] > today + timedelta(days=1)),
+        "lies in the future: feed the record when its day has come",
+    )
 
 
 def _store(values: Values, today: date) -> StoreChanged:
@@ -146,8 +175,6 @@ def _store(values: Values, today: date) -> StoreChanged:
         for weekday, name in enumerate(WEEKDAYS)
         if values[name] is not None
     ]
-    if not opening:
-        raise InvalidField("monday", "no day has opening hours: give those of at least one day")
     return StoreChanged(
         store_id=values["store_id"],
         revision=values["revision"],
@@ -165,10 +192,15 @@ def _store(values: Values, today: date) -> StoreChanged:
 
 
 def _holidays(values: Values, today: date) -> tuple[date, ...]:
+    return holidays_of(values["state"], values["holidays"], today)
+
+
+def _holidays_not_known(values: Values, today: date) -> bool:
     try:
-        return holidays_of(values["state"], values["holidays"], today)
+        _holidays(values, today)
     except NotImplementedError:
-        raise InvalidField("holidays", "are not known for this state: list them in closed_on") from None
+        return True
+    return False
 
 
 STORES = Layout(
@@ -176,25 +208,38 @@ STORES = Layout(
     key="store_id",
     patient=False,
     build=_store,
+    checks=(
+        Check(
+            "monday",
+            WEEKDAYS,
+            lambda values, _: not any(values[name] for name in WEEKDAYS),
+            "no day has opening hours: give those of at least one day",
+        ),
+        Check(
+            "holidays",
+            ("state", "holidays"),
+            _holidays_not_known,
+            "are not known for this state: list them in closed_on",
+        ),
+    ),
     columns=(
         Column("store_id", identifier),
         REVISION,
-        Column("name", text(120)),
+        Column("name", text(120), names=True),
         Column("state", state),
         Column("time_zone", time_zone),
-        *(Column(name, hours, default=None) for name in WEEKDAYS),
-        Column("closed_on", days, default=()),
-        Column("holidays", one_of(Observed), default=Observed.none),
-        Column("daily_cap", whole(0, 10_000), default=0),
-        Column("delivery_weekdays", weekdays, default=()),
-        Column("lead_days", whole(0, 60), default=0),
+        *(Column(name, hours, default=None, safety=True) for name in WEEKDAYS),
+        Column("closed_on", days, default=(), safety=True),
+        Column("holidays", one_of(Observed), default=Observed.none, safety=True, words=("none",)),
+        Column("daily_cap", whole(0, 10_000), default=0, safety=True),
+        Column("delivery_weekdays", weekdays, default=(), safety=True),
+        Column("lead_days", whole(0, 60), default=0, safety=True),
         Column("phone", phone, default=""),
     ),
 )
 
 
 def _patient(values: Values, today: date) -> FedPatient:
-    _not_after_today(values, "birth_date", today)
     phones = [(values["mobile_phone"], "mobile"), (values["home_phone"], "home")]
     return FedPatient(
         number=values["patient_number"],
@@ -222,22 +267,23 @@ PATIENTS = Layout(
     kind="patients",
     key="patient_number",
     build=_patient,
+    checks=(_not_after_today("birth_date"),),
     columns=(
         Column("patient_number", identifier, personal=True),
         REVISION,
         Column("store_id", identifier),
-        Column("given_name", text(120), default="", personal=True),
-        Column("family_name", text(120), personal=True),
+        Column("given_name", text(120), default="", personal=True, names=True),
+        Column("family_name", text(120), personal=True, names=True),
         Column("birth_date", day, personal=True),
         Column("mobile_phone", phone, default="", personal=True),
         Column("home_phone", phone, default="", personal=True),
         Column("address", text(300), default="", personal=True),
-        Column("time_zone", time_zone, default=None),
+        Column("time_zone", time_zone, default=None, safety=True),
         Column("language", language, default="en"),
         Column("cycle_policy", one_of(CyclePolicy), default=None),
         Column("must_weekdays", weekdays, default=()),
         Column("preferred_weekday", weekday, default=None),
-        Column("long_term_care", flag, default=False),
+        Column("long_term_care", flag, default=False, safety=True),
         Column("day_of_month", whole(1, 31), default=None),
         Column("payday", whole(1, 31), default=None),
         Column("paydays", days, default=()),
@@ -248,7 +294,7 @@ PATIENTS = Layout(
         Column("household_id", identifier, default=None, personal=True, pseudonymous=True),
         Column("household_must", flag, default=False),
         Column("away", spans, default=(), personal=True),
-        Column("stays", spans, default=(), personal=True),
+        Column("stays", spans, default=(), personal=True, safety=True),
         Column("reconciled_on", day, default=None, personal=True),
         Column("uninsured", spans, default=(), personal=True),
     ),
@@ -256,13 +302,6 @@ PATIENTS = Layout(
 
 
 def _prescription(values: Values, today: date) -> Prescription:
-    _not_after_today(values, "written_on", today)
-    if values["expires_on"] < values["written_on"]:
-        raise InvalidField("expires_on", "is before written_on: correct one of the two")
-    if values["usual_quantity"] == 0:
-        raise InvalidField("usual_quantity", "is 0: give the units of a usual fill")
-    if values["renews"] == values["rx_id"]:
-        raise InvalidField("renews", "names the prescription itself: name the one it replaces, or none")
     return Prescription(
         drug=Drug(
             code=values["drug_code"],
@@ -277,35 +316,56 @@ PRESCRIPTIONS = Layout(
     kind="prescriptions",
     key="rx_id",
     build=_prescription,
+    checks=(
+        _not_after_today("written_on"),
+        Check(
+            "expires_on",
+            ("written_on", "expires_on"),
+            lambda values, _: bool(values["expires_on"] < values["written_on"]),
+            "is before written_on: correct one of the two",
+        ),
+        Check(
+            "usual_quantity",
+            ("usual_quantity",),
+            lambda values, _: bool(values["usual_quantity"] == 0),
+            "is 0: give the units of a usual fill",
+        ),
+        Check(
+            "renews",
+            ("rx_id", "renews"),
+            lambda values, _: bool(values["renews"] == values["rx_id"]),
+            "names the prescription itself: name the one it replaces, or none",
+        ),
+    ),
     columns=(
         Column("rx_id", identifier),
         REVISION,
         Column("patient_number", identifier, personal=True),
-        Column("status", one_of(PrescriptionStatus), default=PrescriptionStatus.active),
+        Column("status", one_of(PrescriptionStatus), default=PrescriptionStatus.active, safety=True),
         Column("drug_code", identifier),
         Column("drug_name", text(200)),
         Column("ingredient", text(200)),
-        Column("strength", text(120), default=""),
-        Column("form", text(40), default=""),
-        Column("schedule", one_of(Schedule), default=Schedule.none),
+        Column("strength", text(120), default="", safety=True),
+        Column("form", text(40), default="", safety=True),
+        Column("schedule", one_of(Schedule), default=Schedule.none, safety=True, words=("none",)),
         Column("maintenance", flag),
-        Column("unbreakable", flag, default=False),
-        Column("refrigerated", flag, default=False),
-        Column("antibiotic", flag, default=False),
-        Column("critical", flag, default=False),
-        Column("lead_days", whole(0, 60), default=0),
-        Column("over_the_counter", flag, default=False),
-        Column("rems", flag, default=False),
-        Column("special_handling", flag, default=False),
-        Column("doses_per_unit", portion, default=None),
+        Column("unbreakable", flag, default=False, safety=True),
+        Column("refrigerated", flag, default=False, safety=True),
+        Column("antibiotic", flag, default=False, safety=True),
+        Column("critical", flag, default=False, safety=True),
+        Column("lead_days", whole(0, 60), default=0, safety=True),
+        Column("over_the_counter", flag, default=False, safety=True),
+        Column("rems", flag, default=False, safety=True),
+        Column("special_handling", flag, default=False, safety=True),
+        Column("doses_per_unit", portion, default=None, safety=True),
         Column("doses_basis", text(40), default=""),
-        Column("priming_doses", portion, default=None),
-        Column("container_quantity", portion, default=None),
-        Column("in_use_days", whole(1, 366), default=None),
-        Column("pack_quantity", portion, default=None),
-        Column("directions", text(500), default="", personal=True),
-        Column("as_needed", flag, default=False),
-        Column("units_per_day", amount, default=None),
+        Column("priming_doses", portion, default=None, safety=True),
+        Column("container_quantity", portion, default=None, safety=True),
+        Column("in_use_days", whole(1, 366), default=None, safety=True),
+        Column("pack_quantity", portion, default=None, safety=True),
+        Column("directions", text(500), default="", personal=True, safety=True),
+        Column("as_needed", flag, default=False, safety=True),
+        Column("units_per_day", amount, default=None, safety=True),
         Column("usual_quantity", amount),
         Column("usual_days", whole(1, 366)),
         Column("quantity_left", amount),
@@ -314,17 +374,14 @@ PRESCRIPTIONS = Layout(
         Column("expires_on", day),
         Column("prescriber_id", identifier),
         Column("payer", text(64), default=None),
-        Column("renews", identifier, default=None),
-        Column("prior_authorization_until", day, default=None),
-        Column("fill_from", day, default=None),
+        Column("renews", identifier, default=None, safety=True),
+        Column("prior_authorization_until", day, default=None, safety=True),
+        Column("fill_from", day, default=None, safety=True),
     ),
 )
 
 
 def _fill(values: Values, today: date) -> FedFill:
-    _not_after_today(values, "handed_over_on", today)
-    if values["handed_over_on"] < values["filled_on"]:
-        raise InvalidField("handed_over_on", "is before filled_on: correct one of the two")
     fill = Fill(**{name: values[name] for name in Fill.model_fields})
     return FedFill(fill, values["reversed"])
 
@@ -333,6 +390,15 @@ FILLS = Layout(
     kind="fills",
     key="fill_id",
     build=_fill,
+    checks=(
+        _not_after_today("handed_over_on"),
+        Check(
+            "handed_over_on",
+            ("filled_on", "handed_over_on"),
+            lambda values, _: bool(values["handed_over_on"] < values["filled_on"]),
+            "is before filled_on: correct one of the two",
+        ),
+    ),
     columns=(
         Column("fill_id", identifier),
         REVISION,
@@ -342,9 +408,9 @@ FILLS = Layout(
         Column("handed_over_on", day),
         Column("quantity", amount),
         Column("days_supply", whole(0, 366)),
-        Column("days_supply_billed", whole(1, 366), default=None),
-        Column("elsewhere", flag, default=False),
-        Column("reversed", flag, default=False),
+        Column("days_supply_billed", whole(1, 366), default=None, safety=True),
+        Column("elsewhere", flag, default=False, safety=True),
+        Column("reversed", flag, default=False, safety=True),
     ),
 )
 
@@ -352,64 +418,99 @@ LAYOUTS: tuple[Layout[Any], ...] = (STORES, PATIENTS, PRESCRIPTIONS, FILLS)
 """In the order in which they must be imported: each may refer to the one before."""
 
 
-def _not_after_today(values: Values, field: str, today: date) -> None:
-    """Somewhere it is tomorrow already: a day ahead of UTC is taken."""
-    if values[field] > today + timedelta(days=1):
-        raise InvalidField(field, "lies in the future: feed the record when its day has come")
-
-
 # --- reading ---
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Why a record was not taken: the column to look at, and the reason in words, without the value."""
-
-    field: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Reading(Generic[V]):
-    """The records of one request by their place in it: what can be taken, and what is wrong elsewhere."""
+    """The records of one request by their place in it: what can be taken, and all that is wrong elsewhere.
+
+    `left_out` holds the fields without which a record is taken, `passed_over` the first record of each unknown column.
+    """
 
     good: dict[int, Fed[V]]
-    bad: dict[int, Problem]
+    bad: dict[int, tuple[Problem, ...]]
+    left_out: dict[int, tuple[Problem, ...]] = field(default_factory=dict)
+    passed_over: dict[str, int] = field(default_factory=dict)
 
     def refuse(self, problems: Mapping[int, Problem]) -> Reading[V]:
         """The same, with more records refused."""
-        good = {index: fed for index, fed in self.good.items() if index not in problems}
-        return Reading(good, {**self.bad, **problems})
+        return replace(
+            self,
+            good={index: fed for index, fed in self.good.items() if index not in problems},
+            bad=self.bad | {index: (problem,) for index, problem in problems.items()},
+        )
 
 
 def read_records(
     layout: Layout[V],
-    records: Sequence[Mapping[str, str | None]],
+    records: Sequence[object],
     *,
     today: date,
     pseudonym: Callable[[str], str],
+    digest: Callable[[str], str] = lambda _: "",
 ) -> Reading[V]:
-    """Read each record by itself. `pseudonym` turns the source's patient number into the patient's id here.
+    """Read each record by itself: a mapping from column to text, or to a number. What it refers to is not looked at.
 
-    Columns that the layout does not name are passed over. What a record refers to is not looked at here.
+    `pseudonym` turns the source's patient number into the patient's id here, `digest` all that a record says into
+    what tells it from other content.
     """
-    good: dict[int, Fed[V]] = {}
-    bad: dict[int, Problem] = {}
+    reading: Reading[V] = Reading({}, {})
+    known = layout.column_names
     for index, record in enumerate(records):
-        values = read_columns(layout.columns, record)
-        if isinstance(values, Problem):
-            bad[index] = values
+        texts, problems = texts_of(record)
+        unknown = [name for name in texts if name not in known]
+        problems = [problem for problem in problems if problem.field not in unknown]
+        for name in unknown:
+            if column := layout.meant(name, texts):
+                problems.append(Problem(name, is_near(column)))
+            else:
+                reading.passed_over.setdefault(name, index)
+        wrong = {problem.field for problem in problems}
+        values, unread = read_columns(
+            layout, {name: text for name, text in texts.items() if name not in wrong}
+        )
+        unread = [problem for problem in unread if problem.field not in wrong and "" not in wrong]
+        problems += [*unread, *contradictions(layout, values, today)]
+        refused = [problem for problem in problems if not layout.can_be_left_out(problem.field)]
+        if refused:
+            reading.bad[index] = tuple(problems)
             continue
+        if problems:
+            reading.left_out[index] = tuple(problems)
+        said = digest(_said(layout, values))
         values = {**values, **_pseudonyms(layout, values, pseudonym)}
-        try:
-            value = layout.build(values, today)
-        except InvalidField as contradiction:
-            bad[index] = Problem(contradiction.field, contradiction.reason)
-            continue
         patient_id = pseudonym(values["patient_number"]) if layout.patient else ""
         key = patient_id if layout.key == "patient_number" else values[layout.key]
-        good[index] = Fed(key, values["revision"], value, patient_id)
-    return Reading(good, bad)
+        reading.good[index] = Fed(key, values["revision"], layout.build(values, today), patient_id, said)
+    return reading
+
+
+def read_columns(layout: Layout[Any], texts: Mapping[str, str]) -> tuple[dict[str, Any], list[Problem]]:
+    """The values of a record's columns, and what is wrong with each that cannot be read.
+
+    One that the record can do without has its default then; another has no value.
+    """
+    values: dict[str, Any] = {}
+    problems = []
+    for column in layout.columns:
+        try:
+            values[column.name] = column.value_of(texts.get(column.name, ""))
+        except Invalid as invalid:
+            problems.append(Problem(column.name, str(invalid)))
+            if column.can_be_left_out:
+                values[column.name] = column.default
+    return values, problems
+
+
+def contradictions(layout: Layout[Any], values: Values, today: date) -> Iterator[Problem]:
+    """What is wrong with the values together, one problem a field."""
+    found: set[str] = set()
+    for check in layout.checks:
+        asked = check.field not in found and values.keys() >= set(check.needs)
+        if asked and check.is_wrong(values, today):
+            found.add(check.field)
+            yield Problem(check.field, check.reason)
 
 
 def _pseudonyms(layout: Layout[Any], values: Values, pseudonym: Callable[[str], str]) -> dict[str, str]:
@@ -421,15 +522,19 @@ def _pseudonyms(layout: Layout[Any], values: Values, pseudonym: Callable[[str], 
     }
 
 
-def read_columns(columns: Sequence[Column], record: Mapping[str, str | None]) -> Values | Problem:
-    """The values of a record's columns, or what is wrong with the first that cannot be read."""
-    values: dict[str, Any] = {}
-    for column in columns:
-        written = (record.get(column.name) or "").strip()
-        if not written and column.required:
-            return Problem(column.name, "is empty: no record is taken without it")
-        try:
-            values[column.name] = column.read(written) if written else column.default
-        except Invalid as invalid:
-            return Problem(column.name, str(invalid))
-    return values
+def _said(layout: Layout[Any], values: Values) -> str:
+    """All that a record says, however it is written. A column that a later version adds is not in it where empty."""
+    return "\0".join(
+        f"{column.name}={_canonical(values[column.name])}"
+        for column in sorted(layout.columns, key=lambda column: column.name)
+        if values[column.name] != column.default
+    )
+
+
+def _canonical(value: object) -> str:
+    match value:
+        case tuple():
+            return " ".join(map(_canonical, value))
+        case Decimal():
+            return f"{value.normalize():f}"
+    return str(value)

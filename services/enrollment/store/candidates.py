@@ -14,17 +14,43 @@ from shared.events import Reason
 
 
 async def plan_checks(db: Db, patient_ids: Collection[str], due_at: datetime) -> None:
-    """Have these patients looked at, if they do not take part yet."""
+    """Have these patients looked at, if they do not take part yet; who waits already keeps the earlier moment."""
     await db.execute(
         """
-        insert into candidate_checks (patient_id, due_at)
+        insert into candidate_checks as planned (patient_id, due_at)
         select patient_id, $2
         from patients
         where patient_id = any($1) and status = 'known'
-        on conflict (patient_id) do nothing
+        order by patient_id
+        on conflict (patient_id) do update set
+            due_at = excluded.due_at
+        where excluded.due_at < planned.due_at
         """,
         list(patient_ids),
         due_at,
+    )
+
+
+async def end_wait(db: Db, now: datetime, patient_ids: Collection[str] | None = None) -> None:
+    """The feed of these patients is through, or of all: whoever waits for its end is to be looked at now.
+
+    Whoever is looked at, or fed, at this very moment is passed over: nobody waits for another's lock.
+    """
+    await db.execute(
+        """
+        with waiting as (
+            select patient_id
+            from candidate_checks
+            where due_at > $1 and ($2::text[] is null or patient_id = any($2))
+            for update skip locked
+        )
+        update candidate_checks c
+        set due_at = $1
+        from waiting w
+        where c.patient_id = w.patient_id
+        """,
+        now,
+        None if patient_ids is None else list(patient_ids),
     )
 
 

@@ -23,8 +23,25 @@ from shared.events.enrollment import (
 async def load_stores(db: Db, store_ids: Collection[str]) -> dict[str, Fed[StoreChanged]]:
     """What the feed last said of these stores."""
     rows = await db.fetch("select * from stores where store_id = any($1)", list(store_ids))
-    stores = [_store(row) for row in rows]
-    return {store.store_id: Fed(store.store_id, store.revision, store) for store in stores}
+    return {
+        row["store_id"]: Fed(
+            row["store_id"],
+            row["revision"],
+            _store(row),
+            digest=_digest_of(row["fed_digest"], row["revision"]),
+        )
+        for row in rows
+    }
+
+
+def _kept_digest(fed: Fed[Any]) -> str | None:
+    """With its revision: a process of the version before writes a revision, and leaves the digest of an earlier one."""
+    return f"{fed.revision}:{fed.digest}" if fed.digest else None
+
+
+def _digest_of(kept: str | None, revision: int) -> str:
+    of, _, digest = (kept or "").partition(":")
+    return digest if of == str(revision) else ""
 
 
 def _store(row: Mapping[str, Any]) -> StoreChanged:
@@ -154,11 +171,12 @@ async def save_stores(db: Db, stores: Iterable[Fed[StoreChanged]], now: datetime
         """
         insert into stores as held (
             store_id, revision, name, state, time_zone, hours, closed_on, holidays, holidays_year, daily_cap, phone,
-            delivery_weekdays, lead_days
+            delivery_weekdays, lead_days, fed_digest
         )
         select
             store_id, revision, name, state, time_zone, hours, closed_on, holidays,
-            extract(year from $2::timestamptz at time zone 'UTC'), daily_cap, phone, delivery_weekdays, lead_days
+            extract(year from $2::timestamptz at time zone 'UTC'), daily_cap, phone, delivery_weekdays, lead_days,
+            fed_digest
         from jsonb_populate_recordset(null::stores, $1)
         on conflict (store_id) do update set
             revision = excluded.revision,
@@ -173,10 +191,11 @@ async def save_stores(db: Db, stores: Iterable[Fed[StoreChanged]], now: datetime
             phone = excluded.phone,
             delivery_weekdays = excluded.delivery_weekdays,
             lead_days = excluded.lead_days,
+            fed_digest = excluded.fed_digest,
             published_revision = greatest(held.published_revision + 1, excluded.revision)
         where excluded.revision > held.revision
         """,
-        [fed.value.model_dump(mode="json") for fed in stores],
+        [{**fed.value.model_dump(mode="json"), "fed_digest": _kept_digest(fed)} for fed in stores],
         now,
     )
 
@@ -224,6 +243,7 @@ async def load_fed_patients(db: Db, patient_ids: Collection[str]) -> dict[str, F
         select
             p.patient_id,
             p.fed_revision,
+            p.fed_digest,
             p.store_id,
             p.cycle_policy,
             p.must_weekdays,
@@ -264,7 +284,13 @@ def _fed_patient(row: Mapping[str, Any]) -> Fed[FedPatient]:
     )
     circumstances = Circumstances.model_validate(row["circumstances"])
     value = FedPatient(row["number"], row["store_id"], wishes, person, row["long_term_care"], circumstances)
-    return Fed(row["patient_id"], row["fed_revision"], value, row["patient_id"])
+    return Fed(
+        row["patient_id"],
+        row["fed_revision"],
+        value,
+        row["patient_id"],
+        _digest_of(row["fed_digest"], row["fed_revision"]),
+    )
 
 
 async def save_patients(db: Db, patients: Iterable[Fed[FedPatient]]) -> None:
@@ -273,11 +299,11 @@ async def save_patients(db: Db, patients: Iterable[Fed[FedPatient]]) -> None:
         """
         insert into patients (
             patient_id, fed_revision, store_id, cycle_policy, must_weekdays, preferred_weekday, long_term_care,
-            circumstances
+            circumstances, fed_digest
         )
         select
             patient_id, fed_revision, store_id, cycle_policy, must_weekdays, preferred_weekday, long_term_care,
-            circumstances
+            circumstances, fed_digest
         from jsonb_populate_recordset(null::patients, $1)
         on conflict (patient_id) do update set
             fed_revision = excluded.fed_revision,
@@ -286,7 +312,8 @@ async def save_patients(db: Db, patients: Iterable[Fed[FedPatient]]) -> None:
             must_weekdays = excluded.must_weekdays,
             preferred_weekday = excluded.preferred_weekday,
             long_term_care = excluded.long_term_care,
-            circumstances = excluded.circumstances
+            circumstances = excluded.circumstances,
+            fed_digest = excluded.fed_digest
         where excluded.fed_revision > patients.fed_revision
         """,
         [
@@ -299,6 +326,7 @@ async def save_patients(db: Db, patients: Iterable[Fed[FedPatient]]) -> None:
                 "preferred_weekday": fed.value.wishes.preferred_weekday,
                 "long_term_care": fed.value.long_term_care,
                 "circumstances": fed.value.circumstances.model_dump(mode="json", exclude_defaults=True),
+                "fed_digest": _kept_digest(fed),
             }
             for fed in patients
         ],
@@ -390,7 +418,13 @@ async def load_renewal_pairs(db: Db, rx_ids: Collection[str]) -> list[Fed[Prescr
 
 def _fed_prescription(row: Mapping[str, Any]) -> Fed[Prescription]:
     prescription = Prescription.model_validate(dict(row))
-    return Fed(prescription.rx_id, row["fed_revision"], prescription, row["patient_id"])
+    return Fed(
+        prescription.rx_id,
+        row["fed_revision"],
+        prescription,
+        row["patient_id"],
+        _digest_of(row["fed_digest"], row["fed_revision"]),
+    )
 
 
 async def save_prescriptions(db: Db, prescriptions: Iterable[Fed[Prescription]]) -> None:
@@ -402,6 +436,7 @@ async def save_prescriptions(db: Db, prescriptions: Iterable[Fed[Prescription]])
         from jsonb_populate_recordset(null::prescriptions, $1)
         on conflict (rx_id) do update set
             fed_revision = excluded.fed_revision,
+            fed_digest = excluded.fed_digest,
             drug = excluded.drug,
             status = excluded.status,
             directions = excluded.directions,
@@ -423,7 +458,12 @@ async def save_prescriptions(db: Db, prescriptions: Iterable[Fed[Prescription]])
             and excluded.patient_id = prescriptions.patient_id
         """,
         [
-            {**fed.value.model_dump(mode="json"), "patient_id": fed.patient_id, "fed_revision": fed.revision}
+            {
+                **fed.value.model_dump(mode="json"),
+                "patient_id": fed.patient_id,
+                "fed_revision": fed.revision,
+                "fed_digest": _kept_digest(fed),
+            }
             for fed in prescriptions
         ],
     )
@@ -452,6 +492,7 @@ async def load_fills(db: Db, fill_ids: Collection[str]) -> dict[str, Fed[FedFill
             row["fed_revision"],
             FedFill(Fill.model_validate({**row, "elsewhere": bool(row["elsewhere"])}), row["reversed"]),
             row["patient_id"],
+            _digest_of(row["fed_digest"], row["fed_revision"]),
         )
         for row in rows
     }
@@ -465,6 +506,7 @@ async def save_fills(db: Db, fills: Iterable[Fed[FedFill]]) -> None:
         from jsonb_populate_recordset(null::fills, $1)
         on conflict (fill_id) do update set
             fed_revision = excluded.fed_revision,
+            fed_digest = excluded.fed_digest,
             filled_on = excluded.filled_on,
             handed_over_on = excluded.handed_over_on,
             quantity = excluded.quantity,
@@ -479,6 +521,7 @@ async def save_fills(db: Db, fills: Iterable[Fed[FedFill]]) -> None:
                 **fed.value.fill.model_dump(mode="json"),
                 "patient_id": fed.patient_id,
                 "fed_revision": fed.revision,
+                "fed_digest": _kept_digest(fed),
                 "reversed": fed.value.reversed,
             }
             for fed in fills

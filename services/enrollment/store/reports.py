@@ -12,36 +12,46 @@ from shared.events.enrollment import (
 )
 
 
-async def add_handed_over(db: Db, fills: Collection[Fill], owners: Mapping[str, str]) -> None:
+async def add_handed_over(
+    db: Db, fills: Collection[Fill], owners: Mapping[str, str], packages: Mapping[str, str]
+) -> set[str]:
     """Add the fills that patients took home, and lower what their prescriptions still authorise.
 
-    `owners` maps the rx_ids to their patients.
+    `owners` maps the rx_ids to their patients, `packages` the fill_ids to the packages that held them. Answers the
+    fill_ids that were not taken, for they name a fill of another prescription or package.
 
     A fill that the feed brought first is known already, and so is the quantity that it left. A refill number goes
     with each usual quantity that is no longer there (R10.7).
     """
-    await db.execute(
+    rows = await db.fetch(
         """
-        with added as (
-            insert into fills
+        with taken as (
+            insert into fills as held
             select *
             from jsonb_populate_recordset(null::fills, $1)
-            on conflict (fill_id) do nothing
-            returning rx_id, quantity
+            on conflict (fill_id) do update set
+                package_id = excluded.package_id
+            where held.rx_id = excluded.rx_id and coalesce(held.package_id, excluded.package_id) = excluded.package_id
+            returning new.fill_id, new.rx_id, new.quantity, old.fill_id is null as added
         ),
         used as (
             select rx_id, sum(quantity) as quantity
-            from added
+            from taken
+            where added
             group by rx_id
+        ),
+        lowered as (
+            update prescriptions p
+            set
+                quantity_left = greatest(0, p.quantity_left - used.quantity),
+                refills_left = least(
+                    p.refills_left, floor(greatest(0, p.quantity_left - used.quantity) / p.usual_quantity)::integer
+                )
+            from used
+            where p.rx_id = used.rx_id
         )
-        update prescriptions p
-        set
-            quantity_left = greatest(0, p.quantity_left - used.quantity),
-            refills_left = least(
-                p.refills_left, floor(greatest(0, p.quantity_left - used.quantity) / p.usual_quantity)::integer
-            )
-        from used
-        where p.rx_id = used.rx_id
+        select fill_id
+        from taken
         """,
         [
             {
@@ -49,10 +59,12 @@ async def add_handed_over(db: Db, fills: Collection[Fill], owners: Mapping[str, 
                 "patient_id": owners[fill.rx_id],
                 "fed_revision": 0,
                 "reversed": False,
+                "package_id": packages[fill.fill_id],
             }
             for fill in fills
         ],
     )
+    return {fill.fill_id for fill in fills} - {row["fill_id"] for row in rows}
 
 
 @dataclass(frozen=True)

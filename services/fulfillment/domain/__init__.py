@@ -22,7 +22,15 @@ from services.fulfillment.domain.facts import (
     Plan,
     Store,
 )
-from services.fulfillment.domain.filling import confirm, expire_leases, lease, order_day, reconcile, report
+from services.fulfillment.domain.filling import (
+    check_fill_id,
+    confirm,
+    expire_leases,
+    lease,
+    order_day,
+    reconcile,
+    report,
+)
 from services.fulfillment.domain.package import bin_label, check_collector, hand_over, miss, verify, withdraw
 from services.fulfillment.domain.telling import Change, announce, changes, manifest, why_left_out
 from services.fulfillment.domain.work_order import (
@@ -72,6 +80,7 @@ __all__ = [
     "bin_label",
     "changes",
     "check_collector",
+    "check_fill_id",
     "confirm",
     "expire_leases",
     "hand_over",

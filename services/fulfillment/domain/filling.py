@@ -12,6 +12,7 @@ from services.fulfillment.domain.work_order import (
     CLOSING,
     FINAL,
     MORNING,
+    Conflict,
     Filled,
     Item,
     ItemStatus,
@@ -322,3 +323,18 @@ def report(
         # it came late, into a package that was verified without it
         order = order.become(PackageStatus.to_verify)
     return settle(order, store)
+
+
+def check_fill_id(order_id: str, holder: str | None) -> None:
+    """A fill is of one order: its id names it in the patient's history, where a second would be taken for the first.
+
+    `holder` is the order that was filled under this id before.
+
+    Raises:
+        Conflict: that is another order.
+    """
+    if holder is not None and holder != order_id:
+        raise Conflict(
+            "fill_id names the fill of another order: report this one under the id of its own fill, "
+            "or, where the two were mixed up, look at both"
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from datetime import date
@@ -14,15 +15,17 @@ import pytest_asyncio
 import uvicorn
 from rich.console import Console
 
-from cli.importing import import_directory
+from cli.importing import check_file, import_directory
 from data.resample import Records, read_directory
 from services.enrollment.domain.records import LAYOUTS
 from tests import feed
-from tests.integration.enrollment.conftest import Service
+from tests.integration.enrollment.conftest import NOW, Service
 from tests.running import until
 
 FIRST_DAY = date(2009, 10, 1)
 SAMPLE = read_directory(Path("data/sample-patients"))
+
+FILLS_HEADER = ",".join(LAYOUTS[3].required).encode()
 
 Import = Callable[[Path], Awaitable[tuple[int, str]]]
 
@@ -90,7 +93,9 @@ async def test_the_sample_patients_go_in_and_change_nothing_when_sent_again(
     assert counts == [{"patients": 63, "prescriptions": 264, "fills": 1151, "old": 3}]
     await service.published()
     code, said = await run_import(tmp_path)
-    assert [line.split("│")[1:4] for line in said.splitlines() if ".csv" in line][3][2].strip() == "1151"
+    assert [line.split("│")[1:4] for line in said.splitlines() if ".csv" in line and "│" in line][3][
+        2
+    ].strip() == "1151"
     assert await service.published() == []
 
 
@@ -99,7 +104,7 @@ async def test_records_of_days_to_come_are_set_aside_and_stop_nothing(
 ) -> None:
     replace(SAMPLE, fills=[]).write(tmp_path)
     code, said = await run_import(tmp_path)
-    assert (code, "prescriptions.rejects.csv" in said) == (0, True)
+    assert (code, "prescriptions.rejects.csv" in said) == (3, True)
     rejects = read(tmp_path / "prescriptions.rejects.csv")
     assert len(rejects) == 128
     assert {row["field"] for row in rejects} <= {"written_on", "patient_number"}
@@ -109,29 +114,64 @@ async def test_records_of_days_to_come_are_set_aside_and_stop_nothing(
     assert rejects_in(tmp_path) == []
 
 
-async def test_a_reject_names_line_field_value_and_reason(run_import: Import, tmp_path: Path) -> None:
+async def test_a_reject_is_mended_and_fed_again_as_it_is(
+    service: Service, run_import: Import, tmp_path: Path
+) -> None:
     one_of_each(tmp_path)
     path = write(
-        tmp_path, "patients", feed.patient(birth_date="29.02.1940"), feed.patient(patient_number="P2")
+        tmp_path,
+        "patients",
+        feed.patient(birth_date="29.02.1940", payday="x", mobile_phone="555", ward="3"),
+        feed.patient(patient_number="P2", ward="3"),
     )
     path.write_text(path.read_text(encoding="utf-8") + "P3,1\r\n", encoding="utf-8")
     code, said = await run_import(tmp_path)
-    assert code == 0
-    assert read(tmp_path / "patients.rejects.csv") == [
-        {
-            "line": "4",
-            "field": "",
-            "value": "",
-            "reason": "has more or fewer fields than the header: put text that holds a comma in quotes",
-        },
-        {
-            "line": "2",
-            "field": "birth_date",
-            "value": "29.02.1940",
-            "reason": "is no date: write it as 2009-10-01",
-        },
-    ]
+    assert code == 3
     assert "29.02.1940" not in said
+    rejects = tmp_path / "patients.rejects.csv"
+    assert stat.S_IMODE(rejects.stat().st_mode) == 0o600
+    bad, misfit = read(rejects)
+    assert (bad["patient_number"], bad["birth_date"], bad["ward"], bad["line"]) == (
+        "P1",
+        "29.02.1940",
+        "3",
+        "2",
+    )
+    assert bad["field"] == "birth_date, mobile_phone, payday"
+    assert bad["reason"].startswith("birth_date is no date: write it as 2009-10-01; mobile_phone is a phone")
+    assert (misfit["patient_number"], misfit["revision"], misfit["line"]) == ("P3", "", "4")
+    assert "has more or fewer fields than the header" in misfit["reason"]
+
+    write(tmp_path, "patients.rejects", bad | {"birth_date": "1940-02-29"})
+    code, said = await run_import(rejects)
+    assert (code, await service.rows("select count(*) from patients")) == (0, [{"count": 2}])
+    assert "patients.rejects.csv: taken without mobile_phone, which is a phone number" in said
+    assert "column line" not in said
+
+
+async def test_the_exit_code_tells_of_a_conflict(run_import: Import, tmp_path: Path) -> None:
+    one_of_each(tmp_path)
+    assert (await run_import(tmp_path))[0] == 0
+    assert (await run_import(tmp_path))[0] == 0, "sent twice, it changes nothing"
+    write(tmp_path, "fills", feed.fill(reversed="yes"))
+    assert (await run_import(tmp_path))[0] == 3
+    (conflict,) = read(tmp_path / "fills.rejects.csv")
+    assert (conflict["fill_id"], conflict["field"]) == ("F1", "revision")
+
+
+async def test_a_header_is_read_in_any_case_and_what_it_holds_besides_is_named(
+    service: Service, run_import: Import, tmp_path: Path
+) -> None:
+    one_of_each(tmp_path)
+    write(tmp_path, "fills", feed.fill() | {" Reversed": "yes", "Drug_Name": "x"})
+    code, said = await run_import(tmp_path)
+    assert (code, await service.rows("select reversed from fills")) == (0, [{"reversed": True}])
+    assert "fills.csv: column Drug_Name is not known and is passed over" in said
+
+
+async def test_one_check_per_patient_and_import(service: Service, run_import: Import, tmp_path: Path) -> None:
+    await run_import(one_of_each(tmp_path))
+    assert await service.rows("select due_at from candidate_checks") == [{"due_at": NOW}]
 
 
 async def test_nothing_is_sent_before_all_files_are_sound(
@@ -142,8 +182,11 @@ async def test_nothing_is_sent_before_all_files_are_sound(
         (None, "fills.csv is missing"),
         (b"fill_id,revision\n", "fills.csv has no column patient_number, rx_id, filled_on"),
         (b"", "fills.csv has no column fill_id"),
-        (",".join(LAYOUTS[3].required).encode() + b'\nF1,"1', "fills.csv is no CSV file after line 1"),
-        (",".join(LAYOUTS[3].required).encode() + b"\nF\xff1,1", "fills.csv is not UTF-8"),
+        (FILLS_HEADER + b'\nF1,"1\n', "fills.csv is no CSV file after line 2"),
+        (FILLS_HEADER + b",quantity,Quantity\n", "fills.csv has column quantity more than once"),
+        (FILLS_HEADER + b",reversal\n", "may be meant for reversed, which it is unsafe to miss"),
+        (FILLS_HEADER + b"\nF1,1,P1,RX1,2009-09-01,2009-09-02,30,3", "fills.csv ends within a line"),
+        (FILLS_HEADER + b"\nF\xff1,1", "fills.csv is not UTF-8"),
     ):
         fills.unlink(missing_ok=True)
         if content is not None:
@@ -152,6 +195,12 @@ async def test_nothing_is_sent_before_all_files_are_sound(
         assert code == 1
         assert said in output
     assert await service.rows("select * from stores") == []
+
+
+async def test_a_last_line_without_its_end_is_taken_if_said(tmp_path: Path) -> None:
+    path = tmp_path / "fills.csv"
+    path.write_bytes(FILLS_HEADER + b"\nF1,1,P1,RX1,2009-09-01,2009-09-02,30,3")
+    assert list(check_file(path, LAYOUTS[3], allow_no_final_newline=True)) == []
 
 
 async def test_a_service_that_is_not_there_is_named_with_the_way_out(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
@@ -37,7 +37,15 @@ async def test_a_feed_sent_twice_changes_nothing(enrolled: Service) -> None:
         "prescriptions": [records.prescription(), records.prescription(**METFORMIN)],
         "fills": [records.fill()],
     }.items():
-        assert await enrolled.feed(kind, *rows) == {"accepted": 0, "unchanged": len(rows), "rejected": []}
+        answer = await enrolled.feed(kind, *rows)
+        assert answer.pop("patients") == ([{"index": 0, "patient_id": P1}] if kind == "patients" else [])
+        assert answer == {
+            "accepted": 0,
+            "unchanged": len(rows),
+            "rejected": [],
+            "conflicts": [],
+            "warnings": [],
+        }
     assert await enrolled.published() == []
 
 
@@ -72,24 +80,89 @@ async def test_a_bad_record_never_stops_the_good_ones(service: Service) -> None:
         records.patient(patient_number="P2"),
         records.patient(patient_number="P3", store_id="S9"),
     )
-    assert answer == {
-        "accepted": 1,
-        "unchanged": 0,
-        "rejected": [
-            {
-                "index": 0,
-                "field": "birth_date",
-                "value": None,
-                "reason": "is no date: write it as 2009-10-01",
-            },
-            {
-                "index": 2,
-                "field": "store_id",
-                "value": "S9",
-                "reason": "names a store that is not known: import stores.csv first",
-            },
-        ],
-    }
+    assert (answer["accepted"], answer["patients"]) == (1, [{"index": 1, "patient_id": P2}])
+    assert answer["rejected"] == [
+        {
+            "index": 0,
+            "field": "birth_date",
+            "value": None,
+            "reason": "is no date: write it as 2009-10-01",
+            "also": [],
+        },
+        {
+            "index": 2,
+            "field": "store_id",
+            "value": "S9",
+            "reason": "names a store that is not known: import stores.csv first",
+            "also": [],
+        },
+    ]
+
+
+async def test_other_content_under_the_same_revision_is_a_conflict(enrolled: Service) -> None:
+    for kind, row, field in (
+        ("stores", records.store(closed_on="2009-10-02"), {"phone": "918-555-0199"}),
+        ("patients", records.patient(), {"home_phone": "918-555-0102"}),
+        ("prescriptions", records.prescription(), {"quantity_left": "60"}),
+        ("fills", records.fill(), {"reversed": "yes"}),
+    ):
+        row = row | {"revision": "5"}
+        assert (await enrolled.feed(kind, row))["accepted"] == 1
+        await enrolled.published()
+        assert (await enrolled.feed(kind, row))["unchanged"] == 1
+        answer = await enrolled.feed(kind, row | field)
+        assert (answer["accepted"], answer["unchanged"], answer["rejected"]) == (0, 0, [])
+        (conflict,) = answer["conflicts"]
+        assert (conflict["field"], conflict["value"]) == ("revision", "5")
+        assert "came before with other content" in conflict["reason"]
+        assert await enrolled.published() == []
+
+
+async def test_what_was_handed_over_since_makes_no_conflict(enrolled: Service) -> None:
+    await enrolled.handle(picked_up(P1, "RX1"))  # it lowers what is left
+    assert (await enrolled.feed("prescriptions", records.prescription()))["unchanged"] == 1
+
+
+async def test_one_wrong_type_stops_no_other_record(fed: Service) -> None:
+    rows = [records.fill(fill_id=f"F{n}") for n in range(10, 20)]
+    rows[3] = 7  # type: ignore[call-overload]
+    rows[4]["rx_id"] = ["RX1"]  # type: ignore[assignment]
+    rows[5]["quantity"] = 30  # type: ignore[assignment]
+    answer = await fed.feed("fills", *rows)
+    assert answer["accepted"] == 8
+    assert [(each["index"], each["field"], each["value"]) for each in answer["rejected"]] == [
+        (3, "", None),
+        (4, "rx_id", ""),
+    ]
+
+
+async def test_all_faults_are_answered_and_what_can_be_missed_is_a_warning(service: Service) -> None:
+    await service.feed("stores", records.store())
+    answer = await service.feed(
+        "patients",
+        records.patient(birth_date="1940", home_phone="555"),
+        records.patient(patient_number="P2", mobile_phone="555", payday="32", colour="blue"),
+    )
+    (rejected,) = answer["rejected"]
+    assert (rejected["field"], [each["field"] for each in rejected["also"]]) == ("birth_date", ["home_phone"])
+    assert answer["accepted"] == 1
+    assert [(each["index"], each["field"], each["value"]) for each in answer["warnings"]] == [
+        (1, "colour", None),
+        (1, "mobile_phone", None),
+        (1, "payday", "32"),
+    ]
+
+
+async def test_an_answer_that_refuses_something_is_not_given_again(service: Service) -> None:
+    patients = records.patient(), records.patient(patient_number="P2")
+    await service.feed("stores", records.store(store_id="S2"))
+    mixed = {"Idempotency-Key": "monday"}
+    rows = [patients[0] | {"store_id": "S2"}, patients[1]]
+    assert len((await service.feed("patients", *rows, **mixed))["rejected"]) == 1
+    await service.feed("stores", records.store())
+    answer = await service.feed("patients", *rows, **mixed)
+    assert (answer["accepted"], answer["unchanged"], answer["rejected"]) == (1, 1, [])
+    assert await service.feed("patients", *rows, **mixed) == answer, "what took all is given again"
 
 
 async def test_a_record_of_somebody_unknown_is_rejected_and_taken_later(service: Service) -> None:
@@ -339,6 +412,33 @@ async def test_a_fill_that_the_feed_brought_first_is_not_counted_twice(enrolled:
     assert (len(profile.fills), profile.prescriptions[0].quantity_left) == (3, Decimal(90))
 
 
+async def test_a_fill_id_of_another_fill_is_refused_and_never_passed_over(enrolled: Service) -> None:
+    await enrolled.handle(picked_up(P1, "RX1"))
+    first = picked_up(P1, "RX1").taken[0]
+    other_drug = picked_up(P1, "RX2", package="PK2").taken[0].model_copy(update={"fill_id": first.fill_id})
+    for package in (
+        picked_up(P1, package="PK2").model_copy(update={"taken": (first,)}),  # of another order
+        picked_up(P1).model_copy(update={"taken": (other_drug,)}),  # of another prescription
+        picked_up(P1, package="PK3").model_copy(
+            update={
+                "taken": tuple(
+                    each.model_copy(update={"fill_id": "F9"}) for each in picked_up(P1, "RX1", "RX2").taken
+                )
+            }
+        ),
+    ):
+        with pytest.raises(Refused, match="foreign_fill"):
+            await enrolled.handle(package)
+
+
+async def test_a_fill_that_was_fed_is_handed_over_once(enrolled: Service) -> None:
+    await enrolled.feed("fills", records.fill(fill_id="PK1-RX1"))
+    await enrolled.handle(picked_up(P1, "RX1"))
+    again = picked_up(P1, "RX1").model_copy(update={"package_id": "PK2"})
+    with pytest.raises(Refused, match="foreign_fill"):
+        await enrolled.handle(again)
+
+
 async def test_a_return_adds_nothing(enrolled: Service) -> None:
     await enrolled.handle(
         PackageReturned(patient_id=P1, store_id="S1", package_id="PK1", plan_id="x", visit_id="V1", items=())
@@ -402,6 +502,40 @@ async def test_events_about_strangers_are_refused(enrolled: Service) -> None:
 # --- candidates, queries, republish ---
 
 
+@pytest.mark.parametrize("slash", ["%2F", "%2f"])
+async def test_an_id_with_a_slash_is_reached_by_its_encoding(enrolled: Service, slash: str) -> None:
+    await enrolled.feed("prescriptions", records.prescription(rx_id="RX/7/%2F"))
+    await enrolled.handle(
+        ChangeReported(
+            patient_id=P1, rx_id="RX/7/%2F", change=ReportedChange.stopped, reported_on=date(2009, 10, 1)
+        )
+    )
+    pharmacist = {"Medsync-Actor": "ph-1", "Medsync-Role": "pharmacist"}
+    release = f"/patients/{P1}/prescriptions/RX{slash}7{slash}%252F/release"
+    answer = await enrolled.http.post(release, headers=pharmacist)
+    assert answer.status_code == 200, answer.text
+    await enrolled.feed("stores", records.store(store_id="S/2"))
+    closed = await enrolled.post(f"/stores/S{slash}2/closures", on="2009-10-02", why="a burst pipe")
+    assert closed["store_id"] == "S/2"
+    await enrolled.post(f"/stores/S{slash}2/closures/2009-10-02/lift")
+    answer = await enrolled.http.get(f"/patients/{P1}{slash}x")
+    assert answer.status_code in (404, 422, 400)
+
+
+async def test_a_patient_is_looked_up_by_the_number_of_the_source(
+    fed: Service, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = await fed.post("/patients/lookup", source="chain", number="P1")
+    assert found == {"patient_id": P1, "survivor_id": None}
+    await fed.post("/patients/lookup", 404, source="chain", number="P2-canary")
+    await fed.post("/patients/lookup", 404, source="other", number="P1")
+    assert "P2-canary" not in "".join(capsys.readouterr())
+    body = {"source": "chain", "number": "P1"}
+    for role, status in (("system", 200), ("clerk", 200), ("prescriber", 403), ("patient", 403)):
+        headers = {"Medsync-Actor": "x", "Medsync-Role": role}
+        assert (await fed.http.post("/patients/lookup", json=body, headers=headers)).status_code == status
+
+
 async def test_who_would_benefit_is_told_once(fed: Service) -> None:
     await fed.do_due("due_candidate_checks")
     identified = await fed.only(CandidateIdentified)
@@ -412,6 +546,46 @@ async def test_who_would_benefit_is_told_once(fed: Service) -> None:
     await fed.feed("fills", records.fill(fill_id="F3", handed_over_on="2009-09-30"))
     await fed.do_due("due_candidate_checks")
     assert await fed.published() == []  # the reasons are the same
+
+
+async def test_a_patient_is_looked_at_once_when_the_feed_is_through(fed: Service) -> None:
+    await fed.do_due("due_candidate_checks")
+    await fed.published()
+    for number in range(10, 13):
+        await feed_more(fed, records.fill(fill_id=f"F{number}"))
+        await fed.do_due("due_candidate_checks")
+    waiting = await fed.rows("select due_at from candidate_checks")
+    assert waiting == [{"due_at": NOW + timedelta(minutes=10)}]
+    await feed_more(fed, more=False)
+    assert await fed.rows("select due_at from candidate_checks") == [{"due_at": NOW}]
+
+
+async def test_a_feed_that_never_ends_keeps_nobody_waiting(fed: Service) -> None:
+    await fed.do_due("due_candidate_checks")
+    for minute in range(9):
+        fed.at(NOW + timedelta(minutes=minute))
+        await feed_more(fed, records.fill(fill_id=f"F{minute + 10}"))
+    fed.at(NOW + timedelta(minutes=10))
+    await fed.do_due("due_candidate_checks")
+    assert await fed.rows("select from candidate_checks") == []
+
+
+async def test_what_stands_alone_is_looked_at_at_once_and_ends_no_others_wait(fed: Service) -> None:
+    await fed.do_due("due_candidate_checks")
+    await fed.feed("patients", records.patient(patient_number="P2"))
+    await fed.feed("prescriptions", records.prescription(rx_id="RX9", patient_number="P2"))
+    await fed.do_due("due_candidate_checks")
+    await feed_more(fed, records.fill(fill_id="F10"))
+    await feed_more(fed, records.fill(fill_id="F11", rx_id="RX9", patient_number="P2"))
+    await fed.feed("fills", records.fill(fill_id="F12"))
+    checks = await fed.rows("select patient_id, due_at from candidate_checks")
+    assert {row["patient_id"]: row["due_at"] for row in checks} == {P1: NOW, P2: NOW + timedelta(minutes=10)}
+
+
+async def feed_more(service: Service, *rows: dict[str, str], more: bool = True) -> None:
+    body = {"source": "chain", "records": rows, "more": more}
+    answer = await service.http.post("/imports/fills", json=body, headers=FEED)
+    assert answer.json()["rejected"] == [], answer.text
 
 
 async def test_who_takes_part_or_will_not_is_no_candidate(fed: Service) -> None:

@@ -32,7 +32,7 @@ GOOD = {
 }
 
 
-def read(layout: Layout, *rows: dict[str, str]) -> Reading:
+def read(layout: Layout, *rows: object) -> Reading:
     return read_records(layout, rows, today=TODAY, pseudonym=lambda number: f"<{number}>")
 
 
@@ -57,20 +57,13 @@ BAD = [
     (STORES, {"closed_on": "2009-11-26,2009-12-25"}, "closed_on", "is no date: write it as 2009-10-01"),
     (STORES, {"holidays": "all"}, "holidays", "is not one of none, major, state"),
     (STORES, {"state": "XX", "holidays": "state"}, "holidays", "are not known for this state: list them in closed_on"),
-    (PATIENTS, {"away": "2009-12-20"}, "away", "is no span of days: write it as 2009-10-01/2009-10-14"),
     (PATIENTS, {"stays": "2009-12-20/2009-12-19"}, "stays", "ends before it begins: write the earlier day first"),
-    (PATIENTS, {"payday": "32"}, "payday", "is no whole number from 1 to 31"),
     (PATIENTS, {"birth_date": "1940-02-30"}, "birth_date", "is no date: write it as 2009-10-01"),
     (PATIENTS, {"birth_date": "1940-W09-4"}, "birth_date", "is no date: write it as 2009-10-01"),
     (PATIENTS, {"birth_date": "2009-10-03"}, "birth_date", "lies in the future: feed the record when its day has come"),
-    (PATIENTS, {"home_phone": "call me"}, "home_phone", "is no phone number: correct it, or leave it empty"),
-    (PATIENTS, {"home_phone": "800-112-8147"}, "home_phone", "is a phone number that cannot exist"),
-    (PATIENTS, {"language": "English"}, "language", "is no language tag: write it as en or es"),
-    (PATIENTS, {"cycle_policy": "other"}, "cycle_policy", "is not one of rolling_28, auto, roll"),
-    (PATIENTS, {"must_weekdays": "monday tue"}, "must_weekdays", "is no weekday: write monday, tuesday, …"),
     (PRESCRIPTIONS, {"maintenance": "Y"}, "maintenance", "is neither yes nor no"),
     (PRESCRIPTIONS, {"units_per_day": "one"}, "units_per_day", "is no number: write units as 30 or 2.5"),
-    (PRESCRIPTIONS, {"units_per_day": "NaN"}, "units_per_day", "is out of range: units go from 0 to 99999999"),
+    (PRESCRIPTIONS, {"units_per_day": "Infinity"}, "units_per_day", "is out of range: units go from 0 to 99999999"),
     (PRESCRIPTIONS, {"units_per_day": "0.33333"}, "units_per_day", "is too fine: units have at most four digits"),
     (PRESCRIPTIONS, {"usual_quantity": "0"}, "usual_quantity", "is 0: give the units of a usual fill"),
     (PRESCRIPTIONS, {"usual_days": "0"}, "usual_days", "is no whole number from 1 to 366"),
@@ -91,7 +84,142 @@ def test_a_bad_record_is_answered_with_its_field_and_the_way_out(
     good = GOOD[layout.kind]
     reading = read(layout, good(), good(**different), good())
     assert list(reading.good) == [0, 2]
-    assert (reading.bad[1].field, reading.bad[1].reason[: len(reason)]) == (field, reason)
+    (problem,) = reading.bad[1]
+    assert (problem.field, problem.reason[: len(reason)]) == (field, reason)
+
+
+LEFT_OUT = [
+    (PATIENTS, {"away": "2009-12-20"}, "away", "is no span of days: write it as 2009-10-01/2009-10-14"),
+    (PATIENTS, {"payday": "32"}, "payday", "is no whole number from 1 to 31"),
+    (PATIENTS, {"home_phone": "call me"}, "home_phone", "is no phone number: correct it, or leave it empty"),
+    (PATIENTS, {"home_phone": "800-112-8147"}, "home_phone", "is a phone number that cannot exist"),
+    (PATIENTS, {"language": "English"}, "language", "is no language tag: write it as en or es"),
+    (PATIENTS, {"cycle_policy": "other"}, "cycle_policy", "is not one of rolling_28, auto, roll"),
+    (PATIENTS, {"must_weekdays": "monday tue"}, "must_weekdays", "is no weekday: write monday, tuesday, …"),
+    (STORES, {"phone": "555"}, "phone", "is a phone number that cannot exist"),
+    (PATIENTS, {"mobile_phone": "N/A"}, "mobile_phone", "is how a program writes that there is no value"),
+    (PATIENTS, {"delivered": ["yes"]}, "delivered", "is a list: write it as text"),
+    (PRESCRIPTIONS, {"refills_left": "many"}, "refills_left", "is no whole number from 0 to 99"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("layout", "different", "field", "reason"), LEFT_OUT)
+def test_a_field_that_can_be_missed_costs_no_record(
+    layout: Layout, different: dict[str, object], field: str, reason: str
+) -> None:
+    good = GOOD[layout.kind]
+    reading = read(layout, good(**different))
+    (problem,) = reading.left_out[0]
+    assert (problem.field, problem.reason[: len(reason)]) == (field, reason)
+    assert reading.good[0].value == read(layout, good(**{field: ""})).good[0].value
+
+
+def test_all_that_is_wrong_with_a_record_is_said_at_once() -> None:
+    bad = feed.fill(quantity="many", days_supply="", handed_over_on="2009-10-09", reversed="true")
+    assert {problem.field for problem in read(FILLS, bad).bad[0]} == {
+        "quantity",
+        "days_supply",
+        "handed_over_on",
+        "reversed",
+    }
+    both = read(PATIENTS, feed.patient(birth_date="1940", mobile_phone="555"))
+    assert [problem.field for problem in both.bad[0]] == ["birth_date", "mobile_phone"]
+    assert both.left_out == {}
+
+
+@pytest.mark.parametrize("word", ["NULL", "null", "N/A", r"\N", "None", "nan", "NaN"])
+def test_what_a_program_writes_for_nothing_is_no_value(word: str) -> None:
+    for layout, name in ((FILLS, "rx_id"), (PRESCRIPTIONS, "directions"), (PRESCRIPTIONS, "schedule")):
+        (problem,) = read(layout, GOOD[layout.kind](**{name: word})).bad[0]
+        assert (problem.field, problem.reason) == (
+            name,
+            "is how a program writes that there is no value: leave the field empty",
+        )
+    assert read(PATIENTS, feed.patient(family_name=word, given_name=word)).bad == {}
+    assert read(PRESCRIPTIONS, feed.prescription(schedule="none")).bad == {}
+
+
+@pytest.mark.parametrize(
+    ("record", "field", "reason"),
+    [
+        (7, "", "is a number: write a record as an object, column to text"),
+        (["F1"], "", "is a list: write a record as an object, column to text"),
+        (None, "", "is null: write a record as an object, column to text"),
+        (feed.fill() | {"rx_id": ["RX1"]}, "rx_id", "is a list: write it as text"),
+        (feed.fill() | {"rx_id": {"id": "RX1"}}, "rx_id", "is an object: write it as text"),
+        (feed.fill() | {"reversed": True}, "reversed", "is true or false, which is yes or no here: write it as text"),
+        (feed.fill() | {"Rx_Id": "RX2"}, "rx_id", "is there twice: leave one of them out"),
+    ],
+)  # fmt: skip
+def test_a_record_of_another_type_stops_no_other(record: object, field: str, reason: str) -> None:
+    reading = read(FILLS, feed.fill(), record, feed.fill())
+    assert list(reading.good) == [0, 2]
+    assert [(problem.field, problem.reason) for problem in reading.bad[1]] == [(field, reason)]
+
+
+def test_a_number_is_taken_for_its_digits() -> None:
+    numbers = feed.fill() | {"quantity": 30.5, "days_supply": 30, "days_supply_billed": 28.0, "revision": 1}
+    fill = read(FILLS, numbers).good[0].value.fill
+    assert (fill.quantity, fill.days_supply, fill.days_supply_billed) == (Decimal("30.5"), 30, 28)
+
+
+# --- columns that are not known ---
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "column"),
+    [
+        (FILLS, "reversal", "reversed"),
+        (FILLS, "Is Reversed", "reversed"),
+        (FILLS, "returned", "reversed"),
+        (FILLS, "days supply billed", "days_supply_billed"),
+        (PRESCRIPTIONS, "DEA_Schedule", "schedule"),
+        (PRESCRIPTIONS, "scheduel", "schedule"),
+        (PRESCRIPTIONS, "rx_status", "status"),
+        (PRESCRIPTIONS, "prior_auth_until", "prior_authorization_until"),
+        (PRESCRIPTIONS, "PRN", "as_needed"),
+        (PATIENTS, "timezone", "time_zone"),
+        (STORES, "open_sunday", "sunday"),
+    ],
+)
+def test_a_name_near_a_column_that_is_unsafe_to_miss_refuses_the_record(
+    layout: Layout, name: str, column: str
+) -> None:
+    row = {each: value for each, value in GOOD[layout.kind]().items() if each != column}
+    (problem,) = read(layout, {**row, name: "yes"}).bad[0]
+    assert problem.field == name.strip().casefold()
+    assert f"may be meant for {column}, which it is unsafe to miss" in problem.reason
+
+
+def test_a_name_is_read_in_any_case_and_with_blanks_around_it() -> None:
+    assert read(FILLS, feed.fill() | {" Reversed ": "yes"}).good[0].value.reversed
+
+
+@pytest.mark.parametrize("name", ["known_on", "store_name", "drug_class", "line", "reason", "ndc", "city"])
+def test_other_columns_are_passed_over_and_named(name: str) -> None:
+    for layout in LAYOUTS:
+        reading = read(layout, GOOD[layout.kind]() | {name: "x"})
+        assert (reading.bad, reading.passed_over) == ({}, {name: 0})
+
+
+def test_beside_the_column_itself_a_name_near_it_is_passed_over() -> None:
+    reading = read(PRESCRIPTIONS, feed.prescription(status="active", status_date="2009-10-01"))
+    assert (reading.bad, list(reading.passed_over)) == ({}, ["status_date"])
+
+
+# --- other content under the same revision ---
+
+
+def said(row: dict[str, str]) -> str:
+    reading = read_records(PRESCRIPTIONS, [row], today=TODAY, pseudonym=str, digest=str)
+    return reading.good[0].digest
+
+
+def test_the_same_content_has_one_digest_however_it_is_written() -> None:
+    plain = feed.prescription()
+    assert said(plain) == said(plain | {"usual_quantity": "30.00", "status": "", "colour": "blue"})
+    for name, value in {"quantity_left": "60", "status": "on_hold", "directions": "2 daily"}.items():
+        assert said(plain) != said(plain | {name: value})
 
 
 def test_empty_columns_take_their_defaults_and_unknown_ones_are_passed_over() -> None:
@@ -137,10 +265,13 @@ def test_the_page_for_people_names_every_column(layout: Layout) -> None:
     page = Path("docs/reference/import-layout.md").read_text(encoding="utf-8")
     section = page.split(f"## {layout.kind}.csv")[1].split("\n## ")[0]
     told = {
-        name: requirement.strip() == "required"
+        name: requirement.strip()
         for name, requirement in re.findall(r"^\| `(\w+)` \| ([^|]*)\|", section, re.MULTILINE)
     }
     if layout is STORES:
         assert "`monday` … `sunday`" in section
-        told |= dict.fromkeys(WEEKDAYS, False)
-    assert told == {column.name: column.required for column in layout.columns}
+        told |= dict.fromkeys(WEEKDAYS, "safety")
+    assert told == {
+        column.name: "required" if column.required else "safety" if column.safety else ""
+        for column in layout.columns
+    }

@@ -34,11 +34,16 @@ feeds = st.lists(
 )
 
 
+def numbered(feed: list[Fed[str]]) -> dict[int, Fed[str]]:
+    """By place in the request."""
+    return dict(enumerate(feed))
+
+
 @given(feeds)
 def test_a_feed_that_was_taken_changes_nothing(feed: list[Fed[str]]) -> None:
-    first = merge({}, feed)
-    again = merge({fed.key: fed for fed in first.save}, feed)
-    assert (again.save, again.accepted, again.unchanged) == ((), 0, len(feed))
+    first = merge({}, numbered(feed))
+    again = merge({fed.key: fed for fed in first.save}, numbered(feed))
+    assert (again.save, again.accepted, again.unchanged) == ((), (), tuple(range(len(feed))))
 
 
 @given(feeds, feeds)
@@ -48,16 +53,40 @@ def test_the_latest_revision_stands_whatever_comes_first(
     def revisions(*feeds: list[Fed[str]]) -> dict[str, int]:
         held: dict[str, Fed[str]] = {}
         for feed in feeds:
-            held |= {fed.key: fed for fed in merge(held, feed).save}
+            held |= {fed.key: fed for fed in merge(held, numbered(feed)).save}
         return {key: fed.revision for key, fed in held.items()}
 
     assert revisions(monday, tuesday) == revisions(tuesday, monday) == revisions(monday + tuesday)
 
 
 def test_what_says_the_same_under_a_later_revision_is_saved_but_no_change() -> None:
-    merged = merge({"a": Fed("a", 1, "x"), "b": Fed("b", 1, "x")}, [Fed("a", 2, "x"), Fed("b", 2, "y")])
+    held = {"a": Fed("a", 1, "x"), "b": Fed("b", 1, "x")}
+    merged = merge(held, numbered([Fed("a", 2, "x"), Fed("b", 2, "y")]))
     assert [fed.key for fed in merged.save] == ["a", "b"]
     assert [fed.key for fed in merged.changed] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("held", "fed", "is_conflict"),
+    [
+        (Fed("a", 1, "x", digest="x"), Fed("a", 1, "y", digest="y"), True),
+        (Fed("a", 1, "x", digest="x"), Fed("a", 1, "x", digest="x"), False),
+        (Fed("a", 1, "less", digest="x"), Fed("a", 1, "x", digest="x"), False),  # changed here since
+        (Fed("a", 2, "x", digest="x"), Fed("a", 1, "y", digest="y"), False),  # the older one loses
+        (Fed("a", 1, "x"), Fed("a", 1, "y", digest="y"), False),  # held since before digests were
+    ],
+)
+def test_other_content_under_the_same_revision_is_a_conflict_and_the_first_stands(
+    held: Fed[str], fed: Fed[str], is_conflict: bool
+) -> None:
+    merged = merge({"a": held}, {4: fed})
+    assert (merged.save, merged.accepted) == ((), ())
+    assert (merged.conflicts, merged.unchanged) == (((4,), ()) if is_conflict else ((), (4,)))
+
+
+def test_two_contents_of_one_revision_in_one_request_are_a_conflict() -> None:
+    merged = merge({}, numbered([Fed("a", 1, "x", digest="x"), Fed("a", 1, "y", digest="y")]))
+    assert (merged.accepted, merged.conflicts) == ((0,), (1,))
 
 
 # --- prescriptions ---

@@ -10,6 +10,7 @@ import pytest
 
 from services.fulfillment.domain import (
     Change,
+    Conflict,
     Facts,
     Filled,
     Item,
@@ -21,6 +22,7 @@ from services.fulfillment.domain import (
     Store,
     WorkOrder,
     announce,
+    check_fill_id,
     confirm,
     expire_leases,
     lease,
@@ -400,3 +402,13 @@ def test_a_visit_of_today_that_is_nothing_without_a_renewal_waits_for_it_until_t
 def test_what_else_is_to_be_picked_up_today_waits_for_no_renewal() -> None:
     order, _ = asked_today("rx-c")
     assert states(order) == {"rx-a": "to_fill", "rx-b": "to_fill", "rx-c": "cancelled condition_not_met"}
+
+
+@pytest.mark.parametrize("holder", [None, "order-1"])
+def test_a_fill_may_be_reported_again_for_its_order(holder: str | None) -> None:
+    check_fill_id("order-1", holder)
+
+
+def test_a_fill_of_another_order_is_refused_with_the_way_out() -> None:
+    with pytest.raises(Conflict, match="report this one under the id of its own fill"):
+        check_fill_id("order-1", "order-2")
