@@ -16,6 +16,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """What no text holds: control characters but tab and line feed, half surrogates, what is no character."""
 
+UNSTORABLE = re.compile(r"[\0\ud800-\udfff]")
+
 BREAKS = re.compile(r"\r\n?|[\u2028\u2029]")
 
 LONGEST = 2000
@@ -52,11 +54,32 @@ Message = Annotated[str, BeforeValidator(_cleaned)]
 FreeText = Annotated[str, AfterValidator(_free_text), Field(max_length=500)]
 """A reason or a note in a person's words; further bounds beside it: `Annotated[FreeText, Field(min_length=3)]`."""
 
-Line = Annotated[str, AfterValidator(_one_line), Field(max_length=200)]
+Text = Annotated[str, AfterValidator(_one_line), Field(max_length=200)]
 """Text in one line: what is searched for, a name of something."""
 
 Id = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
 """An id of this system, or of a system that feeds it: printable ASCII without blanks."""
+
+Cursor = Annotated[str, Field(pattern=r"^[!-~]{0,80}$")]
+"""Where a page or a turn goes on; empty at the first."""
+
+
+def _storable(document: Any) -> Any:
+    """Raises ValueError where a text in it, or a name, cannot be kept or sent on."""
+    waiting = [document]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str) and UNSTORABLE.search(part):
+            raise ValueError("a text in it has a NUL or half a character: write it as plain text")
+        if isinstance(part, dict):
+            waiting += [*part, *part.values()]
+        elif isinstance(part, list):
+            waiting += part
+    return document
+
+
+Document = Annotated[dict[str, Any], AfterValidator(_storable)]
+"""JSON that is read by its own rules later; its depth and size are bounded with the body."""
 
 RowNumber = Annotated[int, Field(ge=0, lt=2**63)]
 """A number that PostgreSQL takes as bigint."""

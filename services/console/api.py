@@ -21,7 +21,7 @@ from services.console.domain.supply import What, is_replaced, picture_of
 from services.console.domain.today import SOON, Part, Row, arrange
 from services.console.domain.visits import CALLED_BEFORE, standing
 from services.console.names import details_of
-from services.console.pages import Day, Number, Text, Viewing, in_zone, page
+from services.console.pages import Viewing, in_zone, page
 from services.console.services import look_at
 from services.console.store import actions, ask
 from services.console.store.ask import Filter
@@ -31,6 +31,7 @@ from shared.events.planner import PlanBlocked, PlanComputed
 from shared.http import Problem, Working
 from shared.messaging import Work, tables
 from shared.messaging import patient as patient_key
+from shared.values import Day, RowNumber, Text
 
 router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 
@@ -142,9 +143,9 @@ async def stream(
     kind: Text = "",
     store: Text = "",
     patient: Text = "",
-    first: Number | None = None,
-    last: Number | None = None,
-    before: Number | None = None,
+    first: RowNumber | None = None,
+    last: RowNumber | None = None,
+    before: RowNumber | None = None,
 ) -> HTMLResponse:
     """Every event, newest first; the live part goes on from here where a script runs.
 
@@ -205,7 +206,7 @@ async def patient(
     work: Working,
     viewer: Viewing,
     patient_id: Text,
-    revision: Number | None = None,
+    revision: RowNumber | None = None,
     order: Annotated[str, Query(pattern="^(newest|oldest)$")] = "newest",
 ) -> HTMLResponse:
     """One patient: the plan drawn and in words, what happens next, and the story of cause and effect."""

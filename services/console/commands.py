@@ -9,23 +9,26 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import Field
 
 from services.console import rebuild
-from services.console.pages import ACTOR, ROLE, STAFF, Acting, Text, page
+from services.console.pages import ACTOR, ROLE, STAFF, Acting, page
 from services.console.services import tell
 from services.console.settings import Settings
 from services.console.store import actions, ask
 from shared.http import ACTOR_ID, Commanding, Problem, Role, Working
 from shared.messaging import Unit
+from shared.values import FreeText, RowNumber, Text
 from shared.words.formats import counted
 
 router = APIRouter(include_in_schema=False)
 
-Because = Annotated[str, Form(min_length=3, max_length=200, pattern=r"^[^\x00-\x1f]*$")]
+Address = Annotated[str, Field(max_length=2000)]
+Because = Annotated[FreeText, Form(min_length=3, max_length=200)]
 
 
 @router.get("/acting-as", response_class=HTMLResponse)
-async def who(request: Request, to: str = "/") -> HTMLResponse:
+async def who(request: Request, to: Address = "/") -> HTMLResponse:
     """The form in which a person says who they are."""
     return page(request, "acting.html", to=_here(to), sign_in=_settings(request).sign_in)
 
@@ -35,7 +38,7 @@ async def say_who(
     request: Request,
     actor: Annotated[str, Form(pattern=ACTOR_ID)],
     role: Annotated[Role, Form()],
-    to: Annotated[str, Form()] = "/",
+    to: Annotated[Address, Form()] = "/",
 ) -> Response:
     """Keep it in a cookie of this browser; a convenience behind no proxy, and no proof of anything."""
     if not _settings(request).sign_in or role not in STAFF:
@@ -72,7 +75,13 @@ async def reveal(
 
 @router.post("/health/{service}/deadletters/{number}/{way_out}")
 async def settle_letter(
-    request: Request, work: Working, caller: Acting, service: str, number: int, way_out: str, because: Because
+    request: Request,
+    work: Working,
+    caller: Acting,
+    service: Text,
+    number: RowNumber,
+    way_out: Text,
+    because: Because,
 ) -> Response:
     """Redrive a dead letter of a service, or skip it, by the service's own command; the reason is kept here too."""
     caller.require(Role.technician, Role.pharmacist)
