@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -12,20 +12,19 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from services.planner import store
+from services.planner import beside, store
 from services.planner.domain.model import StaffDecision, StaffDecisionKind
 from services.planner.domain.progress import Status, as_of, told
 from services.planner.domain.staff_decisions import MAY_RULE, STAFF, too_much, unfitting
 from services.planner.faults import BadInput, Fault
-from services.planner.inputs import answer, read_patient
-from services.planner.inputs import plan as plan_from
 from services.planner.planning import calendar_of, replan, replan_changed
 from services.planner.rules import RULES
-from services.planner.what_if import WhatIf, document_of, read_changed
+from services.planner.what_if import WhatIf, document_of, work_out
 from shared.events import Reason
 from shared.events.planner import PlanBlocked, PlanComputed
-from shared.http import Commanding, Problem, Working, page
+from shared.http import FAULTS_NAMED, Commanding, Problem, Working, page
 from shared.messaging import Unit, patient
+from shared.values import Day, FreeText, Id, Text
 from shared.words import explain, render
 from shared.words.plans import of_drug, the_year
 from shared.words.steps import of_step
@@ -34,7 +33,7 @@ router = APIRouter()
 
 NEVER_HEARD_OF = "the planner has not heard of this patient"
 
-PatientId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
+PatientId = Id
 Cursor = Annotated[str, Query(pattern=r"^[!-~]{0,64}$")]
 Store = Annotated[str | None, Query(alias="store", pattern=r"^[!-~]{1,64}$")]
 Limit = Annotated[int, Query(ge=1, le=500)]
@@ -60,22 +59,41 @@ async def what_if(question: WhatIf, work: Working) -> dict[str, Any]:
 
     `stands` is what the planner holds now of a known patient.
     """
-    try:
-        if question.patient is not None and question.patient_id is None and not question.changes:
-            today = work.now().date()
-            return answer(plan_from(read_patient(question.patient, today), today))
-        if question.patient_id is None or question.patient is not None:
-            raise BadInput([Fault("", "", "give either patient, or patient_id with changes")])
-        record, days = await _known(question.patient_id, work)
-        today = work.now().astimezone(ZoneInfo(days.time_zone)).date()
-        progress = as_of(record.progress, today, RULES)
-        held = document_of(record.profile, told(progress), calendar_of(record, days), progress.cycle)
-        said = plan_from(read_changed(held, question.changes, today), today)
-    except BadInput as bad:
-        faults = [vars(fault) for fault in bad.faults]
-        raise Problem(400, "Invalid request", str(bad), errors=faults) from None
+    if question.patient is not None and question.patient_id is None and not question.changes:
+        return await _worked_out(question.patient, None, work.now().date())
+    if question.patient_id is None or question.patient is not None:
+        raise _bad_input([Fault("", "", "give either patient, or patient_id with changes")])
+    record, days = await _known(question.patient_id, work)
+    today = work.now().astimezone(ZoneInfo(days.time_zone)).date()
+    progress = as_of(record.progress, today, RULES)
+    held = document_of(record.profile, told(progress), calendar_of(record, days), progress.cycle)
+    said = await _worked_out(held, question.changes, today)
     stands = {"status": progress.status, "revision": record.revision, "anchor_on": progress.anchor_on}
-    return {**answer(said), "stands": stands}
+    return {**said, "stands": stands}
+
+
+async def _worked_out(
+    document: Mapping[str, Any], changes: Mapping[str, Any] | None, today: date
+) -> dict[str, Any]:
+    """The answer, from a process beside this one: however long it takes, events and other requests go on."""
+    try:
+        said = await beside.run(work_out, document, changes, today)
+    except beside.TooLong:
+        detail = f"no plan was found in {beside.SECONDS:.0f} s: ask with fewer prescriptions or fills"
+        raise Problem(422, "Too much to plan", detail, code="too_much") from None
+    except beside.Busy:
+        raise Problem(503, "Unavailable", "other questions are worked out; try again", code="busy") from None
+    if isinstance(said, list):
+        raise _bad_input(said)
+    return said
+
+
+def _bad_input(faults: Sequence[Fault]) -> Problem:
+    """Names as many faults as a person reads, and counts the rest."""
+    named = faults[:FAULTS_NAMED]
+    what = str(BadInput(list(named[:5])))
+    more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+    return Problem(400, "Invalid request", what + more, errors=[vars(fault) for fault in named])
 
 
 @router.get("/stores/{store_id}/demand")
@@ -105,7 +123,7 @@ class Replan(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     store: Annotated[str, Field(pattern=r"^[!-~]{1,64}$")] | None = None
-    payer: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    payer: Annotated[Text, Field(min_length=1, max_length=64)] | None = None
     after: Annotated[str, Field(pattern=r"^[!-~]{0,64}$")] = ""
     limit: Annotated[int, Field(ge=1, le=500)] = 100
     dry_run: bool = False
@@ -115,7 +133,7 @@ class Replan(BaseModel):
 async def replan_where(
     work: Working,
     store_id: Annotated[str | None, Query(alias="store", pattern=r"^[!-~]{1,64}$")] = None,
-    payer: Annotated[str | None, Query(min_length=1, max_length=64)] = None,
+    payer: Annotated[Text | None, Query(min_length=1, max_length=64)] = None,
 ) -> dict[str, Any]:
     """The stores with patients to be planned anew, and how many, to go through several at once."""
     async with work.read() as db:
@@ -255,9 +273,9 @@ class RulingRequest(BaseModel):
     """A day, a drug in or out of the plan, a fill at the synchronized pickup, no fill before a day, a quantity."""
 
     kind: StaffDecisionKind
-    why: str = Field(min_length=3, max_length=500)
-    rx_id: str | None = Field(default=None, min_length=1, max_length=64)
-    on: date | None = None
+    why: Annotated[FreeText, Field(min_length=3)]
+    rx_id: Annotated[Text, Field(min_length=1, max_length=64)] | None = None
+    on: Day | None = None
     quantity: Decimal | None = Field(default=None, gt=0, le=100_000)
 
 
