@@ -25,6 +25,7 @@ from shared.events.enrollment import Channel
 from shared.events.outreach import ContactOptedOut
 from shared.http import Commanding, Problem, Role, Working, page
 from shared.messaging import Refused, Unit, Work, patient, tables
+from shared.values import FreeText, Text
 
 router = APIRouter()
 
@@ -215,7 +216,7 @@ async def _take_effect(unit: Unit, effect: Effect, **extra: Any) -> dict[str, An
 
 
 class CloseRequest(BaseModel):
-    reason: Annotated[str, Field(min_length=3, max_length=500, description="kept with the contact")]
+    reason: Annotated[FreeText, Field(min_length=3, description="kept with the contact")]
 
 
 @router.post("/contacts/{contact_id}/close")
@@ -242,7 +243,7 @@ async def close(contact_id: UUID, body: CloseRequest, caller: Commanding, work: 
 class Inbound(BaseModel):
     """The patient called or walked in. `visit_id` where it is not about the nearest visit to confirm."""
 
-    visit_id: str | None = None
+    visit_id: Text | None = None
     answer: Answer = Answer()
 
 
@@ -330,7 +331,7 @@ async def _opt_out(unit: Unit, patient_id: str, channel: Channel) -> dict[str, A
 async def call_list(
     work: Working,
     store_id: Annotated[str, Query(alias="store", pattern=r"^[!-~]{1,64}$")],
-    after: Annotated[str, Query(max_length=80)] = "",
+    after: Annotated[Text, Query(max_length=80)] = "",
     limit: Limit = 100,
 ) -> dict[str, Any]:
     """A store's contacts that are due within a day, or that only a person can make; with what was tried.
