@@ -18,11 +18,11 @@ import structlog
 from fastapi import APIRouter, Header, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from services.console.api import zones_of
 from services.console.domain.lines import Fold, Line, fold_arrived
 from services.console.pages import fragment
-from services.console.store import ask
-from services.console.store.ask import Filter
+from services.console.queries import zones_of
+from services.console.store import reads
+from services.console.store.reads import Filter
 from shared.messaging import Work
 from shared.values import Text
 
@@ -86,7 +86,9 @@ async def _messages(
         while place[0] == now[0] and (arrived := await waiting.get()):
             if message := arrived.after(place[1]).message(which, whole):
                 yield message
-            now, place = arrived.place, (arrived.place if arrived.lines else place)
+            now = arrived.place
+            if place[0] == now[0]:
+                place = max(place, now)  # what was caught up with may be further
         if place[0] != now[0]:
             yield ServerSentEvent(event="anew", data="")
 
@@ -213,11 +215,11 @@ def _feed(request: Request) -> Feed:
 
 async def _look(work: Work, place: Place | None, which: Filter) -> News:
     async with work.read() as db:
-        await ask.at_one_instant(db)
-        generation, newest = await ask.place(db)
+        await reads.at_one_instant(db)
+        generation, newest = await reads.place(db)
         if place is None or place[0] != generation:
             return News((generation, newest), (), {})
-        lines = await ask.lines_after(db, which, place[1], LINES_A_MESSAGE)
+        lines = await reads.lines_after(db, which, place[1], LINES_A_MESSAGE)
         zones = await zones_of(db, lines) if lines else {}
     end = lines[-1].number if len(lines) == LINES_A_MESSAGE else max(place[1], newest)
     return News((generation, end), tuple(lines), zones)

@@ -55,17 +55,6 @@ KEY: Mapping[Owner, Callable[[str], Key]] = {"patient": patient, "store": store}
 """The lock of whoever due work belongs to."""
 
 
-class Refused(Exception):
-    """What was asked cannot be done, whoever asks and however often.
-
-    In a handler it makes the event a dead letter; a command answers 422 with it. `message` holds no personal data.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code, self.message = code, message
-
-
 class Parked(Exception):
     """A command's patient waits for a person to look at a dead letter."""
 

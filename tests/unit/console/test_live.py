@@ -14,7 +14,7 @@ from sse_starlette import ServerSentEvent
 from services.console import live
 from services.console.domain.lines import Line
 from services.console.live import Feed, News, Place
-from services.console.store.ask import Filter
+from services.console.store.reads import Filter
 from tests.running import until
 
 EVERYTHING = Filter()
