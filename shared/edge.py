@@ -32,7 +32,7 @@ HELD_BYTES = 64 * 1024 * 1024
 LEVELS = 64
 """Lists and objects inside one another; documents of ours have fewer than ten."""
 
-OPERATIONS = "/ops/"
+OPERATIONS = ("/ops/", "/metrics")
 OPERATIONS_AT_ONCE = 32
 
 SAID_ONCE = ("host", "medsync-actor", "medsync-role", "idempotency-key", "traceparent")
@@ -56,7 +56,8 @@ class Edge:
 
 def install_edge(app: FastAPI, edge: Edge) -> None:
     """Bound what comes in. Call it after `install_problems`: what is added last is outermost."""
-    app.add_middleware(_Lanes, lanes={OPERATIONS: OPERATIONS_AT_ONCE, **edge.lanes, "": edge.in_flight})
+    lanes = {**dict.fromkeys(OPERATIONS, OPERATIONS_AT_ONCE), **edge.lanes, "": edge.in_flight}
+    app.add_middleware(_Lanes, lanes=lanes)
     app.add_middleware(_Bodies, bounds={**edge.large, "": BODY_BYTES}, held_bytes=edge.held_bytes)
     app.add_middleware(_Heads, hosts=(*LOOPBACK, *edge.hosts))
     app.add_middleware(_Unkept)

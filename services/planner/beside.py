@@ -29,16 +29,23 @@ async def run(function: Callable[[Unpack[Ts]], T], *given: *Ts) -> T:
     """What the function answers. It, what it is given and what it answers are pickled.
 
     Raises:
-        TooLong: it took longer than `SECONDS`, waiting included.
-        Busy: `WAITING` calls wait already.
+        TooLong: it took longer than `SECONDS`.
+        Busy: `WAITING` calls wait already, or its turn did not come in `SECONDS`.
     """
-    if _limiter.statistics().tasks_waiting >= WAITING:
+    if _turns.statistics().tasks_waiting >= WAITING:
         raise Busy
     try:
         with fail_after(SECONDS):
-            return await to_process.run_sync(function, *given, cancellable=True, limiter=_limiter)
+            await _turns.acquire()
+    except TimeoutError:
+        raise Busy from None
+    try:
+        with fail_after(SECONDS):
+            return await to_process.run_sync(function, *given, cancellable=True)
     except TimeoutError:
         raise TooLong from None
+    finally:
+        _turns.release()
 
 
-_limiter = CapacityLimiter(PROCESSES)
+_turns = CapacityLimiter(PROCESSES)
