@@ -289,7 +289,10 @@ class Contender:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/ops/ready", timeout=5, trust_env=False).is_success
+            return all(
+                httpx.get(f"{self.url}/ops/{side}", timeout=10, trust_env=False).is_success
+                for side in ("ready", "consuming")
+            )
         except httpx.TransportError:
             return False
 

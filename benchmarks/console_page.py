@@ -78,7 +78,7 @@ async def benchmark(bench: Bench) -> Sequence[Target]:
         "patients": "/patients",
     }
     transport = httpx.ASGITransport(app=app_of(work, url))
-    async with httpx.AsyncClient(transport=transport, base_url="http://c") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         asked = await ask_in_turn(bench, http, pages)
     await pool.close()
     head = ("page", "ms, median", "95 %", "CPU ms: console", "PostgreSQL", "kB")

@@ -10,6 +10,7 @@ import socket
 import uvicorn
 from pydantic import ValidationError
 
+from cli.heads import BoundedHeads
 from shared.memory import spare_the_collector
 
 STOP_SECONDS = 15
@@ -35,6 +36,8 @@ def serve(service: str, slot: int) -> None:
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=STOP_SECONDS,
+        http=BoundedHeads,
+        ws="none",
     )
 
 

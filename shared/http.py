@@ -21,8 +21,11 @@ from shared.messaging import Parked, Work
 from shared.messaging import unit as units
 from shared.messaging.outages import is_outage, is_timeout
 from shared.problems import Conflict, NotAllowed, NotFound, Refused, require_role
+from shared.values import clean
 
 PROBLEM_JSON = "application/problem+json"
+FAULTS_NAMED = 20
+"""Of a request that is not valid; the rest is counted."""
 
 STATUS: Mapping[type[Refused], int] = {NotFound: 404, Conflict: 409, NotAllowed: 403}
 """How a refusal is answered; every other one with 422."""
@@ -138,35 +141,42 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(Problem)
     async def problem(_: Request, error: Problem) -> JSONResponse:
-        return _answer(error.status, error.title, error.detail, **error.extra)
+        return as_problem(error.status, error.title, error.detail, **error.extra)
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> JSONResponse:
         status, title = status_and_title(error)
-        return _answer(status, title, error.message, code=error.code)
+        return as_problem(status, title, error.message, code=error.code)
 
     @app.exception_handler(Parked)
     async def parked(_: Request, error: Parked) -> JSONResponse:
         detail = f"{error}; redrive or skip the dead letter first (medsync deadletters)"
-        return _answer(409, "Parked", detail, code="parked")
+        return as_problem(409, "Parked", detail, code="parked")
 
     @app.exception_handler(units.KeyReused)
     async def reused(_: Request, error: units.KeyReused) -> JSONResponse:
-        return _answer(
+        return as_problem(
             422, "Idempotency key reused", "this key came before with another command", code="key_reused"
         )
 
     @app.exception_handler(HTTPException)
     async def http_error(_: Request, error: HTTPException) -> JSONResponse:
-        return _answer(error.status_code, "HTTP error", str(error.detail))
+        return as_problem(error.status_code, "HTTP error", str(error.detail))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        errors = [{"field": ".".join(map(str, e["loc"][1:])), "problem": _problem(e)} for e in error.errors()]
+        found = error.errors()
+        errors = [{"field": _field(e), "problem": _problem(e)} for e in found[:FAULTS_NAMED]]
         what = "; ".join(f"{e['field'] or 'body'}: {e['problem']}" for e in errors[:5])
-        return _answer(400, "Invalid request", what, errors=errors)
+        more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
+        return as_problem(400, "Invalid request", what + more, errors=errors)
 
     app.add_middleware(_Unexpected)
+
+
+def _field(error: Mapping[str, Any]) -> str:
+    """Where it is; names in it may be the caller's own, of any length and form."""
+    return ".".join(clean(str(part), 80) for part in error["loc"][1:])
 
 
 def status_and_title(error: Refused) -> tuple[int, str]:
@@ -177,7 +187,7 @@ def status_and_title(error: Refused) -> tuple[int, str]:
 
 
 def _problem(error: Mapping[str, Any]) -> str:
-    return NOT_TAKEN if error["type"] == "string_pattern_mismatch" else str(error["msg"])
+    return NOT_TAKEN if error["type"] == "string_pattern_mismatch" else clean(str(error["msg"]), 300)
 
 
 class _Unexpected:
@@ -211,14 +221,15 @@ class _Unexpected:
 def _unavailable() -> JSONResponse:
     # Where the connection was lost in the middle of the commit, nobody knows: only the same key makes it safe.
     detail = "the database does not answer; try again, with the same Idempotency-Key if you sent one"
-    return _answer(503, "Unavailable", detail, code="outage")
+    return as_problem(503, "Unavailable", detail, code="outage")
 
 
 def _internal_error() -> JSONResponse:
-    return _answer(500, "Internal error", "nothing was changed; the log of the service has the trace")
+    return as_problem(500, "Internal error", "nothing was changed; the log of the service has the trace")
 
 
-def _answer(status: int, title: str, detail: str, **extra: Any) -> JSONResponse:
+def as_problem(status: int, title: str, detail: str, **extra: Any) -> JSONResponse:
+    """Problem details as an answer, for whatever stands before the routes."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **extra}
     retry = {"Retry-After": "1"} if status == 503 else None
     return JSONResponse(body, status_code=status, media_type=PROBLEM_JSON, headers=retry)

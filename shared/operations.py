@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import asyncpg
 from fastapi import APIRouter, Request
@@ -23,8 +24,11 @@ from shared.messaging.lag import LagMeter
 from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.parking import NoSuchLetter, Parking
 from shared.messaging.relay import Relay
+from shared.values import Cursor, FreeText, Id, RowNumber, Text
 
 REPUBLISHED_A_TURN = 200
+PROBE_SECONDS = 0.5
+"""How long a probe of HTTP waits for the broker: less than whoever probes waits for it."""
 
 
 class CurrentState(Protocol):
@@ -67,18 +71,38 @@ async def live() -> dict[str, str]:
 
 @router.get("/ready")
 async def ready(request: Request) -> JSONResponse:
-    """Database, broker, subscription and migrations; 503 names what is missing."""
+    """Whether requests can be answered: 503 without the database or a migration. `missing` names also what consuming
+    lacks: while the broker is away, commands are taken and queries answered.
+    """
     m = _of(request)
-    missing = []
+    of_http, (of_consuming, _) = await asyncio.gather(_http_lacks(m), _consuming_lacks(m, PROBE_SECONDS))
+    answer = {"ready": not of_http, "consuming": not of_consuming, "missing": [*of_http, *of_consuming]}
+    return JSONResponse(answer, status_code=503 if of_http else 200)
+
+
+@router.get("/consuming")
+async def consuming(request: Request) -> JSONResponse:
+    """Whether events are taken in and due work is done: broker, subscription, lag; 503 names what is missing."""
+    missing, lag = await _consuming_lacks(_of(request))
+    answer = {"consuming": not missing, "missing": missing, "lag": lag}
+    return JSONResponse(answer, status_code=503 if missing else 200)
+
+
+async def _http_lacks(m: Machinery) -> list[str]:
     try:
         async with m.work.read() as db:
             applied = await db.fetchval("select count(*) from public.schema_migrations")
-            if applied < m.migrations:
-                missing.append(f"migrations: {applied} of {m.migrations} applied")
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        missing.append(f"database: {type(error).__name__}")
+        return [f"database: {type(error).__name__}"]
+    return [f"migrations: {applied} of {m.migrations} applied"] if applied < m.migrations else []
+
+
+async def _consuming_lacks(m: Machinery, patience: float | None = None) -> tuple[list[str], int | None]:
+    """What consuming lacks, and the lag where the broker tells it within `patience` seconds."""
+    missing, lag = [], None
     try:
-        await m.meter.read()
+        async with asyncio.timeout(patience):
+            lag = (await m.meter.read()).behind
     except BROKER_AWAY as error:
         missing.append(f"broker: {type(error).__name__}")
     if m.due.stopped_because:
@@ -87,7 +111,7 @@ async def ready(request: Request) -> JSONResponse:
         missing.append(f"consumption stopped: {m.consumer.stopped_because}")
     elif not m.consumer.running:
         missing.append("not subscribed yet")
-    return JSONResponse({"ready": not missing, "missing": missing}, status_code=503 if missing else 200)
+    return missing, lag
 
 
 @router.get("/status")
@@ -130,7 +154,10 @@ async def status(request: Request) -> dict[str, Any]:
 
 @router.get("/deadletters")
 async def dead_letters(
-    request: Request, status: str | None = "open", after: int = 0, limit: int = 100
+    request: Request,
+    status: Text = "open",
+    after: RowNumber = 0,
+    limit: RowNumber = 100,
 ) -> dict[str, Any]:
     """Poison events and failed due work, oldest first; outbox rows that the broker refused beside them."""
     async with _of(request).work.read() as db:
@@ -141,7 +168,7 @@ async def dead_letters(
 
 
 @router.get("/deadletters/{number}")
-async def dead_letter(request: Request, number: int) -> dict[str, Any]:
+async def dead_letter(request: Request, number: RowNumber) -> dict[str, Any]:
     """One dead letter with its headers and payload as they came (base64: they may be anything)."""
     async with _of(request).work.read() as db:
         letter = await tables.dead_letter(db, number)
@@ -157,11 +184,11 @@ async def dead_letter(request: Request, number: int) -> dict[str, Any]:
 class Because(BaseModel):
     """A person's reason, kept with what was done; no personal data."""
 
-    because: str = Field(min_length=3, max_length=200)
+    because: Annotated[FreeText, Field(min_length=3, max_length=200)]
 
 
 @router.post("/deadletters/{number}/redrive")
-async def redrive(request: Request, number: int, caller: Commanding) -> dict[str, Any]:
+async def redrive(request: Request, number: RowNumber, caller: Commanding) -> dict[str, Any]:
     """Run the letter and what waits behind it through the handlers again."""
     try:
         return await _of(request).parking.redrive(caller, number)
@@ -170,7 +197,7 @@ async def redrive(request: Request, number: int, caller: Commanding) -> dict[str
 
 
 @router.post("/deadletters/{number}/skip")
-async def skip(request: Request, number: int, body: Because, caller: Commanding) -> dict[str, Any]:
+async def skip(request: Request, number: RowNumber, body: Because, caller: Commanding) -> dict[str, Any]:
     """Drop the letter with a reason; what waits behind it goes on."""
     try:
         return await _of(request).parking.skip(caller, number, body.because)
@@ -179,7 +206,7 @@ async def skip(request: Request, number: int, body: Because, caller: Commanding)
 
 
 @router.post("/held/{row_id}/release")
-async def release_held(request: Request, row_id: int, caller: Commanding) -> dict[str, Any]:
+async def release_held(request: Request, row_id: RowNumber, caller: Commanding) -> dict[str, Any]:
     """Let the relay try a refused outbox row again, for instance after the broker's limit was raised."""
     m = _of(request)
 
@@ -194,9 +221,9 @@ async def release_held(request: Request, row_id: int, caller: Commanding) -> dic
 class Republish(BaseModel):
     """Which part of the current state; all of it where neither is given."""
 
-    patient: str | None = None
-    store: str | None = None
-    after: str = ""
+    patient: Id | None = None
+    store: Id | None = None
+    after: Cursor = ""
 
 
 @router.post("/republish")

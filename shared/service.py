@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,6 +20,7 @@ from fastapi import APIRouter, FastAPI
 from shared import operations
 from shared.clock import clock_of
 from shared.database import open_pool
+from shared.edge import Edge, install_edge
 from shared.http import SlashesInIds, install_problems
 from shared.logging import configure_logging
 from shared.messaging import Handlers, Jobs, Work, tables
@@ -52,8 +53,13 @@ def service_app(
     jobs: Jobs,
     routers: Sequence[APIRouter],
     republish: operations.CurrentState | None = None,
+    lanes: Mapping[str, int] | None = None,
+    large: Mapping[str, int] | None = None,
 ) -> FastAPI:
-    """A service: its HTTP routes, and in its lifespan the consumer, the relay and the due work."""
+    """A service: its HTTP routes, and in its lifespan the consumer, the relay and the due work.
+
+    `lanes` and `large` are bounds of some paths, see `Edge`.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -65,6 +71,7 @@ def service_app(
     app = FastAPI(title=f"MedSync {name}", lifespan=lifespan, docs_url=None, redoc_url=None)
     install_problems(app)
     app.add_middleware(SlashesInIds)
+    install_edge(app, Edge(settings.hosts, settings.max_in_flight, lanes or {}, large or {}))
     app.include_router(operations.router)
     for router in routers:
         app.include_router(router)
@@ -80,14 +87,19 @@ async def _start(
     jobs: Jobs,
     republish: operations.CurrentState | None,
 ) -> None:
-    """Open the pool, then run everything; at the end all parts stop at once, and the pool closes after them."""
+    """Open the pools, then run everything; at the end all parts stop at once, and the pools close after them.
+
+    Commands and queries have a pool of their own: however many wait, events are taken and operations answered.
+    """
     label = f"medsync-{name}-{settings.slot}"
-    pool = await _pool(settings, label)
+    pool = await _pool(settings, settings.pool_size, label)
     stack.push_async_callback(_close_pool, pool)
+    http_pool = await _pool(settings, settings.http_pool_size, f"{label} http")
+    stack.push_async_callback(_close_pool, http_pool)
     bell = Bell(settings.database_url, name=label)
     sealer = Sealer(settings.sealing_key.get_secret_value(), key_id=settings.sealing_key_id)
     work = Work(pool, service=name, clock=clock_of(settings.clock_file), sealer=sealer, bell=bell)
-    app.state.work, app.state.settings = work, settings
+    app.state.work, app.state.settings = work.on(http_pool), settings
     intake = Intake(work, handlers, topic_prefix=settings.topic_prefix)
     consumer = Consumer(
         intake,
@@ -150,9 +162,9 @@ async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
 
 
 @stamina.retry(on=(OSError, asyncpg.PostgresError, TimeoutError), attempts=None, timeout=12.0, wait_max=2.0)
-async def _pool(settings: ServiceSettings, label: str) -> asyncpg.Pool:
+async def _pool(settings: ServiceSettings, size: int, label: str) -> asyncpg.Pool:
     """Gives up while a stop can still keep to its 20 s: it is not heard before the start is over."""
-    return await open_pool(settings.database_url, size=settings.pool_size, name=label)
+    return await open_pool(settings.database_url, size=size, name=label)
 
 
 async def _close_pool(pool: asyncpg.Pool) -> None:

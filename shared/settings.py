@@ -24,7 +24,14 @@ class ServiceSettings(BaseSettings):
     sealing_key: SecretStr = Field(description="32 bytes in hex: names and numbers are sealed with it")
     sealing_key_id: str = "1"
     topic_prefix: str = Field(default="", description="lets several installations share one cluster")
-    pool_size: int = Field(default=8, ge=2)
+    allowed_hosts: str = Field(
+        default="",
+        description="names, comma-separated, by which callers reach this service beside localhost; addresses "
+        "are always taken",
+    )
+    max_in_flight: int = Field(default=128, ge=1, description="requests at once; beyond it they are refused")
+    pool_size: int = Field(default=8, ge=2, description="connections of what consumes, and of operations")
+    http_pool_size: int = Field(default=8, ge=1, description="connections of commands and queries")
     batch_size: int = Field(default=500, ge=1, le=500, description="events a transaction, about")
     gather_ms: int = Field(
         default=0,
@@ -38,3 +45,8 @@ class ServiceSettings(BaseSettings):
     stuck_after_seconds: float = Field(
         default=60.0, description="a consumer that stands still ends its process"
     )
+
+    @property
+    def hosts(self) -> list[str]:
+        """The names of `allowed_hosts`, and the one that is listened on."""
+        return [name for each in (*self.allowed_hosts.split(","), self.host) if (name := each.strip())]

@@ -27,14 +27,18 @@ async def running(app: FastAPI, *, wait_ready: bool = True) -> AsyncIterator[htt
     """The service, started as its process would start it; the client speaks to it without a port."""
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=STAFF) as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://localhost", headers=STAFF
+        ) as client:
             if wait_ready:
                 await until(lambda: is_ready(client), "the service is ready")
             yield client
 
 
 async def is_ready(client: httpx.AsyncClient) -> bool:
-    return (await client.get("/ops/ready")).status_code == 200
+    """Answers commands, and takes events in."""
+    answers = [await client.get(f"/ops/{side}") for side in ("ready", "consuming")]
+    return all(answer.status_code == 200 for answer in answers)
 
 
 async def until(condition: Callable[[], Awaitable[Any]], what: str, *, seconds: float = 30.0) -> Any:

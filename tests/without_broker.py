@@ -94,7 +94,7 @@ async def without_broker(
     app.state.work = work = Work(pool, service=name, clock=clock, sealer=sealer, bell=bell)
     transport = httpx.ASGITransport(app=app)
     try:
-        async with httpx.AsyncClient(transport=transport, base_url="http://service") as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             yield Unbrokered(work, http, clock, handlers, jobs)
     finally:
         await pool.close()

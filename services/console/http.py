@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from pydantic import Field
 
 from services.console import commands, queries
 from services.console.domain.ahead import is_soon
 from services.console.domain.supply import What
 from services.console.domain.today import Part
-from services.console.pages import ACTOR, ROLE, STAFF, Acting, Day, Number, Text, Viewing, page
+from services.console.pages import ACTOR, ROLE, STAFF, Acting, Viewing, page
 from services.console.rebuild import rebuild
 from services.console.services import look_at, tell
 from services.console.settings import Settings
@@ -21,6 +22,7 @@ from services.console.store.reads import Filter
 from shared.events import EVENTS
 from shared.http import ACTOR_ID, Commanding, Problem, Role, Working
 from shared.messaging import Work
+from shared.values import Day, FreeText, RowNumber, Text
 
 pages = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 forms = APIRouter(include_in_schema=False)
@@ -28,7 +30,8 @@ forms = APIRouter(include_in_schema=False)
 KINDS = sorted(event_type.split(".")[2] for event_type in EVENTS)
 SERVICES = ("enrollment", "planner", "outreach", "fulfillment")
 
-Because = Annotated[str, Form(min_length=3, max_length=200, pattern=r"^[^\x00-\x1f]*$")]
+Address = Annotated[str, Field(max_length=2000)]
+Because = Annotated[FreeText, Form(min_length=3, max_length=200)]
 
 
 # ---- pages ----------------------------------------------------------------------------------------------------
@@ -65,9 +68,9 @@ async def stream(
     kind: Text = "",
     store: Text = "",
     patient: Text = "",
-    first: Number | None = None,
-    last: Number | None = None,
-    before: Number | None = None,
+    first: RowNumber | None = None,
+    last: RowNumber | None = None,
+    before: RowNumber | None = None,
 ) -> HTMLResponse:
     """Every event, newest first; the live part goes on from here where a script runs.
 
@@ -97,7 +100,7 @@ async def patient(
     work: Working,
     viewer: Viewing,
     patient_id: Text,
-    revision: Number | None = None,
+    revision: RowNumber | None = None,
     order: Annotated[str, Query(pattern="^(newest|oldest)$")] = "newest",
 ) -> HTMLResponse:
     """One patient: the plan drawn and in words, what happens next, and the story of cause and effect."""
@@ -124,7 +127,7 @@ async def health(request: Request, work: Working) -> HTMLResponse:
 
 
 @forms.get("/acting-as", response_class=HTMLResponse)
-async def who(request: Request, to: str = "/") -> HTMLResponse:
+async def who(request: Request, to: Address = "/") -> HTMLResponse:
     """The form in which a person says who they are."""
     return page(request, "acting.html", to=_here(to), sign_in=_settings(request).sign_in)
 
@@ -134,7 +137,7 @@ async def say_who(
     request: Request,
     actor: Annotated[str, Form(pattern=ACTOR_ID)],
     role: Annotated[Role, Form()],
-    to: Annotated[str, Form()] = "/",
+    to: Annotated[Address, Form()] = "/",
 ) -> Response:
     """Keep it in a cookie of this browser; a convenience behind no proxy, and no proof of anything."""
     if not _settings(request).sign_in or role not in STAFF:
@@ -161,7 +164,13 @@ async def reveal(
 
 @forms.post("/health/{service}/deadletters/{number}/{way_out}")
 async def settle_letter(
-    request: Request, work: Working, caller: Acting, service: str, number: int, way_out: str, because: Because
+    request: Request,
+    work: Working,
+    caller: Acting,
+    service: Text,
+    number: RowNumber,
+    way_out: Text,
+    because: Because,
 ) -> Response:
     """Redrive a dead letter of a service, or skip it, by the service's own command; the reason is kept here too."""
     commands.may_settle(caller.role, way_out)

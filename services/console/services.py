@@ -53,7 +53,7 @@ async def look_at(app: FastAPI) -> list[State]:
     settings: Settings = app.state.settings
     async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as out, _to_itself(app) as home:
         asked = [(name, _Asked(out, urls)) for name, urls in settings.services.items()]
-        asked.append(("console", _Asked(home, ("http://console",))))
+        asked.append(("console", _Asked(home, ("http://localhost",))))
         return list(await asyncio.gather(*(_look_at(name, each) for name, each in asked)))
 
 
@@ -87,7 +87,7 @@ async def tell(app: FastAPI, caller: Caller, service: str, path: str, body: dict
         Problem: 404 where no address of the service is known, 502 where it does not answer, or its own problem.
     """
     settings: Settings = app.state.settings
-    urls = ("http://console",) if service == "console" else settings.services.get(service, ())
+    urls = ("http://localhost",) if service == "console" else settings.services.get(service, ())
     if not urls:
         raise Problem(404, "No such service", f"no address of {service} is known here (MEDSYNC_…_URL)")
     headers = {"Medsync-Actor": caller.actor, "Medsync-Role": caller.role}

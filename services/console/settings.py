@@ -22,6 +22,7 @@ class Settings(ServiceSettings):
         description="let people say who they are by a form; switch it off behind a proxy that authenticates them "
         "and sets Medsync-Actor and Medsync-Role",
     )
+    max_readers: int = Field(default=1000, ge=1, description="of the live stream at once, in this process")
     reveal_minutes: int = Field(default=15, ge=1, description="how long a revealed name stays visible")
 
     @property

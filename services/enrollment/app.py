@@ -11,6 +11,9 @@ from services.enrollment.settings import Settings
 from services.enrollment.store import profiles
 from shared.service import service_app
 
+IMPORT_BYTES = 4 * 1024 * 1024
+"""Five hundred records of eight kilobytes."""
+
 
 def create_app(settings: Settings) -> FastAPI:
     """One process of the service."""
@@ -21,4 +24,5 @@ def create_app(settings: Settings) -> FastAPI:
         jobs=due,
         routers=[http.router],
         republish=profiles.current_state,
+        large={"/imports/": IMPORT_BYTES},
     )

@@ -31,6 +31,7 @@ from shared.events.enrollment import (
 )
 from shared.messaging import Unit
 from shared.problems import Conflict, Invalid, NotFound, require_role
+from shared.values import FreeText
 
 T = TypeVar("T")
 E = TypeVar("E", bound=OpenEnum)
@@ -361,7 +362,7 @@ class Closure(Input):
     """A day on which a store is closed, and why."""
 
     on: date
-    why: str = Field(min_length=3, max_length=500)
+    why: Annotated[FreeText, Field(min_length=3)]
 
 
 async def close_store(unit: Unit, store_id: str, closure: Closure) -> None:

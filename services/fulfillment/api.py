@@ -40,6 +40,7 @@ from services.fulfillment.views import FillOrder, FillOrders, NamedPackage, Next
 from shared.events.fulfillment import Consultation, ConsultationHeld
 from shared.http import Commanding, Problem, Working, page
 from shared.messaging import Caller, Unit, Work, patient, tables
+from shared.values import Day, FreeText
 
 router = APIRouter()
 
@@ -47,7 +48,7 @@ Id = Annotated[str, Field(pattern=r"^[!-~]{1,80}$")]
 Licence = Annotated[str, Field(pattern=r"^[ -~]{1,40}$", description="of the person who did it")]
 RejectCode = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,3}$", description="NCPDP")]
 Units = Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=4, description="of the drug")]
-Reason = Annotated[str, Field(min_length=3, max_length=500)]
+Reason = Annotated[FreeText, Field(min_length=3)]
 Topic = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 FILLERS = ("technician", "pharmacist", "system")
@@ -100,7 +101,7 @@ class FillResult(BaseModel):
     result: Literal["filled", "rejected", "short"]
     fill_id: Id | None = None  # with filled
     reject_code: RejectCode | None = None  # with rejected
-    next_fill_on: date | None = None  # with rejected, where the payer names it
+    next_fill_on: Day | None = None  # with rejected, where the payer names it
     missing: Units | None = None  # with short
     licence: Licence | None = None
 
@@ -227,7 +228,7 @@ async def list_packages(
     work: Working,
     store_id: Annotated[Id | None, Query(alias="store")] = None,
     status: PackageStatus | None = None,
-    on: date | None = None,
+    on: Day | None = None,
     after: Annotated[str, Query(pattern=r"^[!-~]{0,80}$")] = "",
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> Packages:

@@ -37,6 +37,7 @@ from shared.events import Reason
 from shared.events.enrollment import Channel
 from shared.http import Commanding, Problem, Role, Working, page
 from shared.messaging import Refused, Unit, Work, patient, tables
+from shared.values import FreeText, Text
 
 router = APIRouter()
 
@@ -246,7 +247,7 @@ async def _effect(
 
 
 class CloseRequest(BaseModel):
-    reason: Annotated[str, Field(min_length=3, max_length=500, description="kept with the contact")]
+    reason: Annotated[FreeText, Field(min_length=3, description="kept with the contact")]
 
 
 @router.post("/contacts/{contact_id}/close")
@@ -276,7 +277,7 @@ class Inbound(BaseModel):
     `channel` and `number`: how the patient's own words came, and from which number.
     """
 
-    visit_id: Annotated[str | None, Field(max_length=200)] = None
+    visit_id: Text | None = None
     channel: Channel = Channel.text
     number: Number | None = None
     answer: Answer = Answer()
@@ -365,7 +366,7 @@ async def opt_out_patient(
 async def call_list(
     work: Working,
     store_id: Annotated[str, Query(alias="store", pattern=r"^[!-~]{1,64}$")],
-    after: Annotated[str, Query(max_length=80)] = "",
+    after: Annotated[Text, Query(max_length=80)] = "",
     limit: Limit = 100,
 ) -> dict[str, Any]:
     """A store's contacts that are due within a day, or that only a person can make; with what was tried.

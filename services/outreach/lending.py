@@ -17,6 +17,7 @@ from services.outreach.store import Person
 from shared import words
 from shared.events.enrollment import Channel
 from shared.events.planner import Condition, Visit
+from shared.values import Text
 
 STAFF = ("clerk", "technician", "pharmacist")
 """Roles of the store's people."""
@@ -25,7 +26,7 @@ STAFF = ("clerk", "technician", "pharmacist")
 class LeaseRequest(BaseModel):
     """`minutes` are of business time; what is not reported within them is due again."""
 
-    worker: Annotated[str, Field(min_length=1, max_length=80)]
+    worker: Annotated[Text, Field(min_length=1, max_length=80)]
     limit: Annotated[int, Field(ge=1, le=500, description="patients")] = 20
     minutes: Annotated[int, Field(ge=1, le=120)] = 15
 

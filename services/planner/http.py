@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Annotated, Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -9,16 +11,14 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from services.planner import commands, queries, store
+from services.planner import beside, commands, queries, store
 from services.planner.domain.progress import as_of, told
 from services.planner.faults import BadInput, Fault
-from services.planner.inputs import answer, read_patient
-from services.planner.inputs import plan as plan_from
 from services.planner.planning import calendar_of
 from services.planner.queries import NEVER_HEARD_OF
 from services.planner.rules import RULES
-from services.planner.what_if import WhatIf, document_of, read_changed
-from shared.http import Commanding, Problem, Working, page
+from services.planner.what_if import WhatIf, document_of, work_out
+from shared.http import FAULTS_NAMED, Commanding, Problem, Working, page
 from shared.messaging import Unit, Work, patient
 from shared.values import Text
 
@@ -50,22 +50,41 @@ async def what_if(question: WhatIf, work: Working) -> dict[str, Any]:
 
     `stands` is what the planner holds now of a known patient.
     """
-    try:
-        if question.patient is not None and question.patient_id is None and not question.changes:
-            today = work.now().date()
-            return answer(plan_from(read_patient(question.patient, today), today))
-        if question.patient_id is None or question.patient is not None:
-            raise BadInput([Fault("", "", "give either patient, or patient_id with changes")])
-        record, days = await _known(question.patient_id, work)
-        today = work.now().astimezone(ZoneInfo(days.time_zone)).date()
-        progress = as_of(record.progress, today, RULES)
-        held = document_of(record.profile, told(progress), calendar_of(record, days), progress.cycle)
-        said = plan_from(read_changed(held, question.changes, today), today)
-    except BadInput as bad:
-        faults = [vars(fault) for fault in bad.faults]
-        raise Problem(400, "Invalid request", str(bad), errors=faults) from None
+    if question.patient is not None and question.patient_id is None and not question.changes:
+        return await _worked_out(question.patient, None, work.now().date())
+    if question.patient_id is None or question.patient is not None:
+        raise _bad_input([Fault("", "", "give either patient, or patient_id with changes")])
+    record, days = await _known(question.patient_id, work)
+    today = work.now().astimezone(ZoneInfo(days.time_zone)).date()
+    progress = as_of(record.progress, today, RULES)
+    held = document_of(record.profile, told(progress), calendar_of(record, days), progress.cycle)
+    said = await _worked_out(held, question.changes, today)
     stands = {"status": progress.status, "revision": record.revision, "anchor_on": progress.anchor_on}
-    return {**answer(said), "stands": stands}
+    return {**said, "stands": stands}
+
+
+async def _worked_out(
+    document: Mapping[str, Any], changes: Mapping[str, Any] | None, today: date
+) -> dict[str, Any]:
+    """The answer, from a process beside this one: however long it takes, events and other requests go on."""
+    try:
+        said = await beside.run(work_out, document, changes, today)
+    except beside.TooLong:
+        detail = f"no plan was found in {beside.SECONDS:.0f} s: ask with fewer prescriptions or fills"
+        raise Problem(422, "Too much to plan", detail, code="too_much") from None
+    except beside.Busy:
+        raise Problem(503, "Unavailable", "other questions are worked out; try again", code="busy") from None
+    if isinstance(said, list):
+        raise _bad_input(said)
+    return said
+
+
+def _bad_input(faults: Sequence[Fault]) -> Problem:
+    """Names as many faults as a person reads, and counts the rest."""
+    named = faults[:FAULTS_NAMED]
+    what = str(BadInput(list(named[:5])))
+    more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
+    return Problem(400, "Invalid request", what + more, errors=[vars(fault) for fault in named])
 
 
 async def _known(patient_id: str, work: Work) -> tuple[store.Record, store.StoreDays]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
@@ -13,7 +13,8 @@ from pydantic_core import to_jsonable_python
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import Commitments, Profile
 from services.planner.faults import BadInput, Fault
-from services.planner.inputs import PatientInput, read_patient
+from services.planner.inputs import PatientInput, answer, plan, read_patient
+from shared.values import Document, Id
 
 ADDED = ("fills", "stock_reports", "rejections", "rulings")
 MERGED = ("told", "calendar", "rules")
@@ -24,15 +25,29 @@ class WhatIf(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    patient: dict[str, Any] | None = Field(None, description="a document as of schemas/inputs/patient.json")
-    patient_id: Annotated[str, Field(pattern=r"^[!-~]{1,64}$")] | None = None
-    changes: dict[str, Any] = Field(
+    patient: Document | None = Field(None, description="a document as of schemas/inputs/patient.json")
+    patient_id: Id | None = None
+    changes: Document = Field(
         {},
         description="any fields of such a document. Prescriptions are merged by rx_id, those of an unknown one "
         "added; fills, stock reports, rejections and rulings are added; told, calendar and rules are merged by "
         "name; any other field takes the place of the one held. Besides: `wanted_on`, another day for the pickup, "
         "and `without_rx_ids`, prescriptions to leave out.",
     )
+
+
+def work_out(
+    document: Mapping[str, Any], changes: Mapping[str, Any] | None, today: date
+) -> dict[str, Any] | list[Fault]:
+    """The answer to a whole document, or to one held with changes; or what is wrong with it.
+
+    Of plain values throughout: it runs in another process.
+    """
+    try:
+        asked = read_patient(document, today) if changes is None else read_changed(document, changes, today)
+        return answer(plan(asked, today))
+    except BadInput as bad:
+        return bad.faults
 
 
 def document_of(profile: Profile, told: Commitments, calendar: Calendar, cycle: int) -> dict[str, Any]:

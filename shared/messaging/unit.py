@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from hashlib import blake2b
@@ -132,6 +133,12 @@ class Work:
     ) -> None:
         self.pool, self.service, self.clock, self.sealer, self.bell = pool, service, clock, sealer, bell
         self.process = uuid4()  # so that the next one knows that this one ended
+
+    def on(self, pool: asyncpg.Pool) -> Work:
+        """The same, on the connections of another pool."""
+        other = copy(self)
+        other.pool = pool
+        return other
 
     def now(self) -> datetime:
         """Business time."""

@@ -161,7 +161,7 @@ class System:
 
     async def ready(self, member: Member, *, seconds: float = 60) -> None:
         async def answers() -> bool:
-            return await self.get(member, "/ops/ready") is not None
+            return await self.get(member, "/ops/consuming") is not None
 
         await until(answers, f"{member.name} is ready", seconds=seconds)
 

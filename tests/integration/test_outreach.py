@@ -163,7 +163,7 @@ async def two_processes(url: str, folder: Path) -> AsyncIterator[Service]:
         sealer, bell = Sealer(SEALING_KEY, key_id="1"), Bell(url, name="test")
         app.state.work = Work(pool, service="outreach", clock=clock, sealer=sealer, bell=bell)
         works.append(app.state.work)
-        clients.append(httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://outreach"))
+        clients.append(httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost"))
     yield Service(works, clients, clock)
     for work, client in zip(works, clients, strict=True):
         await client.aclose()

@@ -146,7 +146,7 @@ async def unbrokered(url: str, folder: Path) -> AsyncIterator[Service]:
         bell=Bell(url, name="test"),
     )
     app.state.work = work
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://planner") as http:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost") as http:
         yield Service(work, http, clock)
     await pool.close()
 

@@ -107,7 +107,7 @@ def _description(directory: Path) -> dict[str, Any]:
 
 def _is_ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/ops/ready", trust_env=False).is_success
+        return httpx.get(f"{url}/ops/consuming", timeout=10, trust_env=False).is_success
     except httpx.TransportError:
         return False
 

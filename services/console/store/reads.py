@@ -30,6 +30,16 @@ class Filter:
     first: int | None = None  # lowest and highest number
     last: int | None = None
 
+    def takes(self, line: Line) -> bool:
+        """Whether it is one of them; the same in Python as `conditions` in SQL."""
+        wanted = (self.service, self.kind, self.store, self.patient)
+        has = (line.service, line.kind, line.store_id, line.patient_id)
+        return (
+            all(want in (None, held) for want, held in zip(wanted, has, strict=True))
+            and (self.first is None or line.number >= self.first)
+            and (self.last is None or line.number <= self.last)
+        )
+
     def conditions(self) -> tuple[tuple[str, str | int | None], ...]:
         """Column and comparison, and the value where one is given."""
         return (

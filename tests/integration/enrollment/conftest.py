@@ -108,7 +108,7 @@ async def service(fresh_database: Callable[[str], str], tmp_path: Path) -> Async
     )
     app.state.settings = settings
     transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://enrollment") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         yield Service(app, http)
     await pool.close()
 

@@ -92,11 +92,11 @@ async def test_due_work_that_fails_for_patient_after_patient_stops_and_says_so(l
     async with ledger.running() as client:
         await add_things(ledger, [f"bad-{n}" for n in range(30)])
 
-        async def unready() -> bool:
-            answer = await client.get("/ops/ready")
+        async def stopped() -> bool:
+            answer = await client.get("/ops/consuming")
             return answer.status_code == 503 and "due work stopped" in answer.text
 
-        await until(unready, "the service is unready and says why")
+        await until(stopped, "the service has stopped and says why")
         assert "refused:bad_thing" in (await status(client))["stopped_because"]
         await ledger.publish(changed("p", 1))  # events go on
         await ledger.until_effects(1)

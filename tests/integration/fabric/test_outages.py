@@ -84,7 +84,10 @@ async def test_the_broker_is_killed_under_load_and_comes_back(own_stack: LocalSt
             before = len(load.accepted)
             await asyncio.to_thread(own_stack.kafka.kill)
             began = time.monotonic()
-            assert (await client.get("/ops/ready")).status_code == 503
+            ready = await client.get("/ops/ready")
+            assert (ready.status_code, ready.json()["ready"], ready.json()["consuming"]) == (200, True, False)
+            assert any("broker" in missing for missing in ready.json()["missing"])
+            assert (await client.get("/ops/consuming")).status_code == 503
             assert (await client.get("/ops/status")).status_code == 503
             assert time.monotonic() - began < 15
 
@@ -115,9 +118,9 @@ async def test_without_its_broker_a_process_starts_stops_in_time_and_goes_on_whe
         await asyncio.to_thread(own_stack.kafka.start)
 
         async def ready() -> bool:
-            return (await client.get("/ops/ready")).status_code == 200
+            return (await client.get("/ops/consuming")).status_code == 200
 
-        await until(ready, "the service is ready once the broker is")
+        await until(ready, "the service takes events in once the broker is there")
         await at_rest(client)
         assert (await status(client))["outbox"] == 0
     assert len({dict(one.headers)["ce_id"] for one in await exposed.topic(PLANNER)}) == len(PATIENTS) + 2

@@ -229,11 +229,11 @@ async def test_a_release_that_fails_for_patient_after_patient_stops_and_says_so(
     await ledger.publish(*[changed(patient, 1, "fail") for patient in patients])
     async with ledger.running(wait_ready=False) as client:
 
-        async def unready() -> bool:
-            answer = await client.get("/ops/ready")
+        async def stopped() -> bool:
+            answer = await client.get("/ops/consuming")
             return answer.status_code == 503 and "failed:ValueError" in answer.text
 
-        await until(unready, "the service is unready and says why")
+        await until(stopped, "the service has stopped and says why")
         assert "failed:ValueError" in (await status(client))["stopped_because"]
         assert await ledger.count("fabric.parked") == intake.MANY_PATIENTS
     repaired()

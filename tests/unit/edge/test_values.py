@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from shared.values import LONGEST, Day, FreeText, Id, Line, Message, RowNumber, clean
+from shared.values import LONGEST, Day, FreeText, Id, Message, RowNumber, Text, clean
 
 HALF = "\ud800"
 
@@ -33,7 +33,7 @@ def test_free_text_that_cannot_be_kept_is_refused(came: Any) -> None:
 @pytest.mark.parametrize("came", ["a\nb", "a\rb", "a\tb", "a\0b", "x" * 201, HALF])
 def test_a_line_is_one_line(came: str) -> None:
     with pytest.raises(ValidationError):
-        TypeAdapter(Line).validate_python(came)
+        TypeAdapter(Text).validate_python(came)
 
 
 @pytest.mark.parametrize(
