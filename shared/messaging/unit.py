@@ -22,7 +22,7 @@ from shared.clock import Clock
 from shared.database import Db
 from shared.events import Event
 from shared.events.written import Written
-from shared.messaging import tables
+from shared.messaging import sizes, tables
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import TRACE_PARENT, Delivery, headers_of, payload_of, typed_key
@@ -276,7 +276,7 @@ class Work:
             yield db
 
     def _rows(self, unit: Unit) -> list[tables.Said]:
-        """What the unit has to say, for the outbox."""
+        """What the unit has to say, for the outbox. Raises Refused where the broker would not take an event."""
         at = unit.now.isoformat()
         return [self._row(event, why, at) for event, why in unit.emitted]
 
@@ -290,7 +290,19 @@ class Work:
             causation_id=why.causation_id,
             trace_parent=why.trace_parent,
         )
-        return event.TOPIC, event.key, headers | seal if seal else headers, payload
+        headers |= seal
+        if not sizes.fits(event.key, headers, payload):
+            raise _too_large(event, sizes.record_bytes(event.key, headers, payload))
+        return event.TOPIC, event.key, headers, payload
+
+
+def _too_large(event: Event | Written, size: int) -> Refused:
+    """Now, while whoever asked still listens: held in the outbox, it would keep all that follows from its patient."""
+    return Refused(
+        "too_large",
+        f"{event.TYPE} of {typed_key(event)} would take {size} bytes, more than the {sizes.RECORD_BYTES} that the "
+        "broker takes: nothing was changed; send less of what is repeated in it",
+    )
 
 
 async def _lock(db: Db, keys: Collection[Key]) -> None:
