@@ -6,8 +6,14 @@ Begin, lock, read, decide, write, append the outbox rows, commit. Nobody else op
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+)
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from hashlib import blake2b
@@ -16,6 +22,7 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import asyncpg
+import structlog
 from pydantic_core import to_jsonable_python
 
 from shared.clock import Clock
@@ -34,6 +41,7 @@ T = TypeVar("T")
 Key = str
 """A typed lock key: `patient:…`, `store:…`, or whatever a rule needs (`phone:…`)."""
 
+IS_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 LOCKS_A_TRANSACTION = 1000
 POOL_SECONDS = 10.0
 SIDE_BY_SIDE = 8
@@ -191,7 +199,12 @@ class Work:
         """Run a command in its unit, or give the answer that its idempotency key had before."""
         key = caller.idempotency_key
         locks = [*keys, f"command:{key}"] if key else keys
-        async with self.begin(locks, actor=caller.actor, role=caller.role, cause=_cause_of(caller)) as unit:
+        cause = _cause_of(caller)
+        async with AsyncExitStack() as stack:
+            stack.enter_context(log_ids(cause))
+            unit = await stack.enter_async_context(
+                self.begin(locks, actor=caller.actor, role=caller.role, cause=cause)
+            )
             reach("command.begun")
             if key and (kept := await tables.answer_to(unit.db, key)):
                 if kept[0] != caller.fingerprint:
@@ -313,6 +326,19 @@ async def _lock(db: Db, keys: Collection[Key]) -> None:
 def lock_key(key: Key) -> int:
     """The 64-bit number that an advisory lock takes."""
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def log_ids(of: Cause | Delivery) -> AbstractContextManager[None]:
+    """What every line of the log says meanwhile: the correlation id, if it is one of ours, and the trace id.
+
+    A stranger's correlation id may be anybody's name; a trace id is 32 hex digits.
+    """
+    ids = {}
+    if IS_UUID.fullmatch(of.correlation_id):
+        ids["correlation_id"] = of.correlation_id
+    if of.trace_parent:
+        ids["trace_id"] = of.trace_parent.split("-")[1]
+    return structlog.contextvars.bound_contextvars(**ids)
 
 
 def due_cause(view: str) -> Cause:
