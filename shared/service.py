@@ -62,7 +62,11 @@ def service_app(
         configure_logging(name)
         log.info("service.starts", version=VERSION, slot=settings.slot)
         async with AsyncExitStack() as stack:
-            await _start(app, stack, name, settings, handlers, jobs, republish)
+            try:
+                await _start(app, stack, name, settings, handlers, jobs, republish)
+            except Exception as error:  # its words quote no patient: none was read yet
+                log.critical("service.cannot_start", why=str(error)[:200], exc_info=error)
+                raise
             yield
             log.info("service.stops", slot=settings.slot, why=getattr(app.state, "stopped_by", "its server"))
         log.info("service.stopped", slot=settings.slot)

@@ -43,6 +43,7 @@ from shared import messaging
 from shared.events.enrollment import DisenrolmentReason, Prescription, StoreChanged
 from shared.http import Commanding, Working
 from shared.messaging import Unit
+from shared.messaging.unit import TooLarge
 
 V = TypeVar("V")
 
@@ -105,8 +106,25 @@ async def import_records(
         ]
         return Imported(accepted=merged.accepted, unchanged=merged.unchanged, rejected=rejected)
 
-    # What the chain's own system says is true whatever a parked patient waits for.
-    return await work.command(caller, _keys(layout, reading), decide, even_if_parked=True)
+    while True:
+        try:
+            # What the chain's own system says is true whatever a parked patient waits for.
+            return await work.command(caller, _keys(layout, reading), decide, even_if_parked=True)
+        except TooLarge as error:
+            reading = _without(layout, reading, error)
+
+
+def _without(layout: Layout[Any], reading: Reading[V], error: TooLarge) -> Reading[V]:
+    """The same without the records of whom no event could tell any more: the others' go through."""
+    problem = Problem(
+        "patient_number" if layout.patient else layout.key,
+        f"with its records of this request, what is told of it would take {error.size} bytes, more than one event "
+        "carries: leave out what is old",
+    )
+    theirs = {index: problem for index, fed in reading.good.items() if _key(layout, fed) == error.key}
+    if not theirs:
+        raise error
+    return reading.refuse(theirs)
 
 
 def _rejection(
@@ -125,9 +143,11 @@ def pseudonym(secret: str, source: str, number: str) -> str:
 
 
 def _keys(layout: Layout[Any], reading: Reading[Any]) -> list[messaging.unit.Key]:
-    if layout.patient:
-        return sorted({messaging.patient(fed.patient_id) for fed in reading.good.values()})
-    return sorted({messaging.store(fed.key) for fed in reading.good.values()})
+    return sorted({_key(layout, fed) for fed in reading.good.values()})
+
+
+def _key(layout: Layout[Any], fed: Fed[Any]) -> messaging.unit.Key:
+    return messaging.patient(fed.patient_id) if layout.patient else messaging.store(fed.key)
 
 
 # --- the four kinds ---

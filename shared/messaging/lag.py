@@ -50,9 +50,8 @@ class Ages:
     """For how long the oldest record that is not taken in has waited, as far as somebody has looked."""
 
     def __init__(self) -> None:
-        self._seen: dict[Place, list[tuple[int, float]]] = defaultdict(
-            list
-        )  # an end, and when it was seen first
+        # Ends of a partition that are not taken in yet, and when each was first seen.
+        self._seen: dict[Place, list[tuple[int, float]]] = defaultdict(list)
 
     def look(self, lag: Lag, now: float) -> None:
         """Remember this lag; `now` in seconds of any clock that does not jump."""

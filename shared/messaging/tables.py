@@ -121,7 +121,7 @@ async def unpublished(db: Db, limit: int, bytes_: int, overtaking: Collection[st
                 from fabric.held h
                 where h.key = outbox.key
                   and h.id <= outbox.id
-                  and (h.id = outbox.id or headers ->> 'ce_type' <> all ($3::text[]))
+                  and (h.id = outbox.id or (headers ->> 'ce_type' = any($3::text[])) is not true)
             )
             order by id
             limit $1

@@ -73,6 +73,18 @@ class Refused(Exception):
         self.code, self.message = code, message
 
 
+class TooLarge(Refused):
+    """An event would take more than the broker takes; `key` is the typed key of whom it is about."""
+
+    def __init__(self, event: Event | Written, size: int) -> None:
+        self.key, self.size = typed_key(event), size
+        super().__init__(
+            "too_large",
+            f"{event.TYPE} of {self.key} would take {size} bytes, more than the {sizes.RECORD_BYTES} that the broker "
+            "takes: nothing was changed; send less of what is repeated in it",
+        )
+
+
 class Parked(Exception):
     """A command's patient waits for a person to look at a dead letter."""
 
@@ -289,7 +301,7 @@ class Work:
             yield db
 
     def _rows(self, unit: Unit) -> list[tables.Said]:
-        """What the unit has to say, for the outbox. Raises Refused where the broker would not take an event."""
+        """What the unit has to say, for the outbox. Raises TooLarge where the broker would not take an event."""
         at = unit.now.isoformat()
         return [self._row(event, why, at) for event, why in unit.emitted]
 
@@ -305,17 +317,9 @@ class Work:
         )
         headers |= seal
         if not sizes.fits(event.key, headers, payload):
-            raise _too_large(event, sizes.record_bytes(event.key, headers, payload))
+            # Now, while whoever asked still listens: held in the outbox, it would keep back all that follows it.
+            raise TooLarge(event, sizes.record_bytes(event.key, headers, payload))
         return event.TOPIC, event.key, headers, payload
-
-
-def _too_large(event: Event | Written, size: int) -> Refused:
-    """Now, while whoever asked still listens: held in the outbox, it would keep all that follows from its patient."""
-    return Refused(
-        "too_large",
-        f"{event.TYPE} of {typed_key(event)} would take {size} bytes, more than the {sizes.RECORD_BYTES} that the "
-        "broker takes: nothing was changed; send less of what is repeated in it",
-    )
 
 
 async def _lock(db: Db, keys: Collection[Key]) -> None:

@@ -332,7 +332,7 @@ async def test_a_window_of_a_long_outbox_is_found_by_index_whether_or_not_rows_a
     for _ in range(2):
         await db.execute("select pg_stat_force_next_flush()")  # else the view below counts what came before
         async with db.transaction():
-            rows = await tables.unpublished(db, relay.WINDOW, relay.WINDOW_BYTES)
+            rows = await tables.unpublished(db, relay.WINDOW, relay.WINDOW_BYTES, relay.OVERTAKING)
             scans = await db.fetchrow(
                 "select seq_scan, idx_tup_fetch from pg_stat_xact_user_tables where relname = 'outbox'"
             )
