@@ -23,7 +23,8 @@ from fastapi import FastAPI
 
 from benchmarks.common import Bench, Target, arguments, run, table
 from deploy.local.databases import migrations_of
-from services.console import api, handlers
+from services.console import handlers
+from services.console import http as routes
 from services.console.pages import install_pages
 from services.console.settings import Settings
 from shared.clock import SteppedClock
@@ -124,7 +125,7 @@ def app_of(work: Work, url: str) -> FastAPI:
     """The pages alone."""
     app = FastAPI()
     install_problems(app)
-    app.include_router(api.router)
+    app.include_router(routes.pages)
     install_pages(app)
     app.state.work = work
     app.state.settings = Settings(database_url=url, kafka_bootstrap="none", sealing_key=SEALING_KEY)  # type: ignore[arg-type]

@@ -14,11 +14,15 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.messaging import Parked, Refused, Work
+from shared.messaging import Parked, Work
 from shared.messaging import unit as units
 from shared.messaging.outages import is_outage, is_timeout
+from shared.problems import Conflict, NotAllowed, NotFound, Refused, require_role
 
 PROBLEM_JSON = "application/problem+json"
+
+STATUS: Mapping[type[Refused], int] = {NotFound: 404, Conflict: 409, NotAllowed: 403}
+"""How a refusal is answered; every other one with 422."""
 
 log = structlog.get_logger()
 
@@ -53,11 +57,8 @@ class Caller(units.Caller):
     """Who sends a command, from its headers."""
 
     def require(self, *roles: str) -> None:
-        """Let only these roles pass. Raises a 403 problem that names them."""
-        if self.role not in roles:
-            raise Problem(
-                403, "Not allowed", f"only {' or '.join(roles)} may do this; you act as {self.role}"
-            )
+        """Let only these roles pass. Raises NotAllowed, which names them."""
+        require_role(self.role, *roles)
 
 
 async def get_caller(
@@ -106,7 +107,8 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> JSONResponse:
-        return _answer(422, "Refused", error.message, code=error.code)
+        status, title = status_and_title(error)
+        return _answer(status, title, error.message, code=error.code)
 
     @app.exception_handler(Parked)
     async def parked(_: Request, error: Parked) -> JSONResponse:
@@ -130,6 +132,13 @@ def install_problems(app: FastAPI) -> None:
         return _answer(400, "Invalid request", what, errors=errors)
 
     app.add_middleware(_Unexpected)
+
+
+def status_and_title(error: Refused) -> tuple[int, str]:
+    """The title says the code in words: it differs from occurrence to occurrence no more than the code does."""
+    if type(error) is Refused:
+        return 422, "Refused"
+    return STATUS.get(type(error), 422), error.code.replace("_", " ").capitalize()
 
 
 def _problem(error: Mapping[str, Any]) -> str:

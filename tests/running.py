@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from shared.clock import SteppedClock
 from shared.events import Event
+from shared.messaging.internals import partitions_of
 
 STAFF = {"Medsync-Actor": "staff-1", "Medsync-Role": "pharmacist"}
 SEALING_KEY = "5a" * 32
@@ -133,8 +134,7 @@ async def everything_on(bootstrap: str, topic: str) -> list[ConsumerRecord[bytes
     )
     await consumer.start()
     try:
-        await consumer._client._wait_on_metadata(topic)
-        places = [TopicPartition(topic, p) for p in consumer.partitions_for_topic(topic) or ()]
+        places = [TopicPartition(topic, p) for p in await partitions_of(consumer, topic)]
         consumer.assign(places)
         ends = await consumer.end_offsets(places)
         found: list[ConsumerRecord[bytes, bytes]] = []

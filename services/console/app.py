@@ -7,7 +7,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from services.console import api, commands, live
+from services.console import http, live
 from services.console.handlers import on
 from services.console.pages import install_pages
 from services.console.settings import Settings
@@ -17,7 +17,7 @@ from shared.service import service_app
 
 def create_app(settings: Settings) -> FastAPI:
     """One process of the service."""
-    routers = [api.router, live.router, commands.router]
+    routers = [http.pages, live.router, http.forms]
     app = service_app(name="console", settings=settings, handlers=on, jobs=Jobs(), routers=routers)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     install_pages(app)

@@ -1,126 +1,60 @@
-"""What people do here: say who they are, reveal a name, redrive or skip a dead letter, have the model rebuilt.
-
-All but the first are recorded: who, when, what and why.
-"""
+"""What people do here: reveal a name, redrive or skip a dead letter, have the model rebuilt. One function per command,
+on a unit of work; who did it, when and why is recorded."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Any
 
-from fastapi import APIRouter, Form, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
-
-from services.console import rebuild
-from services.console.pages import ACTOR, ROLE, STAFF, Acting, Text, page
-from services.console.services import tell
-from services.console.settings import Settings
-from services.console.store import actions, ask
-from shared.http import ACTOR_ID, Commanding, Problem, Role, Working
+from services.console.store import actions, reads
 from shared.messaging import Unit
+from shared.problems import NotFound, require_role
 from shared.words.formats import counted
 
-router = APIRouter(include_in_schema=False)
-
-Because = Annotated[str, Form(min_length=3, max_length=200, pattern=r"^[^\x00-\x1f]*$")]
-
-
-@router.get("/acting-as", response_class=HTMLResponse)
-async def who(request: Request, to: str = "/") -> HTMLResponse:
-    """The form in which a person says who they are."""
-    return page(request, "acting.html", to=_here(to), sign_in=_settings(request).sign_in)
+STAFF = ("clerk", "technician", "pharmacist")
+WAYS_OUT = ("redrive", "skip")
 
 
-@router.post("/acting-as")
-async def say_who(
-    request: Request,
-    actor: Annotated[str, Form(pattern=ACTOR_ID)],
-    role: Annotated[Role, Form()],
-    to: Annotated[str, Form()] = "/",
-) -> Response:
-    """Keep it in a cookie of this browser; a convenience behind no proxy, and no proof of anything."""
-    if not _settings(request).sign_in or role not in STAFF:
-        raise Problem(403, "Not allowed", "who you are is said by the proxy in front of the console")
-    answer = RedirectResponse(_here(to), status_code=303)
-    for name, value in ((ACTOR, actor), (ROLE, role.value)):
-        answer.set_cookie(name, value, httponly=True, samesite="strict", max_age=12 * 3600)
-    return answer
+async def reveal(unit: Unit, patient_id: str, because: str, minutes: int) -> None:
+    """Let this person see this patient's name for so many minutes.
 
-
-@router.post("/patients/{patient_id}/reveal")
-async def reveal(
-    request: Request, work: Working, caller: Acting, patient_id: Text, because: Because
-) -> Response:
-    """Let this person see this patient's name for a while; recorded for good."""
-    caller.require(*STAFF)
-    minutes = _settings(request).reveal_minutes
-
-    async def record(unit: Unit) -> None:
-        if await ask.patient_of(unit.db, patient_id) is None:
-            raise Problem(404, "No such patient", "no event has named this patient yet")
-        await actions.record_reveal(
-            unit.db,
-            patient_id=patient_id,
-            actor=caller.actor,
-            role=caller.role,
-            because=because,
-            minutes=minutes,
-        )
-
-    await work.command(caller, (), record)
-    return RedirectResponse(f"/patients/{patient_id}", status_code=303)
-
-
-@router.post("/health/{service}/deadletters/{number}/{way_out}")
-async def settle_letter(
-    request: Request, work: Working, caller: Acting, service: str, number: int, way_out: str, because: Because
-) -> Response:
-    """Redrive a dead letter of a service, or skip it, by the service's own command; the reason is kept here too."""
-    caller.require(Role.technician, Role.pharmacist)
-    if way_out not in ("redrive", "skip"):
-        raise Problem(404, "No such way out", "a dead letter is redriven or skipped")
-    body = {"because": because} if way_out == "skip" else {}
-    try:
-        answer = await tell(request.app, caller, service, f"/ops/deadletters/{number}/{way_out}", body)
-    except Problem as problem:
-        await _record(work, caller, way_out, because, service, number, f"refused: {problem.detail}"[:300])
-        raise
-    await _record(work, caller, way_out, because, service, number, _what_came(answer))
-    return RedirectResponse("/health", status_code=303)
-
-
-@router.post("/rebuild")
-async def rebuild_model(
-    request: Request, work: Working, caller: Commanding, check: bool = False, force: bool = False
-) -> dict[str, Any]:
-    """Build the read model anew from the topics and put it in place; with `check` only compare. For operations.
-
-    Where the topics no longer hold what some rows came from, the old model stays, unless by `force`.
+    Raises:
+        NotFound: no event has named the patient yet.
+        NotAllowed: to anyone but staff.
     """
-    report = await rebuild.rebuild(work, _settings(request), keep=not check, even_if_missing=force)
-    came = f"{'equal' if report['equal'] else 'different'}, {'in place' if report['kept'] else 'the old one stays'}"
-    await _record(work, caller, "rebuild", "check" if check else "rebuild", "console", None, came)
-    return report
+    require_role(unit.role, *STAFF)
+    if await reads.patient_of(unit.db, patient_id) is None:
+        raise NotFound("unknown_patient", "no event has named this patient yet")
+    await actions.record_reveal(
+        unit.db, patient_id=patient_id, actor=unit.actor, role=unit.role, because=because, minutes=minutes
+    )
 
 
-async def _record(
-    work: Working, caller: Any, what: str, because: str, service: str, letter: int | None, came_of_it: str
+def may_settle(role: str, way_out: str) -> None:
+    """Whether someone may take this way out of a dead letter. Raises NotAllowed, or NotFound where there is none."""
+    require_role(role, "technician", "pharmacist")
+    if way_out not in WAYS_OUT:
+        raise NotFound("unknown_way_out", "a dead letter is redriven or skipped")
+
+
+async def record(
+    unit: Unit, what: str, because: str, service: str, came_of_it: str, letter: int | None = None
 ) -> None:
-    async def record(unit: Unit) -> None:
-        await actions.record_command(
-            unit.db,
-            what=what,
-            actor=caller.actor,
-            role=caller.role,
-            because=because,
-            service=service,
-            letter=letter,
-            came_of_it=came_of_it,
-        )
-
-    await work.command(caller, (), record)
+    """Keep what was done elsewhere, and what came of it."""
+    await actions.record_command(
+        unit.db,
+        what=what,
+        actor=unit.actor,
+        role=unit.role,
+        because=because,
+        service=service,
+        letter=letter,
+        came_of_it=came_of_it,
+    )
 
 
-def _what_came(answer: dict[str, Any]) -> str:
+def what_came(answer: Mapping[str, Any]) -> str:
+    """What a service answered to a redrive or skip, in words."""
     if answer.get("status") == "open":
         return f"failed again: {answer['failed']}"
     went_on = answer.get("went_on", 0)
@@ -129,11 +63,6 @@ def _what_came(answer: dict[str, Any]) -> str:
     return f"done{behind}{next_one}"
 
 
-def _here(path: str) -> str:
-    """An address of this site, and no other's."""
-    return path if path.startswith("/") and not path.startswith(("//", "/\\")) else "/"
-
-
-def _settings(request: Request) -> Settings:
-    settings: Settings = request.app.state.settings
-    return settings
+def what_came_of_rebuild(report: Mapping[str, Any]) -> str:
+    """What a rebuild found, in words."""
+    return f"{'equal' if report['equal'] else 'different'}, {'in place' if report['kept'] else 'the old one stays'}"

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from services.console.domain.lines import Line
-from services.console.store import keep
+from services.console.store import writes
 from shared import words
 from shared.events import Event
 from shared.events.enrollment import (
@@ -58,9 +58,9 @@ def shown(event: type[E]) -> Callable[[Handler[E]], Handler[E]]:
     def register(handler: Handler[E]) -> Handler[E]:
         @on(event)
         async def take(events: Sequence[E], unit: Unit) -> None:
-            await keep.take_turn(unit.db)
+            await writes.take_turn(unit.db)
             await handler(events, unit)
-            await keep.append_lines(unit.db, [line_of(each, unit.origin(each)) for each in events])
+            await writes.append_lines(unit.db, [line_of(each, unit.origin(each)) for each in events])
 
         return handler
 
@@ -94,37 +94,37 @@ def line_of(event: Event, came: Delivery) -> Line:
 @shown(CandidateIdentified)
 async def take_candidate(events: Sequence[CandidateIdentified], unit: Unit) -> None:
     """Keep who would benefit, and why."""
-    await keep.save_candidates(unit.db, events, _times(events, unit))
+    await writes.save_candidates(unit.db, events, _times(events, unit))
 
 
 @shown(PatientEnrolled)
 async def take_patient(events: Sequence[PatientEnrolled], unit: Unit) -> None:
-    """Keep who takes part, with the whole profile."""
-    await keep.save_profiles(unit.db, events, _times(events, unit))
+    """Keep who is enrolled, with the whole profile."""
+    await writes.save_enrolled(unit.db, events, _times(events, unit))
 
 
 @shown(ProfileChanged)
 async def take_profile(events: Sequence[ProfileChanged], unit: Unit) -> None:
     """Keep the newest profile."""
-    await keep.save_profiles(unit.db, events, _times(events, unit))
+    await writes.save_profiles(unit.db, events, _times(events, unit))
 
 
 @shown(PatientDisenrolled)
 async def take_leave(events: Sequence[PatientDisenrolled], unit: Unit) -> None:
-    """Keep who takes part no longer."""
-    await keep.save_left(unit.db, events, _times(events, unit))
+    """Keep who is no longer enrolled."""
+    await writes.save_left(unit.db, events, _times(events, unit))
 
 
 @shown(ContactDetailsChanged)
 async def take_details(events: Sequence[ContactDetailsChanged], unit: Unit) -> None:
     """Keep names and numbers apart, sealed as they came."""
-    await keep.save_sealed(unit.db, [(each, *_sealed(unit.origin(each))) for each in events])
+    await writes.save_sealed(unit.db, [(each, *_sealed(unit.origin(each))) for each in events])
 
 
 @shown(StoreChanged)
 async def take_store(events: Sequence[StoreChanged], unit: Unit) -> None:
     """Keep the store's name, zone and days."""
-    await keep.save_stores(unit.db, events)
+    await writes.save_stores(unit.db, events)
 
 
 # ---- planner --------------------------------------------------------------------------------------------------
@@ -133,34 +133,34 @@ async def take_store(events: Sequence[StoreChanged], unit: Unit) -> None:
 @shown(PlanComputed)
 async def take_plan(events: Sequence[PlanComputed], unit: Unit) -> None:
     """Keep every revision, and the visits of the newest."""
-    await keep.save_plans(
+    await writes.save_plans(
         unit.db, [("agreed" if each.agreed else "proposed", each, unit.origin(each)) for each in events]
     )
-    await keep.save_visits(unit.db, events)
+    await writes.save_visits(unit.db, events)
 
 
 @shown(PlanBlocked)
 async def take_blocked(events: Sequence[PlanBlocked], unit: Unit) -> None:
     """Keep why there is no plan."""
-    await keep.save_plans(unit.db, [("blocked", each, unit.origin(each)) for each in events])
+    await writes.save_plans(unit.db, [("blocked", each, unit.origin(each)) for each in events])
 
 
 @shown(PlanCancelled)
 async def take_cancelled(events: Sequence[PlanCancelled], unit: Unit) -> None:
     """Keep that the plan was withdrawn."""
-    await keep.save_plans(unit.db, [("cancelled", each, unit.origin(each)) for each in events])
+    await writes.save_plans(unit.db, [("cancelled", each, unit.origin(each)) for each in events])
 
 
 @shown(RenewalNeeded)
 async def take_renewal(events: Sequence[RenewalNeeded], unit: Unit) -> None:
     """Keep what has to be renewed, and by when."""
-    await keep.save_renewals(unit.db, events)
+    await writes.save_renewals(unit.db, events)
 
 
 @shown(DemandForecast)
 async def take_forecast(events: Sequence[DemandForecast], unit: Unit) -> None:
     """Keep what each store's shelf has to hold."""
-    await keep.save_forecasts(unit.db, events)
+    await writes.save_forecasts(unit.db, events)
 
 
 # ---- outreach -------------------------------------------------------------------------------------------------
@@ -174,28 +174,28 @@ async def take_agreement(events: Sequence[AlignmentAgreed], unit: Unit) -> None:
 @shown(PickupConfirmed)
 async def take_confirmed(events: Sequence[PickupConfirmed], unit: Unit) -> None:
     """Keep what the patient wants of the visit."""
-    await keep.save_confirmed(unit.db, events, _times(events, unit))
+    await writes.save_confirmed(unit.db, events, _times(events, unit))
 
 
 @shown(PickupDeclined)
 async def take_declined(events: Sequence[PickupDeclined], unit: Unit) -> None:
     """Keep that the patient wants nothing of the visit."""
-    await keep.save_answers(unit.db, "declined", events, _times(events, unit))
+    await writes.save_answers(unit.db, "declined", events, _times(events, unit))
 
 
 @shown(RescheduleRequested)
 async def take_wanted_day(events: Sequence[RescheduleRequested], unit: Unit) -> None:
     """Keep the day that the patient asked for."""
-    await keep.save_answers(unit.db, "moved", events, _times(events, unit))
+    await writes.save_answers(unit.db, "moved", events, _times(events, unit))
 
 
 @shown(PatientUnreached)
 async def take_unreached(events: Sequence[PatientUnreached], unit: Unit) -> None:
     """Keep that nobody was reached: about the visit, or about the alignment itself."""
-    await keep.save_answers(
+    await writes.save_answers(
         unit.db, "unreached", [each for each in events if each.visit_id], _times(events, unit)
     )
-    await keep.save_unreached_alignments(unit.db, [each for each in events if not each.visit_id])
+    await writes.save_unreached_alignments(unit.db, [each for each in events if not each.visit_id])
 
 
 @shown(ChangeReported)
@@ -206,25 +206,25 @@ async def take_change(events: Sequence[ChangeReported], unit: Unit) -> None:
 @shown(QuestionRaised)
 async def take_question(events: Sequence[QuestionRaised], unit: Unit) -> None:
     """Keep when the patient last asked for the pharmacist."""
-    await keep.note_on_patients(unit.db, "question_at", _times(events, unit))
+    await writes.save_questions(unit.db, _times(events, unit))
 
 
 @shown(ContactOptedOut)
 async def take_opt_out(events: Sequence[ContactOptedOut], unit: Unit) -> None:
     """Keep that the patient said stop."""
-    await keep.note_on_patients(unit.db, "opted_out_at", _times(events, unit))
+    await writes.save_opt_outs(unit.db, _times(events, unit))
 
 
 @shown(RenewalRequested)
 async def take_renewal_request(events: Sequence[RenewalRequested], unit: Unit) -> None:
     """Keep how often the prescriber was asked."""
-    await keep.save_renewals_asked(unit.db, events)
+    await writes.save_renewals_asked(unit.db, events)
 
 
 @shown(RenewalAnswered)
 async def take_renewal_answer(events: Sequence[RenewalAnswered], unit: Unit) -> None:
     """Keep what came of it."""
-    await keep.save_renewal_answers(unit.db, events)
+    await writes.save_renewal_answers(unit.db, events)
 
 
 # ---- fulfillment ----------------------------------------------------------------------------------------------
@@ -233,52 +233,52 @@ async def take_renewal_answer(events: Sequence[RenewalAnswered], unit: Unit) -> 
 @shown(FillCompleted)
 async def take_fill(events: Sequence[FillCompleted], unit: Unit) -> None:
     """Keep that a fill is made."""
-    await keep.save_fills(unit.db, "filled", events)
+    await writes.save_fills(unit.db, "filled", events)
 
 
 @shown(FillRejected)
 async def take_rejected(events: Sequence[FillRejected], unit: Unit) -> None:
     """Keep that the payer refused a fill, and its reject code."""
-    await keep.save_fills(unit.db, "rejected", events)
+    await writes.save_fills(unit.db, "rejected", events)
 
 
 @shown(StockShort)
 async def take_short(events: Sequence[StockShort], unit: Unit) -> None:
     """Keep that the store has too little for a fill."""
-    await keep.save_fills(unit.db, "short", events)
+    await writes.save_fills(unit.db, "short", events)
 
 
 @shown(PackageReady)
 async def take_package(events: Sequence[PackageReady], unit: Unit) -> None:
     """Keep that the package waits, and until when."""
-    await keep.save_ready(unit.db, events, _times(events, unit))
+    await writes.save_ready(unit.db, events, _times(events, unit))
 
 
 @shown(PackagePickedUp)
 async def take_pickup(events: Sequence[PackagePickedUp], unit: Unit) -> None:
     """Keep that it was handed over."""
-    await keep.save_picked_up(unit.db, events, _times(events, unit))
+    await writes.save_picked_up(unit.db, events, _times(events, unit))
 
 
 @shown(PickupMissed)
 async def take_missed(events: Sequence[PickupMissed], unit: Unit) -> None:
     """Keep how late the patient is."""
-    await keep.save_missed(unit.db, events)
+    await writes.save_missed(unit.db, events)
 
 
 @shown(PackageReturned)
 async def take_returned(events: Sequence[PackageReturned], unit: Unit) -> None:
     """Keep that it went back to stock."""
-    await keep.save_returned(unit.db, events, _times(events, unit))
+    await writes.save_returned(unit.db, events, _times(events, unit))
 
 
 @shown(ConsultationHeld)
 async def take_consultation(events: Sequence[ConsultationHeld], unit: Unit) -> None:
     """Keep whether there was a talk."""
-    await keep.save_consultations(unit.db, events)
+    await writes.save_consultations(unit.db, events)
 
 
-def _times(events: Sequence[Event], unit: Unit) -> keep.Times:
+def _times(events: Sequence[Event], unit: Unit) -> writes.Times:
     """The business time of each event's patient's event."""
     return {each.key: unit.origin(each).at for each in events}
 

@@ -10,11 +10,11 @@ from typing import Annotated
 from fastapi import APIRouter, Header
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from services.console.api import zones_of
 from services.console.domain.lines import Fold, Line, fold_arrived
 from services.console.pages import Text, fragment
-from services.console.store import ask
-from services.console.store.ask import Filter
+from services.console.queries import zones_of
+from services.console.store import reads
+from services.console.store.reads import Filter
 from shared.http import Working
 from shared.messaging import Work
 
@@ -57,10 +57,10 @@ async def _messages(
     yield ServerSentEvent(retry=1000, comment="the stream of events")
     while True:
         async with work.read() as db:
-            await ask.at_one_instant(db)
-            generation, newest = await ask.place(db)
+            await reads.at_one_instant(db)
+            generation, newest = await reads.place(db)
             seen = place or (generation, newest)
-            lines = await ask.lines_after(db, which, seen[1], LINES_A_MESSAGE)
+            lines = await reads.lines_after(db, which, seen[1], LINES_A_MESSAGE)
             zones = await zones_of(db, lines) if lines else {}
         if seen[0] != generation:
             yield ServerSentEvent(event="anew", data="")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.console.pages import Viewer
-from services.console.store import actions, ask
+from services.console.store import actions, reads
 from shared.database import Db
 from shared.events.enrollment import ContactDetailsChanged
 from shared.messaging import Work
@@ -21,12 +20,12 @@ class Revealed:
     details: ContactDetailsChanged | None
 
 
-async def details_of(db: Db, work: Work, patient_id: str, viewer: Viewer | None) -> Revealed | None:
+async def details_of(db: Db, work: Work, patient_id: str, viewer: str | None) -> Revealed | None:
     """None where this person has not revealed them, or too long ago."""
-    until = await actions.revealed_until(db, patient_id, viewer.actor) if viewer else None
+    until = await actions.revealed_until(db, patient_id, viewer) if viewer else None
     if until is None:
         return None
-    kept = await ask.sealed_details(db, patient_id)
+    kept = await reads.sealed_details(db, patient_id)
     if kept is None:
         return Revealed(until, None)
     key_id, sealed = kept

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, urlencode
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import asyncpg
 from fastapi import Depends, FastAPI, Request, Response
@@ -22,14 +21,19 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.console.domain.zones import in_zone
 from services.console.settings import Settings
 from shared.events.base import Reason
-from shared.http import ACTOR_ID, Caller, Problem, Role
+from shared.http import ACTOR_ID, Caller, Problem, Role, status_and_title
 from shared.messaging.outages import is_outage
+from shared.problems import Refused
 from shared.words import of_condition, plans
 from shared.words import render as in_words
 from shared.words.formats import without
 from shared.words.steps import of_steps
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 ACTOR, ROLE = "medsync-actor", "medsync-role"
 """Cookies in which a person says who they are, where nobody in front of the console does."""
@@ -81,15 +85,23 @@ Viewing = Annotated[Viewer | None, Depends(viewer_of)]
 Acting = Annotated[Caller, Depends(acting)]
 
 
-def page(request: Request, template: str, http_status: int = 200, **given: Any) -> HTMLResponse:
-    """The template as an answer; every page gets the viewer and the business time."""
+def page(
+    request: Request,
+    template: str,
+    shown: DataclassInstance | None = None,
+    *,
+    http_status: int = 200,
+    **given: Any,
+) -> HTMLResponse:
+    """The template as an answer, with the fields of what is shown; every page gets the viewer and the business time."""
     context = {
         "viewer": viewer_of(request),
         "now": request.app.state.work.now(),
         "zone": "UTC",
         "address": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
     }
-    return HTMLResponse(fragment(template, **(context | given)), status_code=http_status)
+    of_shown = {each: getattr(shown, each) for each in shown.__dataclass_fields__} if shown else {}
+    return HTMLResponse(fragment(template, **(context | of_shown | given)), status_code=http_status)
 
 
 def fragment(template: str, **given: Any) -> str:
@@ -115,14 +127,6 @@ def moment(value: datetime | None, zone: str = "UTC") -> str:
     """`Thu Oct 15 09:00`, in the zone."""
     local = in_zone(value, zone) if value else None
     return f"{day(local.date())} {local:%H:%M}" if local else ""
-
-
-def in_zone(value: datetime, zone: str) -> datetime:
-    """The instant there; in UTC where the zone is not known."""
-    try:
-        return value.astimezone(ZoneInfo(zone))
-    except (ZoneInfoNotFoundError, ValueError):
-        return value.astimezone(UTC)
 
 
 def plain(code: str | None) -> str:
@@ -196,7 +200,7 @@ def _as_page(read: Callable[[Any], tuple[int, str, str]], otherwise: Any) -> Any
             problem: Response = await otherwise(request, error)
             return problem
         status, title, detail = read(error)
-        return page(request, "problem.html", status, status=status, title=title, detail=detail)
+        return page(request, "problem.html", http_status=status, status=status, title=title, detail=detail)
 
     return answer
 
@@ -206,6 +210,7 @@ def _away(_: Exception) -> tuple[int, str, str]:
 
 
 _READ: dict[type[Exception], Callable[[Any], tuple[int, str, str]]] = {
+    Refused: lambda error: (*status_and_title(error), error.message),
     Problem: lambda error: (error.status, error.title, error.detail),
     HTTPException: lambda error: (error.status_code, HTTPStatus(error.status_code).phrase, str(error.detail)),
     RequestValidationError: lambda _: (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from services.enrollment import api, imports
+from services.enrollment import http, imports
 from services.enrollment.handlers import on
 from services.enrollment.jobs import due
 from services.enrollment.settings import Settings
@@ -19,6 +19,6 @@ def create_app(settings: Settings) -> FastAPI:
         settings=settings,
         handlers=on,
         jobs=due,
-        routers=[imports.router, api.router],
+        routers=[imports.router, http.router],
         republish=profiles.current_state,
     )

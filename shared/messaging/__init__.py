@@ -6,6 +6,7 @@ Read it in this order: `unit` (the one transaction), `intake` (events in), `rela
 
 from shared.events.written import Written
 from shared.messaging.registry import Handlers, Jobs
-from shared.messaging.unit import Caller, Parked, Refused, Unit, Work, patient, store
+from shared.messaging.unit import Caller, Parked, Unit, Work, patient, store
+from shared.problems import Refused
 
 __all__ = ["Caller", "Handlers", "Jobs", "Parked", "Refused", "Unit", "Work", "Written", "patient", "store"]

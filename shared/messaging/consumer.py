@@ -8,10 +8,9 @@ raises: with any acknowledgement policy an exception would lose the batch, or tr
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
@@ -23,30 +22,28 @@ from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
 
-from shared.messaging import tables
+from shared.messaging import internals
 from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import Record
 from shared.messaging.intake import DEADLY, BadRelease, Intake, Outage
-from shared.messaging.lag import LagMeter, Place
+from shared.messaging.lag import LagMeter
 from shared.messaging.outages import is_outage
+from shared.messaging.polling import Poll
+from shared.messaging.suspects import A_FEW, Suspects
 from shared.messaging.topics import GATHERED_BYTES
+from shared.messaging.watch import watch
 
-POLL_MS = 1000
 BATCH_BYTES = 8 * 1024 * 1024
 IDLE_MS = 500
 """How long the broker keeps a request open while there is nothing."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-EXIT_STUCK = 70
 
 STOP_SECONDS = 10.0
 """How long a batch in hand may take at a stop; then it is rolled back."""
 
 LANES = 2
 """Transactions side by side."""
-
-A_FEW = 32
-"""Records taken at once where a process died with more."""
 
 COMMIT_SECONDS = 30.0
 """aiokafka tries for ever to commit to a broker that is away."""
@@ -75,14 +72,13 @@ class Consumer:
         self.topics = [topic_prefix + topic for topic in intake.handlers.topics]
         self.stopped_because: str | None = None
         self.commit_errors = 0
-        self._poll_size = LANES * batch_size
         self._pause = FIRST_PAUSE
         self._resuming: asyncio.Task[None] | None = None
         self._busy_since: float | None = None  # a batch is in hand
         self._idle = asyncio.Event()
         self._idle.set()
         self._busy_for = max_poll_interval_ms / 1000
-        self._vetted: set[Place] = set()
+        self._suspects = Suspects(intake.work)
         self._broker = KafkaBroker(
             bootstrap.split(","),  # it would take several in one string for one
             client_id=f"medsync-{service}-{slot}",
@@ -108,22 +104,22 @@ class Consumer:
             session_timeout_ms=session_timeout_ms,
             heartbeat_interval_ms=min(3000, session_timeout_ms // 3),
             max_poll_interval_ms=max_poll_interval_ms,
-            listener=_Rebalances(self),
+            listener=_Rebalances(self._suspects),
             parser=self._pass_through,
             decoder=_raw_records,
             no_reply=True,  # a reply_to header would publish past the outbox
         )
-        self._subscriber.get_msg = self._poll  # type: ignore[method-assign]  # its own sleeps between polls
+        internals.poll_by(self._subscriber, Poll(LANES * batch_size, self._set_aside))
         self._subscriber(self._on_batch)
 
     @property
     def running(self) -> bool:
         """Whether it is subscribed and not stopped by a bad release."""
-        return self._subscriber.consumer is not None and self.stopped_because is None
+        return internals.consumer_of(self._subscriber) is not None and self.stopped_because is None
 
     @property
     def assignment(self) -> set[TopicPartition]:
-        consumer = self._subscriber.consumer
+        consumer = internals.consumer_of(self._subscriber)
         return set(consumer.assignment()) if consumer else set()
 
     async def start(self) -> None:
@@ -146,94 +142,22 @@ class Consumer:
             self._resuming.cancel()
 
     async def watch(self, meter: LagMeter, *, stuck_after: float) -> None:
-        """End the process if it holds partitions whose end moves on and whose position stands still.
+        """End the process if it holds partitions whose end moves on and whose position stands still."""
+        await watch(meter, lambda: self.assignment, self._is_at_work, stuck_after=stuck_after)
 
-        A consumer was seen to be stuck like this after a broker outage, without any signal; whoever runs the
-        process starts it again.
-        """
-        stood_since: dict[Place, tuple[int, float]] = {}
-        while True:
-            await asyncio.sleep(min(5.0, stuck_after / 4))
-            try:
-                lag = await meter.read()
-            except (KafkaError, OSError, TimeoutError):
-                stood_since.clear()
-                continue
-            now = time.monotonic()
-            waiting = self._resuming is not None or self.stopped_because is not None
-            working = self._busy_since is not None and now - self._busy_since < self._busy_for
-            for tp in self.assignment:
-                place = (tp.topic, tp.partition)
-                done, end = lag.committed.get(place, 0), lag.end.get(place, 0)
-                position, since = stood_since.get(place, (-1, now))
-                if waiting or working or done >= end or position != done:
-                    stood_since[place] = (done, now)
-                elif now - since > stuck_after:
-                    log.critical(
-                        "consumer.stuck", topic=tp.topic, partition=tp.partition, seconds=now - since
-                    )
-                    os._exit(EXIT_STUCK)
+    def _is_at_work(self) -> bool:
+        waiting = self._resuming is not None or self.stopped_because is not None
+        return waiting or (
+            self._busy_since is not None and time.monotonic() - self._busy_since < self._busy_for
+        )
 
-    async def _poll(self, consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord[Any, Any], ...]:
-        """The next batch, as soon as there is one.
-
-        FastStream's poll waits for batch_timeout_ms and then sleeps as long: short, it kept an idle service busy;
-        long, it held back what came during the sleep.
-        """
-        try:
-            batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._poll_size)
-        except UnicodeDecodeError:  # the name of a header
-            return tuple(await self._poll_around_unreadable(consumer))
-        except KafkaError:
-            await self._rewind(consumer, consumer.assignment())
-            raise
-        return tuple(record for records in batches.values() for record in records)
-
-    async def _poll_around_unreadable(self, consumer: AIOKafkaConsumer) -> list[ConsumerRecord[Any, Any]]:
-        """A batch without the record that aiokafka cannot read, nor what comes after it in its partition."""
-        found: list[ConsumerRecord[Any, Any]] = []
-        await self._rewind(consumer, consumer.assignment())
-        for tp in consumer.assignment():
-            if await consumer.position(tp) >= (consumer.highwater(tp) or 0):
-                continue  # nothing fetched of it
-            try:
-                batch = await consumer.getmany(tp, timeout_ms=POLL_MS, max_records=self._poll_size)
-                found += batch.get(tp, [])
-            except UnicodeDecodeError:
-                await self._rewind(consumer, [tp])
-                found += await self._before_unreadable(consumer, tp)
-        return found
-
-    async def _before_unreadable(
-        self, consumer: AIOKafkaConsumer, tp: TopicPartition
-    ) -> list[ConsumerRecord[Any, Any]]:
-        """The records before one that cannot be read. None: then that one stands at the head, and is set aside.
-
-        aiokafka reads a producer's batch from its beginning: what the same producer sent after it in one batch goes
-        the same way, each as a letter of its own.
-        """
-        found: list[ConsumerRecord[Any, Any]] = []
-        try:
-            while one := await consumer.getmany(tp, timeout_ms=POLL_MS, max_records=1):
-                found += one[tp]
-        except UnicodeDecodeError:
-            if not found:
-                offset = await consumer.position(tp)
-                await self.intake.bury_unreadable(tp.topic.removeprefix(self._prefix), tp.partition, offset)
-                await self._commit(consumer, {tp: offset + 1})
-                consumer.seek(tp, offset + 1)
-        return found
-
-    async def _rewind(self, consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> None:
-        """Back to what was acknowledged: a poll that fails has moved on past what it read until then."""
-        for tp in partitions:
-            if (offset := await consumer.committed(tp)) is None:
-                await consumer.seek_to_beginning(tp)
-            else:
-                consumer.seek(tp, offset)
+    async def _set_aside(self, consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> None:
+        """Bury a record that cannot be read, and acknowledge it."""
+        await self.intake.bury_unreadable(tp.topic.removeprefix(self._prefix), tp.partition, offset)
+        await self._commit(consumer, {tp: offset + 1})
 
     async def _on_batch(self, raw: Sequence[ConsumerRecord[Any, Any]]) -> None:
-        consumer = self._subscriber.consumer
+        consumer = internals.consumer_of(self._subscriber)
         assert consumer is not None
         by_partition: dict[TopicPartition, list[Record]] = defaultdict(list)
         for one in raw:
@@ -269,21 +193,21 @@ class Consumer:
         self, consumer: AIOKafkaConsumer, by_partition: dict[TopicPartition, list[Record]]
     ) -> None:
         """Give the batch its effect and acknowledge it; carefully where a process died with it."""
-        fresh = [tp for tp in by_partition if (tp.topic, tp.partition) not in self._vetted]
+        fresh = self._suspects.fresh(by_partition)
         try:
-            suspected = await self._unfinished({tp: by_partition[tp] for tp in fresh})
+            suspected = await self._suspects.unfinished({tp: by_partition[tp] for tp in fresh})
             for tp, in_hand in suspected.items():
                 await self._take_carefully(consumer, tp, by_partition[tp], in_hand)
             together = {tp: records for tp, records in by_partition.items() if tp not in suspected}
             if together:
-                await self._suspect([tp for tp in fresh if tp in together], together)
+                await self._suspects.begin({tp: together[tp] for tp in fresh if tp in together})
                 await self._in_lanes([record for records in together.values() for record in records])
                 await self._commit(consumer, {tp: records[-1].offset + 1 for tp, records in together.items()})
         except asyncio.CancelledError:  # stopped, not killed
-            await self._clear(fresh)
+            await self._suspects.clear(fresh)
             raise
-        await self._clear(fresh)
-        self._vetted |= {(tp.topic, tp.partition) for tp in fresh}
+        await self._suspects.clear(fresh)
+        self._suspects.vetted(fresh)
 
     async def _in_lanes(self, records: Sequence[Record]) -> None:
         """Give them their effect in transactions side by side: while one waits for the database, another works.
@@ -310,7 +234,7 @@ class Consumer:
         singly = in_hand if in_hand <= A_FEW else 0
         while records:
             few = records[: 1 if singly > 0 else A_FEW]
-            deaths = await self._suspect([tp], {tp: few})
+            deaths = await self._suspects.begin({tp: few})
             if len(few) == 1 and deaths[tp.topic, tp.partition] >= DEADLY:
                 await self.intake.bury_killer(few[0])
             else:
@@ -318,29 +242,6 @@ class Consumer:
             await self._commit(consumer, {tp: few[-1].offset + 1})
             del records[: len(few)]
             singly -= len(few)
-
-    async def _unfinished(self, records: dict[TopicPartition, list[Record]]) -> dict[TopicPartition, int]:
-        """Partitions newly held at whose very next record another process began and came to no end; with how many."""
-        if not records:
-            return {}
-        async with self.intake.work.connection() as db:
-            found = await tables.unfinished(db, self.intake.work.process, _hands(records))
-        return {tp: found[tp.topic, tp.partition] for tp in records if (tp.topic, tp.partition) in found}
-
-    async def _suspect(
-        self, partitions: Sequence[TopicPartition], records: dict[TopicPartition, list[Record]]
-    ) -> dict[Place, int]:
-        """Note what this process begins with; how many others came to no end with it."""
-        if not partitions:
-            return {}
-        async with self.intake.work.connection() as db:
-            hands = _hands({tp: records[tp] for tp in partitions})
-            return await tables.suspect(db, self.intake.work.process, hands)
-
-    async def _clear(self, partitions: Sequence[TopicPartition]) -> None:
-        if partitions:
-            async with self.intake.work.connection() as db:
-                await tables.clear_suspects(db, [(tp.topic, tp.partition) for tp in partitions])
 
     async def _commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
         """Acknowledge; a failure means redelivery, which the inbox absorbs."""
@@ -381,15 +282,9 @@ class Consumer:
 
     async def _pass_through(self, records: Any) -> KafkaAckableMessage:
         """Hand the records through untouched: FastStream's parser fails on a null or non-UTF-8 header."""
-        return KafkaAckableMessage(body=b"", raw_message=records, consumer=self._subscriber.consumer)
-
-    def assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        """Newly held partitions: their first batch is looked at with care."""
-        self._vetted -= {(tp.topic, tp.partition) for tp in partitions}
-
-
-def _hands(records: dict[TopicPartition, list[Record]]) -> list[tables.Hand]:
-    return [tables.Hand(tp.topic, tp.partition, few[0].offset, len(few)) for tp, few in records.items()]
+        return KafkaAckableMessage(
+            body=b"", raw_message=records, consumer=internals.consumer_of(self._subscriber)
+        )
 
 
 async def _raw_records(message: KafkaAckableMessage) -> Any:
@@ -397,13 +292,13 @@ async def _raw_records(message: KafkaAckableMessage) -> Any:
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
-    def __init__(self, consumer: Consumer) -> None:
-        self._consumer = consumer
+    def __init__(self, suspects: Suspects) -> None:
+        self._suspects = suspects
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         reach("rebalance.revoked")
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        self._consumer.assigned(list(assigned))
+        self._suspects.assigned(list(assigned))
         reach("rebalance.assigned")
         log.info("consumer.assigned", partitions=len(list(assigned)))

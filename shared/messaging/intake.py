@@ -16,7 +16,8 @@ from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import Delivery, Invalid, Record, Unhandled, read
 from shared.messaging.outages import is_timeout
 from shared.messaging.registry import Handlers
-from shared.messaging.unit import Cause, Refused, Unit, Work, log_ids
+from shared.messaging.unit import Cause, Unit, Work, log_ids
+from shared.problems import Refused
 
 BATCH_SECONDS = 20.0
 """A transaction that takes longer is cancelled: halved, and after three times alone, poison."""

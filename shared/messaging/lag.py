@@ -12,6 +12,8 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError
 
+from shared.messaging.internals import partitions_of
+
 REQUEST_MS = 5000
 READ_SECONDS = 5.0
 
@@ -107,7 +109,7 @@ class Ends:
             places = [
                 TopicPartition(topic, partition)
                 for topic in topics
-                for partition in await _partitions(self._reader, topic)
+                for partition in await partitions_of(self._reader, topic)
             ]
             ends = await self._reader.end_offsets(places)
         return {(place.topic, place.partition): offset for place, offset in ends.items()}
@@ -168,11 +170,3 @@ def by_topic(ends: Mapping[Place, int]) -> dict[str, int]:
     for (topic, _), offset in ends.items():
         sums[topic] += offset
     return dict(sums)
-
-
-async def _partitions(reader: AIOKafkaConsumer, topic: str) -> set[int]:
-    """The topic's partitions; metadata is fetched the first time."""
-    if (known := reader.partitions_for_topic(topic)) is None:
-        await reader._client._wait_on_metadata(topic)  # the public way to ask is to subscribe
-        known = reader.partitions_for_topic(topic)
-    return known or set()

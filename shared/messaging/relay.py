@@ -22,17 +22,14 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     CorruptRecordException,
     InvalidMessageError,
-    KafkaError,
     MessageSizeTooLargeError,
-    ProducerClosed,
     RecordListTooLargeError,
     RecordTooLargeError,
 )
-from aiokafka.partitioner import murmur2
 
 from shared.database import Db, connect
 from shared.events import EVENTS
-from shared.messaging import sizes, tables
+from shared.messaging import internals, sizes, tables
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
 from shared.messaging.outages import OUT_OF_STEP, is_outage, is_timeout
@@ -231,23 +228,10 @@ class Relay:
         return self._producer
 
     async def _drop_producer(self) -> None:
-        """Let go of it without flushing: what was not acknowledged is still in the outbox.
-
-        One that is stopped while the broker is away does not end by itself, and sends what it holds when it is back.
-        """
+        """Let go of it without flushing: what was not acknowledged is still in the outbox."""
         producer, self._producer = self._producer, None
-        if producer is None:
-            return
-        producer._message_accumulator.fail_all(ProducerClosed())
-        try:
-            async with asyncio.timeout(3):
-                sender = producer._sender.sender_task
-                while sender is not None and not sender.done():
-                    sender.cancel()  # and again: the first time it goes on to wait for the requests in flight
-                    await asyncio.wait([sender], timeout=0.1)
-                await producer.stop()
-        except (TimeoutError, KafkaError, OSError) as error:
-            log.warning("relay.producer_abandoned", error=type(error).__name__)
+        if producer is not None:
+            await internals.abandon(producer)
 
     async def _connection(self) -> Db:
         if self._db is None or self._db.is_closed():
@@ -273,7 +257,7 @@ def _hash(key: str) -> int:
     """As every Kafka client hashes a key by default. In Python it costs more than all the rest of a record; a patient's
     events come in flocks.
     """
-    return int(murmur2(key.encode())) & 0x7FFFFFFF
+    return internals.key_hash(key.encode())
 
 
 def headers(row: OutboxRow) -> list[tuple[str, bytes]]:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from shared.events import EVENTS, TOPICS, Event
 from shared.messaging.envelope import Record
+from shared.messaging.internals import partitions_of
 from shared.messaging.topics import GATHERED_BYTES
 
 GATHER_MS = 200
@@ -55,9 +56,10 @@ async def tail(
     try:
         places = []
         for topic in topics:
-            await consumer._client._wait_on_metadata(prefix + topic)
-            partitions = consumer.partitions_for_topic(prefix + topic) or ()
-            places += [TopicPartition(prefix + topic, p) for p in partitions]
+            places += [
+                TopicPartition(prefix + topic, partition)
+                for partition in await partitions_of(consumer, prefix + topic)
+            ]
         consumer.assign(places)
         ends = await consumer.end_offsets(places)
         while follow or [tp for tp in places if await consumer.position(tp) < ends[tp]]:

@@ -36,6 +36,7 @@ from shared.messaging.envelope import TRACE_PARENT, Delivery, headers_of, payloa
 from shared.messaging.outages import is_outage, is_timeout
 from shared.messaging.registry import Owner
 from shared.messaging.sealing import Sealer
+from shared.problems import Refused
 
 T = TypeVar("T")
 Key = str
@@ -60,17 +61,6 @@ def store(store_id: str) -> Key:
 
 KEY: Mapping[Owner, Callable[[str], Key]] = {"patient": patient, "store": store}
 """The lock of whoever due work belongs to."""
-
-
-class Refused(Exception):
-    """What was asked cannot be done, whoever asks and however often.
-
-    In a handler it makes the event a dead letter; a command answers 422 with it. `message` holds no personal data.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code, self.message = code, message
 
 
 class TooLarge(Refused):

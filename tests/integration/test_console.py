@@ -27,7 +27,7 @@ from services.console.app import create_app
 from services.console.domain.today import SOON, Part, arrange
 from services.console.domain.visits import CALLED_BEFORE, Visit
 from services.console.settings import Settings
-from services.console.store import ask, keep, rebuilding
+from services.console.store import reads, rebuilding, writes
 from shared.clock import SteppedClock
 from shared.database import connect, open_pool
 from shared.events import EVENTS
@@ -155,7 +155,7 @@ async def test_a_store_counts_its_visits_as_if_each_were_looked_at_alone(
         await taking.take([as_taken(each, place) for place, each in enumerate(told)])
     db = await connect(url, name="reader")
     patients = {each.event.key for each in told if each.event.KEYED_BY == "patient"}
-    visits = [visit for patient in patients for visit in await ask.visits_of(db, patient)]
+    visits = [visit for patient in patients for visit in await reads.visits_of(db, patient)]
     for on in (TODAY + timedelta(days=days) for days in range(-9, 6)):
         alone = Counter(
             visit.facts
@@ -163,7 +163,7 @@ async def test_a_store_counts_its_visits_as_if_each_were_looked_at_alone(
             if visit.on
             and (visit.package == "ready" or 0 <= (visit.on - on).days <= (7 if is_open(visit) else 3))
         )
-        groups = await ask.groups_around(db, "s1", on, soon=SOON, later=CALLED_BEFORE, first=1000)
+        groups = await reads.groups_around(db, "s1", on, soon=SOON, later=CALLED_BEFORE, first=1000)
         assert {group.facts: group.count for group in groups} == alone
         day = arrange(groups, on)
         for part in Part:
@@ -231,14 +231,16 @@ async def read_while_two_write(url: str, directory: Path) -> tuple[set[int], set
         reader = await connect(url, name="reader")
         while not writing.done():
             seen |= {
-                line.number for line in await ask.lines_after(reader, ask.Filter(), max(seen, default=0), 500)
+                line.number
+                for line in await reads.lines_after(reader, reads.Filter(), max(seen, default=0), 500)
             }
             await asyncio.sleep(0)
         await writing
         seen |= {
-            line.number for line in await ask.lines_after(reader, ask.Filter(), max(seen, default=0), 5000)
+            line.number
+            for line in await reads.lines_after(reader, reads.Filter(), max(seen, default=0), 5000)
         }
-        every = {line.number for line in await ask.lines_after(reader, ask.Filter(), 0, 100_000)}
+        every = {line.number for line in await reads.lines_after(reader, reads.Filter(), 0, 100_000)}
         await reader.close()
     return seen, every
 
@@ -258,7 +260,7 @@ async def test_without_turns_the_same_reader_misses_lines(
     async def no_turn(_db: object) -> None:
         await asyncio.sleep(0.002)
 
-    monkeypatch.setattr(keep, "take_turn", no_turn)
+    monkeypatch.setattr(writes, "take_turn", no_turn)
     seen, every = await read_while_two_write(fresh_database("console"), tmp_path)
     assert seen < every
 

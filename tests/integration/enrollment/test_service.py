@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from services.enrollment import commands
 from services.enrollment.store import profiles
 from shared.events.enrollment import (
     CandidateIdentified,
@@ -20,7 +21,9 @@ from shared.events.enrollment import (
 )
 from shared.events.fulfillment import ItemState, PackagedItem, PackagePickedUp, PackageReturned
 from shared.events.outreach import ChangeReported, ContactOptedOut, ReportedChange
-from shared.messaging import Refused, sizes
+from shared.messaging import Refused, patient, sizes
+from shared.messaging.unit import Cause
+from shared.problems import NotAllowed, NotFound
 from tests import feed as records
 from tests.integration.enrollment.conftest import FEED, METFORMIN, NOW, P1, P2, STAFF, Service
 
@@ -286,6 +289,18 @@ async def test_a_merge_gives_the_survivor_the_history_of_both(enrolled: Service)
     await enrolled.handle(picked_up(P1, "RX1"))  # it stood ready under the old number
     await enrolled.do_due("due_tellings")
     assert len((await enrolled.only(ProfileChanged)).profile.fills) == 3
+
+
+async def test_commands_need_no_http_and_say_what_is_wrong_by_a_code(fed: Service) -> None:
+    async with fed.work.begin([patient(P1)], cause=Cause("test", "test"), role="clerk") as unit:
+        await commands.consent(unit, P1, commands.ConsentGiven(language="es"))
+        with pytest.raises(NotAllowed, match="only pharmacist may do this; you act as clerk"):
+            await commands.release(unit, P1, "RX1")
+        with pytest.raises(NotFound, match="unknown_patient"):
+            await commands.consent(unit, P2, commands.ConsentGiven())
+    assert (await fed.get(f"/patients/{P1}"))["consent"]["language"] == "es"
+    problem = await fed.post(f"/patients/{P2}/consent", status=404)
+    assert (problem["title"], problem["code"]) == ("Unknown patient", "unknown_patient")
 
 
 # --- what comes back ---

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from shared.messaging import intake, tables
-from shared.messaging.consumer import A_FEW
+from shared.messaging.suspects import A_FEW
 from tests.integration.fabric.given import (
     Ledger,
     changed,

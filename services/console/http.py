@@ -1,0 +1,209 @@
+"""The console by HTTP: routes that parse, run a query or a command, and answer with a page. live.py has the stream."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Form, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from services.console import commands, queries
+from services.console.domain.ahead import is_soon
+from services.console.domain.supply import What
+from services.console.domain.today import Part
+from services.console.pages import ACTOR, ROLE, STAFF, Acting, Day, Number, Text, Viewing, page
+from services.console.rebuild import rebuild
+from services.console.services import look_at, tell
+from services.console.settings import Settings
+from services.console.store.reads import Filter
+from shared.events import EVENTS
+from shared.http import ACTOR_ID, Commanding, Problem, Role, Working
+from shared.messaging import Work
+
+pages = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
+forms = APIRouter(include_in_schema=False)
+
+KINDS = sorted(event_type.split(".")[2] for event_type in EVENTS)
+SERVICES = ("enrollment", "planner", "outreach", "fulfillment")
+
+Because = Annotated[str, Form(min_length=3, max_length=200, pattern=r"^[^\x00-\x1f]*$")]
+
+
+# ---- pages ----------------------------------------------------------------------------------------------------
+
+
+@pages.get("/")
+async def stores(request: Request, work: Working, q: Text = "", after: Text = "") -> HTMLResponse:
+    """Every store with its day in figures."""
+    async with work.read() as db:
+        shown = await queries.stores_page(db, work.now(), q.strip()[:80], after)
+    return page(request, "stores.html", shown, q=q)
+
+
+@pages.get("/stores/{store_id}")
+async def store_day(
+    request: Request,
+    work: Working,
+    store_id: Text,
+    on: Day | None = None,
+    only: Annotated[Part | None, Query(alias="list")] = None,
+    number: Annotated[int, Query(alias="page", ge=1, le=1000)] = 1,
+) -> HTMLResponse:
+    """A store's day, or one of its lists, by pages."""
+    async with work.read() as db:
+        shown = await queries.store_day(db, work.now(), store_id, on, only, number)
+    return page(request, "store.html", shown)
+
+
+@pages.get("/stream")
+async def stream(
+    request: Request,
+    work: Working,
+    service: Text = "",
+    kind: Text = "",
+    store: Text = "",
+    patient: Text = "",
+    first: Number | None = None,
+    last: Number | None = None,
+    before: Number | None = None,
+) -> HTMLResponse:
+    """Every event, newest first; the live part goes on from here where a script runs.
+
+    Of a patient the first characters are enough, where they fit one alone.
+    """
+    async with work.read() as db:
+        which = Filter(service or None, kind or None, store or None, patient.strip() or None, first, last)
+        shown = await queries.stream_page(db, which, before)
+    return page(request, "stream.html", shown, kinds=KINDS, services=SERVICES)
+
+
+@pages.get("/patients")
+async def patients(
+    request: Request, work: Working, store: Text = "", status: Text = "", q: Text = "", after: Text = ""
+) -> HTMLResponse:
+    """Patients by their pseudonyms."""
+    async with work.read() as db:
+        shown = await queries.patients_page(
+            db, store=store, status=status, prefix=q.strip()[:64], after=after
+        )
+    return page(request, "patients.html", shown, store=store, status=status, q=q)
+
+
+@pages.get("/patients/{patient_id}")
+async def patient(
+    request: Request,
+    work: Working,
+    viewer: Viewing,
+    patient_id: Text,
+    revision: Number | None = None,
+    order: Annotated[str, Query(pattern="^(newest|oldest)$")] = "newest",
+) -> HTMLResponse:
+    """One patient: the plan drawn and in words, what happens next, and the story of cause and effect."""
+    async with work.read() as db:
+        shown = await queries.patient_page(db, work, patient_id, viewer.actor if viewer else None, revision)
+    chains = shown.chains if order == "oldest" else shown.chains[::-1]
+    return page(request, "patient.html", shown, chains=chains, order=order, What=What, is_soon=is_soon)
+
+
+@pages.get("/health")
+async def health(request: Request, work: Working) -> HTMLResponse:
+    """How far each service is, what waits for a person, and the ways out."""
+
+    async def done() -> list[Any]:
+        async with work.read() as db:
+            return await queries.latest_actions(db)
+
+    states, actions = await asyncio.gather(look_at(request.app), done())
+    waiting = any(state.letters or state.held for state in states)
+    return page(request, "health.html", states=states, actions=actions, waiting=waiting)
+
+
+# ---- who is looking -------------------------------------------------------------------------------------------
+
+
+@forms.get("/acting-as", response_class=HTMLResponse)
+async def who(request: Request, to: str = "/") -> HTMLResponse:
+    """The form in which a person says who they are."""
+    return page(request, "acting.html", to=_here(to), sign_in=_settings(request).sign_in)
+
+
+@forms.post("/acting-as")
+async def say_who(
+    request: Request,
+    actor: Annotated[str, Form(pattern=ACTOR_ID)],
+    role: Annotated[Role, Form()],
+    to: Annotated[str, Form()] = "/",
+) -> Response:
+    """Keep it in a cookie of this browser; a convenience behind no proxy, and no proof of anything."""
+    if not _settings(request).sign_in or role not in STAFF:
+        raise Problem(403, "Not allowed", "who you are is said by the proxy in front of the console")
+    answer = RedirectResponse(_here(to), status_code=303)
+    for name, value in ((ACTOR, actor), (ROLE, role.value)):
+        answer.set_cookie(name, value, httponly=True, samesite="strict", max_age=12 * 3600)
+    return answer
+
+
+# ---- commands -------------------------------------------------------------------------------------------------
+
+
+@forms.post("/patients/{patient_id}/reveal")
+async def reveal(
+    request: Request, work: Working, caller: Acting, patient_id: Text, because: Because
+) -> Response:
+    """Let this person see this patient's name for a while; recorded for good."""
+    minutes = _settings(request).reveal_minutes
+    decide = partial(commands.reveal, patient_id=patient_id, because=because, minutes=minutes)
+    await work.command(caller, (), decide)
+    return RedirectResponse(f"/patients/{patient_id}", status_code=303)
+
+
+@forms.post("/health/{service}/deadletters/{number}/{way_out}")
+async def settle_letter(
+    request: Request, work: Working, caller: Acting, service: str, number: int, way_out: str, because: Because
+) -> Response:
+    """Redrive a dead letter of a service, or skip it, by the service's own command; the reason is kept here too."""
+    commands.may_settle(caller.role, way_out)
+    body = {"because": because} if way_out == "skip" else {}
+    try:
+        answer = await tell(request.app, caller, service, f"/ops/deadletters/{number}/{way_out}", body)
+    except Problem as problem:
+        refused = f"refused: {problem.detail}"[:300]
+        await _record(work, caller, way_out, because, service, refused, number)
+        raise
+    await _record(work, caller, way_out, because, service, commands.what_came(answer), number)
+    return RedirectResponse("/health", status_code=303)
+
+
+@forms.post("/rebuild")
+async def rebuild_model(
+    request: Request, work: Working, caller: Commanding, check: bool = False, force: bool = False
+) -> dict[str, Any]:
+    """Build the read model anew from the topics and put it in place; with `check` only compare. For operations.
+
+    Where the topics no longer hold what some rows came from, the old model stays, unless by `force`.
+    """
+    report = await rebuild(work, _settings(request), keep=not check, even_if_missing=force)
+    came = commands.what_came_of_rebuild(report)
+    await _record(work, caller, "rebuild", "check" if check else "rebuild", "console", came)
+    return report
+
+
+async def _record(
+    work: Work, caller: Acting, what: str, because: str, service: str, came: str, letter: int | None = None
+) -> None:
+    decide = partial(
+        commands.record, what=what, because=because, service=service, came_of_it=came, letter=letter
+    )
+    await work.command(caller, (), decide)
+
+
+def _here(path: str) -> str:
+    """An address of this site, and no other's."""
+    return path if path.startswith("/") and not path.startswith(("//", "/\\")) else "/"
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings

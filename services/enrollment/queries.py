@@ -1,0 +1,146 @@
+"""What may be read of enrollment, as it is answered. One function per question; nothing here writes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import date, datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from services.enrollment.domain.candidates import in_words
+from services.enrollment.domain.profile import Standing
+from services.enrollment.store import candidates, consents, feed, profiles, reports
+from shared.database import Db
+from shared.events import Reason
+from shared.events.enrollment import Consent, Profile
+from shared.pages import Page, page_of
+from shared.problems import NotFound
+
+
+class PatientLine(BaseModel):
+    """One patient of a list."""
+
+    patient_id: str
+    store_id: str
+    status: Standing
+    revision: int
+
+
+class PatientState(PatientLine):
+    """Where a patient stands."""
+
+    disenrolled_for: str | None
+    survivor_id: str | None
+    consent: Consent | None
+
+
+class ReportedChange(BaseModel):
+    """What the patient said about one drug: stopped, dose_changed, on_hand (with the days left)."""
+
+    patient_id: str
+    rx_id: str
+    change: str
+    reported_on: date
+    days_left: int | None
+
+
+class PatientRecord(PatientState):
+    """All that is held of a patient but who it is; what was reported is for the pharmacist to decide on."""
+
+    profile: Profile
+    reported: list[ReportedChange]
+
+
+class Stated(BaseModel):
+    """What staff stated of a patient's circumstances and did not take back."""
+
+    patient_id: str
+    stated: dict[str, Any]
+
+
+class StoreClosures(BaseModel):
+    """The days on which a store is closed, by the feed and by staff."""
+
+    store_id: str
+    revision: int
+    closed_on: tuple[date, ...]
+
+
+class ReasonInWords(Reason):
+    """A reason, and how staff read it."""
+
+    words: str
+
+
+class CandidateLine(BaseModel):
+    """Who would benefit and does not take part, since when, and why."""
+
+    patient_id: str
+    store_id: str
+    since: datetime | None
+    reasons: list[ReasonInWords]
+
+
+async def known_patient(db: Db, patient_id: str) -> feed.Patient:
+    """Where the patient stands. Raises NotFound."""
+    known = (await feed.load_patients(db, [patient_id])).get(patient_id)
+    if known is None:
+        raise NotFound("unknown_patient", "no such patient was imported: import patients.csv first")
+    return known
+
+
+async def patient_state(db: Db, patient_id: str) -> PatientState:
+    """Where the patient stands, with the consent in force. Raises NotFound."""
+    known = await known_patient(db, patient_id)
+    consent = (await consents.load_consents(db, [patient_id])).get(patient_id)
+    return PatientState(**asdict(known), consent=consent)
+
+
+async def patient_record(db: Db, patient_id: str, now: datetime) -> PatientRecord:
+    """The patient with the profile as it was last published, as of now where it never was. Raises NotFound."""
+    state = await patient_state(db, patient_id)
+    profile = (await profiles.load_profiles(db, [patient_id], now))[patient_id]
+    reported = await reports.load_reported_changes(db, patient_id)
+    return PatientRecord(
+        **dict(state), profile=profile, reported=[ReportedChange(**asdict(change)) for change in reported]
+    )
+
+
+async def patients(
+    db: Db, *, store_id: str | None, status: Standing | None, after: str, limit: int
+) -> Page[PatientLine]:
+    """Patients by id."""
+    found = await feed.list_patients(db, store_id=store_id, status=status, after=after, limit=limit + 1)
+    lines = [PatientLine.model_validate(each, from_attributes=True) for each in found]
+    return page_of(lines, limit, "patient_id")
+
+
+async def stated_circumstances(db: Db, patient_id: str) -> Stated:
+    """What staff stated of this patient."""
+    stated = await consents.stated_circumstances(db, [patient_id])
+    return Stated(patient_id=patient_id, stated=stated.get(patient_id, {}))
+
+
+async def store_closures(db: Db, store_id: str) -> StoreClosures:
+    """When this store is closed; it has to be known."""
+    (published,) = await feed.published_stores(db, [store_id])
+    return StoreClosures.model_validate(published, from_attributes=True)
+
+
+async def candidate_lines(db: Db, *, store_id: str | None, after: str, limit: int) -> Page[CandidateLine]:
+    """Who would benefit, by patient id, with reasons in words."""
+    found = await candidates.list_candidates(db, store_id=store_id, after=after, limit=limit + 1)
+    lines = [
+        CandidateLine(
+            patient_id=each.patient_id,
+            store_id=each.store_id,
+            since=each.since,
+            reasons=[
+                ReasonInWords(code=reason.code, params=reason.params, words=in_words(reason))
+                for reason in each.reasons
+            ],
+        )
+        for each in found
+    ]
+    return page_of(lines, limit, "patient_id")

@@ -1,0 +1,38 @@
+"""Why something that was asked for is not done, said the same way to whoever asks: a code for programs, words for
+people. Commands and rules raise these and know no HTTP; `shared.http` answers them, a handler's become dead letters."""
+
+from __future__ import annotations
+
+
+class Refused(Exception):
+    """What was asked cannot be done, whoever asks and however often.
+
+    In a handler it makes the event a dead letter; a command answers it as problem details. `code` is a word that
+    programs may rely on (`unknown_patient`); `message` says what is wrong and what to do, and holds no personal data.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code, self.message = code, message
+
+
+class Invalid(Refused):
+    """The request contradicts itself or what is possible: another request may do (422)."""
+
+
+class NotFound(Refused):
+    """What it names does not exist here (404)."""
+
+
+class Conflict(Refused):
+    """It does not go with how things stand (409)."""
+
+
+class NotAllowed(Refused):
+    """Somebody else may do it (403)."""
+
+
+def require_role(role: str, *allowed: str) -> None:
+    """Let only these roles pass. Raises NotAllowed, which names them."""
+    if role not in allowed:
+        raise NotAllowed("not_allowed", f"only {' or '.join(allowed)} may do this; you act as {role}")

@@ -1,0 +1,72 @@
+"""Keeping rows, a whole batch in one statement: insert those that are new, write over those that are held.
+
+The statement is built once, from the names of a table and its columns; the types are the table's own. What does not
+fit stays plain SQL in the store. Names are given as in a `namedtuple`: one string, with blanks between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from shared.database import Db
+
+Row = Mapping[str, Any]
+"""By column. Values are written as JSON: models, dates, decimals and enumerations as they are; bytes as `\\x…`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """A statement that keeps rows of one table."""
+
+    statement: str
+
+    async def __call__(self, db: Db, rows: Sequence[Row]) -> list[asyncpg.Record]:
+        """Keep these rows, no two of one key. Returns the keys of those that were written: what is older is not."""
+        return list(await db.fetch(self.statement, rows)) if rows else []
+
+
+def upsert(
+    table: str, key: str, columns: str, *, newer: str = "", first: str = "", once: bool = False
+) -> Upsert:
+    """The statement for rows of a table with these columns beside those of its key.
+
+    Without more, a row that is held is written over. With `newer`, one of the columns, only where the new value of it
+    is greater. Columns of `first` are written over only where nothing is held in them; with `once`, none is.
+    """
+    keys, others, kept = key.split(), columns.split(), first.split()
+    given = _names([*keys, *others])
+    changes = ", ".join(
+        f'"{each}" = coalesce(held."{each}", excluded."{each}")'
+        if each in kept
+        else f'"{each}" = excluded."{each}"'
+        for each in others
+    )
+    if once:
+        then = "nothing"
+    elif newer:
+        then = f'update set {changes} where excluded."{newer}" > held."{newer}"'
+    else:
+        then = f"update set {changes}"
+    return Upsert(
+        f"""
+        insert into {table} as held ({given})
+        select {given}
+        from jsonb_populate_recordset(null::{table}, $1)
+        on conflict ({_names(keys)}) do {then}
+        returning {_names(keys, "held.")}
+        """
+    )
+
+
+def row(source: object, same: str, **other: Any) -> Row:
+    """The columns that are called as attributes of the source are, and others."""
+    return {name: getattr(source, name) for name in same.split()} | other
+
+
+def _names(columns: Sequence[str], of: str = "") -> str:
+    """Quoted: some are words of SQL."""
+    return ", ".join(f'{of}"{column}"' for column in columns)

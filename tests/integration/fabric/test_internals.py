@@ -1,0 +1,76 @@
+"""What the fabric uses of its libraries' insides is there, and does what it is used for: a release may change it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from faststream.kafka import KafkaBroker
+
+from shared.events import TOPICS
+from shared.messaging import internals
+from tests.integration.fabric.given import Ledger
+
+
+async def test_the_partitions_of_a_topic_that_nobody_subscribed_to(ledger: Ledger) -> None:
+    consumer = AIOKafkaConsumer(bootstrap_servers=ledger.bootstrap)
+    await consumer.start()
+    try:
+        topic = ledger.prefix + TOPICS[0]
+        assert consumer.partitions_for_topic(topic) is None  # else nothing would have to be fetched
+        assert await internals.partitions_of(consumer, topic) == {0, 1, 2, 3}
+    finally:
+        await consumer.stop()
+
+
+async def test_a_key_goes_where_every_client_sends_it(ledger: Ledger) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=ledger.bootstrap)
+    await producer.start()
+    try:
+        for key in (b"a", b"0123456789abcdef", "é".encode()):
+            sent = await producer.send_and_wait(ledger.prefix + TOPICS[0], b"{}", key=key)
+            assert sent.partition == internals.key_hash(key) % 4
+    finally:
+        await producer.stop()
+
+
+async def test_an_abandoned_producer_sends_nothing_that_it_holds(ledger: Ledger) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=ledger.bootstrap, linger_ms=60_000)
+    await producer.start()
+    held = await producer.send(ledger.prefix + TOPICS[0], b"{}", key=b"a")
+    async with asyncio.timeout(internals.ABANDON_SECONDS + 1):
+        await internals.abandon(producer)
+    with pytest.raises(Exception, match="ProducerClosed"):
+        await held
+    consumer = AIOKafkaConsumer(bootstrap_servers=ledger.bootstrap)
+    await consumer.start()
+    try:
+        await internals.partitions_of(consumer, ledger.prefix + TOPICS[0])
+        ends = await consumer.end_offsets([TopicPartition(ledger.prefix + TOPICS[0], p) for p in range(4)])
+        assert sum(ends.values()) == 0
+    finally:
+        await consumer.stop()
+
+
+async def test_a_subscriber_fetches_as_it_is_told(ledger: Ledger) -> None:
+    asked = asyncio.Event()
+
+    async def poll(consumer: AIOKafkaConsumer) -> tuple[()]:
+        assert consumer is internals.consumer_of(subscriber)
+        asked.set()
+        await asyncio.sleep(0.05)
+        return ()
+
+    broker = KafkaBroker(ledger.bootstrap, logger=None)
+    subscriber = broker.subscriber(
+        ledger.prefix + TOPICS[0], batch=True, group_id=ledger.prefix + "internals"
+    )
+    subscriber(lambda _: None)
+    internals.poll_by(subscriber, poll)
+    assert internals.consumer_of(subscriber) is None
+    await broker.start()
+    try:
+        await asyncio.wait_for(asked.wait(), 10)
+    finally:
+        await broker.stop()
