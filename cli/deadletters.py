@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import httpx
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from cli.system import find, staff_headers
+from cli.system import find, nearest, staff_headers
+
+STATUSES = ("open", "redriven", "skipped", "all")
+PAGE = 500
 
 app = typer.Typer(no_args_is_help=True, help="Events that could not be handled: look, redrive, skip.")
 Service = Annotated[str, typer.Argument(help="enrollment, planner, outreach, fulfillment or console")]
@@ -21,32 +28,96 @@ Actor = Annotated[str | None, typer.Option(help="who does it; your login name un
 @app.command("list")
 def list_(
     service: Annotated[str | None, typer.Argument(help="one service; all unless given")] = None,
-    status: Annotated[str, typer.Option(help="open, redriven, skipped or all")] = "open",
+    status: Annotated[str, typer.Option(help=", ".join(STATUSES))] = "open",
+    as_json: Annotated[bool, typer.Option("--json", help="everything, for machines")] = False,
 ) -> None:
-    """Every dead letter, with its reason and how many events wait behind it."""
+    """Every dead letter, with its reason and how many events wait behind it; then what the broker refused."""
+    if status not in STATUSES:
+        raise typer.BadParameter(
+            f"{status} is none{nearest(status, STATUSES)} (known: {', '.join(STATUSES)})",
+            param_hint="--status",
+        )
     system = find()
-    table = Table("service", "number", "patient", "type", "reason", "attempts", "behind", "status")
+    letters: list[dict[str, Any]] = []
+    held: list[dict[str, Any]] = []
     for name in [service] if service else list(system.services):
-        answer = _ask("GET", f"{system.url(name)}/ops/deadletters?status={status}")
-        for letter in answer["items"]:
-            kind = (letter["event_type"] or letter["topic"]).removeprefix("medsync.")
-            behind = str(letter["behind"]) if letter["parked"] else "-"
-            who = (letter["key"] or "-").partition(":")[2][:8]
-            what = f"{letter['reason']}: {letter['message']}"
-            table.add_row(
-                name, str(letter["id"]), who, kind, what, str(letter["attempts"]), behind, letter["status"]
-            )
-        for row in answer["held"]:
-            table.add_row(
-                name, f"held {row['id']}", row["key"][:8], row["topic"], row["held"], "-", "-", "held"
-            )
-    Console().print(table if table.row_count else "No dead letters.")
+        of_it, refused = _letters(system.url(name), status)
+        letters += [{"service": name} | letter for letter in of_it]
+        held += [{"service": name} | row for row in refused]
+    if as_json:
+        typer.echo(json.dumps({"items": letters, "held": held}, indent=2))
+    else:
+        Console().print(_table(letters, held) if letters or held else "No dead letters.")
+
+
+def _letters(url: str, status: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """All letters of a service, page by page, and its held rows."""
+    letters: list[dict[str, Any]] = []
+    while True:
+        after = letters[-1]["id"] if letters else 0
+        page = _ask("GET", f"{url}/ops/deadletters?status={status}&after={after}&limit={PAGE}")
+        letters += page["items"]
+        if len(page["items"]) < PAGE:
+            return letters, page["held"]
+
+
+def _table(letters: Sequence[dict[str, Any]], held: Sequence[dict[str, Any]]) -> Table:
+    """Fits 80 columns: what and why stand in one column, which is folded."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("service", "number", "who", "behind"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("what, and why", overflow="fold")
+    for letter in letters:
+        kind = (letter["event_type"] or letter["topic"]).removeprefix("medsync.")
+        behind = str(letter["behind"]) if letter["parked"] else "-"
+        ended = f" ({letter['status']})" if letter["status"] != "open" else ""
+        tries = f", {letter['attempts']} attempts" if letter["attempts"] > 1 else ""
+        what = f"{kind}{ended}\n{letter['reason']}{tries}: {letter['message']}"
+        table.add_row(letter["service"], str(letter["id"]), _who(letter["key"]), behind, Text(what))
+    for row in held:
+        what = f"{row['topic'].removeprefix('medsync.')}\nheld in the outbox: {row['held']}"
+        table.add_row(row["service"], f"held {row['id']}", row["key"][:8], "-", Text(what))
+    return table
+
+
+def _who(key: str | None) -> str:
+    return (key or "-").partition(":")[2][:8] or "-"
 
 
 @app.command()
 def show(service: Service, number: Number) -> None:
-    """One dead letter whole: headers and payload as they came, in base64."""
-    typer.echo(json.dumps(_ask("GET", f"{find().url(service)}/ops/deadletters/{number}"), indent=2))
+    """One dead letter whole: its record in plain text where it is text; what is sealed stays sealed."""
+    letter = _ask("GET", f"{find().url(service)}/ops/deadletters/{number}")
+    typer.echo(json.dumps(readable(letter), indent=2, ensure_ascii=False))
+
+
+def readable(letter: dict[str, Any]) -> dict[str, Any]:
+    """The letter with its record decoded: JSON as JSON, text as text, anything else as `{"base64": …}`."""
+    headers: dict[str, list[Any]] = {}
+    for name, value in letter["headers"]:
+        headers.setdefault(name, []).append(_text(value))
+    return letter | {
+        "headers": {name: values[0] if len(values) == 1 else values for name, values in headers.items()},
+        "record_key": _text(letter["record_key"]),
+        "payload": _json(_text(letter["payload"])),
+    }
+
+
+def _text(encoded: str | None) -> Any:
+    if encoded is None:
+        return None
+    try:
+        text = base64.b64decode(encoded).decode()
+    except UnicodeDecodeError:
+        return {"base64": encoded}
+    return text if all(char.isprintable() or char in "\t\r\n" for char in text) else {"base64": encoded}
+
+
+def _json(text: Any) -> Any:
+    try:
+        return json.loads(text) if isinstance(text, str) else text
+    except (ValueError, RecursionError):
+        return text
 
 
 @app.command()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,18 +14,20 @@ from pathlib import Path
 import httpx
 import typer
 
-from cli.system import STATE, described, find
+from cli.system import STATE, find
 from shared.database import connect
 
 FREE_BYTES = 2 * 1024**3
 LOCKS_NEEDED = 256
+LETTERS_ASKED = 500
 
 
 def examine() -> int:
     """Run every check; prints a line each, and answers how many found something wrong."""
     checks: list[Callable[[], str | None]] = [_python, _disk, _namespaces]
-    if described().exists():
-        checks += [services_are_ready, _databases]
+    running = _something_runs()
+    if running:
+        checks += [services_are_ready, nothing_waits_for_a_person, _databases]
     wrong = 0
     for check in checks:
         problem = check()
@@ -32,11 +35,18 @@ def examine() -> int:
         typer.echo(
             f"{'WRONG' if problem else 'ok   '}  {(check.__doc__ or '').strip()}{': ' + problem if problem else ''}"
         )
-    if not described().exists():
+    if not running:
         typer.echo(
             "       nothing runs here (`medsync up` starts it), so servers and services were not looked at"
         )
     return wrong
+
+
+def _something_runs() -> bool:
+    try:
+        return bool(find())
+    except SystemExit:
+        return False
 
 
 def _python() -> str | None:
@@ -69,10 +79,45 @@ def services_are_ready() -> str | None:
 def _missing(url: str) -> list[str]:
     """What the service at this address lacks to be ready."""
     try:
-        answer = httpx.get(f"{url}/ops/ready", timeout=5).json()
+        answer = httpx.get(f"{url}/ops/ready", timeout=5)
+        return [f"{url}: {reason}" for reason in answer.json()["missing"]]
     except httpx.TransportError as error:
         return [f"{url}: {type(error).__name__}"]
-    return [f"{url}: {reason}" for reason in answer["missing"]]
+    except (ValueError, KeyError):
+        return [f"{url}: answers {answer.status_code}, and not as a service does"]
+
+
+def nothing_waits_for_a_person() -> str | None:
+    """Nothing waits for a person"""
+    first = {name: urls[0] for name, urls in find().services.items() if urls}  # each answers for its service
+    with ThreadPoolExecutor(max_workers=max(1, len(first))) as side_by_side:
+        told = side_by_side.map(_waiting, first.values())
+        waiting = [f"{name}: {what}" for name, what in zip(first, told, strict=True) if what]
+    if not waiting:
+        return None
+    return f"{'; '.join(waiting)}. `medsync deadletters list` says what, `redrive` or `skip` lets them go on"
+
+
+def _waiting(url: str) -> str | None:
+    """What waits at this service for somebody to look at it."""
+    try:
+        found = httpx.get(f"{url}/ops/deadletters?limit={LETTERS_ASKED}", timeout=10)
+    except httpx.TransportError:
+        return None  # said already: it is not ready
+    if found.is_error:
+        return f"does not say what waits (answers {found.status_code})"
+    letters, held = found.json()["items"], found.json()["held"]
+    or_more = " or more" if len(letters) == LETTERS_ASKED else ""
+    reasons = Counter(letter["reason"] for letter in letters)
+    told = []
+    if parked := sum(letter["parked"] for letter in letters):
+        told.append(f"{parked}{or_more} parked (patients or stores)")
+    if letters:
+        why = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
+        told.append(f"{len(letters)}{or_more} open dead letters ({why})")
+    if held:
+        told.append(f"{len(held)} events held that the broker refused")
+    return ", ".join(told) or None
 
 
 def _databases() -> str | None:

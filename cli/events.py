@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from cli.system import find
+from cli.system import find, nearest
 from shared import words
+from shared.events import EVENTS
 from shared.messaging.tail import Seen, tail
 
 app = typer.Typer(no_args_is_help=True, help="The event stream, in plain words.")
@@ -32,17 +33,48 @@ def tail_(
     """Show events as they come; Ctrl-C ends it. Changes nothing: no group, no offsets."""
     if from_ not in ("beginning", "now"):
         raise typer.BadParameter("beginning or now", param_hint="--from")
+    _refuse_unknown_type(type_)
 
-    async def show() -> None:
+    async def show() -> tuple[int, int]:
+        looked_at = shown = 0
         async for seen in tail(find().kafka, from_beginning=from_ == "beginning", follow=follow):
+            looked_at += 1
             key = (seen.record.key or b"").decode(errors="replace")
             if type_ in seen.event_type and key.startswith(patient):
+                shown += 1
                 typer.echo(_as_json(seen) if as_json else _as_words(seen))
+        return looked_at, shown
 
+    if follow:
+        typer.echo("Events follow as they come; Ctrl-C ends it.", err=True)
     try:
-        asyncio.run(show())
+        looked_at, shown = asyncio.run(show())
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
+    if not shown:
+        typer.echo(_nothing(looked_at, type_, patient), err=True)
+        raise typer.Exit(1 if type_ or patient else 0)
+
+
+def _refuse_unknown_type(type_: str) -> None:
+    """Nothing would ever be shown. Exits with the type that may have been meant."""
+    if any(type_ in known for known in EVENTS):
+        return
+    names = {known.split(".")[2]: known for known in EVENTS}
+    meant = nearest(type_.removeprefix("medsync.").partition(".v")[0].rpartition(".")[2], names)
+    raise typer.BadParameter(
+        f"no type of event contains {type_}{meant} (known: {', '.join(sorted(names))})", param_hint="--type"
+    )
+
+
+def _nothing(looked_at: int, type_: str, patient: str) -> str:
+    of = " and ".join(
+        filter(None, [type_ and f"of a type with {type_}", patient and f"of a patient {patient}…"])
+    )
+    where = (
+        f"among the {looked_at} on the topics" if looked_at else "on the topics: they hold none from there on"
+    )
+    return f"Nothing found: no event {of + ' ' if of else ''}{where}."
 
 
 def _as_words(seen: Seen) -> str:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import signal
 import socket
+from contextlib import suppress
+from types import FrameType
 
 import uvicorn
 from pydantic import ValidationError
 
 from cli.heads import BoundedHeads
+from shared.logging import configure_logging
 from shared.memory import spare_the_collector
 
 STOP_SECONDS = 15
 """How long open requests may take at a stop; with the fabric's own stop it stays under 20 s."""
+
+EXIT_NOT_STARTED = 3
+"""As of `uvicorn.run`."""
 
 
 def serve(service: str, slot: int) -> None:
@@ -29,16 +36,31 @@ def serve(service: str, slot: int) -> None:
     _require_address(service, settings.host, settings.port)
     app = importlib.import_module(f"services.{service}.app").create_app(settings)
     spare_the_collector()
-    uvicorn.run(
+    configure_logging(service)
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
+        log_config=None,  # its lines go the way of all others
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=STOP_SECONDS,
         http=BoundedHeads,
         ws="none",
     )
+    server = _Server(config)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise SystemExit(EXIT_NOT_STARTED)
+
+
+class _Server(uvicorn.Server):
+    """Leaves word of the signal that stops it, for the log."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.config.app.state.stopped_by = signal.Signals(sig).name  # type: ignore[union-attr]
+        super().handle_exit(sig, frame)
 
 
 def _require_address(service: str, host: str, port: int) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 import typer
@@ -28,12 +29,19 @@ class System:
         """The base URL of a service's first process."""
         if not self.services.get(service):
             known = ", ".join(self.services) or "none"
-            raise typer.BadParameter(f"no address of {service} is known (known: {known})")
+            meant = nearest(service, self.services)
+            raise typer.BadParameter(f"no address of {service} is known{meant} (known: {known})")
         return self.services[service][0]
 
     @property
     def every_url(self) -> list[str]:
         return [url for urls in self.services.values() for url in urls]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean …?` with the known name that is most like it; nothing where none is."""
+    found = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 def described() -> Path:

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, without personal data."""
+"""Logs: one JSON object a line, whoever wrote it, without personal data."""
 
 from __future__ import annotations
 
@@ -9,50 +9,74 @@ from typing import Any
 
 import stamina
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 
 def configure_logging(service: str, *, level: int = logging.INFO) -> None:
-    """Send structlog and the standard library's warnings to standard error, each line naming the service."""
+    """Send structlog, and the standard library's warnings, to standard error, each line naming the service."""
     stamina.instrumentation.set_on_retry_hooks([])  # the usual ones log arguments
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _trace_without_values,
-            structlog.processors.JSONRenderer(),
-        ],
+        processors=[*_everywhere(service), structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    structlog.contextvars.bind_contextvars(service=service)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # the fabric reports outages itself
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_WithoutValues("%(levelname)s %(name)s %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.captureWarnings(True)
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if isinstance(each, _Lines)]:
+        root.removeHandler(handler)
+    root.addHandler(_Lines(service))
+
+
+class _Lines(logging.StreamHandler[Any]):
+    """Writes what libraries log by the standard library as the lines that the services write."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(sys.stderr)
+        self.setLevel(logging.WARNING)
+        self.setFormatter(
+            structlog.stdlib.ProcessorFormatter(
+                foreign_pre_chain=[structlog.stdlib.add_logger_name, _first_line, *_everywhere(service)],
+                processors=[
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    structlog.processors.JSONRenderer(),
+                ],
+            )
+        )
+
+
+def _everywhere(service: str) -> list[Processor]:
+    def name_service(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event.setdefault("service", service)
+        return event
+
+    return [
+        structlog.contextvars.merge_contextvars,
+        name_service,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _trace_without_values,
+    ]
+
+
+def _first_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """What asyncio says of a task that failed goes on, from the second line, with the words of its exception."""
+    event["event"] = str(event["event"]).partition("\n")[0]
+    event.pop("stack_info", None)
+    return event
 
 
 def _trace_without_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Where it failed and with what type: messages of exceptions quote rows and requests, so they stay out."""
     error = event.pop("exc_info", None)
     if error is True:
-        error = sys.exc_info()[1]
+        error = sys.exc_info()
+    if isinstance(error, tuple):
+        error = error[1]
     if isinstance(error, BaseException):
         event["error"] = type(error).__name__
         event["trace"] = _places(error)
     return event
-
-
-class _WithoutValues(logging.Formatter):
-    """The same for what the standard library logs, such as the error of a task that nobody awaited."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        record.exc_text = None  # may be another formatter's
-        return super().format(record)
-
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - the library's name
-        return f"{type(ei[1]).__name__} at {', '.join(_places(ei[1]))}" if ei[1] else ""
 
 
 def _places(error: BaseException) -> list[str]:

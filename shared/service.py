@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,7 +18,7 @@ import stamina
 import structlog
 from fastapi import APIRouter, FastAPI
 
-from shared import operations
+from shared import metrics, operations
 from shared.clock import clock_of
 from shared.database import open_pool
 from shared.edge import Edge, install_edge
@@ -41,6 +42,7 @@ INBOX_DAYS = 35
 ANSWER_DAYS = 7
 KEEP_HOUSE_SECONDS = 600.0
 EXIT_FAULT = 71
+VERSION = version("medsync")
 
 log = structlog.get_logger()
 
@@ -64,9 +66,16 @@ def service_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         configure_logging(name)
+        log.info("service.starts", version=VERSION, slot=settings.slot)
         async with AsyncExitStack() as stack:
-            await _start(app, stack, name, settings, handlers, jobs, republish)
+            try:
+                await _start(app, stack, name, settings, handlers, jobs, republish)
+            except Exception as error:  # its words quote no patient: none was read yet
+                log.critical("service.cannot_start", why=str(error)[:200], exc_info=error)
+                raise
             yield
+            log.info("service.stops", slot=settings.slot, why=getattr(app.state, "stopped_by", "its server"))
+        log.info("service.stopped", slot=settings.slot)
 
     app = FastAPI(title=f"MedSync {name}", lifespan=lifespan, docs_url=None, redoc_url=None)
     install_problems(app)
@@ -75,6 +84,7 @@ def service_app(
     app.include_router(operations.router)
     for router in routers:
         app.include_router(router)
+    metrics.install(app)
     return app
 
 
@@ -141,6 +151,7 @@ async def _start(
         due.run(),
         _consume(consumer, meter, settings.stuck_after_seconds),
         _keep_house(work, parking),
+        app.state.metrics.watch_loop(),
     )
     tasks = [asyncio.create_task(_or_end_the_process(part)) for part in parts]
     stack.push_async_callback(_stop, tasks)

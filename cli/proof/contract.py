@@ -35,6 +35,9 @@ CONTACT_OPTED_IN = "medsync.outreach.contact-opted-in.v1"
 RENEWAL_REQUESTED = "medsync.outreach.renewal-requested.v1"
 RENEWAL_ANSWERED = "medsync.outreach.renewal-answered.v1"
 
+OVERTAKING = frozenset({PATIENT_DISENROLLED, CONTACT_OPTED_OUT})
+"""What leaves though an earlier event of its patient is held: the earlier one, once released, stands behind it."""
+
 FILL_COMPLETED = "medsync.fulfillment.fill-completed.v1"
 FILL_REJECTED = "medsync.fulfillment.fill-rejected.v1"
 STOCK_SHORT = "medsync.fulfillment.stock-short.v1"

@@ -28,6 +28,7 @@ from shared.database import Db
 from shared.http import Commanding, Working
 from shared.messaging import Unit, patient
 from shared.messaging import store as lock_of_store
+from shared.messaging.unit import TooLarge
 from shared.pages import Page
 
 T = TypeVar("T")
@@ -66,10 +67,14 @@ async def import_records(
     An answer that refuses something is not kept for its idempotency key: what a record waited for may have come.
     """
     reading = imports.read(kind, body, _pseudonym_key(request), work.now().date())
-    decide = partial(imports.take, kind=kind, given=body, reading=reading)
-    locks = imports.locks_of(kind, reading)
-    # What the chain's own system says is true whatever a parked patient waits for.
-    return await work.command(caller, locks, decide, even_if_parked=True, keep=imports.took_all)
+    while True:
+        decide = partial(imports.take, kind=kind, given=body, reading=reading)
+        locks = imports.locks_of(kind, reading)
+        try:
+            # What the chain's own system says is true whatever a parked patient waits for.
+            return await work.command(caller, locks, decide, even_if_parked=True, keep=imports.took_all)
+        except TooLarge as error:
+            reading = imports.without(kind, reading, error)
 
 
 def _pseudonym_key(request: Request) -> str:

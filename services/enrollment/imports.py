@@ -42,7 +42,7 @@ from services.enrollment.publishing import profiles_changed
 from services.enrollment.store import candidates, feed, profiles
 from shared.events.enrollment import DisenrolmentReason, Prescription, StoreChanged
 from shared.messaging import Unit, patient, store
-from shared.messaging.unit import Key
+from shared.messaging.unit import Key, TooLarge
 from shared.problems import require_role
 
 V = TypeVar("V")
@@ -139,9 +139,26 @@ def read(kind: Kind, given: Import, secret: str, today: date) -> Reading[Any]:
 def locks_of(kind: Kind, reading: Reading[Any]) -> list[Key]:
     """The patients, or stores, that the records are about."""
     layout, _ = IMPORTS[kind]
-    if layout.patient:
-        return sorted({patient(fed.patient_id) for fed in reading.good.values()})
-    return sorted({store(fed.key) for fed in reading.good.values()})
+    return sorted({_key(layout, fed) for fed in reading.good.values()})
+
+
+def _key(layout: Layout[Any], fed: Fed[Any]) -> Key:
+    return patient(fed.patient_id) if layout.patient else store(fed.key)
+
+
+def without(kind: Kind, reading: Reading[Any], error: TooLarge) -> Reading[Any]:
+    """The same without the records of whom no event could tell any more: the others' go through. Raises the error again
+    where it is about none of them."""
+    layout, _ = IMPORTS[kind]
+    problem = Problem(
+        "patient_number" if layout.patient else layout.key,
+        f"with its records of this request, what is told of it would take {error.size} bytes, more than one event "
+        "carries: leave out what is old",
+    )
+    theirs = {index: problem for index, fed in reading.good.items() if _key(layout, fed) == error.key}
+    if not theirs:
+        raise error
+    return reading.refuse(theirs)
 
 
 async def take(unit: Unit, kind: Kind, given: Import, reading: Reading[Any]) -> Imported:

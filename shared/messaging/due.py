@@ -35,7 +35,7 @@ class DueLoop:
     def __init__(self, work: Work, jobs: Jobs, bell: Bell) -> None:
         self.work, self.jobs = work, jobs
         self.wake = bell.committed
-        self.done = 0
+        self.done = self.buried = 0
         self.stopped_because: str | None = None
 
     async def run(self) -> None:
@@ -145,10 +145,15 @@ class DueLoop:
                 unit.db, view, key, attempts=attempts, reason=reason, message=message
             )
             await tables.park(unit.db, key, reason, letter)
+        self.buried += 1
         log.warning("due.buried", view=view, reason=reason, exc_info=error)
+
+    async def states(self, db: Db) -> list[tables.DueState]:
+        """How it stands with each view, counted up to one turn."""
+        return await tables.due_states(db, self._views(), self.work.now(), OWNERS_A_TURN)
 
     async def due_now(self, db: Db) -> tuple[int, datetime | None]:
         """How many patients and stores have due work now (up to one turn a view), and when the next falls due."""
-        states = await tables.due_states(db, self._views(), self.work.now(), OWNERS_A_TURN)
+        states = await self.states(db)
         moments = [state.next_at for state in states if state.next_at]
         return sum(state.owners for state in states), min(moments, default=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import Delivery, Invalid, Record, Unhandled, read
 from shared.messaging.outages import is_timeout
 from shared.messaging.registry import Handlers
-from shared.messaging.unit import Cause, Unit, Work
+from shared.messaging.unit import Cause, Unit, Work, log_ids
 from shared.problems import Refused
 
 BATCH_SECONDS = 20.0
@@ -53,6 +54,7 @@ class Tally:
     buried: int = 0
     stored_behind: int = 0
     by_type: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    buried_for: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # by reason code
 
 
 class Intake:
@@ -102,16 +104,17 @@ class Intake:
         """Apply all in one transaction; where that fails for what is in them, halve until the culprit is alone."""
         if not deliveries:
             return
-        try:
-            await self._apply(deliveries)
-        except Exception as error:
-            await self._raise_if_outage(error)
-            if len(deliveries) > 1:
-                middle = len(deliveries) // 2
-                await self._settle(deliveries[:middle])
-                await self._settle(deliveries[middle:])
-            else:
-                await self._blame(deliveries[0], error)
+        with log_ids(deliveries[0]) if len(deliveries) == 1 else nullcontext():
+            try:
+                await self._apply(deliveries)
+            except Exception as error:
+                await self._raise_if_outage(error)
+                if len(deliveries) > 1:
+                    middle = len(deliveries) // 2
+                    await self._settle(deliveries[:middle])
+                    await self._settle(deliveries[middle:])
+                else:
+                    await self._blame(deliveries[0], error)
 
     async def _apply(self, deliveries: Sequence[Delivery]) -> None:
         keys = {delivery.key for delivery in deliveries}
@@ -151,17 +154,11 @@ class Intake:
             else:
                 return
         reason, message = verdict(error)
-        log.warning(
-            "event.buried",
-            type=delivery.event.TYPE,
-            event_id=str(delivery.event_id),
-            reason=reason,
-            exc_info=error,
-        )
+        log.warning("event.failed", type=delivery.event.TYPE, reason=reason, exc_info=error)
         await self._bury(delivery, attempts=attempts, reason=reason, message=message)
 
     async def _bury(self, letter: Delivery | Invalid, *, attempts: int, reason: str, message: str) -> None:
-        """Keep it as a dead letter and park its patient, in one transaction."""
+        """Keep it as a dead letter and park its patient, in one transaction; then say so."""
         reach("letter.before")
         key = letter.key
         cause = Cause(str(letter.event_id), str(letter.event_id))
@@ -172,6 +169,7 @@ class Intake:
                 parked = await tables.parked_among(unit.db, [key]) if key else {}
                 if parked and not (isinstance(letter, Delivery) and letter.event.OVERTAKES):
                     await tables.store_behind(unit.db, [letter])
+                    self.tally.stored_behind += 1
                     return
                 number = await tables.bury(unit.db, letter, attempts=attempts, reason=reason, message=message)
                 if number and key and not parked:
@@ -183,6 +181,21 @@ class Intake:
             raise
         reach("letter.after")
         self.tally.buried += 1
+        self.tally.buried_for[reason] += 1
+        log_buried(letter, reason)
+
+
+def log_buried(letter: Delivery | Invalid, reason: str) -> None:
+    """Where the record stands, and why it is set aside; not what it says, nor of whom."""
+    log.warning(
+        "event.buried",
+        topic=letter.record.topic,
+        partition=letter.record.partition,
+        offset=letter.record.offset,
+        type=letter.event.TYPE if isinstance(letter, Delivery) else letter.event_type,
+        event_id=str(letter.event_id) if letter.event_id else None,
+        reason=reason,
+    )
 
 
 async def run_handlers(unit: Unit, handlers: Handlers, deliveries: Sequence[Delivery]) -> None:

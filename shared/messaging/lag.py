@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,9 +34,44 @@ class Lag:
         return sum(max(0, self.end[place] - self.committed[place]) for place in self.end)
 
     @property
+    def behind_by_topic(self) -> dict[str, int]:
+        """The same for each topic."""
+        return by_topic({place: max(0, end - self.committed[place]) for place, end in self.end.items()})
+
+    @property
     def ends(self) -> dict[str, int]:
         """Where each topic ends: the sum over its partitions."""
         return by_topic(self.end)
+
+
+MOST_LOOKS = 500
+"""Looks at one partition that are remembered while it lags; then every second one is forgotten."""
+
+
+class Ages:
+    """For how long the oldest record that is not taken in has waited, as far as somebody has looked."""
+
+    def __init__(self) -> None:
+        # Ends of a partition that are not taken in yet, and when each was first seen.
+        self._seen: dict[Place, list[tuple[int, float]]] = defaultdict(list)
+
+    def look(self, lag: Lag, now: float) -> None:
+        """Remember this lag; `now` in seconds of any clock that does not jump."""
+        for place, end in lag.end.items():
+            seen, committed = self._seen[place], lag.committed[place]
+            while seen and seen[0][0] <= committed:
+                seen.pop(0)
+            if end > committed and (not seen or seen[-1][0] < end):
+                seen.append((end, now))
+            if len(seen) > MOST_LOOKS:
+                del seen[1::2]
+
+    def by_topic(self, now: float) -> dict[str, float]:
+        """Seconds, for each topic looked at; 0 where nothing waits."""
+        ages: dict[str, float] = defaultdict(float)
+        for (topic, _), seen in self._seen.items():
+            ages[topic] = max(ages[topic], now - seen[0][1] if seen else 0.0)
+        return dict(ages)
 
 
 class Ends:
@@ -86,6 +122,7 @@ class LagMeter:
         self._bootstrap, self._group, self._topics = bootstrap, group, topics
         self._admin: AIOKafkaAdminClient | None = None
         self._ends = Ends(bootstrap)
+        self._ages = Ages()
 
     async def start(self) -> None:
         """Raises KafkaError while the broker is away."""
@@ -112,13 +149,19 @@ class LagMeter:
             # The ends after what is committed: a record that comes in between counts as not taken in.
             offsets = await self._admin.list_consumer_group_offsets(self._group)
             ends = await self._ends.read(self._topics)
-        return Lag(
+        lag = Lag(
             committed={
                 place: max(0, offsets[at].offset) if (at := TopicPartition(*place)) in offsets else 0
                 for place in ends
             },
             end=ends,
         )
+        self._ages.look(lag, time.monotonic())
+        return lag
+
+    def ages(self) -> dict[str, float]:
+        """For how many seconds each topic's oldest record that is not taken in has waited, as of the last `read`s."""
+        return self._ages.by_topic(time.monotonic())
 
 
 def by_topic(ends: Mapping[Place, int]) -> dict[str, int]:

@@ -10,7 +10,7 @@ import structlog
 
 from shared.messaging import intake, tables
 from shared.messaging.envelope import Delivery, Invalid, Record, Unhandled, read
-from shared.messaging.intake import DEADLY, KILLED, run_handlers, verdict
+from shared.messaging.intake import DEADLY, KILLED, log_buried, run_handlers, verdict
 from shared.messaging.registry import Handlers
 from shared.messaging.unit import Caller, Cause, Unit, Work
 
@@ -147,6 +147,7 @@ class Parking:
             letter = await tables.bury(unit.db, found, attempts=1, reason=reason, message=message)
             if letter:
                 await tables.park_behind(unit.db, key, reason, letter)
+        log_buried(found, reason)
 
     async def _open_letter(self, number: int) -> dict[str, Any]:
         """The letter, if it is open or its patient still waits for it."""

@@ -28,7 +28,8 @@ from aiokafka.errors import (
 )
 
 from shared.database import Db, connect
-from shared.messaging import internals, tables
+from shared.events import EVENTS
+from shared.messaging import internals, sizes, tables
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
 from shared.messaging.outages import OUT_OF_STEP, is_outage, is_timeout
@@ -43,11 +44,9 @@ SEND_SECONDS = 20.0
 
 POLL_SECONDS = 1.0
 
-RECORD_BYTES = 1_000_000
-"""Below the broker's own limit (message.max.bytes, 1 MiB by default), headers included."""
-
-SEQUENCE_BYTES = 100
-"""The headers `ce_id` and `ce_sequence`."""
+OVERTAKING = frozenset(event.TYPE for event in EVENTS.values() if event.OVERTAKES)
+"""Types that leave though an earlier row of their key is held. Readers compare revisions: what was held, and is
+released after them, is older than what they know."""
 
 REFUSALS = (
     MessageSizeTooLargeError,
@@ -122,7 +121,7 @@ class Relay:
                     raise Deposed
                 renewed = time.monotonic()
             self._heard.clear()
-            rows = await tables.unpublished(db, WINDOW, WINDOW_BYTES)
+            rows = await tables.unpublished(db, WINDOW, WINDOW_BYTES, OVERTAKING)
             if rows:
                 reach("relay.fetched")
                 await self._publish(db, rows, epoch)
@@ -132,7 +131,7 @@ class Relay:
     async def _publish(self, db: Db, rows: Sequence[OutboxRow], epoch: int) -> None:
         if too_large := [row for row in rows if not fits(row)]:
             for row in too_large:
-                await tables.hold(db, row.id, f"larger than {RECORD_BYTES} bytes", epoch)
+                await tables.hold(db, row.id, f"larger than {sizes.RECORD_BYTES} bytes", epoch)
                 log.error("relay.held", topic=row.topic, outbox_id=row.id)
             return  # read the window again: the later rows of those keys wait now
         try:
@@ -148,7 +147,7 @@ class Relay:
         self.published += len(rows)
 
     async def _one_by_one(self, db: Db, rows: Sequence[OutboxRow], epoch: int) -> None:
-        """After a refusal: what fails alone is held, and its key's later rows behind it."""
+        """After a refusal: what fails alone is held, and its key's later rows are left to the next window."""
         held: set[str] = set()
         for row in rows:
             if row.key in held:
@@ -216,8 +215,8 @@ class Relay:
                 acks="all",
                 enable_idempotence=True,
                 linger_ms=0,
-                max_batch_size=RECORD_BYTES + 1000,
-                max_request_size=4 * RECORD_BYTES,
+                max_batch_size=sizes.RECORD_BYTES + 1000,
+                max_request_size=4 * sizes.RECORD_BYTES,
                 request_timeout_ms=10_000,
             )
             self._producer = producer
@@ -268,11 +267,5 @@ def headers(row: OutboxRow) -> list[tuple[str, bytes]]:
 
 
 def fits(row: OutboxRow) -> bool:
-    """Whether the broker takes it. Only a large payload is weighed with its headers."""
-    return len(row.payload) < RECORD_BYTES // 2 or row_bytes(row) <= RECORD_BYTES
-
-
-def row_bytes(row: OutboxRow) -> int:
-    """About what the record takes on the wire."""
-    own = sum(len(name) + len(value) + 8 for name, value in row.headers.items())
-    return len(row.payload) + len(row.key) + own + SEQUENCE_BYTES
+    """Whether the broker takes it: what was committed by an older release was not weighed before."""
+    return sizes.fits(row.key, row.headers, row.payload)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -108,8 +108,9 @@ async def append(db: Db, rows: Sequence[Said]) -> None:
     )
 
 
-async def unpublished(db: Db, limit: int, bytes_: int) -> list[OutboxRow]:
-    """The oldest rows, of payloads up to about so many bytes together; none behind a held row of its key."""
+async def unpublished(db: Db, limit: int, bytes_: int, overtaking: Collection[str] = ()) -> list[OutboxRow]:
+    """The oldest rows, of payloads up to about so many bytes together; none behind a held row of its key, but for
+    those of the overtaking types."""
     rows = await db.fetch(
         """
         with oldest as materialized (
@@ -120,6 +121,7 @@ async def unpublished(db: Db, limit: int, bytes_: int) -> list[OutboxRow]:
                 from fabric.held h
                 where h.key = outbox.key
                   and h.id <= outbox.id
+                  and (h.id = outbox.id or (headers ->> 'ce_type' = any($3::text[])) is not true)
             )
             order by id
             limit $1
@@ -134,6 +136,7 @@ async def unpublished(db: Db, limit: int, bytes_: int) -> list[OutboxRow]:
         """,
         limit,
         bytes_,
+        list(overtaking),
     )
     return [OutboxRow(*row) for row in rows]
 

@@ -6,8 +6,14 @@ Begin, lock, read, decide, write, append the outbox rows, commit. Nobody else op
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+)
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -17,24 +23,27 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import asyncpg
+import structlog
 from pydantic_core import to_jsonable_python
 
 from shared.clock import Clock
 from shared.database import Db
 from shared.events import Event
 from shared.events.written import Written
-from shared.messaging import tables
+from shared.messaging import sizes, tables
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import TRACE_PARENT, Delivery, headers_of, payload_of, typed_key
 from shared.messaging.outages import is_outage, is_timeout
 from shared.messaging.registry import Owner
 from shared.messaging.sealing import Sealer
+from shared.problems import Refused
 
 T = TypeVar("T")
 Key = str
 """A typed lock key: `patient:…`, `store:…`, or whatever a rule needs (`phone:…`)."""
 
+IS_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 LOCKS_A_TRANSACTION = 1000
 POOL_SECONDS = 10.0
 SIDE_BY_SIDE = 8
@@ -53,6 +62,18 @@ def store(store_id: str) -> Key:
 
 KEY: Mapping[Owner, Callable[[str], Key]] = {"patient": patient, "store": store}
 """The lock of whoever due work belongs to."""
+
+
+class TooLarge(Refused):
+    """An event would take more than the broker takes; `key` is the typed key of whom it is about."""
+
+    def __init__(self, event: Event | Written, size: int) -> None:
+        self.key, self.size = typed_key(event), size
+        super().__init__(
+            "too_large",
+            f"{event.TYPE} of {self.key} would take {size} bytes, more than the {sizes.RECORD_BYTES} that the broker "
+            "takes: nothing was changed; send less of what is repeated in it",
+        )
 
 
 class Parked(Exception):
@@ -196,7 +217,12 @@ class Work:
         """Run a command in its unit, or give the answer that its idempotency key had before."""
         key = caller.idempotency_key
         locks = [*keys, f"command:{key}"] if key else keys
-        async with self.begin(locks, actor=caller.actor, role=caller.role, cause=_cause_of(caller)) as unit:
+        cause = _cause_of(caller)
+        async with AsyncExitStack() as stack:
+            stack.enter_context(log_ids(cause))
+            unit = await stack.enter_async_context(
+                self.begin(locks, actor=caller.actor, role=caller.role, cause=cause)
+            )
             reach("command.begun")
             if key and (kept := await tables.answer_to(unit.db, key)):
                 if kept[0] != caller.fingerprint:
@@ -281,7 +307,7 @@ class Work:
             yield db
 
     def _rows(self, unit: Unit) -> list[tables.Said]:
-        """What the unit has to say, for the outbox."""
+        """What the unit has to say, for the outbox. Raises TooLarge where the broker would not take an event."""
         at = unit.now.isoformat()
         return [self._row(event, why, at) for event, why in unit.emitted]
 
@@ -295,7 +321,11 @@ class Work:
             causation_id=why.causation_id,
             trace_parent=why.trace_parent,
         )
-        return event.TOPIC, event.key, headers | seal if seal else headers, payload
+        headers |= seal
+        if not sizes.fits(event.key, headers, payload):
+            # Now, while whoever asked still listens: held in the outbox, it would keep back all that follows it.
+            raise TooLarge(event, sizes.record_bytes(event.key, headers, payload))
+        return event.TOPIC, event.key, headers, payload
 
 
 async def _lock(db: Db, keys: Collection[Key]) -> None:
@@ -306,6 +336,19 @@ async def _lock(db: Db, keys: Collection[Key]) -> None:
 def lock_key(key: Key) -> int:
     """The 64-bit number that an advisory lock takes."""
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def log_ids(of: Cause | Delivery) -> AbstractContextManager[None]:
+    """What every line of the log says meanwhile: the correlation id, if it is one of ours, and the trace id.
+
+    A stranger's correlation id may be anybody's name; a trace id is 32 hex digits.
+    """
+    ids = {}
+    if IS_UUID.fullmatch(of.correlation_id):
+        ids["correlation_id"] = of.correlation_id
+    if of.trace_parent:
+        ids["trace_id"] = of.trace_parent.split("-")[1]
+    return structlog.contextvars.bound_contextvars(**ids)
 
 
 def due_cause(view: str) -> Cause:

@@ -108,6 +108,7 @@ def run(order: dict[str, Any]) -> None:
         app,
         host=settings.host,
         port=settings.port,
+        log_config=None,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=10,

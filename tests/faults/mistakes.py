@@ -217,8 +217,8 @@ MISTAKES = (
             ),
             (
                 "relay.py",
-                "            rows = await tables.unpublished(db, WINDOW, WINDOW_BYTES)\n            if rows:\n",
-                "            rows = await tables.unpublished(db, WINDOW, WINDOW_BYTES)\n"
+                "            rows = await tables.unpublished(db, WINDOW, WINDOW_BYTES, OVERTAKING)\n            if rows:\n",
+                "            rows = await tables.unpublished(db, WINDOW, WINDOW_BYTES, OVERTAKING)\n"
                 "            rows = [row for row in rows if row.id > self._cursor]\n"
                 "            if rows:\n"
                 "                self._cursor = rows[-1].id\n",
@@ -247,13 +247,13 @@ MISTAKES = (
             ),
             (
                 "relay.py",
-                "            rows = await tables.unpublished(db, WINDOW, WINDOW_BYTES)\n"
+                "            rows = await tables.unpublished(db, WINDOW, WINDOW_BYTES, OVERTAKING)\n"
                 "            if rows:\n"
                 '                reach("relay.fetched")\n'
                 "                await self._publish(db, rows, epoch)\n"
                 "            else:\n",
                 "            async with db.transaction():\n"
-                "                rows = await tables.unpublished(db, 40, WINDOW_BYTES)\n"
+                "                rows = await tables.unpublished(db, 40, WINDOW_BYTES, OVERTAKING)\n"
                 "                if rows:\n"
                 '                    reach("relay.fetched")\n'
                 "                    await self._publish(db, rows, epoch)\n"

@@ -12,6 +12,7 @@ uvicorn.run(
     create_app(settings),
     host=settings.host,
     port=settings.port,
+    log_config=None,
     log_level="warning",
     access_log=False,
     timeout_graceful_shutdown=2,

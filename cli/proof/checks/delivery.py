@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from cli.proof.contract import (
     CONSENT_CHANGED,
     COUNTED_APART,
+    OVERTAKING,
     PATIENT_DISENROLLED,
     PATIENT_ENROLLED,
     PLAN_BLOCKED,
@@ -250,7 +251,10 @@ def one_effect_per_cause(record: Record) -> Found:
 
 @check("I6 per patient, the order of the commits")
 def order_of_commits(record: Record) -> Found:
-    """Of each patient, a service's events stand on a topic in the order of its commits, on one partition."""
+    """Of each patient, a service's events stand on a topic in the order of its commits, on one partition.
+
+    What was held stands behind what overtook it.
+    """
 
     def found() -> Iterator[str]:
         last: dict[tuple[str, str], Event] = {}
@@ -263,14 +267,15 @@ def order_of_commits(record: Record) -> Found:
                     f"{event.key}: event {event.id} (number {event.sequence}) comes after {before.id} "
                     f"(number {before.sequence}) on {event.topic}"
                 )
-            last[event.topic, event.key] = event
+            if event.type not in OVERTAKING:
+                last[event.topic, event.key] = event
 
     return Found(len(record.events), found())
 
 
 @check("I6 per patient, revisions only grow")
 def revisions_grow(record: Record) -> Found:
-    """A revision seen again is a state that someone had sent again."""
+    """A revision seen again is a state that someone had sent again; an older one may be what a departure overtook."""
     looked_at, found = 0, []
     newest: defaultdict[str, dict[str, Event]] = defaultdict(dict)
     for event in record.events:
@@ -279,7 +284,8 @@ def revisions_grow(record: Record) -> Found:
         looked_at += 1
         series = newest[event.type if event.type in COUNTED_APART else event.topic]
         before = series.get(event.key)
-        series[event.key] = event
+        if event.type not in OVERTAKING:
+            series[event.key] = event
         if before and event.says.revision <= before.says.revision and not _sent_again(event, before):
             found.append(
                 f"{event.key}: {name(event.type)} {event.id} has revision {event.says.revision}, after "

@@ -21,7 +21,7 @@ from shared.events.enrollment import (
 )
 from shared.events.fulfillment import ItemState, PackagedItem, PackagePickedUp, PackageReturned
 from shared.events.outreach import ChangeReported, ContactOptedOut, ReportedChange
-from shared.messaging import Refused, patient
+from shared.messaging import Refused, patient, sizes
 from shared.messaging.unit import Cause
 from shared.problems import NotAllowed, NotFound
 from tests import feed as records
@@ -163,6 +163,22 @@ async def test_an_answer_that_refuses_something_is_not_given_again(service: Serv
     answer = await service.feed("patients", *rows, **mixed)
     assert (answer["accepted"], answer["unchanged"], answer["rejected"]) == (1, 1, [])
     assert await service.feed("patients", *rows, **mixed) == answer, "what took all is given again"
+
+
+async def test_who_could_be_told_of_no_more_for_the_size_of_it_stops_nobody_beside(
+    enrolled: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sizes, "fits", lambda key, *_: key != P1)
+    rows = [
+        records.patient(revision="2", given_name="Ann"),
+        records.patient(patient_number="P2", given_name="Bea"),
+    ]
+    answer = await enrolled.feed("patients", *rows)
+    (rejected,) = answer["rejected"]
+    assert (answer["accepted"], rejected["index"], rejected["field"]) == (1, 0, "patient_number")
+    assert "more than one event carries" in rejected["reason"]
+    monkeypatch.undo()
+    assert (await enrolled.feed("patients", *rows))["accepted"] == 1, "nothing of the other was kept"
 
 
 async def test_a_record_of_somebody_unknown_is_rejected_and_taken_later(service: Service) -> None:

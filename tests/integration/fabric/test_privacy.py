@@ -107,6 +107,7 @@ async def test_no_canary_gets_out(ledger: Ledger) -> None:
         told = [
             await client.get(f"/ops/{what}") for what in ("status", "ready", "live", "deadletters?status=all")
         ]
+        told.append(await client.get("/metrics"))
         told += [await client.get(f"/ops/deadletters/{letters[0]['id']}"), *answers[:1]]
         process.process.send(signal.SIGTERM)
         await process.ended()

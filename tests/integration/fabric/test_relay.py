@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -13,10 +15,14 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from shared.database import connect
+from shared.events import Event
 from shared.events.enrollment import CONTACTS_TOPIC, ContactDetailsChanged
+from shared.events.outreach import Channel, ContactOptedOut
 from shared.events.planner import TOPIC as PLANNER
-from shared.messaging import relay, tables
-from tests.integration.fabric.given import Ledger, first_appearances, status
+from shared.events.planner import PlanBlocked
+from shared.messaging import Unit, relay, sizes, tables, unit
+from tests.integration.fabric.given import Ledger, changed, disenrolled, first_appearances, status
+from tests.ledger import app as ledger_app
 from tests.running import at_rest, until
 
 PATIENTS = [f"p{n}" for n in range(20)]
@@ -141,13 +147,17 @@ async def send_contacts(client: httpx.AsyncClient) -> None:
 
 
 async def until_held(client: httpx.AsyncClient) -> dict[str, Any]:
-    async def held() -> Any:
-        return (await client.get("/ops/deadletters")).json()["held"]
-
-    (row,) = await until(held, "the row is held")
+    (row,) = await until(lambda: held_by(client), "the row is held")
     return dict(row)
 
 
+@pytest.fixture
+def unweighed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commits are those of an older release, which weighed nothing."""
+    monkeypatch.setattr(unit, "sizes", SimpleNamespace(fits=lambda *_: True))
+
+
+@pytest.mark.usefixtures("unweighed")
 async def test_a_row_too_large_is_held_and_only_its_patient_waits_until_it_is_released(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,7 +172,7 @@ async def test_a_row_too_large_is_held_and_only_its_patient_waits_until_it_is_re
         assert await ledger.effects_of("q") == [("contact", 1), ("contact", 2)]
 
         await allow_records_of(ledger, 4_000_000)
-        monkeypatch.setattr(relay, "RECORD_BYTES", 3_000_000)
+        monkeypatch.setattr(sizes, "RECORD_BYTES", 3_000_000)
         app = client._transport.app  # type: ignore[attr-defined]
         await app.state.machinery.relay._drop_producer()  # as a restart with the new limit would
         assert (await client.post(f"/ops/held/{row['id']}/release")).status_code == 200
@@ -170,10 +180,11 @@ async def test_a_row_too_large_is_held_and_only_its_patient_waits_until_it_is_re
     assert await ledger.effects_of("p") == [("contact", 1), ("contact", 2), ("contact", 3)]
 
 
+@pytest.mark.usefixtures("unweighed")
 async def test_what_the_broker_itself_refuses_is_found_and_held_and_the_rest_of_the_window_leaves(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "RECORD_BYTES", 3_000_000)  # the broker takes 1 MiB
+    monkeypatch.setattr(sizes, "RECORD_BYTES", 3_000_000)  # the broker takes 1 MiB
     async with ledger.running() as client:
         await send_contacts(client)
         row = await until_held(client)
@@ -182,6 +193,94 @@ async def test_what_the_broker_itself_refuses_is_found_and_held_and_the_rest_of_
         assert await ledger.effects_of("p") == [("contact", 1)]
         assert await ledger.effects_of("q") == [("contact", 1), ("contact", 2)]
         assert (await client.post("/ops/held/999/release")).status_code == 404
+
+
+async def test_a_command_whose_event_the_broker_would_refuse_is_refused_and_holds_nobody(
+    ledger: Ledger,
+) -> None:
+    async with ledger.running() as client:
+        refused = await client.post("/patients/p/contact", json=large("p", 1, 1100))
+        assert (refused.status_code, refused.json()["code"]) == (422, "too_large")
+        assert "contact-details-changed" in refused.json()["detail"] and "1000000" in refused.json()["detail"]
+        assert "xxx" not in refused.text
+        assert (await client.post("/patients/p/contact", json=large("p", 2, 1))).status_code == 200
+        await at_rest(client)
+        assert (await client.get("/ops/deadletters")).json() == {"items": [], "held": []}
+    assert await ledger.effects_of("p") == [("contact", 2)]
+
+
+async def test_an_event_or_due_work_whose_own_event_is_too_large_is_a_letter_and_the_others_go_through(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sizes, "RECORD_BYTES", 5_000)
+    small = ledger_app.blocked
+
+    def blocked(patient_id: str, revision: int) -> PlanBlocked:
+        found = small(patient_id, revision)
+        return found.model_copy(update={"store_id": "x" * 6_000}) if "large" in patient_id else found
+
+    async def publish(patients: Sequence[str], unit: Unit) -> None:
+        await unit.db.execute("update things set done_by = 'me' where patient_id = any($1)", patients)
+        unit.emit(blocked(patient, 9) for patient in patients)
+
+    monkeypatch.setattr(ledger_app, "blocked", blocked)
+    monkeypatch.setitem(ledger_app.due.by_view, "due_things", publish)
+    await ledger.publish(changed("p", 1), changed("large", 1), changed("q", 1))
+    async with ledger.running() as client:
+        await at_rest(client)
+        due = ["p", "due-large", "q"]
+        await ledger.sql(
+            "insert into things (patient_id, due_at) select p, now() from unnest($1::text[]) p", due
+        )
+        await ledger.until_letters(2)
+        await at_rest(client)
+    letters = {row["key"]: row["reason"] for row in await ledger.letters()}
+    assert letters == {"patient:large": "refused:too_large", "patient:due-large": "refused:too_large"}
+    assert (await published(ledger)).items() >= {"p": [1, 9], "q": [1, 9]}.items()
+
+
+@pytest.mark.parametrize("bound", [1_000_000, 3_000_000], ids=["by the relay", "by the broker"])
+async def test_a_departure_and_an_opt_out_overtake_what_is_held(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, bound: int
+) -> None:
+    monkeypatch.setattr(sizes, "RECORD_BYTES", bound)
+    opted_out = ContactOptedOut(patient_id="p", channel=Channel.phone)
+    huge = changed("p", 1).model_copy(update={"visit_id": "x" * 1_100_000})
+    await commit(
+        ledger, huge, changed("p", 2), disenrolled("p", 3), opted_out, changed("p", 4), changed("q", 1)
+    )
+    async with ledger.running() as client:
+        (row,) = await until(lambda: held_by(client), "the row is held")
+        assert row["key"] == "p"
+        await ledger.until_effects(2)
+        # The held row, two behind it, and what the ledger itself tells of the departure.
+        await at_rest_but(ledger, 4)
+    assert sorted(await ledger.effects_of("p")) == [("disenrolled", 3)]
+    assert len({dict(one.headers)["ce_id"] for one in await ledger.topic(opted_out.TOPIC)}) == 1
+
+
+async def commit(ledger: Ledger, *events: Event) -> None:
+    """Put events into the outbox, as an older release would have."""
+    said = []
+    for event in events:
+        headers = {"ce_type": event.TYPE, "ce_subject": event.key, "content-type": "application/json"}
+        said.append((event.TOPIC, event.key, headers, event.model_dump_json().encode()))
+    db = await connect(ledger.database_url, name="test")
+    await tables.append(db, said)
+    await db.close()
+
+
+async def held_by(client: httpx.AsyncClient) -> Any:
+    return (await client.get("/ops/deadletters")).json()["held"]
+
+
+async def at_rest_but(ledger: Ledger, waiting: int) -> None:
+    """Until so many rows are left in the outbox."""
+
+    async def left() -> bool:
+        return await ledger.count("fabric.outbox") == waiting
+
+    await until(left, f"{waiting} rows are left")
 
 
 async def allow_records_of(ledger: Ledger, size: int) -> None:
@@ -233,7 +332,7 @@ async def test_a_window_of_a_long_outbox_is_found_by_index_whether_or_not_rows_a
     for _ in range(2):
         await db.execute("select pg_stat_force_next_flush()")  # else the view below counts what came before
         async with db.transaction():
-            rows = await tables.unpublished(db, relay.WINDOW, relay.WINDOW_BYTES)
+            rows = await tables.unpublished(db, relay.WINDOW, relay.WINDOW_BYTES, relay.OVERTAKING)
             scans = await db.fetchrow(
                 "select seq_scan, idx_tup_fetch from pg_stat_xact_user_tables where relname = 'outbox'"
             )

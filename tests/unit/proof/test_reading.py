@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiokafka import ConsumerRecord
 
-from cli.proof.contract import SEALED, TAKES, TOPICS, owner
+from cli.proof.contract import OVERTAKING, SEALED, TAKES, TOPICS, owner
 from cli.proof.record import Item
 from cli.proof.topics import decode
 from shared.events import EVENTS
@@ -117,6 +117,7 @@ def test_the_topics_are_those_of_the_published_language() -> None:
         published.setdefault(event.TOPIC, set()).add(event.TYPE)
     assert published == TOPICS
     assert {event.TYPE for event in EVENTS.values() if event.SEALED} == SEALED
+    assert {event.TYPE for event in EVENTS.values() if event.OVERTAKES} == OVERTAKING
     assert all(owner(event.TYPE) == owner(event.TOPIC) for event in EVENTS.values())
 
 
