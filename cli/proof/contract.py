@@ -35,7 +35,7 @@ CONTACT_OPTED_IN = "medsync.outreach.contact-opted-in.v1"
 RENEWAL_REQUESTED = "medsync.outreach.renewal-requested.v1"
 RENEWAL_ANSWERED = "medsync.outreach.renewal-answered.v1"
 
-OVERTAKING = frozenset({PATIENT_DISENROLLED, CONTACT_OPTED_OUT})
+OVERTAKING = frozenset({PATIENT_DISENROLLED, CONTACT_OPTED_IN, CONTACT_OPTED_OUT})
 """What leaves though an earlier event of its patient is held: the earlier one, once released, stands behind it."""
 
 FILL_COMPLETED = "medsync.fulfillment.fill-completed.v1"
@@ -110,7 +110,9 @@ ATTRIBUTES = frozenset(
 """The headers of every record."""
 
 TAKES: Mapping[str, frozenset[str]] = {
-    "enrollment": frozenset({PACKAGE_PICKED_UP, PACKAGE_RETURNED, CHANGE_REPORTED, CONTACT_OPTED_OUT}),
+    "enrollment": frozenset(
+        {PACKAGE_PICKED_UP, PACKAGE_RETURNED, CHANGE_REPORTED, CONTACT_OPTED_IN, CONTACT_OPTED_OUT}
+    ),
     "planner": frozenset(
         {
             PATIENT_ENROLLED,
