@@ -66,6 +66,7 @@ BROKEN = {
     "services/planner/store/__init__.py": "import services.outreach.settings",
     "shared/clock.py": "import services.planner.settings",
     "services/outreach/domain/__init__.py": "import asyncpg",
+    "services/planner/domain/forms.py": "import shared.events",
     "services/console/commands.py": "import fastapi",
     "services/console/handlers.py": "import aiokafka",
     "cli/proof/result.py": "import shared.clock",

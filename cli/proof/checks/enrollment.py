@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from cli.proof.contract import (
     CHANGE_REPORTED,
     CONSENT_CHANGED,
+    CONTACT_OPTED_IN,
     CONTACT_OPTED_OUT,
     PACKAGE_PICKED_UP,
     PATIENT_DISENROLLED,
@@ -75,9 +76,14 @@ def history_was_taken_home(record: Record) -> Found:
 
 @check("I5 what patients said is on record", reads="enrollment", whole=True)
 def words_are_kept(record: Record) -> Found:
-    """A stop, or a change of a drug, that a patient told outreach is on record in enrollment; and nothing else is."""
+    """A stop that was not taken back, or a change of a drug, that a patient told outreach is on record in enrollment; and
+    nothing else is."""
     kept = record.enrollment
-    stops = {(event.key, event.says.detail) for event in record.took("enrollment", CONTACT_OPTED_OUT)}
+    newest: dict[tuple[str, str], tuple[int, str]] = {}
+    for event in record.took("enrollment", CONTACT_OPTED_OUT, CONTACT_OPTED_IN):
+        about = event.key, event.says.detail
+        newest[about] = max(newest.get(about, (0, "")), (event.sequence, event.type))
+    stops = {about for about, (_, said) in newest.items() if said == CONTACT_OPTED_OUT}
     changes = {
         (event.says.rx_id, event.says.detail, event.says.on)
         for event in record.took("enrollment", CHANGE_REPORTED)

@@ -460,6 +460,14 @@ RIGHT: list[tuple[str, Check, Record]] = [
         ),
     ),
     (
+        "a stop that was taken back",
+        enrollment.words_are_kept,
+        replace(
+            with_events(back=again("opted-out", type=c.CONTACT_OPTED_IN, at=day(12.5))),
+            enrollment=replace(history().enrollment, opt_outs=frozenset()),
+        ),
+    ),
+    (
         "a stop, and a person calls",
         promises.nobody_called_in_vain,
         with_tables("outreach", attempts=(attempt(13, made_by="person"),)),
