@@ -95,3 +95,18 @@ def test_every_border_of_imports_bites(tmp_path: Path) -> None:
     kept = re.findall(r"^(.+) KEPT", ran.stdout, re.M)
     broken = re.findall(r"^(.+) BROKEN", ran.stdout, re.M)
     assert kept == [] and len(broken) == len(BROKEN), ran.stdout + ran.stderr
+
+
+def test_the_how_to_names_every_place_of_a_field() -> None:
+    """The page is followed from its example: each place that it names has it, and no other room does."""
+    page = (ROOT / "docs" / "how-to" / "add-a-field.md").read_text()
+    named = set(re.findall(r"^\| \d \| `([^`]+)`", page, re.M))
+    files = {place for place in named if not place.endswith("/")}
+    assert all("fill_from" in (ROOT / place).read_text() for place in files)
+    holders = {
+        str(path.relative_to(ROOT))
+        for room in ("services", "shared")
+        for path in (ROOT / room).rglob("*.py")
+        if re.search(r"\bfill_from\b", path.read_text()) and "planner/domain" not in str(path)
+    }
+    assert holders <= files and len(named) < 10
