@@ -39,10 +39,11 @@ bench-%: setup
 readme: setup ## what README shows of the demo, made anew by a run of it (needs chromium)
 	@$(RUN) tests.e2e.readme
 
-check: setup ## lint, format, types, borders, unused and missing dependencies
+check: setup ## lint, format, types, rooms, borders, unused and missing dependencies
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
 	@$(RUN) mypy
+	@$(RUN) tools.rooms
 	@$(VENV)/bin/lint-imports
 	@$(VENV)/bin/deptry .
 
