@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import TimeSchema
 
 from services.planner.inputs import PatientInput
 from services.planner.what_if import WhatIf
@@ -21,30 +23,50 @@ from shared.events import EVENTS
 COMPARED_BELOW = {"$ref", "$defs", "properties", "required", "items", "additionalProperties", "anyOf", "enum"}
 SAID_TO_PEOPLE = {"$id", "title", "description", "examples"}
 
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+TIME_OF_DAY = r"^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?$"
+"""As events have it, in the store's zone. The format `time` is another thing: it must name its zone."""
+
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 INPUTS = SCHEMAS / "inputs"
 Schema = Mapping[str, Any]
+
+
+class _OfTheWire(GenerateJsonSchema):
+    """Says nothing that a strict reader of JSON Schema refuses, and nothing that is otherwise on the wire."""
+
+    def time_schema(self, schema: TimeSchema) -> JsonSchemaValue:
+        return {"type": "string", "pattern": TIME_OF_DAY}
 
 
 def generated() -> dict[str, dict[str, Any]]:
     """The schema of each event as it is on the wire, by type."""
     return {
         name: {
+            "$schema": DRAFT,
             "$id": name,
-            "x-topic": event.TOPIC,
-            "x-keyed-by": event.KEYED_BY,
-            "x-sealed": event.SEALED,
-            **event.model_json_schema(mode="serialization"),
+            "$comment": _carriage(event.TOPIC, event.KEYED_BY, event.SEALED),
+            **event.model_json_schema(schema_generator=_OfTheWire, mode="serialization"),
         }
         for name, event in sorted(EVENTS.items())
     }
+
+
+def _carriage(topic: str, keyed_by: str, sealed: bool) -> str:
+    """How an event travels. A comment, since keywords of our own would end every strict reader."""
+    return f"topic: {topic}; keyed by: {keyed_by}; sealed: {'yes' if sealed else 'no'}"
 
 
 def generated_inputs() -> dict[str, dict[str, Any]]:
     """The schema of what `medsync plan` and the planner's HTTP plan from, by name."""
     inputs: dict[str, type[BaseModel]] = {"patient": PatientInput, "what-if": WhatIf}
     return {
-        name: {"$id": f"medsync.inputs.{name}", **model.model_json_schema()} for name, model in inputs.items()
+        name: {
+            "$schema": DRAFT,
+            "$id": f"medsync.inputs.{name}",
+            **model.model_json_schema(schema_generator=_OfTheWire),
+        }
+        for name, model in inputs.items()
     }
 
 
@@ -53,6 +75,27 @@ def read(directory: Path) -> dict[str, dict[str, Any]]:
     return {
         path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(directory.glob("*.json"))
     }
+
+
+def read_release(directory: Path) -> dict[str, dict[str, Any]]:
+    """The schemas of a release, by type, in the words of today."""
+    return {name: in_words_of_today(schema) for name, schema in read(directory).items()}
+
+
+def in_words_of_today(schema: Schema) -> dict[str, Any]:
+    """What 0.1 said in words that strict readers refuse, said as it is now; all else as it was."""
+    if "x-topic" not in schema:
+        return dict(schema)
+    told: dict[str, Any] = json.loads(json.dumps(schema), object_hook=_with_time_of_day)
+    carriage = _carriage(told.pop("x-topic"), told.pop("x-keyed-by"), told.pop("x-sealed"))
+    return {"$schema": DRAFT, "$comment": carriage, **told}
+
+
+def _with_time_of_day(schema: dict[str, Any]) -> dict[str, Any]:
+    """What was published as the format `time` never named a zone."""
+    if schema.get("format") != "time":
+        return schema
+    return {key: value for key, value in schema.items() if key != "format"} | {"pattern": TIME_OF_DAY}
 
 
 def breaks(old: Schema, new: Schema) -> list[str]:

@@ -22,6 +22,8 @@ from deploy.local.databases import (
 from deploy.local.sql import on_server
 from tests.stack import StackOfTheRun, ask
 
+pytest_plugins = ["tests.groups"]
+
 RUN = pytest.StashKey[StackOfTheRun]()
 
 

@@ -5,16 +5,31 @@ from __future__ import annotations
 import copy
 import importlib
 import json
+import re
 from collections.abc import Callable
+from datetime import time
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis.strategies import times
 
-from cli.schemas import INPUTS, SCHEMAS, breaks, generated, generated_inputs, read
+from cli.schemas import (
+    INPUTS,
+    SCHEMAS,
+    TIME_OF_DAY,
+    breaks,
+    generated,
+    generated_inputs,
+    in_words_of_today,
+    read,
+    read_release,
+)
 from services.planner.inputs import read_patient
 from shared.events import EVENTS, MODULES
+from shared.events.enrollment import OpenHours
 from shared.messaging import Handlers
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -39,9 +54,10 @@ def test_the_schemas_kept_are_those_of_the_code() -> None:
 @pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.name)
 def test_no_released_schema_is_broken(release: Path) -> None:
     now = generated()
-    broken = {name: breaks(schema, now[name]) for name, schema in read(release).items() if name in now}
+    then = read_release(release)
+    broken = {name: breaks(schema, now[name]) for name, schema in then.items() if name in now}
     assert not {name: what for name, what in broken.items() if what}
-    assert read(release).keys() <= now.keys(), "a released event is gone: publish it until nobody reads it"
+    assert then.keys() <= now.keys(), "a released event is gone: publish it until nobody reads it"
 
 
 @pytest.mark.parametrize("name", sorted(EVENTS))
@@ -112,11 +128,11 @@ def change_inside(schema: dict[str, Any]) -> None:
 
 
 def move(schema: dict[str, Any]) -> None:
-    schema["x-topic"] = "medsync.elsewhere.v1"
+    schema["$comment"] = schema["$comment"].replace("medsync.planner.v1", "medsync.elsewhere.v1")
 
 
 def seal(schema: dict[str, Any]) -> None:
-    schema["x-sealed"] = True
+    schema["$comment"] = schema["$comment"].replace("sealed: no", "sealed: yes")
 
 
 def require(schema: dict[str, Any]) -> None:
@@ -184,6 +200,25 @@ def test_a_breaking_change_is_found(change: Callable[[dict[str, Any]], None]) ->
     assert breaks(generated()[SAMPLE], changed)
 
 
+def test_what_the_first_release_said_in_other_words_is_held_to() -> None:
+    """0.1 said how an event travels with keywords of its own, and a time of day as a format that it has not."""
+    name = "medsync.enrollment.store-changed.v1"
+    released = read(SCHEMAS / "released" / "0.1")[name]
+    assert not breaks(in_words_of_today(released), generated()[name])
+    for other in ({"x-topic": "medsync.elsewhere.v1"}, {"x-keyed-by": "patient"}, {"x-sealed": True}):
+        [broken] = breaks(in_words_of_today(released | other), generated()[name])
+        assert "$comment" in broken
+    [broken, again] = breaks(in_words_of_today(released), change_time(generated()[name]))
+    assert {broken.partition(":")[0], again.partition(":")[0]} == {"hours[].opens"}
+
+
+def change_time(schema: dict[str, Any]) -> dict[str, Any]:
+    opens = schema["$defs"]["OpenHours"]["properties"]["opens"]
+    opens["format"] = "time"
+    del opens["pattern"]
+    return schema
+
+
 def test_only_an_enumeration_that_has_other_may_grow() -> None:
     before, after = copy.deepcopy(generated()[SAMPLE]), copy.deepcopy(generated()[SAMPLE])
     after["$defs"]["VisitKind"]["enum"].append("by_drone")
@@ -205,6 +240,20 @@ def test_optional_fields_may_come_and_go() -> None:
     with_more["properties"]["note"] = {"type": "string", "default": ""}
     assert not breaks(before, with_more)
     assert not breaks(with_more, before)
+
+
+# --- times of day ---
+
+
+@given(opens=times())
+def test_a_time_of_day_is_written_as_its_schema_says(opens: time) -> None:
+    text = json.loads(OpenHours(weekday=0, opens=opens, closes=opens).model_dump_json())["opens"]
+    assert re.search(TIME_OF_DAY, text)
+
+
+@pytest.mark.parametrize("text", ["9:00:00", "09:00", "24:00:00", "09:60:00", "09:00:00Z", "09:00:00+01:00"])
+def test_a_time_of_day_of_another_form_is_not_as_its_schema_says(text: str) -> None:
+    assert not re.search(TIME_OF_DAY, text)
 
 
 # --- what a plan is asked for with ---

@@ -18,13 +18,7 @@ from tests.running import until
 
 CHROMIUM = shutil.which("chromium")
 
-pytestmark = [
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(
-        CHROMIUM is None,
-        reason="THE BROWSER TEST DID NOT RUN: there is no chromium (apt-get install --no-install-recommends chromium)",
-    ),
-]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.needs("browser")]
 
 Fresh = Callable[[str], str]
 WIDE, PHONE = {"width": 1366, "height": 768}, {"width": 390, "height": 844}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from fractions import Fraction
 from random import Random
@@ -16,10 +15,7 @@ from tests.oracle.questions import random_question
 from tests.oracle.solver import solve
 from tests.oracle.test_worked_examples import EXAMPLES, Example
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("ortools") is None,
-    reason="THE JUDGES WERE NOT COMPARED: OR-tools is not installed (extra `dev`: pip install ortools)",
-)
+pytestmark = pytest.mark.needs("solver")
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda each: each.name)
