@@ -211,5 +211,6 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         handlers=on,
         jobs=due,
         routers=[router],
+        large={"/": 4 * 1024 * 1024},  # so that a command may say more than the broker takes
         republish=current_state,
     )

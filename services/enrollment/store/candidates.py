@@ -34,15 +34,17 @@ async def plan_checks(db: Db, patient_ids: Collection[str], due_at: datetime) ->
 async def end_wait(db: Db, now: datetime, patient_ids: Collection[str] | None = None) -> None:
     """The feed of these patients is through, or of all: whoever waits for its end is to be looked at now.
 
-    Whoever is looked at, or fed, at this very moment is passed over: nobody waits for another's lock.
+    Whoever is looked at, or fed, at this very moment is passed over: nobody waits for another's lock. Who declined waits
+    for the day to ask again, and for no feed.
     """
     await db.execute(
         """
         with waiting as (
             select patient_id
             from candidate_checks
-            where due_at > $1 and ($2::text[] is null or patient_id = any($2))
-            for update skip locked
+            join patients using (patient_id)
+            where due_at > $1 and ($2::text[] is null or patient_id = any($2)) and status = 'known'
+            for update of candidate_checks skip locked
         )
         update candidate_checks c
         set due_at = $1
