@@ -147,6 +147,14 @@ async def test_a_reply_has_what_belongs_to_it_and_the_same_again(
 # ---- the number ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("text", ["STOP", "wrong number"])
+async def test_words_by_a_call_count_where_one_number_is_on_record_twice(known: Service, text: str) -> None:
+    mobile_and_home = tuple(Phone(number=NUMBER, kind=kind) for kind in ("mobile", "home"))
+    await known.handle(details(revision=2, phones=mobile_and_home))
+    reply = await write(known, text, channel="phone")
+    assert reply.get("opted_out") or reply.get("wrong_number")
+
+
 async def test_a_stop_belongs_to_the_number_too(known: Service) -> None:
     await with_the_same_number(known)
     await known.handle(plan(agreed=False), plan(patient_id="p2", agreed=False))

@@ -51,10 +51,11 @@ async def take_back_from_diallers(db: Db, patient_ids: Collection[str]) -> None:
 
 
 async def numbers_reached(db: Db, patient_id: str, channel: Channel) -> list[str]:
-    """The patient's numbers that the channel may use: a mobile for texts, any for calls."""
+    """The patient's numbers that the channel may use: a mobile for texts, any for calls. Each once: the mobile may be
+    on record as the number at home too."""
     rows = await db.fetch(
         """
-        select number
+        select distinct number
         from phones
         where patient_id = $1
           and ($2 = 'phone' or ($2 = 'text' and kind = 'mobile'))
