@@ -125,7 +125,7 @@ async def inbound(patient_id: PatientId, body: patients.Inbound, caller: Command
     Words that end contact end it, whatever comes with them. Words that only a person can make sense of wait for one;
     those that staff report were read by them.
     """
-    decide = _written(partial(patients.inbound, patient_id=patient_id, body=body, sealer=work.sealer))
+    decide = _written(partial(patients.inbound, patient_id=patient_id, said=body, sealer=work.sealer))
     return Reply.model_validate(
         await work.command(caller, [patient(patient_id)], decide, even_if_parked=body.overtakes)
     )
@@ -145,7 +145,7 @@ async def unread_texts(
     work: Working,
     medsync_role: Annotated[Role, Header(description="one of the store's people")],
     store_id: AnyStore = None,
-    after: Annotated[str, Query(max_length=80)] = "",
+    after: Annotated[Text, Query(max_length=80)] = "",
     limit: Limit = 100,
 ) -> Page[UnreadText]:
     """Messages that nobody read yet, of one store or of all: those that escalated first, then as they came."""
@@ -166,7 +166,7 @@ async def read_text(text_id: UUID, body: texts.Reading, caller: Commanding, work
     """A member of staff read the message: what they made of it follows, and contact goes on as it allows."""
     async with work.read() as db:
         text = await queries.known_text(db, text_id)
-    decide = _written(partial(texts.read_text, text_id=text_id, body=body))
+    decide = _written(partial(texts.read_text, text_id=text_id, reading=body))
     locks = [patient(text.patient_id)]
     return texts.TextRead.model_validate(
         await work.command(caller, locks, decide, even_if_parked=body.overtakes)
@@ -194,7 +194,7 @@ async def report_renewal(
     """Take a prescriber's answer; the same answer under the same lease again gets the same reply."""
     async with work.read() as db:
         renewal = await queries.known_renewal(db, contact_id)
-    decide = partial(prescribers.report_renewal, contact_id=contact_id, body=body)
+    decide = partial(prescribers.report_renewal, contact_id=contact_id, report=body)
     return await work.command(caller, [patient(renewal.patient_id)], decide)
 
 

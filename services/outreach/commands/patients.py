@@ -65,44 +65,44 @@ class Inbound(Fields):
         return self.heard.meaning in ENDS or (self.words_alone and self.heard.meaning is not Meaning.yes)
 
 
-async def inbound(unit: Unit, patient_id: str, body: Inbound, sealer: Sealer) -> Reply:
+async def inbound(unit: Unit, patient_id: str, said: Inbound, sealer: Sealer) -> Reply:
     """Take what the patient says; the attempts that are open are closed, and a dialler's lease is taken back.
 
     Words that end contact end it, whatever comes with them. Words that only a person can make sense of wait for one;
     those that staff report were read by them.
     """
     require_role(unit.role, *MAY_SPEAK)
-    heard = body.heard
-    if body.has_words:
+    heard = said.heard
+    if said.has_words:
         await require_known(unit, patient_id)
     ends = ENDS.get(heard.meaning)
-    reply = await heed(unit, patient_id, ends or Outcome.answered, heard, body.channel, body.number)
+    reply = await heed(unit, patient_id, ends or Outcome.answered, heard, said.channel, said.number)
     [case] = await recompute_contacts(unit, [patient_id])
-    meant = understood(body.answer, heard.meaning, asked(case, body.visit_id))
+    meant = understood(said.answer, heard.meaning, asked(case, said.visit_id))
     effect = Effect(())
     if not ends:
-        effect, meant = _heard(case, body, meant, unit.now)
+        effect, meant = _heard(case, said, meant, unit.now)
         reply = (await take_effect(unit, effect)).beside(reply)
     which_number = ends is Outcome.wrong_number and not reply.wrong_number
     if which_number or (meant.for_a_person and unit.role not in STAFF):
-        text = body.answer.text
-        kept = await keep_text(unit, sealer, case, text, heard.meaning, body.channel, body.number)
+        text = said.answer.text
+        kept = await keep_text(unit, sealer, case, text, heard.meaning, said.channel, said.number)
         reply = reply.beside(Reply(text_id=kept))
     call = call_of_theirs(unit, patient_id, effect, meant.answer, reply, ends or Outcome.answered)
     await attempts.add_attempts(unit.db, [call])
     await recompute_contacts(unit, [patient_id])
-    return reply.beside(Reply(heard=heard.meaning)) if body.words_alone else reply
+    return reply.beside(Reply(heard=heard.meaning)) if said.words_alone else reply
 
 
-def _heard(case: Case, body: Inbound, meant: Understood, now: datetime) -> tuple[Effect, Understood]:
+def _heard(case: Case, said: Inbound, meant: Understood, now: datetime) -> tuple[Effect, Understood]:
     """What an answer leads to. One that came in words alone and does not fit is for a person; others are refused."""
-    if body.words_alone and not meant.answer.says_more:
+    if said.words_alone and not meant.answer.says_more:
         return Effect(()), meant
     try:
-        return called_in(case, meant.visit_id or body.visit_id, meant.answer, now), meant
+        return called_in(case, meant.visit_id or said.visit_id, meant.answer, now), meant
     except Unfit:
-        if body.words_alone:
-            return Effect(()), Understood(body.answer, for_a_person=True)
+        if said.words_alone:
+            return Effect(()), Understood(said.answer, for_a_person=True)
         raise
 
 

@@ -168,28 +168,28 @@ class RequestState(Fields):
     renewals: tuple[RenewalState, ...]
 
 
-async def report_renewal(unit: Unit, contact_id: UUID, body: RenewalReport) -> RequestState:
+async def report_renewal(unit: Unit, contact_id: UUID, report: RenewalReport) -> RequestState:
     """Take a prescriber's answer; the same answer under the same lease again gets the same reply."""
     require_role(unit.role, "prescriber", *MAY_LEASE)
     renewal = await known_renewal(unit.db, contact_id)
-    attempt = await attempts.load_attempt(unit.db, body.lease_id)
+    attempt = await attempts.load_attempt(unit.db, report.lease_id)
     if attempt is None or attempt.contact_id != contact_id:
         raise Conflict("foreign", "the contact was never leased under this lease_id")
-    outcome = body.answer or "answered"
-    if attempt.outcome == outcome and (attempt.answer or {}) == body.answers:
+    outcome = report.answer or "answered"
+    if attempt.outcome == outcome and (attempt.answer or {}) == report.answers:
         return RequestState.model_validate(attempt.reply)
     if attempt.outcome:
         raise Conflict("reported", "the lease was reported with another answer")
-    if renewal.lease_id != body.lease_id or attempt.until is None or attempt.until <= unit.now:
+    if renewal.lease_id != report.lease_id or attempt.until is None or attempt.until <= unit.now:
         raise Conflict("expired", "the lease ran out before the answer came: lease it anew")
-    asked = await renewals.leased_renewals(unit.db, renewal.patient_id, body.lease_id)
-    said = body.of(asked)
-    done = [reported(each, said[each.rx_id], unit.now) for each in asked]
+    asked = await renewals.leased_renewals(unit.db, renewal.patient_id, report.lease_id)
+    answers = report.of(asked)
+    done = [reported(each, answers[each.rx_id], unit.now) for each in asked]
     await renewals.save_renewals(unit.db, [after for after, _ in done])
     unit.emit(event for _, events in done for event in events)
     reply = _state_of(contact_id, [after for after, _ in done])
     kept = reply.model_dump(mode="json")
-    await attempts.report_attempt(unit.db, body.lease_id, outcome, body.answers, kept, unit.now)
+    await attempts.report_attempt(unit.db, report.lease_id, outcome, report.answers, kept, unit.now)
     return reply
 
 

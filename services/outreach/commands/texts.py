@@ -83,36 +83,36 @@ class TextRead(Reply):
     meaning: ReadAs
 
 
-async def read_text(unit: Unit, text_id: UUID, body: Reading) -> TextRead:
+async def read_text(unit: Unit, text_id: UUID, reading: Reading) -> TextRead:
     """A member of staff read the message: what they made of it follows, and contact goes on as it allows."""
     require_role(unit.role, *STAFF)
     text = await known_text(unit.db, text_id)
-    if body.meaning is ReadAs.answer and not body.answer.says_more:
+    if reading.meaning is ReadAs.answer and not reading.answer.says_more:
         raise Invalid("answer_missing", "answer: say what the patient answered, or choose another meaning")
     if text.read_at:
         raise Conflict("read", "someone read the message: what they made of it stands")
     by = f"{unit.role}/{unit.actor}"
-    await texts.note_text_read(unit.db, text_id, by, body.meaning.value, unit.now)
-    reply = await _follow(unit, text, body)
+    await texts.note_text_read(unit.db, text_id, by, reading.meaning.value, unit.now)
+    reply = await _follow(unit, text, reading)
     await recompute_contacts(unit, [text.patient_id])
-    return TextRead(text_id=text_id, meaning=body.meaning).beside(reply)
+    return TextRead(text_id=text_id, meaning=reading.meaning).beside(reply)
 
 
-async def _follow(unit: Unit, text: Text, body: Reading) -> Reply:
+async def _follow(unit: Unit, text: Text, reading: Reading) -> Reply:
     """What a message leads to, once it is understood."""
-    number = body.number or text.number
-    if body.meaning is ReadAs.stop:
+    number = reading.number or text.number
+    if reading.meaning is ReadAs.stop:
         return Reply().beside(await opt_out(unit, text.patient_id, text.channel, number))
-    if body.meaning is ReadAs.wrong_number:
+    if reading.meaning is ReadAs.wrong_number:
         given_up = await wrong_number(unit, text.patient_id, text.channel, number)
         if not given_up.wrong_number:
             raise Invalid("number_missing", "number: the patient has none or several, say which one is wrong")
         return Reply().beside(given_up)
-    if body.meaning is ReadAs.nothing:
+    if reading.meaning is ReadAs.nothing:
         return Reply()
-    answer = body.answer if body.meaning is ReadAs.answer else Answer(question=True)
+    answer = reading.answer if reading.meaning is ReadAs.answer else Answer(question=True)
     [case] = await recompute_contacts(unit, [text.patient_id])
-    effect = called_in(case, body.visit_id, answer, unit.now)
+    effect = called_in(case, reading.visit_id, answer, unit.now)
     reply = await take_effect(unit, effect)
     await attempts.add_attempts(unit.db, [call_of_theirs(unit, text.patient_id, effect, answer, reply)])
     return reply
