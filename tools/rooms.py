@@ -56,6 +56,9 @@ OWN: Mapping[str, Mapping[str, str]] = {
     },
 }
 
+PACKAGED = {Path(room).stem: room for room in (*ROOMS, *NOT_EVERYWHERE) if room.endswith(".py")}
+"""Rooms that may outgrow one file: a package of the same name is the same room."""
+
 LONGEST = 65
 """Lines of a function: about a screen, docstring and all."""
 
@@ -84,7 +87,7 @@ def faults(root: Path) -> list[Fault]:
 
 def _of_service(root: Path, service: str) -> Iterator[Fault]:
     house = root / "services" / service
-    found = {each.name for each in house.iterdir() if each.name not in ("__init__.py", "__pycache__")}
+    found = {_room(each.name) for each in house.iterdir() if each.name not in ("__init__.py", "__pycache__")}
     known = {*ROOMS, *NOT_EVERYWHERE, *OWN.get(service, {})}
     for name in sorted(set(ROOMS) - found):
         yield Fault(f"services/{service}", 0, f"has no {name} ({ROOMS[name]})")
@@ -97,8 +100,12 @@ def _of_service(root: Path, service: str) -> Iterator[Fault]:
         yield from _of_module(ast.parse(path.read_text()), str(path.relative_to(root)), inside)
 
 
+def _room(name: str) -> str:
+    return PACKAGED.get(name, name)
+
+
 def _of_module(module: ast.Module, path: str, inside: Path) -> Iterator[Fault]:
-    room = inside.parts[0]
+    room = _room(inside.parts[0])
     for node in ast.walk(module):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield from _of_function(node, path, room)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from services.outreach import api, prescribers, texts
 from services.outreach.handlers import on
+from services.outreach.http import router
 from services.outreach.jobs import due
 from services.outreach.settings import Settings
 from shared.service import service_app
@@ -18,5 +18,5 @@ def create_app(settings: Settings) -> FastAPI:
         settings=settings,
         handlers=on,
         jobs=due,
-        routers=[api.router, texts.router, prescribers.router],
+        routers=[router],
     )

@@ -1,4 +1,4 @@
-"""What outreach takes from the other services. Each handler keeps the facts; `review` draws the conclusions.
+"""What outreach takes from the other services. Each handler keeps the facts; `recompute` draws the conclusions.
 
 Nothing depends on the order between topics: a plan that comes before the enrollment, the store or the numbers opens its
 contacts, and they wait until all is known.
@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 
-from services.outreach import store
 from services.outreach.domain.model import (
     ASKS,
     LIVE,
@@ -26,8 +25,8 @@ from services.outreach.domain.model import (
     withdraw,
 )
 from services.outreach.domain.renewals import renewal_of
-from services.outreach.reviewing import review
-from services.outreach.stopping import spread
+from services.outreach.recompute import recompute_contacts, recompute_opt_outs
+from services.outreach.store import reads, renewals, writes
 from shared.events.enrollment import (
     ConsentChanged,
     ContactDetailsChanged,
@@ -55,9 +54,9 @@ STAY = frozenset({"in_hospital", "stay_to_reconcile"})
 async def take_plan(events: Sequence[PlanComputed], unit: Unit) -> None:
     """Open the contacts that the new plan calls for, and withdraw those that it no longer does."""
     plans = {event.patient_id: plan_of(event) for event in events}
-    newer = await store.save_plans(unit.db, {each: (plan.revision, plan) for each, plan in plans.items()})
+    newer = await writes.save_plans(unit.db, {each: (plan.revision, plan) for each, plan in plans.items()})
     await _heed_lapses(unit, {patient_id: (plans[patient_id].store_id, None) for patient_id in newer})
-    await _replan(unit, {patient_id: plans[patient_id] for patient_id in newer})
+    await _take_up_plans(unit, {patient_id: plans[patient_id] for patient_id in newer})
 
 
 @on(PlanBlocked)
@@ -65,21 +64,21 @@ async def drop_plan(events: Sequence[PlanBlocked], unit: Unit) -> None:
     """No plan can be made: nothing is left to agree on or to confirm. In hospital nobody is contacted at all; where
     insurance lapsed the patient is, the same day."""
     in_hospital = [each.patient_id for each in events if STAY & {reason.code for reason in each.reasons}]
-    newer = await store.save_plans(
+    newer = await writes.save_plans(
         unit.db, {event.patient_id: (event.revision, None) for event in events}, in_hospital
     )
     await _heed_lapses(
         unit,
         {each.patient_id: (each.store_id, _lapsed_on(each)) for each in events if each.patient_id in newer},
     )
-    await _replan(unit, dict.fromkeys(newer))
+    await _take_up_plans(unit, dict.fromkeys(newer))
 
 
 @on(PlanCancelled)
 async def cancel_plan(events: Sequence[PlanCancelled], unit: Unit) -> None:
     """The plan is withdrawn: nothing is left to agree on or to confirm."""
-    newer = await store.save_plans(unit.db, {event.patient_id: (event.revision, None) for event in events})
-    await _replan(unit, dict.fromkeys(newer))
+    newer = await writes.save_plans(unit.db, {event.patient_id: (event.revision, None) for event in events})
+    await _take_up_plans(unit, dict.fromkeys(newer))
 
 
 def _lapsed_on(event: PlanBlocked) -> date | None:
@@ -89,24 +88,24 @@ def _lapsed_on(event: PlanBlocked) -> date | None:
 
 async def _heed_lapses(unit: Unit, lapses: Mapping[str, tuple[str, date | None]]) -> None:
     """Contact those whose insurance lapsed (patient to store, and since when); where it did not, there is no need."""
-    known = _by_patient(await store.contacts_about_insurance(unit.db, lapses))
+    known = _by_patient(await reads.contacts_about_insurance(unit.db, lapses))
     changed = [
         contact
         for patient_id, (store_id, since) in lapses.items()
         for contact in contacts_when_lapsed(patient_id, store_id, since, known[patient_id], unit.now)
     ]
-    await store.save_contacts(unit.db, changed)
+    await writes.save_contacts(unit.db, changed)
 
 
-async def _replan(unit: Unit, plans: Mapping[str, Plan | None]) -> None:
-    known = _by_patient(await store.contacts_of(unit.db, plans, unit.now, kinds=ASKS))
+async def _take_up_plans(unit: Unit, plans: Mapping[str, Plan | None]) -> None:
+    known = _by_patient(await reads.contacts_of(unit.db, plans, unit.now, kinds=ASKS))
     changed = [
         contact
         for patient_id, plan in plans.items()
         for contact in replanned(plan, known[patient_id], unit.now)
     ]
-    await store.save_contacts(unit.db, changed)
-    await review(unit, plans)
+    await writes.save_contacts(unit.db, changed)
+    await recompute_contacts(unit, plans)
 
 
 # ---- patients and stores --------------------------------------------------------------------------------------
@@ -115,49 +114,49 @@ async def _replan(unit: Unit, plans: Mapping[str, Plan | None]) -> None:
 @on(PatientEnrolled)
 async def take_patient(events: Sequence[PatientEnrolled], unit: Unit) -> None:
     """Keep how the patient wants to be contacted; a plan that came first is taken up now."""
-    newer = await store.save_consents(unit.db, events)
-    await spread(unit, newer)
-    plans = await store.load_plans(unit.db, newer)
-    await _replan(unit, {patient_id: plans.get(patient_id) for patient_id in newer})
+    newer = await writes.save_consents(unit.db, events)
+    await recompute_opt_outs(unit, newer)
+    plans = await reads.load_plans(unit.db, newer)
+    await _take_up_plans(unit, {patient_id: plans.get(patient_id) for patient_id in newer})
 
 
 @on(ConsentChanged)
 async def heed_consent(events: Sequence[ConsentChanged], unit: Unit) -> None:
     """Contacts go on by the channels, and in the language, that the patient now agrees to; or by none."""
-    newer = await store.save_consents(unit.db, events)
-    await spread(unit, newer)
-    await review(unit, newer)
+    newer = await writes.save_consents(unit.db, events)
+    await recompute_opt_outs(unit, newer)
+    await recompute_contacts(unit, newer)
 
 
 @on(PatientDisenrolled)
 async def stop_contacts(events: Sequence[PatientDisenrolled], unit: Unit) -> None:
     """Close everything at once, with the patient and with prescribers."""
-    gone = await store.save_disenrolled(unit.db, events)
-    known = _by_patient(await store.contacts_of(unit.db, gone, unit.now, kinds=list(Kind)))
-    asked = [contact for each in gone for contact in replanned(None, known[each], unit.now)]
-    told = [
+    gone = await writes.save_disenrolled(unit.db, events)
+    known = _by_patient(await reads.contacts_of(unit.db, gone, unit.now, kinds=list(Kind)))
+    asks = [contact for each in gone for contact in replanned(None, known[each], unit.now)]
+    tells = [
         withdraw(contact)
         for each in gone
         for contact in known[each]
         if contact.kind not in ASKS and contact.status in LIVE
     ]
-    await store.save_contacts(unit.db, asked + told)
-    await store.close_renewals(unit.db, gone)
+    await writes.save_contacts(unit.db, asks + tells)
+    await renewals.close_renewals(unit.db, gone)
 
 
 @on(ContactDetailsChanged)
 async def take_details(events: Sequence[ContactDetailsChanged], unit: Unit) -> None:
     """Keep names and numbers apart; contacts that waited for them, or for another time zone, are scheduled. A number
     that somebody stopped is stopped for the patient too."""
-    newer = await store.save_details(unit.db, events)
-    await spread(unit, newer)
-    await review(unit, newer)
+    newer = await writes.save_details(unit.db, events)
+    await recompute_opt_outs(unit, newer)
+    await recompute_contacts(unit, newer)
 
 
 @on(StoreChanged)
 async def take_store(events: Sequence[StoreChanged], unit: Unit) -> None:
     """Keep the store's zone, days and number. Patients who waited for the zone fall due for review by themselves."""
-    await store.save_stores(unit.db, events)
+    await writes.save_stores(unit.db, events)
 
 
 # ---- packages -------------------------------------------------------------------------------------------------
@@ -174,10 +173,10 @@ async def follow_up(events: Sequence[PickupMissed], unit: Unit) -> None:
     """Contact the patient who did not come, unless such a contact is still open."""
     ready_ids = {event: contact_id(event.patient_id, Kind.ready, event.visit_id) for event in events}
     ready = {
-        contact.contact_id: contact for contact in await store.load_contacts(unit.db, ready_ids.values())
+        contact.contact_id: contact for contact in await reads.load_contacts(unit.db, ready_ids.values())
     }
     patients = [event.patient_id for event in events]
-    known = _by_patient(await store.contacts_of(unit.db, patients, unit.now, kinds={Kind.missed}))
+    known = _by_patient(await reads.contacts_of(unit.db, patients, unit.now, kinds={Kind.missed}))
     missed = []
     for event in events:
         waiting = any(
@@ -192,22 +191,22 @@ async def follow_up(events: Sequence[PickupMissed], unit: Unit) -> None:
 @on(PackagePickedUp)
 async def close_visit(events: Sequence[PackagePickedUp], unit: Unit) -> None:
     """The patient came: nothing about this visit is left to say."""
-    await store.close_visits(unit.db, {event.patient_id: event.visit_id for event in events})
-    await review(unit, [event.patient_id for event in events])
+    await writes.close_visits(unit.db, {event.patient_id: event.visit_id for event in events})
+    await recompute_contacts(unit, [event.patient_id for event in events])
 
 
 @on(StockShort)
 async def note_short_item(events: Sequence[StockShort], unit: Unit) -> None:
     """Keep what the store has too little of, so that the next contact about the visit says so."""
-    await store.save_short_items(unit.db, events)
+    await writes.save_short_items(unit.db, events)
 
 
 async def _open(unit: Unit, contacts: Sequence[Contact]) -> None:
     """Open contacts that are not known yet."""
-    known = await store.load_contacts(unit.db, [contact.contact_id for contact in contacts])
+    known = await reads.load_contacts(unit.db, [contact.contact_id for contact in contacts])
     there = {contact.contact_id for contact in known}
-    await store.save_contacts(unit.db, [each for each in contacts if each.contact_id not in there])
-    await review(unit, {contact.patient_id for contact in contacts})
+    await writes.save_contacts(unit.db, [each for each in contacts if each.contact_id not in there])
+    await recompute_contacts(unit, {contact.patient_id for contact in contacts})
 
 
 # ---- prescribers ----------------------------------------------------------------------------------------------
@@ -216,7 +215,7 @@ async def _open(unit: Unit, contacts: Sequence[Contact]) -> None:
 @on(RenewalNeeded)
 async def ask_prescriber(events: Sequence[RenewalNeeded], unit: Unit) -> None:
     """Open the contact with the prescriber, once per prescription; one request holds all that is open."""
-    await store.open_renewals_for(unit.db, [renewal_of(event, unit.now) for event in events])
+    await renewals.open_renewals_for(unit.db, [renewal_of(event, unit.now) for event in events])
 
 
 def _by_patient(contacts: Collection[Contact]) -> dict[str, list[Contact]]:

@@ -20,6 +20,9 @@ import pytest_asyncio
 from deploy.local import Addresses
 from services.outreach import handlers, jobs
 from services.outreach.app import create_app
+from services.outreach.commands import contacts
+from services.outreach.commands.leasing import LeaseRequest
+from services.outreach.domain.answers import Answer, Outcome
 from services.outreach.settings import Settings
 from shared.clock import SteppedClock
 from shared.database import open_pool
@@ -68,6 +71,7 @@ from shared.messaging.envelope import payload_of
 from shared.messaging.sealing import Sealer
 from shared.messaging.topics import create_topics
 from shared.messaging.unit import Cause
+from shared.problems import Conflict, NotAllowed, NotFound
 from tests.running import SEALING_KEY, at_rest, everything_on, producing, publish, record, running, tell
 
 DIALLER = {"Medsync-Actor": "dialler-1", "Medsync-Role": "system"}
@@ -313,6 +317,34 @@ async def test_the_alignment_then_the_confirmations(known: Service) -> None:
         ("confirmation", BRIDGE.visit_id): "answered",
         ("confirmation", VISIT.visit_id): "answered",
     }
+
+
+async def test_commands_need_no_http_and_say_what_is_wrong_by_a_code(known: Service) -> None:
+    await known.handle(plan(agreed=False))
+    begin, wanted = known.work.begin, LeaseRequest(worker="w")
+    async with begin([patient("p1")], cause=Cause("test", "test"), role="clerk") as unit:
+        [leased] = (await contacts.lease_due(unit, ["p1"], wanted)).contacts
+        with pytest.raises(Conflict, match="leased: someone is speaking to the patient"):
+            await contacts.lease_chosen(unit, leased.contact_id, wanted)
+        said = contacts.Report(
+            lease_id=leased.lease_id, outcome=Outcome.answered, answer=Answer(anchor_on=VISIT.on)
+        )
+        with pytest.raises(NotFound, match="unknown_contact"):
+            await contacts.report(unit, uuid4(), said, known.work.sealer)
+        reply = await contacts.report(unit, leased.contact_id, said, known.work.sealer)
+    assert reply.written() == {
+        "contacts": [
+            {"contact_id": str(leased.contact_id), "kind": "alignment", "status": "answered"},
+        ],
+        "events": [AlignmentAgreed.TYPE],
+        "stale": False,
+    }
+    assert [type(event) for event in await known.published()] == [AlignmentAgreed]
+    async with begin([patient("p1")], cause=Cause("test", "test"), role="patient") as unit:
+        with pytest.raises(NotAllowed, match="only system or clerk or technician or pharmacist may do this"):
+            await contacts.lease_due(unit, ["p1"], wanted)
+    problem = await known.post(f"/contacts/{uuid4()}/close", 404, by=CLERK, reason="moved away")
+    assert (problem["title"], problem["code"]) == ("Unknown contact", "unknown_contact")
 
 
 @pytest.mark.parametrize("order", list(permutations(range(4))))

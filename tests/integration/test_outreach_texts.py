@@ -124,7 +124,35 @@ async def test_who_is_not_known_is_told_so(known: Service) -> None:
         await known.post("/patients/nobody/inbound", 404, by=PATIENT, answer={"text": text})
 
 
+@pytest.mark.parametrize(
+    ("text", "answered"),
+    [
+        ("STOP", {"patient_id", "opted_out", "message", "heard"}),
+        ("wrong number", {"patient_id", "wrong_number", "message", "heard"}),
+        ("START", {"contacts", "events", "stale", "patient_id", "opted_out", "message", "heard"}),
+        ("HELP", {"contacts", "events", "stale", "message", "heard"}),
+        ("who is this", {"contacts", "events", "stale", "text_id", "heard"}),
+        ("thanks", {"contacts", "events", "stale", "heard"}),
+    ],
+)
+async def test_a_reply_has_what_belongs_to_it_and_the_same_again(
+    known: Service, text: str, answered: set[str]
+) -> None:
+    by = PATIENT | {"Idempotency-Key": "k1"}
+    first = await known.post("/patients/p1/inbound", by=by, answer={"text": text})
+    assert set(first) == answered
+    assert await known.post("/patients/p1/inbound", by=by, answer={"text": text}) == first
+
+
 # ---- the number ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["STOP", "wrong number"])
+async def test_words_by_a_call_count_where_one_number_is_on_record_twice(known: Service, text: str) -> None:
+    mobile_and_home = tuple(Phone(number=NUMBER, kind=kind) for kind in ("mobile", "home"))
+    await known.handle(details(revision=2, phones=mobile_and_home))
+    reply = await write(known, text, channel="phone")
+    assert reply.get("opted_out") or reply.get("wrong_number")
 
 
 async def test_a_stop_belongs_to_the_number_too(known: Service) -> None:

@@ -62,6 +62,15 @@ def test_a_room_that_is_missing_is_named(house: Path) -> None:
     ]
 
 
+def test_a_room_that_outgrew_a_file_is_a_package_held_to_the_same(house: Path) -> None:
+    room = house / "services" / "outreach" / "commands"
+    room.with_suffix(".py").unlink()
+    room.mkdir()
+    (room / "patients.py").write_text("async def stop(unit): ...")
+    (fault,) = faults(house)
+    assert str(fault) == "services/outreach/commands/patients.py:1: stop does not say what it does"
+
+
 BROKEN = {
     "services/planner/store/__init__.py": "import services.outreach.settings",
     "shared/clock.py": "import services.planner.settings",

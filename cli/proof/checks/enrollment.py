@@ -76,8 +76,8 @@ def history_was_taken_home(record: Record) -> Found:
 
 @check("I5 what patients said is on record", reads="enrollment", whole=True)
 def words_are_kept(record: Record) -> Found:
-    """A stop that was not taken back, or a change of a drug, that a patient told outreach is on record in enrollment; and
-    nothing else is."""
+    """A stop that stands, or a change of a drug, that a patient told outreach is on record in enrollment; nothing else
+    is."""
     kept = record.enrollment
     newest: dict[tuple[str, str], tuple[int, str]] = {}
     for event in record.took("enrollment", CONTACT_OPTED_OUT, CONTACT_OPTED_IN):

@@ -34,8 +34,8 @@ async def plan_checks(db: Db, patient_ids: Collection[str], due_at: datetime) ->
 async def end_wait(db: Db, now: datetime, patient_ids: Collection[str] | None = None) -> None:
     """The feed of these patients is through, or of all: whoever waits for its end is to be looked at now.
 
-    Whoever is looked at, or fed, at this very moment is passed over: nobody waits for another's lock. Who declined waits
-    for the day to ask again, and for no feed.
+    Whoever is looked at, or fed, at this very moment is passed over: nobody waits for another's lock. Who declined
+    waits for the day to ask again, and for no feed.
     """
     await db.execute(
         """

@@ -34,6 +34,7 @@ from shared.events.outreach import (
     RescheduleRequested,
 )
 from shared.events.planner import Visit
+from shared.problems import Invalid
 from shared.values import Message
 
 CONFIRM_AHEAD = timedelta(days=7)
@@ -109,12 +110,8 @@ class Answer:
         return replace(self, text="") != Answer()
 
 
-class Unfit(Exception):
-    """An answer that does not fit its contact. `words` hold no personal data."""
-
-    def __init__(self, code: str, words: str) -> None:
-        super().__init__(f"{code}: {words}")
-        self.code, self.words = code, words
+class Unfit(Invalid):
+    """An answer that does not fit its contact."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,15 @@ class By(StrEnum):
     patient = "patient"  # called in or walked in
 
 
+STAFF = ("clerk", "technician", "pharmacist")
+"""Roles of the store's people."""
+
+
+def by_of(role: str) -> By:
+    """As whom a role makes contact: a system is a dialler."""
+    return By.dialler if role == "system" else By.person
+
+
 class LeftOut(Fields):
     """A drug that a pharmacist keeps out of the plan: it is not asked about."""
 
@@ -133,10 +142,10 @@ class Contact:
     written_at: datetime | None = None  # when a letter went out: there is one
     lease_id: UUID | None = None
     lease_until: datetime | None = None
-    due_at: datetime | None = None  # when the dialler may make the next attempt; none: it may not
+    due_at: datetime | None = None  # when the dialler may make the next attempt; None: it may not
     by_hand_at: datetime | None = None  # when a person may, where the dialler may not
     review_at: datetime | None = None  # when to look at it again if nothing happens
-    urgent_at: datetime | None = None  # since when its visit cannot wait; none: it can
+    urgent_at: datetime | None = None  # since when its visit cannot wait; None: it can
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +181,7 @@ class Case:
     opted_out: bool = False  # no automated contact
     unread_text: bool = False  # nor while nobody read what the patient wrote: it may be a stop
     in_hospital: bool = False  # or not reconciled yet: only a question is answered
-    zone: str | None = None  # IANA; of the patient's address, else of the store; none: not known yet
+    zone: str | None = None  # IANA; of the patient's address, else of the store; None if unknown yet
     calendar: Calendar = Calendar()
     plan: Plan | None = None
     contacts: tuple[Contact, ...] = ()  # live ones
@@ -304,7 +313,7 @@ def contacts_when_lapsed(
 ) -> list[Contact]:
     """Open the contact about insurance that lapsed on this day, once, and withdraw those about any other day.
 
-    `known` are the patient's contacts of the kind; `since` is none where there is insurance, as far as is known.
+    `known` are the patient's contacts of the kind; `since` is None where there is insurance, as far as is known.
     """
     wanted = contact_id(patient_id, Kind.insurance, str(since)) if since else None
     over = [withdraw(each) for each in known if each.status in LIVE and each.contact_id != wanted]

@@ -105,9 +105,9 @@ def requests_due(renewals: Sequence[Renewal], now: datetime) -> list[Request]:
 
 
 def ask(request: Request, lease_id: UUID, until: datetime) -> tuple[Request, list[RenewalRequested]]:
-    """Lend the request to whoever asks the prescriber now."""
+    """Lease the request to whoever asks the prescriber now."""
 
-    def lent(renewals: Sequence[Renewal]) -> tuple[Renewal, ...]:
+    def leased(renewals: Sequence[Renewal]) -> tuple[Renewal, ...]:
         return tuple(
             replace(renewal, lease_id=lease_id, lease_until=until, due_at=None, review_at=until)
             for renewal in renewals
@@ -123,7 +123,7 @@ def ask(request: Request, lease_id: UUID, until: datetime) -> tuple[Request, lis
         )
         for renewal in request.due
     ]
-    return Request(lent(request.due), lent(request.along)), events
+    return Request(leased(request.due), leased(request.along)), events
 
 
 def reported(renewal: Renewal, answer: RenewalAnswer, now: datetime) -> tuple[Renewal, list[Event]]:

@@ -97,9 +97,9 @@ def declined(plan: Plan, visit: Visit) -> PickupDeclined:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A contact lent to a dialler or a person: how to make it, and until when."""
+    """A contact leased to a dialler or a person: how to make it, and until when."""
 
-    case: Case  # as it stands with the contact lent
+    case: Case  # as it stands with the contact leased
     contact: Contact
     channel: Channel
     lease_id: UUID
@@ -107,7 +107,7 @@ class Lease:
 
 
 def lease_next(case: Case, by: By, now: datetime, until: datetime, lease_id: UUID) -> Lease | None:
-    """Lend the most important contact that is due; none where none is, or where a person may not call now."""
+    """Lease the most important contact that is due; None where none is, or where a person may not call now."""
     times = {
         contact: contact.due_at or (contact.by_hand_at if by is By.person else None)
         for contact in case.contacts
@@ -128,18 +128,18 @@ def lease(
     lease_id: UUID,
     policy: Policy = POLICY,
 ) -> Lease | None:
-    """Lend this contact, to the end of the hours for calls at the latest; none where no channel is left."""
+    """Lease this contact, to the end of the hours for calls at the latest; None where no channel is left."""
     zone = ZoneInfo(case.zone or "UTC")
     today = now.astimezone(zone).date()
     channel = channel_of(contact, case, today, by, policy)
     if channel is None:
         return None
     ends = min(until, closing(today, zone, policy))
-    lent = replace(_unscheduled(contact), lease_id=lease_id, lease_until=ends)
-    contacts = [lent if each.contact_id == contact.contact_id else each for each in case.contacts]
+    leased = replace(_unscheduled(contact), lease_id=lease_id, lease_until=ends)
+    contacts = [leased if each.contact_id == contact.contact_id else each for each in case.contacts]
     waiting = scheduled(case, [each for each in contacts if each.status is Status.open], now, policy)
     rest = [each for each in contacts if each.status is not Status.open]
-    return Lease(replace(case, contacts=(*rest, *waiting)), lent, channel, lease_id, ends)
+    return Lease(replace(case, contacts=(*rest, *waiting)), leased, channel, lease_id, ends)
 
 
 def _unscheduled(contact: Contact) -> Contact:

@@ -1,0 +1,203 @@
+"""What may be read of outreach, as it is answered. One function per question; nothing here writes."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field
+
+from services.outreach.domain.model import STAFF, By, Contact, Kind, Status, by_of
+from services.outreach.domain.renewals import Renewal
+from services.outreach.store import reads, renewals, texts
+from services.outreach.store.texts import Text
+from shared import words
+from shared.database import Db
+from shared.events import Reason
+from shared.events.base import Fields
+from shared.events.enrollment import Channel
+from shared.messaging import tables
+from shared.messaging.sealing import SealBroken, Sealer
+from shared.pages import Page, page_of
+from shared.problems import NotFound, require_role
+
+DUE_FOR = {By.dialler: "due_contacts", By.person: "due_contacts_for_people"}
+"""The contacts that each may lease: views of the store."""
+
+DUE_RENEWALS = "due_renewals"
+"""The same of requests to prescribers."""
+
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""A moment as it was written down, with its offset."""
+
+
+class NextDue(Fields):
+    """When the next contact may be leased, or might have been since; null where none is to come."""
+
+    next_due: datetime | None
+
+
+class Tried(Fields):
+    """One attempt of a contact."""
+
+    at: Moment
+    channel: Channel | None
+    by: By
+    outcome: str | None  # null: not reported
+
+
+class LeftOutLine(Fields):
+    """What a pharmacist keeps out of what is asked, and why in words."""
+
+    rx_id: str
+    words: str
+
+
+class CallListLine(Fields):
+    """One contact of a store's call list."""
+
+    position: str
+    contact_id: UUID
+    kind: Kind
+    patient_id: str
+    visit_id: str | None
+    visit_on: date | None
+    urgent: bool
+    because: str | None  # why it is urgent
+    due_at: datetime | None
+    by_hand: bool  # only a person may make it
+    leased_until: datetime | None
+    unread_text: bool
+    tried: tuple[Tried, ...]
+    left_out: tuple[LeftOutLine, ...]
+
+
+class LedgerEntry(Fields):
+    """One contact with its attempts."""
+
+    contact_id: UUID
+    kind: Kind
+    status: Status
+    visit_id: str | None
+    visit_on: date | None
+    opened_at: datetime
+    due_at: datetime | None
+    closed_by: str | None
+    closed_because: str | None
+    tried: tuple[Tried, ...]
+
+
+class Ledger(Fields):
+    """Every contact of a patient of the last year, on every channel."""
+
+    items: tuple[LedgerEntry, ...]
+
+
+class UnreadText(Fields):
+    """A message as staff read it. `text` is null where it was sealed with a key that the service no longer holds."""
+
+    position: str
+    text_id: UUID
+    patient_id: str
+    store_id: str
+    received_at: datetime
+    channel: Channel
+    number: str | None
+    text: str | None
+    cut: bool
+    seems: str | None
+    due_at: datetime
+    escalates_at: datetime
+    escalated: bool
+    because: str
+
+
+async def known_contact(db: Db, contact_id: UUID) -> Contact:
+    """Raises NotFound where there is no contact with this id."""
+    found = await reads.load_contacts(db, [contact_id])
+    if not found:
+        raise NotFound("unknown_contact", "there is no contact with this id")
+    return found[0]
+
+
+async def known_renewal(db: Db, contact_id: UUID) -> Renewal:
+    """Raises NotFound where there is no contact with a prescriber of this id."""
+    found = await renewals.load_renewal(db, contact_id)
+    if found is None:
+        raise NotFound("unknown_contact", "there is no contact with this id")
+    return found
+
+
+async def known_text(db: Db, text_id: UUID) -> Text:
+    """Raises NotFound where there is no message with this id."""
+    found = await texts.load_text(db, text_id)
+    if found is None:
+        raise NotFound("unknown_text", "there is no message with this id")
+    return found
+
+
+def due_for(role: str) -> str:
+    """Where the contacts stand that this role may lease."""
+    return DUE_FOR[by_of(role)]
+
+
+async def next_due(db: Db, view: str) -> NextDue:
+    """When the next contact in this view may be leased."""
+    return NextDue(next_due=await tables.next_due(db, view))
+
+
+async def call_list(db: Db, store_id: str, now: datetime, after: str, limit: int) -> Page[CallListLine]:
+    """What is urgent first, then by visit."""
+    found = await reads.call_list(db, store_id, now, after, limit + 1)
+    return page_of([_call_list_line(each) for each in found], limit, "position")
+
+
+def _call_list_line(found: dict[str, Any]) -> CallListLine:
+    because = words.URGENT if found["urgent"] else None
+    left_out = [
+        LeftOutLine(rx_id=each["rx_id"], words=words.render(Reason.model_validate(each["reason"])))
+        for each in found["left_out"] or ()
+    ]
+    return CallListLine.model_validate(found | {"because": because, "left_out": left_out})
+
+
+async def ledger(db: Db, patient_id: str, now: datetime) -> Ledger:
+    """The contacts of one patient, as they were opened."""
+    found = await reads.contacts_listed(db, patient_id, now)
+    return Ledger(items=tuple(LedgerEntry.model_validate(each) for each in found))
+
+
+async def unread_texts(
+    db: Db, sealer: Sealer, *, role: str, store_id: str | None, now: datetime, after: str, limit: int
+) -> Page[UnreadText]:
+    """Messages that nobody read yet, of one store or of all. Raises NotAllowed to anyone but staff."""
+    require_role(role, *STAFF)
+    found = await texts.unread_texts(db, store_id, after, limit + 1)
+    lines = [_unread_text(text, position, sealer, now) for position, text in found]
+    return page_of(lines, limit, "position")
+
+
+def _unread_text(text: Text, position: str, sealer: Sealer, now: datetime) -> UnreadText:
+    bound_to = texts.bound_to(text.text_id)
+    try:
+        said = sealer.open(text.sealed, key_id=text.key_id, bound_to=bound_to).decode()
+    except SealBroken:
+        said = None
+    escalated = text.escalates_at <= now
+    return UnreadText(
+        position=position,
+        text_id=text.text_id,
+        patient_id=text.patient_id,
+        store_id=text.store_id,
+        received_at=text.received_at,
+        channel=text.channel,
+        number=text.number,
+        text=said,
+        cut=text.cut,
+        seems=text.seems,
+        due_at=text.due_at,
+        escalates_at=text.escalates_at,
+        escalated=escalated,
+        because=words.of_unread(text.seems, escalated=escalated),
+    )
