@@ -51,6 +51,8 @@ from shared.events.planner import (
     Condition,
     ConditionKind,
     DrugDecision,
+    ExcludedPrescription,
+    ExclusionsChanged,
     FillKind,
     Participation,
     PlanCancelled,
@@ -449,6 +451,25 @@ async def test_an_older_revision_changes_nothing(service: Unbrokered) -> None:
     for old in (disenrolled(revision=4), planned(2), enrolled(revision=1), cancelled(3)):
         await service.handle(old)
     assert await states(service) == before == {"rx-a": "to_fill"}
+
+
+async def test_an_older_calendar_name_or_exclusion_changes_nothing(service: Unbrokered) -> None:
+    named = ContactDetailsChanged(patient_id="p1", revision=2, given_name="Ada", family_name="Byron")
+    excludes = ExclusionsChanged(
+        patient_id="p1", revision=2, excluded=(ExcludedPrescription(rx_id="rx-a", reason=BECAUSE),)
+    )
+    for newest in (store(2), named, excludes):
+        await service.handle(newest)
+    for old in (
+        store(1, closed_on=[VISIT_ON]),
+        named.model_copy(update={"revision": 1, "given_name": "Eve"}),
+        excludes.model_copy(update={"revision": 1, "excluded": ()}),
+    ):
+        await service.handle(old)
+    (calendar,) = await service.rows("select revision, calendar -> 'closed_on' as closed_on from stores")
+    assert calendar == {"revision": 2, "closed_on": []}
+    assert await service.rows("select given_name from contacts") == [{"given_name": "Ada"}]
+    assert await service.rows("select rx_ids from exclusions") == [{"rx_ids": ["rx-a"]}]
 
 
 async def test_one_work_order_and_one_live_confirmation_per_visit(service: Unbrokered) -> None:
