@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
-from services.fulfillment import api
+from services.fulfillment import http
 from services.fulfillment.handlers import on
 from services.fulfillment.jobs import due
 from services.fulfillment.settings import Settings
@@ -13,4 +13,4 @@ from shared.service import service_app
 
 def create_app(settings: Settings) -> FastAPI:
     """One process of the service."""
-    return service_app(name="fulfillment", settings=settings, handlers=on, jobs=due, routers=[api.router])
+    return service_app(name="fulfillment", settings=settings, handlers=on, jobs=due, routers=[http.router])

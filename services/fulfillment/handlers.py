@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import date
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from services.fulfillment import store
 from services.fulfillment.domain import (
     Change,
     Confirmation,
     ConfirmedItem,
+    Contact,
     Exclusions,
     Patient,
     Plan,
@@ -18,7 +18,8 @@ from services.fulfillment.domain import (
     confirm,
     reconcile,
 )
-from services.fulfillment.orders import catch_up, keep
+from services.fulfillment.recompute import recompute_orders, save_changes
+from services.fulfillment.store import reads, writes
 from shared.events.enrollment import (
     ConsentChanged,
     ContactDetailsChanged,
@@ -45,14 +46,14 @@ async def open_work_orders(events: Sequence[PickupConfirmed], unit: Unit) -> Non
     """One work order per visit; a confirmation that comes when someone works on it is recorded without effect."""
     confirmations = [confirmation_of(event) for event in events]
     visit_ids = [confirmation.visit_id for confirmation in confirmations]
-    held = {order.visit_id: order for order in await store.orders_of_visits(unit.db, visit_ids)}
+    held = {order.visit_id: order for order in await reads.orders_of_visits(unit.db, visit_ids)}
     taken = [(each, confirm(held.get(each.visit_id), each)) for each in confirmations]
-    await store.save_confirmations(
+    await writes.save_confirmations(
         unit.db, [(each, order is not None) for each, order in taken], received_at=unit.now
     )
     orders = [order for _, order in taken if order]
-    facts = await store.facts_around(unit.db, orders)
-    await keep(
+    facts = await reads.facts_around(unit.db, orders)
+    await save_changes(
         unit,
         [
             Change(held.get(order.visit_id), reconcile(order, facts[order.visit_id], unit.now))
@@ -67,24 +68,24 @@ async def follow_plans(events: Sequence[PlanComputed], unit: Unit) -> None:
 
     One that has a conditional fill without its condition lets it be filled.
     """
-    await store.save_plans(unit.db, [plan_of(event) for event in events])
-    await catch_up(unit, [event.patient_id for event in events])
+    await writes.save_plans(unit.db, [plan_of(event) for event in events])
+    await recompute_orders(unit, [event.patient_id for event in events])
 
 
 @on(PlanCancelled)
 async def stop_for_cancelled_plans(events: Sequence[PlanCancelled], unit: Unit) -> None:
     """A plan withdrawn takes its confirmations with it, for good."""
-    await store.save_plans(
+    await writes.save_plans(
         unit.db,
         [Plan(event.patient_id, event.revision, cancelled_through=event.revision) for event in events],
     )
-    await catch_up(unit, [event.patient_id for event in events])
+    await recompute_orders(unit, [event.patient_id for event in events])
 
 
 @on(ConsentChanged)
 async def heed_consent(events: Sequence[ConsentChanged], unit: Unit) -> None:
     """Whether a caregiver may collect, from now on."""
-    await store.save_patients(unit.db, [_enrolled(event) for event in events])
+    await writes.save_patients(unit.db, [_enrolled(event) for event in events])
 
 
 @on(ExclusionsChanged)
@@ -94,15 +95,15 @@ async def heed_exclusions(events: Sequence[ExclusionsChanged], unit: Unit) -> No
         Exclusions(event.patient_id, event.revision, frozenset(each.rx_id for each in event.excluded))
         for event in events
     ]
-    await store.save_exclusions(unit.db, lists)
-    await catch_up(unit, [event.patient_id for event in events])
+    await writes.save_exclusions(unit.db, lists)
+    await recompute_orders(unit, [event.patient_id for event in events])
 
 
 @on(PatientEnrolled)
 async def open_to_patients(events: Sequence[PatientEnrolled], unit: Unit) -> None:
     """Who takes part (again) may have fills; confirmations that came earlier wait for this."""
-    await store.save_patients(unit.db, [_enrolled(event) for event in events])
-    await catch_up(unit, [event.patient_id for event in events])
+    await writes.save_patients(unit.db, [_enrolled(event) for event in events])
+    await recompute_orders(unit, [event.patient_id for event in events])
 
 
 def _enrolled(event: PatientEnrolled | ConsentChanged) -> Patient:
@@ -124,24 +125,24 @@ async def stop_for_patients(events: Sequence[PatientDisenrolled], unit: Unit) ->
         )
         for event in events
     ]
-    await store.save_patients(unit.db, patients)
-    await catch_up(unit, [event.patient_id for event in events])
+    await writes.save_patients(unit.db, patients)
+    await recompute_orders(unit, [event.patient_id for event in events])
 
 
 @on(ContactDetailsChanged)
 async def keep_names(events: Sequence[ContactDetailsChanged], unit: Unit) -> None:
     """Names and birth dates, for the pickup desk."""
     contacts = [
-        store.Contact(event.patient_id, event.revision, event.given_name, event.family_name, event.birth_date)
+        Contact(event.patient_id, event.revision, event.given_name, event.family_name, event.birth_date)
         for event in events
     ]
-    await store.save_contacts(unit.db, contacts)
+    await writes.save_contacts(unit.db, contacts)
 
 
 @on(StoreChanged)
 async def keep_calendars(events: Sequence[StoreChanged], unit: Unit) -> None:
     """A calendar; its open work orders are scheduled by it as due work, some patients at a time."""
-    await store.save_stores(unit.db, [store_of(event) for event in events], known_at=unit.now)
+    await writes.save_stores(unit.db, [store_of(event) for event in events], known_at=unit.now)
 
 
 def confirmation_of(event: PickupConfirmed) -> Confirmation:

@@ -16,8 +16,9 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local import Addresses
-from services.fulfillment import handlers, jobs
+from services.fulfillment import commands, handlers, jobs
 from services.fulfillment.app import create_app
+from services.fulfillment.domain import PackageStatus
 from services.fulfillment.settings import Settings
 from shared import words
 from shared.clock import SteppedClock
@@ -50,6 +51,8 @@ from shared.events.planner import (
     Condition,
     ConditionKind,
     DrugDecision,
+    ExcludedPrescription,
+    ExclusionsChanged,
     FillKind,
     Participation,
     PlanCancelled,
@@ -59,8 +62,10 @@ from shared.events.planner import (
     Visit,
     VisitKind,
 )
-from shared.messaging import Refused
+from shared.messaging import Refused, patient
 from shared.messaging.topics import create_topics
+from shared.messaging.unit import Cause
+from shared.problems import Conflict, Invalid, NotAllowed, NotFound
 from tests.running import SEALING_KEY, at_rest, everything_on, publish, running, tell
 from tests.without_broker import Unbrokered, without_broker
 
@@ -446,6 +451,25 @@ async def test_an_older_revision_changes_nothing(service: Unbrokered) -> None:
     for old in (disenrolled(revision=4), planned(2), enrolled(revision=1), cancelled(3)):
         await service.handle(old)
     assert await states(service) == before == {"rx-a": "to_fill"}
+
+
+async def test_an_older_calendar_name_or_exclusion_changes_nothing(service: Unbrokered) -> None:
+    named = ContactDetailsChanged(patient_id="p1", revision=2, given_name="Ada", family_name="Byron")
+    excludes = ExclusionsChanged(
+        patient_id="p1", revision=2, excluded=(ExcludedPrescription(rx_id="rx-a", reason=BECAUSE),)
+    )
+    for newest in (store(2), named, excludes):
+        await service.handle(newest)
+    for old in (
+        store(1, closed_on=[VISIT_ON]),
+        named.model_copy(update={"revision": 1, "given_name": "Eve"}),
+        excludes.model_copy(update={"revision": 1, "excluded": ()}),
+    ):
+        await service.handle(old)
+    (calendar,) = await service.rows("select revision, calendar -> 'closed_on' as closed_on from stores")
+    assert calendar == {"revision": 2, "closed_on": []}
+    assert await service.rows("select given_name from contacts") == [{"given_name": "Ada"}]
+    assert await service.rows("select rx_ids from exclusions") == [{"rx_ids": ["rx-a"]}]
 
 
 async def test_one_work_order_and_one_live_confirmation_per_visit(service: Unbrokered) -> None:
@@ -884,6 +908,31 @@ async def test_what_a_role_may_not_do_is_refused(
     problem = await service.send(path, 403, role=role, **body)
     assert "you act as" in problem["detail"]
     await service.send(path, 200 if path.endswith("lease") else 404, role="pharmacist", **body)
+
+
+async def test_commands_need_no_http_and_say_what_is_wrong_by_a_code(service: Unbrokered) -> None:
+    package_id = (await with_ready_package(service, "rx-a"))["package_id"]
+    came = commands.HandOver(identifiers=("name", "birth_date"))
+    keys = [patient("p1")]
+    async with service.work.begin(keys, cause=Cause("test", "test"), role="system") as unit:
+        with pytest.raises(NotAllowed, match="only clerk or technician or pharmacist may do this"):
+            await commands.hand_over_package(unit, package_id, came)
+    async with service.work.begin(keys, cause=Cause("test", "test"), role="clerk") as unit:
+        with pytest.raises(NotFound, match="unknown_visit"):
+            await commands.hand_over_package(unit, "unknown", came)
+        with pytest.raises(Invalid, match="not_released: the patient consented to no caregiver"):
+            await commands.hand_over_package(
+                unit, package_id, came.model_copy(update={"collected_by": "caregiver"})
+            )
+        done = await commands.hand_over_package(unit, package_id, came)
+        with pytest.raises(Conflict, match="unknown_transition: the package is picked_up"):
+            await commands.hand_over_package(unit, package_id, came)
+    assert done.status is PackageStatus.picked_up
+    assert [type(event) for event in await service.published()] == [PackagePickedUp]
+    answer = await service.send(
+        f"/packages/{package_id}/hand-over", 409, role="clerk", identifiers=["name", "birth_date"]
+    )
+    assert (answer["title"], answer["code"]) == ("Unknown transition", "unknown_transition")
 
 
 async def test_the_release_gate(service: Unbrokered) -> None:

@@ -11,6 +11,7 @@ from services.enrollment.domain.profile import HISTORY
 from services.enrollment.store.profiles import fills_of, prescriptions_of
 from shared.database import Db
 from shared.events import Reason
+from shared.upsert import row, upsert
 
 
 async def plan_checks(db: Db, patient_ids: Collection[str], due_at: datetime) -> None:
@@ -125,30 +126,15 @@ class Candidate:
     since: datetime | None = None  # none: about to be saved
 
 
+_keep_candidates = upsert("candidates", "patient_id", "store_id reasons since", first="since")
+
+
 async def save_candidates(
     db: Db, candidates: Iterable[Candidate], gone: Collection[str], now: datetime
 ) -> None:
     """Save who would benefit; those in `gone` would not, or not any more."""
     await db.execute("delete from candidates where patient_id = any($1)", list(gone))
-    await db.execute(
-        """
-        insert into candidates
-        select *
-        from jsonb_populate_recordset(null::candidates, $1)
-        on conflict (patient_id) do update set
-            store_id = excluded.store_id,
-            reasons = excluded.reasons
-        """,
-        [
-            {
-                "patient_id": candidate.patient_id,
-                "store_id": candidate.store_id,
-                "reasons": [reason.model_dump() for reason in candidate.reasons],
-                "since": now.isoformat(),
-            }
-            for candidate in candidates
-        ],
-    )
+    await _keep_candidates(db, [row(each, "patient_id store_id reasons", since=now) for each in candidates])
 
 
 async def list_candidates(db: Db, *, store_id: str | None, after: str, limit: int) -> list[Candidate]:
@@ -214,18 +200,12 @@ async def load_answers(db: Db, patient_ids: Collection[str]) -> dict[str, Answer
     }
 
 
+_keep_check = upsert("candidate_checks", "patient_id", "due_at")
+
+
 async def plan_asking(db: Db, patient_id: str, due_at: datetime) -> None:
     """Have a patient who is no candidate for a while looked at again, and not before."""
-    await db.execute(
-        """
-        insert into candidate_checks (patient_id, due_at)
-        values ($1, $2)
-        on conflict (patient_id) do update set
-            due_at = excluded.due_at
-        """,
-        patient_id,
-        due_at,
-    )
+    await _keep_check(db, [{"patient_id": patient_id, "due_at": due_at}])
 
 
 async def end_waiting(db: Db, patient_ids: Collection[str], now: datetime) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from services.enrollment.domain.consent import How, Terms
 from shared.database import Db
 from shared.events.enrollment import Channel, Consent, CyclePolicy
+from shared.upsert import upsert
 
 _TERMS = """
     scope, channels, language, caregiver, standing_instruction, cycle_policy, must_weekdays, preferred_weekday"""
@@ -280,21 +281,19 @@ async def opted_out_channels(db: Db, patient_id: str) -> list[Channel]:
     return [Channel(row["channel"]) for row in rows]
 
 
+_keep_opt_outs = upsert("opt_outs", "patient_id channel", "opted_out_at")
+
+
 async def save_opt_outs(db: Db, channels: Mapping[str, Channel], word: Word) -> None:
     """Record that these patients said stop, and take the channel out of the consent in force."""
-    patient_ids, stopped = list(channels.keys()), [str(channel) for channel in channels.values()]
-    await db.execute(
-        """
-        insert into opt_outs (patient_id, channel, opted_out_at)
-        select patient_id, channel, $3
-        from unnest($1::text[], $2::text[]) as stop (patient_id, channel)
-        on conflict (patient_id, channel) do update set
-            opted_out_at = excluded.opted_out_at
-        """,
-        patient_ids,
-        stopped,
-        word.at,
+    await _keep_opt_outs(
+        db,
+        [
+            {"patient_id": patient_id, "channel": channel, "opted_out_at": word.at}
+            for patient_id, channel in channels.items()
+        ],
     )
+    patient_ids, stopped = list(channels.keys()), [str(channel) for channel in channels.values()]
     changed = await db.fetch(
         """
         update consents c

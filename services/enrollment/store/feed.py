@@ -18,6 +18,7 @@ from shared.events.enrollment import (
     Prescription,
     StoreChanged,
 )
+from shared.upsert import row, upsert
 
 
 async def load_stores(db: Db, store_ids: Collection[str]) -> dict[str, Fed[StoreChanged]]:
@@ -293,37 +294,24 @@ def _fed_patient(row: Mapping[str, Any]) -> Fed[FedPatient]:
     )
 
 
+_keep_patients = upsert(
+    "patients",
+    "patient_id",
+    "fed_revision store_id cycle_policy must_weekdays preferred_weekday long_term_care circumstances fed_digest",
+    newer="fed_revision",
+)
+
+
 async def save_patients(db: Db, patients: Iterable[Fed[FedPatient]]) -> None:
     """Save what does not identify; `save_people` saves the rest."""
-    await db.execute(
-        """
-        insert into patients (
-            patient_id, fed_revision, store_id, cycle_policy, must_weekdays, preferred_weekday, long_term_care,
-            circumstances, fed_digest
-        )
-        select
-            patient_id, fed_revision, store_id, cycle_policy, must_weekdays, preferred_weekday, long_term_care,
-            circumstances, fed_digest
-        from jsonb_populate_recordset(null::patients, $1)
-        on conflict (patient_id) do update set
-            fed_revision = excluded.fed_revision,
-            store_id = excluded.store_id,
-            cycle_policy = excluded.cycle_policy,
-            must_weekdays = excluded.must_weekdays,
-            preferred_weekday = excluded.preferred_weekday,
-            long_term_care = excluded.long_term_care,
-            circumstances = excluded.circumstances,
-            fed_digest = excluded.fed_digest
-        where excluded.fed_revision > patients.fed_revision
-        """,
+    await _keep_patients(
+        db,
         [
             {
                 "patient_id": fed.patient_id,
                 "fed_revision": fed.revision,
                 "store_id": fed.value.store_id,
-                "cycle_policy": fed.value.wishes.cycle_policy,
-                "must_weekdays": fed.value.wishes.must_weekdays,
-                "preferred_weekday": fed.value.wishes.preferred_weekday,
+                **row(fed.value.wishes, "cycle_policy must_weekdays preferred_weekday"),
                 "long_term_care": fed.value.long_term_care,
                 "circumstances": fed.value.circumstances.model_dump(mode="json", exclude_defaults=True),
                 "fed_digest": _kept_digest(fed),

@@ -23,6 +23,7 @@ from shared.events.enrollment import (
     Profile,
     StockReport,
 )
+from shared.upsert import upsert
 
 
 @dataclass(frozen=True)
@@ -242,18 +243,12 @@ async def enrolments(db: Db, patient_ids: Collection[str]) -> list[PatientEnroll
     ]
 
 
+_keep_tellings = upsert("tellings", "patient_id", "due_at", once=True)
+
+
 async def plan_tellings(db: Db, patient_ids: Collection[str], due_at: datetime) -> None:
     """Have the profiles of these patients published by themselves, under their own locks."""
-    await db.execute(
-        """
-        insert into tellings (patient_id, due_at)
-        select patient_id, $2
-        from unnest($1::text[]) as changed (patient_id)
-        on conflict (patient_id) do nothing
-        """,
-        list(patient_ids),
-        due_at,
-    )
+    await _keep_tellings(db, [{"patient_id": each, "due_at": due_at} for each in patient_ids])
 
 
 async def take_due_tellings(db: Db, patient_ids: Collection[str], now: datetime) -> list[str]:

@@ -10,6 +10,7 @@ from shared.database import Db
 from shared.events.enrollment import (
     Fill,
 )
+from shared.upsert import row, upsert
 
 
 async def add_handed_over(
@@ -78,17 +79,13 @@ class ReportedChange:
     days_left: int | None
 
 
+_keep_reported_changes = upsert("reported_changes", "patient_id rx_id change reported_on", "days_left")
+
+
 async def save_reported_changes(db: Db, changes: Collection[ReportedChange]) -> None:
     """Keep what patients said; a later word of the same day replaces an earlier one."""
-    await db.execute(
-        """
-        insert into reported_changes
-        select *
-        from jsonb_populate_recordset(null::reported_changes, $1)
-        on conflict (patient_id, rx_id, change, reported_on) do update set
-            days_left = excluded.days_left
-        """,
-        [{**vars(change), "reported_on": change.reported_on.isoformat()} for change in changes],
+    await _keep_reported_changes(
+        db, [row(change, "patient_id rx_id change reported_on days_left") for change in changes]
     )
 
 

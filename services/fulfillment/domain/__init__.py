@@ -7,8 +7,7 @@ and from what people do (fill, verify, hand over).
 - `work_order`: the values, and the two tables of moves that every change goes through;
 - `facts`: what is known of patient, plan and store;
 - `filling`: what is to be filled and when, concluded anew from the facts each time; leases and their results;
-- `package`: verification, hand-over, missed pickups, return to stock;
-- `telling`: which events tell of a change.
+- `package`: verification, hand-over, missed pickups, return to stock; why an item is left out.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from __future__ import annotations
 from services.fulfillment.domain.facts import (
     Confirmation,
     ConfirmedItem,
+    Contact,
     Exclusions,
     Facts,
     Patient,
@@ -31,23 +31,30 @@ from services.fulfillment.domain.filling import (
     reconcile,
     report,
 )
-from services.fulfillment.domain.package import bin_label, check_collector, hand_over, miss, verify, withdraw
-from services.fulfillment.domain.telling import Change, announce, changes, manifest, why_left_out
+from services.fulfillment.domain.package import (
+    bin_label,
+    check_collector,
+    hand_over,
+    miss,
+    verify,
+    why_left_out,
+    why_not_filled,
+    withdraw,
+)
 from services.fulfillment.domain.work_order import (
-    Conflict,
+    Change,
     Filled,
+    FillOutcome,
     Item,
     ItemStatus,
     Lease,
-    LeaseLost,
-    Outcome,
     PackageStatus,
+    Place,
     Rejected,
     Short,
-    UnknownTransition,
-    Unmet,
     Why,
     WorkOrder,
+    changes,
     last_saleable_day,
     settle,
     short_id,
@@ -57,26 +64,23 @@ __all__ = [
     "Change",
     "Confirmation",
     "ConfirmedItem",
-    "Conflict",
+    "Contact",
     "Exclusions",
     "Facts",
+    "FillOutcome",
     "Filled",
     "Item",
     "ItemStatus",
     "Lease",
-    "LeaseLost",
-    "Outcome",
     "PackageStatus",
     "Patient",
+    "Place",
     "Plan",
     "Rejected",
     "Short",
     "Store",
-    "UnknownTransition",
-    "Unmet",
     "Why",
     "WorkOrder",
-    "announce",
     "bin_label",
     "changes",
     "check_collector",
@@ -86,7 +90,6 @@ __all__ = [
     "hand_over",
     "last_saleable_day",
     "lease",
-    "manifest",
     "miss",
     "order_day",
     "reconcile",
@@ -95,5 +98,6 @@ __all__ = [
     "short_id",
     "verify",
     "why_left_out",
+    "why_not_filled",
     "withdraw",
 ]

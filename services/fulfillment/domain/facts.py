@@ -81,6 +81,17 @@ class Store:
         return datetime.combine(day, clock, ZoneInfo(self.time_zone)).astimezone(UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Who a patient is, for the pickup desk."""
+
+    patient_id: str
+    revision: int
+    given_name: str
+    family_name: str
+    birth_date: date | None
+
+
 class Facts(NamedTuple):
     """What is known so far around one work order."""
 

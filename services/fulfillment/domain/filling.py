@@ -12,13 +12,11 @@ from services.fulfillment.domain.work_order import (
     CLOSING,
     FINAL,
     MORNING,
-    Conflict,
     Filled,
+    FillOutcome,
     Item,
     ItemStatus,
     Lease,
-    LeaseLost,
-    Outcome,
     PackageStatus,
     Rejected,
     Short,
@@ -28,6 +26,7 @@ from services.fulfillment.domain.work_order import (
     short_id,
 )
 from shared.events.planner import Condition
+from shared.problems import Conflict
 
 FILL_LEAD = timedelta(days=3)
 """Fills are ordered three days ahead (R13.1, R15.1)."""
@@ -293,7 +292,7 @@ def report(
     order: WorkOrder,
     order_id: str,
     lease_id: str,
-    outcome: Outcome,
+    outcome: FillOutcome,
     *,
     now: datetime,
     store: Store | None,
@@ -303,20 +302,23 @@ def report(
     An item that was refused or is short does not stop the others: the package holds what is filled.
 
     Raises:
-        LeaseLost: the item is not leased under this id, or no longer.
+        Conflict: the item is not leased under this id, or no longer.
     """
     item = next(item for item in order.items if item.order_id == order_id)
     held = item.lease if item.lease and item.lease.lease_id == lease_id else None
     if held and item.outcome == outcome:
         return order
     if item.status is ItemStatus.cancelled:
-        raise LeaseLost("the order was cancelled meanwhile: put the drug back and reverse the claim")
+        raise Conflict(
+            "lease_lost", "the order was cancelled meanwhile: put the drug back and reverse the claim"
+        )
     if not held or item.status is not ItemStatus.leased:
-        raise LeaseLost(
-            f"the order is {item.status} and not leased under this lease_id: lease it, then report"
+        raise Conflict(
+            "lease_lost",
+            f"the order is {item.status} and not leased under this lease_id: lease it, then report",
         )
     if held.until <= now:
-        raise LeaseLost(f"the lease ended at {held.until.isoformat()}: lease the order again")
+        raise Conflict("lease_lost", f"the lease ended at {held.until.isoformat()}: lease the order again")
     done = item.become(STATUS_OF[type(outcome)], outcome=outcome)
     order = order.each(lambda other: done if other.order_id == order_id else other)
     if order.status is PackageStatus.ready and done.status is ItemStatus.filled:
@@ -335,6 +337,7 @@ def check_fill_id(order_id: str, holder: str | None) -> None:
     """
     if holder is not None and holder != order_id:
         raise Conflict(
+            "foreign_fill",
             "fill_id names the fill of another order: report this one under the id of its own fill, "
-            "or, where the two were mixed up, look at both"
+            "or, where the two were mixed up, look at both",
         )

@@ -14,12 +14,13 @@ from services.fulfillment.domain.work_order import (
     Item,
     ItemStatus,
     PackageStatus,
-    UnknownTransition,
-    Unmet,
     Why,
     WorkOrder,
     settle,
+    unknown_transition,
 )
+from shared.events import Reason
+from shared.problems import Invalid
 
 IDENTIFIERS = frozenset({"name", "birth_date", "address", "phone", "photo_id"})
 """By what a person at the pickup desk is identified; two are needed (R15.3)."""
@@ -35,11 +36,11 @@ def verify(
     Where nothing is left to hand over, it goes back to stock.
 
     Raises:
-        UnknownTransition: the package does not wait for verification.
-        Unmet: an excepted prescription is not in it.
+        Conflict: the package does not wait for verification.
+        Invalid: an excepted prescription is not in it.
     """
     if order.status is not PackageStatus.to_verify:
-        raise UnknownTransition("package", order.status, PackageStatus.ready)
+        raise unknown_transition("package", order.status, PackageStatus.ready)
     order = _withhold(order, excepted, Why.excepted)
     if order.having(ItemStatus.filled):
         order = order.become(PackageStatus.ready, bin=bin_number, ready_on=today)
@@ -54,19 +55,21 @@ def hand_over(
     A conditional fill that was to be added late, and is not made yet, is not made for it any more.
 
     Raises:
-        UnknownTransition: the package is not ready.
-        Unmet: fewer than two identifiers, nothing taken, or the payer's window is over (selling then risks
+        Conflict: the package is not ready.
+        Invalid: fewer than two identifiers, nothing taken, or the payer's window is over (selling then risks
             recoupment: R15.7).
     """
     if order.status is not PackageStatus.ready or not order.return_on:
-        raise UnknownTransition("package", order.status, PackageStatus.picked_up)
+        raise unknown_transition("package", order.status, PackageStatus.picked_up)
     if len(IDENTIFIERS & set(identifiers)) < 2:
-        raise Unmet(f"two identifiers are needed, of {', '.join(sorted(IDENTIFIERS))}")
+        raise Invalid("not_released", f"two identifiers are needed, of {', '.join(sorted(IDENTIFIERS))}")
     if today > order.return_on:
-        raise Unmet(f"the last saleable day was {order.return_on}: reverse the claims and fill anew")
+        raise Invalid(
+            "not_released", f"the last saleable day was {order.return_on}: reverse the claims and fill anew"
+        )
     order = _withhold(_without_late(order), left, Why.left)
     if not order.having(ItemStatus.filled):
-        raise Unmet("nothing is taken: leave the package in will-call, or cancel it")
+        raise Invalid("not_released", "nothing is taken: leave the package in will-call, or cancel it")
     return settle(order.become(PackageStatus.picked_up, handed_over_on=today), None)
 
 
@@ -74,11 +77,14 @@ def check_collector(collected_by: str, patient: Patient | None, *, overruled: bo
     """A caregiver collects where the patient's consent says so, or where a pharmacist overrules that with a reason.
 
     Raises:
-        Unmet: neither is the case.
+        Invalid: neither is the case.
     """
     consented = patient is not None and patient.caregiver_may_collect
     if collected_by == "caregiver" and not consented and not overruled:
-        raise Unmet("the patient consented to no caregiver; a pharmacist may overrule that, with a reason")
+        raise Invalid(
+            "not_released",
+            "the patient consented to no caregiver; a pharmacist may overrule that, with a reason",
+        )
 
 
 def miss(order: WorkOrder, *, today: date, store: Store | None) -> WorkOrder:
@@ -91,7 +97,7 @@ def withdraw(order: WorkOrder, why: Why, store: Store | None) -> WorkOrder:
     """Stop a work order for good: what is not filled is cancelled, what is filled goes back to stock.
 
     Raises:
-        UnknownTransition: the package was handed over, or went back already.
+        Conflict: the package was handed over, or went back already.
     """
 
     def stop(item: Item) -> Item:
@@ -105,7 +111,7 @@ def withdraw(order: WorkOrder, why: Why, store: Store | None) -> WorkOrder:
         return item
 
     if order.status in FINAL:
-        raise UnknownTransition("package", order.status, PackageStatus.cancelled)
+        raise unknown_transition("package", order.status, PackageStatus.cancelled)
     return settle(order.each(stop), store)
 
 
@@ -121,10 +127,27 @@ def _without_late(order: WorkOrder) -> WorkOrder:
 def _withhold(order: WorkOrder, rx_ids: Collection[str], why: Why) -> WorkOrder:
     unknown = set(rx_ids) - {item.rx_to_fill for item in order.having(ItemStatus.filled)}
     if unknown:
-        raise Unmet(f"{len(unknown)} of the prescriptions named are not in the package")
+        raise Invalid("not_released", f"{len(unknown)} of the prescriptions named are not in the package")
     return order.each(
         lambda item: item.become(ItemStatus.withheld, why=why) if item.rx_to_fill in rx_ids else item
     )
+
+
+def why_not_filled(item: Item) -> Reason | None:
+    """The reason of an item that is not filled, as its condition was not met in time; none of any other."""
+    condition = item.waits_for or item.condition
+    if item.status is not ItemStatus.cancelled or item.why is not Why.condition_not_met:
+        return None
+    return Reason(
+        code=Why.condition_not_met.value, params=condition.model_dump(mode="json") if condition else {}
+    )
+
+
+def why_left_out(item: Item) -> Reason | None:
+    """The reason of an item that is not in the package and that staff are to know of; none of any other."""
+    if item.why is Why.excluded:
+        return Reason(code="excluded_by_pharmacist")
+    return why_not_filled(item)
 
 
 def bin_label(number: int) -> str:

@@ -8,10 +8,11 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.fulfillment.domain.facts import Store
 from shared.events.planner import Condition
+from shared.problems import Conflict
 
 RETURN_WINDOW = timedelta(days=10)
 """The strictest payer's window, counted from the adjudicated fill (R15.6)."""
@@ -95,25 +96,6 @@ PACKAGE_MOVES: Mapping[PackageStatus, frozenset[PackageStatus]] = {
 }
 
 
-class Conflict(Exception):
-    """What was asked does not fit the state of the work order."""
-
-
-class UnknownTransition(Conflict):
-    """There is no such move."""
-
-    def __init__(self, what: str, found: StrEnum, wanted: StrEnum) -> None:
-        super().__init__(f"the {what} is {found}: there is no way from there to {wanted}")
-
-
-class LeaseLost(Conflict):
-    """A result comes from someone who does not hold the item."""
-
-
-class Unmet(Exception):
-    """A condition of the release of a package is not met."""
-
-
 @dataclass(frozen=True, slots=True)
 class Filled:
     """The dispensing system filled the item under this id; the claim is paid."""
@@ -137,7 +119,7 @@ class Short:
     missing: Decimal
 
 
-Outcome = Filled | Rejected | Short
+FillOutcome = Filled | Rejected | Short
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +144,7 @@ class Item:
     why: Why | None = None
     due_at: datetime | None = None  # none: not every fact is known yet
     lease: Lease | None = None
-    outcome: Outcome | None = None
+    outcome: FillOutcome | None = None
     days_supply_billed: int | None = None  # where the payer is told another than the true one; none: the same
     clarification_codes: tuple[str, ...] = ()  # NCPDP 420-DK, in the order to try
     condition: Condition | None = None  # with which it was confirmed
@@ -186,10 +168,10 @@ class Item:
         """The item after a move.
 
         Raises:
-            UnknownTransition: the table has no such move.
+            Conflict: the table has no such move.
         """
         if status not in ITEM_MOVES[self.status]:
-            raise UnknownTransition("item", self.status, status)
+            raise unknown_transition("item", self.status, status)
         return replace(self, status=status, **changes)
 
 
@@ -220,10 +202,10 @@ class WorkOrder:
         """The work order after a move; to stay is always allowed.
 
         Raises:
-            UnknownTransition: the table has no such move.
+            Conflict: the table has no such move.
         """
         if status is not self.status and status not in PACKAGE_MOVES[self.status]:
-            raise UnknownTransition("package", self.status, status)
+            raise unknown_transition("package", self.status, status)
         return replace(self, status=status, **changes)
 
     def each(self, step: Callable[[Item], Item]) -> WorkOrder:
@@ -238,6 +220,32 @@ class WorkOrder:
     def awaited_from(self) -> date:
         """The day from which the patient may be missed: the visit's, or that on which a late package was ready."""
         return max(self.visit_on, self.ready_on or self.visit_on)
+
+
+class Place(NamedTuple):
+    """Which work order it is, whose, and where."""
+
+    visit_id: str
+    patient_id: str
+    store_id: str
+
+
+class Change(NamedTuple):
+    """A work order before, none where it is new, and after."""
+
+    before: WorkOrder | None
+    after: WorkOrder
+
+
+def changes(orders: Iterable[WorkOrder], step: Callable[[WorkOrder], WorkOrder]) -> list[Change]:
+    """Put orders through a step; answers those that it changes."""
+    stepped = (Change(order, step(order)) for order in orders)
+    return [change for change in stepped if change.before != change.after]
+
+
+def unknown_transition(what: str, found: StrEnum, wanted: StrEnum) -> Conflict:
+    """What is raised where there is no such move."""
+    return Conflict("unknown_transition", f"the {what} is {found}: there is no way from there to {wanted}")
 
 
 def settle(order: WorkOrder, store: Store | None) -> WorkOrder:

@@ -12,8 +12,8 @@ from services.fulfillment.domain import (
     ConfirmedItem,
     Facts,
     Filled,
+    FillOutcome,
     Lease,
-    Outcome,
     Patient,
     Plan,
     Store,
@@ -90,7 +90,7 @@ def filled(*rx_ids: str, of: WorkOrder | None = None) -> WorkOrder:
     return order
 
 
-def report_of(order: WorkOrder, rx_id: str, outcome: Outcome) -> WorkOrder:
+def report_of(order: WorkOrder, rx_id: str, outcome: FillOutcome) -> WorkOrder:
     """What whoever holds the lease of this prescription's item reports."""
     item = next(item for item in order.items if item.rx_id == rx_id)
     held = item.lease.lease_id if item.lease else "none"

@@ -10,18 +10,15 @@ import pytest
 
 from services.fulfillment.domain import (
     Change,
-    Conflict,
     Facts,
     Filled,
     Item,
-    LeaseLost,
     PackageStatus,
     Plan,
     Rejected,
     Short,
     Store,
     WorkOrder,
-    announce,
     check_fill_id,
     confirm,
     expire_leases,
@@ -30,7 +27,9 @@ from services.fulfillment.domain import (
     reconcile,
     report,
 )
+from services.fulfillment.publishing import events_of
 from shared.events import Event
+from shared.problems import Conflict
 from tests.unit.fulfillment.given import (
     AHEAD,
     BACK,
@@ -230,7 +229,7 @@ def test_an_exclusion_names_the_prescription_confirmed_or_the_renewal_in_its_pla
 
 def test_the_result_of_a_fill_that_was_excluded_meanwhile_is_refused() -> None:
     order = reconcile(leased("rx-a", "rx-b"), EXCLUDED, AHEAD)
-    with pytest.raises(LeaseLost, match="put the drug back and reverse the claim"):
+    with pytest.raises(Conflict, match=r"lease_lost: .*put the drug back and reverse the claim"):
         filled("rx-a", of=order)
 
 
@@ -305,19 +304,19 @@ def told(before: object, after: object) -> list[tuple[str, dict[str, object]]]:
         shown = ("rx_id", "fill_id", "filled_on", "reject_code", "next_fill_on", "missing", "return_on")
         return name, {key: value for key, value in dict(event).items() if key in shown and value is not None}
 
-    return [short(event) for event in announce([Change(before, after)])]  # type: ignore[arg-type]
+    return [short(event) for event in events_of([Change(before, after)])]  # type: ignore[arg-type]
 
 
 def test_a_result_under_another_lease_is_refused() -> None:
     item = leased("rx-a").items[0]
-    with pytest.raises(LeaseLost, match="not leased under this lease_id"):
+    with pytest.raises(Conflict, match=r"lease_lost: .*not leased under this lease_id"):
         report(leased("rx-a"), item.order_id, "lease-2", FILLED, now=NOON, store=EVERY_DAY)
 
 
 def test_a_result_that_comes_after_the_lease_is_refused() -> None:
     item = leased("rx-a").items[0]
     assert item.lease
-    with pytest.raises(LeaseLost, match="the lease ended"):
+    with pytest.raises(Conflict, match=r"lease_lost: .*the lease ended"):
         report(leased("rx-a"), item.order_id, item.lease.lease_id, FILLED, now=LEASE.until, store=EVERY_DAY)
 
 
@@ -327,13 +326,13 @@ def test_each_item_has_a_lease_of_its_own() -> None:
 
 
 def test_another_result_of_the_same_lease_is_refused() -> None:
-    with pytest.raises(LeaseLost, match="the order is filled"):
+    with pytest.raises(Conflict, match=r"lease_lost: .*the order is filled"):
         report_of(filled("rx-a"), "rx-a", Rejected("79"))
 
 
 def test_the_result_of_an_order_cancelled_meanwhile_is_refused() -> None:
     cancelled = reconcile(leased("rx-a"), KNOWN._replace(plan=plan(2)), AHEAD)
-    with pytest.raises(LeaseLost, match="reverse the claim"):
+    with pytest.raises(Conflict, match=r"lease_lost: .*reverse the claim"):
         report_of(cancelled, "rx-a", FILLED)
 
 
@@ -410,5 +409,5 @@ def test_a_fill_may_be_reported_again_for_its_order(holder: str | None) -> None:
 
 
 def test_a_fill_of_another_order_is_refused_with_the_way_out() -> None:
-    with pytest.raises(Conflict, match="report this one under the id of its own fill"):
+    with pytest.raises(Conflict, match=r"foreign_fill: .*report this one under the id of its own fill"):
         check_fill_id("order-1", "order-2")

@@ -7,8 +7,9 @@ from itertools import product
 
 import pytest
 
-from services.fulfillment.domain import ItemStatus, PackageStatus, UnknownTransition
+from services.fulfillment.domain import ItemStatus, PackageStatus
 from services.fulfillment.domain.work_order import FINAL, ITEM_MOVES, PACKAGE_MOVES
+from shared.problems import Conflict
 from tests.unit.fulfillment.given import confirmed
 
 ITEMS = {
@@ -36,7 +37,7 @@ def test_an_item_moves_only_as_the_table_says(found: ItemStatus, wanted: ItemSta
     if wanted in ITEMS[found].split():
         assert item.become(wanted).status is wanted
     else:
-        with pytest.raises(UnknownTransition, match=f"the item is {found}.* to {wanted}"):
+        with pytest.raises(Conflict, match=f"unknown_transition: the item is {found}.* to {wanted}"):
             item.become(wanted)
 
 
@@ -46,7 +47,7 @@ def test_a_package_moves_only_as_the_table_says(found: PackageStatus, wanted: Pa
     if wanted in PACKAGES[found].split():
         assert order.become(wanted).status is wanted
     else:
-        with pytest.raises(UnknownTransition, match=f"the package is {found}.* to {wanted}"):
+        with pytest.raises(Conflict, match=f"unknown_transition: the package is {found}.* to {wanted}"):
             order.become(wanted)
 
 

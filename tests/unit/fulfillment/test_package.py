@@ -13,11 +13,8 @@ from services.fulfillment.domain import (
     Filled,
     PackageStatus,
     Short,
-    UnknownTransition,
-    Unmet,
     Why,
     WorkOrder,
-    announce,
     bin_label,
     hand_over,
     last_saleable_day,
@@ -26,7 +23,9 @@ from services.fulfillment.domain import (
     verify,
     withdraw,
 )
+from services.fulfillment.publishing import events_of
 from shared.events.fulfillment import PackagePickedUp, PackageReady, PackageReturned, PickupMissed
+from shared.problems import Conflict, Invalid
 from tests.unit.fulfillment.given import (
     AHEAD,
     EVERY_DAY,
@@ -49,7 +48,7 @@ def ready(*rx_ids: str, on: date = date(2026, 10, 13)) -> WorkOrder:
 
 
 def only_event(before: WorkOrder, after: WorkOrder) -> object:
-    (event,) = announce([Change(before, after)])
+    (event,) = events_of([Change(before, after)])
     return event
 
 
@@ -81,13 +80,13 @@ def test_a_package_whose_every_item_is_excepted_goes_back() -> None:
 
 
 def test_only_what_is_in_the_package_can_be_excepted() -> None:
-    with pytest.raises(Unmet, match="1 of the prescriptions named"):
+    with pytest.raises(Invalid, match=r"not_released: .*1 of the prescriptions named"):
         verify(filled("rx-a"), excepted=["rx-b"], bin_number=1, today=VISIT_ON, store=EVERY_DAY)
 
 
 @pytest.mark.parametrize("order", [leased("rx-a"), ready("rx-a")], ids=["filling", "ready"])
 def test_only_a_package_that_waits_for_it_is_verified(order: WorkOrder) -> None:
-    with pytest.raises(UnknownTransition, match=f"the package is {order.status}"):
+    with pytest.raises(Conflict, match=f"unknown_transition: the package is {order.status}"):
         verify(order, excepted=(), bin_number=1, today=VISIT_ON, store=EVERY_DAY)
 
 
@@ -118,12 +117,12 @@ def test_the_patient_takes_the_package_and_leaves_an_item() -> None:
     ],
 )
 def test_the_release_gate(identifiers: list[str], left: list[str], today: date, words: str) -> None:
-    with pytest.raises(Unmet, match=words):
+    with pytest.raises(Invalid, match=f"not_released: .*{words}"):
         hand_over(ready("rx-a"), identifiers=identifiers, left=left, today=today)
 
 
 def test_only_a_ready_package_is_handed_over() -> None:
-    with pytest.raises(UnknownTransition, match="the package is to_verify"):
+    with pytest.raises(Conflict, match="unknown_transition: the package is to_verify"):
         hand_over(filled("rx-a"), identifiers=TWO, left=(), today=VISIT_ON)
 
 
@@ -139,7 +138,7 @@ def test_a_discontinued_drug_leaves_a_ready_package_at_once() -> None:
     order = ready("rx-a", "rx-b")
     done = reconcile(order, KNOWN._replace(plan=plan(2, prescriptions=frozenset({"rx-b"}))), AHEAD)
     assert (done.status, states(done)["rx-a"]) == (PackageStatus.ready, "withheld discontinued")
-    assert list(announce([Change(order, done)])) == []
+    assert list(events_of([Change(order, done)])) == []
 
 
 def test_an_excluded_drug_leaves_a_ready_package_which_waits_for_a_pharmacist() -> None:
@@ -148,7 +147,7 @@ def test_an_excluded_drug_leaves_a_ready_package_which_waits_for_a_pharmacist() 
     waiting = reconcile(order, excluded, AHEAD)
     assert (waiting.status, waiting.bin) == (PackageStatus.to_verify, None)
     assert states(waiting) == {"rx-a": "withheld excluded", "rx-b": "filled"}
-    with pytest.raises(UnknownTransition, match="the package is to_verify"):
+    with pytest.raises(Conflict, match="unknown_transition: the package is to_verify"):
         hand_over(waiting, identifiers=TWO, left=(), today=VISIT_ON)
 
     again = verify(waiting, excepted=(), bin_number=2, today=VISIT_ON, store=EVERY_DAY)
@@ -193,7 +192,7 @@ def test_staff_withdraw_a_work_order_for_good() -> None:
 
 def test_what_was_handed_over_is_not_withdrawn() -> None:
     done = hand_over(ready("rx-a"), identifiers=TWO, left=(), today=VISIT_ON)
-    with pytest.raises(UnknownTransition, match="the package is picked_up"):
+    with pytest.raises(Conflict, match="unknown_transition: the package is picked_up"):
         withdraw(done, Why.withdrawn, EVERY_DAY)
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any
 
-from services.fulfillment.domain.work_order import (
+from services.fulfillment.domain import (
+    Change,
     Filled,
     Item,
     ItemStatus,
     PackageStatus,
     Rejected,
     Short,
-    Why,
     WorkOrder,
+    why_not_filled,
 )
-from shared.events import Event, Reason
+from shared.events import Event
 from shared.events.fulfillment import (
     FillCompleted,
     FillRejected,
@@ -33,20 +34,7 @@ from shared.events.fulfillment import (
 LISTED = (ItemStatus.filled, ItemStatus.rejected, ItemStatus.short, ItemStatus.withheld)
 
 
-class Change(NamedTuple):
-    """A work order before, none where it is new, and after."""
-
-    before: WorkOrder | None
-    after: WorkOrder
-
-
-def changes(orders: Iterable[WorkOrder], step: Callable[[WorkOrder], WorkOrder]) -> list[Change]:
-    """Put orders through a step; answers those that it changes."""
-    stepped = (Change(order, step(order)) for order in orders)
-    return [change for change in stepped if change.before != change.after]
-
-
-def announce(changed: Iterable[Change]) -> Iterator[Event]:
+def events_of(changed: Iterable[Change]) -> Iterator[Event]:
     """The events of changes, a work order's fills before its package."""
     for before, after in changed:
         was = {item.order_id: item.status for item in before.items} if before else {}
@@ -151,20 +139,3 @@ def not_filled(order: WorkOrder) -> tuple[NotFilledItem, ...]:
         for item in order.items
         if (reason := why_not_filled(item))
     )
-
-
-def why_not_filled(item: Item) -> Reason | None:
-    """The reason of an item that is not filled, as its condition was not met in time; none of any other."""
-    condition = item.waits_for or item.condition
-    if item.status is not ItemStatus.cancelled or item.why is not Why.condition_not_met:
-        return None
-    return Reason(
-        code=Why.condition_not_met.value, params=condition.model_dump(mode="json") if condition else {}
-    )
-
-
-def why_left_out(item: Item) -> Reason | None:
-    """The reason of an item that is not in the package and that staff are to know of; none of any other."""
-    if item.why is Why.excluded:
-        return Reason(code="excluded_by_pharmacist")
-    return why_not_filled(item)

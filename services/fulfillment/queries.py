@@ -1,4 +1,4 @@
-"""What the HTTP interface answers."""
+"""What may be read of fulfillment, as it is answered. One function per question; nothing here writes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from services.fulfillment.domain import (
+    Contact,
     Filled,
     Item,
     ItemStatus,
     Lease,
     PackageStatus,
+    Place,
     Rejected,
     Short,
     Why,
@@ -21,12 +23,25 @@ from services.fulfillment.domain import (
     bin_label,
     why_left_out,
 )
-from services.fulfillment.store import Contact
+from services.fulfillment.store import reads
 from shared import words
+from shared.database import Db
 from shared.events.planner import ConditionKind
+from shared.messaging import tables
+from shared.pages import Page, page_of
+from shared.problems import NotFound
 
 
-class FillOrder(BaseModel):
+class Answer(BaseModel):
+    """What is answered."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+# ---- fills ----
+
+
+class FillOrder(Answer):
     """One fill, to be done by who holds the lease."""
 
     order_id: str
@@ -66,15 +81,27 @@ class FillOrder(BaseModel):
         )
 
 
-class FillOrders(BaseModel):
+class FillOrders(Answer):
+    """Fills that were leased together."""
+
     orders: list[FillOrder]
 
 
-class NextDue(BaseModel):
+class NextDue(Answer):
+    """When the next fill falls due, or fell due; null: none will."""
+
     next_due: datetime | None
 
 
-class ItemCondition(BaseModel):
+async def next_due(db: Db) -> NextDue:
+    """When the dispensing system is to come."""
+    return NextDue(next_due=await tables.next_due(db, "due_fills"))
+
+
+# ---- packages ----
+
+
+class ItemCondition(Answer):
     """What a fill depends on."""
 
     kind: ConditionKind
@@ -92,7 +119,7 @@ class ItemCondition(BaseModel):
         return cls(**dict(condition), words=words.of_condition(condition), met=met)
 
 
-class PackageItem(BaseModel):
+class PackageItem(Answer):
     """One fill of a visit, with what came of it."""
 
     order_id: str
@@ -137,7 +164,7 @@ class PackageItem(BaseModel):
         return found
 
 
-class Package(BaseModel):
+class Package(Answer):
     """The package of a visit. Commands answer it without a name: answers are kept for a repeated command."""
 
     package_id: str
@@ -194,12 +221,51 @@ class NamedPackage(Package):
         )
 
 
-class Packages(BaseModel):
-    items: list[NamedPackage]
-    next: str | None
+class ConsultationRecord(Answer):
+    """What was recorded of a visit's talk with the pharmacist."""
 
-
-class Talk(BaseModel):
     visit_id: str
     outcome: str
     topics: list[str]
+
+
+async def place_of(
+    db: Db, *, visit_id: str | None = None, package_id: str | None = None, order_id: str | None = None
+) -> Place:
+    """Where the work order is that one of these ids names, and whose it is. Raises NotFound."""
+    place = await reads.place_of(db, visit_id=visit_id, package_id=package_id, order_id=order_id)
+    if place is None:
+        raise _unknown_visit()
+    return place
+
+
+async def known_order(
+    db: Db, *, visit_id: str | None = None, package_id: str | None = None, order_id: str | None = None
+) -> WorkOrder:
+    """The work order that one of these ids names. Raises NotFound."""
+    order = await reads.order_of(db, visit_id=visit_id, package_id=package_id, order_id=order_id)
+    if order is None:
+        raise _unknown_visit()
+    return order
+
+
+def _unknown_visit() -> NotFound:
+    return NotFound("unknown_visit", "no confirmed visit has this id")
+
+
+async def packages(
+    db: Db,
+    *,
+    store_id: str | None,
+    status: PackageStatus | None,
+    visit_on: date | None,
+    after: str,
+    limit: int,
+) -> Page[NamedPackage]:
+    """Packages by id, with their items and whom they are for."""
+    orders = await reads.packages(
+        db, store_id=store_id, status=status, visit_on=visit_on, after=after, limit=limit + 1
+    )
+    contacts = await reads.contacts_of(db, {order.patient_id for order in orders})
+    named = [NamedPackage.named(order, contacts.get(order.patient_id)) for order in orders]
+    return page_of(named, limit, "package_id")

@@ -1,0 +1,148 @@
+"""Fulfillment by HTTP, for the dispensing system, the pharmacist and the pickup desk: routes that parse, run a command
+or a query, and answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from services.fulfillment import commands, queries
+from services.fulfillment.commands import Id
+from services.fulfillment.domain import PackageStatus, Place, WorkOrder
+from services.fulfillment.queries import (
+    ConsultationRecord,
+    FillOrder,
+    FillOrders,
+    NamedPackage,
+    NextDue,
+    Package,
+)
+from shared.http import Caller, Commanding, Working
+from shared.messaging import Unit, Work, patient
+from shared.pages import Page
+from shared.values import Day
+
+router = APIRouter()
+
+
+# ---- the dispensing system ----
+
+
+@router.post("/fill-orders/lease")
+async def lease_fill_orders(body: commands.LeaseRequest, caller: Commanding, work: Working) -> FillOrders:
+    """Lease up to `limit` fills that are due, the longest due first."""
+
+    async def decide(patient_ids: Sequence[str], unit: Unit) -> FillOrders:
+        leased = await commands.lease_fills(unit, patient_ids, body)
+        return FillOrders(orders=[FillOrder.of(*each) for each in leased])
+
+    return await work.claim(caller, "due_fills", body.limit, decide)
+
+
+@router.get("/fill-orders/next-due")
+async def next_due(work: Working) -> NextDue:
+    """When the next fill falls due, or fell due: when the dispensing system is to come."""
+    async with work.read() as db:
+        return await queries.next_due(db)
+
+
+@router.post("/fill-orders/{order_id}/result")
+async def report_result(
+    order_id: Id, body: commands.FillResult, caller: Commanding, work: Working
+) -> Package:
+    """Record what became of a leased fill. The same result reported again is answered again."""
+    place = await _place(work, caller, commands.FILLERS, order_id=order_id)
+    locks = [patient(place.patient_id), *([f"fill:{body.new_fill_id}"] if body.new_fill_id else [])]
+    decide = _package(lambda unit: commands.report_fill(unit, order_id, body))
+    return await work.command(caller, locks, decide)
+
+
+# ---- the pharmacist ----
+
+
+@router.post("/packages/{package_id}/verification")
+async def verify_package(
+    package_id: Id, body: commands.Verification, caller: Commanding, work: Working
+) -> Package:
+    """Every filled item is verified but those excepted: the package is ready, in a bin of its own."""
+    place = await _place(work, caller, commands.PHARMACIST, package_id=package_id)
+    locks = [patient(place.patient_id), f"bins:{place.store_id}"]
+    decide = _package(lambda unit: commands.verify_package(unit, package_id, body))
+    return await work.command(caller, locks, decide)
+
+
+@router.post("/packages/{package_id}/cancel")
+async def cancel_package(
+    package_id: Id, body: commands.Cancellation, caller: Commanding, work: Working
+) -> Package:
+    """Stop a visit's fills for good, whatever the plan says; what is filled goes back to stock."""
+    place = await _place(work, caller, commands.PHARMACIST, package_id=package_id)
+    decide = _package(lambda unit: commands.cancel_package(unit, package_id, body))
+    return await work.command(caller, [patient(place.patient_id)], decide)
+
+
+@router.post("/visits/{visit_id}/consultation")
+async def record_consultation(
+    visit_id: Id, body: commands.ConsultationDone, caller: Commanding, work: Working
+) -> ConsultationRecord:
+    """The talk was offered, and held or declined: recorded once per visit."""
+    place = await _place(work, caller, commands.PHARMACIST, visit_id=visit_id)
+
+    async def decide(unit: Unit) -> ConsultationRecord:
+        await commands.record_consultation(unit, visit_id, body)
+        return ConsultationRecord(visit_id=visit_id, outcome=body.outcome, topics=list(body.topics))
+
+    return await work.command(caller, [patient(place.patient_id)], decide)
+
+
+# ---- the pickup desk ----
+
+
+@router.get("/packages")
+async def list_packages(
+    work: Working,
+    store_id: Annotated[Id | None, Query(alias="store")] = None,
+    status: PackageStatus | None = None,
+    on: Day | None = None,
+    after: Annotated[str, Query(pattern=r"^[!-~]{0,80}$")] = "",
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> Page[NamedPackage]:
+    """Packages with their items and whom they are for."""
+    async with work.read() as db:
+        return await queries.packages(
+            db, store_id=store_id, status=status, visit_on=on, after=after, limit=limit
+        )
+
+
+@router.post("/packages/{package_id}/hand-over")
+async def hand_over_package(
+    package_id: Id, body: commands.HandOver, caller: Commanding, work: Working
+) -> Package:
+    """Give a ready package to the patient, or to a caregiver whom the patient's consent lets collect."""
+    place = await _place(work, caller, commands.DESK, package_id=package_id)
+    decide = _package(lambda unit: commands.hand_over_package(unit, package_id, body))
+    return await work.command(caller, [patient(place.patient_id)], decide)
+
+
+# ---- how every command on a package runs ----
+
+
+async def _place(work: Work, caller: Caller, roles: Sequence[str], **named: str) -> Place:
+    """Whom to lock for a command on what a visit_id, package_id or order_id names.
+
+    Raises NotFound; NotAllowed before that: who may not is not told what there is.
+    """
+    caller.require(*roles)
+    async with work.read() as db:
+        return await queries.place_of(db, **named)
+
+
+def _package(command: Callable[[Unit], Awaitable[WorkOrder]]) -> Callable[[Unit], Awaitable[Package]]:
+    """A command on a work order, answered with its package."""
+
+    async def decide(unit: Unit) -> Package:
+        return Package.of(await command(unit))
+
+    return decide

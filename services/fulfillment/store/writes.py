@@ -1,0 +1,280 @@
+"""What is kept. Statements are set-wise: one for a whole batch; an older revision than the one held is ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from services.fulfillment.domain import (
+    Change,
+    Confirmation,
+    Contact,
+    Exclusions,
+    Filled,
+    FillOutcome,
+    Item,
+    Patient,
+    Plan,
+    Rejected,
+    Short,
+    Store,
+    WorkOrder,
+)
+from shared.database import Db
+from shared.upsert import Row, row, upsert
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that a person or the dispensing system did to a package."""
+
+    visit_id: str
+    action: str
+    done_at: datetime
+    actor: str
+    role: str
+    licence: str | None
+    detail: dict[str, Any]
+
+
+# ---- what is known ----------------------------------------------------------------------------------------------
+
+
+async def save_patients(db: Db, patients: Sequence[Patient]) -> None:
+    """Keep who takes part."""
+    await db.execute(
+        """
+        insert into patients (patient_id, revision, enrolled, died, left_revision, caregiver_may_collect)
+        select *
+        from unnest($1::text[], $2::bigint[], $3::boolean[], $4::boolean[], $5::bigint[], $6::boolean[])
+        on conflict (patient_id) do update
+        set revision = excluded.revision,
+            enrolled = excluded.enrolled,
+            died = excluded.died,
+            left_revision = greatest(patients.left_revision, excluded.left_revision),
+            caregiver_may_collect = excluded.caregiver_may_collect
+        where excluded.revision > patients.revision
+        """,
+        *_columns(
+            (p.patient_id, p.revision, p.enrolled, p.died, p.left_revision, p.caregiver_may_collect)
+            for p in patients
+        ),
+    )
+
+
+async def save_plans(db: Db, plans: Sequence[Plan]) -> None:
+    """Keep the newest plan of each patient, or its withdrawal."""
+    await db.execute(
+        """
+        insert into plans (patient_id, revision, profile_revision, content, cancelled_through)
+        select *
+        from unnest($1::text[], $2::bigint[], $3::bigint[], $4::jsonb[], $5::bigint[])
+        on conflict (patient_id) do update
+        set revision = excluded.revision,
+            profile_revision = excluded.profile_revision,
+            content = excluded.content,
+            cancelled_through = greatest(plans.cancelled_through, excluded.cancelled_through)
+        where excluded.revision > plans.revision
+        """,
+        *_columns(
+            (plan.patient_id, plan.revision, plan.profile_revision, _content(plan), plan.cancelled_through)
+            for plan in plans
+        ),
+    )
+
+
+_keep_exclusions = upsert("exclusions", "patient_id", "revision rx_ids", newer="revision")
+
+
+async def save_exclusions(db: Db, lists: Sequence[Exclusions]) -> None:
+    """Keep what a pharmacist excludes."""
+    await _keep_exclusions(
+        db, [row(each, "patient_id revision", rx_ids=sorted(each.rx_ids)) for each in lists]
+    )
+
+
+_keep_stores = upsert("stores", "store_id", "revision time_zone calendar known_at", newer="revision")
+
+
+async def save_stores(db: Db, stores: Sequence[Store], *, known_at: datetime) -> None:
+    """Keep calendars."""
+    await _keep_stores(
+        db,
+        [
+            row(store, "store_id revision time_zone", calendar=_calendar(store), known_at=known_at)
+            for store in stores
+        ],
+    )
+
+
+_keep_contacts = upsert(
+    "contacts", "patient_id", "revision given_name family_name birth_date", newer="revision"
+)
+
+
+async def save_contacts(db: Db, contacts: Sequence[Contact]) -> None:
+    """Keep names for the pickup desk."""
+    await _keep_contacts(
+        db, [row(each, "patient_id revision given_name family_name birth_date") for each in contacts]
+    )
+
+
+# ---- work orders ------------------------------------------------------------------------------------------------
+
+
+async def save_confirmations(
+    db: Db, confirmations: Sequence[tuple[Confirmation, bool]], *, received_at: datetime
+) -> None:
+    """Record confirmations, each with whether it is its visit's live one from now on."""
+    await db.execute(
+        """
+        update confirmations
+        set live = false
+        where visit_id = any($1)
+          and live
+        """,
+        [confirmation.visit_id for confirmation, live in confirmations if live],
+    )
+    await db.execute(
+        """
+        insert into confirmations (visit_id, patient_id, plan_id, plan_revision, items, live, received_at)
+        select visit_id, patient_id, plan_id, plan_revision, items, live, $7
+        from unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::jsonb[], $6::boolean[])
+            as confirmation (visit_id, patient_id, plan_id, plan_revision, items, live)
+        """,
+        *_columns(
+            (
+                confirmation.visit_id,
+                confirmation.patient_id,
+                confirmation.plan_id,
+                confirmation.plan_revision,
+                {item.rx_id: [str(item.quantity), item.days_supply] for item in confirmation.items},
+                live,
+            )
+            for confirmation, live in confirmations
+        ),
+        received_at,
+    )
+
+
+_ORDER = (
+    "store_id plan_id plan_revision visit_kind status store_revision return_on return_at ready_on missed_at "
+    "missed_days handed_over_on bin"
+)
+_ORDER_FOR_GOOD = "patient_id package_id visit_on"  # as first confirmed; never written over
+_keep_orders = upsert("work_orders", "visit_id", f"{_ORDER} {_ORDER_FOR_GOOD}", first=_ORDER_FOR_GOOD)
+
+_ITEM = (
+    "drug_name quantity days_supply status why due_at days_supply_billed clarification_codes condition waits_for "
+    "gives_up_at late renewed_as urgent"
+)
+_ITEM_OUTCOME = "fill_id filled_on reject_code next_fill_on missing"
+_ITEM_FOR_GOOD = "visit_id patient_id rx_id"
+_keep_items = upsert(
+    "items",
+    "order_id",
+    f"{_ITEM} lease_id leased_by leased_until {_ITEM_OUTCOME} {_ITEM_FOR_GOOD}",
+    first=_ITEM_FOR_GOOD,
+)
+
+
+async def save_orders(db: Db, changed: Sequence[Change]) -> None:
+    """Keep changed work orders with their items; an item that is no longer confirmed stays, cancelled."""
+    orders = [change.after for change in changed]
+    await _keep_orders(db, [row(order, f"visit_id {_ORDER} {_ORDER_FOR_GOOD}") for order in orders])
+    await _keep_items(db, [_item_row(order, item) for order in orders for item in order.items])
+
+
+# ---- what people do ---------------------------------------------------------------------------------------------
+
+
+async def note(db: Db, action: Action) -> None:
+    """Keep who did what."""
+    await db.execute(
+        """
+        insert into actions (visit_id, action, done_at, actor, role, licence, detail)
+        values ($1, $2, $3, $4, $5, $6, $7)
+        """,
+        action.visit_id,
+        action.action,
+        action.done_at,
+        action.actor,
+        action.role,
+        action.licence,
+        action.detail,
+    )
+
+
+async def save_consultation(db: Db, visit_id: str, outcome: str, topics: Sequence[str]) -> bool:
+    """Record the talk of a visit; says whether it is the first."""
+    done: str = await db.execute(
+        """
+        insert into consultations (visit_id, outcome, topics)
+        values ($1, $2, $3)
+        on conflict do nothing
+        """,
+        visit_id,
+        outcome,
+        topics,
+    )
+    return done == "INSERT 0 1"
+
+
+# ---- values as rows ---------------------------------------------------------------------------------------------
+
+
+def _item_row(order: WorkOrder, item: Item) -> Row:
+    lease = item.lease
+    return row(
+        item,
+        f"order_id rx_id {_ITEM}",
+        visit_id=order.visit_id,
+        patient_id=order.patient_id,
+        lease_id=lease.lease_id if lease else None,
+        leased_by=lease.worker if lease else None,
+        leased_until=lease.until if lease else None,
+        **dict(zip(_ITEM_OUTCOME.split(), _outcome_columns(item.outcome), strict=True)),
+    )
+
+
+def _outcome_columns(outcome: FillOutcome | None) -> tuple[Any, Any, Any, Any, Any]:
+    match outcome:
+        case Filled(fill_id, filled_on):
+            return fill_id, filled_on, None, None, None
+        case Rejected(reject_code, next_fill_on):
+            return None, None, reject_code, next_fill_on, None
+        case Short(missing):
+            return None, None, None, None, missing
+    return None, None, None, None, None
+
+
+def _content(plan: Plan) -> dict[str, Any]:
+    return {
+        "visits": {
+            visit_id: {rx_id: day.isoformat() if day else None for rx_id, day in payable_from.items()}
+            for visit_id, payable_from in plan.visits.items()
+        },
+        "prescriptions": sorted(plan.prescriptions),
+        "fill_on": {
+            visit_id: {rx_id: day.isoformat() for rx_id, day in days.items()}
+            for visit_id, days in plan.fill_on.items()
+        },
+        "conditions": {
+            visit_id: {rx_id: condition.model_dump(mode="json") for rx_id, condition in conditions.items()}
+            for visit_id, conditions in plan.conditions.items()
+        },
+        "renewals": {visit_id: dict(renewals) for visit_id, renewals in plan.renewals.items()},
+        "urgent": sorted(plan.urgent),
+    }
+
+
+def _calendar(store: Store) -> dict[str, Any]:
+    closed_on = [day.isoformat() for day in sorted(store.closed_on)]
+    return {"weekdays": sorted(store.weekdays), "closed_on": closed_on}
+
+
+def _columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
+    """Rows as one array per column, as `unnest` takes them."""
+    return [list(column) for column in zip(*rows, strict=True)]
