@@ -41,7 +41,7 @@ from benchmarks.common import (
 from deploy.local.databases import migrations_of
 from services.planner import store
 from services.planner.domain.model import Fill, Prescription
-from services.planner.planning import Planned, held, keep, plan_together
+from services.planner.recompute import Planned, held, keep, plan_together
 from shared.clock import SteppedClock
 from shared.database import open_pool
 from shared.events import enrollment
