@@ -77,7 +77,7 @@ def _bad_input(faults: Sequence[Fault]) -> Problem:
 
 
 @router.get("/stores/{store_id:id}/demand")
-async def demand(
+async def get_demand(
     store_id: StoreId, work: Working, days: Annotated[int, Query(ge=1, le=90)] = 14
 ) -> StoreDemand:
     """The synchronized pickups, other visits and fills planned for each of the next days, from the plans that stand."""
@@ -86,7 +86,7 @@ async def demand(
 
 
 @router.get("/plans/replan/stores")
-async def replan_where(
+async def list_stores_to_replan(
     work: Working,
     store_id: Store = None,
     payer: Annotated[Text | None, Query(min_length=1, max_length=64)] = None,

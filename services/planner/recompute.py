@@ -34,7 +34,7 @@ class Planned:
 async def recompute(unit: Unit, records: Sequence[Record]) -> None:
     """Plan these patients as of now, save where they stand, and publish what is news."""
     stores = await store.load_stores(unit.db, {record.store_id for record in records}, unit.now)
-    await keep(unit, await plan_together(records, stores, unit.now))
+    await save_planned(unit, await plan_together(records, stores, unit.now))
 
 
 async def recompute_changed(
@@ -51,7 +51,7 @@ async def recompute_changed(
     pairs = zip(enrolled, await plan_together(enrolled, stores, unit.now), strict=True)
     moved = [(before, planned) for before, planned in pairs if held(planned.record) != before]
     if not dry_run:
-        await keep(unit, [planned for _, planned in moved])
+        await save_planned(unit, [planned for _, planned in moved])
     return [(before, planned) for before, planned in moved if planned.news]
 
 
@@ -102,7 +102,7 @@ def _planned(record: Record, days: StoreDays | None, now: datetime) -> Planned:
     return Planned(after, news, outcome.renewals if outcome else ())
 
 
-async def keep(unit: Unit, planned: Sequence[Planned]) -> None:
+async def save_planned(unit: Unit, planned: Sequence[Planned]) -> None:
     """Save where these patients stand, and publish what is news."""
     await store.save_records(unit.db, [each.record for each in planned], unit.now)
     unit.emit(*(each.news for each in planned))
