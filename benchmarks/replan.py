@@ -41,7 +41,7 @@ from benchmarks.common import (
 from deploy.local.databases import migrations_of
 from services.planner import store
 from services.planner.domain.model import Fill, Prescription
-from services.planner.planning import Planned, held, keep, plan_together
+from services.planner.recompute import Planned, held, plan_together, save_planned
 from shared.clock import SteppedClock
 from shared.database import open_pool
 from shared.events import enrollment
@@ -207,7 +207,7 @@ async def replan(work: Work, ids: Sequence[str], done: Pass) -> None:
         planned = await plan_together(before, stores, unit.now)
         changed = [new for old, new in zip(before, planned, strict=True) if held(new.record) != old]
         ruled = time.perf_counter()
-        await keep(unit, changed)
+        await save_planned(unit, changed)
     done.reading += read - began
     done.rules += ruled - read
     done.writing += time.perf_counter() - ruled
@@ -222,7 +222,7 @@ async def write_only(work: Work, planned: Sequence[Planned]) -> Pass:
     for some in portions(planned, TOGETHER):
         began = time.perf_counter()
         async with work.begin([patient(each.record.patient_id) for each in some], cause=CAUSE) as unit:
-            await keep(unit, some)
+            await save_planned(unit, some)
         done.writing += time.perf_counter() - began
     return done
 

@@ -27,7 +27,7 @@ from services.enrollment.domain.records import (
     read_records,
 )
 from services.planner.faults import BadInput, Fault
-from services.planner.translation import weekdays_of
+from services.planner.publishing import weekdays_of
 from shared.events.enrollment import Prescription, StoreChanged
 
 

@@ -1,26 +1,27 @@
 """What staff and the chain's systems may ask of the planner: one function per command, without HTTP.
 
 Each gets the unit of work with its patient locked, and goes the same way: who may, load, decide, save, emit. It raises
-what `shared.problems` names. What it is told is a frozen model beside it.
+what `shared.problems` names. What is said to it is a frozen model beside it, and so is what it answers.
 """
 
 from __future__ import annotations
 
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID, uuid4
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from services.planner import store
 from services.planner.domain.model import Reason, StaffDecision, StaffDecisionKind
+from services.planner.domain.progress import Status
 from services.planner.domain.staff_decisions import MAY_RULE, MOST_UNITS, STAFF, too_much, unfitting
 from services.planner.domain.taking_effect import remarks_on, remarks_on_revoked, swallowed
-from services.planner.exclusions import publish_exclusions
-from services.planner.planning import replan, replan_changed
-from services.planner.queries import plan_of, said_in
-from services.planner.translation import reason_of
+from services.planner.publishing import reason_of
+from services.planner.queries import Output, PlanSummary, plan_of, summary_of
+from services.planner.recompute import Planned, recompute, recompute_changed, recompute_exclusions
+from shared.events.planner import PlanBlocked, PlanComputed
 from shared.messaging import Unit, Work, patient
 from shared.problems import Conflict, Invalid, NotFound, require_role
 from shared.values import Day, FreeText, Id, Text
@@ -53,8 +54,8 @@ Units = Annotated[
 ]
 
 
-class Told(BaseModel):
-    """What a command is told; a field that it does not know is refused, with its name."""
+class Input(BaseModel):
+    """What is said to a command; a field that it does not know is refused, with its name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,7 +63,7 @@ class Told(BaseModel):
 # --- what staff decide ---
 
 
-class RulingRequest(Told):
+class DecisionWanted(Input):
     """A day, a drug in or out of the plan, a fill at the synchronized pickup, no fill before a day, a quantity."""
 
     kind: StaffDecisionKind
@@ -74,11 +75,19 @@ class RulingRequest(Told):
     quantity: Units | None = None
 
 
-async def rule(unit: Unit, patient_id: str, wanted: RulingRequest) -> dict[str, Any]:
+class DecisionTaken(Output):
+    """How things stand after a decision, and in words what follows and from when."""
+
+    ruling_id: UUID
+    status: Status
+    revision: int
+    words: list[str]
+
+
+async def decide(unit: Unit, patient_id: str, wanted: DecisionWanted) -> DecisionTaken:
     """Decide about a plan: staff a day or a wait, a pharmacist everything. Planned anew at once.
 
-    `words` of the answer say what follows, and from when. Raises Conflict where a visit that was confirmed leaves the
-    decision nothing to decide about.
+    Raises Conflict where a visit that was confirmed leaves the decision nothing to decide about.
     """
     require_role(unit.role, *MAY_RULE[wanted.kind])
     given = {"rx_id": wanted.rx_id, "on": wanted.on, "quantity": wanted.quantity}
@@ -99,13 +108,13 @@ async def rule(unit: Unit, patient_id: str, wanted: RulingRequest) -> dict[str, 
     )
     if refusal := swallowed(decision, record.progress, today):
         raise Conflict(refusal.code, _worded(refusal))
-    ruling_id = uuid4()
-    await store.add_ruling(unit.db, ruling_id, patient_id, decision, unit.actor, unit.now)
+    decision_id = uuid4()
+    await store.add_staff_decision(unit.db, decision_id, patient_id, decision, unit.actor, unit.now)
     remarks = remarks_on(decision, record.progress, today)
-    return {"ruling_id": str(ruling_id), **await _planned_anew(unit, patient_id, decision, remarks)}
+    return await _planned_anew(unit, patient_id, decision_id, decision, remarks)
 
 
-def _check(wanted: RulingRequest, record: store.Record, today: date) -> None:
+def _check(wanted: DecisionWanted, record: store.Record, today: date) -> None:
     """Raises Invalid where it names what the patient does not have, or a day or quantity that cannot be."""
     left = {each.rx_id: each.quantity_left for each in record.profile.prescriptions}
     if wanted.rx_id and wanted.rx_id not in left:
@@ -120,11 +129,11 @@ def _check(wanted: RulingRequest, record: store.Record, today: date) -> None:
         raise Invalid("too_much", f"quantity: {problem}")
 
 
-async def take_back(unit: Unit, patient_id: str, ruling_id: UUID) -> dict[str, Any]:
-    """End a decision; the record of it stays. Whoever may make it may revoke it. Planned anew at once."""
+async def revoke(unit: Unit, patient_id: str, decision_id: UUID) -> DecisionTaken:
+    """Revoke a decision, by whoever may make it; the record of it stays. Planned anew at once."""
     require_role(unit.role, *STAFF)
     record = await _enrolled(unit, patient_id)
-    decision = await store.load_ruling(unit.db, patient_id, ruling_id)
+    decision = await store.load_staff_decision(unit.db, patient_id, decision_id)
     if decision is None:
         raise NotFound("no_such_ruling", "nothing of that id was decided about this patient's plans")
     require_role(unit.role, *MAY_RULE[decision.kind])
@@ -132,9 +141,9 @@ async def take_back(unit: Unit, patient_id: str, ruling_id: UUID) -> dict[str, A
     # only what was decided about this cycle alone can be lost with it; the others count from the next plan
     if decision.cycle == record.progress.cycle and (refusal := swallowed(decision, record.progress, today)):
         raise Conflict(refusal.code, _worded(refusal))
-    await store.take_back_ruling(unit.db, patient_id, ruling_id, unit.actor, unit.now)
+    await store.revoke_staff_decision(unit.db, patient_id, decision_id, unit.actor, unit.now)
     remarks = remarks_on_revoked(decision, record.progress, today)
-    return {"ruling_id": str(ruling_id), **await _planned_anew(unit, patient_id, decision, remarks)}
+    return await _planned_anew(unit, patient_id, decision_id, decision, remarks)
 
 
 async def _enrolled(unit: Unit, patient_id: str) -> store.Record:
@@ -150,25 +159,24 @@ async def _today(unit: Unit, record: store.Record) -> date:
 
 
 async def _planned_anew(
-    unit: Unit, patient_id: str, decision: StaffDecision, remarks: tuple[Reason, ...]
-) -> dict[str, Any]:
+    unit: Unit, patient_id: str, decision_id: UUID, decision: StaffDecision, remarks: tuple[Reason, ...]
+) -> DecisionTaken:
     """How things stand after a decision, in words: what is remarked, and what the plan says where it was made anew."""
     records = list((await store.load_records(unit.db, [patient_id], unit.now)).values())
-    await publish_exclusions(unit, {record.patient_id: record.profile.rulings for record in records})
-    await replan(unit, records)
+    await recompute_exclusions(unit, {record.patient_id: record.profile.rulings for record in records})
+    await recompute(unit, records)
     found = await plan_of(unit.db, patient_id)
     waits = any(remark.code == "decision_after_visit" for remark in remarks)
-    words = [*map(_worded, remarks), *([] if waits else _said_of(found, decision))]
-    return {"status": found["status"], "revision": found["revision"], "words": words}
+    words = [*map(_worded, remarks), *([] if waits else _said_of(found.published, decision))]
+    return DecisionTaken(ruling_id=decision_id, status=found.status, revision=found.revision, words=words)
 
 
-def _said_of(found: dict[str, Any], decision: StaffDecision) -> list[str]:
-    said = said_in(found)
-    if said is None:
+def _said_of(plan: PlanComputed | PlanBlocked | None, decision: StaffDecision) -> list[str]:
+    if plan is None:
         return []
     if decision.rx_id is None:
-        return why(said)[:1]
-    return [words for drug in said.drugs if drug.rx_id == decision.rx_id for words in of_drug(drug, said)]
+        return why(plan)[:1]
+    return [words for drug in plan.drugs if drug.rx_id == decision.rx_id for words in of_drug(drug, plan)]
 
 
 def _worded(reason: Reason) -> str:
@@ -178,7 +186,7 @@ def _worded(reason: Reason) -> str:
 # --- planning anew ---
 
 
-class Replan(Told):
+class Replan(Input):
     """Whom to plan anew: those of a store, those with a prescription of a payer, or everybody; after which id."""
 
     store: Id | None = None
@@ -188,7 +196,29 @@ class Replan(Told):
     dry_run: Annotated[bool, Field(strict=True)] = False
 
 
-async def replan_some(unit: Unit, work: Work, wanted: Replan) -> dict[str, Any]:
+class PlanMoved(Output):
+    """Whose plan is another now: which one it was, which one it is, and the types of the events that say so."""
+
+    model_config = ConfigDict(validate_by_name=True)
+
+    patient_id: str
+    store_id: str
+    was: PlanSummary
+    is_: Annotated[PlanSummary, Field(alias="is")]
+    published: list[str]
+
+
+class Replanned(Output):
+    """What came of planning some patients anew, and after whom to go on."""
+
+    patients: int | None  # that there are, in the first answer
+    looked_at: int
+    changed: list[PlanMoved]
+    parked: list[str]  # passed over
+    next: str | None  # null: these were the last
+
+
+async def replan_some(unit: Unit, work: Work, wanted: Replan) -> Replanned:
     """Plan the next patients anew, by patient id: written and published is only what changed, on a dry run nothing.
 
     `work` locks them, and says who is parked: they are passed over and named.
@@ -199,14 +229,23 @@ async def replan_some(unit: Unit, work: Work, wanted: Replan) -> dict[str, Any]:
     )
     await work.lock(unit, [patient(patient_id) for patient_id in found])
     free = await work.unparked(unit, found)
-    changed = await replan_changed(unit, free, dry_run=wanted.dry_run)
-    first = not wanted.after
-    return {
-        "patients": await store.count_enrolled(unit.db, store=wanted.store, payer=wanted.payer)
-        if first
-        else None,
-        "looked_at": len(found),
-        "changed": changed,
-        "parked": sorted(set(found) - set(free)),
-        "next": found[-1] if len(found) == wanted.limit else None,
-    }
+    changed = await recompute_changed(unit, free, dry_run=wanted.dry_run)
+    return Replanned(
+        patients=None
+        if wanted.after
+        else await store.count_enrolled(unit.db, store=wanted.store, payer=wanted.payer),
+        looked_at=len(found),
+        changed=[_moved(before, planned) for before, planned in changed],
+        parked=sorted(set(found) - set(free)),
+        next=found[-1] if len(found) == wanted.limit else None,
+    )
+
+
+def _moved(before: store.Record, planned: Planned) -> PlanMoved:
+    return PlanMoved(
+        patient_id=before.patient_id,
+        store_id=before.store_id,
+        was=summary_of(before, before.progress),
+        is_=summary_of(planned.record, planned.record.progress),
+        published=[event.TYPE for event in planned.news],
+    )

@@ -37,7 +37,7 @@ def contradictions(asked: PatientInput, today: date) -> Iterator[Fault]:
     yield from _prescriptions(asked)
     yield from _fills(asked)
     yield from _spans(asked)
-    yield from _rulings(asked, as_of)
+    yield from _staff_decisions(asked, as_of)
     yield from _to_come(asked, as_of)
     yield from _calendar(asked)
     yield from _rules(asked.in_force())
@@ -80,15 +80,15 @@ def _spans(asked: PatientInput) -> Iterator[Fault]:
                 )
 
 
-def _rulings(asked: PatientInput, as_of: date) -> Iterator[Fault]:
+def _staff_decisions(asked: PatientInput, as_of: date) -> Iterator[Fault]:
     left = {each.rx_id: each.quantity_left for each in asked.prescriptions}
-    for at, ruling in enumerate(asked.rulings):
-        for name, problem in misfits(ruling):
-            yield Fault(f"rulings.{at}.{name}", _plain(name, getattr(ruling, name)), problem)
-        if ruling.on and ruling.on < as_of:
-            yield Fault(f"rulings.{at}.on", str(ruling.on), f"has passed: give {as_of} or a later day")
-        for problem in too_much(ruling.quantity, left.get(ruling.rx_id or "")):
-            yield Fault(f"rulings.{at}.quantity", _plain("quantity", ruling.quantity), problem)
+    for at, decision in enumerate(asked.rulings):
+        for name, problem in misfits(decision):
+            yield Fault(f"rulings.{at}.{name}", _plain(name, getattr(decision, name)), problem)
+        if decision.on and decision.on < as_of:
+            yield Fault(f"rulings.{at}.on", str(decision.on), f"has passed: give {as_of} or a later day")
+        for problem in too_much(decision.quantity, left.get(decision.rx_id or "")):
+            yield Fault(f"rulings.{at}.quantity", _plain("quantity", decision.quantity), problem)
 
 
 def _plain(name: str, value: object) -> str:

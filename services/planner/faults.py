@@ -105,8 +105,8 @@ DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 def _place(part: str | int) -> str:
     """A part of the way to a value: a key that a person wrote may be anything, also a name."""
-    told = str(part)
-    return told if NAME.fullmatch(told) or ID.fullmatch(told) or isinstance(part, int) else "(a key)"
+    place = str(part)
+    return place if NAME.fullmatch(place) or ID.fullmatch(place) or isinstance(part, int) else "(a key)"
 
 
 def shown(field: str, value: object) -> str:

@@ -7,11 +7,10 @@ from dataclasses import replace
 from typing import TypeVar
 
 from services.planner import store
-from services.planner.domain import progress as path
+from services.planner.domain import progress
 from services.planner.domain.model import Rejection
 from services.planner.domain.progress import Progress
-from services.planner.exclusions import publish_exclusions
-from services.planner.planning import replan, withdraw
+from services.planner.recompute import recompute, recompute_exclusions, withdraw
 from services.planner.store import Answer, Record
 from shared.events.enrollment import PatientDisenrolled, PatientEnrolled, ProfileChanged, StoreChanged
 from shared.events.fulfillment import FillRejected
@@ -38,8 +37,8 @@ async def plan_first_cycle(events: Sequence[PatientEnrolled], unit: Unit) -> Non
     """Plan the first synchronized pickup of each newly enrolled patient."""
     newer = await store.save_profiles(unit.db, events, consented=True)
     records = await store.load_records(unit.db, newer, unit.now)
-    await replan(
-        unit, [replace(record, progress=path.enrolled(record.progress)) for record in records.values()]
+    await recompute(
+        unit, [replace(record, progress=progress.enrolled(record.progress)) for record in records.values()]
     )
 
 
@@ -49,13 +48,15 @@ async def plan_with_profile(events: Sequence[ProfileChanged], unit: Unit) -> Non
     newer = await store.save_profiles(unit.db, events, consented=False)
     records = await store.load_records(unit.db, newer, unit.now)
     known = [(records[event.patient_id], event) for event in events if event.patient_id in records]
-    await replan(unit, [replace(record, progress=_after(record.progress, event)) for record, event in known])
+    await recompute(
+        unit, [replace(record, progress=_after(record.progress, event)) for record, event in known]
+    )
 
 
-def _after(progress: Progress, event: ProfileChanged) -> Progress:
+def _after(before: Progress, event: ProfileChanged) -> Progress:
     if {"handed_over", "preferences"} & set(event.changes):
-        progress = path.reset_missed_cycles(progress)
-    return path.close_visit(progress, event.visit_id)
+        before = progress.reset_missed_cycles(before)
+    return progress.close_visit(before, event.visit_id)
 
 
 @on(PatientDisenrolled)
@@ -64,7 +65,7 @@ async def cancel_plan(events: Sequence[PatientDisenrolled], unit: Unit) -> None:
     left = await store.save_disenrolments(unit.db, events)
     records = await store.load_records(unit.db, left, unit.now)
     await withdraw(unit, records.values())
-    await publish_exclusions(unit, dict.fromkeys(left, ()))
+    await recompute_exclusions(unit, dict.fromkeys(left, ()))
 
 
 @on(StoreChanged)
@@ -81,7 +82,7 @@ async def plan_store_anew(events: Sequence[StoreChanged], unit: Unit) -> None:
 async def pin_anchor(events: Sequence[AlignmentAgreed], unit: Unit) -> None:
     """The day that the patient accepted becomes a pin."""
     await _take_answers(
-        unit, events, lambda progress, event: path.alignment_agreed(progress, event.plan_id, event.anchor_on)
+        unit, events, lambda before, event: progress.alignment_agreed(before, event.plan_id, event.anchor_on)
     )
 
 
@@ -89,9 +90,9 @@ async def pin_anchor(events: Sequence[AlignmentAgreed], unit: Unit) -> None:
 async def keep_visit(events: Sequence[PickupConfirmed], unit: Unit) -> None:
     """A confirmed visit stands; what the patient does not want waits."""
 
-    def confirm(progress: Progress, event: PickupConfirmed) -> Progress | None:
+    def confirm(before: Progress, event: PickupConfirmed) -> Progress | None:
         wanted = {item.rx_id: (item.quantity, item.days_supply) for item in event.items}
-        return path.pickup_confirmed(progress, event.visit_id, wanted, event.declined_rx_ids)
+        return progress.pickup_confirmed(before, event.visit_id, wanted, event.declined_rx_ids)
 
     await _take_answers(unit, events, confirm)
 
@@ -99,17 +100,17 @@ async def keep_visit(events: Sequence[PickupConfirmed], unit: Unit) -> None:
 @on(PickupDeclined)
 async def give_up_visit(events: Sequence[PickupDeclined], unit: Unit) -> None:
     """Nothing of the visit is wanted."""
-    await _take_answers(unit, events, lambda progress, event: path.pickup_declined(progress, event.visit_id))
+    await _take_answers(unit, events, lambda before, event: progress.pickup_declined(before, event.visit_id))
 
 
 @on(PatientUnreached)
-async def go_on_without_answer(events: Sequence[PatientUnreached], unit: Unit) -> None:
+async def handle_unreached(events: Sequence[PatientUnreached], unit: Unit) -> None:
     """Nobody answered: nothing is filled, and the next cycle or another day is planned."""
     await _take_answers(
         unit,
         events,
-        lambda progress, event: path.unreached(
-            progress, event.plan_id, event.visit_id, event.reachable_on, too_late=event.too_late
+        lambda before, event: progress.unreached(
+            before, event.plan_id, event.visit_id, event.reachable_on, too_late=event.too_late
         ),
     )
 
@@ -120,7 +121,7 @@ async def move_visit(events: Sequence[RescheduleRequested], unit: Unit) -> None:
     await _take_answers(
         unit,
         events,
-        lambda progress, event: path.reschedule_requested(progress, event.visit_id, event.wanted_on),
+        lambda before, event: progress.reschedule_requested(before, event.visit_id, event.wanted_on),
     )
 
 
@@ -146,14 +147,14 @@ async def _take_answers(
             )
         )
     await store.record_answers(unit.db, answers, unit.now)
-    await replan(unit, moved)
+    await recompute(unit, moved)
 
 
 # --- what payers and prescribers answered ---
 
 
 @on(FillRejected)
-async def heed_refusal(events: Sequence[FillRejected], unit: Unit) -> None:
+async def on_fill_rejected(events: Sequence[FillRejected], unit: Unit) -> None:
     """A payer's refusal, with its own next-fill date, overrides our rule."""
     records = await store.load_records(unit.db, [event.patient_id for event in events], unit.now)
     stores = await store.load_stores(unit.db, _store_ids(records.values()), unit.now)
@@ -165,7 +166,7 @@ async def heed_refusal(events: Sequence[FillRejected], unit: Unit) -> None:
         refused[event.patient_id] = Rejection(event.rx_id, event.reject_code, today, event.next_fill_on)
     await store.save_rejections(unit.db, refused)
     heard = await store.load_records(unit.db, list(records), unit.now)
-    await replan(unit, [record for record in heard.values() if record.enrolled])
+    await recompute(unit, [record for record in heard.values() if record.enrolled])
 
 
 @on(RenewalAnswered)

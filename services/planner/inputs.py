@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from services.planner import translation
+from services.planner import publishing
 from services.planner.contradictions import contradictions
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import Commitments, Profile, Rejection, Rules, StaffDecision
@@ -165,7 +165,7 @@ class PatientInput(enrollment.Profile, Closed):
 
     def profile(self) -> Profile:
         """The profile as the rules see it, also with what enrollment does not publish."""
-        return translation.profile_of(self.model_dump(mode="json", exclude={"told", "calendar", "rules"}))
+        return publishing.profile_of(self.model_dump(mode="json", exclude={"told", "calendar", "rules"}))
 
 
 def _over(name: str, given: Any) -> Any:
@@ -219,8 +219,8 @@ def plan(asked: PatientInput, today: date) -> PlanComputed | PlanBlocked:
             f"cannot be planned from these values ({type(error).__name__}): look for an extreme number or day"
         )
         raise BadInput([Fault("", "", what)], asked.patient_id) from error
-    said = translation.said(outcome, asked.patient_id, asked.store_id, revision=0, profile_revision=0)
-    return translation.event_of(said)
+    said = publishing.payload_of(outcome, asked.patient_id, asked.store_id, revision=0, profile_revision=0)
+    return publishing.event_of(said)
 
 
 def answer(said: PlanComputed | PlanBlocked) -> dict[str, Any]:

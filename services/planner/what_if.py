@@ -50,9 +50,9 @@ def work_out(
         return bad.faults
 
 
-def document_of(profile: Profile, told: Commitments, calendar: Calendar, cycle: int) -> dict[str, Any]:
+def document_of(profile: Profile, commitments: Commitments, calendar: Calendar, cycle: int) -> dict[str, Any]:
     """What the planner holds about a patient, as a document to plan from."""
-    held = {**asdict(profile), "told": asdict(told), "calendar": asdict(calendar), "cycle": cycle}
+    held = {**asdict(profile), "told": asdict(commitments), "calendar": asdict(calendar), "cycle": cycle}
     return only_of(to_jsonable_python(held), {each.rx_id for each in profile.prescriptions})
 
 
@@ -93,23 +93,23 @@ def read_changed(held: Mapping[str, Any], changes: Mapping[str, Any], today: dat
 def only_of(document: Mapping[str, Any], rx_ids: Collection[str]) -> dict[str, Any]:
     """The document with these prescriptions alone, and what belongs to them."""
     lists = ("prescriptions", *ADDED)
-    told = document["told"]
-    visits = [{**visit, "items": _of(visit["items"], rx_ids)} for visit in told["visits"]]
-    declined = {rx_id: until for rx_id, until in told["declined_until"].items() if rx_id in rx_ids}
+    commitments = document["told"]
+    visits = [{**visit, "items": _of(visit["items"], rx_ids)} for visit in commitments["visits"]]
+    declined = {rx_id: until for rx_id, until in commitments["declined_until"].items() if rx_id in rx_ids}
     return {
         **document,
         **{name: _of(document[name], rx_ids) for name in lists},
-        "told": {**told, "visits": visits, "declined_until": declined},
+        "told": {**commitments, "visits": visits, "declined_until": declined},
     }
 
 
 def _of(items: Iterable[Mapping[str, Any]], rx_ids: Collection[str]) -> list[Mapping[str, Any]]:
-    """Those that belong to one of the prescriptions, or to none: a ruling on the day."""
+    """Those that belong to one of the prescriptions, or to none: a decision on the day."""
     return [each for each in items if each["rx_id"] is None or each["rx_id"] in rx_ids]
 
 
 def _objects(name: str, value: object) -> list[dict[str, Any]]:
-    """A list of objects that name their prescription; a ruling may name none."""
+    """A list of objects that name their prescription; a staff decision may name none."""
     objects = isinstance(value, list) and all(isinstance(each, dict) for each in value)
     nobody = "" if name == "rulings" else None
     if not objects or not _are_texts([each.get("rx_id", nobody) for each in value]):  # type: ignore[attr-defined]

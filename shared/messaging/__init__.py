@@ -4,9 +4,20 @@ Read it in this order: `unit` (the one transaction), `intake` (events in), `rela
 `due` (work that falls due), `parking` (poison and its way out).
 """
 
-from shared.events.written import Written
+from shared.events.serialized import SerializedEvent
 from shared.messaging.registry import Handlers, Jobs
 from shared.messaging.unit import Caller, Parked, Unit, Work, patient, store
 from shared.problems import Refused
 
-__all__ = ["Caller", "Handlers", "Jobs", "Parked", "Refused", "Unit", "Work", "Written", "patient", "store"]
+__all__ = [
+    "Caller",
+    "Handlers",
+    "Jobs",
+    "Parked",
+    "Refused",
+    "SerializedEvent",
+    "Unit",
+    "Work",
+    "patient",
+    "store",
+]

@@ -16,7 +16,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from shared.events import EVENTS, Event
-from shared.events.written import Written
+from shared.events.serialized import SerializedEvent
 from shared.messaging.sealing import SealBroken, Sealer
 
 STRUCTURED = "application/cloudevents+json"
@@ -81,17 +81,17 @@ class Unhandled:
     record: Record
 
 
-def typed_key(event: Event | Written) -> str:
+def typed_key(event: Event | SerializedEvent) -> str:
     """`patient:…` or `store:…`: what events are ordered, locked and parked by."""
     return f"{_kind(event).KEYED_BY}:{event.key}"
 
 
-def _kind(event: Event | Written) -> type[Event]:
-    return event.of if isinstance(event, Written) else type(event)
+def _kind(event: Event | SerializedEvent) -> type[Event]:
+    return event.of if isinstance(event, SerializedEvent) else type(event)
 
 
 def headers_of(
-    event: Event | Written,
+    event: Event | SerializedEvent,
     *,
     service: str,
     at: str,
@@ -116,9 +116,9 @@ def headers_of(
     return headers | {"traceparent": trace_parent} if trace_parent else headers
 
 
-def payload_of(event: Event | Written, sealer: Sealer) -> tuple[bytes, dict[str, str]]:
+def payload_of(event: Event | SerializedEvent, sealer: Sealer) -> tuple[bytes, dict[str, str]]:
     """The payload, sealed where the event says so, and the headers that tell how."""
-    plain = (event.json if isinstance(event, Written) else event.model_dump_json()).encode()
+    plain = (event.json if isinstance(event, SerializedEvent) else event.model_dump_json()).encode()
     if not _kind(event).SEALED:
         return plain, {}
     return sealer.seal(plain, bound_to=f"{event.TYPE}/{event.key}"), {"ce_sealingkeyid": sealer.key_id}

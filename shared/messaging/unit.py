@@ -29,7 +29,7 @@ from pydantic_core import to_jsonable_python
 from shared.clock import Clock
 from shared.database import Db
 from shared.events import Event
-from shared.events.written import Written
+from shared.events.serialized import SerializedEvent
 from shared.messaging import sizes, tables
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
@@ -67,7 +67,7 @@ KEY: Mapping[Owner, Callable[[str], Key]] = {"patient": patient, "store": store}
 class TooLarge(Refused):
     """An event would take more than the broker takes; `key` is the typed key of whom it is about."""
 
-    def __init__(self, event: Event | Written, size: int) -> None:
+    def __init__(self, event: Event | SerializedEvent, size: int) -> None:
         self.key, self.size = typed_key(event), size
         super().__init__(
             "too_large",
@@ -118,14 +118,14 @@ class Unit:
     role: str
     cause: Cause
     at_hand: dict[Key, Delivery] = field(default_factory=dict)  # the events being handled, by typed key
-    emitted: list[tuple[Event | Written, Cause]] = field(default_factory=list)
+    emitted: list[tuple[Event | SerializedEvent, Cause]] = field(default_factory=list)
     idle: bool = False  # found nothing to do: nobody is woken after it
 
     def today(self, time_zone: str) -> date:
         """The local date there. `time_zone` is an IANA name."""
         return self.now.astimezone(ZoneInfo(time_zone)).date()
 
-    def emit(self, *events: Event | Iterable[Event | Written]) -> None:
+    def emit(self, *events: Event | Iterable[Event | SerializedEvent]) -> None:
         """Publish events with this unit: they leave in this order if it commits, and not at all if it does not."""
         for group in events:
             for event in (group,) if isinstance(group, Event) else group:
@@ -135,7 +135,7 @@ class Unit:
         """How an event at hand came: its envelope, and its place on the topic. Raises KeyError for any other."""
         return self.at_hand[typed_key(event)]
 
-    def _cause_of(self, event: Event | Written) -> Cause:
+    def _cause_of(self, event: Event | SerializedEvent) -> Cause:
         came = self.at_hand.get(typed_key(event))
         return Cause(came.correlation_id, str(came.event_id), came.trace_parent) if came else self.cause
 
@@ -311,7 +311,7 @@ class Work:
         at = unit.now.isoformat()
         return [self._row(event, why, at) for event, why in unit.emitted]
 
-    def _row(self, event: Event | Written, why: Cause, at: str) -> tables.Said:
+    def _row(self, event: Event | SerializedEvent, why: Cause, at: str) -> tables.Said:
         payload, seal = payload_of(event, self.sealer)
         headers = headers_of(
             event,

@@ -22,8 +22,10 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app as cli
 from cli.plan import replan as replanning
-from services.planner import handlers, jobs, planning, store
+from services.planner import commands, handlers, jobs, queries, recompute, store
 from services.planner.app import create_app
+from services.planner.domain.model import StaffDecisionKind
+from services.planner.domain.progress import Status
 from services.planner.settings import Settings
 from shared.clock import SteppedClock
 from shared.database import open_pool
@@ -67,6 +69,7 @@ from shared.messaging import store as store_key
 from shared.messaging.bell import Bell
 from shared.messaging.sealing import Sealer
 from shared.messaging.unit import Cause
+from shared.problems import Invalid, NotAllowed, NotFound
 from tests.running import SEALING_KEY, until
 
 TODAY = date(2026, 3, 2)
@@ -744,7 +747,7 @@ async def other_rules(proposed: Service, monkeypatch: pytest.MonkeyPatch) -> Ser
     await proposed.handle(
         enrolled("p2"), enrolled("p3"), enrolled("p4", store_id="s2"), enrolled("p5", prescriptions=paid)
     )
-    monkeypatch.setattr(planning, "RULES", replace(planning.RULES, lead_days=30))
+    monkeypatch.setattr(recompute, "RULES", replace(recompute.RULES, lead_days=30))
     return proposed
 
 
@@ -1066,6 +1069,57 @@ async def test_a_name_is_not_recorded_as_who_decided(proposed: Service) -> None:
     assert (answer.status_code, "is no name" in answer.json()["detail"]) == (400, True)
     assert "Smith" not in answer.text
     assert (await proposed.get("/plans/p1/rulings"))["rulings"] == []
+
+
+async def test_commands_need_no_http_and_say_what_is_wrong_by_a_code(proposed: Service) -> None:
+    out = commands.DecisionWanted(kind=StaffDecisionKind.exclude, rx_id="rx-a", why="because")
+    unknown = commands.DecisionWanted(kind=StaffDecisionKind.exclude, rx_id="rx-z", why="because")
+    cause = Cause("test", "test")
+    async with proposed.work.begin([patient("p1")], cause=cause, role="clerk") as unit:
+        with pytest.raises(NotAllowed, match="only pharmacist may do this; you act as clerk"):
+            await commands.decide(unit, "p1", out)
+        with pytest.raises(NotAllowed, match="only pharmacist or system"):
+            await commands.replan_some(unit, proposed.work, commands.Replan())
+    async with proposed.work.begin([patient("p1")], cause=cause, role="pharmacist") as unit:
+        with pytest.raises(Invalid, match="no_such_prescription"):
+            await commands.decide(unit, "p1", unknown)
+        with pytest.raises(NotFound, match="unknown_patient"):
+            await commands.decide(unit, "p2", out)
+        taken = await commands.decide(unit, "p1", out)
+        assert (taken.status, taken.revision) == (Status.planned, 2)
+        [made] = (await queries.staff_decisions(unit.db, "p1")).rulings
+        assert (made.ruling_id, made.taken_back_at) == (taken.ruling_id, None)
+        await commands.revoke(unit, "p1", taken.ruling_id)
+        [made] = (await queries.staff_decisions(unit.db, "p1")).rulings
+        assert made.taken_back_at == NOW
+    assert [type(event) for event in await proposed.published()] == [
+        ExclusionsChanged,
+        PlanComputed,
+        ExclusionsChanged,
+        PlanComputed,
+    ]
+
+
+async def test_an_answer_is_given_again_as_it_was(other_rules: Service) -> None:
+    """For the same key: also what is held of it meanwhile is typed."""
+    headers = {"Medsync-Actor": "someone", "Medsync-Role": "pharmacist", "Idempotency-Key": "k1"}
+    first, again = [
+        await other_rules.http.post("/plans/replan", json={"limit": 1}, headers=headers) for _ in range(2)
+    ]
+    assert first.json() == again.json()
+    [moved] = again.json()["changed"]
+    assert moved.keys() == {"patient_id", "store_id", "was", "is", "published"}
+
+
+async def test_what_stands_in_the_way_of_a_plan_is_answered_only_where_something_does(
+    proposed: Service,
+) -> None:
+    await proposed.handle(enrolled("p2", prescriptions=(), fills=()))
+    planned, blocked = [await proposed.get(f"/plans/{patient_id}") for patient_id in ("p1", "p2")]
+    assert "blocked" not in planned and planned["plan"]["patient_id"] == "p1"
+    assert blocked["plan"] is None and blocked["blocked"]["patient_id"] == "p2"
+    words = await proposed.get("/plans/p2/explanation")
+    assert (words["year"], words["steps"]) == (None, [])
 
 
 @pytest.mark.parametrize(

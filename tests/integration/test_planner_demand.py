@@ -157,7 +157,7 @@ async def test_a_telling_that_is_cut_off_is_neither_lost_nor_doubled(
     service.clock.set(SIX)
     with pytest.raises(ConnectionError):
         async with service.work.begin((), cause=Cause("test", "test")) as unit:
-            await jobs.tell_demand(["s1"], unit)
+            await jobs.publish_demand(["s1"], unit)
             assert unit.emitted
             raise ConnectionError
     assert await service.published(DEMAND_TOPIC) == []
@@ -175,7 +175,7 @@ async def test_many_stores_are_told_of_a_few_at_a_time(service: Service) -> None
             found = await service.work.free_owners(unit, "due_forecasts", 500, "store")
             if not found:
                 break
-            await jobs.tell_demand(found, unit)
+            await jobs.publish_demand(found, unit)
             turns += 1
     assert turns == 5
     assert await service.published(DEMAND_TOPIC) == [], "there is nothing to tell of a store without patients"

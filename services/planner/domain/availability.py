@@ -206,16 +206,16 @@ def moved(reason: Reason, profile: Profile, calendar: Calendar) -> Reason:
     """Why the agreed day moved, or the one that staff set is not kept: the store is closed then, or it is the patient
     who cannot be served, or a visit that stands takes nothing more."""
     if reason.code == "anchor_moved_closed":
-        told, ways = date.fromisoformat(str(reason.params["told"])), ANCHOR_MOVED
-        open_day = because("anchor_moved_nothing_due", told=told)
+        planned_on, ways = date.fromisoformat(str(reason.params["told"])), ANCHOR_MOVED
+        open_day = because("anchor_moved_nothing_due", told=planned_on)
     elif reason.code == "staff_day_closed":
-        told, ways = date.fromisoformat(str(reason.params["on"])), STAFF_DAY
-        open_day = because("staff_day_nothing_due", by=reason.params["by"], on=told)
+        planned_on, ways = date.fromisoformat(str(reason.params["on"])), STAFF_DAY
+        open_day = because("staff_day_nothing_due", by=reason.params["by"], on=planned_on)
     else:
         return reason
-    if not calendar.is_open(told):
+    if not calendar.is_open(planned_on):
         return reason
-    limit = against(told, profile, calendar)
+    limit = against(planned_on, profile, calendar)
     return ways[limit](**reason.params) if limit and limit in ways else open_day
 
 

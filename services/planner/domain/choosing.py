@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from services.planner.domain import explain_day
+from services.planner.domain.commitments import FixedVisit
 from services.planner.domain.model import (
     Commitments,
     Reason,
@@ -15,7 +16,6 @@ from services.planner.domain.model import (
 )
 from services.planner.domain.question import stands_on
 from services.planner.domain.search import Layout, Question, Verdict, choose, layout_on
-from services.planner.domain.told import Standing
 
 NEAREST = 90
 """Days looked at to find the one nearest to the day that somebody asks for."""
@@ -31,13 +31,13 @@ class Found:
 
 
 def choose_day(
-    question: Question, told: Commitments, pin: date | None, standing: Sequence[Standing]
+    question: Question, commitments: Commitments, pin: date | None, standing: Sequence[FixedVisit]
 ) -> Found | None:
     """The chosen day, the days to offer, and why; None where on no day anything could be dispensed."""
     agreed = layout_on(question, pin.toordinal()) if pin else None
     if agreed and stands_on(pin, standing):
         return Found(agreed, explain_day.pinned(agreed, question, standing))
-    asks = told.wanted_on if told.instead_of == told.anchor_on else None
+    asks = commitments.wanted_on if commitments.instead_of == commitments.anchor_on else None
     by_staff = question.staff_day if question.staff_day and question.staff_day.on == pin else None
     if agreed and not asks and (by_staff or not any(agreed.score.uncovered)):
         return Found(agreed, explain_day.pinned(agreed, question, standing))
@@ -45,12 +45,14 @@ def choose_day(
         return _nearest_to(asks, question, agreed)
     if pin and not by_staff and pin.toordinal() not in question.pickup and not stands_on(pin, standing):
         return _nearest_open(pin, question)
-    return _best(question, told, pin, by_staff, standing)
+    return _best(question, commitments, pin, by_staff, standing)
 
 
-def _yesterdays(verdict: Verdict, question: Question, told: Commitments, days: Sequence[int]) -> Verdict:
+def _yesterdays(
+    verdict: Verdict, question: Question, commitments: Commitments, days: Sequence[int]
+) -> Verdict:
     """Before anything is agreed the cycle of yesterday stays, unless another is better by a whole trip."""
-    before = told.rhythm.cycle_days if told.rhythm and not told.agreed else None
+    before = commitments.rhythm.cycle_days if commitments.rhythm and not commitments.agreed else None
     same = [rhythm for rhythm in question.rhythms if rhythm.days == before]
     if not same or verdict.chosen.score.rhythm.days == before:
         return verdict
@@ -62,17 +64,17 @@ def _yesterdays(verdict: Verdict, question: Question, told: Commitments, days: S
 
 def _best(
     question: Question,
-    told: Commitments,
+    commitments: Commitments,
     pin: date | None,
     by_staff: StaffDecision | None,
-    standing: Sequence[Standing],
+    standing: Sequence[FixedVisit],
 ) -> Found | None:
     """The day that the criteria choose; the one that was told is always among the candidates."""
     days = question.pickup.days
     verdict = choose(question, days, question.rules.offered_days)
     if verdict is None:
         return None
-    verdict = _yesterdays(verdict, question, told, days)
+    verdict = _yesterdays(verdict, question, commitments, days)
     household = None
     if question.household:
         verdict, household = _with_household(verdict, question)
@@ -152,13 +154,13 @@ def _nearest_to(asks: date, question: Question, agreed: Layout | None) -> Found 
     return Found(layout, (explain_day.rescheduled(asks, date.fromordinal(layout.anchor)),))
 
 
-def _nearest_open(told: date, question: Question) -> Found | None:
+def _nearest_open(agreed_on: date, question: Question) -> Found | None:
     """In place of a day on which the store is closed now: earlier where there is such a day, for later leaves a gap."""
-    day = told.toordinal()
+    day = agreed_on.toordinal()
     earlier = [each for each in reversed(question.pickup.days) if day - NEAREST <= each < day]
     later = [each for each in question.pickup.days if day < each <= day + NEAREST]
     layouts = (layout_on(question, each) for each in (*earlier, *later))
     found = next((layout for layout in layouts if layout and not layout.score.full), None)
     if found is None:
         return None
-    return Found(found, (because("anchor_moved_closed", told=told, on=date.fromordinal(found.anchor)),))
+    return Found(found, (because("anchor_moved_closed", told=agreed_on, on=date.fromordinal(found.anchor)),))

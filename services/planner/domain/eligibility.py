@@ -85,7 +85,7 @@ TAKEN = frozenset({"active", "outside"})
 OF_LAW = frozenset({"scheduled_by_state", "valid_by_payer", "valid_by_law", "refills_by_law"})
 """What there is to say also about a drug that is left out: it may be the reason."""
 
-NO_RULINGS: Mapping[Key, StaffDecision] = {}
+NO_STAFF_DECISIONS: Mapping[Key, StaffDecision] = {}
 
 NOT_IN_USE = {
     "on_hold": because("on_hold"),
@@ -109,7 +109,7 @@ def assess(
     rules: Rules,
     today: date,
     first_workable: date,
-    rulings: Mapping[Key, StaffDecision] = NO_RULINGS,
+    staff_decisions: Mapping[Key, StaffDecision] = NO_STAFF_DECISIONS,
     state: str = "",
 ) -> list[Eligibility]:
     """Decide for every prescription of the profile, in its order; each part holds it as the rules take it.
@@ -125,7 +125,7 @@ def assess(
         rules=rules,
         today=today,
         first_workable=first_workable,
-        rulings=rulings,
+        staff_decisions=staff_decisions,
         state=state,
         said=said,
         stocks=stocks,
@@ -150,7 +150,7 @@ class _Known:
     rules: Rules
     today: date
     first_workable: date
-    rulings: Mapping[Key, StaffDecision]
+    staff_decisions: Mapping[Key, StaffDecision]
     state: str
     said: Mapping[str, Sequence[Reason]]
     stocks: Mapping[StockKey, Stock]
@@ -165,7 +165,7 @@ def _assessed(each: Prescription, known: _Known) -> Eligibility:
     rules, today, stock = known.rules, known.today, known.stocks[stock_key(each.drug)]
     lacks = reason = _why_out(each, stock, known)
     participation = Participation.excluded
-    waits_for = _waits_for(reason) if not _is_disused(stock, rules, today) else None
+    waits_for = _waits_for(reason) if not _is_likely_discontinued(stock, rules, today) else None
     if reason is None or waits_for:
         participation, reason = divisible(each, rules)
     rejection = known.refused.get(each.rx_id)
@@ -179,7 +179,7 @@ def _assessed(each: Prescription, known: _Known) -> Eligibility:
     taking_part = participation is not Participation.excluded
     former = None
     if taking_part and stock.run_out_on is None:
-        former = _former_strength(each, known.profile, known.stocks, known.rulings)
+        former = _former_strength(each, known.profile, known.stocks, known.staff_decisions)
         stock = replace(stock, run_out_on=_begins_on(former, known.stocks, today))
         options += _after_former(former, stock, today)
     return Eligibility(
@@ -195,7 +195,7 @@ def _assessed(each: Prescription, known: _Known) -> Eligibility:
             *_recounted(each, stock),
             *_doubted(each, stock),
             *options,
-            *remarks(each.rx_id, participation, known.rulings),
+            *remarks(each.rx_id, participation, known.staff_decisions),
         ),
         look_again_on=_tried_again_on(rejection, rules) if lacks and lacks.code == "payer_refused" else None,
         in_place_of=former,
@@ -207,7 +207,7 @@ def _why_out(each: Prescription, stock: Stock, known: _Known) -> Reason | None:
     """The first reason for which a drug takes no part, but those that staff overruled."""
     rules, first_workable = known.rules, known.first_workable
     reasons = (
-        _left_out_by_staff(each, known.rulings),
+        _left_out_by_staff(each, known.staff_decisions),
         not_in_use(each, known.held),
         _served_elsewhere(known.profile),
         never_synchronized(each, rules),
@@ -220,7 +220,7 @@ def _why_out(each: Prescription, stock: Stock, known: _Known) -> Reason | None:
         _unauthorized(each, first_workable),
         _refused(known.refused.get(each.rx_id), rules, known.today),
     )
-    overruled = MAY_BE_INCLUDED if (StaffDecisionKind.include, each.rx_id) in known.rulings else ()
+    overruled = MAY_BE_INCLUDED if (StaffDecisionKind.include, each.rx_id) in known.staff_decisions else ()
     return next((reason for reason in reasons if reason and reason.code not in overruled), None)
 
 
@@ -233,20 +233,20 @@ def _waits_for(reason: Reason | None) -> ConditionKind | None:
     return ConditionKind.authorization if wants_authorization(reason) else None
 
 
-def _is_disused(stock: Stock, rules: Rules, today: date) -> bool:
+def _is_likely_discontinued(stock: Stock, rules: Rules, today: date) -> bool:
     """It ran out so long ago that it is probably no longer taken."""
-    days = disused_after(rules, today)
+    days = likely_discontinued_after(rules, today)
     return days is not None and stock.run_out_on is not None and (today - stock.run_out_on).days > days
 
 
-def disused_after(rules: Rules, today: date) -> int | None:
+def likely_discontinued_after(rules: Rules, today: date) -> int | None:
     """Days without a drug after which the chain takes it for one that is no longer taken; None: never."""
     return next((each.days for each in rules.disuse if each.begins_on <= today <= each.ends_on), None)
 
 
-def _left_out_by_staff(each: Prescription, rulings: Mapping[Key, StaffDecision]) -> Reason | None:
-    ruling = rulings.get((StaffDecisionKind.exclude, each.rx_id))
-    return because("staff_excluded", by=ruling.by, made_on=ruling.made_on) if ruling else None
+def _left_out_by_staff(each: Prescription, staff_decisions: Mapping[Key, StaffDecision]) -> Reason | None:
+    excluded = staff_decisions.get((StaffDecisionKind.exclude, each.rx_id))
+    return because("staff_excluded", by=excluded.by, made_on=excluded.made_on) if excluded else None
 
 
 def not_in_use(each: Prescription, held: set[tuple[object, ...]]) -> Reason | None:
@@ -415,7 +415,7 @@ def _former_strength(
     each: Prescription,
     profile: Profile,
     stocks: Mapping[StockKey, Stock],
-    rulings: Mapping[Key, StaffDecision],
+    staff_decisions: Mapping[Key, StaffDecision],
 ) -> Prescription | None:
     """The other strength that it takes the place of: the one that lasts longest of those that are taken no more."""
     ingredient = each.drug.ingredient.casefold().strip()
@@ -426,7 +426,7 @@ def _former_strength(
         and stock_key(other.drug) != stock_key(each.drug)
         and (
             other.status in ("discontinued", "superseded")
-            or (StaffDecisionKind.exclude, other.rx_id) in rulings
+            or (StaffDecisionKind.exclude, other.rx_id) in staff_decisions
         )
         and stocks[stock_key(other.drug)].run_out_on
     ]

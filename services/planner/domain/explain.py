@@ -43,7 +43,7 @@ def decision(
     fills_of: Mapping[str, Sequence[tuple[date, Item]]],
     unavoidable: Mapping[str, int],
     question: Question,
-    told: Commitments,
+    commitments: Commitments,
     today: date,
 ) -> Decision:
     """What the plan does about one drug: how it takes part, what is done, and what that leaves open."""
@@ -56,7 +56,7 @@ def decision(
     remarks = [
         *(_as_it_stands(each, path, fills, chosen) for each in part.remarks),
         *explain_payer(part, path, fills, question),
-        *_declined(rx_id, told),
+        *_declined(rx_id, commitments),
         *_about_fills(path, fills, chosen, question),
         *_uncovered(part, path, fills, unavoidable[rx_id], question, today),
         *_cost(path.medication, fills),
@@ -201,8 +201,8 @@ def _as_it_stands(
     )
 
 
-def _declined(rx_id: str, told: Commitments) -> list[Reason]:
-    until = told.declined_until.get(rx_id)
+def _declined(rx_id: str, commitments: Commitments) -> list[Reason]:
+    until = commitments.declined_until.get(rx_id)
     return [because("declined", until=until)] if until else []
 
 
@@ -287,7 +287,7 @@ def with_what_must_happen(
     found = []
     for each in decisions:
         must = [
-            *_disused(likely_discontinued.get(each.rx_id)),
+            *_likely_discontinued(likely_discontinued.get(each.rx_id)),
             *_renewal(needed.get(each.rx_id), each, today),
             *_authorization(each, today),
             *_authorization_ends(authorizations.get(each.rx_id), today),
@@ -297,7 +297,7 @@ def with_what_must_happen(
     return tuple(found)
 
 
-def _disused(run_out_on: date | None) -> list[Reason]:
+def _likely_discontinued(run_out_on: date | None) -> list[Reason]:
     return [because("probably_not_taken", run_out_on=run_out_on)] if run_out_on else []
 
 

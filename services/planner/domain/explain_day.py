@@ -12,11 +12,11 @@ from decimal import Decimal
 from fractions import Fraction
 
 from services.planner.domain import criteria
+from services.planner.domain.commitments import FixedVisit
 from services.planner.domain.criteria import Criterion, Score, deciding
 from services.planner.domain.model import Blocked, FillKind, Offer, Plan, Reason, because
 from services.planner.domain.paths import start_of
 from services.planner.domain.search import Layout, Question, Verdict
-from services.planner.domain.told import Standing
 
 Lost = Mapping[str, int]
 """Days without it, by rx_id, that no fill could have covered."""
@@ -62,7 +62,7 @@ def _uncovered(score: Score, lost: Lost) -> int:
 # --- the day that the criteria choose ---
 
 
-def why_this_day(verdict: Verdict, question: Question, standing: Sequence[Standing]) -> tuple[Reason, ...]:
+def why_this_day(verdict: Verdict, question: Question, standing: Sequence[FixedVisit]) -> tuple[Reason, ...]:
     """What the chosen day takes, and why none of the other days that are offered."""
     chosen, lost = verdict.chosen.score, lost_before(question, verdict.chosen)
     best = because(
@@ -88,7 +88,7 @@ def _short_of(verdict: Verdict) -> list[Reason]:
     return [because("search_cut_off", trips=str(round(float(verdict.short_of), 2)))]
 
 
-def _counted(chosen: Layout, standing: Sequence[Standing]) -> list[Reason]:
+def _counted(chosen: Layout, standing: Sequence[FixedVisit]) -> list[Reason]:
     """When all have joined, where that is not the pickup; and what stands, which is not counted."""
     reasons, on = [], date.fromordinal(chosen.anchor)
     all_joined = date.fromordinal(chosen.score.all_joined)
@@ -104,15 +104,15 @@ def _counted(chosen: Layout, standing: Sequence[Standing]) -> list[Reason]:
 # --- the day that staff set, or the patient was told ---
 
 
-def pinned(layout: Layout, question: Question, standing: Sequence[Standing]) -> tuple[Reason, ...]:
+def pinned(layout: Layout, question: Question, standing: Sequence[FixedVisit]) -> tuple[Reason, ...]:
     """Why the day is not open to choice: staff set it, or the patient was told."""
-    on, ruling = date.fromordinal(layout.anchor), question.staff_day
-    if ruling is None or ruling.on != on:
+    on, decision = date.fromordinal(layout.anchor), question.staff_day
+    if decision is None or decision.on != on:
         return (because("anchor_agreed", on=on),)
     set_by_staff = because(
         "staff_day",
-        by=ruling.by,
-        made_on=ruling.made_on,
+        by=decision.by,
+        made_on=decision.made_on,
         on=on,
         visits=layout.score.one_time_trips,
         short_fills=layout.score.short_fills,
@@ -123,7 +123,7 @@ def pinned(layout: Layout, question: Question, standing: Sequence[Standing]) -> 
 
 
 def without_staff(free: Plan | Blocked) -> Reason:
-    """What would be planned without the rulings: what they cost is for staff to see."""
+    """What would be planned without what staff decided: what they cost is for staff to see."""
     if isinstance(free, Blocked):
         return because("without_staff_no_plan")
     return because(

@@ -110,7 +110,7 @@ def _sizes(medication: Medication, fills: Fills, question: Question) -> list[Rea
 
 def _billing(fills: Fills) -> list[Reason]:
     """What the payer is told of a pack that lasts longer than the plan pays."""
-    told = [item for _, item in fills if item.days_supply_billed is not None]
+    billed_otherwise = [item for _, item in fills if item.days_supply_billed is not None]
     return [
         because(
             "billed_as",
@@ -118,5 +118,5 @@ def _billing(fills: Fills) -> list[Reason]:
             billed=item.days_supply_billed or 0,
             code=item.clarification_codes[0],
         )
-        for item in told[:1]
+        for item in billed_otherwise[:1]
     ]

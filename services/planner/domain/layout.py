@@ -11,6 +11,7 @@ from uuid import UUID, uuid5
 
 from services.planner.domain import explain
 from services.planner.domain.calendar import Calendar
+from services.planner.domain.commitments import FixedVisit
 from services.planner.domain.days_supply import billed_days
 from services.planner.domain.medication import Medication, per_day
 from services.planner.domain.model import (
@@ -30,7 +31,6 @@ from services.planner.domain.payment import Payment
 from services.planner.domain.search import Layout
 from services.planner.domain.steps import steps_of
 from services.planner.domain.stock import short_fill
-from services.planner.domain.told import Standing
 
 IDS = UUID("0a7a2c6e-6d1c-5d43-9a8e-6a5d1f0b7c11")
 """Namespace of plan and visit ids: the same visit has the same id, however often it is planned."""
@@ -44,7 +44,7 @@ def visit_id_of(patient_id: str, kind: str, on: date) -> str:
 def visits_of(
     profile: Profile,
     chosen: Layout,
-    standing: Sequence[Standing],
+    standing: Sequence[FixedVisit],
     urgent_days: Collection[int],
     needed_by: Callable[[date], date],
 ) -> tuple[Visit, ...]:
@@ -97,7 +97,7 @@ def with_steps(
 
 
 def extra_cost_of(visits: Sequence[Visit], chosen: Layout, renewed: Mapping[str, str]) -> Decimal | None:
-    """What all fills cost the patient beyond the usual, those of visits that stand included; none: not known."""
+    """What all fills cost the patient beyond the usual, those of visits that stand included; None if unknown."""
     medications = {path.medication.rx_id: path.medication for path in chosen.paths}
     total = NO_COST
     for item in (item for visit in visits for item in visit.items):
@@ -118,7 +118,7 @@ def fills_of(visits: Sequence[Visit], renewed: Mapping[str, str]) -> dict[str, l
 
 
 def _standing_visit(
-    profile: Profile, standing: Standing, chosen: Layout, needed_by: Callable[[date], date]
+    profile: Profile, standing: FixedVisit, chosen: Layout, needed_by: Callable[[date], date]
 ) -> Visit:
     """The visit as it was told, with the reasons that it had: a confirmation alone makes no new plan."""
     by_rx = {path.medication.rx_id: path for path in chosen.paths}
@@ -138,7 +138,7 @@ def _standing_visit(
 
 def _standing_item(
     item: PromisedItem,
-    standing: Standing,
+    standing: FixedVisit,
     path: FillPath,
     needed_by: Callable[[date], date],
     *,

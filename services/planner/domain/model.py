@@ -114,8 +114,8 @@ class Prescription:
     as_needed: bool = False
     prescriber_id: str = ""
     payer: str | None = None
-    monthly_copay: Decimal | None = None  # for the plan's approved month's supply; none: not known
-    month_price: Decimal | None = None  # what a month's supply costs the payer; none: not known
+    monthly_copay: Decimal | None = None  # for the plan's approved month's supply; None if unknown
+    month_price: Decimal | None = None  # what a month's supply costs the payer; None if unknown
     negotiated_price: Decimal | None = None  # of a month of insulin
     fair_price: Decimal | None = None  # the maximum fair price of a month of insulin
     renews: str | None = None
@@ -185,7 +185,7 @@ class StaffDecision:
     rx_id: str | None = None
     on: date | None = None
     quantity: Decimal | None = None
-    cycle: int | None = None  # that it is about; none: every one until it is taken back
+    cycle: int | None = None  # that it is about; none: every one until it is revoked
 
 
 @dataclass(frozen=True, slots=True)
@@ -447,7 +447,7 @@ class Offer:
     visits_before: int  # before all due drugs have joined; what stands as told is not counted
     short_fills: int
     uncovered_days: int
-    extra_cost: Decimal | None  # none: unknown
+    extra_cost: Decimal | None  # None if unknown
     reason: Reason
 
 
@@ -478,7 +478,7 @@ class Plan:
     short_fills: int
     uncovered_days: int  # avoidable and not
     unavoidable_days: int  # before the first workable day
-    extra_cost: Decimal | None  # none: unknown
+    extra_cost: Decimal | None  # None if unknown
     reasons: tuple[Reason, ...]
     renewals: tuple[Renewal, ...]
     look_again_on: date | None = None  # time alone changes it then; none: only an event can

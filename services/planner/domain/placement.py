@@ -135,7 +135,7 @@ def blemishes(path: FillPath, at: int, payable: int, day: int, setting: Setting)
 def place(
     choices: Sequence[Choice],
     free: Sequence[int],
-    told: Sequence[int],
+    promised: Sequence[int],
     setting: Setting,
     most: int,
     *,
@@ -144,15 +144,15 @@ def place(
     """The trips and ways that weigh least together, None where all weigh more than `most`; how many sets of trips were
     tried, and whether all were. `patiently`: more of them where drugs take several fills.
 
-    On `free` days the patient comes anyway, `told` are trips that the patient was told of.
+    On `free` days the patient comes anyway, `promised` are trips that the patient was told of.
     """
     search = _Search(choices, free, setting, most)
     if patiently and search.chains:
         search.most_tried = MOST_TRIED_PATIENTLY
-    if search.bound() <= most or told:
+    if search.bound() <= most or promised:
         if search.chains:
-            search.go(search.one_by_one(told))
-        search.go(tuple(told))
+            search.go(search.one_by_one(promised))
+        search.go(tuple(promised))
     tried = len(search.seen)
     return search.best, tried, tried < search.most_tried
 
@@ -270,10 +270,10 @@ class _Search:
                     paid[day] += pays - cost
         return total
 
-    def one_by_one(self, told: Sequence[int]) -> tuple[int, ...]:
+    def one_by_one(self, promised: Sequence[int]) -> tuple[int, ...]:
         """Trips with which every drug that may take several fills has its lightest way, given those of the drugs before
         it: a first answer, which others have to beat."""
-        trips = {*told}
+        trips = {*promised}
         for number in sorted(self.chains, key=lambda each: self.choices[each].covered):
             added = [(way, self._added(way, trips)) for way in self.choices[number].ways]
             _, more = min(added, key=lambda each: each[0].weight + len(each[1]) * self.setting.trip)

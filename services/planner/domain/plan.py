@@ -22,7 +22,8 @@ from services.planner.domain.availability import (
 )
 from services.planner.domain.calendar import Calendar, first_workable
 from services.planner.domain.choosing import Found, choose_day
-from services.planner.domain.eligibility import NO_RULINGS, Eligibility, assess, renewed_by
+from services.planner.domain.commitments import FixedVisit, apply_promised_visits, fixed_visits
+from services.planner.domain.eligibility import NO_STAFF_DECISIONS, Eligibility, assess, renewed_by
 from services.planner.domain.grants import Grant, granted
 from services.planner.domain.layout import IDS, extra_cost_of, fills_of, visits_of, with_steps
 from services.planner.domain.medication import Medication
@@ -53,11 +54,10 @@ from services.planner.domain.renewals import (
 )
 from services.planner.domain.search import Layout, Question
 from services.planner.domain.situation import Situation
-from services.planner.domain.staff_decisions import in_force, ruled, with_day
+from services.planner.domain.staff_decisions import as_staff_decided, in_force, with_day
 from services.planner.domain.supplies import as_high_cost, medication_of, not_before, not_by_billed_days
 from services.planner.domain.timing import paid_early, timed
-from services.planner.domain.told import Standing, apply_promised_visits, that_stand
-from services.planner.domain.year import about_the_year, rhythm_told
+from services.planner.domain.year import about_the_year, promised_rhythm
 
 OPEN_DAY_WITHIN = 60
 """Days in which a store is expected to open at all."""
@@ -69,25 +69,28 @@ def plan_id_of(patient_id: str, cycle: int) -> str:
 
 
 def plan_cycle(
-    profile: Profile, calendar: Calendar, rules: Rules, today: date, told: Commitments, cycle: int
+    profile: Profile, calendar: Calendar, rules: Rules, today: date, commitments: Commitments, cycle: int
 ) -> Plan | Blocked:
     """The plan of the patient's current cycle as of `today`, or why there can be none.
 
-    Pure: the same values give the same plan. `told` is what must not change without need: the agreed day and rhythm,
-    visits that the patient was told of, what was declined. Where staff decided something, the plan says what would be
-    without.
+    Pure: the same values give the same plan. `commitments` is what must not change without need: the agreed day
+    and rhythm, visits that the patient was told of, what was declined. Where staff decided something, the plan says
+    what would be without.
     """
     halted = halt(profile, today)
     if halted:
         return Blocked((halted,), look_again_on=halt_ends_on(profile, today))
-    rulings = in_force(profile.rulings, today, cycle)
+    staff_decisions = in_force(profile.rulings, today, cycle)
     lead_days = lead_of(profile, calendar, rules)
-    by_letter_on = told.not_before if told.not_before and (told.not_before - today).days > lead_days else None
+    not_before = commitments.not_before
+    by_letter_on = not_before if not_before and (not_before - today).days > lead_days else None
     lead_days = (by_letter_on - today).days if by_letter_on else lead_days
     rules = rules if lead_days == rules.lead_days else replace(rules, lead_days=lead_days)
-    day_told = with_day(told, rulings)
+    with_staff_day = with_day(commitments, staff_decisions)
     open_days = as_open_to(calendar, profile, today)
-    at = Situation(profile, calendar, open_days, rules, today, day_told, cycle, rulings, not by_letter_on)
+    at = Situation(
+        profile, calendar, open_days, rules, today, with_staff_day, cycle, staff_decisions, not by_letter_on
+    )
     plan = _plan(at)
     if by_letter_on and isinstance(plan, Plan):
         plan = replace(plan, reasons=(*plan.reasons, because("by_letter", on=by_letter_on)))
@@ -96,9 +99,9 @@ def plan_cycle(
         anywhere = as_open_to(calendar, without, today)
         free = _plan(replace(at, profile=without, calendar=anywhere, urgently=True))
         plan = replace(plan, reasons=(*plan.reasons, *way_out(plan, free, profile, calendar)))
-    if not rulings or isinstance(plan, Blocked):
+    if not staff_decisions or isinstance(plan, Blocked):
         return plan
-    free = _plan(replace(at, told=told, rulings=NO_RULINGS, urgently=True))
+    free = _plan(replace(at, commitments=commitments, staff_decisions=NO_STAFF_DECISIONS, urgently=True))
     return replace(plan, reasons=(*plan.reasons, explain_day.without_staff(free)))
 
 
@@ -108,9 +111,9 @@ def _plan(at: Situation) -> Plan | Blocked:
     if workable is None:
         return _blocked(because("no_pickup_day", days=OPEN_DAY_WITHIN), [], at)
 
-    near = that_stand(at.told, at.calendar, at.rules, at.today)
+    near = fixed_visits(at.commitments, at.calendar, at.rules, at.today)
     first = min([workable, *(visit.on for visit in near)])
-    parts = assess(at.profile, at.rules, at.today, first, at.rulings, at.calendar.state)
+    parts = assess(at.profile, at.rules, at.today, first, at.staff_decisions, at.calendar.state)
     taking_part = [part for part in parts if part.participation is not Participation.excluded]
     if not at.profile.prescriptions:
         return _blocked(because("no_prescription"), parts, at)
@@ -125,16 +128,16 @@ def _plan(at: Situation) -> Plan | Blocked:
             for each in at.profile.prescriptions
             if each.rx_id in renewed
         },
-        at.told.rhythm.joins if at.told.rhythm else None,
+        at.commitments.rhythm.joins if at.commitments.rhythm else None,
         at.today,
     )
     medications = [
-        timed(medication, part, at.profile, at.told, at.rules, at.today)
+        timed(medication, part, at.profile, at.commitments, at.rules, at.today)
         for medication, part in zip(medications, taking_part, strict=True)
     ]
     pin = pin_of(at, near, standing)
     question = question_of(at, medications, standing, workable, pin)
-    found = choose_day(question, at.told, pin, standing)
+    found = choose_day(question, at.commitments, pin, standing)
     if found is None:
         return _blocked(because("nothing_payable"), parts, at)
     return _planned(at, parts, renewed, standing, question, found)
@@ -150,9 +153,9 @@ def _medications(
 def _medication(at: Situation, part: Eligibility, grant: Grant | None) -> Medication:
     """The drug before what was told: a visit that stands may rest on an early fill that was granted days ago."""
     profile, rules, today = at.profile, at.rules, at.today
-    medication = medication_of(part, rules, at.told, grant, today, at.calendar.lead_days)
-    medication = ruled(medication, at.rulings)
-    if (StaffDecisionKind.include, medication.rx_id) not in at.rulings:
+    medication = medication_of(part, rules, at.commitments, grant, today, at.calendar.lead_days)
+    medication = as_staff_decided(medication, at.staff_decisions)
+    if (StaffDecisionKind.include, medication.rx_id) not in at.staff_decisions:
         medication = as_high_cost(medication, rules, today)
     medication = not_by_billed_days(not_before(medication), part)
     if not (profile.away or profile.stays or medication.after_change):
@@ -164,12 +167,12 @@ def _planned(
     at: Situation,
     parts: Sequence[Eligibility],
     renewed: Mapping[str, str],
-    standing: Sequence[Standing],
+    standing: Sequence[FixedVisit],
     question: Question,
     found: Found,
 ) -> Plan:
     """The chosen day as a plan: visits with their steps, what is done about each drug, what is to be renewed."""
-    profile, hours, today, told = at.profile, at.hours, at.today, at.told
+    profile, hours, today, commitments = at.profile, at.hours, at.today, at.commitments
     chosen, score = found.chosen, found.chosen.score
     visits = _visits(at, question, chosen, standing)
     lost = explain_day.lost_before(question, chosen)
@@ -182,23 +185,23 @@ def _planned(
         computed_on=today,
         anchor_on=date.fromordinal(chosen.anchor),
         next_anchor_on=date.fromordinal(chosen.second),
-        agreed=told.agreed,
+        agreed=commitments.agreed,
         visits=visits,
         drugs=decisions,
-        offered=() if told.agreed else tuple(explain_day.offer(each, lost) for each in offered),
+        offered=() if commitments.agreed else tuple(explain_day.offer(each, lost) for each in offered),
         short_fills=sum(item.kind is FillKind.bridge for visit in visits for item in visit.items),
         uncovered_days=uncovered,
         unavoidable_days=sum(lost.values()),
         extra_cost=extra_cost_of(visits, chosen, renewed),
         reasons=(
             *(moved(each, profile, hours) for each in found.why),
-            *about_the_year(chosen, question, profile, told, visits, uncovered),
+            *about_the_year(chosen, question, profile, commitments, visits, uncovered),
             *explain_day.about_plan(chosen, question),
             *limits_of(profile, hours, today),
         ),
         renewals=renewals,
         look_again_on=_tried_again_on(parts),
-        rhythm=rhythm_told(chosen, question, profile, visits),
+        rhythm=promised_rhythm(chosen, question, profile, visits),
         open_visits=score.one_time_trips,
         open_short_fills=score.short_fills,
         open_overrides=score.overrides,
@@ -206,7 +209,7 @@ def _planned(
 
 
 def _visits(
-    at: Situation, question: Question, chosen: Layout, standing: Sequence[Standing]
+    at: Situation, question: Question, chosen: Layout, standing: Sequence[FixedVisit]
 ) -> tuple[Visit, ...]:
     def claims_from(on: date) -> date:
         return open_days_before(on, at.rules.claims_made_ahead, at.hours, at.today)
@@ -229,7 +232,9 @@ def _about_drugs(
     given_up = likely_discontinued(parts, rules, today)
     renewals = wanted(renewals_needed(parts, chosen, at.hours, rules, today, numbered), parts, given_up)
     ending = authorizations_ending(parts, chosen, rules.authorization_lead_days)
-    decisions = [explain.decision(part, chosen, fills, lost, question, at.told, today) for part in parts]
+    decisions = [
+        explain.decision(part, chosen, fills, lost, question, at.commitments, today) for part in parts
+    ]
     return explain.with_what_must_happen(decisions, renewals, today, ending, given_up), renewals
 
 

@@ -268,7 +268,9 @@ def plan_anew(
     if progress.misses >= rules.missed_cycles:
         outcome: Plan | Blocked = Blocked((because("not_reached", cycles=progress.misses),))
     else:
-        outcome = plan_cycle(profile, calendar, rules, today, _told_today(progress, today), progress.cycle)
+        outcome = plan_cycle(
+            profile, calendar, rules, today, _commitments_today(progress, today), progress.cycle
+        )
     if isinstance(outcome, Blocked):
         return _blocked(progress, outcome), outcome
     planned = _planned(progress, outcome)
@@ -276,7 +278,7 @@ def plan_anew(
     return replace(planned, look_again_on=min((day for day in days if day), default=None)), outcome
 
 
-def told(progress: Progress) -> Commitments:
+def commitments_of(progress: Progress) -> Commitments:
     """What the next plan has to keep to. A proposal that nobody agreed to binds nothing."""
     return Commitments(
         agreed=progress.agreed,
@@ -295,9 +297,9 @@ def told(progress: Progress) -> Commitments:
     )
 
 
-def _told_today(progress: Progress, today: date) -> Commitments:
+def _commitments_today(progress: Progress, today: date) -> Commitments:
     """Who was not reached about a visit of today is not planned for today again."""
-    known, tomorrow = told(progress), today + timedelta(days=1)
+    known, tomorrow = commitments_of(progress), today + timedelta(days=1)
     if progress.unreached_for != today or (known.not_before and known.not_before > tomorrow):
         return known
     return replace(known, not_before=tomorrow)

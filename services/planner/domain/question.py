@@ -13,6 +13,7 @@ from services.planner.domain.availability import (
     unavailable_days,
 )
 from services.planner.domain.calendar import PickupDays, pickup_days
+from services.planner.domain.commitments import FixedVisit
 from services.planner.domain.medication import Medication
 from services.planner.domain.model import (
     Commitments,
@@ -27,21 +28,20 @@ from services.planner.domain.model import (
 from services.planner.domain.rhythm import Rhythm, every_rhythm, fit_of, rhythms_of
 from services.planner.domain.search import Promises, Question
 from services.planner.domain.situation import Situation
-from services.planner.domain.told import Standing
 from services.planner.domain.urgent import urgent_days, with_urgency
 
 
-def pin_of(at: Situation, near: Sequence[PromisedVisit], standing: Sequence[Standing]) -> date | None:
+def pin_of(at: Situation, near: Sequence[PromisedVisit], standing: Sequence[FixedVisit]) -> date | None:
     """The agreed day of the next pickup, unless it passed, or is so near that its visit stood and has nothing left to
     fill."""
-    told = at.told
-    if told.anchor_on is None or told.anchor_on < at.today:
+    commitments = at.commitments
+    if commitments.anchor_on is None or commitments.anchor_on < at.today:
         return None
-    is_near = any(visit.on == told.anchor_on for visit in near)
-    return told.anchor_on if not is_near or stands_on(told.anchor_on, standing) else None
+    is_near = any(visit.on == commitments.anchor_on for visit in near)
+    return commitments.anchor_on if not is_near or stands_on(commitments.anchor_on, standing) else None
 
 
-def stands_on(day: date | None, standing: Sequence[Standing]) -> bool:
+def stands_on(day: date | None, standing: Sequence[FixedVisit]) -> bool:
     """Whether the synchronized pickup of that day stands as it was told."""
     return any(each.visit.on == day and each.visit.kind is VisitKind.synchronized for each in standing)
 
@@ -51,7 +51,7 @@ def _rhythms(at: Situation, medications: Sequence[Medication]) -> tuple[tuple[Rh
     lasts the cycle, all; and where none lasts any of them, the one that the longest lasts."""
     rules = at.rules
     rhythms, why = rhythms_of(at.profile, rules)
-    kept = at.told.rhythm if at.told.agreed else None
+    kept = at.commitments.rhythm if at.commitments.agreed else None
     if kept and len(rhythms) > 1:
         cushion = rules.day_of_month_cushion_days if kept.day_of_month else rules.bridge_cushion_days
         rhythms = (Rhythm(kept.cycle_days, kept.day_of_month, cushion),)
@@ -73,7 +73,7 @@ def _one_fits(rhythms: Sequence[Rhythm], medications: Sequence[Medication]) -> b
 def question_of(
     at: Situation,
     medications: Sequence[Medication],
-    standing: Sequence[Standing],
+    standing: Sequence[FixedVisit],
     workable: date,
     pin: date | None,
 ) -> Question:
@@ -81,9 +81,9 @@ def question_of(
 
     `workable` is the first day on which the patient can be served with the usual lead, `pin` the agreed day.
     """
-    profile, rules, told = at.profile, at.rules, at.told
+    profile, rules, commitments = at.profile, at.rules, at.commitments
     rhythms, other_cycle = _rhythms(at, medications)
-    asked = {day.toordinal() for day in (pin, told.wanted_on) if day}
+    asked = {day.toordinal() for day in (pin, commitments.wanted_on) if day}
     stood = {each.visit.on.toordinal() for each in standing}
     end = _last_day(rhythms, medications, workable, asked, rules)
     pickup = _pickup_days(at, asked, stood, end)
@@ -100,7 +100,7 @@ def question_of(
         earliest=workable.toordinal(),
         rhythms=rhythms,
         rules=rules,
-        promises=_promises(told, stood, at.today),
+        promises=_promises(commitments, stood, at.today),
         urgent_days=urgent,
         preferred_weekday=profile.preferred_weekday,
         load={day.toordinal(): load for day, load in at.calendar.load.items()},
@@ -108,7 +108,7 @@ def question_of(
         extra_cost_limit=rules.extra_cost_limit
         if profile.extra_cost_limit is None
         else profile.extra_cost_limit,
-        staff_day=at.rulings.get((StaffDecisionKind.day, None)),
+        staff_day=at.staff_decisions.get((StaffDecisionKind.day, None)),
         household=frozenset(day.toordinal() for day in profile.household_on if day >= at.today),
         household_must=profile.household_must,
         other_cycle=other_cycle,
@@ -152,7 +152,7 @@ def _pickup_days(at: Situation, extra: set[int], stood: Collection[int], end: in
 def _before_the_lead(at: Situation, stood: Collection[int]) -> set[int]:
     """The days before the usual lead on which the patient could come, were it urgent."""
     first = at.today.toordinal()
-    from_on = max(first, at.told.not_before.toordinal()) if at.told.not_before else first
+    from_on = max(first, at.commitments.not_before.toordinal()) if at.commitments.not_before else first
     return {
         day
         for day in range(from_on, _lead(at))
@@ -162,36 +162,48 @@ def _before_the_lead(at: Situation, stood: Collection[int]) -> set[int]:
     }
 
 
-def _promises(told: Commitments, stood: set[int], today: date) -> Promises:
+def _promises(commitments: Commitments, stood: set[int], today: date) -> Promises:
     """What may still be broken: the visits before or after the pickup, one that the patient asks to be moved on the day
     asked for; the day of the pickup, and when drugs were to join."""
     visits: dict[str, dict[int, PromisedItem]] = defaultdict(dict)
-    for visit in told.visits:
-        if visit.on >= today and visit.on != told.anchor_on and visit.on.toordinal() not in stood:
-            on = told.wanted_on if told.wanted_on and visit.on == told.instead_of else visit.on
+    for visit in commitments.visits:
+        if visit.on >= today and visit.on != commitments.anchor_on and visit.on.toordinal() not in stood:
+            on = (
+                commitments.wanted_on
+                if commitments.wanted_on and visit.on == commitments.instead_of
+                else visit.on
+            )
             for item in visit.items:
                 visits[item.rx_id][on.toordinal()] = item
     return Promises(
-        pickup=told.anchor_on.toordinal() if told.anchor_on else None,
+        pickup=commitments.anchor_on.toordinal() if commitments.anchor_on else None,
         visits=dict(visits),
-        joins={rx_id: on.toordinal() for rx_id, on in told.rhythm.joins.items() if on >= today}
-        if told.agreed and told.rhythm
+        joins={rx_id: on.toordinal() for rx_id, on in commitments.rhythm.joins.items() if on >= today}
+        if commitments.agreed and commitments.rhythm
         else {},
-        moved=_moved(told),
-        again=_again(told),
+        moved=_moved(commitments),
+        again=_again(commitments),
     )
 
 
-def _again(told: Commitments) -> int | None:
+def _again(commitments: Commitments) -> int | None:
     """The pickup after the pin; where that was not given, the first after it on which a drug was to join."""
-    if not (told.agreed and told.anchor_on):
+    if not (commitments.agreed and commitments.anchor_on):
         return None
-    joining = (on for on in told.rhythm.joins.values() if on > told.anchor_on) if told.rhythm else ()
-    again = told.next_anchor_on or min(joining, default=None)
+    joining = (
+        (on for on in commitments.rhythm.joins.values() if on > commitments.anchor_on)
+        if commitments.rhythm
+        else ()
+    )
+    again = commitments.next_anchor_on or min(joining, default=None)
     return again.toordinal() if again else None
 
 
-def _moved(told: Commitments) -> tuple[int, int] | None:
-    if told.wanted_on is None or told.instead_of is None or told.instead_of == told.anchor_on:
+def _moved(commitments: Commitments) -> tuple[int, int] | None:
+    if (
+        commitments.wanted_on is None
+        or commitments.instead_of is None
+        or commitments.instead_of == commitments.anchor_on
+    ):
         return None
-    return told.instead_of.toordinal(), told.wanted_on.toordinal()
+    return commitments.instead_of.toordinal(), commitments.wanted_on.toordinal()

@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import partial
 
 from services.planner.domain.calendar import NEVER, Calendar
-from services.planner.domain.eligibility import Eligibility, disused_after, followed
+from services.planner.domain.eligibility import Eligibility, followed, likely_discontinued_after
 from services.planner.domain.medication import per_day
 from services.planner.domain.model import Item, Participation, Reason, Renewal, Rules, because
 from services.planner.domain.paths import FillPath
@@ -110,7 +110,7 @@ NONE_DISUSED: Mapping[str, date] = {}
 def likely_discontinued(parts: Sequence[Eligibility], rules: Rules, today: date) -> dict[str, date]:
     """The run-out day, by rx_id, of what ran out so long ago that it is probably no longer taken; of what takes part,
     or would with a renewal."""
-    days = disused_after(rules, today)
+    days = likely_discontinued_after(rules, today)
     return {
         part.prescription.rx_id: out
         for part in parts

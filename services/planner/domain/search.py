@@ -361,9 +361,11 @@ class _Search:
         paid = max(start.first for start in self.starts)
         last = paid + cycles * rhythm.days
         first = paid + rhythm.days + 1 if cycles > 1 else 0
-        told = self.question.promises.pickup if cycles == 1 else None
+        promised = self.question.promises.pickup if cycles == 1 else None
         within = [
-            day for day in first_days(rhythm, days, last, self.pickup) if first <= day <= last or day == told
+            day
+            for day in first_days(rhythm, days, last, self.pickup)
+            if first <= day <= last or day == promised
         ]
         most = self._most()
         for live, phases in self._live_sets(number):
@@ -582,19 +584,19 @@ class _Search:
             count = 2 + max(lasts - day, longest) // rhythm.days
             self.slots[key] = slot_days(rhythm, day, count, self.pickup, not_before, weekday)
             if day == self.question.promises.pickup:
-                self.slots[key] = self._with_the_one_told(self.slots[key], rhythm)
+                self.slots[key] = self._with_the_promised(self.slots[key], rhythm)
         return self.slots[key]
 
-    def _with_the_one_told(self, slots: list[int], rhythm: Rhythm) -> list[int]:
+    def _with_the_promised(self, slots: list[int], rhythm: Rhythm) -> list[int]:
         """Moved earlier, as `settled` does, where that is how the patient was told to come again."""
-        told, weekday = self.question.promises.again, self.question.preferred_weekday
+        promised, weekday = self.question.promises.again, self.question.preferred_weekday
         settlings = (
             slot_days(rhythm, slots[0], len(slots), self.pickup, 1, weekday, earlier=days)
             for days in range(1, self.question.rules.settling_days + 1)
         )
-        if told is None or told in slots:
+        if promised is None or promised in slots:
             return slots
-        return next((days for days in settlings if told in days), slots)
+        return next((days for days in settlings if promised in days), slots)
 
     # --- one candidate ---
 
@@ -612,10 +614,10 @@ class _Search:
         free = [
             day for slot, day in enumerate(slots) if slot % period in candidate.live and day in self.pickup
         ]
-        told = sorted(
+        promised = sorted(
             {day for days in self.question.promises.visits.values() for day in days if day in self.pickup}
         )
-        placed = self._placed(candidate, choices, free, told, room - candidate.rate)
+        placed = self._placed(candidate, choices, free, promised, room - candidate.rate)
         if placed is None:
             return
         beside = self._by_themselves(placed, free)
@@ -661,7 +663,7 @@ class _Search:
         candidate: _Candidate,
         choices: Sequence[Choice],
         free: Sequence[int],
-        told: Sequence[int],
+        promised: Sequence[int],
         room: int,
     ) -> Placement | None:
         """The lightest trips and ways with which a drug joins at the first slot.
@@ -671,7 +673,9 @@ class _Search:
         """
 
         def lightest(ways: Sequence[Choice]) -> Placement | None:
-            found, tried, all_tried = place(ways, free, told, self.setting, room, patiently=self.patiently)
+            found, tried, all_tried = place(
+                ways, free, promised, self.setting, room, patiently=self.patiently
+            )
             self.tried += tried
             if not all_tried:
                 self.left_at.append(candidate.least)
@@ -709,7 +713,7 @@ class _Search:
             found = self._ways(at, number, slots, fit, phases, gap=True, several=True)
         if fit is None or (thorough and all(way.path.uncovered or way.is_chained for way in found)):
             until = max([slots[0] + self.rhythms[number].days, *slots[1:2]])
-            by_itself = self._as_told(alone(each, until, self.pickup, start))
+            by_itself = self._as_promised(alone(each, until, self.pickup, start))
             found.append(self._way(by_itself, number, self._alone(each) if fit else 0))
         return Choice(found, start.first, start.covered)
 
@@ -750,7 +754,7 @@ class _Search:
             paths = self._paths(at, day, fit, gap=gap, several=several)
             if fit.cycles > 1:
                 paths = [path._replace(cycles=fit.cycles) for path in paths]
-            self.ways[key] = [self._way(self._as_told(path), number) for path in paths]
+            self.ways[key] = [self._way(self._as_promised(path), number) for path in paths]
         return self.ways[key]
 
     def _paths(self, at: int, day: int, fit: Fit, *, gap: bool, several: bool) -> list[FillPath]:
@@ -764,16 +768,16 @@ class _Search:
             )
         return self.paths[key]
 
-    def _as_told(self, path: FillPath) -> FillPath:
+    def _as_promised(self, path: FillPath) -> FillPath:
         """A fill that the patient was told of stays on its day where it still can; one that they ask to be moved comes
         as near to the day asked for as it can."""
         promises = self.question.promises
-        told = promises.visits.get(path.medication.rx_id)
-        if not told:
+        promised = promises.visits.get(path.medication.rx_id)
+        if not promised:
             return path
-        if promises.moved and promises.moved[1] in told:
+        if promises.moved and promises.moved[1] in promised:
             path = _moved(path, promises.moved[1], self.pickup)
-        return _kept(path, told, self.pickup)
+        return _kept(path, promised, self.pickup)
 
     def _way(self, path: FillPath, number: int, weight: int = 0) -> Way:
         """What it weighs by itself: short fills, the claim and the stock at its joining, what recurs every year."""
@@ -793,13 +797,13 @@ class _Search:
             weight += late * self.blemish if lates is None else lates
             weight += dry * self.blemish if drys is None else drys
         promises = self.question.promises
-        promised = promises.joins.get(each.rx_id)
-        broken = int(promised is not None and (path.joins is None or path.joins > promised))
+        joins = promises.joins.get(each.rx_id)
+        broken = int(joins is not None and (path.joins is None or path.joins > joins))
         penalty = broken * OUTWEIGHS * self.unit
-        if told := promises.visits.get(each.rx_id):
+        if promised := promises.visits.get(each.rx_id):
             kept = {window.first: window.days for window in path.windows if window.first == window.last}
-            moved = len(told.keys() - kept.keys() - {path.joins})
-            resized = sum(told[day].days_supply != days for day, days in kept.items() if day in told)
+            moved = len(promised.keys() - kept.keys() - {path.joins})
+            resized = sum(promised[day].days_supply != days for day, days in kept.items() if day in promised)
             penalty += (moved * OUTWEIGHS + resized * OUTWEIGHS_SIZE) * self.unit
         weight += penalty
         spans = spans_of(path, weight, self.setting)
@@ -846,7 +850,7 @@ class _Search:
             for window, day in zip(way.path.windows, way.days, strict=False)
             if day == candidate.day
         ]
-        told = {day for days in question.promises.visits.values() for day in days}
+        promised = {day for days in question.promises.visits.values() for day in days}
         comes = {candidate.day, *placed.trips, *(day for days in beside.values() for day in days)}
         on_urgent = [
             day for way in ways for day in (*way.days, way.path.joins) if day in question.urgent_days
@@ -857,7 +861,7 @@ class _Search:
             self.rhythms[candidate.rhythm],
             candidate.rate + placed.weight - sum(way.penalty for way in ways),
             (critical, sum(way.path.uncovered for way in ways) - critical),
-            sum(way.broken for way in ways) + len(told - comes),
+            sum(way.broken for way in ways) + len(promised - comes),
             sum((way.cost for way in ways if way.cost), NO_COST),
             max((way.path.joins or 0 for way in ways), default=0),
         )
@@ -946,21 +950,21 @@ def _moved(path: FillPath, wanted: int, pickup: PickupDays) -> FillPath:
     return path._replace(windows=windows)
 
 
-def _kept(path: FillPath, told: Mapping[int, PromisedItem], pickup: PickupDays) -> FillPath:
+def _kept(path: FillPath, promised: Mapping[int, PromisedItem], pickup: PickupDays) -> FillPath:
     """Each window narrowed to the day that was told, if it is among its days; a short fill of the days that were told,
     if they reach as far."""
     kept = []
     payable = 0
     for window in path.windows:
         first = max(window.first, pickup.on_or_after(payable) if payable else 0)
-        day = next((day for day in told if first <= day <= window.last and day in pickup), None)
+        day = next((day for day in promised if first <= day <= window.last and day in pickup), None)
         window = window._replace(first=first) if day is None else window._replace(first=day, last=day)
         kept.append(window)
         payable = window.first + window.wait
     if not kept or any(each.first > each.last for each in kept):
         return path
     path, last = path._replace(windows=tuple(kept)), kept[-1]
-    item = told.get(last.first) if last.first == last.last else None
+    item = promised.get(last.first) if last.first == last.last else None
     if path.joins is None or item is None or item.kind is not FillKind.bridge:
         return path
     wait, longer = path.medication.wait(item.days_supply), item.days_supply - last.days

@@ -20,7 +20,7 @@ class Situation:
     calendar: Calendar  # the same, as far as the patient can come on its days
     rules: Rules
     today: date
-    told: Commitments
+    commitments: Commitments
     cycle: int
-    rulings: Mapping[Key, StaffDecision]  # in force today
+    staff_decisions: Mapping[Key, StaffDecision]  # in force today
     urgently: bool  # whether a visit may be made before the usual lead

@@ -1,6 +1,6 @@
 """What staff decided about a patient's plan: a day, a drug, a fill, a quantity. It is kept until they take it back.
 
-A ruling bends preferences, the chain's policy and the payer's clock; never the law, what is authorized, expiry, or a
+A decision bends preferences, the chain's policy and the payer's clock; never the law, what is authorized, expiry, or a
 day on which the store is closed. One that cannot be followed now is kept all the same, and the plan says so.
 """
 
@@ -46,7 +46,7 @@ NEEDS: Mapping[StaffDecisionKind, frozenset[str]] = {
     StaffDecisionKind.hold: frozenset({"rx_id", "on"}),
     StaffDecisionKind.quantity: frozenset({"rx_id", "quantity"}),
 }
-"""The fields that each kind of ruling needs."""
+"""The fields that each kind of decision needs."""
 
 STAFF = ("clerk", "technician", "pharmacist")
 MAY_RULE: Mapping[StaffDecisionKind, tuple[str, ...]] = {
@@ -61,13 +61,15 @@ MOST_UNITS = 100_000
 Key = tuple[StaffDecisionKind, str | None]
 
 
-def misfits(ruling: StaffDecision) -> Iterator[tuple[str, str]]:
+def misfits(decision: StaffDecision) -> Iterator[tuple[str, str]]:
     """The fields that do not fit the kind, or say that somebody decided who may not, and what to do."""
-    if ruling.by not in STAFF:
+    if decision.by not in STAFF:
         yield "by", f"is no role of staff: write {', '.join(STAFF)}; who it was is never written here"
-    elif ruling.by not in MAY_RULE[ruling.kind]:
-        yield "by", f"may not decide this ({ruling.kind}): only a pharmacist may"
-    yield from unfitting(ruling.kind, {name: getattr(ruling, name) for name in ("rx_id", "on", "quantity")})
+    elif decision.by not in MAY_RULE[decision.kind]:
+        yield "by", f"may not decide this ({decision.kind}): only a pharmacist may"
+    yield from unfitting(
+        decision.kind, {name: getattr(decision, name) for name in ("rx_id", "on", "quantity")}
+    )
 
 
 def unfitting(kind: StaffDecisionKind, given: Mapping[str, object]) -> Iterator[tuple[str, str]]:
@@ -92,46 +94,46 @@ def too_much(quantity: Decimal | None, left: Decimal | None) -> Iterator[str]:
         yield f"is more than the {left.normalize():f} units that are still authorized: give less, or ask for a renewal"
 
 
-def in_force(rulings: Iterable[StaffDecision], today: date, cycle: int) -> dict[Key, StaffDecision]:
+def in_force(decisions: Iterable[StaffDecision], today: date, cycle: int) -> dict[Key, StaffDecision]:
     """The newest ruling of each kind and drug that holds for this cycle; in or out of the plan is one question."""
     newest: dict[Key, StaffDecision] = {}
-    for ruling in rulings:
-        ahead = ruling.on is None or ruling.on >= today
-        if ahead and ruling.cycle in (None, cycle):
-            if ruling.kind in (StaffDecisionKind.include, StaffDecisionKind.exclude):
-                newest.pop((StaffDecisionKind.include, ruling.rx_id), None)
-                newest.pop((StaffDecisionKind.exclude, ruling.rx_id), None)
-            newest[ruling.kind, ruling.rx_id] = ruling
+    for decision in decisions:
+        ahead = decision.on is None or decision.on >= today
+        if ahead and decision.cycle in (None, cycle):
+            if decision.kind in (StaffDecisionKind.include, StaffDecisionKind.exclude):
+                newest.pop((StaffDecisionKind.include, decision.rx_id), None)
+                newest.pop((StaffDecisionKind.exclude, decision.rx_id), None)
+            newest[decision.kind, decision.rx_id] = decision
     return newest
 
 
-def excluded_by(rulings: Iterable[StaffDecision]) -> dict[str, StaffDecision]:
+def excluded_by(decisions: Iterable[StaffDecision]) -> dict[str, StaffDecision]:
     """By rx id what a pharmacist keeps out, by the newest decision about each drug (the oldest comes first)."""
     kept: dict[str, StaffDecision] = {}
-    for ruling in rulings:
-        if ruling.rx_id and ruling.kind in (StaffDecisionKind.include, StaffDecisionKind.exclude):
-            kept.pop(ruling.rx_id, None)
-            if ruling.kind is StaffDecisionKind.exclude:
-                kept[ruling.rx_id] = ruling
+    for decision in decisions:
+        if decision.rx_id and decision.kind in (StaffDecisionKind.include, StaffDecisionKind.exclude):
+            kept.pop(decision.rx_id, None)
+            if decision.kind is StaffDecisionKind.exclude:
+                kept[decision.rx_id] = decision
     return kept
 
 
-def with_day(told: Commitments, rulings: Mapping[Key, StaffDecision]) -> Commitments:
+def with_day(commitments: Commitments, decisions: Mapping[Key, StaffDecision]) -> Commitments:
     """The day that staff set takes the place of the one that the patient was told."""
-    day = rulings.get((StaffDecisionKind.day, None))
-    if day is None or day.on == told.anchor_on:
-        return told
-    if told.instead_of not in (None, told.anchor_on):
-        return replace(told, anchor_on=day.on)
-    return replace(told, anchor_on=day.on, wanted_on=None, instead_of=told.anchor_on)
+    day = decisions.get((StaffDecisionKind.day, None))
+    if day is None or day.on == commitments.anchor_on:
+        return commitments
+    if commitments.instead_of not in (None, commitments.anchor_on):
+        return replace(commitments, anchor_on=day.on)
+    return replace(commitments, anchor_on=day.on, wanted_on=None, instead_of=commitments.anchor_on)
 
 
-def ruled(medication: Medication, rulings: Mapping[Key, StaffDecision]) -> Medication:
+def as_staff_decided(medication: Medication, decisions: Mapping[Key, StaffDecision]) -> Medication:
     """The drug with what staff decided about its fills."""
-    if not rulings:
+    if not decisions:
         return medication
     hold, fill, quantity = (
-        rulings.get((kind, medication.rx_id))
+        decisions.get((kind, medication.rx_id))
         for kind in (StaffDecisionKind.hold, StaffDecisionKind.fill, StaffDecisionKind.quantity)
     )
     if fill and not medication.packs:
@@ -147,25 +149,25 @@ def ruled(medication: Medication, rulings: Mapping[Key, StaffDecision]) -> Medic
     return medication
 
 
-def remarks(rx_id: str, state: Participation, rulings: Mapping[Key, StaffDecision]) -> tuple[Reason, ...]:
+def remarks(rx_id: str, state: Participation, decisions: Mapping[Key, StaffDecision]) -> tuple[Reason, ...]:
     """What staff decided about one drug, for the plan to say: with effect, or without."""
     said = []
-    for (kind, of), ruling in rulings.items():
+    for (kind, of), decision in decisions.items():
         if of == rx_id and kind is not StaffDecisionKind.exclude:
-            said.append(_remark(ruling, state))
+            said.append(_remark(decision, state))
     return tuple(said)
 
 
-def _remark(ruling: StaffDecision, state: Participation) -> Reason:
-    by, made_on = ruling.by, ruling.made_on
+def _remark(decision: StaffDecision, state: Participation) -> Reason:
+    by, made_on = decision.by, decision.made_on
     if state is not Participation.excluded:
-        if ruling.kind is StaffDecisionKind.include:
+        if decision.kind is StaffDecisionKind.include:
             return because("staff_included", by=by, made_on=made_on)
-        if ruling.kind is StaffDecisionKind.hold and ruling.on:
-            return because("staff_holds", by=by, made_on=made_on, until=ruling.on)
+        if decision.kind is StaffDecisionKind.hold and decision.on:
+            return because("staff_holds", by=by, made_on=made_on, until=decision.on)
     if state is Participation.sync:
-        if ruling.kind is StaffDecisionKind.fill:
+        if decision.kind is StaffDecisionKind.fill:
             return because("staff_fills", by=by, made_on=made_on)
-        if ruling.kind is StaffDecisionKind.quantity and ruling.quantity:
-            return because("staff_quantity", by=by, made_on=made_on, quantity=ruling.quantity)
-    return because("staff_idle", by=by, made_on=made_on, what=ruling.kind)
+        if decision.kind is StaffDecisionKind.quantity and decision.quantity:
+            return because("staff_quantity", by=by, made_on=made_on, quantity=decision.quantity)
+    return because("staff_idle", by=by, made_on=made_on, what=decision.kind)

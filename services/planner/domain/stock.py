@@ -78,17 +78,19 @@ def stocks_of(profile: Profile, today: date) -> Mapping[StockKey, Stock]:
         prescriptions[keys[each.rx_id]].append(each)
     stocks = {}
     for key, of_key in prescriptions.items():
-        here, told = [_true(fill, certain) for fill in fills[key] if not fill.elsewhere], reports[key]
-        change = _change_of_dose(of_key, here, told, today) if len(of_key) > 1 else None
+        here, reported = [_true(fill, certain) for fill in fills[key] if not fill.elsewhere], reports[key]
+        change = _change_of_dose(of_key, here, reported, today) if len(of_key) > 1 else None
         left_until = None
         if change:
-            left_until = _by_new_dose(change, here, told, ended)
-            here, told = (
+            left_until = _by_new_dose(change, here, reported, ended)
+            here, reported = (
                 [each for each in here if change.is_after(each)],
-                [each for each in told if change.is_after(each)],
+                [each for each in reported if change.is_after(each)],
             )
         elsewhere = [fill for fill in fills[key] if fill.elsewhere]
-        believed, doubt = _believed(told, here, elsewhere, ended, left_until) if told else (told, None)
+        believed, doubt = (
+            _believed(reported, here, elsewhere, ended, left_until) if reported else (reported, None)
+        )
         run_out = run_out_day(here, believed, ended, left_until)
         if doubt and run_out == run_out_day(here, [*believed, doubt.report], ended, left_until):
             doubt = None
@@ -97,7 +99,7 @@ def stocks_of(profile: Profile, today: date) -> Mapping[StockKey, Stock]:
             last_paid(fills[key]),
             tuple(fills[key]),
             {each.rx_id: each.units_per_day for each in of_key},
-            change.on if change and left_until and left_until > today and not told else None,
+            change.on if change and left_until and left_until > today and not reported else None,
             doubt,
         )
     return stocks

@@ -20,7 +20,7 @@ from services.planner.domain.stock import paid_until, payable_from, short_fill
 def medication_of(
     part: Eligibility,
     rules: Rules,
-    told: Commitments,
+    commitments: Commitments,
     grant: Grant | None,
     today: date,
     billed_ahead: int = 0,
@@ -51,7 +51,7 @@ def medication_of(
         run_out=run_out.toordinal(),
         payment=Payment(
             payable.toordinal(),
-            waits=told.declined_until.get(each.rx_id, date.min).toordinal(),
+            waits=commitments.declined_until.get(each.rx_id, date.min).toordinal(),
             billed_ahead=billed_ahead,
             override=override,
         ),

@@ -14,24 +14,31 @@ from services.planner.domain.payment import Early
 
 
 def timed(
-    medication: Medication, part: Eligibility, profile: Profile, told: Commitments, rules: Rules, today: date
+    medication: Medication,
+    part: Eligibility,
+    profile: Profile,
+    commitments: Commitments,
+    rules: Rules,
+    today: date,
 ) -> Medication:
     """The drug with its own lead time, and payable early where that is granted."""
     if profile.away or profile.stays or medication.after_change:
         medication = paid_early(medication, part, profile, today)
     if not medication.prescription.drug.lead_days:
         return medication
-    first = _first_had(medication, told, rules, today)
+    first = _first_had(medication, commitments, rules, today)
     return replace(medication, available_from=first, payment=medication.payment.later(first))
 
 
-def _first_had(medication: Medication, told: Commitments, rules: Rules, today: date) -> int:
+def _first_had(medication: Medication, commitments: Commitments, rules: Rules, today: date) -> int:
     """The first day on which the store can have it; for a visit that the patient was told of it is ordered already."""
     first = today.toordinal() + rules.lead_days + medication.prescription.drug.lead_days
     days = [
         visit.on.toordinal()
-        for visit in told.visits
-        if told.agreed and visit.on >= today and any(item.rx_id == medication.rx_id for item in visit.items)
+        for visit in commitments.visits
+        if commitments.agreed
+        and visit.on >= today
+        and any(item.rx_id == medication.rx_id for item in visit.items)
     ]
     return min([first, *days])
 

@@ -17,7 +17,7 @@ KNOWN_FROM = 180
 """Days of fills from which on the trips of the year before are known."""
 
 
-def rhythm_told(
+def promised_rhythm(
     chosen: Layout, question: Question, profile: Profile, visits: Sequence[Visit]
 ) -> PromisedRhythm:
     """The rhythm as it is said, and kept once it is agreed."""
@@ -39,13 +39,13 @@ def about_the_year(
     chosen: Layout,
     question: Question,
     profile: Profile,
-    told: Commitments,
+    commitments: Commitments,
     visits: Sequence[Visit],
     uncovered: int,
 ) -> list[Reason]:
     """What the year looks like, and what another rhythm would bring; `uncovered` are the plan's days without a drug."""
     rhythm = chosen.score.rhythm
-    said = rhythm_told(chosen, question, profile, visits)
+    said = promised_rhythm(chosen, question, profile, visits)
     fills = sum(item.kind == "bridge" for visit in visits for item in visit.items)
     trips, before = said.trips_a_year, said.trips_before
     line = because("year_ahead", trips=trips, short_fills=fills, uncovered=uncovered)
@@ -58,12 +58,14 @@ def about_the_year(
         if rhythm.day_of_month
         else because("rhythm_of_days", days=rhythm.days)
     )
-    return [cadence, line, *_another_rhythm(rhythm, question, profile, told)]
+    return [cadence, line, *_another_rhythm(rhythm, question, profile, commitments)]
 
 
-def _another_rhythm(rhythm: Rhythm, question: Question, profile: Profile, told: Commitments) -> list[Reason]:
+def _another_rhythm(
+    rhythm: Rhythm, question: Question, profile: Profile, commitments: Commitments
+) -> list[Reason]:
     """Another rhythm that saves at least so many trips a year as the chain proposes for; asked, never taken."""
-    if rhythm.day_of_month or (profile.cycle_policy == AUTO and not told.agreed):
+    if rhythm.day_of_month or (profile.cycle_policy == AUTO and not commitments.agreed):
         return []
     rules, here = question.rules, least_trips(question.medications, rhythm)
     others = [(least_trips(question.medications, each), -each.days, each) for each in every_rhythm(rules)]

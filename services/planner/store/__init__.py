@@ -1,11 +1,10 @@
-"""Every SQL statement of the planner, in rooms: where patients stand (`records`), what others said (`heard`), whom to
-plan anew (`due`), what it takes from a store (`demand`), what `staff` decide, and what is asked for (`ask`).
+"""Every SQL statement of the planner, by subject: where patients stand (`records`), what came in from others
+(`inbound`), whom to plan anew (`due`), what it takes from a store (`demand`), what `staff` decide, and what is `reads`.
 
 Statements are set-wise: one for a whole batch. Rows go in as one jsonb value and become records in the database
 (`jsonb_populate_recordset`): names instead of positions.
 """
 
-from services.planner.store.ask import current_state, list_plans, load_plan
 from services.planner.store.demand import (
     demand_of_drugs,
     due_forecasts,
@@ -22,7 +21,7 @@ from services.planner.store.due import (
     enrolled_by_store,
     take_replans,
 )
-from services.planner.store.heard import (
+from services.planner.store.inbound import (
     Answer,
     record_answers,
     save_disenrolments,
@@ -32,20 +31,21 @@ from services.planner.store.heard import (
     save_renewals,
     save_stores,
 )
+from services.planner.store.reads import current_state, list_plans, load_plan
 from services.planner.store.records import Record, StoreDays, load_records, load_stores, save_records
 from services.planner.store.staff import (
-    add_ruling,
-    list_rulings,
-    load_ruling,
+    add_staff_decision,
+    list_staff_decisions,
+    load_staff_decision,
+    revoke_staff_decision,
     save_exclusions,
-    take_back_ruling,
 )
 
 __all__ = [
     "Answer",
     "Record",
     "StoreDays",
-    "add_ruling",
+    "add_staff_decision",
     "ask_for_replans",
     "ask_households",
     "count_enrolled",
@@ -56,14 +56,15 @@ __all__ = [
     "enrolled_after",
     "enrolled_by_store",
     "list_plans",
-    "list_rulings",
+    "list_staff_decisions",
     "load_forecasts",
     "load_plan",
     "load_records",
-    "load_ruling",
+    "load_staff_decision",
     "load_stores",
     "planned_by_day",
     "record_answers",
+    "revoke_staff_decision",
     "save_disenrolments",
     "save_exclusions",
     "save_forecasts",
@@ -73,6 +74,5 @@ __all__ = [
     "save_renewal_answers",
     "save_renewals",
     "save_stores",
-    "take_back_ruling",
     "take_replans",
 ]

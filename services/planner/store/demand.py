@@ -8,6 +8,7 @@ from typing import Any
 
 from shared.database import Db
 from shared.events.planner import DemandForecast
+from shared.upsert import row, upsert
 
 
 async def planned_by_day(db: Db, store_id: str, first: date, days: int) -> dict[date, dict[str, int]]:
@@ -38,7 +39,9 @@ async def planned_by_day(db: Db, store_id: str, first: date, days: int) -> dict[
         first,
         days,
     )
-    return {row["on_day"]: {name: value for name, value in row.items() if name != "on_day"} for row in rows}
+    return {
+        each["on_day"]: {name: value for name, value in each.items() if name != "on_day"} for each in rows
+    }
 
 
 async def due_forecasts(db: Db, store_ids: Sequence[str], now: datetime) -> dict[str, str]:
@@ -53,7 +56,7 @@ async def due_forecasts(db: Db, store_ids: Sequence[str], now: datetime) -> dict
         store_ids,
         now,
     )
-    return {row["store_id"]: row["time_zone"] for row in rows}
+    return {each["store_id"]: each["time_zone"] for each in rows}
 
 
 async def demand_of_drugs(db: Db, first_days: Mapping[str, date], days: int) -> list[dict[str, Any]]:
@@ -127,7 +130,7 @@ async def demand_of_drugs(db: Db, first_days: Mapping[str, date], days: int) -> 
         list(first_days.values()),
         days,
     )
-    return [dict(row) for row in rows]
+    return [dict(each) for each in rows]
 
 
 async def load_forecasts(db: Db, store_ids: Collection[str]) -> dict[str, DemandForecast]:
@@ -135,32 +138,23 @@ async def load_forecasts(db: Db, store_ids: Collection[str]) -> dict[str, Demand
     rows = await db.fetch(
         "select store_id, published from forecasts where store_id = any($1)", list(store_ids)
     )
-    return {row["store_id"]: DemandForecast.model_validate(row["published"]) for row in rows}
+    return {each["store_id"]: DemandForecast.model_validate(each["published"]) for each in rows}
+
+
+_keep_forecasts = upsert("forecasts", "store_id", "revision published")
 
 
 async def save_forecasts(
     db: Db, forecasts: Sequence[DemandForecast], next_at: Mapping[str, datetime]
 ) -> None:
     """Keep what is told of stores now, and when to tell of each of them next."""
-    await db.execute(
-        """
-        insert into forecasts
-        select *
-        from jsonb_populate_recordset(null::forecasts, $1)
-        on conflict (store_id) do update
-        set revision = excluded.revision, published = excluded.published
-        """,
-        [
-            {"store_id": each.store_id, "revision": each.revision, "published": each.model_dump(mode="json")}
-            for each in forecasts
-        ],
-    )
+    await _keep_forecasts(db, [row(each, "store_id revision", published=each) for each in forecasts])
     await db.execute(
         """
         update stores s
-        set forecast_due_at = told.next_at
-        from unnest($1::text[], $2::timestamptz[]) as told (store_id, next_at)
-        where s.store_id = told.store_id
+        set forecast_due_at = given.next_at
+        from unnest($1::text[], $2::timestamptz[]) as given (store_id, next_at)
+        where s.store_id = given.store_id
         """,
         list(next_at),
         list(next_at.values()),

@@ -22,9 +22,10 @@ from services.planner.domain.model import (
     VisitKind,
 )
 from services.planner.domain.progress import OpenVisit, Progress, Status
+from services.planner.publishing import profile_of
 from services.planner.store.staff import decision_of
-from services.planner.translation import profile_of
 from shared.database import Db
+from shared.upsert import Row, row
 
 
 @dataclass(frozen=True)
@@ -91,22 +92,22 @@ async def load_stores(db: Db, store_ids: Collection[str], now: datetime) -> dict
         now,
     )
     load: dict[str, dict[date, int]] = defaultdict(dict)
-    for row in planned:
-        load[row["store_id"]][row["booked_on"]] = row["pickups"]
+    for held in planned:
+        load[held["store_id"]][held["booked_on"]] = held["pickups"]
     return {
-        row["store_id"]: StoreDays(
-            row["time_zone"],
+        held["store_id"]: StoreDays(
+            held["time_zone"],
             Calendar(
-                frozenset(row["weekdays"]),
-                frozenset(row["closed_on"]),
-                load[row["store_id"]],
-                row["state"],
-                row["daily_cap"],
-                frozenset(row["delivery_weekdays"] or ()),
-                row["lead_days"] or 0,
+                frozenset(held["weekdays"]),
+                frozenset(held["closed_on"]),
+                load[held["store_id"]],
+                held["state"],
+                held["daily_cap"],
+                frozenset(held["delivery_weekdays"] or ()),
+                held["lead_days"] or 0,
             ),
         )
-        for row in rows
+        for held in rows
     }
 
 
@@ -124,27 +125,27 @@ async def load_records(db: Db, patient_ids: Collection[str], now: datetime) -> d
     plans = await _load_plans(db, ids, now)
     visits = await _load_visits(db, ids)
     rejections = await _load_rejections(db, ids)
-    rulings = await _load_rulings(db, ids)
-    households = await _household_days(db, [row["patient_id"] for row in rows if row["household_id"]], now)
+    decisions = await _load_staff_decisions(db, ids)
+    households = await _household_days(db, [held["patient_id"] for held in rows if held["household_id"]], now)
     records = {}
-    for row in rows:
-        patient_id = row["patient_id"]
+    for held in rows:
+        patient_id = held["patient_id"]
         known = Record(
             profile=profile_of(
                 {
-                    "store_id": row["store_id"],
+                    "store_id": held["store_id"],
                     "prescriptions": (),
-                    **row["profile"],  # empty of those who left
+                    **held["profile"],  # empty of those who left
                     "patient_id": patient_id,
                     "rejections": rejections[patient_id],
-                    "rulings": rulings[patient_id],
+                    "rulings": decisions[patient_id],
                     "household_on": households.get(patient_id, ()),
                 }
             ),
-            profile_revision=row["revision"],
-            enrolled=row["enrolled"],
+            profile_revision=held["revision"],
+            enrolled=held["enrolled"],
             progress=Progress(patient_id),
-            in_household=row["household_id"] is not None,
+            in_household=held["household_id"] is not None,
         )
         plan = plans.get(patient_id)
         records[patient_id] = _with_plan(known, plan, visits[patient_id]) if plan else known
@@ -166,7 +167,7 @@ async def _load_plans(db: Db, patient_ids: Sequence[str], now: datetime) -> dict
         patient_ids,
         now,
     )
-    return {row["patient_id"]: row for row in rows}
+    return {held["patient_id"]: held for held in rows}
 
 
 async def _household_days(db: Db, patient_ids: Sequence[str], now: datetime) -> dict[str, list[date]]:
@@ -189,37 +190,37 @@ async def _household_days(db: Db, patient_ids: Sequence[str], now: datetime) -> 
         now,
     )
     days: dict[str, list[date]] = defaultdict(list)
-    for row in rows:
-        if row["on_day"]:
-            days[row["patient_id"]].append(row["on_day"])
+    for held in rows:
+        if held["on_day"]:
+            days[held["patient_id"]].append(held["on_day"])
     return days
 
 
-def _with_plan(record: Record, row: asyncpg.Record, visits: Iterable[OpenVisit]) -> Record:
+def _with_plan(record: Record, held: asyncpg.Record, visits: Iterable[OpenVisit]) -> Record:
     progress = replace(
         record.progress,
-        status=Status(row["status"]),
-        cycle=row["cycle"],
-        agreed=row["agreed"],
-        misses=row["misses"],
-        plan_id=row["plan_id"],
-        anchor_on=row["anchor_on"],
-        next_anchor_on=row["next_anchor_on"],
-        offered=tuple(row["offered_on"]),
+        status=Status(held["status"]),
+        cycle=held["cycle"],
+        agreed=held["agreed"],
+        misses=held["misses"],
+        plan_id=held["plan_id"],
+        anchor_on=held["anchor_on"],
+        next_anchor_on=held["next_anchor_on"],
+        offered=tuple(held["offered_on"]),
         visits=tuple(visits),
-        declined_until={rx: date.fromisoformat(day) for rx, day in row["declined_until"].items()},
-        wanted_on=row["wanted_on"],
-        instead_of=row["instead_of"],
-        not_before=row["not_before"],
-        rhythm=_rhythm_of(row["rhythm"]) if row["rhythm"] else None,
+        declined_until={rx: date.fromisoformat(day) for rx, day in held["declined_until"].items()},
+        wanted_on=held["wanted_on"],
+        instead_of=held["instead_of"],
+        not_before=held["not_before"],
+        rhythm=_rhythm_of(held["rhythm"]) if held["rhythm"] else None,
     )
     return replace(
         record,
         progress=progress,
-        revision=row["revision"],
-        published=row["published"],
-        due_at=row["due_at"],
-        booked_on=row["booked_on"],
+        revision=held["revision"],
+        published=held["published"],
+        due_at=held["due_at"],
+        booked_on=held["booked_on"],
     )
 
 
@@ -239,17 +240,17 @@ async def _load_visits(db: Db, patient_ids: Sequence[str]) -> dict[str, list[Ope
         patient_ids,
     )
     found: dict[str, list[OpenVisit]] = defaultdict(list)
-    for row in rows:
+    for held in rows:
         items = tuple(
             PromisedItem(
                 item["rx_id"], FillKind(item["kind"]), Decimal(item["quantity"]), item["days_supply"]
             )
-            for item in row["items"]
+            for item in held["items"]
         )
-        waiting = frozenset(item["rx_id"] for item in row["items"] if item.get("waits_to_the_end"))
-        found[row["patient_id"]].append(
+        waiting = frozenset(item["rx_id"] for item in held["items"] if item.get("waits_to_the_end"))
+        found[held["patient_id"]].append(
             OpenVisit(
-                row["visit_id"], VisitKind(row["kind"]), row["on_day"], items, row["confirmed"], waiting
+                held["visit_id"], VisitKind(held["kind"]), held["on_day"], items, held["confirmed"], waiting
             )
         )
     return found
@@ -266,14 +267,14 @@ async def _load_rejections(db: Db, patient_ids: Sequence[str]) -> dict[str, list
         patient_ids,
     )
     found: dict[str, list[Rejection]] = defaultdict(list)
-    for row in rows:
-        found[row["patient_id"]].append(
-            Rejection(row["rx_id"], row["code"], row["rejected_on"], row["next_fill_on"])
+    for held in rows:
+        found[held["patient_id"]].append(
+            Rejection(held["rx_id"], held["code"], held["rejected_on"], held["next_fill_on"])
         )
     return found
 
 
-async def _load_rulings(db: Db, patient_ids: Sequence[str]) -> dict[str, list[StaffDecision]]:
+async def _load_staff_decisions(db: Db, patient_ids: Sequence[str]) -> dict[str, list[StaffDecision]]:
     rows = await db.fetch(
         """
         select patient_id, kind, made_as, why, made_on, rx_id, on_day, quantity, cycle
@@ -285,33 +286,29 @@ async def _load_rulings(db: Db, patient_ids: Sequence[str]) -> dict[str, list[St
         patient_ids,
     )
     found: dict[str, list[StaffDecision]] = defaultdict(list)
-    for row in rows:
-        found[row["patient_id"]].append(decision_of(row))
+    for held in rows:
+        found[held["patient_id"]].append(decision_of(held))
     return found
 
 
 _PLAN = (
-    *(
-        "store_id",
-        "revision",
-        "status",
-        "plan_id",
-        "cycle",
-        "agreed",
-        "misses",
-        "anchor_on",
-        "next_anchor_on",
-    ),
-    *(
-        "offered_on",
-        "declined_until",
-        "wanted_on",
-        "instead_of",
-        "not_before",
-        "rhythm",
-        "due_at",
-        "booked_on",
-    ),
+    "store_id",
+    "revision",
+    "status",
+    "plan_id",
+    "cycle",
+    "agreed",
+    "misses",
+    "anchor_on",
+    "next_anchor_on",
+    "offered_on",
+    "declined_until",
+    "wanted_on",
+    "instead_of",
+    "not_before",
+    "rhythm",
+    "due_at",
+    "booked_on",
 )
 """The columns of a plan that are written as they are given."""
 
@@ -337,7 +334,7 @@ async def save_records(db: Db, records: Sequence[Record], now: datetime) -> None
         [record.patient_id for record in records],
         [record.published for record in records],
     )
-    visits = [row for record in records for row in _visit_rows(record)]
+    visits = [each for record in records for each in _visit_rows(record)]
     await db.execute(
         """
         delete from visits
@@ -345,8 +342,8 @@ async def save_records(db: Db, records: Sequence[Record], now: datetime) -> None
           and (patient_id, visit_id) not in (select * from unnest($2::text[], $3::text[]))
         """,
         [record.patient_id for record in records],
-        [row["patient_id"] for row in visits],
-        [row["visit_id"] for row in visits],
+        [each["patient_id"] for each in visits],
+        [each["visit_id"] for each in visits],
     )
     await db.execute(
         """
@@ -362,61 +359,31 @@ async def save_records(db: Db, records: Sequence[Record], now: datetime) -> None
     )
 
 
-def _plan_row(record: Record) -> dict[str, Any]:
+def _plan_row(record: Record) -> Row:
     progress = record.progress
-    booked = progress.anchor_on if progress.status is Status.planned else None
+    rhythm = progress.rhythm
     return {
-        "patient_id": record.patient_id,
-        "store_id": record.store_id,
-        "revision": record.revision,
-        "status": progress.status,
-        "plan_id": progress.plan_id,
-        "cycle": progress.cycle,
-        "agreed": progress.agreed,
-        "misses": progress.misses,
-        "anchor_on": _text(progress.anchor_on),
-        "next_anchor_on": _text(progress.next_anchor_on),
-        "offered_on": [_text(day) for day in progress.offered],
-        "declined_until": {rx_id: _text(day) for rx_id, day in progress.declined_until.items()},
-        "wanted_on": _text(progress.wanted_on),
-        "instead_of": _text(progress.instead_of),
-        "not_before": _text(progress.not_before),
-        "rhythm": _rhythm_row(progress.rhythm) if progress.rhythm else None,
-        "due_at": _text(record.due_at),
-        "booked_on": _text(booked),
+        **row(record, "patient_id store_id revision due_at"),
+        **row(progress, "status plan_id cycle agreed misses anchor_on next_anchor_on declined_until"),
+        **row(progress, "wanted_on instead_of not_before"),
+        "offered_on": progress.offered,
+        "rhythm": row(rhythm, "cycle_days day_of_month joins") if rhythm else None,
+        "booked_on": progress.anchor_on if progress.status is Status.planned else None,
     }
 
 
-def _rhythm_row(rhythm: PromisedRhythm) -> dict[str, Any]:
-    return {
-        "cycle_days": rhythm.cycle_days,
-        "day_of_month": rhythm.day_of_month,
-        "joins": {rx_id: _text(day) for rx_id, day in rhythm.joins.items()},
-    }
-
-
-def _visit_rows(record: Record) -> list[dict[str, Any]]:
+def _visit_rows(record: Record) -> list[Row]:
     return [
         {
-            "patient_id": record.patient_id,
-            "visit_id": visit.visit_id,
-            "kind": visit.kind,
-            "on_day": _text(visit.on),
-            "confirmed": visit.confirmed,
+            **row(visit, "visit_id kind confirmed", patient_id=record.patient_id, on_day=visit.on),
             "items": [
-                {
-                    "rx_id": item.rx_id,
-                    "kind": item.kind,
-                    "quantity": str(item.quantity),
-                    "days_supply": item.days_supply,
-                    "waits_to_the_end": item.rx_id in visit.wait_to_the_end,
-                }
+                row(
+                    item,
+                    "rx_id kind quantity days_supply",
+                    waits_to_the_end=item.rx_id in visit.wait_to_the_end,
+                )
                 for item in visit.items
             ],
         }
         for visit in record.progress.visits
     ]
-
-
-def _text(day: date | datetime | None) -> str | None:
-    return day.isoformat() if day else None

@@ -12,8 +12,8 @@ from shared.database import Db
 from shared.events.planner import ExclusionsChanged
 
 
-async def add_ruling(
-    db: Db, ruling_id: UUID, patient_id: str, ruling: StaffDecision, made_by: str, now: datetime
+async def add_staff_decision(
+    db: Db, decision_id: UUID, patient_id: str, decision: StaffDecision, made_by: str, now: datetime
 ) -> None:
     """Note what a member of staff decided."""
     await db.execute(
@@ -23,23 +23,23 @@ async def add_ruling(
         )
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         """,
-        ruling_id,
+        decision_id,
         patient_id,
-        ruling.kind,
+        decision.kind,
         made_by,
-        ruling.by,
-        ruling.why,
+        decision.by,
+        decision.why,
         now,
-        ruling.made_on,
-        ruling.rx_id,
-        ruling.on,
-        ruling.quantity,
-        ruling.cycle,
+        decision.made_on,
+        decision.rx_id,
+        decision.on,
+        decision.quantity,
+        decision.cycle,
     )
 
 
-async def load_ruling(db: Db, patient_id: str, ruling_id: UUID) -> StaffDecision | None:
-    """One ruling about this patient's plans, revoked or not."""
+async def load_staff_decision(db: Db, patient_id: str, decision_id: UUID) -> StaffDecision | None:
+    """One decision about this patient's plans, revoked or not."""
     row = await db.fetchrow(
         """
         select kind, made_as, why, made_on, rx_id, on_day, quantity, cycle
@@ -48,7 +48,7 @@ async def load_ruling(db: Db, patient_id: str, ruling_id: UUID) -> StaffDecision
           and patient_id = $1
         """,
         patient_id,
-        ruling_id,
+        decision_id,
     )
     return decision_of(row) if row else None
 
@@ -67,8 +67,8 @@ def decision_of(row: Any) -> StaffDecision:
     )
 
 
-async def take_back_ruling(db: Db, patient_id: str, ruling_id: UUID, by: str, now: datetime) -> None:
-    """End a ruling. Taken back twice is taken back once."""
+async def revoke_staff_decision(db: Db, patient_id: str, decision_id: UUID, by: str, now: datetime) -> None:
+    """Revoke a decision. Revoked twice is revoked once."""
     await db.execute(
         """
         update rulings
@@ -78,13 +78,13 @@ async def take_back_ruling(db: Db, patient_id: str, ruling_id: UUID, by: str, no
           and patient_id = $1
         """,
         patient_id,
-        ruling_id,
+        decision_id,
         by,
         now,
     )
 
 
-async def list_rulings(db: Db, patient_id: str) -> list[dict[str, Any]]:
+async def list_staff_decisions(db: Db, patient_id: str) -> list[dict[str, Any]]:
     """All that staff decided about one patient's plans, the oldest first."""
     rows = await db.fetch(
         """
@@ -106,9 +106,9 @@ async def save_exclusions(db: Db, lists: Mapping[str, Sequence[Mapping[str, Any]
         """
         insert into exclusions as held (patient_id, revision, kept_out)
         select patient_id, 1, kept_out
-        from jsonb_to_recordset($1) as told (patient_id text, kept_out jsonb)
+        from jsonb_to_recordset($1) as given (patient_id text, kept_out jsonb)
         where kept_out <> '[]'
-           or exists (select from exclusions e where e.patient_id = told.patient_id)
+           or exists (select from exclusions e where e.patient_id = given.patient_id)
         on conflict (patient_id) do update
         set revision = held.revision + 1,
             kept_out = excluded.kept_out

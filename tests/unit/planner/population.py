@@ -105,7 +105,7 @@ class Odd:
     profile: Profile
     calendar: Calendar
     rules: Rules
-    told: Commitments
+    commitments: Commitments
 
 
 def odd_patient(rng: Random, number: int) -> Odd:

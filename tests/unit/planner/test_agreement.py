@@ -13,8 +13,7 @@ from random import Random
 
 from services.planner.domain.model import NO_COMMITMENTS
 from services.planner.domain.plan import plan_cycle
-from services.planner.translation import event_of
-from services.planner.translation import said as said_of
+from services.planner.publishing import event_of, payload_of
 from shared.events.planner import DrugDecision, PlanComputed
 from shared.words.formats import spoken
 from shared.words.plans import of_drug, of_offer, why
@@ -63,11 +62,11 @@ def answers() -> tuple[Answer, ...]:
         usual = chain_patient(rng, number)
         outcomes.append(plan_cycle(usual, chain_store(rng), POLICY, TODAY, NO_COMMITMENTS, 1))
         odd = odd_patient(rng, number)
-        outcomes.append(plan_cycle(odd.profile, odd.calendar, odd.rules, TODAY, odd.told, 1))
+        outcomes.append(plan_cycle(odd.profile, odd.calendar, odd.rules, TODAY, odd.commitments, 1))
     for on in (date(2009, 10, 1), date(2010, 6, 1)):
         for profile, calendar in sample_patients(on):
             outcomes.append(plan_cycle(profile, calendar, POLICY, on, NO_COMMITMENTS, 1))
-    events = (event_of(said_of(outcome, "p", "s", 1, 1)) for outcome in outcomes)
+    events = (event_of(payload_of(outcome, "p", "s", 1, 1)) for outcome in outcomes)
     return tuple(Answer(event) for event in events if isinstance(event, PlanComputed))
 
 

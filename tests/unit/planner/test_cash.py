@@ -14,7 +14,7 @@ from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import Action, Fill, Plan, Rejection, Rules, Span
 from services.planner.domain.payers import CASH, PayerRule, SyncLaw, rule_on
 from services.planner.inputs import answer, plan, read_patient
-from services.planner.translation import event_of, said
+from services.planner.publishing import event_of, payload_of
 from shared.words import explain
 from tests.unit.planner.cases import COMMERCIAL, TODAY, fill, in_days, patient, prescription
 from tests.unit.planner.test_plan import codes, of, pinned, planned
@@ -38,7 +38,7 @@ def ninety_at_cash() -> Any:
 
 
 def words(made: Plan) -> str:
-    return "\n".join(explain(event_of(said(made, "p", "s", 1, 1))))
+    return "\n".join(explain(event_of(payload_of(made, "p", "s", 1, 1))))
 
 
 def test_cash_has_no_claims_codes_or_refill_too_soon() -> None:

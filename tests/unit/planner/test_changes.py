@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from services.planner.domain import progress as path
+from services.planner.domain import progress
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import (
     NO_COMMITMENTS,
@@ -131,10 +131,10 @@ def test_a_confirmed_visit_that_rests_on_it_stands_with_its_code(today: int) -> 
     items = tuple(
         PromisedItem(each.rx_id, each.kind, each.quantity, each.days_supply) for each in visit.items
     )
-    told = Commitments(
+    commitments = Commitments(
         agreed=True, anchor_on=first.anchor_on, visits=(PromisedVisit(visit.kind, visit.on, items, True),)
     )
-    again = planned_now(home(2), told, rules=rules, today=in_days(today))
+    again = planned_now(home(2), commitments, rules=rules, today=in_days(today))
     assert again.visits[0].visit_id == visit.visit_id
     assert [(item.rx_id, item.clarification_codes) for item in again.visits[0].items] == [
         (item.rx_id, item.clarification_codes) for item in visit.items
@@ -221,7 +221,7 @@ def test_whatever_is_said_of_the_days_there_is_an_answer(seed: int) -> None:
         uninsured=rng.choice([(), spans()]),
     )
     calendar = Calendar(delivery_weekdays=frozenset({1, 4}), lead_days=rng.choice([0, 60]))
-    after, said = path.plan_anew(Progress("patient-1"), profile, calendar, COMMERCIAL, TODAY)
+    after, said = progress.plan_anew(Progress("patient-1"), profile, calendar, COMMERCIAL, TODAY)
     assert after.status in (Status.planned, Status.blocked)
     assert isinstance(said, Plan | Blocked)
     assert said.reasons
@@ -230,8 +230,8 @@ def test_whatever_is_said_of_the_days_there_is_an_answer(seed: int) -> None:
 # --- on the path ---
 
 
-def halted(progress: Progress, today: int = 1, **facts: Any) -> Progress:
-    after, said = planned(progress, replace(PROFILE, **facts), in_days(today))
+def halted(at: Progress, today: int = 1, **facts: Any) -> Progress:
+    after, said = planned(at, replace(PROFILE, **facts), in_days(today))
     assert isinstance(said, Blocked)
     assert after.status is Status.blocked
     return after
@@ -267,7 +267,7 @@ def test_a_confirmed_pickup_of_today_does_not_keep_an_admission_waiting(agreed: 
 
 def test_a_package_collected_during_the_stay_ends_its_visit(agreed: Progress) -> None:
     in_hospital = halted(confirmed(agreed, pickup(agreed)), stays=(span(1),))
-    after = path.close_visit(in_hospital, pickup(in_hospital).visit_id)
+    after = progress.close_visit(in_hospital, pickup(in_hospital).visit_id)
     assert after.cycle == agreed.cycle + 1
 
 

@@ -236,8 +236,8 @@ def test_a_rhythm_once_agreed_is_kept_and_a_better_one_is_proposed() -> None:
         [prescription("a"), prescription("b"), pack],
         [fill("a", in_days(-16)), fill("b", in_days(-16)), fill("p", in_days(-3), 28)],
     )
-    told = Commitments(agreed=True, anchor_on=in_days(12), rhythm=PromisedRhythm(30))
-    plan = planned(profile, told)
+    commitments = Commitments(agreed=True, anchor_on=in_days(12), rhythm=PromisedRhythm(30))
+    plan = planned(profile, commitments)
     assert plan.rhythm
     assert (plan.anchor_on, plan.rhythm.cycle_days) == (in_days(12), 30)
     assert "never_joins" in codes(of(plan, "p").reasons)

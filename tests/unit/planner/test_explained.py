@@ -13,8 +13,7 @@ from services.planner.domain.calendar import Calendar
 from services.planner.domain.criteria import CRITERIA, avoidable_uncovered_days, store_is_full
 from services.planner.domain.model import NO_COMMITMENTS, Commitments, Plan, Profile, Reason, Rejection, Rules
 from services.planner.domain.plan import plan_cycle
-from services.planner.translation import event_of
-from services.planner.translation import said as said_of
+from services.planner.publishing import event_of, payload_of
 from shared.events.planner import PlanComputed
 from shared.words import explain as in_words
 from shared.words.plans import of_drug
@@ -40,11 +39,11 @@ def planned(profile: Profile, calendar: Calendar = EVERY_DAY, rules: Rules = COM
 
 def said(profile: Profile) -> list[str]:
     outcome = plan_cycle(profile, EVERY_DAY, COMMERCIAL, TODAY, NO_COMMITMENTS, 1)
-    return in_words(event_of(said_of(outcome, "p", "s", 1, 1)))
+    return in_words(event_of(payload_of(outcome, "p", "s", 1, 1)))
 
 
 def published_as(plan: Plan) -> PlanComputed:
-    event = event_of(said_of(plan, "p", "s", 1, 1))
+    event = event_of(payload_of(plan, "p", "s", 1, 1))
     assert isinstance(event, PlanComputed)
     return event
 

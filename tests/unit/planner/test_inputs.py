@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from services.planner import translation
+from services.planner import publishing
 from services.planner.domain import model
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.plan import plan_cycle
@@ -68,7 +68,7 @@ def test_a_patient_written_down_and_read_back_is_planned_the_same(seed: int) -> 
     written = json.loads(json.dumps(document_of(profile, model.NO_COMMITMENTS, EVERY_DAY, 1)))
     outcome = plan_cycle(profile, EVERY_DAY, RULES, TODAY, model.NO_COMMITMENTS, 1)
     assert isinstance(outcome, model.Plan)
-    expected = translation.event_of(translation.said(outcome, "patient-1", "store-1", 0, 0))
+    expected = publishing.event_of(publishing.payload_of(outcome, "patient-1", "store-1", 0, 0))
     assert plan(read_patient(written), TODAY) == expected
 
 

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from services.planner.domain import progress as path
+from services.planner.domain import progress
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import (
     Commitments,
@@ -86,7 +86,7 @@ def days_to_the_first_visit(plan: Plan) -> Iterator[date]:
 
 
 def agreed(at: Progress, plan: Plan) -> Progress:
-    found = path.alignment_agreed(at, plan.plan_id, plan.anchor_on)
+    found = progress.alignment_agreed(at, plan.plan_id, plan.anchor_on)
     assert found
     return found
 
@@ -94,7 +94,7 @@ def agreed(at: Progress, plan: Plan) -> Progress:
 def confirmed(at: Progress, plan: Plan) -> Progress:
     for visit in plan.visits:
         wanted = {each.rx_id: (each.quantity, each.days_supply) for each in visit.items}
-        found = path.pickup_confirmed(at, visit.visit_id, wanted, ())
+        found = progress.pickup_confirmed(at, visit.visit_id, wanted, ())
         assert found
         at = found
     return at
@@ -117,12 +117,12 @@ def test_who_agrees_to_or_confirms_a_proposal_gets_it_though_it_is_planned_anew_
     kept = 0
     for number in range(150):
         each = leaves(Random(number), number)
-        at, plan = path.plan_anew(Progress("p"), each.profile, each.calendar, each.rules, TODAY)
+        at, plan = progress.plan_anew(Progress("p"), each.profile, each.calendar, each.rules, TODAY)
         if not isinstance(plan, Plan) or _is_long_before_the_pickup(plan) or _was_cut_off(plan):
             continue
         for now in (agreed(at, plan), confirmed(at, plan)):
             for day in days_to_the_first_visit(plan):
-                now, again = path.plan_anew(now, each.profile, each.calendar, each.rules, day)
+                now, again = progress.plan_anew(now, each.profile, each.calendar, each.rules, day)
                 assert isinstance(again, Plan), f"patient {number}, {day}"
                 assert fills(again) == fills(plan), f"patient {number}, {day}"
                 kept += 1
@@ -141,12 +141,12 @@ def test_no_confirmed_visit_is_lost(count: int) -> None:
     kept = 0
     for number in range(count):
         each = leaves(Random(number), number)
-        at, plan = path.plan_anew(Progress("p"), each.profile, each.calendar, each.rules, TODAY)
+        at, plan = progress.plan_anew(Progress("p"), each.profile, each.calendar, each.rules, TODAY)
         if not isinstance(plan, Plan):
             continue
         now = confirmed(at, plan)
         for day in {*list(days_to_the_first_visit(plan))[:1], *list(days_to_the_first_visit(plan))[-1:]}:
-            now, again = path.plan_anew(now, each.profile, each.calendar, each.rules, day)
+            now, again = progress.plan_anew(now, each.profile, each.calendar, each.rules, day)
             assert isinstance(again, Plan)
             assert what_is_filled(plan) <= what_is_filled(again), f"patient {number}, {day}"
             kept += 1
@@ -204,8 +204,10 @@ def test_a_visit_that_stands_keeps_the_fill_that_is_paid_by_an_override(
 
 
 def test_an_override_is_for_the_synchronized_pickup_alone() -> None:
-    told = told_of_both(confirmed=True)
-    bridge = replace(told, visits=(replace(told.visits[0], kind=VisitKind.bridge),), anchor_on=in_days(12))
+    commitments = told_of_both(confirmed=True)
+    bridge = replace(
+        commitments, visits=(replace(commitments.visits[0], kind=VisitKind.bridge),), anchor_on=in_days(12)
+    )
     plan = plan_cycle(FILLED_LATER, Calendar(state="OK"), POLICY, TODAY, bridge, 1)
     assert isinstance(plan, Plan)
     assert [item.rx_id for item in plan.visits[0].items] == ["rx-a"]

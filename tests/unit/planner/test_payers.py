@@ -193,14 +193,14 @@ def sizes(*days: int) -> frozenset[int]:
 
 def test_a_long_fill_takes_the_place_of_the_bridge_where_the_plan_allows_its_days() -> None:
     """Policy: 75 %, 1 to 34 days. a runs out three days before the pickup: 33 days last to the next."""
-    profile, told = taking({"a": 12, "b": 15}), pinned(15)
-    plan = planned(profile, told, rules=rules(days_supplies=frozenset(range(1, 35))))
+    profile, commitments = taking({"a": 12, "b": 15}), pinned(15)
+    plan = planned(profile, commitments, rules=rules(days_supplies=frozenset(range(1, 35))))
     [visit, _] = plan.visits
     assert [(item.kind, item.days_supply) for item in visit.items] == [(FillKind.long, 33)]
     assert of(plan, "a").action is Action.long_fill
     assert of(plan, "a").joins_on == plan.next_anchor_on
     assert plan.short_fills == 0
-    plan = planned(profile, told, rules=rules(days_supplies=frozenset(range(1, 33))))
+    plan = planned(profile, commitments, rules=rules(days_supplies=frozenset(range(1, 33))))
     assert of(plan, "a").action is Action.bridge
 
 
@@ -517,8 +517,8 @@ def test_the_year_of_the_fill_counts(pickup: int, is_granted: bool) -> None:
         fill("a", today - timedelta(days=100), 5),
     )
     profile = patient(drugs, fills, stock_reports=(StockReport("rx-b", today, 12),))
-    told = replace(pinned(10), anchor_on=on)
-    plan = planned(profile, told, calendar=OKLAHOMA, rules=with_law(), today=today)
+    commitments = replace(pinned(10), anchor_on=on)
+    plan = planned(profile, commitments, calendar=OKLAHOMA, rules=with_law(), today=today)
     assert (of(plan, "b").action is not Action.join_later) == is_granted
 
 
@@ -608,13 +608,13 @@ def test_the_rest_of_what_is_authorised_is_no_fill_that_synchronizes(
     """Policy: 75 %, codes 61, else 47, and 48. a runs out five days before the agreed pickup on day 13."""
     a = prescription("a", quantity_left=Decimal(left))
     profile = patient([a, prescription("b")], [fill("a", in_days(-22)), fill("b", in_days(-14))])
-    told = pinned(13)
+    commitments = pinned(13)
     if confirmed:
-        visits = planned(profile, told, rules=payer).visits
-        told = pinned(13, *(_told(visit) for visit in visits))
+        visits = planned(profile, commitments, rules=payer).visits
+        commitments = pinned(13, *(_told(visit) for visit in visits))
     first, second, *_ = (
         item
-        for visit in planned(profile, told, rules=payer).visits
+        for visit in planned(profile, commitments, rules=payer).visits
         for item in visit.items
         if item.rx_id == "rx-a"
     )

@@ -44,13 +44,13 @@ from tests.unit.planner.cases import (
 SYNCHRONIZED, BRIDGE, RIDE_ALONG = VisitKind.synchronized, VisitKind.bridge, VisitKind.ride_along
 
 
-def planned(profile: Profile, told: Commitments = NO_COMMITMENTS, **facts: Any) -> Plan:
+def planned(profile: Profile, commitments: Commitments = NO_COMMITMENTS, **facts: Any) -> Plan:
     plan = plan_cycle(
         profile,
         facts.get("calendar", EVERY_DAY),
         facts.get("rules", COMMERCIAL),
         facts.get("today", TODAY),
-        told,
+        commitments,
         facts.get("cycle", 1),
     )
     assert isinstance(plan, Plan)
@@ -112,8 +112,8 @@ def test_a_bridge_lasts_to_the_anchor_and_shares_its_trip() -> None:
             for each in profile.prescriptions
         ),
     )
-    told = Commitments(agreed=True, anchor_on=date(2026, 10, 28))
-    plan = planned(profile, told, today=date(2026, 10, 1))
+    commitments = Commitments(agreed=True, anchor_on=date(2026, 10, 28))
+    plan = planned(profile, commitments, today=date(2026, 10, 1))
     bridge, anchor = plan.visits
     assert (bridge.kind, bridge.on) == (BRIDGE, date(2026, 10, 19))
     assert [(item.quantity, item.days_supply, item.kind) for item in bridge.items] == [
@@ -127,8 +127,8 @@ def test_a_bridge_lasts_to_the_anchor_and_shares_its_trip() -> None:
 def test_a_gap_of_more_than_the_usual_supply_takes_a_full_fill_first() -> None:
     """A gap of 35 days: one usual fill, then a short fill of 5 days."""
     profile = taking({"a": 5}, cycle_policy="rolling_30")
-    told = pinned(40)
-    plan = planned(profile, told)
+    commitments = pinned(40)
+    plan = planned(profile, commitments)
     fills = [
         (item.kind, item.days_supply)
         for visit in plan.visits
@@ -217,8 +217,8 @@ def test_an_agreed_day_stays_although_the_store_is_full_and_a_wanted_one_is_not_
     profile = taking({"a": 12, "b": 15})
     full = Calendar(load={in_days(11): 2, in_days(10): 2}, daily_cap=2)
     assert planned(profile, pinned(11), calendar=full).anchor_on == in_days(11)
-    told = pinned(12, wanted_on=in_days(10), instead_of=in_days(12))
-    assert planned(profile, told, calendar=full).anchor_on == in_days(9)
+    commitments = pinned(12, wanted_on=in_days(10), instead_of=in_days(12))
+    assert planned(profile, commitments, calendar=full).anchor_on == in_days(9)
 
 
 def test_a_usual_fill_on_a_trip_of_its_own_takes_the_place_of_two_short_ones() -> None:
@@ -365,8 +365,10 @@ def test_the_same_visit_keeps_its_id_and_a_moved_one_gets_another() -> None:
 
 def test_a_told_bridge_stays_on_its_day_while_it_can() -> None:
     profile = taking({"a": 9, "b": 25})
-    told = pinned(20, told_visit(BRIDGE, 7, "a", supply=11))
-    assert trips(planned(profile, told))[0] == (BRIDGE, 7, ["a"]), "the latest day with some left is the 8th"
+    commitments = pinned(20, told_visit(BRIDGE, 7, "a", supply=11))
+    assert trips(planned(profile, commitments))[0] == (BRIDGE, 7, ["a"]), (
+        "the latest day with some left is the 8th"
+    )
     assert trips(planned(profile, pinned(20)))[0] == (BRIDGE, 8, ["a"])
 
 
@@ -379,15 +381,15 @@ def test_a_told_bridge_stays_on_its_day_while_it_can() -> None:
     ],
 )
 def test_the_patient_gets_the_nearest_day_that_leaves_no_drug_behind(wanted: int, granted: int) -> None:
-    told = pinned(11, wanted_on=in_days(wanted), instead_of=in_days(11))
-    plan = planned(taking({"a": 12, "b": 16}), told)
+    commitments = pinned(11, wanted_on=in_days(wanted), instead_of=in_days(11))
+    plan = planned(taking({"a": 12, "b": 16}), commitments)
     assert plan.anchor_on == in_days(granted)
     assert codes(plan.reasons)[0] == ("rescheduled" if wanted == granted else "wanted_day_not_possible")
 
 
 def test_a_later_day_is_bridged_so_that_no_drug_runs_out() -> None:
-    told = pinned(11, wanted_on=in_days(18), instead_of=in_days(11))
-    plan = planned(taking({"a": 12, "b": 15}), told)
+    commitments = pinned(11, wanted_on=in_days(18), instead_of=in_days(11))
+    plan = planned(taking({"a": 12, "b": 15}), commitments)
     assert trips(plan) == [(BRIDGE, 11, ["a", "b"]), (SYNCHRONIZED, 18, ["a", "b"])]
 
 
@@ -396,8 +398,8 @@ def test_a_wanted_day_that_would_leave_days_uncovered_is_not_given() -> None:
     closed = Calendar(closed_on=frozenset(in_days(day) for day in range(5, 13) if day != 11))
     pack = prescription("a", drug=drug("a", unbreakable=True))
     profile = replace(taking({"a": 12, "b": 16}), prescriptions=(pack, prescription("b")))
-    told = pinned(11, wanted_on=in_days(16), instead_of=in_days(11))
-    plan = planned(profile, told, calendar=closed)
+    commitments = pinned(11, wanted_on=in_days(16), instead_of=in_days(11))
+    plan = planned(profile, commitments, calendar=closed)
     assert plan.anchor_on == in_days(11)
     assert plan.uncovered_days == 0
 
@@ -406,8 +408,8 @@ def test_a_bridge_moves_to_the_nearest_day_that_it_can() -> None:
     visit = told_visit(BRIDGE, 9, "a", supply=11)
     profile = taking({"a": 9, "b": 25})
     for wanted, granted in ((6, 6), (15, 9), (3, 4)):
-        told = pinned(20, visit, wanted_on=in_days(wanted), instead_of=in_days(9))
-        plan = planned(profile, told)
+        commitments = pinned(20, visit, wanted_on=in_days(wanted), instead_of=in_days(9))
+        plan = planned(profile, commitments)
         assert trips(plan)[0] == (BRIDGE, granted, ["a"])
         expected = "rescheduled" if wanted == granted else "wanted_day_not_possible"
         assert expected in codes(plan.reasons)

@@ -178,8 +178,8 @@ def test_trips_a_year_are_the_slots_at_which_a_drug_is_due(
 # --- the choice ---
 
 
-def rolling(cycle: int, profile: Profile, told: Commitments = NO_COMMITMENTS, **facts: Any) -> Plan:
-    return planned(replace(profile, cycle_policy=f"rolling_{cycle}"), told, **facts)
+def rolling(cycle: int, profile: Profile, commitments: Commitments = NO_COMMITMENTS, **facts: Any) -> Plan:
+    return planned(replace(profile, cycle_policy=f"rolling_{cycle}"), commitments, **facts)
 
 
 def cycle_of(plan: Plan) -> int:
@@ -241,8 +241,8 @@ def test_a_drug_that_fits_no_slot_is_never_called_joined() -> None:
 @pytest.mark.parametrize("cycle", [28, 30])
 def test_once_agreed_the_cycle_and_the_next_day_are_kept(cycle: int) -> None:
     """Both would fit; the patient left the choice to the planner, and agreed."""
-    told = replace(pinned(11), rhythm=PromisedRhythm(cycle))
-    plan = planned(taking({"a": 14, "b": 15}), told, rules=USUAL)
+    commitments = replace(pinned(11), rhythm=PromisedRhythm(cycle))
+    plan = planned(taking({"a": 14, "b": 15}), commitments, rules=USUAL)
     assert (cycle_of(plan), plan.anchor_on) == (cycle, in_days(11))
     assert plan.reasons[0].code == "anchor_agreed"
 
@@ -259,8 +259,10 @@ def test_before_anything_is_agreed_yesterdays_cycle_stays_unless_another_saves_a
 
 
 def test_a_drug_that_was_told_to_join_joins_no_later_although_a_later_slot_would_do() -> None:
-    told = replace(pinned(11), rhythm=PromisedRhythm(30, joins={"rx-a": in_days(11), "rx-b": in_days(11)}))
-    plan = planned(taking({"a": 12, "b": 15}), told, rules=USUAL)
+    commitments = replace(
+        pinned(11), rhythm=PromisedRhythm(30, joins={"rx-a": in_days(11), "rx-b": in_days(11)})
+    )
+    plan = planned(taking({"a": 12, "b": 15}), commitments, rules=USUAL)
     assert plan.rhythm and dict(plan.rhythm.joins) == {"rx-a": in_days(11), "rx-b": in_days(11)}
 
 

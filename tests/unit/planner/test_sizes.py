@@ -273,8 +273,8 @@ def test_a_minimum_of_the_chain_is_kept_for_every_patient_with_time_enough() -> 
         rng = Random(seed)
         minimum = rng.choice((1, 3, 5, 7))
         profile = taking({f"drug{n}": rng.randint(14, 30) for n in range(rng.randint(2, 4))})
-        told = Commitments(agreed=True, anchor_on=in_days(rng.randint(22, 30)))
-        plan = planned(profile, told, rules=replace(COMMERCIAL, minimum_short_fill_days=minimum))
+        commitments = Commitments(agreed=True, anchor_on=in_days(rng.randint(22, 30)))
+        plan = planned(profile, commitments, rules=replace(COMMERCIAL, minimum_short_fill_days=minimum))
         short = [
             item
             for visit in plan.visits

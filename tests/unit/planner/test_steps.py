@@ -18,7 +18,7 @@ from services.outreach.domain.schedule import moments
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import FillKind, Item, Rules, Step, VisitKind, because
 from services.planner.domain.steps import steps_of
-from services.planner.translation import event_of, said
+from services.planner.publishing import event_of, payload_of
 from shared.words import explain
 from tests.unit.planner.cases import COMMERCIAL, EVERY_DAY, TODAY, in_days, taking
 from tests.unit.planner.test_plan import planned
@@ -160,7 +160,7 @@ def test_in_words_what_is_overdue_is_due_at_once_and_repeats_are_left_out() -> N
     plan = planned(taking({"a": 6}))
     (visit,) = plan.visits
     assert (visit.on - TODAY).days < 7
-    words = explain(event_of(said(plan, "p", "s", 1, 1)))[-1]
+    words = explain(event_of(payload_of(plan, "p", "s", 1, 1)))[-1]
     assert "Right away: refills and prior authorizations checked (system), call" in words
     assert "second call, if not reached" not in words
 

@@ -13,7 +13,7 @@ from services.planner.domain.model import FillKind, PromisedItem, StaffDecision,
 from services.planner.domain.progress import OpenVisit, Progress
 from services.planner.domain.staff_decisions import NEEDS, excluded_by
 from services.planner.domain.taking_effect import remarks_on, remarks_on_revoked, swallowed
-from services.planner.translation import reason_of
+from services.planner.publishing import reason_of
 from shared.words import render
 from tests.unit.planner.cases import TODAY, in_days
 

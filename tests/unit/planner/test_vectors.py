@@ -60,9 +60,9 @@ def test_tv11_the_bridge_to_an_agreed_day_is_eight_units() -> None:
         for name in ("lisinopril", "atorvastatin")
     )
     fills = [fill("lisinopril", date(2026, 9, 20)), fill("atorvastatin", date(2026, 9, 28))]
-    told = Commitments(agreed=True, anchor_on=date(2026, 10, 28))
+    commitments = Commitments(agreed=True, anchor_on=date(2026, 10, 28))
     profile = patient([lisinopril, atorvastatin], fills)
-    plan = plan_cycle(profile, Calendar(), COMMERCIAL, date(2026, 10, 1), told, 1)
+    plan = plan_cycle(profile, Calendar(), COMMERCIAL, date(2026, 10, 1), commitments, 1)
     assert isinstance(plan, Plan) and plan.anchor_on == date(2026, 10, 28)
     bridge = next(visit for visit in plan.visits if visit.kind is VisitKind.bridge)
     assert [(item.drug_name, item.quantity, item.days_supply) for item in bridge.items] == [

@@ -66,8 +66,8 @@ def test_no_words_are_left_over() -> None:
 
 
 def test_a_plan_reads_as_sentences() -> None:
-    for told in (NO_COMMITMENTS, Commitments(agreed=True, anchor_on=in_days(17))):
-        plan = plan_cycle(taking({"a": 12, "b": 15, "c": -3}), EVERY_DAY, COMMERCIAL, TODAY, told, 1)
+    for commitments in (NO_COMMITMENTS, Commitments(agreed=True, anchor_on=in_days(17))):
+        plan = plan_cycle(taking({"a": 12, "b": 15, "c": -3}), EVERY_DAY, COMMERCIAL, TODAY, commitments, 1)
         assert isinstance(plan, Plan)
         reasons = [*plan.reasons, *(reason for drug in plan.drugs for reason in drug.reasons)]
         reasons += [item.reason for visit in plan.visits for item in visit.items]

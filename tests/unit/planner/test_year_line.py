@@ -10,8 +10,7 @@ import pytest
 
 from services.planner.domain.model import Commitments, Plan, Profile, Reason, Rules
 from services.planner.domain.payers import PayerRule
-from services.planner.translation import event_of
-from services.planner.translation import said as said_of
+from services.planner.publishing import event_of, payload_of
 from shared.words import explain
 from tests.unit.planner.cases import fill, in_days, patient, prescription, taking
 from tests.unit.planner.test_plan import codes, pinned, planned
@@ -83,19 +82,19 @@ def test_what_another_pharmacy_handed_over_is_no_trip_here() -> None:
 
 
 def test_the_line_counts_short_fills_and_days_without_a_drug_as_the_plan_does() -> None:
-    for profile, told in (
+    for profile, commitments in (
         (taking({"a": 12, "b": 20}), pinned(20)),
         (taking({"a": 3, "b": 20}), Commitments()),
         (taking({"a": 12, "b": 15}), Commitments()),
     ):
-        plan = planned(profile, told, rules=USUAL)
+        plan = planned(profile, commitments, rules=USUAL)
         assert line(plan).params["short_fills"] == plan.short_fills
         assert line(plan).params["uncovered"] == plan.uncovered_days
 
 
 def test_the_rhythm_and_its_year_are_said_in_words() -> None:
     plan = planned(visited(10, 40, 70, 200), rules=USUAL)
-    sentences = explain(event_of(said_of(plan, "p", "s", 1, 1)))
+    sentences = explain(event_of(payload_of(plan, "p", "s", 1, 1)))
     assert "Pickups every 30 days." in sentences
     assert any("The next 365 days: 12 trips, against 4 in the past 365 days" in each for each in sentences)
 

@@ -8,7 +8,7 @@ from shared.events.base import Event
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class SerializedEvent:
     """An event to be published that is JSON already, because its owner keeps that text as well."""
 
     of: type[Event]

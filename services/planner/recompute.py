@@ -1,4 +1,5 @@
-"""Planning patients anew, the same way after every event, answer and due date: plan, compare, save, publish."""
+"""What follows from facts, worked out anew: the plans of patients and the lists of what is kept out of them, the same
+way after every event, command and due date: plan, compare, save, publish."""
 
 from __future__ import annotations
 
@@ -7,17 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from functools import lru_cache
-from typing import Any
 from zoneinfo import ZoneInfo
 
-from services.planner import store, translation
+from services.planner import publishing, store
 from services.planner.domain.calendar import Calendar
-from services.planner.domain.model import Blocked, Plan, Renewal, because
+from services.planner.domain.model import Blocked, Plan, Renewal, StaffDecision, because
 from services.planner.domain.progress import Progress, Status, disenrolled, plan_anew
+from services.planner.domain.staff_decisions import excluded_by
 from services.planner.rules import RULES
 from services.planner.store import Record, StoreDays
 from shared.events import Event
-from shared.messaging import Unit, Written
+from shared.events.planner import ExclusionsChanged
+from shared.messaging import SerializedEvent, Unit
 
 
 @dataclass(frozen=True)
@@ -25,20 +27,22 @@ class Planned:
     """One patient planned anew: where they stand then, what is news, and what prescribers are to be asked for."""
 
     record: Record
-    news: Sequence[Event | Written]
+    news: Sequence[Event | SerializedEvent]
     renewals: Sequence[Renewal]
 
 
-async def replan(unit: Unit, records: Sequence[Record]) -> None:
+async def recompute(unit: Unit, records: Sequence[Record]) -> None:
     """Plan these patients as of now, save where they stand, and publish what is news."""
     stores = await store.load_stores(unit.db, {record.store_id for record in records}, unit.now)
-    await keep(unit, await plan_together(records, stores, unit.now))
+    await save_planned(unit, await plan_together(records, stores, unit.now))
 
 
-async def replan_changed(unit: Unit, patient_ids: Sequence[str], *, dry_run: bool) -> list[dict[str, Any]]:
-    """Plan these locked patients as of now, and keep only what changed; says whose plan did, and how.
+async def recompute_changed(
+    unit: Unit, patient_ids: Sequence[str], *, dry_run: bool
+) -> list[tuple[Record, Planned]]:
+    """Plan these locked patients as of now, and keep only what changed; on a dry run nothing.
 
-    Nothing is kept on a dry run.
+    Returns whose plan is news: how each stood, and how they stand then.
     """
     records = await store.load_records(unit.db, patient_ids, unit.now)
     stores = await store.load_stores(unit.db, {record.store_id for record in records.values()}, unit.now)
@@ -47,28 +51,30 @@ async def replan_changed(unit: Unit, patient_ids: Sequence[str], *, dry_run: boo
     pairs = zip(enrolled, await plan_together(enrolled, stores, unit.now), strict=True)
     moved = [(before, planned) for before, planned in pairs if held(planned.record) != before]
     if not dry_run:
-        await keep(unit, [planned for _, planned in moved])
-    return [
-        {
-            "patient_id": before.patient_id,
-            "store_id": before.store_id,
-            "was": _stands(before),
-            "is": _stands(planned.record),
-            "published": [event.TYPE for event in planned.news],
-        }
-        for before, planned in moved
-        if planned.news
-    ]
+        await save_planned(unit, [planned for _, planned in moved])
+    return [(before, planned) for before, planned in moved if planned.news]
+
+
+async def recompute_exclusions(unit: Unit, decisions: Mapping[str, Sequence[StaffDecision]]) -> None:
+    """Publish what pharmacists keep out of each patient's plans, by the decisions that were not revoked, where it is
+    another list than before. It is for those who fill, and holds whatever a plan says."""
+    lists = {
+        patient_id: publishing.excluded_prescriptions(excluded_by(made))
+        for patient_id, made in decisions.items()
+    }
+    revisions = await store.save_exclusions(
+        unit.db,
+        {patient_id: [each.model_dump(mode="json") for each in kept] for patient_id, kept in lists.items()},
+    )
+    unit.emit(
+        ExclusionsChanged(patient_id=patient_id, revision=revision, excluded=lists[patient_id])
+        for patient_id, revision in sorted(revisions.items())
+    )
 
 
 def held(record: Record) -> Record:
     """The record as it is once read again: the day of the next look is held as its moment alone."""
     return replace(record, progress=replace(record.progress, look_again_on=None))
-
-
-def _stands(record: Record) -> dict[str, Any]:
-    progress = record.progress
-    return {"status": progress.status, "anchor_on": progress.anchor_on, "revision": record.revision}
 
 
 async def plan_together(
@@ -96,7 +102,7 @@ def _planned(record: Record, days: StoreDays | None, now: datetime) -> Planned:
     return Planned(after, news, outcome.renewals if outcome else ())
 
 
-async def keep(unit: Unit, planned: Sequence[Planned]) -> None:
+async def save_planned(unit: Unit, planned: Sequence[Planned]) -> None:
     """Save where these patients stand, and publish what is news."""
     await store.save_records(unit.db, [each.record for each in planned], unit.now)
     unit.emit(*(each.news for each in planned))
@@ -107,19 +113,19 @@ async def keep(unit: Unit, planned: Sequence[Planned]) -> None:
     first_asked = await store.save_renewals(unit.db, needed, unit.now)
     store_of = {each.record.patient_id: each.record.store_id for each in planned}
     unit.emit(
-        translation.renewal_needed(renewal, patient_id, store_of[patient_id])
+        publishing.renewal_needed(renewal, patient_id, store_of[patient_id])
         for patient_id, renewal in needed
         if (patient_id, renewal.rx_id) in first_asked
     )
 
 
 async def withdraw(unit: Unit, records: Iterable[Record]) -> None:
-    """These patients take part no longer: a plan that stands is cancelled."""
+    """These patients are no longer enrolled: a plan that stands is canceled."""
     gone = []
     for record in records:
         after = replace(record, progress=disenrolled(record.progress), due_at=None, published=None)
         if record.progress.status is Status.planned and record.progress.plan_id:
-            cancelled = translation.plan_cancelled(
+            cancelled = publishing.plan_cancelled(
                 record.patient_id,
                 record.progress.plan_id,
                 record.revision + 1,
@@ -134,22 +140,24 @@ async def withdraw(unit: Unit, records: Iterable[Record]) -> None:
 
 def _published(
     before: Record, after: Record, outcome: Plan | Blocked | None
-) -> tuple[Record, list[Event | Written]]:
+) -> tuple[Record, list[Event | SerializedEvent]]:
     """The record with what it now says in public, and the events that say it: none where nothing changed."""
     if outcome is None:
         return after, []
-    news: list[Event | Written] = []
+    news: list[Event | SerializedEvent] = []
     revision = before.revision + 1
     standing = before.progress.plan_id if before.progress.status is Status.planned else None
     if isinstance(outcome, Blocked) and standing:
         why = because("plan_withdrawn")
-        news.append(translation.plan_cancelled(before.patient_id, standing, revision, why, before.published))
+        news.append(publishing.plan_cancelled(before.patient_id, standing, revision, why, before.published))
         revision += 1
-    said = translation.said(outcome, before.patient_id, before.store_id, revision, before.profile_revision)
-    if before.progress.status is after.progress.status and translation.says_the_same(before.published, said):
+    payload = publishing.payload_of(
+        outcome, before.patient_id, before.store_id, revision, before.profile_revision
+    )
+    if before.progress.status is after.progress.status and publishing.unchanged(before.published, payload):
         return after, []
-    written = translation.written(said)
-    return replace(after, revision=revision, published=written.json), [*news, written]
+    event = publishing.serialized(payload)
+    return replace(after, revision=revision, published=event.json), [*news, event]
 
 
 def calendar_of(record: Record, days: StoreDays) -> Calendar:

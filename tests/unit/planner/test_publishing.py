@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from services.planner.domain import model
-from services.planner.translation import profile_of
+from services.planner.publishing import profile_of
 from shared.events import enrollment
 from tests.unit.planner.cases import in_days
 

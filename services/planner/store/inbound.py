@@ -9,15 +9,13 @@ from typing import Any
 
 import asyncpg
 
-from services.planner.domain.model import (
-    Rejection,
-    Renewal,
-)
+from services.planner.domain.model import Rejection, Renewal
+from services.planner.publishing import weekdays_of
 from services.planner.store.records import DAYS
-from services.planner.translation import weekdays_of
 from shared.database import Db
 from shared.events.enrollment import PatientDisenrolled, PatientEnrolled, ProfileChanged, StoreChanged
 from shared.events.outreach import RenewalAnswered
+from shared.upsert import row, upsert
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ async def save_profiles(
         ],
         consented,
     )
-    return {row["patient_id"] for row in rows}
+    return {each["patient_id"] for each in rows}
 
 
 async def save_disenrolments(db: Db, events: Sequence[PatientDisenrolled]) -> set[str]:
@@ -76,7 +74,7 @@ async def save_disenrolments(db: Db, events: Sequence[PatientDisenrolled]) -> se
         """
         insert into patients as p (patient_id, revision, enrolled, store_id, profile)
         select patient_id, revision, false, '', '{}'
-        from unnest($1::text[], $2::bigint[]) as told (patient_id, revision)
+        from unnest($1::text[], $2::bigint[]) as given (patient_id, revision)
         on conflict (patient_id) do update
         set revision = excluded.revision,
             enrolled = false,
@@ -88,7 +86,7 @@ async def save_disenrolments(db: Db, events: Sequence[PatientDisenrolled]) -> se
         [event.patient_id for event in events],
         [event.revision for event in events],
     )
-    left = {row["patient_id"] for row in rows}
+    left = {each["patient_id"] for each in rows}
     await db.execute(
         """
         delete from rulings
@@ -134,17 +132,17 @@ async def save_stores(db: Db, events: Sequence[StoreChanged], now: datetime) -> 
             for event in events
         ],
     )
-    days = {row["store_id"]: _days(row, now.date()) for row in held}
-    return {row["store_id"] for row in rows if _days(row, now.date()) != days.get(row["store_id"])}
+    days = {each["store_id"]: _days(each, now.date()) for each in held}
+    return {each["store_id"] for each in rows if _days(each, now.date()) != days.get(each["store_id"])}
 
 
 LOOK_AHEAD = timedelta(days=700)
 """No plan looks further: what a store says of later days is no news to any."""
 
 
-def _days(row: asyncpg.Record, today: date) -> tuple[Any, ...]:
-    seen = [day for day in row["closed_on"] if today - timedelta(days=1) <= day <= today + LOOK_AHEAD]
-    return *(row[name] for name in DAYS if name != "closed_on"), sorted(seen)
+def _days(held: asyncpg.Record, today: date) -> tuple[Any, ...]:
+    seen = [day for day in held["closed_on"] if today - timedelta(days=1) <= day <= today + LOOK_AHEAD]
+    return *(held[name] for name in DAYS if name != "closed_on"), sorted(seen)
 
 
 async def record_answers(db: Db, answers: Sequence[Answer], now: datetime) -> None:
@@ -160,42 +158,33 @@ async def record_answers(db: Db, answers: Sequence[Answer], now: datetime) -> No
     )
 
 
+_keep_rejections = upsert("rejections", "patient_id rx_id", "code rejected_on next_fill_on")
+
+
 async def save_rejections(db: Db, rejections: Mapping[str, Rejection]) -> None:
     """The payer's newest refusals, by patient."""
-    await db.execute(
-        """
-        insert into rejections
-        select *
-        from unnest($1::text[], $2::text[], $3::text[], $4::date[], $5::date[])
-        on conflict (patient_id, rx_id) do update
-        set code = excluded.code,
-            rejected_on = excluded.rejected_on,
-            next_fill_on = excluded.next_fill_on
-        """,
-        list(rejections),
-        [each.rx_id for each in rejections.values()],
-        [each.code for each in rejections.values()],
-        [each.rejected_on for each in rejections.values()],
-        [each.next_fill_on for each in rejections.values()],
+    await _keep_rejections(
+        db,
+        [
+            row(each, "rx_id code rejected_on next_fill_on", patient_id=patient_id)
+            for patient_id, each in rejections.items()
+        ],
     )
+
+
+_keep_renewals = upsert("renewals", "patient_id rx_id", "needed_by asked_at", once=True)
 
 
 async def save_renewals(db: Db, needed: Sequence[tuple[str, Renewal]], now: datetime) -> set[tuple[str, str]]:
     """Note the renewals that patients need; says which are asked for the first time, by patient and prescription."""
-    rows = await db.fetch(
-        """
-        insert into renewals (patient_id, rx_id, needed_by, asked_at)
-        select patient_id, rx_id, needed_by, $4
-        from unnest($1::text[], $2::text[], $3::date[]) as needed (patient_id, rx_id, needed_by)
-        on conflict do nothing
-        returning patient_id, rx_id
-        """,
-        [patient_id for patient_id, _ in needed],
-        [renewal.rx_id for _, renewal in needed],
-        [renewal.needed_by for _, renewal in needed],
-        now,
+    rows = await _keep_renewals(
+        db,
+        [
+            row(renewal, "rx_id needed_by", patient_id=patient_id, asked_at=now)
+            for patient_id, renewal in needed
+        ],
     )
-    return {(row["patient_id"], row["rx_id"]) for row in rows}
+    return {(asked["patient_id"], asked["rx_id"]) for asked in rows}
 
 
 async def save_renewal_answers(db: Db, events: Sequence[RenewalAnswered], now: datetime) -> None:
@@ -203,9 +192,9 @@ async def save_renewal_answers(db: Db, events: Sequence[RenewalAnswered], now: d
     await db.execute(
         """
         update renewals r
-        set answer = told.answer, answered_at = $4
-        from unnest($1::text[], $2::text[], $3::text[]) as told (patient_id, rx_id, answer)
-        where (r.patient_id, r.rx_id) = (told.patient_id, told.rx_id)
+        set answer = given.answer, answered_at = $4
+        from unnest($1::text[], $2::text[], $3::text[]) as given (patient_id, rx_id, answer)
+        where (r.patient_id, r.rx_id) = (given.patient_id, given.rx_id)
         """,
         [event.patient_id for event in events],
         [event.rx_id for event in events],

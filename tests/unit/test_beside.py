@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.planner import beside
+from shared import beside
 from tests.running import until
 
 

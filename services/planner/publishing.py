@@ -1,4 +1,4 @@
-"""Between the published language and the planner's own: values only."""
+"""From the planner's own values to the published language, and back: values only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from services.planner.domain.model import Blocked, Plan, Renewal, because
 from shared.events import Reason, planner
 from shared.events.enrollment import StoreChanged
 from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded
-from shared.events.written import Written
+from shared.events.serialized import SerializedEvent
 
 UNCOMPARED = frozenset({"revision", "profile_revision", "computed_on"})
 """Fields in which two plans that say the same may differ."""
@@ -31,10 +31,10 @@ YEAR_AHEAD = frozenset({"year_ahead", "year_ahead_and_before"})
 _PROFILE = TypeAdapter(model.Profile)
 
 
-def profile_of(told: Mapping[str, Any]) -> model.Profile:
+def profile_of(published: Mapping[str, Any]) -> model.Profile:
     """The profile as the rules see it, from the published one in JSON's values, with what the planner holds beside it:
-    the patient's id, refusals, rulings, days of the household."""
-    return _PROFILE.validate_python(told)
+    the patient's id, refusals, staff decisions, days of the household."""
+    return _PROFILE.validate_python(published)
 
 
 def weekdays_of(store: StoreChanged) -> frozenset[int]:
@@ -42,11 +42,11 @@ def weekdays_of(store: StoreChanged) -> frozenset[int]:
     return frozenset(hours.weekday for hours in store.hours if hours.opens < hours.closes)
 
 
-# --- what is said about a plan ---
+# --- what is published about a plan ---
 
 
 @dataclass(frozen=True, slots=True)
-class PlanSaid:
+class PlanPayload:
     """What `PlanComputed` says, in the planner's own values."""
 
     patient_id: str
@@ -71,7 +71,7 @@ class PlanSaid:
 
 
 @dataclass(frozen=True, slots=True)
-class BlockSaid:
+class BlockPayload:
     """What `PlanBlocked` says, in the planner's own values."""
 
     patient_id: str
@@ -82,23 +82,23 @@ class BlockSaid:
     drugs: tuple[model.Decision, ...]
 
 
-Said: TypeAlias = PlanSaid | BlockSaid
+Payload: TypeAlias = PlanPayload | BlockPayload
 
-_EVENTS: Mapping[type[Said], type[PlanComputed | PlanBlocked]] = {
-    PlanSaid: PlanComputed,
-    BlockSaid: PlanBlocked,
+_EVENTS: Mapping[type[Payload], type[PlanComputed | PlanBlocked]] = {
+    PlanPayload: PlanComputed,
+    BlockPayload: PlanBlocked,
 }
-_FORMS: Mapping[type[Said], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _EVENTS}
+_FORMS: Mapping[type[Payload], TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in _EVENTS}
 """How each is written as JSON: as its event would be, in a fifth of the time that building the event takes."""
 
 
-def said(
+def payload_of(
     outcome: Plan | Blocked, patient_id: str, store_id: str, revision: int, profile_revision: int
-) -> Said:
+) -> Payload:
     """What is published about a plan, or about why there is none."""
     if isinstance(outcome, Blocked):
-        return BlockSaid(patient_id, revision, profile_revision, store_id, outcome.reasons, outcome.drugs)
-    return PlanSaid(
+        return BlockPayload(patient_id, revision, profile_revision, store_id, outcome.reasons, outcome.drugs)
+    return PlanPayload(
         patient_id=patient_id,
         plan_id=outcome.plan_id,
         revision=revision,
@@ -121,21 +121,24 @@ def said(
     )
 
 
-def written(said: Said) -> Written:
+def serialized(payload: Payload) -> SerializedEvent:
     """The event as JSON."""
-    return Written(_EVENTS[type(said)], said.patient_id, _FORMS[type(said)].dump_json(said).decode())
+    text = _FORMS[type(payload)].dump_json(payload).decode()
+    return SerializedEvent(_EVENTS[type(payload)], payload.patient_id, text)
 
 
-def event_of(said: Said) -> PlanComputed | PlanBlocked:
+def event_of(payload: Payload) -> PlanComputed | PlanBlocked:
     """The event with all its parts, for whoever reads them."""
-    return _EVENTS[type(said)].model_validate(said, from_attributes=True)
+    return _EVENTS[type(payload)].model_validate(payload, from_attributes=True)
 
 
-def says_the_same(published: str | None, said: Said) -> bool:
+def unchanged(published: str | None, payload: Payload) -> bool:
     """Does the newest published plan say what this one says? Then it stands."""
     if published is None:
         return False
-    return _compared(from_json(published)) == _compared(_FORMS[type(said)].dump_python(said, mode="json"))
+    return _compared(from_json(published)) == _compared(
+        _FORMS[type(payload)].dump_python(payload, mode="json")
+    )
 
 
 def _compared(plan: Mapping[str, Any]) -> dict[str, Any]:

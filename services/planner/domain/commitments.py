@@ -23,7 +23,7 @@ from services.planner.domain.payment import Payment
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class FixedVisit:
     """A visit that stays on its day: it may lose fills, and gains none."""
 
     visit: PromisedVisit
@@ -36,18 +36,20 @@ class Standing:
     in_place_of: Mapping[str, str]  # by rx_id of a renewal: the one that was told
 
 
-def that_stand(told: Commitments, calendar: Calendar, rules: Rules, today: date) -> list[PromisedVisit]:
+def fixed_visits(
+    commitments: Commitments, calendar: Calendar, rules: Rules, today: date
+) -> list[PromisedVisit]:
     """The visits that are confirmed, or so near that nothing else can be arranged, and what comes before a pickup that
     stands, for it carries the drugs to it. None that is past, closed or asked to be moved."""
     possible = [
         visit
-        for visit in told.visits
-        if visit.on >= today and visit.on != told.instead_of and calendar.is_open(visit.on)
+        for visit in commitments.visits
+        if visit.on >= today and visit.on != commitments.instead_of and calendar.is_open(visit.on)
     ]
     workable = today + timedelta(days=rules.lead_days)
-    fixed = [visit for visit in possible if visit.confirmed or (told.agreed and visit.on < workable)]
+    fixed = [visit for visit in possible if visit.confirmed or (commitments.agreed and visit.on < workable)]
     pickup = max((visit.on for visit in fixed if visit.kind is VisitKind.synchronized), default=date.min)
-    return [visit for visit in possible if visit in fixed or (told.agreed and visit.on < pickup)]
+    return [visit for visit in possible if visit in fixed or (commitments.agreed and visit.on < pickup)]
 
 
 def apply_promised_visits(
@@ -56,7 +58,7 @@ def apply_promised_visits(
     renewed: Mapping[str, tuple[Prescription, str]],
     joins: Mapping[str, date] | None,
     today: date,
-) -> tuple[list[Medication], list[Standing]]:
+) -> tuple[list[Medication], list[FixedVisit]]:
     """The drugs as they are once the visits that stand have taken place, and those visits with what they keep.
 
     `joins` holds, by rx_id, from when on drugs keep the rhythm, where that was told. `renewed` holds, by rx_id,
@@ -69,8 +71,8 @@ def apply_promised_visits(
         kept, drugs, payable, after_short, codes = [], {}, {}, set(), {}
         lacks: dict[str, ConditionKind] = {}
         in_place_of: dict[str, str] = {}
-        for told in visit.items:
-            item, rx_id = _filled_from(told, renewed, visit)
+        for promised in visit.items:
+            item, rx_id = _filled_from(promised, renewed, visit)
             medication = by_rx.get(rx_id)
             if medication is None or not medication.payment.allows(
                 visit.on.toordinal(), joining=_joins_at(visit, item, medication, joins)
@@ -79,8 +81,8 @@ def apply_promised_visits(
             kept.append(item)
             drugs[item.rx_id], payable[item.rx_id] = rx_id, medication.payment.payable_from
             codes[item.rx_id] = medication.opening_codes(visit.on.toordinal())
-            if item.rx_id != told.rx_id:
-                in_place_of[item.rx_id] = told.rx_id
+            if item.rx_id != promised.rx_id:
+                in_place_of[item.rx_id] = promised.rx_id
             waits_for = medication.lacks(visit.on.toordinal(), item.quantity, medication.quantity_left)
             if item.rx_id == rx_id and waits_for:
                 lacks[item.rx_id] = waits_for
@@ -89,20 +91,20 @@ def apply_promised_visits(
             by_rx[rx_id] = _filled(medication, item, visit, joins, today)
         if kept:
             details = (drugs, payable, frozenset(after_short), codes, lacks, in_place_of)
-            standing.append(Standing(visit, tuple(kept), *details))
+            standing.append(FixedVisit(visit, tuple(kept), *details))
     return [by_rx[medication.rx_id] for medication in medications], standing
 
 
 def _filled_from(
-    told: PromisedItem, renewed: Mapping[str, tuple[Prescription, str]], visit: PromisedVisit
+    promised: PromisedItem, renewed: Mapping[str, tuple[Prescription, str]], visit: PromisedVisit
 ) -> tuple[PromisedItem, str]:
     """The item, and the prescription that takes part: what was told of one that a renewal replaces is filled from it
     as long as it can be, then from the renewal."""
-    if told.rx_id not in renewed:
-        return told, told.rx_id
-    old, rx_id = renewed[told.rx_id]
-    can_be = visit.on <= old.expires_on and told.quantity <= old.quantity_left
-    return (told if can_be else replace(told, rx_id=rx_id)), rx_id
+    if promised.rx_id not in renewed:
+        return promised, promised.rx_id
+    old, rx_id = renewed[promised.rx_id]
+    can_be = visit.on <= old.expires_on and promised.quantity <= old.quantity_left
+    return (promised if can_be else replace(promised, rx_id=rx_id)), rx_id
 
 
 def _joins_at(
