@@ -86,6 +86,7 @@ def lent_contact(lease: Lease, person: Person, number: str | None, now: datetime
             person.store_phone,
             person.language,
             as_text=lease.channel is Channel.text,
+            on=contact.visit_on,
         ),
     }
 
