@@ -157,7 +157,7 @@ def _unknown_prescriptions(asked: PatientInput) -> Iterator[Fault]:
     for at, each in enumerate(asked.prescriptions):
         if known[each.rx_id] > 1:
             yield _wrong_id(
-                f"prescriptions.{at}.rx_id", each.rx_id, "comes twice: give each prescription once"
+                f"prescriptions.{at}.rx_id", each.rx_id, "appears twice: give each prescription once"
             )
     named = [
         *((f"fills.{at}.rx_id", fill.rx_id) for at, fill in enumerate(asked.fills)),

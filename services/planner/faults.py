@@ -89,7 +89,7 @@ def fault_of(error: ErrorDetails) -> Fault:
     """What a reader of values found, in words for people."""
     kind = error["type"]
     if error["input"] is TWICE:
-        return Fault(".".join(map(_place, error["loc"])), "", "comes twice in one object: give it once")
+        return Fault(".".join(map(_place, error["loc"])), "", "appears twice in one object: give it once")
     said = LIMITS[kind].format(**error.get("ctx", {})) if kind in LIMITS else WAYS_OUT.get(kind)
     field = ".".join(map(_place, error["loc"]))
     value = "" if kind == "missing" or said == NO_FIELD else shown(field, error["input"])
