@@ -469,7 +469,7 @@ async def test_a_patient_whose_event_cannot_be_taken_in_is_shown_as_perhaps_behi
         await at_rest(client)
 
         async def says_so() -> bool:
-            return "could not be taken in" in (await client.get(f"/patients/{patient}")).text
+            return "this page may be out of date" in (await client.get(f"/patients/{patient}")).text
 
         assert not await says_so()
         for each in {each.event.key for each in told if each.event.KEYED_BY == "patient"}:
@@ -536,7 +536,7 @@ async def test_pages_of_an_empty_pharmacy_and_of_what_is_not_there(
         for path, words in (
             ("/", "Nothing has happened yet"),
             ("/stream", "No events yet"),
-            ("/patients", "No patient is known yet"),
+            ("/patients", "No patients yet"),
             ("/health", "its address is not given"),
         ):
             answer = await client.get(path)
