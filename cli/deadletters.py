@@ -22,14 +22,14 @@ PAGE = 500
 app = typer.Typer(no_args_is_help=True, help="Events that could not be handled: look, redrive, skip.")
 Service = Annotated[str, typer.Argument(help="enrollment, planner, outreach, fulfillment or console")]
 Number = Annotated[int, typer.Argument(help="the number that `list` shows")]
-Actor = Annotated[str | None, typer.Option(help="who does it; your login name unless given")]
+Actor = Annotated[str | None, typer.Option(help="who is doing this; your login name by default")]
 
 
 @app.command("list")
 def list_(
-    service: Annotated[str | None, typer.Argument(help="one service; all unless given")] = None,
+    service: Annotated[str | None, typer.Argument(help="one service; all by default")] = None,
     status: Annotated[str, typer.Option(help=", ".join(STATUSES))] = "open",
-    as_json: Annotated[bool, typer.Option("--json", help="everything, for machines")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="everything, as JSON")] = False,
 ) -> None:
     """Every dead letter, with its reason and how many events wait behind it; then what the broker refused."""
     if status not in STATUSES:
@@ -131,7 +131,7 @@ def redrive(service: Service, number: Number, actor: Actor = None) -> None:
 def skip(
     service: Service,
     number: Number,
-    because: Annotated[str, typer.Option(help="why it may be dropped; kept with the letter")],
+    because: Annotated[str, typer.Option(help="why it can be dropped; kept on record")],
     actor: Actor = None,
 ) -> None:
     """Drop it, with a reason; what waits behind it goes on."""

@@ -37,7 +37,7 @@ def examine() -> int:
         )
     if not running:
         typer.echo(
-            "       nothing runs here (`medsync up` starts it), so servers and services were not looked at"
+            "       nothing is running here (start it with `medsync up`), so servers and services were not checked"
         )
     return wrong
 
@@ -88,14 +88,14 @@ def _missing(url: str) -> list[str]:
 
 
 def nothing_waits_for_a_person() -> str | None:
-    """Nothing waits for a person"""
+    """Nothing needs attention"""
     first = {name: urls[0] for name, urls in find().services.items() if urls}  # each answers for its service
     with ThreadPoolExecutor(max_workers=max(1, len(first))) as side_by_side:
         told = side_by_side.map(_waiting, first.values())
         waiting = [f"{name}: {what}" for name, what in zip(first, told, strict=True) if what]
     if not waiting:
         return None
-    return f"{'; '.join(waiting)}. `medsync deadletters list` says what, `redrive` or `skip` lets them go on"
+    return f"{'; '.join(waiting)}. `medsync deadletters list` shows them; `redrive` or `skip` lets them go on"
 
 
 def _waiting(url: str) -> str | None:
@@ -116,7 +116,7 @@ def _waiting(url: str) -> str | None:
         why = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
         told.append(f"{len(letters)}{or_more} open dead letters ({why})")
     if held:
-        told.append(f"{len(held)} events held that the broker refused")
+        told.append(f"{len(held)} events held that the broker rejected")
     return ", ".join(told) or None
 
 

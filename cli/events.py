@@ -25,12 +25,12 @@ def tail_(
         str, typer.Option("--type", help="only types that contain this, e.g. plan-computed")
     ] = "",
     patient: Annotated[
-        str, typer.Option(help="only this patient; the first characters of the id will do")
+        str, typer.Option(help="only this patient; the first characters of the id are enough")
     ] = "",
     from_: Annotated[str, typer.Option("--from", help="beginning or now")] = "now",
-    follow: Annotated[bool, typer.Option(help="go on as events come; else stop at the present end")] = True,
+    follow: Annotated[bool, typer.Option(help="keep following; else stop at the current end")] = True,
 ) -> None:
-    """Show events as they come; Ctrl-C ends it. Changes nothing: no group, no offsets."""
+    """Show events as they come; Ctrl-C stops. Changes nothing: no group, no offsets."""
     if from_ not in ("beginning", "now"):
         raise typer.BadParameter("beginning or now", param_hint="--from")
     _refuse_unknown_type(type_)
@@ -46,7 +46,7 @@ def tail_(
         return looked_at, shown
 
     if follow:
-        typer.echo("Events follow as they come; Ctrl-C ends it.", err=True)
+        typer.echo("Following events as they come; Ctrl-C stops.", err=True)
     try:
         looked_at, shown = asyncio.run(show())
     except KeyboardInterrupt:

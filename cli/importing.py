@@ -23,7 +23,7 @@ from services.enrollment.domain.written import fold, is_near, is_unknown, repeat
 
 RECORDS_A_REQUEST = 500
 PATIENCE_SECONDS = 60.0  # with a service that went away in the middle, or lost its database
-MISFIT = "has more or fewer fields than the header: put text that holds a comma in quotes"
+MISFIT = "has more or fewer fields than the header: put text that contains a comma in quotes"
 REJECTED = 3
 """The exit code where some records were not taken; 2 is that of a command that was called wrongly."""
 
@@ -112,8 +112,8 @@ def import_directory(
     if rejected:
         _say(
             console,
-            "Correct them at the source and import again, or there and import that file: what was taken before "
-            "changes nothing.",
+            "Correct them at the source and import again, or correct that file and import it. Records accepted before "
+            "do not change.",
         )
     return REJECTED if rejected else 0
 
@@ -131,7 +131,7 @@ def _files(place: Path) -> list[tuple[Layout[Any], Path]]:
             return [(layout, place)]
     kinds = ", ".join(layout.kind for layout in LAYOUTS)
     raise ImportFailed(
-        f"{place} does not say what it holds: its name is to begin with one of {kinds}, and a point"
+        f"{place} does not say what it holds: its name must begin with one of {kinds}, and a dot"
     )
 
 
@@ -175,8 +175,8 @@ def check_file(path: Path, layout: Layout[Any], *, allow_no_final_newline: bool)
             yield f"{path.name}: column {name.strip() or 'without a name'} {is_unknown(name, layout.column_names)}"
     if not allow_no_final_newline and not _ends_with_its_line(path):
         raise ImportFailed(
-            f"{path} ends within a line, as a file does that was cut off: 30 may have become 3. Fetch it again; "
-            "if it is whole, end its last line, or say --allow-no-final-newline"
+            f"{path} ends within a line and may be cut off: 30 may have become 3. Fetch it again; "
+            "if it is complete, end its last line with a newline, or use --allow-no-final-newline"
         )
 
 
@@ -219,13 +219,11 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             for row in reader:
                 yield reader.line_num, row
     except FileNotFoundError:
-        raise ImportFailed(
-            f"{path} is missing; a file with nothing to say has its header line alone"
-        ) from None
+        raise ImportFailed(f"{path} is missing; a file without records has its header line only") from None
     except UnicodeDecodeError:
         raise ImportFailed(f"{path} is not UTF-8; save it as UTF-8 and import again") from None
     except csv.Error as error:
-        raise ImportFailed(f"{path} is no CSV file after line {reader.line_num}: {error}") from None
+        raise ImportFailed(f"{path} is not a CSV file after line {reader.line_num}: {error}") from None
     except OSError as error:
         raise ImportFailed(f"{path} cannot be read: {error.strerror}") from None
 
@@ -238,7 +236,7 @@ def _check_header(path: Path, header: Sequence[str], layout: Layout[Any]) -> Non
             f"{', '.join(layout.required)} (docs/reference/import-layout.md)"
         )
     if twice := repeated(header):
-        raise ImportFailed(f"{path} has column {', '.join(twice)} more than once; leave one of each out")
+        raise ImportFailed(f"{path} has column {', '.join(twice)} more than once; remove one of each")
     near = [
         f"column {name} {is_near(column)}"
         for name in names
@@ -327,7 +325,7 @@ def _find(http: httpx.Client) -> None:
 def _away(http: httpx.Client, error: Exception) -> ImportFailed:
     return ImportFailed(
         f"enrollment does not answer at {http.base_url} ({type(error).__name__}); start it with `medsync up`, or "
-        "say where it is with MEDSYNC_ENROLLMENT_URL, and import again: what was taken before changes nothing"
+        "say where it is with MEDSYNC_ENROLLMENT_URL, and import again: records accepted before do not change"
     )
 
 
@@ -351,12 +349,12 @@ def _left_out(outcome: Outcome) -> Iterator[str]:
     for (name, reason), lines in outcome.left_out.items():
         shown = ", ".join(map(str, lines[:LINES_SHOWN]))
         more = f" and {len(lines) - LINES_SHOWN} more" if len(lines) > LINES_SHOWN else ""
-        yield f"{outcome.path.name}: taken without {name}, which {reason} (line {shown}{more})"
+        yield f"{outcome.path.name}: accepted without {name}, which {reason} (line {shown}{more})"
 
 
 def _summary(outcomes: Sequence[Outcome]) -> Table:
     table = Table(
-        "file", "accepted", "unchanged", "rejected", "of these in conflict", "taken without a field"
+        "file", "accepted", "unchanged", "rejected", "of these in conflict", "accepted without a field"
     )
     for outcome in outcomes:
         left_out = sum(map(len, outcome.left_out.values()))

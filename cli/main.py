@@ -33,11 +33,11 @@ app.add_typer(plan.app, name="plan")
 @app.command()
 def up(
     servers_only: Annotated[
-        bool, typer.Option(help="Kafka and PostgreSQL alone, without the services")
+        bool, typer.Option(help="Kafka and PostgreSQL only, without the services")
     ] = False,
     outreach: Annotated[int, typer.Option(help="how many processes of outreach", min=1)] = 1,
     clock_at: Annotated[
-        datetime | None, typer.Option("--clock", help="a stepped clock that stands at this instant (UTC)")
+        datetime | None, typer.Option("--clock", help="use a stepped clock, set to this instant (UTC)")
     ] = None,
 ) -> None:
     """Start Kafka, PostgreSQL and the services here, and stay until Ctrl-C. Data is kept in .medsync/."""
@@ -58,15 +58,15 @@ def up(
 
 @app.command()
 def demo(
-    patients: Annotated[int, typer.Option(help="how many, drawn from the sample", min=1)] = 100,
-    days: Annotated[int, typer.Option(help="how long they live through it", min=1)] = 62,
-    seed: Annotated[int, typer.Option(help="another seed is another run; the same one repeats exactly")] = 1,
-    keep: Annotated[bool, typer.Option(help="leave everything running afterwards, to play with")] = False,
-    directory: Annotated[Path, typer.Option(help="emptied first, then holds everything")] = Path(
-        ".medsync/demo"
-    ),
+    patients: Annotated[int, typer.Option(help="how many patients, drawn from the sample", min=1)] = 100,
+    days: Annotated[int, typer.Option(help="how many days to run", min=1)] = 62,
+    seed: Annotated[
+        int, typer.Option(help="a different seed gives a different run; the same one repeats exactly")
+    ] = 1,
+    keep: Annotated[bool, typer.Option(help="leave everything running afterward, to play with")] = False,
+    directory: Annotated[Path, typer.Option(help="holds everything; emptied first")] = Path(".medsync/demo"),
 ) -> None:
-    """Let a chain's pharmacies live through some synchronized cycles before your eyes, on real input."""
+    """Run a chain's pharmacies through several sync cycles before your eyes, on real records."""
     from cli.demo.run import Options
     from cli.demo.run import demo as run_demo
     from deploy.local.process import StackError
@@ -105,17 +105,18 @@ def import_(
     allow_no_final_newline: Annotated[
         bool,
         typer.Option(
-            "--allow-no-final-newline", help="take files whose last line has no end: they may be cut off"
+            "--allow-no-final-newline",
+            help="accept files whose last line has no newline: they may be cut off",
         ),
     ] = False,
 ) -> None:
-    """Feed files of the chain in. A bad line is reported and set aside; the others go through.
+    """Import the chain's files. A bad line is reported and set aside; the others go through.
 
-    The exit code is 0 where every record was taken, or known already;
+    Exit code 0: every record was accepted, or known already;
 
-    1 where the import could not be done; 2 where the command was called wrongly;
+    1: the import could not be done; 2: the command was called wrongly;
 
-    3 where some records were rejected: they are in FILE.rejects.csv beside their file.
+    3: some records were rejected, and are in FILE.rejects.csv beside their file.
     """
     from cli.importing import import_directory
     from cli.system import find
@@ -138,13 +139,13 @@ def republish(
     from cli.republish import republish_all
 
     if not (all_ or store or patient):
-        raise typer.BadParameter("say --all, --store or --patient")
+        raise typer.BadParameter("give --all, --store or --patient")
     republish_all(service, store=store, patient=patient)
 
 
 @app.command()
 def doctor() -> None:
-    """Look at this machine and the running system, and say what is wrong and what to do."""
+    """Check this machine and the running system: what is wrong, and what to do."""
     from cli.doctor import examine
 
     raise typer.Exit(examine())

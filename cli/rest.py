@@ -2,7 +2,7 @@
 
 A service is at rest where it has nothing due, nothing to publish and nothing to take in. Only three things stir it
 then: the clock, a command, and a record on a topic that it consumes. So one look at each service that may have been
-stirred is enough, if afterwards no topic ends elsewhere than the services saw it end: one question to the broker says
+stirred is enough, if afterward no topic ends elsewhere than the services saw it end: one question to the broker says
 that none of them stirred another behind our back.
 """
 

@@ -196,7 +196,7 @@ class Lessee(ABC):
 class Dialler(Lessee):
     """Leases due contacts, speaks with patients, reports what they said.
 
-    In the role of the system it is the automatic dialler; as a technician it also calls whom the dialler may not.
+    In the role of the system it is the automatic dialer; as a technician it also calls whom the dialer may not.
     """
 
     def __init__(self, name: str, role: str, services: Services, behaviour: Behaviour) -> None:

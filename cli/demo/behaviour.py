@@ -43,7 +43,7 @@ class Behaviour:
         return int(self.draw("asked", patient_id) * 7)
 
     def leaves_on_day(self, patient_id: str) -> int | None:
-        """The day of the run on which the patient leaves the programme, for the few who do."""
+        """The day of the run on which the patient leaves the program, for the few who do."""
         return (
             45 + int(self.draw("when", patient_id) * 60) if self.draw("leaves", patient_id) < 0.02 else None
         )
@@ -61,7 +61,7 @@ class Behaviour:
         return {"channels": channels, "language": "en", **musts}
 
     def contact_outcome(self, kind: str, patient_id: str, about: str, attempt: int) -> str:
-        """What a dialler reports of one attempt."""
+        """What a dialer reports of one attempt."""
         if kind in ("ready", "reminder"):
             return self.choose([(0.7, "answered"), (0.3, "voicemail")], kind, patient_id, about, attempt)
         return self.choose(

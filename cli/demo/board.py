@@ -52,12 +52,12 @@ COLUMNS = (
     ("expected", "expected", "bold"),
     ("ready", "ready", "bright_blue"),
     ("picked up", "picked_up", "green"),
-    ("did not come", "late", "red"),
+    ("not picked up", "late", "red"),
     ("to call", "to_call", "yellow"),
 )
 """Heading, figure of a store's day, style where it is not 0."""
 
-GIVEN_UP_FIRST = ("enrolled", "did not come")
+GIVEN_UP_FIRST = ("enrolled", "not picked up")
 """Columns that a narrow terminal does without."""
 
 

@@ -104,7 +104,7 @@ def demo(options: Options, console: Console) -> int:
         clock_file=clock.path,
         say=screen.say,
     ) as system:
-        console.print(f"The console, from now on: {system.services.urls['console'][0]}", highlight=False)
+        console.print(f"Console, from now on: {system.services.urls['console'][0]}", highlight=False)
         try:
             held = uvloop.run(_live_through(options, system, clock, console, screen))
             took = timedelta(seconds=round(time.monotonic() - began))
@@ -136,7 +136,7 @@ def _empty(directory: Path) -> None:
 
 def _stay(system: Installation, console: Console) -> None:
     console.print(
-        "The system runs on. Try `medsync events tail --from beginning`, `medsync clock run --days 7`."
+        "The system keeps running. Try `medsync events tail --from beginning`, `medsync clock run --days 7`."
     )
     console.print(f"The console: {system.services.urls['console'][0]}   Ctrl-C stops everything.")
     while True:
@@ -321,7 +321,7 @@ class Demo:
             self.console.print("No patient is in sync yet, so there is no story to tell.")
 
     async def _contacts(self, chosen: Chosen) -> list[dict[str, Any]]:
-        """How staff and dialler tried to reach the patient of a story."""
+        """How staff and dialer tried to reach the patient of a story."""
         answer = await self.staff.get("outreach", f"/patients/{chosen.tale.patient_id}/contacts")
         items: list[dict[str, Any]] = answer["items"]
         return items

@@ -26,7 +26,7 @@ WEEK = 7
 MOST_UPSETS = 5
 """Of a patient with trouble whose story can still be followed."""
 
-LEGEND = "one mark a day: S synchronized pickup, | other pickup, ! trouble, · none"
+LEGEND = "one mark a day: S sync pickup, | other pickup, ! trouble, · none"
 
 TITLES = {
     Kind.returned: "a missed pickup",

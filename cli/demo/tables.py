@@ -105,7 +105,7 @@ def _short_fills(outcome: Outcome) -> list[Row]:
 def _work(outcome: Outcome) -> list[Row]:
     return [
         ("Calls, texts, letters; answered", "", f"{outcome.calls:,}; {outcome.reached:,}"),
-        ("Talks with a pharmacist, of those offered", "", part(outcome.talks, outcome.consultations)),
+        ("Counseling held, of those offered", "", part(outcome.talks, outcome.consultations)),
     ]
 
 
@@ -127,10 +127,10 @@ def _who(outcome: Outcome) -> list[tuple[str, str]]:
         ("Candidates found", f"{outcome.candidates}"),
         ("Asked, and enrolled", f"{outcome.asked}, {outcome.enrolled}"),
         ("Left the program; opted out of contacts", f"{outcome.left}; {outcome.opted_out}"),
-        ("Patients with a synchronized pickup", f"{outcome.synchronized}"),
+        ("Patients with a sync pickup", f"{outcome.synchronized}"),
         ("Contacts made; answered", f"{outcome.calls}; {outcome.reached}"),
         ("Renewals requested from prescribers", f"{outcome.renewals}"),
-        ("Pharmacist talks offered; held", f"{outcome.consultations}; {outcome.talks}"),
+        ("Counseling offered; held", f"{outcome.consultations}; {outcome.talks}"),
     ]
 
 
@@ -152,12 +152,12 @@ def _trips(outcome: Outcome) -> list[tuple[str, str]]:
             f"{mean(outcome.trips_ahead, outcome.plans_of_a_year)}",
         ),
         (
-            "Cycles from one synchronized pickup to the next; with exactly one pickup day",
+            "Cycles from one sync pickup to the next; with exactly one pickup day",
             f"{outcome.cycles}; {outcome.cycles_with_one_pickup} "
             f"({share(outcome.cycles_with_one_pickup, outcome.cycles)})",
         ),
         (
-            "Pickups synchronized, bridge, ride-along",
+            "Pickups: sync, bridge, ride-along",
             f"{outcome.synchronized_visits}, {outcome.bridge_visits}, {outcome.ride_along_visits}",
         ),
     ]
@@ -194,7 +194,7 @@ def _coverage(outcome: Outcome) -> list[tuple[str, str]]:
             f"{covered(outcome.uncovered_after, outcome.drug_days)}",
         ),
         (
-            "PDC since the first synchronized pickup",
+            "PDC since the first sync pickup",
             covered(outcome.uncovered_synchronized, outcome.drug_days_synchronized),
         ),
     ]

@@ -205,7 +205,7 @@ _WRONG: Mapping[type[Event], Callable[[Moment, Drugs], str]] = {
     PickupMissed: lambda moment, drug: f"not picked up, {counted(moment.number, 'day')} late",
     PackageReturned: lambda moment, drug: f"return to stock, claims reversed: {_named(moment, drug)}",
     PatientUnreached: lambda moment, drug: "not reached in time about a pickup",
-    PickupDeclined: lambda moment, drug: f"wants nothing of {_day(moment.on)}",
+    PickupDeclined: lambda moment, drug: f"declines the visit on {_day(moment.on)}",
     ContactOptedOut: lambda moment, drug: "opts out of automated calls and texts",
     PlanBlocked: lambda moment, drug: "no plan can be made now",
     RescheduleRequested: lambda moment, drug: f"asks for {_day(moment.on)} instead",
@@ -220,7 +220,7 @@ def _reported(moment: Moment, drug: Drugs) -> str:
         return f"says on the call: stopped taking {name}"
     if moment.detail == ReportedChange.on_hand:
         return f"says on the call: {counted(moment.number, 'day')} of {name} left"
-    return f"says on the call: another dose of {name}"
+    return f"says on the call: a different dose of {name}"
 
 
 def _confirmed(today: Today) -> Iterator[Said]:

@@ -19,7 +19,9 @@ class FileFirst(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(cls=FileFirst, no_args_is_help=True, help="Plans: from a file, or for everybody anew.")
+app = typer.Typer(
+    cls=FileFirst, no_args_is_help=True, help="Plan from a file, or replan patients on a running system."
+)
 
 
 @app.command("file")
@@ -36,7 +38,7 @@ def file_(
         datetime | None,
         typer.Option(
             formats=["%Y-%m-%d"],
-            help="plan as of this day; today unless given, or said by the patient's document",
+            help="plan as of this day; by default the day in the patient's document, or today",
         ),
     ] = None,
     store: Annotated[
@@ -44,13 +46,13 @@ def file_(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
     as_inputs: Annotated[
-        bool, typer.Option("--inputs", help="plan nothing: print the patients as input documents, one a line")
+        bool, typer.Option("--inputs", help="do not plan: print the patients as input documents, one a line")
     ] = False,
 ) -> None:
     """Plan from a file, without any server: `medsync plan FILE`.
 
     docs/how-to/plan-from-a-file.md begins with one patient; docs/reference/plan-input.md describes every field.
-    `medsync plan replan --help`: everybody anew on the running planner.
+    `medsync plan replan --help`: replan patients on the running planner.
     """
     from cli.plan.files import plan_file
 
@@ -60,19 +62,23 @@ def file_(
 
 @app.command()
 def replan(
-    all_: Annotated[bool, typer.Option("--all", help="everybody")] = False,
-    store: Annotated[str | None, typer.Option(help="the patients of this store")] = None,
-    payer: Annotated[str | None, typer.Option(help="those with a prescription that this payer pays")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would change")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="all patients")] = False,
+    store: Annotated[str | None, typer.Option(help="patients of this store")] = None,
+    payer: Annotated[
+        str | None, typer.Option(help="patients with a prescription billed to this payer")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only show what would change")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="each plan that changes as a JSON object a line")
     ] = False,
-    anew: Annotated[bool, typer.Option("--anew", help="not where an earlier run was cut off")] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="start over, even where an earlier run was cut off")
+    ] = False,
     side_by_side: Annotated[
         int, typer.Option(help="stores at once; more where several planners share the address", min=1, max=64)
     ] = 2,
 ) -> None:
-    """Have the running planner plan patients anew, after a change of rules or calendars.
+    """Replan patients on the running planner, after a change of rules or calendars.
 
     What did not change is neither written nor published. Cut off, the same command goes on where it was.
     """
@@ -80,7 +86,7 @@ def replan(
     from cli.plan.replan import replan as replan_all
 
     if not (all_ or store or payer):
-        raise typer.BadParameter("say --all, --store or --payer")
+        raise typer.BadParameter("give --all, --store or --payer")
     replan_all(
         Selection(store, payer), dry_run=dry_run, as_json=as_json, anew=anew, side_by_side=side_by_side
     )

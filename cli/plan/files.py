@@ -43,7 +43,7 @@ class Outcome:
         """Refuse a patient who came before: of two documents nobody knows which holds."""
         before = self.places.setdefault((patient_id, today), place)
         if before != place:
-            problem = f"comes twice, first at {before}: give each patient once for a day of planning"
+            problem = f"appears twice, first at {before}: give each patient once per planning day"
             raise BadInput([Fault("patient_id", shown("patient_id", patient_id), problem)], patient_id)
 
     def refuse(self, place: str, bad: BadInput) -> None:
@@ -74,8 +74,8 @@ def plan_file(path: Path, *, today: date, stores: Collection[str], as_json: bool
     for line in outcome.without_plan:
         typer.echo(line)
     if outcome.without_plan and not outcome.counts["planned"]:
-        hint = "records of another time are planned as of a day of theirs by --today YYYY-MM-DD"
-        typer.echo(f"Nobody has a plan as of {today}: {hint}.", err=True)
+        hint = "for records of another time, set the day with --today YYYY-MM-DD"
+        typer.echo(f"No patient has a plan as of {today}: {hint}.", err=True)
     (_sum_up_as_json if as_json else _sum_up)(outcome)
     return 1 if outcome.counts["refused"] else 0
 
@@ -155,14 +155,14 @@ def _sum_up(outcome: Outcome) -> None:
     console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
     if outcome.refused:
         table = Table(
-            "where", "patient", Column("field", overflow="fold"), "value", "what is wrong, and the way out"
+            "where", "patient", Column("field", overflow="fold"), "value", "problem, and how to fix it"
         )
         for place, patient_id, fault in outcome.refused:
             table.add_row(place, patient_id, fault.field or "-", fault.value, fault.problem)
         console.print(table, markup=False)
         console.print("Every field is described in docs/reference/plan-input.md.")
     if outcome.unlisted:
-        console.print(f"{outcome.unlisted} more faults are not listed.")
+        console.print(f"{outcome.unlisted} more problems are not listed.")
     said = {"planned": "planned", "blocked": "without a plan", "printed": "printed", "refused": "refused"}
     counted = [f"{outcome.counts[each]} {words}" for each, words in said.items() if outcome.counts[each]]
     console.print(f"{', '.join(counted) or 'No patients'}.")

@@ -70,9 +70,9 @@ def replan(
         run = _unfinished(run) or run
     if run.looked_at:
         so_far = f"after {run.looked_at} of {run.patients} patients"
-        typer.echo(f"Going on {so_far}, where this was cut off; --anew begins anew.", err=True)
+        typer.echo(f"Resuming {so_far}, where an earlier run was cut off; --anew starts over.", err=True)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("planning anew", total=run.patients or None, completed=run.looked_at)
+        task = progress.add_task("replanning", total=run.patients or None, completed=run.looked_at)
         for changed in _batches(run, side_by_side, dry_run=dry_run):
             if as_json:
                 for each in changed:
@@ -80,12 +80,12 @@ def replan(
             progress.update(task, total=run.patients, completed=run.looked_at)
     would = "would change" if dry_run else "changed"
     typer.echo(
-        f"{run.looked_at} patients planned anew, {run.changed} plans {would}, {run.moved} of them the day.",
+        f"{run.looked_at} patients replanned, {run.changed} plans {would}, {run.moved} of them to another day.",
         err=as_json,
     )
     if run.parked:
         typer.echo(
-            f"{len(run.parked)} passed over, because a dead letter waits for a person "
+            f"{len(run.parked)} skipped, because a dead letter needs attention "
             f"(medsync deadletters list planner): {', '.join(run.parked)}",
             err=as_json,
         )
@@ -169,7 +169,7 @@ def _ask(http: httpx.Client, method: str, path: str, **given: Any) -> dict[str, 
                 answer.raise_for_status()
     except httpx.TransportError as error:
         away = f"the planner does not answer at {http.base_url} ({type(error).__name__})"
-        raise SystemExit(f"{away}; the same command goes on where this one was cut off") from None
+        raise SystemExit(f"{away}; run the same command again to resume") from None
     except httpx.HTTPStatusError as error:
         raise SystemExit(f"the planner refused: {detail_of(error.response)}") from None
     found: dict[str, Any] = answer.json()

@@ -34,7 +34,7 @@ async def prove(
 
     `databases` maps services to URLs; what needs one that is missing is not judged, and says so. `allow_parked`
     accepts parked patients and open dead letters; `hearing` is how long, in business time, a service may take to hear
-    of a disenrolment (none on a stepped clock).
+    of a disenrollment (none on a stepped clock).
     Raises KafkaError, OSError or a PostgresError where something cannot be read, ValueError for an unknown service.
     """
     if unknown := databases.keys() - TAKES.keys():

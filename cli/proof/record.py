@@ -265,7 +265,7 @@ class Record:
     console: Console = Console()
     allow_parked: bool = False
     hearing: timedelta = timedelta(0)
-    """How long, in business time, a service may take to hear of a disenrolment."""
+    """How long, in business time, a service may take to hear of a disenrollment."""
 
     @cached_property
     def by_id(self) -> Mapping[str, Event]:

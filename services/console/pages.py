@@ -28,7 +28,7 @@ from shared.messaging.outages import is_outage
 from shared.problems import Refused
 from shared.words import of_condition, plans
 from shared.words import render as in_words
-from shared.words.formats import without
+from shared.words.formats import phone, without
 from shared.words.steps import of_steps
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def acting(request: Request) -> Caller:
         raise Problem(403, "Not allowed", "this form was sent from another site")
     viewer = viewer_of(request)
     if viewer is None:
-        raise Problem(401, "Who are you?", "say first who you are: it is recorded with what you do")
+        raise Problem(401, "Sign in first", "what you do is recorded with who you are")
     return Caller(viewer.actor, viewer.role)
 
 
@@ -162,6 +162,7 @@ _templates.filters |= {
     "why": plans.why,
     "why_of_drug": plans.of_drug,
     "takes": plans.takes,
+    "phone": phone,
     "without": without,
     "steps": of_steps,
     "seconds": seconds,
@@ -199,7 +200,11 @@ def _as_page(read: Callable[[Any], tuple[int, str, str]], otherwise: Any) -> Any
 
 
 def _away(_: Exception) -> tuple[int, str, str]:
-    return 503, "Not now", "The database does not answer. Nothing is lost: this page comes back with it."
+    return (
+        503,
+        "Temporarily unavailable",
+        "The database does not answer. Nothing is lost: try again in a moment.",
+    )
 
 
 _READ: dict[type[Exception], Callable[[Any], tuple[int, str, str]]] = {
@@ -209,7 +214,7 @@ _READ: dict[type[Exception], Callable[[Any], tuple[int, str, str]]] = {
     RequestValidationError: lambda _: (
         400,
         "Not understood",
-        "The address or the form has a value that does not fit.",
+        "The address or the form has a value that is not valid.",
     ),
     OSError: _away,
     asyncpg.PostgresError: _away,

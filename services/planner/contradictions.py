@@ -65,7 +65,7 @@ def _fills(asked: PatientInput) -> Iterator[Fault]:
             yield Fault(
                 f"{here}.days_supply_billed",
                 "0",
-                "is no supply: give the days that the payer was told, or leave it out",
+                "is not a supply: give the days' supply billed, or leave it out",
             )
 
 
@@ -123,12 +123,12 @@ def _calendar(asked: PatientInput) -> Iterator[Fault]:
         yield Fault(
             "calendar.state",
             state if len(state) == 2 and state.isalpha() else shown("state", state),
-            "is no state: write its two letters, as OK, so that its laws are looked up",
+            "is not a state code: use two letters, such as OK, so that its laws are looked up",
         )
     for name in ("weekdays", "delivery_weekdays"):
         for weekday in sorted(getattr(asked.calendar, name)):
             if weekday > 6:
-                yield Fault(f"calendar.{name}", str(weekday), "is no weekday: 0 is Monday, 6 is Sunday")
+                yield Fault(f"calendar.{name}", str(weekday), "is not a weekday: 0 is Monday, 6 is Sunday")
 
 
 def _out_of_range(value: Any, at: str) -> Iterator[Fault]:
@@ -147,7 +147,7 @@ def _out_of_range(value: Any, at: str) -> Iterator[Fault]:
     elif isinstance(value, int | Decimal) and value < Decimal(0):
         yield Fault(at, str(value), "is negative: give 0 or more")
     elif isinstance(value, int) and "percent" in at and value > 100:
-        yield Fault(at, shown(at, value), "is no percentage: give 0 to 100")
+        yield Fault(at, shown(at, value), "is not a percentage: give 0 to 100")
     elif isinstance(value, int) and value > MOST:
         yield Fault(at, shown(at, value), f"is more than {MOST}: give less")
 
@@ -157,7 +157,7 @@ def _unknown_prescriptions(asked: PatientInput) -> Iterator[Fault]:
     for at, each in enumerate(asked.prescriptions):
         if known[each.rx_id] > 1:
             yield _wrong_id(
-                f"prescriptions.{at}.rx_id", each.rx_id, "comes twice: give each prescription once"
+                f"prescriptions.{at}.rx_id", each.rx_id, "appears twice: give each prescription once"
             )
     named = [
         *((f"fills.{at}.rx_id", fill.rx_id) for at, fill in enumerate(asked.fills)),
@@ -186,11 +186,11 @@ def _rules(rules: Rules) -> Iterator[Fault]:
     for rule, lengths in {"cycle_days": rules.cycle_days, "spine_days": rules.spine_days}.items():
         for name, days in lengths.items():
             if days < 1:
-                yield Fault(f"rules.{rule}.{name}", str(days), "is no cycle: give a day or more")
+                yield Fault(f"rules.{rule}.{name}", str(days), "is not a cycle: give a day or more")
     for at, payer in enumerate([*rules.payers, rules.unknown_payer]):
         if payer.month_days < 1:
             yield Fault(
-                f"rules.payers.{at}.month_days", str(payer.month_days), "is no month: give a day or more"
+                f"rules.payers.{at}.month_days", str(payer.month_days), "is not a month: give a day or more"
             )
     if rules.default_cycle not in (*rules.cycle_days, AUTO):
         yield Fault("rules.default_cycle", "", f"is none of {', '.join(sorted(rules.cycle_days))}")

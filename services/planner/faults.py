@@ -26,13 +26,13 @@ class BadInput(Exception):
         self.faults, self.patient_id = faults, patient_id
 
 
-NO_FIELD = "is no field here: correct its name, or leave it out"
-NO_OBJECT = "is no object: write {…} with the fields of the reference"
-NO_LIST = "is no list: write […], also around a single one"
-NO_TEXT = 'is no text: write it in quotes, "…"'
-NO_DATE = "is no date: write it as 2026-03-02"
-NO_NUMBER = "is no number: write it as 30 or 2.5"
-NOT_WHOLE = "is no whole number: write it as 30, without quotes, a point or a word"
+NO_FIELD = "is not a field here: correct its name, or remove it"
+NO_OBJECT = "is not an object: use {…} with the fields of the reference"
+NO_LIST = "is not a list: use […], also around a single one"
+NO_TEXT = 'is not text: put it in quotes, "…"'
+NO_DATE = "is not a valid date: use YYYY-MM-DD, for example 2026-03-02"
+NO_NUMBER = "is not a number: use a number such as 30 or 2.5"
+NOT_WHOLE = "is not a whole number: use a number such as 30, without quotes, decimals or words"
 NO_FLAG = "is neither true nor false: write one of them, without quotes"
 NO_ID = "has not the form of an id: write 1 to 64 letters, digits and signs without a blank, never a name"
 WAYS_OUT = {
@@ -89,7 +89,7 @@ def fault_of(error: ErrorDetails) -> Fault:
     """What a reader of values found, in words for people."""
     kind = error["type"]
     if error["input"] is TWICE:
-        return Fault(".".join(map(_place, error["loc"])), "", "comes twice in one object: give it once")
+        return Fault(".".join(map(_place, error["loc"])), "", "appears twice in one object: give it once")
     said = LIMITS[kind].format(**error.get("ctx", {})) if kind in LIMITS else WAYS_OUT.get(kind)
     field = ".".join(map(_place, error["loc"]))
     value = "" if kind == "missing" or said == NO_FIELD else shown(field, error["input"])

@@ -8,11 +8,11 @@ from shared.words.formats import short_date
 URGENT = "Urgent: a drug runs out before the store could have it ready the usual way. Call today, fill today."
 """Why a visit comes first."""
 
-_ANOTHER_DAY = "The patient wants another day. Call to agree on one."
-_UNREAD = "Read this today: it may ask us to stop. No automated calls or texts until someone has read it."
-_ESCALATED = "Overdue. Read this first: no automated calls or texts until someone has. People may call."
+_ANOTHER_DAY = "The patient wants another day. Call to set one."
+_UNREAD = "Read today: it may ask us to stop. No automated calls or texts until someone has read it."
+_ESCALATED = "Overdue: read this first. No automated calls or texts until someone has; staff may call."
 
-_WHO = {"prescriber": "the prescriber", "payer": "the insurance", "pharmacist": "the pharmacist"}
+_WHO = {"prescriber": "the prescriber", "payer": "insurance", "pharmacist": "the pharmacist"}
 
 _MET = {
     ConditionKind.renewal: "{who} renews it",
@@ -29,7 +29,7 @@ def of_condition(condition: Condition) -> str:
 def _met(condition: Condition) -> str:
     who = _WHO.get(condition.by, f"the {condition.by.replace('_', ' ')}")
     if condition.kind is ConditionKind.authorization:
-        approved = "the insurance approves it" if condition.by == "payer" else f"{who} gets it approved"
+        approved = "insurance approves it" if condition.by == "payer" else f"{who} gets it approved"
         return f"{approved} (prior authorization)"
     return _MET[condition.kind].format(who=who)
 

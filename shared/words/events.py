@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from shared.events import Event, enrollment, fulfillment, outreach, planner
-from shared.words.formats import counted, rejected, sentence, spoken, without
+from shared.words.formats import counted, rejected, sentence, short_date, without
 from shared.words.reasons import render
 
 
@@ -20,9 +20,9 @@ def _plan_computed(event: planner.PlanComputed) -> str:
     before = sum(visit.on < event.anchor_on for visit in event.visits)
     kind = "Plan" if event.agreed else "Proposal"
     urgent = next((visit.on for visit in event.visits if visit.urgent), None)
-    hurry = f" The visit on {spoken(urgent)} is urgent: a drug cannot wait." if urgent else ""
+    hurry = f" The visit on {short_date(urgent)} is urgent: a drug cannot wait." if urgent else ""
     return (
-        f"{kind} {event.revision} for cycle {event.cycle}: synchronized pickup on {spoken(event.anchor_on)}, "
+        f"{kind} {event.revision}, cycle {event.cycle}: sync date {short_date(event.anchor_on)}, "
         f"{counted(before, 'visit')} before it, {counted(event.short_fills, 'short fill')}, "
         f"{without(event.uncovered_days)}.{hurry}"
     )
@@ -35,13 +35,13 @@ def _plan_blocked(event: planner.PlanBlocked) -> str:
 def _demand(event: planner.DemandForecast) -> str:
     fills = sum(day.fills for drug in event.drugs for day in drug.days)
     return (
-        f"Store {event.store_id} fills {counted(fills, 'time')} by {spoken(event.last_on)}, "
-        f"{counted(len(event.drugs), 'drug')} in all, as plans stand."
+        f"Store {event.store_id} needs {counted(len(event.drugs), 'drug')} on hand for {counted(fills, 'fill')} "
+        f"through {short_date(event.last_on)}."
     )
 
 
 def _candidate(event: enrollment.CandidateIdentified) -> str:
-    return f"A patient would benefit from synchronization ({_codes(event.reasons)})."
+    return f"Candidate for med sync ({_codes(event.reasons)})."
 
 
 def _codes(reasons: tuple[Any, ...]) -> str:
@@ -50,29 +50,29 @@ def _codes(reasons: tuple[Any, ...]) -> str:
 
 def _profile_changed(event: enrollment.ProfileChanged) -> str:
     what = " and ".join(_CHANGED.get(change, change.replace("_", " ")) for change in event.changes)
-    return f"The medication profile changed: {what or 'told again, as it is'}."
+    return f"Medication profile updated: {what or 'sent again, unchanged'}."
 
 
 _CHANGED = {
-    "fed": "new lines from the chain's feed",
-    "handed_over": "the drugs were handed over",
+    "fed": "new records from the chain",
+    "handed_over": "drugs were picked up",
     "returned": "fills went back to stock",
     "stopped": "the patient stopped taking a drug",
     "on_hand": "the patient said how much is left",
-    "preferences": "the patient's wishes",
-    "circumstances": "what the patient's days depend on",
+    "preferences": "the patient's preferences",
+    "circumstances": "which days the patient can come",
 }
 
 
 def _consent_changed(event: enrollment.ConsentChanged) -> str:
     what = " and ".join(_AGREED.get(change, change.replace("_", " ")) for change in event.changes)
-    return f"The patient's consent changed: {what or 'told again, as it is'}."
+    return f"Consent updated: {what or 'sent again, unchanged'}."
 
 
 _AGREED = {
-    "scope": "what it is for",
+    "scope": "what it covers",
     "channels": "how to contact the patient",
-    "caregiver": "whether a caregiver may answer and collect",
+    "caregiver": "whether a caregiver may answer and pick up",
     "standing_instruction": "the standing instruction to fill",
 }
 
@@ -80,43 +80,46 @@ _AGREED = {
 def _picked_up(event: fulfillment.PackagePickedUp) -> str:
     left = f", {counted(len(event.left), 'fill')} left behind" if event.left else ""
     return (
-        f"The package was picked up on {spoken(event.handed_over_on)}: "
-        f"{counted(len(event.taken), 'fill')} taken{left}.{_left_out(event)}"
+        f"Package picked up on {short_date(event.handed_over_on)}: "
+        f"{counted(len(event.taken), 'fill')}{left}.{_left_out(event)}"
     )
 
 
 def _ready(event: fulfillment.PackageReady) -> str:
-    return f"The package for {spoken(event.on)} is verified and ready.{_left_out(event)}"
+    return f"Package for {short_date(event.on)} verified and ready.{_left_out(event)}"
 
 
 def _left_out(event: fulfillment.PackageReady | fulfillment.PackagePickedUp) -> str:
     """What was confirmed on a condition that was not met."""
     number = len(event.not_filled)
-    return f" {counted(number, 'fill')} left out: what it depended on did not come in time." if number else ""
+    waited = "it was" if number == 1 else "they were"
+    return (
+        f" {counted(number, 'fill')} left out: what {waited} waiting for did not come in time."
+        if number
+        else ""
+    )
 
 
 def _confirmed(event: outreach.PickupConfirmed) -> str:
-    how = "on the standing instruction" if event.standing_instruction else "by the patient"
+    how = "under the standing instruction" if event.standing_instruction else "by the patient"
     conditional = sum(item.condition is not None for item in event.items)
     some = f", {conditional} of them only if what is missing comes in time" if conditional else ""
-    return f"Visit on {spoken(event.on)} confirmed {how}: {counted(len(event.items), 'fill')} wanted{some}."
+    return f"Visit on {short_date(event.on)} confirmed {how}: {counted(len(event.items), 'fill')}{some}."
 
 
 def _exclusions(event: planner.ExclusionsChanged) -> str:
     number = len(event.excluded)
     if not number:
-        return "A pharmacist no longer excludes any prescription."
-    return f"A pharmacist excludes {counted(number, 'prescription')} from every visit, confirmed ones too."
+        return "No prescription is excluded by a pharmacist any longer."
+    return f"A pharmacist excluded {counted(number, 'prescription')} from every visit, confirmed ones too."
 
 
 def _unreached(event: outreach.PatientUnreached) -> str:
-    about = "a visit" if event.visit_id else "the alignment"
+    about = "a visit" if event.visit_id else "the first plan"
     tried = f"after {counted(event.attempts, 'attempt')}" if event.attempts else "no attempt was made in time"
     if event.too_late and event.reachable_on:
-        tried = (
-            f"only a letter can, and none is answered in time for a day before {spoken(event.reachable_on)}"
-        )
-    return f"The patient was not reached about {about}: {tried}."
+        tried = f"by mail only, and no answer can come before {short_date(event.reachable_on)}"
+    return f"Patient not reached about {about}: {tried}."
 
 
 def _disenrolled(event: enrollment.PatientDisenrolled) -> str:
@@ -127,17 +130,17 @@ def _change_reported(event: outreach.ChangeReported) -> str:
     left = counted(event.days_left or 0, "day")
     what = {
         "stopped": "stopped taking a drug",
-        "dose_changed": "takes another dose of a drug",
+        "dose_changed": "takes a different dose of a drug",
         "on_hand": f"has {left} of a drug left",
     }
-    return f"The patient says: {what.get(event.change, 'something changed about a drug')}."
+    return f"The patient reports: {what.get(event.change, 'something changed about a drug')}."
 
 
 def _renewal_answered(event: outreach.RenewalAnswered) -> str:
     what = {
         "approved": "approved a renewal",
         "denied": "denied a renewal",
-        "needs_visit": "wants to see the patient before a renewal",
+        "needs_visit": "needs to see the patient before renewing",
         "no_answer": "did not answer about a renewal",
     }
     return f"The prescriber {what.get(event.answer, 'answered about a renewal')}."
@@ -149,8 +152,8 @@ def _talked(event: fulfillment.ConsultationHeld) -> str:
 
 
 def _refused(event: fulfillment.FillRejected) -> str:
-    again = f"; it pays from {spoken(event.next_fill_on)}" if event.next_fill_on else ""
-    return f"The payer refused a fill: {rejected(event.reject_code)}{again}."
+    payable = f" Payable on or after {short_date(event.next_fill_on)}." if event.next_fill_on else ""
+    return f"Insurance rejected a fill: {rejected(event.reject_code)}.{payable}"
 
 
 def _template(text: str) -> Callable[[Event], str]:
@@ -158,38 +161,44 @@ def _template(text: str) -> Callable[[Event], str]:
 
 
 _WORDS: dict[str, Callable[[Any], str]] = {
-    enrollment.PatientEnrolled.TYPE: _template("The patient consented and is enrolled."),
+    enrollment.PatientEnrolled.TYPE: _template("Patient enrolled, with consent."),
     enrollment.ConsentChanged.TYPE: _consent_changed,
     enrollment.ProfileChanged.TYPE: _profile_changed,
     enrollment.PatientDisenrolled.TYPE: _disenrolled,
     enrollment.CandidateIdentified.TYPE: _candidate,
-    enrollment.ContactDetailsChanged.TYPE: _template("The patient's contact details changed."),
-    enrollment.StoreChanged.TYPE: _template("Store {store_id} changed its hours, closures or details."),
+    enrollment.ContactDetailsChanged.TYPE: _template("Contact details updated."),
+    enrollment.StoreChanged.TYPE: _template("Store {store_id} updated its hours, closures or details."),
     planner.PlanComputed.TYPE: _plan_computed,
     planner.PlanBlocked.TYPE: _plan_blocked,
-    planner.PlanCancelled.TYPE: _template("The plan is withdrawn."),
+    planner.PlanCancelled.TYPE: _template("Plan withdrawn."),
     planner.ExclusionsChanged.TYPE: _exclusions,
     planner.RenewalNeeded.TYPE: _template(
-        "A prescription will not last: a renewal is needed by {needed_by}."
+        "A prescription is running out: renewal needed by {needed_by:short_date}."
     ),
     planner.DemandForecast.TYPE: _demand,
-    outreach.AlignmentAgreed.TYPE: _template("The patient agreed to the synchronized pickup on {anchor_on}."),
+    outreach.AlignmentAgreed.TYPE: _template("The patient agreed to the sync date {anchor_on:short_date}."),
     outreach.PickupConfirmed.TYPE: _confirmed,
-    outreach.PickupDeclined.TYPE: _template("The patient wants nothing of the visit on {on}."),
-    outreach.RescheduleRequested.TYPE: _template("The patient asks for {wanted_on} instead."),
+    outreach.PickupDeclined.TYPE: _template("The patient declined the visit on {on:short_date}."),
+    outreach.RescheduleRequested.TYPE: _template("The patient asked for {wanted_on:short_date} instead."),
     outreach.ChangeReported.TYPE: _change_reported,
     outreach.QuestionRaised.TYPE: _template("The patient has a question for the pharmacist."),
     outreach.PatientUnreached.TYPE: _unreached,
-    outreach.ContactOptedOut.TYPE: _template("The patient opted out of automated contact by {channel}."),
-    outreach.ContactOptedIn.TYPE: _template("The patient wants automated contact again."),
-    outreach.RenewalRequested.TYPE: _template("The prescriber was asked for a renewal, attempt {attempt}."),
+    outreach.ContactOptedOut.TYPE: _template(
+        "The patient opted out of automated calls and texts, by {channel}."
+    ),
+    outreach.ContactOptedIn.TYPE: _template("The patient opted in to automated calls and texts again."),
+    outreach.RenewalRequested.TYPE: _template("Renewal requested from the prescriber, attempt {attempt}."),
     outreach.RenewalAnswered.TYPE: _renewal_answered,
-    fulfillment.FillCompleted.TYPE: _template("A fill of {days_supply:day} was completed on {filled_on}."),
+    fulfillment.FillCompleted.TYPE: _template(
+        "Fill completed on {filled_on:short_date}: {days_supply}-day supply."
+    ),
     fulfillment.FillRejected.TYPE: _refused,
-    fulfillment.StockShort.TYPE: _template("The store has too little of a drug."),
+    fulfillment.StockShort.TYPE: _template("The store is short of a drug."),
     fulfillment.PackageReady.TYPE: _ready,
     fulfillment.PackagePickedUp.TYPE: _picked_up,
-    fulfillment.PickupMissed.TYPE: _template("The package for {on} still waits, {days_late:day} late."),
-    fulfillment.PackageReturned.TYPE: _template("The package was returned to stock."),
+    fulfillment.PickupMissed.TYPE: _template(
+        "Not picked up: package for {on:short_date}, {days_late:day} late."
+    ),
+    fulfillment.PackageReturned.TYPE: _template("Package returned to stock."),
     fulfillment.ConsultationHeld.TYPE: _talked,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
@@ -35,13 +36,23 @@ def spoken(value: object) -> str:
 
 
 def short_date(value: date | str) -> str:
-    """A day that is near, as people say it.
+    """A day that is near, as people say it; of an instant its day.
 
     >>> short_date("2026-06-17")
     'Wed 6/17'
     """
-    day = date.fromisoformat(value) if isinstance(value, str) else value
+    day = date.fromisoformat(value[:10]) if isinstance(value, str) else value
     return f"{day:%a} {day.month}/{day.day}"
+
+
+def phone(number: str) -> str:
+    """A number as people write it, given in E.164; one from abroad stays as it is.
+
+    >>> phone("+19185550105")
+    '918-555-0105'
+    """
+    american = re.fullmatch(r"\+1(\d{3})(\d{3})(\d{4})", number)
+    return "-".join(american.groups()) if american else number
 
 
 def through(value: str) -> str:

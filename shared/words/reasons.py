@@ -11,13 +11,13 @@ REASONS: dict[str, str] = {
     # how a drug takes part
     "maintenance": "Eligible for sync: maintenance drug, OK to short-fill.",
     "unbreakable_pack": "Unbreakable package: never short-filled, dispensed whole with a pickup.",
-    "not_divisible": "A form that is not divided ({form}): never short-filled, dispensed whole with a pickup.",
+    "not_divisible": "Cannot be split ({form}): never short-filled, dispensed whole with a pickup.",
     "form_not_recognised": (
-        "The drug file gives a form that is not known here ({form}): never short-filled, dispensed whole with a "
-        "pickup. If it is a tablet or a capsule, correct the drug file."
+        "Dosage form not recognized ({form}): never short-filled, dispensed whole with a pickup. If it is a tablet "
+        "or a capsule, correct the drug file."
     ),
-    "form_unknown": "The drug file does not give the form: never short-filled, dispensed whole with a pickup.",
-    "on_hold": "On hold: the patient said they stopped taking it; pharmacist and prescriber decide.",
+    "form_unknown": "No dosage form in the drug file: never short-filled, dispensed whole with a pickup.",
+    "on_hold": "On hold: the patient said they stopped taking it. Pharmacist and prescriber decide.",
     "discontinued": "Discontinued by the prescriber.",
     "superseded": "Replaced by a newer prescription.",
     "superseded_by": "Replaced by the prescription for the same drug written {written_on}.",
@@ -30,30 +30,25 @@ REASONS: dict[str, str] = {
     "special_handling": "Needs special handling or one designated pharmacy: not synchronized.",
     "schedule_2": "Schedule II: refills are prohibited, so it is never synchronized.",
     "schedule_2_fill_from": "Earliest fill {on}.",
-    "controlled": "A controlled substance ({schedule:schedule}): not synchronized by this chain's policy.",
+    "controlled": "Controlled substance ({schedule:schedule}): not synchronized by this chain's policy.",
     "as_needed": "Taken as needed (PRN): no due date, so not synchronized.",
     "as_needed_by_directions": "The directions say as needed (PRN): no due date, so not synchronized.",
-    "short_course": "The directions end after {days:day}: a course, not a maintenance drug.",
-    "antibiotic": "An antibiotic: a course that ends, not a maintenance drug.",
+    "short_course": "Short course: the directions end after {days:day}. Not a maintenance drug.",
+    "antibiotic": "Antibiotic: a short course, not a maintenance drug.",
     "not_maintenance": "Not a maintenance drug.",
-    "same_ingredient": "Same ingredient as {other}: a pharmacist has to say whether both are meant.",
-    "directions_unknown": "There are no directions, so how much is taken a day is not known.",
-    "directions_as_directed": (
-        "The directions leave it to the prescriber how much is taken a day: a pharmacist has to ask."
-    ),
-    "directions_by_weight": (
-        "The directions give the dose by weight: a pharmacist has to say how many units a day that is."
-    ),
-    "directions_no_amount": "The directions say how often, but not how much: a pharmacist has to ask.",
-    "directions_no_frequency": "The directions say how much, but not how often: a pharmacist has to ask.",
+    "same_ingredient": "Same ingredient as {other}. Pharmacist: check whether both are intended.",
+    "directions_unknown": "No directions on file, so the daily dose is unknown. Pharmacist: enter the units per day.",
+    "directions_as_directed": "The directions say only as directed. Pharmacist: ask the prescriber for the daily dose.",
+    "directions_by_weight": "The directions give the dose by weight. Pharmacist: enter the units per day.",
+    "directions_no_amount": "The directions say how often, but not how much. Pharmacist: ask the prescriber.",
+    "directions_no_frequency": "The directions say how much, but not how often. Pharmacist: ask the prescriber.",
     "directions_not_understood": (
-        "The directions could not be read with certainty: a pharmacist has to enter how much is taken a day."
+        "The directions could not be read with certainty. Pharmacist: enter the units per day."
     ),
     "directions_other_unit": (
-        "The directions count in another unit than the drug is dispensed in: a pharmacist has to enter how much is "
-        "taken a day."
+        "The directions use a different unit from the one dispensed. Pharmacist: enter the units per day."
     ),
-    "days_supply_unknown": "The usual quantity or days' supply is not known.",
+    "days_supply_unknown": "The usual quantity or days' supply is not on file. Enter both.",
     "first_fill_awaited": (
         "New: it joins once the patient has taken home a first fill and tolerates it, or a pharmacist adds it"
         " to sync."
@@ -63,10 +58,11 @@ REASONS: dict[str, str] = {
         "here."
     ),
     "fill_days_unknown": (
-        "The fill of {on} has no days' supply on file, and it cannot be counted: enter the days or the quantity."
+        "The fill of {on} has no days' supply on file, and it cannot be worked out. Enter the days' supply or the "
+        "quantity."
     ),
-    "expired": "The prescription is good through {on} only: it needs a renewal.",
-    "no_quantity_left": "Out of refills: it needs a renewal.",
+    "expired": "The prescription is good through {on} only. Needs a renewal.",
+    "no_quantity_left": "Out of refills. Needs a renewal.",
     "authorization_ended": "Prior authorization is good through {on} only: out until it is renewed.",
     "payer_refused": "Insurance rejected it (reject {code}): to be resolved, or tried again from {until}.",
     "staff_excluded": "The {by} left it out of the plan on {made_on}.",
@@ -159,12 +155,16 @@ REASONS: dict[str, str] = {
     ),
     "dose_changed": "The last paid claim was for another dose: code {code}, therapy change.",
     "days_supply_capped": (
-        "The plan does not pay the usual {days:day} at once: {most:day} are filled, the most below that it pays."
+        "Insurance does not pay the usual {days:day} at once. Filled for {most:day}, the longest supply below that "
+        "it pays."
     ),
-    "fewer_packs": "The usual packs last {days:day}, longer than the plan pays: fewer unbroken ones, for {most:day}.",
+    "fewer_packs": (
+        "The usual packages last {days:day}, longer than insurance pays. Fewer whole packages are filled, for "
+        "{most:day}."
+    ),
     "billed_as": (
-        "The pack lasts {days:day}, longer than the plan pays, and cannot be split: code {code}, else billed as "
-        "{billed:day}; both figures are recorded."
+        "The package lasts {days:day}, longer than insurance pays, and cannot be split. Submit code {code}, else "
+        "bill it as {billed:day}; both figures are recorded."
     ),
     "override_needs_consent": "The law requires consent to the synchronization from: {who}.",
     "daily_use_read": "Directions read as {units:a_day} at most.",
@@ -177,13 +177,13 @@ REASONS: dict[str, str] = {
         "{units:a_day} is planned. Pharmacist: check the directions."
     ),
     "directions_differ": (
-        "The directions are read as {read:a_day} at most, the file says {given:a_day}, which is planned: a pharmacist "
-        "checks."
+        "The directions read as {read:a_day} at most, but the file says {given:a_day}: planned as on file. "
+        "Pharmacist: check the directions."
     ),
-    "days_supply_counted": "The usual days' supply is counted from quantity and daily use: {days:day}.",
+    "days_supply_counted": "Usual days' supply worked out from quantity and daily use: {days:day}.",
     "days_supply_differs": (
-        "The usual quantity lasts {days:day} at the most that is taken, the file says {usual:day}, which is planned: a "
-        "pharmacist checks."
+        "The usual quantity lasts {days:day} at maximum use, but the file says {usual:day}: planned as on file. "
+        "Pharmacist: check quantity, days' supply and directions."
     ),
     "usual_days_differ": (
         "The usual {quantity} units last {days:day} at the daily use on file, but the file says {usual:day}: planned "
@@ -194,12 +194,10 @@ REASONS: dict[str, str] = {
         "file: planned as {planned:day}. Pharmacist: check the quantity, the days' supply and the directions."
     ),
     "fill_days_counted": (
-        "The fill of {on} has no days' supply on file: counted from quantity and daily use, {days:day}."
+        "The fill of {on} has no days' supply on file: worked out from quantity and daily use, {days:day}."
     ),
-    "days_supply_in_use": (
-        "Discarded {opened:day} after opening: the usual quantity lasts {days:day}, not {usual:day}."
-    ),
-    "days_supply_by_use": "At the most that is taken the usual quantity lasts {days:day}, not {usual:day}.",
+    "days_supply_in_use": "Discard {opened:day} after opening: the usual quantity lasts {days:day}, not {usual:day}.",
+    "days_supply_by_use": "At maximum use the usual quantity lasts {days:day}, not {usual:day}.",
     "shared_ingredient": "Shares an ingredient with {other}: pharmacist to check.",
     "filled_elsewhere": (
         "Another pharmacy filled it on {on}, and insurance counts that fill. Ask the patient what is left of "
@@ -210,25 +208,25 @@ REASONS: dict[str, str] = {
         "Ask again: a second answer within a week of the first takes its place."
     ),
     "stock_by_new_dose": (
-        "The dose changed: what was at home on {on} is counted by the new one from then on: ask what is left."
+        "The dose changed. What was at home on {on} is counted at the new dose from then on. Ask how much is left."
     ),
     "after_former_strength": (
-        "In place of {other}, of which enough is at home until {on}: a pharmacist says whether that is to be taken."
+        "Replaces {other}, and enough of that is at home until {on}. Pharmacist: decide whether the patient uses it "
+        "up."
     ),
     "billed_fewer": (
-        "The last fill was billed as {billed:day} and lasts {days:day}: not filled again before {on}, by its true days."
+        "The last fill was billed as {billed:day} but lasts {days:day}. Not filled again before {on}, by its true "
+        "days' supply."
     ),
-    "scheduled_by_state": (
-        "A controlled substance ({schedule:schedule}) in {state}, though not by the drug file."
-    ),
-    "fill_from": "The prescriber wrote: not to be filled before {on}.",
+    "scheduled_by_state": "Controlled substance ({schedule:schedule}) in {state}, though not by the drug file.",
+    "fill_from": "The prescriber wrote: do not fill before {on}.",
     "larger_fill": (
-        "{law} lets {days:day} be filled at once, for a usual fill was taken and so much is authorized: a pharmacist "
-        "decides, if the drug is not psychotropic, and notifies the prescriber."
+        "{law} allows {days:day} at once, after a usual fill and within what is authorized. Pharmacist: decide, "
+        "unless the drug is psychotropic, and notify the prescriber."
     ),
-    "valid_by_payer": "Insurance takes a prescription for {months:month}: until {until}.",
-    "valid_by_law": "{law}: nothing after {months:month} from writing, so until {until}.",
-    "refills_by_law": "{law} allows {refills:refill}, so {left} units may still be dispensed.",
+    "valid_by_payer": "Insurance accepts a prescription for {months:month}, until {until}.",
+    "valid_by_law": "{law}: a prescription is valid {months:month} from the date written, until {until}.",
+    "refills_by_law": "{law} allows {refills:refill}: {left} units may still be dispensed.",
     "short_fill_assumed": (
         "Whether the plan pays a short fill of {days:day} is unknown: assumed, with a possible reject 76."
     ),
@@ -325,12 +323,15 @@ REASONS: dict[str, str] = {
     ),
     "cycle_policy_unknown": "The cycle {policy} is not offered here: the best one is chosen.",
     "cycle_fits_no_drug": (
-        "No drug lasts from pickup to pickup in the cycle of {days:day} on record: the best one is chosen. Ask the "
+        "No drug lasts from pickup to pickup in the cycle of {days:day} on file: the best one is chosen. Ask the "
         "patient."
     ),
-    "day_of_month_unknown": "A pickup on one day of every month is wanted, but not which: the best cycle is chosen.",
+    "day_of_month_unknown": (
+        "Pickups on one day of every month are wanted, but no day is on file: the best cycle is chosen. Ask the "
+        "patient."
+    ),
     "day_of_month_too_late": (
-        "Day {day} does not come in every month, {last} is the last that does: the best cycle is chosen."
+        "Not every month has a day {day}; {last} is the last that every month has: the best cycle is chosen."
     ),
     "anchor_best_of_year": (
         "Best date: {visits:extra trip} before all are in sync, {short_fills:short "
@@ -364,34 +365,34 @@ REASONS: dict[str, str] = {
     "excluded_by_pharmacist": "A pharmacist excluded it after it was confirmed.",
     # what staff decided, where a visit was confirmed before
     "decision_pickup_confirmed": (
-        "The pickup on {on:short_date} is confirmed, and its fills and quantities no longer change. Decide again after "
-        "that pickup. To keep a drug out of it, a pharmacist excludes the drug."
+        "The pickup on {on:short_date} is confirmed: its fills and quantities no longer change. Decide again after "
+        "the pickup. To keep a drug out of it, a pharmacist excludes the drug."
     ),
     "decision_visit_due": (
-        "The pickup of {on:short_date} is due, and nothing is planned anew until it is picked up or given up. Decide "
-        "again after that."
+        "The pickup on {on:short_date} is due: nothing is replanned until it is picked up or closed. Decide again "
+        "after that."
     ),
     "decision_hold_too_late": (
-        "The visit of {on:short_date} is due with this drug, and a hold no longer stops it. A pharmacist excludes the "
-        "drug, or excepts it at verification."
+        "The visit on {on:short_date} is due with this drug, and a hold no longer stops it. A pharmacist excludes "
+        "the drug, or takes it out at verification."
     ),
     "decision_after_visit": (
-        "Plans change once the visit of {on:short_date} is picked up or given up: until then nothing is planned anew."
+        "Plans change after the visit on {on:short_date} is picked up or closed: nothing is replanned before then."
     ),
     "decision_excludes": (
-        "Out of every visit, confirmed ones too: what is not filled is canceled, and a package that holds it goes "
-        "back to verification without it. What was handed over is not called back: call the patient."
+        "Out of every visit, confirmed ones too. Fills not made yet are canceled, and a package that holds it goes "
+        "back to verification without it. If the patient already has it, call them."
     ),
     "decision_exclusion_revoked": (
-        "No longer excluded. What was withheld from a package stays out of it, and a confirmed visit that was "
-        "planned without the drug gains nothing: its next fill is planned anew."
+        "No longer excluded. What was taken out of a package stays out, and confirmed visits planned without the "
+        "drug stay as they are. Its next fill is planned again."
     ),
     "decision_hold_not_of_filled": (
-        "What is filled already for the visit of {on:short_date} stays in its package: a pharmacist excepts it at "
-        "verification."
+        "What is already filled for the visit on {on:short_date} stays in its package. A pharmacist can take it out "
+        "at verification."
     ),
     "decision_day_asks_anew": (
-        "The pickup on {on:short_date} was confirmed: the patient is asked anew about what is planned instead."
+        "The pickup on {on:short_date} was confirmed. The patient is asked again about the new plan."
     ),
     "staff_day": (
         "The {by} set the pickup to {on}, decided on {made_on}: {visits:extra trip} before all are in sync, "
@@ -455,15 +456,14 @@ REASONS: dict[str, str] = {
         "{uncovered:without}."
     ),
     "cycle_spine": (
-        "Some drugs are dispensed for {usual:day} at a time, so the pickups of a cycle of {days:day} come every "
+        "Some drugs are dispensed for {usual:day} at a time, so in a cycle of {days:day} pickups come every "
         "{cycle_days:day}; longer supplies are not due at each."
     ),
-    "day_of_month_missing": "No day of the month is on record for the pickups: planned for {cycle_days:day}.",
-    "day_of_month_refused": (
-        "Day {day} does not come in every month, so it cannot be the day of the pickups: choose one up to {last}; "
-        "planned for {cycle_days:day}."
+    "day_of_month_missing": (
+        "Pickups on one day of every month are wanted, but no day is on file: planned every {cycle_days:day}."
     ),
-    "cycle_policy_not_offered": "The cycle {policy} is not offered here: planned for {cycle_days:day}.",
+    "day_of_month_refused": "Not every month has a day {day}: choose one up to {last}. Planned every {cycle_days:day}.",
+    "cycle_policy_not_offered": "The cycle {policy} is not offered here: planned every {cycle_days:day}.",
     "cost_unknown": "What the patient pays is unknown, so cost did not decide.",
     # whose days they are
     "must_weekdays": "The patient can come on {days} only.",
@@ -502,10 +502,10 @@ REASONS: dict[str, str] = {
     # planning is halted
     "in_hospital": "In the hospital or a nursing home since {since}: no calls and no fills until discharge.",
     "stay_to_reconcile": (
-        "Discharged on {discharged_on}: a pharmacist reconciles the medications before anything is filled, "
-        "and what was left at home is counted again."
+        "Discharged on {discharged_on}. Pharmacist: reconcile the medications before anything is filled. Ask again "
+        "what is left at home."
     ),
-    "coverage_lapsed": "No insurance since {since}: claims are held; call the patient today.",
+    "coverage_lapsed": "No insurance since {since}: claims are on hold. Call the patient today.",
     # no plan
     "no_pickup_day": "The store has no open day that suits the patient within {days:day}.",
     "nothing_to_synchronize": "No drug can be synchronized now.",

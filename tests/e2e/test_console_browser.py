@@ -80,11 +80,11 @@ async def test_the_stream_loses_no_row_when_it_is_paused_and_when_the_console_is
         await shows(page, len(stores[0]))
 
         await page.keyboard.press("p")
-        await expect(page.get_by_role("button", name="Go on")).to_be_visible()
+        await expect(page.get_by_role("button", name="Resume")).to_be_visible()
         await publish_all(stack.kafka, stores[1], prefix=here.prefix)
         await here.caught_up(len(stores[0] + stores[1]))
         assert await rows(page) == len(stores[0]), "a pause holds"
-        await page.get_by_role("button", name="Go on").click()
+        await page.get_by_role("button", name="Resume").click()
         await shows(page, len(stores[0] + stores[1]))
 
         await asyncio.to_thread(here.services.kill, "console")
@@ -126,24 +126,24 @@ async def _look(browser: Browser, here: Installed) -> None:
     async with a_page(browser, here.url()) as page:
         await page.goto(here.url())
         await page.get_by_role("link", name="Main Street Pharmacy").click()
-        await expect(page.get_by_role("heading", name="Did not come")).to_be_visible()
+        await expect(page.get_by_role("heading", name="Not picked up")).to_be_visible()
         lacking = page.locator("section", has=page.locator("#lacking"))
         await expect(
-            lacking.get_by_text("The payer refused 1 fill: prior authorization required (reject 75).").first
+            lacking.get_by_text("Insurance rejected 1 fill: prior authorization required (reject 75).").first
         ).to_be_visible()
         await page.locator("section", has=page.locator("#late")).get_by_role("link").first.click()
         picture = page.get_by_role("img", name="Supply of each drug against the pickups")
         await expect(picture).to_have_count(1)  # of the two drawings, once the style sheet is there
-        await expect(page.locator(".brief")).to_contain_text("Takes part since")
-        await expect(page.locator(".brief")).to_contain_text("still waits")
-        await expect(page.locator(".brief")).to_contain_text("without it on")
+        await expect(page.locator(".brief")).to_contain_text("Enrolled since")
+        await expect(page.locator(".brief")).to_contain_text("Not picked up: package")
+        await expect(page.locator(".brief")).to_contain_text("none on hand on")
         await expect(page.locator(".about").first).to_be_visible()
-        await expect(page.locator(".because").first).to_contain_text("It fell due")
+        await expect(page.locator(".because").first).to_contain_text("It was due")
         await expect(page.get_by_text("Best date: 1 extra trip before all are in sync").first).to_be_visible()
-        await page.get_by_text("Every dated step of this plan").click()
+        await page.get_by_text("All steps of this plan").click()
         await expect(page.get_by_text("billed and filled, if confirmed (technician)")).to_be_visible()
         await page.get_by_role("link", name="this plan").last.click()
-        await expect(page.get_by_text("This is an earlier revision")).to_be_visible()
+        await expect(page.get_by_text("Earlier revision")).to_be_visible()
         await page.wait_for_load_state()  # keys need the script
         await page.keyboard.press("g")
         await page.keyboard.press("p")
@@ -160,7 +160,7 @@ async def _stay_in_use(page: Page, here: Installed, stack: Addresses) -> None:
     await page.keyboard.press("j")
     await expect(page.locator(".rows .id").first).to_be_focused()
     await publish_all(stack.kafka, pharmacy(25), prefix=here.prefix)  # one patient more
-    await expect(page.locator(".news")).to_contain_text("Load again", timeout=20_000)
+    await expect(page.locator(".news")).to_contain_text("Reload", timeout=20_000)
     await expect(page.locator(".rows .id").first).to_be_focused()
 
 

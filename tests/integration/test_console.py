@@ -357,7 +357,7 @@ async def test_a_name_is_shown_to_who_said_why_and_to_nobody_else(
         assert FAMILY_NAME not in (await client.get(page, cookies=ADA)).text
 
         nobody = await client.post(f"{page}/reveal", data={"because": "a call"})
-        assert (nobody.status_code, "Who are you?" in nobody.text) == (401, True)
+        assert (nobody.status_code, "Sign in first" in nobody.text) == (401, True)
         from_elsewhere = {"sec-fetch-site": "cross-site"}
         strange = await client.post(
             f"{page}/reveal", data={"because": "a call"}, cookies=ADA, headers=from_elsewhere
@@ -469,7 +469,7 @@ async def test_a_patient_whose_event_cannot_be_taken_in_is_shown_as_perhaps_behi
         await at_rest(client)
 
         async def says_so() -> bool:
-            return "could not be taken in" in (await client.get(f"/patients/{patient}")).text
+            return "this page may be out of date" in (await client.get(f"/patients/{patient}")).text
 
         assert not await says_so()
         for each in {each.event.key for each in told if each.event.KEYED_BY == "patient"}:
@@ -485,7 +485,7 @@ async def test_a_patient_whose_event_cannot_be_taken_in_is_shown_as_perhaps_behi
         assert (await client.get(f"/patients/{patient}?revision=99")).status_code == 404
         of_patient = (await client.get(f"/stream?patient={patient[:6]}")).text
         assert f'value="{patient}"' in of_patient, "the first characters are enough"
-        assert (await client.get("/stream?patient=0")).text.count("No event fits") == 1, "they fit several"
+        assert (await client.get("/stream?patient=0")).text.count("No event matches") == 1, "they fit several"
 
 
 async def test_a_stores_day_shows_what_its_shelf_has_to_hold(
@@ -496,11 +496,11 @@ async def test_a_stores_day_shows_what_its_shelf_has_to_hold(
         await publish_all(stack.kafka, pharmacy(1), prefix=prefix)
         await at_rest(client)
         today = (await client.get("/stores/s1")).text
-        assert "To be filled" in today
+        assert "Needed on hand" in today
         cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", today.partition('id="demand"')[2])
         assert cells[4:8] == ["Lisinopril 10 MG Oral Tablet", "60", "30.5", "2"]
         tomorrow = (await client.get(f"/stores/s1?on={TODAY + timedelta(days=1)}")).text
-        assert "To be filled" not in tomorrow
+        assert "Needed on hand" not in tomorrow
 
 
 async def test_pages_say_what_is_urgent_and_what_a_fill_depends_on(
@@ -535,8 +535,8 @@ async def test_pages_of_an_empty_pharmacy_and_of_what_is_not_there(
     async with console(stack, fresh_database("console"), f"{unique_name}.", tmp_path) as client:
         for path, words in (
             ("/", "Nothing has happened yet"),
-            ("/stream", "No event yet"),
-            ("/patients", "No patient is known yet"),
+            ("/stream", "No events yet"),
+            ("/patients", "No patients yet"),
             ("/health", "its address is not given"),
         ):
             answer = await client.get(path)

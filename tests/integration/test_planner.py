@@ -907,12 +907,13 @@ async def test_from_the_terminal_first_dry_then_for_good(
     dry = await run("--all", "--dry-run", "--json", "--side-by-side", "1")
     said = [json.loads(line)["patient_id"] for line in dry.stdout.splitlines()]
     assert said == ["p1", "p2", "p3", "p5", "p4"], "store by store"
-    assert "5 patients planned anew, 5 plans would change, 5 of them the day." in dry.stderr
+    assert "5 patients replanned, 5 plans would change, 5 of them to another day." in dry.stderr
     assert await other_rules.published() == []
     assert (
-        "1 patients planned anew, 1 plans changed, 1 of them the day." in (await run("--store", "s2")).stdout
+        "1 patients replanned, 1 plans changed, 1 of them to another day."
+        in (await run("--store", "s2")).stdout
     )
-    assert "5 patients planned anew, 4 plans changed, " in (await run("--all")).stdout
+    assert "5 patients replanned, 4 plans changed, " in (await run("--all")).stdout
     assert len(await other_rules.published()) == 5
     assert (await run()).exit_code == 2, "whom is to be said"
 
@@ -927,14 +928,14 @@ async def test_a_run_that_was_cut_off_goes_on_where_it_was(
     assert {event.key for event in await other_rules.published()} == {"p1", "p2"}
     app.left = 2
     other = await run("--store", "s2")
-    assert "Going on" not in other.stderr, "another selection is another run"
+    assert "Resuming" not in other.stderr, "another selection is another run"
     assert len(await other_rules.published()) == 1
     app.left = 1_000_000
     rest = await run("--all")
-    assert "Going on after 2 of 5 patients" in rest.stderr
-    assert "5 patients planned anew, 4 plans changed, " in rest.stdout
+    assert "Resuming after 2 of 5 patients" in rest.stderr
+    assert "5 patients replanned, 4 plans changed, " in rest.stdout
     assert {event.key for event in await other_rules.published()} == {"p3", "p5"}
-    assert "Going on" not in (await run("--all")).stderr
+    assert "Resuming" not in (await run("--all")).stderr
 
 
 @pytest.mark.parametrize("requests", [2, 3])
@@ -947,7 +948,7 @@ async def test_cut_off_with_two_stores_at_once_everybody_is_planned_anew_once(
     before = [event.key for event in await other_rules.published()]
     assert 0 < len(before) < 5
     app.left = 1_000_000
-    assert "5 patients planned anew, 5 plans changed, " in (await run("--all")).stdout
+    assert "5 patients replanned, 5 plans changed, " in (await run("--all")).stdout
     after = [event.key for event in await other_rules.published()]
     assert sorted(before + after) == ["p1", "p2", "p3", "p4", "p5"]
 

@@ -73,7 +73,7 @@ async def test_an_exclusion_counts_for_a_visit_of_today_of_which_nothing_is_plan
     assert told.excluded[0].reason.code == "staff_excluded"
     assert "interaction" not in told.model_dump_json()
     assert answer["words"][0].startswith("Out of every visit, confirmed ones too")
-    assert answer["words"][1].startswith("Plans change once the visit of Mon 3/9 is picked up or given up")
+    assert answer["words"][1].startswith("Plans change after the visit on Mon 3/9 is picked up or closed")
 
     await command(proposed, f"{RULINGS}/{answer['ruling_id']}/take-back", {})
     told = only(await proposed.published(), ExclusionsChanged)

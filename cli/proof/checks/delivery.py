@@ -295,7 +295,7 @@ def revisions_grow(record: Record) -> Found:
 
 
 def _sent_again(event: Event, before: Event) -> bool:
-    """Whether a person may have had the state sent again: an enrolment carries the newest profile, others repeat."""
+    """Whether a person may have had the state sent again: an enrollment carries the newest profile, others repeat."""
     return (
         event.says.revision == before.says.revision
         and event.cause.startswith("command:")
@@ -305,7 +305,7 @@ def _sent_again(event: Event, before: Event) -> bool:
 
 @check("I6 no revision is missing", whole=True)
 def no_revision_missing(record: Record) -> Found:
-    """Of a patient's plans, revisions go up by one; of the profile, between an enrolment and its end."""
+    """Of a patient's plans, revisions go up by one; of the profile, between an enrollment and its end."""
     counted = {
         PATIENT_ENROLLED,
         CONSENT_CHANGED,

@@ -174,7 +174,7 @@ def handed_over_as_filled(record: Record) -> Found:
 
 @check("nothing is filled for who has left", whole=True)
 def nothing_filled_after_leaving(record: Record) -> Found:
-    """No fill between a disenrolment and a new consent; and a new consent needs a new confirmation."""
+    """No fill between a disenrollment and a new consent; and a new consent needs a new confirmation."""
     absences = _absences(record)
     confirmed = grouped(record.of(PICKUP_CONFIRMED), "visit_id")
     looked_at, found = 0, []
@@ -198,7 +198,7 @@ def nothing_filled_after_leaving(record: Record) -> Found:
 
 @check("nobody is contacted who has left or said stop", reads="outreach", whole=True)
 def nobody_called_in_vain(record: Record) -> Found:
-    """No attempt between a disenrolment and a new consent; after a stop, and until then, no automated one."""
+    """No attempt between a disenrollment and a new consent; after a stop, and until then, no automated one."""
     absences, stopped = _absences(record), _stops(record)
     looked_at, found = 0, []
     for attempt in record.outreach.attempts:
@@ -231,7 +231,7 @@ Spans = Mapping[str, list[tuple[datetime, datetime]]]
 
 
 def _absences(record: Record) -> Spans:
-    """By patient, each time from a disenrolment to the next consent."""
+    """By patient, each time from a disenrollment to the next consent."""
     consents = [(event.key, event.says.given_at or _at(event)) for event in record.of(PATIENT_ENROLLED)]
     return _spans(record, PATIENT_DISENROLLED, consents)
 
@@ -247,7 +247,7 @@ def _stops(record: Record) -> Spans:
 
 
 def _spans(record: Record, beginning: str, consented: Iterable[tuple[str, datetime]]) -> Spans:
-    """From each event of a type to the next consent. An enrolment sent again names the consent that it was."""
+    """From each event of a type to the next consent. An enrollment sent again names the consent that it was."""
     consents: defaultdict[str, set[datetime]] = defaultdict(set)
     for key, at in consented:
         consents[key].add(at)

@@ -12,10 +12,11 @@ from services.console.domain.visits import (
     OVER,
     Standing,
     Visit,
+    day_of,
     depends_on,
     standing,
 )
-from shared.words.formats import counted, spoken
+from shared.words.formats import counted, short_date
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,34 +62,33 @@ def steps_ahead(
         steps += _of_visit(visit, today, planned)
     if after and after > today and plan_status in ("agreed", "proposed"):
         steps.append(
-            Step(
-                after, "planner", "next cycle", f"The synchronized pickup after that, about {spoken(after)}."
-            )
+            Step(after, "planner", "next cycle", f"The sync pickup after that, about {short_date(after)}.")
         )
     return sorted(steps, key=lambda step: (step.on or today, step.on is not None))
 
 
 def _of_plan(status: str | None) -> list[Step]:
     words = {
-        None: ("planner", "no plan", "No plan yet: staff ask whether the patient wants to take part."),
+        None: ("planner", "no plan", "No plan yet: ask whether the patient wants to enroll."),
         "proposed": (
             "outreach",
             "agree",
-            "The first contact: the day is agreed with the patient, and nothing is filled before.",
+            "First contact: agree on the sync date with the patient. Nothing is filled before that.",
         ),
-        "blocked": ("planner", "staff", "Staff act: no plan can be made as things stand."),
+        "blocked": ("planner", "staff", "No plan can be made now: staff decide what to do."),
         "cancelled": ("planner", "none", "Nothing: the plan was withdrawn."),
     }.get(status)
     return [Step(None, *words)] if words else []
 
 
 def _renewal(renewal: Renewal) -> Step:
-    asked = f"asked {counted(renewal.asked, 'time')}" if renewal.asked else "to be asked"
+    asked = f"was asked {counted(renewal.asked, 'time')}" if renewal.asked else "has not been asked yet"
+    by = f" by {short_date(renewal.needed_by)}" if renewal.needed_by else ""
     return Step(
         renewal.needed_by,
         "outreach",
         "renewal",
-        f"A renewal of {renewal.drug_name} is needed by {spoken(renewal.needed_by)}; the prescriber is {asked}.",
+        f"{renewal.drug_name} needs a renewal{by}; the prescriber {asked}.",
     )
 
 
@@ -96,12 +96,13 @@ def _of_visit(visit: Visit, today: date, planned: Mapping[tuple[str, str], date]
     now = standing(visit.facts, today)
     if now in OVER or visit.on is None:
         return []
-    trip = {"bridge": "bridge visit", "ride_along": "ride-along pickup"}.get(
-        visit.kind or "", "synchronized pickup"
-    )
+    trip = {"bridge": "bridge visit", "ride_along": "ride-along pickup"}.get(visit.kind or "", "sync pickup")
     trip = f"urgent {trip}" if visit.urgent else trip
     come = Step(
-        visit.on, "fulfillment", "pickup", f"The {trip}: {counted(visit.expected, 'fill')} ({now.value})."
+        visit.on,
+        "fulfillment",
+        "pickup",
+        f"{trip[0].upper()}{trip[1:]}: {counted(visit.expected, 'fill')} ({now.value}).",
     )
     match now:
         case Standing.late:
@@ -123,7 +124,7 @@ def _of_visit(visit: Visit, today: date, planned: Mapping[tuple[str, str], date]
                     None,
                     "planner",
                     "new day",
-                    f"The day is planned anew: {spoken(visit.wanted_on)} is wanted.",
+                    f"A new day is planned: the patient asked for {day_of(visit.wanted_on)}.",
                 )
             ]
         case Standing.proposed:
@@ -133,16 +134,17 @@ def _of_visit(visit: Visit, today: date, planned: Mapping[tuple[str, str], date]
 
 def _waits(visit: Visit) -> Step:
     return Step(
-        None, "outreach", "missed", f"The package of {spoken(visit.on)} waits: the patient is contacted."
+        None,
+        "outreach",
+        "missed",
+        f"The package for {day_of(visit.on)} was not picked up: the patient is contacted.",
     )
 
 
 def _goes_back(visit: Visit) -> list[Step]:
     if visit.return_on is None:
         return []
-    words = (
-        f"Where nobody has come for the package of {spoken(visit.on)}, it goes back to stock after that day."
-    )
+    words = f"Last day to pick up the package for {day_of(visit.on)}: after that it is returned to stock."
     return [Step(visit.return_on, "fulfillment", "goes back", words)]
 
 
@@ -150,13 +152,9 @@ def _call(visit: Visit, now: Standing, today: date, planned: Mapping[tuple[str, 
     if now is not Standing.to_confirm or visit.on is None:
         return []
     if visit.urgent:
-        return [Step(today, "outreach", "call", "The confirmation call, until somebody is reached: urgent.")]
+        return [Step(today, "outreach", "call", "Call to confirm, until the patient is reached: urgent.")]
     on = max(today, planned.get((visit.visit_id, "call"), visit.on - CALLED_BEFORE))
-    return [
-        Step(
-            on, "outreach", "call", "The confirmation call; again in the days after where nobody is reached."
-        )
-    ]
+    return [Step(on, "outreach", "call", "Call to confirm; if not reached, again in the days after.")]
 
 
 def _fill(visit: Visit, now: Standing, today: date, planned: Mapping[tuple[str, str], date]) -> list[Step]:
@@ -167,13 +165,16 @@ def _fill(visit: Visit, now: Standing, today: date, planned: Mapping[tuple[str, 
     if now is Standing.filling:
         return [
             Step(
-                None, "fulfillment", "fill", f"The other fills: {visit.filled} of {visit.expected} are made."
+                None,
+                "fulfillment",
+                "fill",
+                f"The remaining fills: {visit.filled} of {visit.expected} are done.",
             )
         ]
     on = max(today, planned.get((visit.visit_id, "fill"), visit.on - FILLED_BEFORE))
     on = today if visit.urgent else on
     once = "" if now is Standing.confirmed else ", once confirmed"
-    words = [f"The fills are ordered{once}, then verified by a pharmacist.", *depends_on(visit)]
+    words = [f"Fills are ordered{once}, then verified by a pharmacist.", *depends_on(visit)]
     return [Step(on, "fulfillment", "fill", " ".join(words))]
 
 

@@ -85,8 +85,8 @@ def brief_of(
 
 def _so_far(status: str | None, since: date | None, standings: Sequence[tuple[Visit, Standing]]) -> str:
     begun = {
-        "candidate": "Would benefit from synchronization, and is not enrolled",
-        "enrolled": "Takes part",
+        "candidate": "Would benefit from med sync, and is not enrolled",
+        "enrolled": "Enrolled",
         "left": "No longer enrolled",
     }.get(status or "", "Not enrolled here")
     came = [visit.handed_over_on for visit, now in standings if now is Standing.picked_up]
@@ -116,7 +116,7 @@ def _without(picture: Picture) -> list[str]:
     for row in picture.rows:
         gaps = [each for each in row.stretches if each.what is What.gap and each.start < picture.today]
         if number := sum((min(each.end, picture.today) - each.start).days for each in gaps):
-            found.append(f"{row.name}: without it on {number} of the last {behind} days.")
+            found.append(f"{row.name}: none on hand on {number} of the last {behind} days.")
     return found
 
 

@@ -70,17 +70,17 @@ def because(line: Line) -> str:
     if kind == "command":
         return _COMMANDED.get(line.service, "On a command")
     if kind == "due":
-        return "It fell due"
+        return "It was due"
     if kind == "redrive":
         return f"A dead letter was redriven by {what}" if what else "A dead letter was redriven"
-    return "It followed from an event of somebody else" if cause else "Nobody says why"
+    return "It followed from an event elsewhere" if cause else "No cause on record"
 
 
 _COMMANDED = {
-    "enrollment": "The chain's feed, or staff, told enrollment",
-    "planner": "Someone told the planner",
+    "enrollment": "The chain's feed or staff, through enrollment",
+    "planner": "Staff, through the planner",
     "outreach": "A contact was reported, or the patient called",
-    "fulfillment": "The bench or the pickup desk reported",
+    "fulfillment": "The pharmacy bench or the pickup counter reported",
 }
 
 

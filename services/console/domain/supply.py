@@ -34,12 +34,12 @@ Drug = tuple[str, str]
 class What(StrEnum):
     """Where a stretch of days has its supply from."""
 
-    had = "handed over"
+    had = "picked up"
     reported = "reported by the patient"
     full = "planned: usual fill"
     bridge = "planned: short fill"
     long = "planned: long fill"
-    gap = "nothing on hand"
+    gap = "none on hand"
 
 
 @dataclass(frozen=True, slots=True)

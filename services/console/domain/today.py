@@ -1,4 +1,4 @@
-"""A store's day: who is expected, what is ready, what is missing, who did not come, whom to call.
+"""A store's day: who is expected, what is ready, what is missing, who did not pick up, whom to call.
 
 Visits come here in groups that stand alike, counted where they are kept: of thousands only those on a page are loaded.
 """

@@ -10,7 +10,7 @@ from enum import StrEnum
 from shared.events.base import Reason
 from shared.events.planner import Condition
 from shared.words import of_condition, render
-from shared.words.formats import counted, rejected, spoken
+from shared.words.formats import counted, rejected, short_date
 
 FILLED_BEFORE = timedelta(days=3)
 """Fills are ordered so long before the visit (the path of one patient, section 4)."""
@@ -24,14 +24,14 @@ class Standing(StrEnum):
 
     proposed = "proposed"  # of a plan that the patient has not agreed to yet
     to_confirm = "to confirm"
-    moving = "other day wanted"
+    moving = "new day requested"
     declined = "declined"
     unreached = "not reached"
     confirmed = "confirmed"
     filling = "being filled"
     to_verify = "to verify"
     ready = "ready"
-    late = "did not come"
+    late = "not picked up"
     picked_up = "picked up"
     returned = "returned to stock"
     withdrawn = "withdrawn"
@@ -176,14 +176,14 @@ def missing(visit: Visit, today: date) -> list[str]:
     if now in OVER:
         return []
     first = {
-        Standing.proposed: "The patient has not agreed to the alignment yet.",
+        Standing.proposed: "The patient has not agreed to the plan yet.",
         Standing.to_confirm: _not_confirmed(visit, today),
-        Standing.moving: f"The patient asks for {spoken(visit.wanted_on)} instead.",
-        Standing.declined: "The patient wants nothing of it.",
-        Standing.unreached: f"Nobody was reached after {counted(visit.attempts or 0, 'attempt')}: nothing is filled.",
+        Standing.moving: f"The patient asked for {day_of(visit.wanted_on)} instead.",
+        Standing.declined: "The patient declined it.",
+        Standing.unreached: f"Not reached after {counted(visit.attempts or 0, 'attempt')}: nothing is filled.",
         Standing.confirmed: _not_ordered(visit, today),
-        Standing.filling: f"{visit.filled} of {counted(visit.expected, 'fill')} made.",
-        Standing.to_verify: "The pharmacist's verification.",
+        Standing.filling: f"{visit.filled} of {counted(visit.expected, 'fill')} done.",
+        Standing.to_verify: "Pharmacist verification.",
     }[now]
     return [first, *_of_fills(visit), *depends_on(visit)]
 
@@ -199,12 +199,21 @@ def _not_confirmed(visit: Visit, today: date) -> str:
     if visit.urgent:
         return "Not confirmed yet. Call today: a drug cannot wait."
     call = visit.on - CALLED_BEFORE if visit.on else today
-    return "Not confirmed yet." if call <= today else f"To be confirmed: the call is due on {spoken(call)}."
+    return (
+        "Not confirmed yet."
+        if call <= today
+        else f"Not confirmed yet: the call is due on {short_date(call)}."
+    )
 
 
 def _not_ordered(visit: Visit, today: date) -> str:
     order = visit.on - FILLED_BEFORE if visit.on and not visit.urgent else today
-    return "No fill is made yet." if order <= today else f"The fills are ordered on {spoken(order)}."
+    return "Nothing is filled yet." if order <= today else f"Fills are ordered on {short_date(order)}."
+
+
+def day_of(day: date | None) -> str:
+    """A day where space is short: `Mon 3/16`."""
+    return short_date(day) if day else "another day"
 
 
 def _of_fills(visit: Visit) -> list[str]:
@@ -212,7 +221,7 @@ def _of_fills(visit: Visit) -> list[str]:
     said = []
     for code in sorted({fill.reject_code or "?" for fill in refused}):
         number = sum((fill.reject_code or "?") == code for fill in refused)
-        said.append(f"The payer refused {counted(number, 'fill')}: {rejected(code)}.")
+        said.append(f"Insurance rejected {counted(number, 'fill')}: {rejected(code)}.")
     if short := sum(fill.state == "short" for fill in visit.outcomes):
-        said.append(f"The store has too little for {counted(short, 'fill')}.")
+        said.append(f"Not enough stock for {counted(short, 'fill')}.")
     return said

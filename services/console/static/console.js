@@ -32,8 +32,8 @@ function stream(list) {
   function toggle() {
     const pausing = button.getAttribute("aria-pressed") === "false";
     button.setAttribute("aria-pressed", String(pausing));
-    button.textContent = pausing ? "Go on" : "Pause";
-    if (pausing) { source.close(); source = null; say("Paused; what comes meanwhile is not lost", "paused"); } else open();
+    button.textContent = pausing ? "Resume" : "Pause";
+    if (pausing) { source.close(); source = null; say("Paused; nothing is missed", "paused"); } else open();
   }
 
   button.hidden = false;
@@ -88,7 +88,7 @@ async function again(main) {
 
 function offer(number) {
   const news = $(".news");
-  news.innerHTML = `${number} new event${number === 1 ? "" : "s"}. <a href="">Load again</a>`;
+  news.innerHTML = `${number} new event${number === 1 ? "" : "s"}. <a href="">Reload</a>`;
   news.hidden = false;
 }
 

@@ -56,10 +56,10 @@ class Column:
         written = written.strip()
         if not written:
             if self.required:
-                raise Invalid("is empty: no record is taken without it")
+                raise Invalid("is empty: it is required")
             return self.default
         if written.casefold() in NO_VALUES and not self.names and written not in self.words:
-            raise Invalid("is how a program writes that there is no value: leave the field empty")
+            raise Invalid("is a placeholder for no value: leave the field empty")
         return self.read(written)
 
 
@@ -68,9 +68,9 @@ def text(longest: int) -> Callable[[str], str]:
 
     def read(value: str) -> str:
         if len(value) > longest:
-            raise Invalid(f"has {len(value)} characters: at most {longest} are taken")
+            raise Invalid(f"has {len(value)} characters: use at most {longest}")
         if not value.isprintable():
-            raise Invalid("holds line breaks, tabs or control characters: remove them")
+            raise Invalid("contains line breaks, tabs or control characters: remove them")
         return value
 
     return read
@@ -79,7 +79,7 @@ def text(longest: int) -> Callable[[str], str]:
 def identifier(value: str) -> str:
     """An id of the source: at most 64 printable characters without blanks."""
     if " " in value:
-        raise Invalid("is no id: an id holds no blank")
+        raise Invalid("is not a valid id: remove the spaces")
     return text(64)(value)
 
 
@@ -89,7 +89,7 @@ def day(value: str) -> date:
     except ValueError:
         read = None
     if read is None or read.isoformat() != value:  # weeks and dates without dashes are ISO too
-        raise Invalid("is no date: write it as 2009-10-01")
+        raise Invalid("is not a valid date: use YYYY-MM-DD, for example 2026-03-02")
     return read
 
 
@@ -104,10 +104,12 @@ def spans(value: str) -> tuple[Span, ...]:
     for word in value.split():
         begins_on, slash, ends_on = word.partition("/")
         if not slash:
-            raise Invalid("is no span of days: write it as 2009-10-01/2009-10-14")
+            raise Invalid(
+                "is not a valid date range: use 2026-03-02/2026-03-15, or 2026-03-02/ while it has no end"
+            )
         read.append(Span(begins_on=day(begins_on), ends_on=day(ends_on) if ends_on else None))
         if read[-1].ends_on and read[-1].ends_on < read[-1].begins_on:
-            raise Invalid("ends before it begins: write the earlier day first")
+            raise Invalid("ends before it begins: put the earlier date first")
     return tuple(sorted(read, key=lambda span: span.begins_on))
 
 
@@ -117,7 +119,7 @@ def whole(least: int, most: int) -> Callable[[str], int]:
     def read(value: str) -> int:
         digits = value.isascii() and value.isdigit() and len(value) <= len(str(most))
         if not (digits and least <= int(value) <= most):
-            raise Invalid(f"is no whole number from {least} to {most}")
+            raise Invalid(f"is not a whole number from {least} to {most}")
         return int(value)
 
     return read
@@ -128,11 +130,11 @@ def amount(value: str) -> Decimal:
     try:
         number = Decimal(value)
     except InvalidOperation:
-        raise Invalid("is no number: write units as 30 or 2.5") from None
+        raise Invalid("is not a number: use units such as 30 or 2.5") from None
     if not number.is_finite() or number < 0 or number >= 10**8:
         raise Invalid("is out of range: units go from 0 to 99999999")
     if number != round(number, 4):
-        raise Invalid("is too fine: units have at most four digits after the point")
+        raise Invalid("has too many decimals: use at most four")
     return number
 
 
@@ -140,13 +142,13 @@ def portion(value: str) -> Decimal:
     """Units of a drug, more than none."""
     number = amount(value)
     if number == 0:
-        raise Invalid("is 0: give more, or leave it empty")
+        raise Invalid("is 0: use more than 0, or leave it empty")
     return number
 
 
 def flag(value: str) -> bool:
     if value not in ("yes", "no"):
-        raise Invalid("is neither yes nor no")
+        raise Invalid("is neither yes nor no: use one of them")
     return value == "yes"
 
 
@@ -164,7 +166,7 @@ def one_of(choices: type[StrEnum]) -> Callable[[str], StrEnum]:
 
 def weekday(value: str) -> int:
     if value not in WEEKDAYS:
-        raise Invalid("is no weekday: write monday, tuesday, …")
+        raise Invalid("is not a weekday: use monday, tuesday, …")
     return WEEKDAYS.index(value)
 
 
@@ -176,28 +178,28 @@ def weekdays(value: str) -> tuple[int, ...]:
 def hours(value: str) -> tuple[time, time]:
     """Opening and closing on one day, as 09:00-18:00."""
     if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", value, re.ASCII):
-        raise Invalid("are no opening hours: write them as 09:00-18:00, or leave a closed day empty")
+        raise Invalid("are not valid hours: use 09:00-18:00, or leave a closed day empty")
     opens, closes = (time.fromisoformat(moment) for moment in value.split("-"))
     if opens >= closes:
-        raise Invalid("close before they open: write them as 09:00-18:00")
+        raise Invalid("close before they open: use 09:00-18:00")
     return opens, closes
 
 
 def time_zone(value: str) -> str:
     if value not in available_timezones():
-        raise Invalid("is no time zone of the IANA database: write it as America/Chicago")
+        raise Invalid("is not an IANA time zone: use a name such as America/Chicago")
     return value
 
 
 def state(value: str) -> str:
     if not (len(value) == 2 and value.isascii() and value.isupper()):
-        raise Invalid("is no state: write its two letters, as OK")
+        raise Invalid("is not a state code: use two letters, such as OK")
     return value
 
 
 def language(value: str) -> str:
     if not re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})?", value):
-        raise Invalid("is no language tag: write it as en or es")
+        raise Invalid("is not a language tag: use one such as en or es")
     return value
 
 
@@ -206,7 +208,7 @@ def phone(value: str) -> str:
     try:
         number = phonenumbers.parse(value, "US")
     except phonenumbers.NumberParseException:
-        raise Invalid("is no phone number: correct it, or leave it empty") from None
+        raise Invalid("is not a phone number: correct it, or leave it empty") from None
     if not phonenumbers.is_valid_number(number):
-        raise Invalid("is a phone number that cannot exist: correct it, or leave it empty")
+        raise Invalid("is not a valid phone number: correct it, or leave it empty")
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)

@@ -21,7 +21,7 @@ class Standing(StrEnum):
 
 
 FINAL: frozenset[str] = frozenset({DisenrolmentReason.died, DisenrolmentReason.merged})
-"""Reasons of a disenrolment after which nobody can consent again."""
+"""Reasons of a disenrollment after which nobody can consent again."""
 
 
 def status_of(fed: PrescriptionStatus, *, superseded: bool, reported_stopped: bool) -> PrescriptionStatus:

@@ -165,7 +165,7 @@ def _not_after_today(field: str) -> Check:
         field,
         (field,),
         lambda values, today: bool(values[field] > today + timedelta(days=1)),
-        "lies in the future: feed the record when its day has come",
+        "is in the future: send the record on that day or later",
     )
 
 
@@ -213,7 +213,7 @@ STORES = Layout(
             "monday",
             WEEKDAYS,
             lambda values, _: not any(values[name] for name in WEEKDAYS),
-            "no day has opening hours: give those of at least one day",
+            "has no hours, nor has any other day: give the hours of at least one",
         ),
         Check(
             "holidays",
@@ -328,13 +328,13 @@ PRESCRIPTIONS = Layout(
             "usual_quantity",
             ("usual_quantity",),
             lambda values, _: bool(values["usual_quantity"] == 0),
-            "is 0: give the units of a usual fill",
+            "is 0: use the units of a usual fill",
         ),
         Check(
             "renews",
             ("rx_id", "renews"),
             lambda values, _: bool(values["renews"] == values["rx_id"]),
-            "names the prescription itself: name the one it replaces, or none",
+            "is the prescription itself: use the one it replaces, or leave it empty",
         ),
     ),
     columns=(

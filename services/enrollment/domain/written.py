@@ -63,15 +63,15 @@ def _squeeze(name: str) -> str:
 def is_near(column: str) -> str:
     """Why a column that is not known cannot be passed over."""
     return (
-        f"is no column of this kind, and may be meant for {column}, which it is unsafe to miss: "
-        f"call it {column}, or leave it out"
+        f"is not a column here, and may be meant for {column}, which is unsafe to miss: "
+        f"rename it {column}, or remove it"
     )
 
 
 def is_unknown(name: str, known: Collection[str]) -> str:
     """Why a column that is not known is passed over."""
     near = nearest(name, known)
-    return "is not known and is passed over" + (f": did you mean {near}?" if near else "")
+    return "is not a known column and is ignored" + (f": did you mean {near}?" if near else "")
 
 
 def texts_of(record: object) -> tuple[dict[str, str], list[Problem]]:
@@ -83,7 +83,7 @@ def texts_of(record: object) -> tuple[dict[str, str], list[Problem]]:
     for name, value in record.items():
         folded = fold(name)
         if folded in texts:
-            problems.append(Problem(folded, "is there twice: leave one of them out"))
+            problems.append(Problem(folded, "appears twice: remove one"))
         text = _text(value)
         if text is None:
             problems.append(Problem(folded, f"is {_kind(value)}: write it as text"))

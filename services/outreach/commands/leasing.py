@@ -199,6 +199,7 @@ def lease_payload(lease: Lease, person: Person, number: str | None, now: datetim
             person.store_phone,
             person.language,
             as_text=lease.channel is Channel.text,
+            on=contact.visit_on,
         ),
     )
 

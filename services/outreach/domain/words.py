@@ -1,17 +1,25 @@
-"""The words of a contact: what a person or a dialler asks, and the message that anyone may hear or read.
+"""The words of a contact: what a person or a dialer asks, and the message that anyone may hear or read.
 
-A message on a machine, or read over a shoulder, holds the pharmacy's name and number and nothing else: no drug, no
-condition, no prescription number (45 CFR 164.510(b); R14.7).
+A message on a machine, or read over a shoulder, holds the pharmacy's name and number, the day and how to answer, and
+nothing else: no drug, no condition, no prescription number (45 CFR 164.510(b); R14.7).
+
+Scripts are read out as they are, in words for a sixth grader: greeting, permission, questions, what to write down,
+closing. The patient says the identifiers; open questions come before closed ones. What stands in brackets is for the
+reader alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 
 from services.outreach.domain.model import Kind
+from shared.words.formats import phone, short_date
 
 TEXT_LIMIT = 160
-"""Characters of a text message (47 CFR 64.1200(a)(9)(iv))."""
+"""Characters of a text message (47 CFR 64.1200(a)(9)(iv)). Texts keep to the GSM 7-bit alphabet, in which so many are
+one message: Spanish without the accents that it lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,99 +30,213 @@ class Line:
     words: str
 
 
-_IDENTIFY = Line("identify", "Ask for the full name and the date of birth before saying anything else.")
+# ---- scripts ----------------------------------------------------------------------------------------------------
+
+_IDENTIFY = Line(
+    "identify",
+    "Hi, this is ___ from ___ Pharmacy. May I speak with ___? [Once the patient is on the line:] To protect your "
+    "privacy, please tell me your full name and date of birth. [Never read them out. Go on only if both are right.]",
+)
+_PERMISSION = Line(
+    "permission", "Thank you. Is now a good time to talk? [If not, ask when to call back and write it down.]"
+)
+_OPENING = (_IDENTIFY, _PERMISSION)
 _CLOSING = (
-    Line("questions", "Do you have questions for the pharmacist? Anything clinical goes to the pharmacist."),
+    Line(
+        "questions",
+        "What questions do you have for the pharmacist? [Anything clinical goes to the pharmacist.]",
+    ),
+    Line("closing", "Thank you. If anything changes, please call us. Have a good day."),
 )
 _HEALTH = (
-    Line("address", "Are you still at the same address, with the same phone and insurance?"),
-    Line("visits", "Have you been in hospital, in an emergency room or at a doctor's since we last spoke?"),
-    Line("changes", "Was any drug started, stopped or changed, over-the-counter ones included?"),
-    Line("missed_doses", "Did you miss any doses, and why?"),
-    Line("side_effects", "Do you notice any side effects?"),
-    Line("on_hand", "How many do you have left of each?"),
+    Line(
+        "changes",
+        "What has changed with your medications since we last spoke? Is anything new, stopped or at a different dose? "
+        "Over-the-counter ones count too. [Write down each drug and the change.]",
+    ),
+    Line(
+        "missed_doses",
+        "Many people miss a dose now and then. About how many in the last two weeks? What got in the way? "
+        "[Write down both answers.]",
+    ),
+    Line(
+        "side_effects",
+        "How do your medications make you feel? Have you noticed any side effects? [These go to the pharmacist.]",
+    ),
+    Line("on_hand", "How many do you have left of each? [Write down the count, drug by drug.]"),
+    Line(
+        "visits",
+        "Have you been in the hospital, in an emergency room or at a doctor's office since we last spoke? "
+        "[Write down where and when.]",
+    ),
+    Line(
+        "address", "Are your address, phone number and insurance still the same? [Write down what changed.]"
+    ),
 )
 _SCRIPTS: dict[Kind, tuple[Line, ...]] = {
     Kind.alignment: (
-        _IDENTIFY,
-        Line("explain", "Explain: one pickup day for all medications, and short fills up to that day."),
+        *_OPENING,
+        Line(
+            "explain",
+            "We can have all your medications ready on one day, so you make fewer trips. To get there, some first "
+            "fills may be smaller. What do you think? [If the patient does not want it, write that down and close.]",
+        ),
         *_HEALTH,
-        Line("choose_day", "Which of the offered days suits you best? Name the visits that each takes."),
-        Line("confirm_near", "Confirm the visits of the next seven days now, drug by drug."),
+        Line(
+            "choose_day",
+            "Which of these days works best for you? [Read the days offered, and the trips that each one takes.]",
+        ),
+        Line(
+            "confirm_near",
+            "[Read the visits of the next seven days, drug by drug.] Would you like each one filled? "
+            "[Write down what the patient does not want.]",
+        ),
         *_CLOSING,
     ),
     Kind.confirmation: (
-        _IDENTIFY,
+        *_OPENING,
         *_HEALTH,
-        Line("each_item", "Read the list: do you want each one filled?"),
-        Line("as_needed", "Are there as-needed medications to add?"),
-        Line("pickup", "Is the day still good, and who collects?"),
+        Line(
+            "each_item",
+            "[Read the list, drug by drug.] Would you like each one filled? [Write down what the patient does not "
+            "want.]",
+        ),
+        Line("as_needed", "Which as-needed medications would you like with this order? [Write them down.]"),
+        Line(
+            "pickup",
+            "Who will pick up? Is that day still good? [Write down the name. If the day is not good, ask for a "
+            "better one.]",
+        ),
         *_CLOSING,
     ),
-    Kind.ready: (_IDENTIFY, Line("ready", "The order is ready: say until when it is kept."), *_CLOSING),
-    Kind.reminder: (_IDENTIFY, Line("reminder", "Tomorrow is the pickup day."), *_CLOSING),
+    Kind.ready: (
+        *_OPENING,
+        Line("ready", "Your order is ready. We will keep it until ___. When would you like to come?"),
+        *_CLOSING,
+    ),
+    Kind.reminder: (
+        *_OPENING,
+        Line(
+            "reminder",
+            "Your pickup day is tomorrow. Does that still work for you? [If not, ask for a better day.]",
+        ),
+        *_CLOSING,
+    ),
     Kind.missed: (
-        _IDENTIFY,
+        *_OPENING,
         Line(
             "missed",
-            "The order was not collected: ask when the patient comes, and say until when it is kept.",
+            "Your order is still here. When can you come? We will keep it until ___. [Write down the day.]",
         ),
         *_CLOSING,
     ),
     Kind.insurance: (
-        _IDENTIFY,
-        Line("lapsed", "The insurance on record has ended: nothing is billed or filled meanwhile."),
+        *_OPENING,
         Line(
-            "new_insurance", "Is there another one? Take the particulars of the card for the chain's system."
+            "lapsed",
+            "The insurance we have on file has ended. Until that is settled, we cannot bill or fill anything.",
         ),
         Line(
-            "how_to_go_on", "If there is none: how many are left of each, and what is to be done until then?"
+            "new_insurance",
+            "Do you have a new insurance card? Please read me the BIN, PCN, group and ID numbers. [Enter them in the "
+            "chain's system.]",
+        ),
+        Line(
+            "how_to_go_on",
+            "[If there is no new card:] How many do you have left of each? What would you like us to do until you "
+            "have insurance? [Write down both answers.]",
         ),
         *_CLOSING,
     ),
-    Kind.question: (_IDENTIFY, Line("answer", "The pharmacist answers the patient's question.")),
+    Kind.question: (
+        *_OPENING,
+        Line("answer", "You had a question for the pharmacist. How can I help? [The pharmacist answers.]"),
+    ),
 }
 _URGENT = Line(
     "urgent",
-    "A medication runs out before your next regular pickup. We can have it ready on the day on the list: can you come "
-    "then?",
+    "One medication runs out before your next regular pickup. We can have it ready on ___. [Read the day on the list.] "
+    "Can you come then?",
 )
 _CONDITIONAL = Line(
     "conditional",
-    "Read each condition with its item: we fill it with the rest if that comes in time. If not, the rest is ready all "
-    "the same, and nobody calls again about it.",
+    "[Read each condition with its item.] We will fill it with the rest if that comes in time. If not, the rest will "
+    "be ready all the same, and we will not call again about it.",
 )
 _LEFT_OUT = Line(
     "left_out",
-    "The pharmacist keeps a drug out of this order: do not offer it. Questions about it go to the pharmacist.",
+    "[The pharmacist keeps a drug out of this order: do not offer it. Questions about it go to the pharmacist.]",
 )
 _READS_ITEMS = frozenset({"each_item", "confirm_near"})
-_SHORT_ITEM = Line("short_items", "The store has too little of an item: a part will follow.")
+_SHORT_ITEM = Line(
+    "short_items",
+    "We do not have enough of one item. You will get part of it now and the rest later. [Name the item.]",
+)
 
-_MESSAGES = {
-    ("en", Kind.ready): "{store}: your order is ready.{call}",
-    ("en", Kind.reminder): "{store}: we expect you tomorrow.{call}",
-    ("en", Kind.insurance): "{store}: please call us.{call}",
-    ("en", None): "{store}: please call us about your appointment.{call}",
-    ("es", Kind.ready): "{store}: su pedido está listo.{call}",
-    ("es", Kind.reminder): "{store}: le esperamos mañana.{call}",
-    ("es", Kind.insurance): "{store}: por favor llámenos.{call}",
-    ("es", None): "{store}: por favor llámenos acerca de su cita.{call}",
+# ---- messages ---------------------------------------------------------------------------------------------------
+
+_TEXTS: dict[str, Mapping[Kind, str]] = {
+    "en": {
+        Kind.alignment: "{store}: time to choose your monthly pickup day. Reply with a good time to talk{or_call}.",
+        Kind.confirmation: "{store}: can you pick up{on}? Reply 1 to confirm, 2 for another day{or_call}.",
+        Kind.ready: "{store}: your order is ready. Reply 2 for another day{or_call}.",
+        Kind.reminder: "{store}: your pickup is tomorrow. Reply 1 to confirm, 2 for another day{or_call}.",
+        Kind.missed: "{store}: your order is waiting. Reply with the day you can come{or_call}.",
+        Kind.insurance: "{store}: we have a question for you. Reply with a good time to talk{or_call}.",
+        Kind.question: "{store}: we want to answer your question. Reply with a good time to talk{or_call}.",
+    },
+    "es": {
+        Kind.alignment: "{store}: elija su fecha de cada mes. Responda con una hora para llamarle{or_call}.",
+        Kind.confirmation: "{store}: confirme su cita{on}: responda 1, o 2 para otra fecha{or_call}.",
+        Kind.ready: "{store}: su pedido le espera. Responda 2 para otra fecha{or_call}.",
+        Kind.reminder: "{store}: le esperamos mañana. Responda 1 para confirmar, 2 para otra fecha{or_call}.",
+        Kind.missed: "{store}: su pedido le espera. Responda con la fecha en que puede venir{or_call}.",
+        Kind.insurance: "{store}: tenemos una pregunta. Responda con una hora para llamarle{or_call}.",
+        Kind.question: "{store}: queremos responderle. Responda con una hora para llamarle{or_call}.",
+    },
 }
-_CALL = {"en": " Call {phone}.", "es": " Llame al {phone}."}
-_STOP = {"en": " Reply STOP to end messages.", "es": " Responda ALTO para no recibir mensajes."}
+_ENDINGS = {
+    "en": " Reply STOP to opt out, HELP for help.",
+    "es": " ALTO para no recibir mensajes, AYUDA para ayuda.",
+}
+_VOICEMAILS: dict[str, Mapping[Kind, str]] = {
+    "en": {
+        Kind.ready: "This is {store}. Your order is ready.{call}",
+        Kind.reminder: "This is {store}. We expect you tomorrow.{call}",
+        Kind.missed: "This is {store}. Your order is waiting for you.{call}",
+        Kind.alignment: "This is {store}. Please call us about your pickup day.{call}",
+        Kind.confirmation: "This is {store}. Please call us to confirm your pickup.{call}",
+    },
+    "es": {
+        Kind.ready: "Le llama {store}. Su pedido está listo.{call}",
+        Kind.reminder: "Le llama {store}. Le esperamos mañana.{call}",
+        Kind.missed: "Le llama {store}. Su pedido le espera.{call}",
+        Kind.alignment: "Le llama {store}. Por favor llámenos para elegir su fecha.{call}",
+        Kind.confirmation: "Le llama {store}. Por favor llámenos para confirmar su cita.{call}",
+    },
+}
+_CALL_US = {
+    "en": "This is {store}. Please call us.{call}",
+    "es": "Le llama {store}. Por favor llámenos.{call}",
+}
+"""What a machine hears about anything else."""
+
+_CALL = {"en": " Our number is {phone}.", "es": " Nuestro número es {phone}."}
+_OR_CALL = {"en": ", or call {phone}", "es": ", o llame al {phone}"}
 _STOPPED = {
-    "en": "{store}: you will get no more automated calls or messages from us.{call}",
-    "es": "{store}: no recibirá más llamadas ni mensajes automáticos.{call}",
+    "en": "{store}: you are opted out. No more automated calls or texts from us. Reply HELP for help{or_call}.",
+    "es": "{store}: no le mandaremos mensajes ni llamadas. Responda AYUDA para ayuda{or_call}.",
 }
 _HELP = {
-    "en": "{store}: we send messages about your orders. Questions?{call} Reply STOP to end messages.",
-    "es": "{store}: le mandamos mensajes sobre sus pedidos. ¿Preguntas?{call} Responda ALTO para no recibir mensajes.",
+    "en": "{store}: texts about your pickups. Reply with your question{or_call}. Reply STOP to opt out.",
+    "es": "{store}: mensajes sobre sus pedidos. Responda con su pregunta{or_call}. ALTO para no recibir mensajes.",
 }
 _STARTED = {
-    "en": "{store}: you will get messages from us again.{call} Reply STOP to end messages.",
-    "es": "{store}: le mandaremos mensajes otra vez.{call} Responda ALTO para no recibir mensajes.",
+    "en": "{store}: you will get our texts and calls again. Reply with any question{or_call}.",
+    "es": "{store}: le mandaremos mensajes otra vez. Responda con su pregunta{or_call}.",
 }
+_WEEKDAYS_ES = ("lun", "mar", "mié", "jue", "vie", "sab", "dom")
+_MONTHS_ES = ("ene", "feb", "mar", "abr", "may", "jun", "jul", "ago", "sep", "oct", "nov", "dic")
 
 
 def script_of(
@@ -132,46 +254,67 @@ def script_of(
     """
     lines: list[Line] = []
     for line in _SCRIPTS[kind]:
+        if short_items and line is _CLOSING[0]:
+            lines.append(_SHORT_ITEM)
         lines.append(line)
-        if urgent and line is _IDENTIFY:
+        if urgent and line is _PERMISSION:
             lines.append(_URGENT)
         if conditional and line.code in _READS_ITEMS:
             lines.append(_CONDITIONAL)
         if left_out and line.code in _READS_ITEMS:
             lines.append(_LEFT_OUT)
-    return (*lines, _SHORT_ITEM) if short_items else tuple(lines)
+    return tuple(lines)
 
 
-def message_of(kind: Kind, store_name: str, store_phone: str, language: str, *, as_text: bool) -> str:
-    """The message for a machine, or as a text of at most 160 characters with the way to stop it."""
+def message_of(
+    kind: Kind, store_name: str, store_phone: str, language: str, *, as_text: bool, on: date | None = None
+) -> str:
+    """The message for a machine; or as a text of at most 160 characters, with how to answer, stop and get help.
+
+    `on` is the day of the visit that is to be confirmed. `1` and `2` are what `texts` takes for yes and another day.
+    """
     tongue = _tongue(language)
-    template = _MESSAGES.get((tongue, kind)) or _MESSAGES[tongue, None]
-    return _filled(template, _STOP[tongue] if as_text else "", store_name, store_phone, tongue)
+    if as_text:
+        template, ending = _TEXTS[tongue][kind], _ENDINGS[tongue]
+    else:
+        template, ending = _VOICEMAILS[tongue].get(kind, _CALL_US[tongue]), ""
+    return _filled(template + ending, store_name, store_phone, tongue, on)
 
 
 def stopped_message(store_name: str, store_phone: str, language: str) -> str:
-    """The one text that answers a stop."""
+    """The one text that answers a stop: it says so, and asks for nothing (47 CFR 64.1200(a)(12))."""
     tongue = _tongue(language)
-    return _filled(_STOPPED[tongue], "", store_name, store_phone, tongue)
+    return _filled(_STOPPED[tongue], store_name, store_phone, tongue)
 
 
 def help_message(store_name: str, store_phone: str, language: str) -> str:
     """The text that answers HELP: who writes, about what, whom to call, how to stop."""
     tongue = _tongue(language)
-    return _filled(_HELP[tongue], "", store_name, store_phone, tongue)
+    return _filled(_HELP[tongue], store_name, store_phone, tongue)
 
 
 def started_message(store_name: str, store_phone: str, language: str) -> str:
     """The text that answers START."""
     tongue = _tongue(language)
-    return _filled(_STARTED[tongue], "", store_name, store_phone, tongue)
+    return _filled(_STARTED[tongue] + _ENDINGS[tongue], store_name, store_phone, tongue)
 
 
-def _filled(template: str, ending: str, store_name: str, store_phone: str, tongue: str) -> str:
-    """The template with name and number; a name that is too long is cut."""
-    call = _CALL[tongue].format(phone=store_phone) if store_phone else ""
-    room = TEXT_LIMIT - len(template.format(store="", call=call)) - len(ending)
-    return template.format(store=store_name[:room], call=call) + ending
+def _filled(template: str, store_name: str, store_phone: str, tongue: str, on: date | None = None) -> str:
+    """The template with name, number and day; a name that is too long is cut."""
+    number = phone(store_phone)
+    given = {
+        "call": _CALL[tongue].format(phone=number) if number else "",
+        "or_call": _OR_CALL[tongue].format(phone=number) if number else "",
+        "on": _on(on, tongue) if on else "",
+    }
+    room = TEXT_LIMIT - len(template.format(store="", **given))
+    return template.format(store=store_name[:room].rstrip(), **given)
+
+
+def _on(day: date, tongue: str) -> str:
+    if tongue == "es":
+        return f" el {_WEEKDAYS_ES[day.weekday()]} {day.day} {_MONTHS_ES[day.month - 1]}"
+    return f" on {short_date(day)}"
 
 
 def _tongue(language: str) -> str:

@@ -64,7 +64,7 @@ Key = tuple[StaffDecisionKind, str | None]
 def misfits(decision: StaffDecision) -> Iterator[tuple[str, str]]:
     """The fields that do not fit the kind, or say that somebody decided who may not, and what to do."""
     if decision.by not in STAFF:
-        yield "by", f"is no role of staff: write {', '.join(STAFF)}; who it was is never written here"
+        yield "by", f"is not a staff role: use {', '.join(STAFF)}; who it was is never written here"
     elif decision.by not in MAY_RULE[decision.kind]:
         yield "by", f"may not decide this ({decision.kind}): only a pharmacist may"
     yield from unfitting(

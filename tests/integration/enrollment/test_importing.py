@@ -138,14 +138,16 @@ async def test_a_reject_is_mended_and_fed_again_as_it_is(
         "2",
     )
     assert bad["field"] == "birth_date, mobile_phone, payday"
-    assert bad["reason"].startswith("birth_date is no date: write it as 2009-10-01; mobile_phone is a phone")
+    assert bad["reason"].startswith(
+        "birth_date is not a valid date: use YYYY-MM-DD, for example 2026-03-02; mobile_phone is a phone"
+    )
     assert (misfit["patient_number"], misfit["revision"], misfit["line"]) == ("P3", "", "4")
     assert "has more or fewer fields than the header" in misfit["reason"]
 
     write(tmp_path, "patients.rejects", bad | {"birth_date": "1940-02-29"})
     code, said = await run_import(rejects)
     assert (code, await service.rows("select count(*) from patients")) == (0, [{"count": 2}])
-    assert "patients.rejects.csv: taken without mobile_phone, which is a phone number" in said
+    assert "patients.rejects.csv: accepted without mobile_phone, which is not a valid phone number" in said
     assert "column line" not in said
 
 
@@ -166,7 +168,7 @@ async def test_a_header_is_read_in_any_case_and_what_it_holds_besides_is_named(
     write(tmp_path, "fills", feed.fill() | {" Reversed": "yes", "Drug_Name": "x"})
     code, said = await run_import(tmp_path)
     assert (code, await service.rows("select reversed from fills")) == (0, [{"reversed": True}])
-    assert "fills.csv: column Drug_Name is not known and is passed over" in said
+    assert "fills.csv: column Drug_Name is not a known column and is ignored" in said
 
 
 async def test_one_check_per_patient_and_import(service: Service, run_import: Import, tmp_path: Path) -> None:
@@ -182,9 +184,9 @@ async def test_nothing_is_sent_before_all_files_are_sound(
         (None, "fills.csv is missing"),
         (b"fill_id,revision\n", "fills.csv has no column patient_number, rx_id, filled_on"),
         (b"", "fills.csv has no column fill_id"),
-        (FILLS_HEADER + b'\nF1,"1\n', "fills.csv is no CSV file after line 2"),
+        (FILLS_HEADER + b'\nF1,"1\n', "fills.csv is not a CSV file after line 2"),
         (FILLS_HEADER + b",quantity,Quantity\n", "fills.csv has column quantity more than once"),
-        (FILLS_HEADER + b",reversal\n", "may be meant for reversed, which it is unsafe to miss"),
+        (FILLS_HEADER + b",reversal\n", "may be meant for reversed, which is unsafe to miss"),
         (FILLS_HEADER + b"\nF1,1,P1,RX1,2009-09-01,2009-09-02,30,3", "fills.csv ends within a line"),
         (FILLS_HEADER + b"\nF\xff1,1", "fills.csv is not UTF-8"),
     ):

@@ -86,7 +86,7 @@ async def test_a_bad_record_never_stops_the_good_ones(service: Service) -> None:
             "index": 0,
             "field": "birth_date",
             "value": None,
-            "reason": "is no date: write it as 2009-10-01",
+            "reason": "is not a valid date: use YYYY-MM-DD, for example 2026-03-02",
             "also": [],
         },
         {

@@ -51,7 +51,7 @@ async def test_an_operator_is_told_what_waits_and_reads_it(ledger: Ledger, tmp_p
         await process.ready()
         terminal = Terminal(tmp_path, ledger, process)
         code, said, _ = await terminal.run("doctor")
-        assert (code, "ok     Nothing waits for a person" in said) == (0, True), said
+        assert (code, "ok     Nothing needs attention" in said) == (0, True), said
 
         sealed = record(ContactDetailsChanged(patient_id="s", revision=1), ce_sealingkeyid="1")
         sealed["value"] = b"\x00\xff" * 20

@@ -193,5 +193,5 @@ def test_elsewhere_a_day_is_a_plain_line_with_what_is_worth_reading() -> None:
     said, day, reject = file.getvalue().splitlines()
     assert said == "starting in [tmp] …"
     assert day.startswith("Mon Mar  2, 2026  plans   1  confirmed   0")
-    assert reject.startswith("    09:01  7d5c1a90  The payer refused a fill")
+    assert reject.startswith("    09:01  7d5c1a90  Insurance rejected a fill")
     assert "\x1b" not in file.getvalue()

@@ -138,7 +138,7 @@ def test_a_field_that_comes_twice_refuses_its_patient_alone(tmp_path: Path) -> N
     result = run(path, "--today", "2026-03-02", "--json")
     assert [each["patient_id"] for each in planned(result)] == ["p2"]
     refused, _ = of_lines(result.stderr)
-    assert refused["field"] == "prescriptions.0.rx_id" and "comes twice" in refused["problem"]
+    assert refused["field"] == "prescriptions.0.rx_id" and "appears twice" in refused["problem"]
 
 
 @pytest.mark.parametrize("text", ["", "\ufeff", " \n\n"])
@@ -235,7 +235,7 @@ def test_of_a_folder_who_has_a_plan_comes_first_and_who_has_none_is_a_line() -> 
 
 def test_records_of_another_time_are_not_planned_in_silence() -> None:
     result = run(SAMPLE, "--today", "2031-10-01")
-    assert "Nobody has a plan as of 2031-10-01" in result.stderr and "--today" in result.stderr
+    assert "No patient has a plan as of 2031-10-01" in result.stderr and "--today" in result.stderr
 
 
 def test_of_a_folder_the_file_of_a_fault_is_named(tmp_path: Path) -> None:

@@ -25,9 +25,9 @@ def test_pickups_are_counted_and_a_drug_that_ran_out_is_named() -> None:
     came = visit(visit_id="v0", package="picked_up", handed_over_on=days(-3))
     brief = brief_of("enrolled", days(-60), [(came, Standing.picked_up)], drawn(-20, 15), [], [], None)
     assert brief.so_far == (
-        "Takes part since Sun Aug 9, 2026; 1 package picked up, the last on Mon Oct 5, 2026."
+        "Enrolled since Sun Aug 9, 2026; 1 package picked up, the last on Mon Oct 5, 2026."
     )
-    assert brief.without == ("lisinopril 10 mg: without it on 5 of the last 28 days.",)
+    assert brief.without == ("lisinopril 10 mg: none on hand on 5 of the last 28 days.",)
     assert brief_of("enrolled", None, [], drawn(-20, 30), [], [], None).without == ()
 
 
@@ -42,8 +42,8 @@ def test_the_next_step_and_pickup_are_named_and_why_there_is_a_short_fill() -> N
     steps = steps_ahead([visit(2, kind="bridge")], [], "agreed", TODAY, None)
     brief = brief_of("enrolled", None, [], None, [], steps, stands)
     assert [step.words for step in brief.ahead] == [
-        "The confirmation call; again in the days after where nobody is reached.",
-        "The bridge visit: 3 fills (to confirm).",
+        "Call to confirm; if not reached, again in the days after.",
+        "Bridge visit: 3 fills (to confirm).",
     ], "what is to happen first, and the next pickup"
     assert brief.why == ()
     why = stands.drugs[0].model_copy(update={"reasons": (BRIDGED, *stands.drugs[0].reasons)})

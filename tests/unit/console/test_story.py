@@ -42,11 +42,11 @@ def test_no_event_is_lost_where_causes_go_in_a_circle() -> None:
 @pytest.mark.parametrize(
     ("cause", "words"),
     [
-        ("command:x", "Someone told the planner"),
-        ("due:due_plans", "It fell due"),
+        ("command:x", "Staff, through the planner"),
+        ("due:due_plans", "It was due"),
         ("redrive:ada", "A dead letter was redriven by ada"),
-        ("00000000-0000-0000-0000-0000000000ff", "It followed from an event of somebody else"),
-        (None, "Nobody says why"),
+        ("00000000-0000-0000-0000-0000000000ff", "It followed from an event elsewhere"),
+        (None, "No cause on record"),
     ],
 )
 def test_what_began_a_chain_is_said_in_words(cause: str | None, words: str) -> None:

@@ -50,33 +50,33 @@ def test_a_visit_stands_where_the_facts_of_three_services_put_it(
 @pytest.mark.parametrize(
     ("on", "facts", "words"),
     [
-        (9, {}, ["To be confirmed: the call is due on Sat Oct 10, 2026."]),
+        (9, {}, ["Not confirmed yet: the call is due on Sat 10/10."]),
         (2, {}, ["Not confirmed yet."]),
         (
             2,
             {"answer": "unreached", "attempts": 3},
-            ["Nobody was reached after 3 attempts: nothing is filled."],
+            ["Not reached after 3 attempts: nothing is filled."],
         ),
-        (5, {"answer": "confirmed", "wanted": 3}, ["The fills are ordered on Sat Oct 10, 2026."]),
+        (5, {"answer": "confirmed", "wanted": 3}, ["Fills are ordered on Sat 10/10."]),
         (
             2,
             {"answer": "confirmed", "wanted": 3, "outcomes": (FILLED, REJECTED)},
-            ["1 of 3 fills made.", "The payer refused 1 fill: prior authorization required (reject 75)."],
+            ["1 of 3 fills done.", "Insurance rejected 1 fill: prior authorization required (reject 75)."],
         ),
         (
             1,
             {"answer": "confirmed", "wanted": 2, "outcomes": (FILLED, SHORT)},
-            ["The pharmacist's verification.", "The store has too little for 1 fill."],
+            ["Pharmacist verification.", "Not enough stock for 1 fill."],
         ),
         (
             5,
             {**CONFIRMED, "conditions": (CONDITIONAL,)},
             [
-                "The fills are ordered on Sat Oct 10, 2026.",
+                "Fills are ordered on Sat 10/10.",
                 "1 fill only if the prescriber renews it by Fri 10/9.",
             ],
         ),
-        (5, {**CONFIRMED, "urgent": True}, ["No fill is made yet."]),
+        (5, {**CONFIRMED, "urgent": True}, ["Nothing is filled yet."]),
         (5, {"urgent": True}, ["Not confirmed yet. Call today: a drug cannot wait."]),
         (2, {"conditions": (CONDITIONAL,), "declined_rx_ids": ("b",)}, ["Not confirmed yet."]),
         (0, {"package": "ready"}, []),
@@ -99,17 +99,17 @@ def test_a_day_puts_each_visit_where_somebody_looks_for_it() -> None:
             group(0, "expected, not confirmed"),
             group(0, "came", package="picked_up"),
             group(2, "soon, not ready", answer="confirmed"),
-            group(3, "on the shelf early", package="ready"),
+            group(3, "in will-call early", package="ready"),
             group(6, "to call"),
-            group(-2, "did not come", package="ready"),
+            group(-2, "not picked up", package="ready"),
             group(0, "withdrawn", in_plan=False),
         ],
         TODAY,
     )
     assert {part: day.ids(part, 10) for part in Part if day.count(part)} == {
         Part.expected: ["expected, not confirmed", "expected, ready", "came"],
-        Part.waiting: ["expected, ready", "on the shelf early"],
-        Part.late: ["did not come"],
+        Part.waiting: ["expected, ready", "in will-call early"],
+        Part.late: ["not picked up"],
         Part.lacking: ["expected, not confirmed", "soon, not ready"],
         Part.to_call: ["expected, not confirmed", "to call"],
     }

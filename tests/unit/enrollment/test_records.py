@@ -41,39 +41,41 @@ def test_a_good_record_is_taken(layout: Layout) -> None:
     assert read(layout, GOOD[layout.kind]()).bad == {}
 
 
+NOT_A_DATE = "is not a valid date: use YYYY-MM-DD, for example 2026-03-02"
+
 BAD = [
-    (STORES, {"store_id": ""}, "store_id", "is empty: no record is taken without it"),
-    (STORES, {"store_id": "S 1"}, "store_id", "is no id: an id holds no blank"),
-    (STORES, {"revision": "0"}, "revision", f"is no whole number from 1 to {2**63 - 1}"),
-    (STORES, {"revision": "1.5"}, "revision", f"is no whole number from 1 to {2**63 - 1}"),
-    (STORES, {"revision": "٣"}, "revision", f"is no whole number from 1 to {2**63 - 1}"),
-    (STORES, {"name": "x" * 121}, "name", "has 121 characters: at most 120 are taken"),
-    (STORES, {"name": "a\nb"}, "name", "holds line breaks, tabs or control characters: remove them"),
-    (STORES, {"state": "Ok"}, "state", "is no state: write its two letters, as OK"),
-    (STORES, {"time_zone": "CST6"}, "time_zone", "is no time zone of the IANA database: write it as America/Chicago"),
-    (STORES, {"monday": "9-19"}, "monday", "are no opening hours: write them as 09:00-18:00"),
-    (STORES, {"monday": "19:00-09:00"}, "monday", "close before they open: write them as 09:00-18:00"),
-    (STORES, {"monday": "", "saturday": ""}, "monday", "no day has opening hours: give those of at least one day"),
-    (STORES, {"closed_on": "2009-11-26,2009-12-25"}, "closed_on", "is no date: write it as 2009-10-01"),
+    (STORES, {"store_id": ""}, "store_id", "is empty: it is required"),
+    (STORES, {"store_id": "S 1"}, "store_id", "is not a valid id: remove the spaces"),
+    (STORES, {"revision": "0"}, "revision", f"is not a whole number from 1 to {2**63 - 1}"),
+    (STORES, {"revision": "1.5"}, "revision", f"is not a whole number from 1 to {2**63 - 1}"),
+    (STORES, {"revision": "٣"}, "revision", f"is not a whole number from 1 to {2**63 - 1}"),
+    (STORES, {"name": "x" * 121}, "name", "has 121 characters: use at most 120"),
+    (STORES, {"name": "a\nb"}, "name", "contains line breaks, tabs or control characters: remove them"),
+    (STORES, {"state": "Ok"}, "state", "is not a state code: use two letters, such as OK"),
+    (STORES, {"time_zone": "CST6"}, "time_zone", "is not an IANA time zone"),
+    (STORES, {"monday": "9-19"}, "monday", "are not valid hours: use 09:00-18:00"),
+    (STORES, {"monday": "19:00-09:00"}, "monday", "close before they open: use 09:00-18:00"),
+    (STORES, {"monday": "", "saturday": ""}, "monday", "has no hours, nor has any other day"),
+    (STORES, {"closed_on": "2009-11-26,2009-12-25"}, "closed_on", NOT_A_DATE),
     (STORES, {"holidays": "all"}, "holidays", "is not one of none, major, state"),
     (STORES, {"state": "XX", "holidays": "state"}, "holidays", "are not known for this state: list them in closed_on"),
-    (PATIENTS, {"stays": "2009-12-20/2009-12-19"}, "stays", "ends before it begins: write the earlier day first"),
-    (PATIENTS, {"birth_date": "1940-02-30"}, "birth_date", "is no date: write it as 2009-10-01"),
-    (PATIENTS, {"birth_date": "1940-W09-4"}, "birth_date", "is no date: write it as 2009-10-01"),
-    (PATIENTS, {"birth_date": "2009-10-03"}, "birth_date", "lies in the future: feed the record when its day has come"),
-    (PRESCRIPTIONS, {"maintenance": "Y"}, "maintenance", "is neither yes nor no"),
-    (PRESCRIPTIONS, {"units_per_day": "one"}, "units_per_day", "is no number: write units as 30 or 2.5"),
+    (PATIENTS, {"stays": "2009-12-20/2009-12-19"}, "stays", "ends before it begins: put the earlier date first"),
+    (PATIENTS, {"birth_date": "1940-02-30"}, "birth_date", NOT_A_DATE),
+    (PATIENTS, {"birth_date": "1940-W09-4"}, "birth_date", NOT_A_DATE),
+    (PATIENTS, {"birth_date": "2009-10-03"}, "birth_date", "is in the future: send the record on that day or later"),
+    (PRESCRIPTIONS, {"maintenance": "Y"}, "maintenance", "is neither yes nor no: use one of them"),
+    (PRESCRIPTIONS, {"units_per_day": "one"}, "units_per_day", "is not a number: use units such as 30 or 2.5"),
     (PRESCRIPTIONS, {"units_per_day": "Infinity"}, "units_per_day", "is out of range: units go from 0 to 99999999"),
-    (PRESCRIPTIONS, {"units_per_day": "0.33333"}, "units_per_day", "is too fine: units have at most four digits"),
-    (PRESCRIPTIONS, {"usual_quantity": "0"}, "usual_quantity", "is 0: give the units of a usual fill"),
-    (PRESCRIPTIONS, {"usual_days": "0"}, "usual_days", "is no whole number from 1 to 366"),
-    (PRESCRIPTIONS, {"written_on": "2014-11-02", "expires_on": "2015-11-02"}, "written_on", "lies in the future"),
+    (PRESCRIPTIONS, {"units_per_day": "0.33333"}, "units_per_day", "has too many decimals: use at most four"),
+    (PRESCRIPTIONS, {"usual_quantity": "0"}, "usual_quantity", "is 0: use the units of a usual fill"),
+    (PRESCRIPTIONS, {"usual_days": "0"}, "usual_days", "is not a whole number from 1 to 366"),
+    (PRESCRIPTIONS, {"written_on": "2014-11-02", "expires_on": "2015-11-02"}, "written_on", "is in the future"),
     (PRESCRIPTIONS, {"expires_on": "2009-07-31"}, "expires_on", "is before written_on: correct one of the two"),
-    (PRESCRIPTIONS, {"renews": "RX1"}, "renews", "names the prescription itself: name the one it replaces, or none"),
+    (PRESCRIPTIONS, {"renews": "RX1"}, "renews", "is the prescription itself: use the one it replaces"),
     (PRESCRIPTIONS, {"schedule": "II"}, "schedule", "is not one of none, c2, c3, c4, c5"),
     (FILLS, {"handed_over_on": "2009-08-31"}, "handed_over_on", "is before filled_on: correct one of the two"),
     (FILLS, {"quantity": "-1"}, "quantity", "is out of range: units go from 0 to 99999999"),
-    (FILLS, {"days_supply": "367"}, "days_supply", "is no whole number from 0 to 366"),
+    (FILLS, {"days_supply": "367"}, "days_supply", "is not a whole number from 0 to 366"),
 ]  # fmt: skip
 
 
@@ -89,17 +91,17 @@ def test_a_bad_record_is_answered_with_its_field_and_the_way_out(
 
 
 LEFT_OUT = [
-    (PATIENTS, {"away": "2009-12-20"}, "away", "is no span of days: write it as 2009-10-01/2009-10-14"),
-    (PATIENTS, {"payday": "32"}, "payday", "is no whole number from 1 to 31"),
-    (PATIENTS, {"home_phone": "call me"}, "home_phone", "is no phone number: correct it, or leave it empty"),
-    (PATIENTS, {"home_phone": "800-112-8147"}, "home_phone", "is a phone number that cannot exist"),
-    (PATIENTS, {"language": "English"}, "language", "is no language tag: write it as en or es"),
+    (PATIENTS, {"away": "2009-12-20"}, "away", "is not a valid date range: use 2026-03-02/2026-03-15"),
+    (PATIENTS, {"payday": "32"}, "payday", "is not a whole number from 1 to 31"),
+    (PATIENTS, {"home_phone": "call me"}, "home_phone", "is not a phone number: correct it, or leave it empty"),
+    (PATIENTS, {"home_phone": "800-112-8147"}, "home_phone", "is not a valid phone number"),
+    (PATIENTS, {"language": "English"}, "language", "is not a language tag: use one such as en or es"),
     (PATIENTS, {"cycle_policy": "other"}, "cycle_policy", "is not one of rolling_28, auto, roll"),
-    (PATIENTS, {"must_weekdays": "monday tue"}, "must_weekdays", "is no weekday: write monday, tuesday, …"),
-    (STORES, {"phone": "555"}, "phone", "is a phone number that cannot exist"),
-    (PATIENTS, {"mobile_phone": "N/A"}, "mobile_phone", "is how a program writes that there is no value"),
+    (PATIENTS, {"must_weekdays": "monday tue"}, "must_weekdays", "is not a weekday: use monday, tuesday, …"),
+    (STORES, {"phone": "555"}, "phone", "is not a valid phone number"),
+    (PATIENTS, {"mobile_phone": "N/A"}, "mobile_phone", "is a placeholder for no value"),
     (PATIENTS, {"delivered": ["yes"]}, "delivered", "is a list: write it as text"),
-    (PRESCRIPTIONS, {"refills_left": "many"}, "refills_left", "is no whole number from 0 to 99"),
+    (PRESCRIPTIONS, {"refills_left": "many"}, "refills_left", "is not a whole number from 0 to 99"),
 ]  # fmt: skip
 
 
@@ -133,7 +135,7 @@ def test_what_a_program_writes_for_nothing_is_no_value(word: str) -> None:
         (problem,) = read(layout, GOOD[layout.kind](**{name: word})).bad[0]
         assert (problem.field, problem.reason) == (
             name,
-            "is how a program writes that there is no value: leave the field empty",
+            "is a placeholder for no value: leave the field empty",
         )
     assert read(PATIENTS, feed.patient(family_name=word, given_name=word)).bad == {}
     assert read(PRESCRIPTIONS, feed.prescription(schedule="none")).bad == {}
@@ -148,7 +150,7 @@ def test_what_a_program_writes_for_nothing_is_no_value(word: str) -> None:
         (feed.fill() | {"rx_id": ["RX1"]}, "rx_id", "is a list: write it as text"),
         (feed.fill() | {"rx_id": {"id": "RX1"}}, "rx_id", "is an object: write it as text"),
         (feed.fill() | {"reversed": True}, "reversed", "is true or false, which is yes or no here: write it as text"),
-        (feed.fill() | {"Rx_Id": "RX2"}, "rx_id", "is there twice: leave one of them out"),
+        (feed.fill() | {"Rx_Id": "RX2"}, "rx_id", "appears twice: remove one"),
     ],
 )  # fmt: skip
 def test_a_record_of_another_type_stops_no_other(record: object, field: str, reason: str) -> None:
@@ -188,7 +190,7 @@ def test_a_name_near_a_column_that_is_unsafe_to_miss_refuses_the_record(
     row = {each: value for each, value in GOOD[layout.kind]().items() if each != column}
     (problem,) = read(layout, {**row, name: "yes"}).bad[0]
     assert problem.field == name.strip().casefold()
-    assert f"may be meant for {column}, which it is unsafe to miss" in problem.reason
+    assert f"may be meant for {column}, which is unsafe to miss" in problem.reason
 
 
 def test_a_name_is_read_in_any_case_and_with_blanks_around_it() -> None:

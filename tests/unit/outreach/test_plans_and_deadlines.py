@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from string import ascii_letters
 from typing import Any
 
 import pytest
@@ -27,6 +29,7 @@ from services.outreach.domain.renewals import (
     review_renewal,
 )
 from services.outreach.domain.review import review
+from services.outreach.domain.texts import Meaning, hear
 from services.outreach.domain.words import (
     TEXT_LIMIT,
     help_message,
@@ -332,6 +335,12 @@ def test_a_request_that_was_not_reported_is_due_again() -> None:
 # ---- words ----------------------------------------------------------------------------------------------------
 
 
+GSM = frozenset("@£$¥èéùìòÇØøÅåÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ÄÖÑÜ§¿äöñüà" + ascii_letters)
+"""Characters of which 160 make one text message (3GPP TS 23.038); of others only 70 do."""
+
+PHONE = "+12125550123"
+
+
 @pytest.mark.parametrize("kind", list(Kind))
 @pytest.mark.parametrize("language", ["en", "es-MX", "vi"])
 @pytest.mark.parametrize("name", ["Corner Pharmacy", "The " + "Very " * 40 + "Long Pharmacy"])
@@ -339,24 +348,71 @@ def test_a_message_has_the_pharmacy_and_its_number_in_160_characters(
     kind: Kind, language: str, name: str
 ) -> None:
     for text in (
-        message_of(kind, name, "+12125550123", language, as_text=True),
-        stopped_message(name, "+12125550123", language),
-        help_message(name, "+12125550123", language),
-        started_message(name, "+12125550123", language),
+        message_of(kind, name, PHONE, language, as_text=True, on=date(2026, 11, 25)),
+        stopped_message(name, PHONE, language),
+        help_message(name, PHONE, language),
+        started_message(name, PHONE, language),
     ):
         assert len(text) <= TEXT_LIMIT
-        assert name[:8] in text
-        assert "+12125550123" in text
+        assert GSM.issuperset(text)
+        assert name[:15] in text
+        assert "212-555-0123" in text
 
 
-def test_a_text_says_how_to_stop_and_a_voicemail_does_not() -> None:
-    assert "STOP" in message_of(Kind.ready, "P", "1", "en", as_text=True)
-    assert "STOP" not in message_of(Kind.ready, "P", "1", "en", as_text=False)
-    assert "ALTO" in message_of(Kind.ready, "P", "1", "es", as_text=True)
-    assert "STOP" in help_message("P", "1", "en")
-    assert "ALTO" in help_message("P", "1", "es")
+@pytest.mark.parametrize("kind", list(Kind))
+def test_a_text_says_how_to_answer_stop_and_get_help_and_a_voicemail_does_not(kind: Kind) -> None:
+    english = message_of(kind, "P", PHONE, "en", as_text=True)
+    spanish = message_of(kind, "P", PHONE, "es", as_text=True)
+    assert re.search(r"\bReply (?!STOP)", english)
+    assert "responda" in spanish.lower()
+    assert "STOP" in english
+    assert "HELP" in english
+    assert "ALTO" in spanish
+    assert "AYUDA" in spanish
+    voicemail = message_of(kind, "P", PHONE, "en", as_text=False)
+    assert "Reply" not in voicemail
+    assert "212-555-0123" in voicemail
+    assert "STOP" in help_message("P", PHONE, "en")
+    assert "ALTO" in help_message("P", PHONE, "es")
+
+
+@pytest.mark.parametrize(
+    ("kind", "language"), [(Kind.confirmation, "en"), (Kind.confirmation, "es"), (Kind.reminder, "en")]
+)
+def test_the_answers_that_a_text_offers_are_understood(kind: Kind, language: str) -> None:
+    text = message_of(kind, "P", PHONE, language, as_text=True, on=date(2026, 11, 25))
+    assert re.findall(r"\b[12]\b(?=[, ])", text)[-2:] == ["1", "2"]
+    assert [hear(key).meaning for key in ("1", "2")] == [Meaning.yes, Meaning.another_day]
+    assert [hear(word).meaning for word in ("STOP", "ALTO")] == [Meaning.stop, Meaning.stop]
+    assert [hear(word).meaning for word in ("HELP", "AYUDA")] == [Meaning.help, Meaning.help]
+
+
+def test_a_text_to_confirm_names_the_day() -> None:
+    day = date(2026, 11, 25)
+    assert "can you pick up on Wed 11/25?" in message_of(
+        Kind.confirmation, "P", PHONE, "en", as_text=True, on=day
+    )
+    assert "su cita el mié 25 nov" in message_of(Kind.confirmation, "P", PHONE, "es", as_text=True, on=day)
+
+
+def test_a_store_without_a_number_has_none_in_its_texts() -> None:
+    assert message_of(Kind.reminder, "P", "", "en", as_text=True) == (
+        "P: your pickup is tomorrow. Reply 1 to confirm, 2 for another day. Reply STOP to opt out, HELP for help."
+    )
 
 
 def test_every_script_begins_with_two_identifiers() -> None:
     assert {script_of(kind)[0].code for kind in Kind} == {"identify"}
-    assert script_of(Kind.ready, short_items=True)[-1].code == "short_items"
+    assert "full name and date of birth" in script_of(Kind.ready)[0].words
+
+
+def test_what_the_patient_of_a_call_has_to_know_comes_before_the_closing() -> None:
+    codes = [
+        line.code
+        for line in script_of(
+            Kind.confirmation, short_items=True, conditional=True, urgent=True, left_out=True
+        )
+    ]
+    assert codes[:3] == ["identify", "permission", "urgent"]
+    assert codes[codes.index("each_item") :][:3] == ["each_item", "conditional", "left_out"]
+    assert codes[-3:] == ["short_items", "questions", "closing"]

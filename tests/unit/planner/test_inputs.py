@@ -31,7 +31,9 @@ SECRET = "Metformin of Jane Doe"
 RULING = {"by": "pharmacist", "why": SECRET, "made_on": "2026-03-01"}
 
 
-READERS_WORDS = re.compile(r"[Ii]nput|valid|tuple|in total|string|pattern|instance|\^|cannot be read")
+READERS_WORDS = re.compile(
+    r"[Ii]nput|(?<!not a )valid|tuple|in total|string|pattern|instance|\^|cannot be read"
+)
 DAY = {**RULING, "kind": "day", "on": "2026-03-20"}
 UNITS = {**RULING, "kind": "quantity", "rx_id": "rx-a"}
 LATER = "2027-03-01"  # than the day of planning

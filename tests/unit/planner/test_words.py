@@ -104,7 +104,7 @@ def test_a_plan_reads_as_sentences() -> None:
         (
             "controlled",
             {"schedule": "c3"},
-            "A controlled substance (Schedule III): not synchronized by this chain's policy.",
+            "Controlled substance (Schedule III): not synchronized by this chain's policy.",
         ),
         ("of_a_later_version", {"days": 3}, "Of a later version."),
     ],

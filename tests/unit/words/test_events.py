@@ -38,16 +38,16 @@ def test_a_plan_that_cannot_be_made_says_why() -> None:
 )
 def test_not_reached_says_how_often_it_was_tried(attempts: int, tried: str) -> None:
     event = PatientUnreached.model_construct(visit_id="v", attempts=attempts)
-    assert words.tell(event) == f"The patient was not reached about a visit: {tried}."
+    assert words.tell(event) == f"Patient not reached about a visit: {tried}."
 
 
 def test_codes_are_said_in_words_and_unknown_ones_are_not_hidden() -> None:
     assert rejected("75") == "prior authorization required (reject 75)"
     assert rejected("999") == "reject 999"
     refused = FillRejected.model_construct(reject_code="79", next_fill_on=None)
-    assert words.tell(refused) == "The payer refused a fill: refill too soon (reject 79)."
+    assert words.tell(refused) == "Insurance rejected a fill: refill too soon (reject 79)."
     answered = RenewalAnswered.model_construct(answer=RenewalAnswer.needs_visit)
-    assert words.tell(answered) == "The prescriber wants to see the patient before a renewal."
+    assert words.tell(answered) == "The prescriber needs to see the patient before renewing."
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_codes_are_said_in_words_and_unknown_ones_are_not_hidden() -> None:
         (
             "authorization",
             "payer",
-            "if the insurance approves it (prior authorization)",
+            "if insurance approves it (prior authorization)",
             "prior authorization did not come through",
         ),
         (
