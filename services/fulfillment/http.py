@@ -33,6 +33,7 @@ router = APIRouter()
 @router.post("/fill-orders/lease")
 async def lease_fill_orders(body: commands.LeaseRequest, caller: Commanding, work: Working) -> FillOrders:
     """Lease up to `limit` fills that are due, the longest due first."""
+    caller.require(*commands.FILLERS)  # here already: an answer that is given again names drugs
 
     async def decide(patient_ids: Sequence[str], unit: Unit) -> FillOrders:
         leased = await commands.lease_fills(unit, patient_ids, body)

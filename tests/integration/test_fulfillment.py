@@ -910,6 +910,18 @@ async def test_what_a_role_may_not_do_is_refused(
     await service.send(path, 200 if path.endswith("lease") else 404, role="pharmacist", **body)
 
 
+async def test_leased_fills_are_not_answered_again_to_who_may_not_lease(service: Unbrokered) -> None:
+    await with_work_order(service, "rx-a")
+    service.clock.set(DUE)
+    lease_of = {"worker": "robot", "limit": 10, "minutes": 30}
+    first = await service.send("/fill-orders/lease", role="system", key="k", **lease_of)
+    assert (
+        first["orders"]
+        and await service.send("/fill-orders/lease", role="system", key="k", **lease_of) == first
+    )
+    await service.send("/fill-orders/lease", 403, role="clerk", key="k", **lease_of)
+
+
 async def test_commands_need_no_http_and_say_what_is_wrong_by_a_code(service: Unbrokered) -> None:
     package_id = (await with_ready_package(service, "rx-a"))["package_id"]
     came = commands.HandOver(identifiers=("name", "birth_date"))
