@@ -470,7 +470,7 @@ async def test_an_urgent_visit_is_called_about_at_once_and_all_attempts_are_of_t
     await known.handle(plan(urgent(date(2026, 10, 2)), VISIT))
     [lent] = await known.lease()
     assert (lent["kind"], lent["urgent"], lent["visit"]["urgent"]) == ("confirmation", True, True)
-    assert lent["script"][1]["code"] == "urgent"
+    assert lent["script"][2]["code"] == "urgent"
     await known.report(lent, "no_answer")
     await known.at(NOW + timedelta(hours=1))
     assert await known.lease(by=CLERK) == [], "not twice within two hours"

@@ -156,7 +156,7 @@ async def test_a_day_set_against_a_confirmed_pickup_moves_it_and_the_answer_says
     pickup = (await with_confirmed_visits(proposed)).visits[-1]
     day = {"kind": "day", "on": (pickup.on + timedelta(days=3)).isoformat(), "why": "because"}
     answer = await command(proposed, RULINGS, day, role="clerk")
-    assert answer["words"][0].startswith("The pickup on Sun 3/29 was confirmed: the patient is asked anew")
+    assert answer["words"][0].startswith("The pickup on Sun 3/29 was confirmed. The patient is asked again")
     assert only(await proposed.published(), PlanComputed).anchor_on == pickup.on + timedelta(days=3)
 
 

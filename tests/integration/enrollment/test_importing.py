@@ -139,7 +139,7 @@ async def test_a_reject_is_mended_and_fed_again_as_it_is(
     )
     assert bad["field"] == "birth_date, mobile_phone, payday"
     assert bad["reason"].startswith(
-        "birth_date is not a valid date: use YYYY-MM-DD, for example 2026-03-02; mobile_phone is a phone"
+        "birth_date is not a valid date: use YYYY-MM-DD, for example 2026-03-02; mobile_phone is not a valid phone"
     )
     assert (misfit["patient_number"], misfit["revision"], misfit["line"]) == ("P3", "", "4")
     assert "has more or fewer fields than the header" in misfit["reason"]
