@@ -179,11 +179,15 @@ def _field(error: Mapping[str, Any]) -> str:
     return ".".join(clean(str(part), 80) for part in error["loc"][1:])
 
 
+def _status_of(error: Refused) -> int:
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 422)
+
+
 def status_and_title(error: Refused) -> tuple[int, str]:
     """The title says the code in words: it differs from occurrence to occurrence no more than the code does."""
     if type(error) is Refused:
         return 422, "Refused"
-    return STATUS.get(type(error), 422), error.code.replace("_", " ").capitalize()
+    return _status_of(error), error.code.replace("_", " ").capitalize()
 
 
 def _problem(error: Mapping[str, Any]) -> str:

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from cli.schemas import INPUTS, SCHEMAS
-from services.planner.translation import written
+from services.planner.publishing import serialized
 from shared.events import EVENTS
 from tests.pharmacy import pharmacy
-from tests.unit.planner.test_published import outcomes, said_of
+from tests.unit.planner.test_published import outcomes, payload
 
 HERE = Path(__file__).parent
 GOLDEN, NODE = HERE / "golden", HERE / "node"
@@ -72,7 +72,7 @@ def test_every_schema_compiles_and_every_event_is_as_its_schema_says(tmp_path: P
 @needs_node
 def test_what_the_planner_publishes_is_as_its_schema_says(tmp_path: Path) -> None:
     """It writes its JSON itself, from its own values."""
-    texts = [written(said_of(outcome)) for outcome in outcomes(seed=0)]
+    texts = [serialized(payload(outcome)) for outcome in outcomes(seed=0)]
     for number, text in enumerate(texts):
         (tmp_path / f"{text.TYPE}.{number}.json").write_text(text.json)
     told = in_ajv(SCHEMAS, tmp_path)
