@@ -48,7 +48,7 @@ class Role(StrEnum):
 ACTOR_ID = r"^[!-~]{1,80}$"
 """The form of an id of staff: nothing that has a blank, as names have, is recorded as one."""
 
-NOT_TAKEN = "has characters that are not taken here, or too many: an id has no blanks, and is no name"
+NOT_TAKEN = "has characters that are not accepted here, or too many: an id has no spaces, and is not a name"
 
 
 class Problem(Exception):

@@ -96,7 +96,9 @@ class ConsentGiven(Input):
     @classmethod
     def _takes_part(cls, scope: tuple[str, ...]) -> tuple[str, ...]:
         if "synchronize" not in scope:
-            raise ValueError("lacks synchronize: to end it all, send a disenrolment with reason revoked")
+            raise ValueError(
+                "must include synchronize; to end participation, disenroll the patient with reason revoked"
+            )
         return scope
 
     def said(self) -> dict[str, Any]:
@@ -177,7 +179,7 @@ def _word(unit: Unit, how: How | None = None, document_id: str | None = None) ->
 
 
 class Disenrolment(BaseModel):
-    """Why a patient takes part no longer; a merge names the patient who remains."""
+    """Why a patient is no longer enrolled; a merge names the patient who remains."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -203,7 +205,7 @@ async def disenroll(unit: Unit, patient_id: str, why: Disenrolment) -> None:
     if isinstance(why.reason, Answer) and _may_answer(known):
         await _keep_answer(unit, known, why.reason, None)
     elif not _is_over(known, merges=merges):
-        # Who takes part and wants to no longer revokes a consent, whatever word is used for it.
+        # Who is enrolled and wants out revokes a consent, whatever word is used for it.
         reason = DisenrolmentReason.revoked if isinstance(why.reason, Answer) else why.reason
         await _end(unit, known, reason, why.survivor_id)
 
@@ -229,7 +231,7 @@ async def _end(unit: Unit, known: feed.Patient, reason: DisenrolmentReason, surv
 
 
 class CandidateAnswer(Input):
-    """What a patient says who was asked to take part, and does not want to, or not now."""
+    """What a patient says who was asked to enroll, and does not want to, or not now."""
 
     answer: Answer
     ask_again_on: date | None = Field(
@@ -242,7 +244,7 @@ async def answer(unit: Unit, patient_id: str, given: CandidateAnswer) -> None:
     require_role(unit.role, "patient", "caregiver", "system", *STAFF)
     known = await known_patient(unit.db, patient_id)
     if known.status is Standing.enrolled:
-        raise Conflict("enrolled", "the patient takes part: to end that, send a disenrolment")
+        raise Conflict("enrolled", "the patient is enrolled: disenroll them first")
     if not _may_answer(known):
         why = f"the patient left ({known.disenrolled_for}), and is asked no more: a consent enrolls again"
         raise Conflict("not_a_candidate", why)
@@ -322,7 +324,7 @@ async def state_circumstances(unit: Unit, patient_id: str, statement: Statement)
     require_role(unit.role, *(("pharmacist",) if "reconciled_on" in said else STAFF))
     await known_patient(unit.db, patient_id)
     if statement.reconciled_on and statement.reconciled_on > unit.today("UTC") + timedelta(days=1):
-        raise Invalid("not_yet", "reconciled_on: lies in the future; give the day on which it was done")
+        raise Invalid("not_yet", "reconciled_on: is in the future; use the day on which it was done")
     await consents.state_circumstances(unit.db, patient_id, said, now=unit.now, by=unit.actor, role=unit.role)
     unit.emit(await profiles_changed(unit, {patient_id: ("circumstances",)}))
 
@@ -349,7 +351,7 @@ async def change_rhythm(unit: Unit, patient_id: str, wanted: RhythmWanted) -> No
     require_role(unit.role, *STAFF)
     known = await known_patient(unit.db, patient_id)
     if known.status is not Standing.enrolled:
-        raise Conflict("not_enrolled", "the patient takes no part: say it with the consent")
+        raise Conflict("not_enrolled", "the patient is not enrolled: give it with the consent")
     said = wanted.model_dump(mode="json", exclude_none=True)
     await consents.change_rhythm(unit.db, patient_id, said, _word(unit))
     unit.emit(await profiles_changed(unit, {patient_id: ("preferences",)}))

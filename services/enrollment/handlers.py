@@ -105,7 +105,7 @@ def _changes_profile(event: ChangeReported) -> bool:
 
 @on(ContactOptedOut)
 async def record_opt_outs(events: Sequence[ContactOptedOut], unit: Unit) -> None:
-    """Take the channel out of the consent: no later enrolment brings it back by default."""
+    """Take the channel out of the consent: no later enrollment brings it back by default."""
     await _owners(unit, {event.patient_id: () for event in events})
     stopped = {event.patient_id: event.channel for event in events}
     await consents.save_opt_outs(unit.db, stopped, consents.Word(unit.now, "outreach", "system"))

@@ -238,6 +238,6 @@ async def list_patients(
 async def list_candidates(
     work: Working, store_id: Store = None, after: Cursor = "", limit: Limit = 100
 ) -> Page[CandidateLine]:
-    """Who would benefit and does not take part yet, with reasons as codes and words."""
+    """Who would benefit and is not enrolled yet, with reasons as codes and words."""
     async with work.read() as db:
         return await queries.candidate_lines(db, store_id=store_id, after=after, limit=limit)

@@ -39,13 +39,13 @@ def _as_written(value: object) -> object:
     """Raises ValueError for what pydantic would take for a date and nobody means as one: a number, a time of day."""
     if isinstance(value, date) or (isinstance(value, str) and len(value) == len("2026-03-02")):
         return value
-    raise ValueError("is no date: write it as 2026-03-02")
+    raise ValueError("is not a valid date: use YYYY-MM-DD, for example 2026-03-02")
 
 
 def _no_truth(value: object) -> object:
     """Raises ValueError for true and false, which pydantic would take for 1 and 0."""
     if isinstance(value, bool):
-        raise ValueError("is no number: write it as 30 or 2.5")
+        raise ValueError("is not a number: use 30 or 2.5")
     return value
 
 
@@ -149,7 +149,7 @@ async def revoke(unit: Unit, patient_id: str, decision_id: UUID) -> DecisionTake
 async def _enrolled(unit: Unit, patient_id: str) -> store.Record:
     record = (await store.load_records(unit.db, [patient_id], unit.now)).get(patient_id)
     if record is None or not record.enrolled:
-        raise NotFound("unknown_patient", "the planner knows of no patient of that id who takes part")
+        raise NotFound("unknown_patient", "the planner knows no enrolled patient with that id")
     return record
 
 

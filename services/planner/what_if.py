@@ -64,7 +64,7 @@ def changed(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
     """
     left_out = changes.get("without_rx_ids", [])
     if not _are_texts(left_out):
-        raise BadInput([Fault("changes.without_rx_ids", "", 'is no list of rx_ids: write ["…", …]')])
+        raise BadInput([Fault("changes.without_rx_ids", "", 'is not a list of rx_ids: use ["…", …]')])
     after = only_of(document, {each["rx_id"] for each in document["prescriptions"]} - set(left_out))
     for name, value in changes.items():
         if name == "wanted_on":
@@ -114,7 +114,7 @@ def _objects(name: str, value: object) -> list[dict[str, Any]]:
     nobody = "" if name == "rulings" else None
     if not objects or not _are_texts([each.get("rx_id", nobody) for each in value]):  # type: ignore[attr-defined]
         raise BadInput(
-            [Fault(f"changes.{name}", "", 'is no list of objects with an rx_id: write [{"rx_id": …}, …]')]
+            [Fault(f"changes.{name}", "", 'is not a list of objects with an rx_id: use [{"rx_id": …}, …]')]
         )
     return value  # type: ignore[return-value]
 

@@ -185,9 +185,9 @@ async def test_what_a_pharmacist_alone_decides_a_pharmacist_alone_revokes(
     [
         (RULINGS, {"kind": "day", "on": in_days(401).isoformat()}, 422, "too far ahead; give 2027-04-06"),
         (RULINGS, {"kind": "day", "on": "2026-03-20", "onn": 1}, 400, "onn: Extra inputs are not permitted"),
-        (RULINGS, {"kind": "day", "on": 20532}, 400, "on: Value error, is no date: write it as 2026-03-02"),
-        (RULINGS, {"kind": "day", "on": "2026-03-20T00:00:00"}, 400, "is no date"),
-        (RULINGS, {"kind": "quantity", "rx_id": "rx-a", "quantity": True}, 400, "quantity: Value error, is no number"),
+        (RULINGS, {"kind": "day", "on": 20532}, 400, "on: Value error, is not a valid date: use YYYY-MM-DD, for example 2026-03-02"),
+        (RULINGS, {"kind": "day", "on": "2026-03-20T00:00:00"}, 400, "is not a valid date"),
+        (RULINGS, {"kind": "quantity", "rx_id": "rx-a", "quantity": True}, 400, "quantity: Value error, is not a number"),
         (RULINGS, {"kind": "quantity", "rx_id": "rx-a", "quantity": "1e5000"}, 400, "quantity"),
         (RULINGS, {"kind": "exclude", "rx_id": "rx-a", "why": "a\u0000b"}, 400, "why: Value error, has control"),
         (RULINGS, {"kind": "exclude", "rx_id": "a\nb"}, 400, "rx_id"),

@@ -149,13 +149,13 @@ def _never_overlap(entries: Sequence[T], key: Callable[[T], str]) -> None:
 
 def _text(value: object, where: str) -> str:
     if not isinstance(value, str) or not value:
-        raise BadPolicy(f"{where}: {value!r} is no text; write it in quotes")
+        raise BadPolicy(f"{where}: {value!r} is not text; put it in quotes")
     return value
 
 
 def _whole(value: object, where: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise BadPolicy(f"{where}: {value!r} is no whole number from 0 on")
+        raise BadPolicy(f"{where}: {value!r} is not a whole number from 0 up")
     return value
 
 
@@ -168,7 +168,7 @@ def _positive(value: object, where: str) -> int:
 def _percent(value: object, where: str) -> int:
     percent = _whole(value, where)
     if not 0 < percent <= 100:
-        raise BadPolicy(f"{where}: {value!r} is no percentage; give a whole number from 1 to 100")
+        raise BadPolicy(f"{where}: {value!r} is not a percentage; use a whole number from 1 to 100")
     return percent
 
 
@@ -180,7 +180,7 @@ def _truth(value: object, where: str) -> bool:
 
 def _day(value: object, where: str) -> date:
     if type(value) is not date:
-        raise BadPolicy(f"{where}: {value!r} is no day; write it as 2026-01-31, without quotes")
+        raise BadPolicy(f"{where}: {value!r} is not a valid date; use 2026-01-31, without quotes")
     return value
 
 
@@ -188,12 +188,12 @@ def _money(value: object, where: str) -> Decimal:
     try:
         return Decimal(_text(value, where))
     except InvalidOperation:
-        raise BadPolicy(f'{where}: {value!r} is no amount; write it as "35.00"') from None
+        raise BadPolicy(f'{where}: {value!r} is not an amount; use "35.00"') from None
 
 
 def _texts(value: object, where: str) -> tuple[str, ...]:
     if not isinstance(value, list):
-        raise BadPolicy(f"{where}: {value!r} is no list of texts")
+        raise BadPolicy(f"{where}: {value!r} is not a list of texts")
     return tuple(_text(each, where) for each in value)
 
 
@@ -223,7 +223,7 @@ def _one_of(*allowed: str) -> Callable[[object, str], str]:
 
 def _percents(value: object, where: str) -> Mapping[str, int]:
     if not isinstance(value, dict):
-        raise BadPolicy(f"{where}: {value!r} is no table of percentages by form")
+        raise BadPolicy(f"{where}: {value!r} is not a table of percentages by form")
     return {name.casefold(): _percent(percent, f"{where}.{name}") for name, percent in value.items()}
 
 
@@ -234,7 +234,7 @@ def _sizes(value: object, where: str) -> frozenset[int]:
         first, dash, last = text.partition("-")
         last = last if dash else first
         if not first.isdigit() or not last.isdigit() or not 0 < int(first) <= int(last) <= 400:
-            raise BadPolicy(f'{where}: {text!r} is no range of days\' supplies; write it as "1-30" or "60"')
+            raise BadPolicy(f'{where}: {text!r} is not a range of days\' supplies; use "1-30" or "60"')
         sizes |= set(range(int(first), int(last) + 1))
     return frozenset(sizes)
 
