@@ -191,7 +191,11 @@ def status_and_title(error: Refused) -> tuple[int, str]:
 
 
 def _problem(error: Mapping[str, Any]) -> str:
-    return NOT_TAKEN if error["type"] == "string_pattern_mismatch" else clean(str(error["msg"]), 300)
+    return (
+        NOT_TAKEN
+        if error["type"] == "string_pattern_mismatch"
+        else clean(str(error["msg"]).removeprefix("Value error, "), 300)
+    )
 
 
 class _Unexpected:

@@ -272,7 +272,7 @@ UNLISTED = '[unknown]\nsource = "s"\n'
         (f'payer = "x"\n{ENTRY}syncs_a_year = 1\n', "no field 'syncs_a_year'"),
         (f'payer = "x"\n{ENTRY}controlled_percent = 101\n', "101 is not a percentage"),
         (f'payer = "x"\n{ENTRY}kind = "private"\n', "'private' is not one of commercial"),
-        (f'payer = "x"\n{ENTRY}days_supplies = ["30-1"]\n', "'30-1' is no range"),
+        (f'payer = "x"\n{ENTRY}days_supplies = ["30-1"]\n', "'30-1' is not a range"),
         (f'payer = "x"\n{ENTRY}insulin_cap = "a lot"\n', "'a lot' is not an amount"),
         (f'payer = "x"\n{ENTRY}until = 2025-12-31\n', "is before from"),
         (f'payer = "x"\n{ENTRY}month_days = 0\n', "it is 0"),
