@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -139,7 +140,7 @@ def install(app: FastAPI) -> None:
     app.include_router(router)
 
 
-@router.get("/metrics", tags=["operations"])
+@router.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """The metrics of this process; what cannot be read now, for the broker or the database is away, is left out."""
     found: Metrics = request.app.state.metrics

@@ -63,29 +63,51 @@ def _of(request: Request) -> Machinery:
     return machinery
 
 
+class Readiness(BaseModel):
+    """Whether requests can be answered, and what is missing."""
+
+    ready: bool
+    consuming: bool
+    missing: list[str]
+
+
+class Consuming(BaseModel):
+    """Whether events are taken in, and what is missing."""
+
+    consuming: bool
+    missing: list[str]
+    lag: int | None = Field(description="records behind; null where the broker does not tell")
+
+
 @router.get("/live")
 async def live() -> dict[str, str]:
     """The event loop answers; nothing else is asked."""
     return {"status": "live"}
 
 
-@router.get("/ready")
+@router.get(
+    "/ready", response_model=Readiness, responses={503: {"model": Readiness, "description": "Not ready"}}
+)
 async def ready(request: Request) -> JSONResponse:
     """Whether requests can be answered: 503 without the database or a migration. `missing` names also what consuming
     lacks: while the broker is away, commands are taken and queries answered.
     """
     m = _of(request)
     of_http, (of_consuming, _) = await asyncio.gather(_http_lacks(m), _consuming_lacks(m, PROBE_SECONDS))
-    answer = {"ready": not of_http, "consuming": not of_consuming, "missing": [*of_http, *of_consuming]}
-    return JSONResponse(answer, status_code=503 if of_http else 200)
+    answer = Readiness(ready=not of_http, consuming=not of_consuming, missing=[*of_http, *of_consuming])
+    return JSONResponse(answer.model_dump(), status_code=503 if of_http else 200)
 
 
-@router.get("/consuming")
+@router.get(
+    "/consuming",
+    response_model=Consuming,
+    responses={503: {"model": Consuming, "description": "Not consuming"}},
+)
 async def consuming(request: Request) -> JSONResponse:
     """Whether events are taken in and due work is done: broker, subscription, lag; 503 names what is missing."""
     missing, lag = await _consuming_lacks(_of(request))
-    answer = {"consuming": not missing, "missing": missing, "lag": lag}
-    return JSONResponse(answer, status_code=503 if missing else 200)
+    answer = Consuming(consuming=not missing, missing=missing, lag=lag)
+    return JSONResponse(answer.model_dump(), status_code=503 if missing else 200)
 
 
 async def _http_lacks(m: Machinery) -> list[str]:

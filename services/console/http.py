@@ -26,6 +26,7 @@ from shared.values import Day, FreeText, RowNumber, Text
 
 pages = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 forms = APIRouter(include_in_schema=False)
+operations = APIRouter(tags=["operations"])
 
 KINDS = sorted(event_type.split(".")[2] for event_type in EVENTS)
 SERVICES = ("enrollment", "planner", "outreach", "fulfillment")
@@ -185,7 +186,7 @@ async def settle_letter(
     return RedirectResponse("/health", status_code=303)
 
 
-@forms.post("/rebuild")
+@operations.post("/rebuild")
 async def rebuild_model(
     request: Request, work: Working, caller: Commanding, check: bool = False, force: bool = False
 ) -> dict[str, Any]:
