@@ -48,6 +48,9 @@ TO_BODIES = (404, 408, 413)
 TO_CALLERS = (403, 409, 422)
 """Where the route asks who calls: it judges them, and how things stand."""
 
+OPERATIONS = "operations"
+"""The tag of what every service answers to whoever runs it."""
+
 RETRY_AFTER = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
 
 
@@ -70,6 +73,7 @@ def completed(document: Document) -> Document:
         schemas.pop(name, None)
     schemas |= _of_problems()
     parts["schemas"] = dict(sorted(schemas.items()))
+    document["tags"] = _tags(document)
     parts["responses"] = {name: _answer(status) for status, (name, _) in PROBLEMS.items()}
     return document
 
@@ -79,6 +83,12 @@ def _operations(document: Document) -> Iterator[tuple[str, Document]]:
         for method in METHODS:
             if method in item:
                 yield path, item[method]
+
+
+def _tags(document: Document) -> list[Document]:
+    """In the order in which they are read: what every service has comes last."""
+    names = dict.fromkeys(tag for _, operation in _operations(document) for tag in operation["tags"])
+    return [{"name": name} for name in sorted(names, key=lambda name: name == OPERATIONS)]
 
 
 def _complete(path: str, operation: Document) -> None:

@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
+from shared.contract import OPERATIONS
 from shared.database import Db
 from shared.events import Event
 from shared.http import Commanding, Problem
@@ -55,7 +56,7 @@ class Machinery:
     republish: CurrentState | None
 
 
-router = APIRouter(prefix="/ops", tags=["operations"])
+router = APIRouter(prefix="/ops", tags=[OPERATIONS])
 
 
 def _of(request: Request) -> Machinery:

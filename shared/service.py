@@ -22,6 +22,7 @@ from shared import metrics, operations
 from shared.clock import clock_of
 from shared.contract import Documented
 from shared.database import open_pool
+from shared.docs import install_docs
 from shared.edge import Edge, install_edge
 from shared.http import SlashesInIds, install_problems
 from shared.logging import configure_logging
@@ -91,6 +92,7 @@ def service_app(
     install_problems(app)
     app.add_middleware(SlashesInIds)
     install_edge(app, Edge(settings.hosts, settings.max_in_flight, lanes or {}, large or {}))
+    install_docs(app)
     app.include_router(operations.router)
     for router in routers:
         app.include_router(router)
