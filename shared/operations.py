@@ -11,7 +11,7 @@ from typing import Annotated, Any, Protocol
 import asyncpg
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.contract import OPERATIONS
 from shared.database import Db
@@ -207,6 +207,8 @@ async def dead_letter(request: Request, number: RowNumber) -> dict[str, Any]:
 class Because(BaseModel):
     """A person's reason, kept with what was done; no personal data."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"because": "the plan was corrected by hand"}]})
+
     because: Annotated[FreeText, Field(min_length=3, max_length=200)]
 
 
@@ -243,6 +245,8 @@ async def release_held(request: Request, row_id: RowNumber, caller: Commanding) 
 
 class Republish(BaseModel):
     """Which part of the current state; all of it where neither is given."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"store": "S1"}]})
 
     patient: Id | None = None
     store: Id | None = None

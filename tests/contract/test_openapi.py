@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib import import_module
+from itertools import chain
 from typing import Any
 
 import httpx
 import jsonschema
 import pytest
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 
 from cli.openapi import OPENAPI, documents
 from cli.schemas import read
+from shared import operations as fabric
 from shared.contract import PROBLEMS, Documented
 from shared.http import PROBLEM_JSON, Commanding, Problem, install_problems
 
@@ -105,6 +110,76 @@ def test_no_address_and_no_header_is_null(service: str) -> None:
 def test_the_schemas_of_a_document_are_schemas(service: str) -> None:
     for schema in DOCUMENTS[service]["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)
+
+
+# --- what is said to a command ---
+
+
+def bodies(service: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The schema of each body, by its route."""
+    for where, operation in operations(service):
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            yield where, resolved(content["schema"], DOCUMENTS[service])
+
+
+@pytest.mark.parametrize("service", TYPED)
+def test_each_body_has_an_example(service: str) -> None:
+    for where, schema in bodies(service):
+        assert schema.get("examples"), where
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_each_example_is_as_its_schema_says(service: str) -> None:
+    components = DOCUMENTS[service]["components"]
+    for name, schema in components["schemas"].items():
+        for example in schema.get("examples", ()):
+            judge = jsonschema.Draft202012Validator(
+                {**schema, "components": components}, format_checker=jsonschema.FormatChecker()
+            )
+            assert not list(judge.iter_errors(example)), name
+
+
+def models(service: str) -> Iterator[type[BaseModel]]:
+    """What the bodies of its routes are read as."""
+    routers = [
+        each for each in vars(import_module(f"services.{service}.http")).values() if type(each) is APIRouter
+    ]
+    for route in chain.from_iterable(router.routes for router in (*routers, fabric.router)):
+        if isinstance(route, APIRoute) and route.body_field and route.include_in_schema:
+            yield route.body_field.field_info.annotation
+
+
+def parts(schema: dict[str, Any], document: dict[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:
+    """The schemas of a field's values, and whether they come in a list."""
+    for kind in schema.get("anyOf", [schema]):
+        kind = resolved(kind, document)
+        yield (resolved(kind["items"], document), True) if "items" in kind else (kind, False)
+
+
+NEARLY: dict[str, tuple[Any, ...]] = {
+    "integer": ("1", True, 1.5),
+    "boolean": ("true", "yes", 1, 1.0),
+    "date": (0, "0", 1772409600, "2026-03-02T00:00:00"),
+    "string": (1, 1.0, True),
+}
+
+
+@pytest.mark.parametrize("service", TYPED)
+def test_a_command_takes_no_value_for_one_of_another_kind(service: str) -> None:
+    tried = 0
+    for model in models(service):
+        document = model.model_json_schema()
+        for name, schema in document["properties"].items():
+            kinds = list(parts(schema, document))
+            if len({kind.get("type") for kind, _ in kinds} - {"null"}) != 1:
+                continue
+            for kind, in_a_list in kinds:
+                for value in NEARLY.get(kind.get("format", kind.get("type", "")), ()):
+                    with pytest.raises(ValidationError) as refused:
+                        model.model_validate({name: [value] if in_a_list else value})
+                    assert name in [error["loc"][0] for error in refused.value.errors()], (model, name, value)
+                    tried += 1
+    assert tried > 2
 
 
 # --- what comes back ---
