@@ -66,7 +66,7 @@ class Problem(Exception):
         self.status, self.title, self.detail, self.extra = status, title, detail, extra
 
 
-class Fault(BaseModel):
+class FieldProblem(BaseModel):
     """One thing that is wrong with a request."""
 
     model_config = ConfigDict(extra="allow")
@@ -85,7 +85,7 @@ class ProblemDetails(BaseModel):
     status: int
     detail: str = Field(description="for people: what is wrong, and the way out")
     code: str = Field("", description="for programs: a word that stays")
-    errors: list[Fault] = Field([], description="what is wrong with the request, by fields")
+    errors: list[FieldProblem] = Field([], description="what is wrong with the request, by fields")
 
 
 class Caller(units.Caller):
