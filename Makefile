@@ -51,7 +51,7 @@ format: setup ## put the code in its form
 	@$(RUN) ruff check --fix .
 	@$(RUN) ruff format .
 
-schemas: setup ## the JSON Schemas of every event, from the code
+schemas: setup ## the JSON Schemas of every event and the OpenAPI documents of the services, from the code
 	@$(RUN) cli.schemas
 
 lock: ## resolve the dependencies anew (needs uv)

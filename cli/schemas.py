@@ -1,6 +1,7 @@
 """The JSON Schema of every event and of what a plan is asked for with, and whether a change keeps its promise.
 
-python -m cli.schemas                  writes schemas/<type>.json and schemas/inputs/<name>.json from the code
+python -m cli.schemas                  writes schemas/<type>.json, schemas/inputs/<name>.json, and the OpenAPI document
+                                       of each service, openapi/<service>.json, from the code
 python -m cli.schemas --release 0.2    also keeps them as released: every later version is compared with them
 """
 
@@ -16,6 +17,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import TimeSchema
 
+from cli import openapi
 from services.planner.inputs import PatientInput
 from services.planner.what_if import WhatIf
 from shared.events import EVENTS
@@ -183,6 +185,7 @@ def write(directory: Path, schemas: Mapping[str, Schema]) -> None:
 def main(arguments: list[str]) -> None:
     write(SCHEMAS, generated())
     write(INPUTS, generated_inputs())
+    write(openapi.OPENAPI, openapi.documents())
     if arguments[:1] == ["--release"]:
         write(SCHEMAS / "released" / arguments[1], generated())
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from hashlib import sha256
+from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import quote, unquote
 
@@ -13,6 +14,7 @@ import structlog
 from fastapi import Depends, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -48,6 +50,11 @@ class Role(StrEnum):
 ACTOR_ID = r"^[!-~]{1,80}$"
 """The form of an id of staff: nothing that has a blank, as names have, is recorded as one."""
 
+ABOUT_KEYS = (
+    "one for each command, kept for 7 days: sent again with the same body, it gets the first answer and nothing is "
+    "done twice; with another body it is refused with 422, `key_reused`"
+)
+
 NOT_TAKEN = "has characters that are not accepted here, or too many: an id has no spaces, and is not a name"
 
 
@@ -57,6 +64,28 @@ class Problem(Exception):
     def __init__(self, status: int, title: str, detail: str, **extra: Any) -> None:
         super().__init__(detail)
         self.status, self.title, self.detail, self.extra = status, title, detail, extra
+
+
+class FieldProblem(BaseModel):
+    """One thing that is wrong with a request."""
+
+    model_config = ConfigDict(extra="allow")
+
+    field: str = Field(description="where, its parts joined by dots; empty: the body itself")
+    problem: str = Field(description="what is wrong, in words")
+
+
+class ProblemDetails(BaseModel):
+    """An answer other than success (RFC 9457): what is wrong, and what to do. It quotes no personal data."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str = Field(description="for people: what is wrong, and the way out")
+    code: str = Field("", description="for programs: a word that stays")
+    errors: list[FieldProblem] = Field([], description="what is wrong with the request, by fields")
 
 
 class Caller(units.Caller):
@@ -71,8 +100,8 @@ async def get_caller(
     request: Request,
     medsync_actor: Annotated[str, Header(description="opaque id of who acts, no name", pattern=ACTOR_ID)],
     medsync_role: Annotated[Role, Header(description="in what capacity")],
-    idempotency_key: Annotated[str | None, Header(max_length=120)] = None,
-    traceparent: Annotated[str | None, Header(max_length=60)] = None,
+    idempotency_key: Annotated[str | None, Header(max_length=120, description=ABOUT_KEYS)] = None,
+    traceparent: Annotated[str | None, Header(max_length=60, description="W3C trace context")] = None,
 ) -> Caller:
     """The caller of a command; a dependency of every route that changes something."""
     fingerprint = ""
@@ -161,7 +190,9 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(_: Request, error: HTTPException) -> JSONResponse:
-        return as_problem(error.status_code, "HTTP error", str(error.detail))
+        answer = as_problem(error.status_code, HTTPStatus(error.status_code).phrase, str(error.detail))
+        answer.headers.update(error.headers or {})
+        return answer
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -238,6 +269,7 @@ def _internal_error() -> JSONResponse:
 
 def as_problem(status: int, title: str, detail: str, **extra: Any) -> JSONResponse:
     """Problem details as an answer, for whatever stands before the routes."""
-    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **extra}
+    problem = ProblemDetails(type="about:blank", title=title, status=status, detail=detail, **extra)
     retry = {"Retry-After": "1"} if status == 503 else None
+    body = problem.model_dump(mode="json", exclude_unset=True)
     return JSONResponse(body, status_code=status, media_type=PROBLEM_JSON, headers=retry)

@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 import structlog
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
@@ -19,6 +20,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from shared.contract import OPERATIONS
 from shared.messaging import tables
 from shared.operations import Machinery
 from shared.watching import Requests, Watched
@@ -139,7 +141,7 @@ def install(app: FastAPI) -> None:
     app.include_router(router)
 
 
-@router.get("/metrics", tags=["operations"])
+@router.get("/metrics", tags=[OPERATIONS], response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """The metrics of this process; what cannot be read now, for the broker or the database is away, is left out."""
     found: Metrics = request.app.state.metrics

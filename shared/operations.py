@@ -11,8 +11,9 @@ from typing import Annotated, Any, Protocol
 import asyncpg
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
+from shared.contract import OPERATIONS
 from shared.database import Db
 from shared.events import Event
 from shared.http import Commanding, Problem
@@ -55,12 +56,28 @@ class Machinery:
     republish: CurrentState | None
 
 
-router = APIRouter(prefix="/ops", tags=["operations"])
+router = APIRouter(prefix="/ops", tags=[OPERATIONS])
 
 
 def _of(request: Request) -> Machinery:
     machinery: Machinery = request.app.state.machinery
     return machinery
+
+
+class Readiness(BaseModel):
+    """Whether requests can be answered, and what is missing."""
+
+    ready: bool
+    consuming: bool
+    missing: list[str]
+
+
+class Consuming(BaseModel):
+    """Whether events are taken in, and what is missing."""
+
+    consuming: bool
+    missing: list[str]
+    lag: int | None = Field(description="records behind; null where the broker does not tell")
 
 
 @router.get("/live")
@@ -69,23 +86,29 @@ async def live() -> dict[str, str]:
     return {"status": "live"}
 
 
-@router.get("/ready")
+@router.get(
+    "/ready", response_model=Readiness, responses={503: {"model": Readiness, "description": "Not ready"}}
+)
 async def ready(request: Request) -> JSONResponse:
     """Whether requests can be answered: 503 without the database or a migration. `missing` names also what consuming
     lacks: while the broker is away, commands are taken and queries answered.
     """
     m = _of(request)
     of_http, (of_consuming, _) = await asyncio.gather(_http_lacks(m), _consuming_lacks(m, PROBE_SECONDS))
-    answer = {"ready": not of_http, "consuming": not of_consuming, "missing": [*of_http, *of_consuming]}
-    return JSONResponse(answer, status_code=503 if of_http else 200)
+    answer = Readiness(ready=not of_http, consuming=not of_consuming, missing=[*of_http, *of_consuming])
+    return JSONResponse(answer.model_dump(), status_code=503 if of_http else 200)
 
 
-@router.get("/consuming")
+@router.get(
+    "/consuming",
+    response_model=Consuming,
+    responses={503: {"model": Consuming, "description": "Not consuming"}},
+)
 async def consuming(request: Request) -> JSONResponse:
     """Whether events are taken in and due work is done: broker, subscription, lag; 503 names what is missing."""
     missing, lag = await _consuming_lacks(_of(request))
-    answer = {"consuming": not missing, "missing": missing, "lag": lag}
-    return JSONResponse(answer, status_code=503 if missing else 200)
+    answer = Consuming(consuming=not missing, missing=missing, lag=lag)
+    return JSONResponse(answer.model_dump(), status_code=503 if missing else 200)
 
 
 async def _http_lacks(m: Machinery) -> list[str]:
@@ -184,6 +207,8 @@ async def dead_letter(request: Request, number: RowNumber) -> dict[str, Any]:
 class Because(BaseModel):
     """A person's reason, kept with what was done; no personal data."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"because": "the plan was corrected by hand"}]})
+
     because: Annotated[FreeText, Field(min_length=3, max_length=200)]
 
 
@@ -220,6 +245,8 @@ async def release_held(request: Request, row_id: RowNumber, caller: Commanding) 
 
 class Republish(BaseModel):
     """Which part of the current state; all of it where neither is given."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"store": "S1"}]})
 
     patient: Id | None = None
     store: Id | None = None

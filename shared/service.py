@@ -20,7 +20,9 @@ from fastapi import APIRouter, FastAPI
 
 from shared import metrics, operations
 from shared.clock import clock_of
+from shared.contract import Documented
 from shared.database import open_pool
+from shared.docs import install_docs
 from shared.edge import Edge, install_edge
 from shared.http import SlashesInIds, install_problems
 from shared.logging import configure_logging
@@ -50,6 +52,7 @@ log = structlog.get_logger()
 def service_app(
     *,
     name: str,
+    about: str = "",
     settings: ServiceSettings,
     handlers: Handlers,
     jobs: Jobs,
@@ -60,7 +63,7 @@ def service_app(
 ) -> FastAPI:
     """A service: its HTTP routes, and in its lifespan the consumer, the relay and the due work.
 
-    `lanes` and `large` are bounds of some paths, see `Edge`.
+    `about` says in its document what the service is for. `lanes` and `large` are bounds of some paths, see `Edge`.
     """
 
     @asynccontextmanager
@@ -77,10 +80,19 @@ def service_app(
             log.info("service.stops", slot=settings.slot, why=getattr(app.state, "stopped_by", "its server"))
         log.info("service.stopped", slot=settings.slot)
 
-    app = FastAPI(title=f"MedSync {name}", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = Documented(
+        title=f"MedSync {name}",
+        version=VERSION,
+        description=about,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: f"{name}_{route.name}",
+    )
     install_problems(app)
     app.add_middleware(SlashesInIds)
     install_edge(app, Edge(settings.hosts, settings.max_in_flight, lanes or {}, large or {}))
+    install_docs(app)
     app.include_router(operations.router)
     for router in routers:
         app.include_router(router)

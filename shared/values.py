@@ -48,13 +48,31 @@ def _cleaned(value: Any) -> Any:
     return clean(value) if isinstance(value, str) else value
 
 
+def _none_of(characters: str) -> str:
+    """As a document says it. Half surrogates are left to the reader: no text that is valid has one."""
+    return f"^[^{characters}]*$"
+
+
 Message = Annotated[str, BeforeValidator(_cleaned)]
 """What a patient wrote: cleaned, and never refused for what it holds (pydantic itself refuses half surrogates)."""
 
-FreeText = Annotated[str, AfterValidator(_free_text), Field(max_length=500)]
+FreeText = Annotated[
+    str,
+    AfterValidator(_free_text),
+    Field(
+        max_length=500,
+        json_schema_extra={"pattern": _none_of(r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff")},
+    ),
+]
 """A reason or a note in a person's words; further bounds beside it: `Annotated[FreeText, Field(min_length=3)]`."""
 
-Text = Annotated[str, AfterValidator(_one_line), Field(max_length=200)]
+Text = Annotated[
+    str,
+    AfterValidator(_one_line),
+    Field(
+        max_length=200, json_schema_extra={"pattern": _none_of(r"\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff")}
+    ),
+]
 """Text in one line: what is searched for, a name of something."""
 
 Id = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
@@ -84,5 +102,32 @@ Document = Annotated[dict[str, Any], AfterValidator(_storable)]
 RowNumber = Annotated[int, Field(ge=0, lt=2**63)]
 """A number that PostgreSQL takes as bigint."""
 
-Day = Annotated[date, Field(ge=date(1900, 1, 1), le=date(2200, 1, 1))]
+WRITTEN_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def _as_written(value: Any) -> Any:
+    """Raises ValueError for what pydantic would take for a moment, or for seconds since 1970."""
+    if isinstance(value, date) or (isinstance(value, str) and WRITTEN_DAY.fullmatch(value)):
+        return value
+    raise ValueError("is no day as YYYY-MM-DD, for example 2026-03-02")
+
+
+Day = Annotated[
+    date,
+    Field(
+        ge=date(1900, 1, 1),
+        le=date(2200, 1, 1),
+        json_schema_extra={"pattern": "^((19|20|21)\\d\\d-|2200-01-01)"},
+    ),
+    BeforeValidator(_as_written),
+]
 """A date that can be reckoned with: years may be added to it and taken away."""
+
+
+def _whole(value: Any) -> Any:
+    """JSON has one kind of number: 3.0 is as whole as 3. Text is no number, nor is true."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""Of a strict number in a request body: `Annotated[int, Field(strict=True, ge=1), WHOLE]`."""

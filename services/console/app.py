@@ -17,10 +17,16 @@ from shared.service import service_app
 
 def create_app(settings: Settings) -> FastAPI:
     """One process of the service."""
-    routers = [http.pages, live.router, http.forms]
+    routers = [http.pages, live.router, http.forms, http.operations]
     lanes = {live.PATH: settings.max_readers}
     app = service_app(
-        name="console", settings=settings, handlers=on, jobs=Jobs(), routers=routers, lanes=lanes
+        name="console",
+        about=__doc__,
+        settings=settings,
+        handlers=on,
+        jobs=Jobs(),
+        routers=routers,
+        lanes=lanes,
     )
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     install_pages(app)

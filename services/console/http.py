@@ -19,6 +19,7 @@ from services.console.rebuild import rebuild
 from services.console.services import look_at, tell
 from services.console.settings import Settings
 from services.console.store.reads import Filter
+from shared.contract import OPERATIONS
 from shared.events import EVENTS
 from shared.http import ACTOR_ID, Commanding, Problem, Role, Working
 from shared.messaging import Work
@@ -26,6 +27,7 @@ from shared.values import Day, FreeText, RowNumber, Text
 
 pages = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 forms = APIRouter(include_in_schema=False)
+operations = APIRouter(tags=[OPERATIONS])
 
 KINDS = sorted(event_type.split(".")[2] for event_type in EVENTS)
 SERVICES = ("enrollment", "planner", "outreach", "fulfillment")
@@ -185,7 +187,7 @@ async def settle_letter(
     return RedirectResponse("/health", status_code=303)
 
 
-@forms.post("/rebuild")
+@operations.post("/rebuild")
 async def rebuild_model(
     request: Request, work: Working, caller: Commanding, check: bool = False, force: bool = False
 ) -> dict[str, Any]:

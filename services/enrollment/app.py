@@ -19,6 +19,7 @@ def create_app(settings: Settings) -> FastAPI:
     """One process of the service."""
     return service_app(
         name="enrollment",
+        about=__doc__,
         settings=settings,
         handlers=on,
         jobs=due,

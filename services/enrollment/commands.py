@@ -6,12 +6,22 @@ It raises what `shared.problems` names. What is said to it is a frozen model bes
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any, Self, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from services.enrollment.domain.candidates import ANSWERS, Answer, answered
 from services.enrollment.domain.consent import PREFERENCES, How, Terms, amend
@@ -21,7 +31,6 @@ from services.enrollment.queries import known_patient
 from services.enrollment.store import candidates, consents, feed, profiles, reports
 from services.enrollment.store.consents import Word
 from shared.database import Db
-from shared.events.base import OpenEnum
 from shared.events.enrollment import (
     Channel,
     ConsentChanged,
@@ -31,22 +40,26 @@ from shared.events.enrollment import (
 )
 from shared.messaging import Unit
 from shared.problems import Conflict, Invalid, NotFound, require_role
-from shared.values import FreeText
+from shared.values import WHOLE, Day, FreeText
 
 T = TypeVar("T")
-E = TypeVar("E", bound=OpenEnum)
 
 STAFF = ("clerk", "technician", "pharmacist")
 
 Id = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
-Weekday = Annotated[int, Field(ge=0, le=6, strict=True, description="0 is Monday")]
-DayOfMonth = Annotated[int, Field(ge=1, le=31)]
+Weekday = Annotated[int, Field(strict=True, ge=0, le=6, description="0 is Monday"), WHOLE]
+DayOfMonth = Annotated[int, Field(strict=True, ge=1, le=31), WHOLE]
 
 
 class Input(BaseModel):
     """What is said to a command; a field that it does not know is refused, with its name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _for_example(**said: Any) -> ConfigDict:
+    """Shown in the document."""
+    return ConfigDict(json_schema_extra={"examples": [said]})
 
 
 # --- consent and its end ---
@@ -57,20 +70,27 @@ def _folded(values: tuple[T, ...]) -> tuple[T, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def _offered(value: E) -> E:
-    """Readers of events take what they do not know as `other`; nobody can ask for it."""
-    if value == "other":
-        offered = ", ".join(each for each in type(value) if each != "other")
-        raise ValueError(f"is none of {offered}")
-    return value
+def _one_of(values: Iterable[str]) -> BeforeValidator:
+    """Readers of events take what they do not know as `other`; who commands is told what there is."""
+    offered = tuple(values)
+
+    def check(value: object) -> object:
+        if value not in offered:
+            raise ValueError(f"is none of {', '.join(offered)}")
+        return value
+
+    return BeforeValidator(check)
 
 
-StrictBool = Annotated[bool, Field(strict=True)]
-OfferedChannel = Annotated[Channel, AfterValidator(_offered)]
-OfferedPolicy = Annotated[CyclePolicy, AfterValidator(_offered)]
+CHANNELS = tuple(each for each in Channel if each != "other")
+POLICIES = tuple(each for each in CyclePolicy if each != "other")
+OfferedChannel = Annotated[Channel, _one_of(CHANNELS), WithJsonSchema({"type": "string", "enum": CHANNELS})]
+OfferedPolicy = Annotated[
+    CyclePolicy, _one_of(POLICIES), WithJsonSchema({"type": "string", "enum": POLICIES})
+]
 Scope = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")], ...],
-    Field(max_length=10),
+    Field(max_length=10, json_schema_extra={"contains": {"const": "synchronize"}}),
     AfterValidator(_folded),
 ]
 Channels = Annotated[tuple[OfferedChannel, ...], Field(max_length=10), AfterValidator(_folded)]
@@ -80,6 +100,14 @@ MustWeekdays = Annotated[tuple[Weekday, ...], Field(max_length=7), AfterValidato
 class ConsentGiven(Input):
     """What the patient agreed to, and how. What is left out stays as it is; at the first consent, and at one after
     leaving, it is as the feed says, or the default shown."""
+
+    model_config = _for_example(
+        channels=["phone", "text"],
+        language="es",
+        cycle_policy="rolling_30",
+        how="in_person",
+        document_id="form-2026-118",
+    )
 
     scope: Scope = ("synchronize", "contact")
     channels: Channels | None = None
@@ -181,9 +209,13 @@ def _word(unit: Unit, how: How | None = None, document_id: str | None = None) ->
 class Disenrolment(BaseModel):
     """Why a patient is no longer enrolled; a merge names the patient who remains."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True) | _for_example(reason="moved_away")
 
-    reason: Annotated[Answer | DisenrolmentReason, Field(union_mode="left_to_right")]
+    reason: Annotated[
+        Answer | DisenrolmentReason,
+        Field(union_mode="left_to_right"),
+        _one_of((*Answer, *DisenrolmentReason)),
+    ]
     survivor_id: Id | None = None
 
 
@@ -233,8 +265,10 @@ async def _end(unit: Unit, known: feed.Patient, reason: DisenrolmentReason, surv
 class CandidateAnswer(Input):
     """What a patient says who was asked to enroll, and does not want to, or not now."""
 
+    model_config = _for_example(answer="not_now", ask_again_on="2026-09-01")
+
     answer: Answer
-    ask_again_on: date | None = Field(
+    ask_again_on: Day | None = Field(
         None, description="left out: in 90 days after not_now, never by itself after declined"
     )
 
@@ -289,8 +323,8 @@ async def release(unit: Unit, patient_id: str, rx_id: str) -> None:
 class StatedSpan(Input):
     """Days in a row, both included; without an end until further notice."""
 
-    begins_on: date
-    ends_on: date | None = None
+    begins_on: Day
+    ends_on: Day | None = None
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -303,17 +337,21 @@ class Statement(Input):
     """What staff learned about the days on which the patient can be served: what is left out stays as it is, a null
     takes back what staff stated before, so that the feed's word counts again."""
 
+    model_config = _for_example(
+        payday=3, ride_weekdays=[1, 4], away=[{"begins_on": "2026-07-01", "ends_on": "2026-07-14"}]
+    )
+
     day_of_month: DayOfMonth | None = None
     payday: DayOfMonth | None = None
-    paydays: tuple[date, ...] | None = None
+    paydays: tuple[Day, ...] | None = None
     ride_weekdays: tuple[Weekday, ...] | None = None
-    rides: tuple[date, ...] | None = None
-    delivered: bool | None = None
-    packaged: bool | None = None
-    household_must: bool | None = None
+    rides: tuple[Day, ...] | None = None
+    delivered: StrictBool | None = None
+    packaged: StrictBool | None = None
+    household_must: StrictBool | None = None
     away: tuple[StatedSpan, ...] | None = None
     stays: tuple[StatedSpan, ...] | None = None
-    reconciled_on: date | None = None
+    reconciled_on: Day | None = None
     uninsured: tuple[StatedSpan, ...] | None = None
 
 
@@ -332,14 +370,13 @@ async def state_circumstances(unit: Unit, patient_id: str, statement: Statement)
 class RhythmWanted(Input):
     """How often the patient wants to come from now on."""
 
-    cycle_policy: CyclePolicy
+    model_config = _for_example(cycle_policy="day_of_month", day_of_month=15)
+
+    cycle_policy: OfferedPolicy
     day_of_month: DayOfMonth | None = None
 
     @model_validator(mode="after")
-    def _one_of_ours(self) -> Self:
-        if self.cycle_policy is CyclePolicy.other:
-            offered = ", ".join(each for each in CyclePolicy if each is not CyclePolicy.other)
-            raise ValueError(f"cycle_policy is none of {offered}")
+    def _one_day_for_its_policy(self) -> Self:
         if (self.cycle_policy is CyclePolicy.day_of_month) != (self.day_of_month is not None):
             raise ValueError("day_of_month goes with the cycle_policy of that name, and only with it")
         return self
@@ -363,7 +400,9 @@ async def change_rhythm(unit: Unit, patient_id: str, wanted: RhythmWanted) -> No
 class Closure(Input):
     """A day on which a store is closed, and why."""
 
-    on: date
+    model_config = _for_example(on="2026-11-26", why="Thanksgiving")
+
+    on: Day
     why: Annotated[FreeText, Field(min_length=3)]
 
 

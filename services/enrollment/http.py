@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import date
 from functools import partial
 from typing import Annotated, TypeVar
 
@@ -30,6 +29,7 @@ from shared.messaging import Unit, patient
 from shared.messaging import store as lock_of_store
 from shared.messaging.unit import TooLarge
 from shared.pages import Page
+from shared.values import Day
 
 T = TypeVar("T")
 
@@ -148,6 +148,10 @@ async def circumstances(
 class RhythmSet(commands.RhythmWanted):
     """How often the patient comes from now on."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"patient_id": "50b5b879ed48bc3a", "cycle_policy": "auto"}]}
+    )
+
     patient_id: str
 
 
@@ -177,7 +181,7 @@ async def close(
 
 
 @router.post("/stores/{store_id:id}/closures/{on}/lift")
-async def lift(store_id: StoreId, on: date, caller: Commanding, work: Working) -> StoreClosures:
+async def lift(store_id: StoreId, on: Day, caller: Commanding, work: Working) -> StoreClosures:
     """Lift a closure that staff set; a day that the feed closes stays closed."""
     decide = _then(
         lambda unit: commands.lift_closure(unit, store_id, on),
@@ -192,7 +196,11 @@ async def lift(store_id: StoreId, on: date, caller: Commanding, work: Working) -
 class Numbered(BaseModel):
     """A patient as the source knows them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"source": "chain", "number": "P-1002"}]},
+    )
 
     source: commands.Id
     number: commands.Id

@@ -12,7 +12,7 @@ from enum import StrEnum
 from hmac import digest
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from services.enrollment.domain.feed import (
     CONFLICT,
@@ -73,6 +73,29 @@ Record = Annotated[
 
 
 class Import(BaseModel):
+    """Records of the feed, as the import layout has them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "source": "chain",
+                    "records": [
+                        {
+                            "fill_id": "F-77",
+                            "revision": "1",
+                            "rx_id": "RX-1002",
+                            "patient_number": "P-1002",
+                            "filled_on": "2026-03-02",
+                            "quantity": "30",
+                            "days_supply": "30",
+                        }
+                    ],
+                }
+            ]
+        }
+    )
+
     source: Annotated[str, Field(pattern=ID, description="the system that the records come from")]
     records: Annotated[
         list[Record],
@@ -82,7 +105,7 @@ class Import(BaseModel):
         ),
     ]
     more: Annotated[
-        bool | None,
+        StrictBool | None,
         Field(
             description="true: other requests follow at once, and who would benefit is looked at once for all of them; "
             "false: this is the last of them; null: it stands alone"

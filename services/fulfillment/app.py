@@ -13,4 +13,11 @@ from shared.service import service_app
 
 def create_app(settings: Settings) -> FastAPI:
     """One process of the service."""
-    return service_app(name="fulfillment", settings=settings, handlers=on, jobs=due, routers=[http.router])
+    return service_app(
+        name="fulfillment",
+        about=__doc__,
+        settings=settings,
+        handlers=on,
+        jobs=due,
+        routers=[http.router],
+    )

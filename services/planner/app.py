@@ -15,6 +15,7 @@ def create_app(settings: Settings) -> FastAPI:
     """One process of the service."""
     return service_app(
         name="planner",
+        about=__doc__,
         settings=settings,
         handlers=on,
         jobs=due,

@@ -82,8 +82,11 @@ async def test_odd_values_anywhere_are_the_callers_fault(
 
 async def service(name: str, url: str, folder: Path) -> tuple[FastAPI, Work]:
     """A service that knows a pharmacy (the console: none), without a broker."""
-    clock = SteppedClock(folder / "clock")
-    clock.set(NOW)
+    app = unstarted(name, url)
+    return app, await start(name, app, folder)
+
+
+def unstarted(name: str, url: str) -> FastAPI:
     settings = import_module(f"services.{name}.settings").Settings(
         database_url=url,
         kafka_bootstrap="unused",
@@ -91,16 +94,25 @@ async def service(name: str, url: str, folder: Path) -> tuple[FastAPI, Work]:
         **({"pseudonym_key": SecretStr(SEALING_KEY)} if name == "enrollment" else {}),
     )
     app: FastAPI = import_module(f"services.{name}.app").create_app(settings)
+    app.state.settings = settings
+    return app
+
+
+async def start(name: str, app: FastAPI, folder: Path) -> Work:
+    """Give the app its units of work, without its lifespan, and tell it of a pharmacy."""
+    clock = SteppedClock(folder / "clock")
+    clock.set(NOW)
+    url = app.state.settings.database_url
     handlers = import_module(f"services.{name}.handlers").on
     sealer, bell = Sealer(SEALING_KEY, key_id="1"), Bell(url, name="test")
     work = Work(
         await open_pool(url, size=4, name="test"), service=name, clock=clock, sealer=sealer, bell=bell
     )
-    app.state.work, app.state.settings = work, settings
+    app.state.work = work
     app.state.machinery = SimpleNamespace(work=work, parking=Parking(work, handlers), republish=nothing)
     if name in ("planner", "outreach", "fulfillment"):
         await tell(work, handlers, import_module(f"services.{name}.jobs").due)
-    return app, work
+    return work
 
 
 async def nothing(*_: Any, **__: Any) -> tuple[Event, ...]:

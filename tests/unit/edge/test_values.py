@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+import jsonschema
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from shared.values import LONGEST, Day, FreeText, Id, Message, RowNumber, Text, clean
+from shared.values import LONGEST, WHOLE, Day, FreeText, Id, Message, RowNumber, Text, clean
 
 HALF = "\ud800"
+Number = Annotated[int, Field(strict=True, ge=1), WHOLE]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,15 @@ def test_a_line_is_one_line(came: str) -> None:
         (RowNumber, 10**400),
         (Day, "0001-01-01"),
         (Day, "9999-12-31"),
+        (Day, 0),
+        (Day, "0"),
+        (Day, "1772409600"),
+        (Day, "2026-03-02T00:00:00"),
+        (Number, "3"),
+        (Number, 3.5),
+        (Number, True),
+        (Number, 0),
+        (Number, float("inf")),
     ],
 )
 def test_ids_numbers_and_days_are_bounded(kind: Any, came: Any) -> None:
@@ -69,3 +80,26 @@ def test_ids_numbers_and_days_are_bounded(kind: Any, came: Any) -> None:
 def test_what_a_patient_wrote_is_cleaned_and_never_refused(came: str, kept: str) -> None:
     assert clean(came) == TypeAdapter(Message).validate_python(came) == kept
     clean(came).encode()
+
+
+@pytest.mark.parametrize("came", [3, 3.0])
+def test_a_whole_number_is_one_however_it_is_written(came: Any) -> None:
+    assert TypeAdapter(Number).validate_python(came) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken", "refused"),
+    [
+        (FreeText, ["two\nlines\tand a tab", "José", "\U0001f48a"], ["a\0b", "a\x1b[31m", "\x85", "\ufffe"]),
+        (Text, ["a b", "José", "\U0001f48a"], ["a\nb", "a\rb", "a\tb", "a\u2028b", "a\0b"]),
+        (Day, ["1900-01-01", "2026-03-02", "2200-01-01"], ["1899-12-31", "2200-01-02", "9999-12-31", "0"]),
+    ],
+)
+def test_the_schema_of_a_value_says_what_is_taken(kind: Any, taken: list[str], refused: list[str]) -> None:
+    judge = jsonschema.Draft202012Validator(
+        TypeAdapter(kind).json_schema(), format_checker=jsonschema.FormatChecker()
+    )
+    for value in (*taken, *refused):
+        assert judge.is_valid(value) == (value in taken), value
+        if value in taken:
+            TypeAdapter(kind).validate_python(value)
