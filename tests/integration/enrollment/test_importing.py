@@ -33,7 +33,7 @@ Import = Callable[[Path], Awaitable[tuple[int, str]]]
 @pytest_asyncio.fixture
 async def run_import(service: Service) -> AsyncIterator[Import]:
     """`await run_import(directory)` is the exit code and what was said."""
-    server = uvicorn.Server(uvicorn.Config(service.app, port=0, lifespan="off", log_level="critical"))
+    server = uvicorn.Server(uvicorn.Config(service.app, port=0, lifespan="off", log_config=None))
     serving = asyncio.create_task(server.serve())
     await until(started(server), "the server listens")
     port = server.servers[0].sockets[0].getsockname()[1]

@@ -28,9 +28,7 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     monkeypatch.setattr(heads, "HEAD_SECONDS", 0.2)
     port = free_port()
     server = uvicorn.Server(
-        uvicorn.Config(
-            app, port=port, log_level="critical", lifespan="off", http=heads.BoundedHeads, ws="none"
-        )
+        uvicorn.Config(app, port=port, log_config=None, lifespan="off", http=heads.BoundedHeads, ws="none")
     )
     server.install_signal_handlers = lambda: None
     serving = asyncio.create_task(server.serve())
