@@ -27,7 +27,7 @@ Operation = dict[str, Any]
 SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
 DOCUMENTS = documents()
 
-TYPED = ("enrollment", "console")
+TYPED = ("enrollment", "planner", "outreach", "fulfillment", "console")
 """Whose routes take and answer models; the others' follow."""
 
 
