@@ -11,7 +11,7 @@ import unicodedata
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """What no text holds: control characters but tab and line feed, half surrogates, what is no character."""
@@ -109,7 +109,7 @@ def _as_written(value: Any) -> Any:
     """Raises ValueError for what pydantic would take for a moment, or for seconds since 1970."""
     if isinstance(value, date) or (isinstance(value, str) and WRITTEN_DAY.fullmatch(value)):
         return value
-    raise ValueError("is no day as YYYY-MM-DD, for example 2026-03-02")
+    raise ValueError("is not a valid date: use YYYY-MM-DD, for example 2026-03-02")
 
 
 Day = Annotated[
@@ -131,3 +131,19 @@ def _whole(value: Any) -> Any:
 
 WHOLE = BeforeValidator(_whole)
 """Of a strict number in a request body: `Annotated[int, Field(strict=True, ge=1), WHOLE]`."""
+
+
+def _text_alone(value: Any) -> Any:
+    """Raises ValueError for what is no text."""
+    if isinstance(value, str):
+        return value
+    raise ValueError("is not text: write it in quotes")
+
+
+WORD = BeforeValidator(_text_alone)
+"""Of an `OpenEnum` in a request body, which by itself takes whatever it does not know, a number too, as `other`."""
+
+
+def for_example(**said: Any) -> ConfigDict:
+    """The configuration of a request model whose document shows this body."""
+    return ConfigDict(json_schema_extra={"examples": [said]})

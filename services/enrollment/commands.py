@@ -40,7 +40,7 @@ from shared.events.enrollment import (
 )
 from shared.messaging import Unit
 from shared.problems import Conflict, Invalid, NotFound, require_role
-from shared.values import WHOLE, Day, FreeText
+from shared.values import WHOLE, Day, FreeText, for_example
 
 T = TypeVar("T")
 
@@ -55,11 +55,6 @@ class Input(BaseModel):
     """What is said to a command; a field that it does not know is refused, with its name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _for_example(**said: Any) -> ConfigDict:
-    """Shown in the document."""
-    return ConfigDict(json_schema_extra={"examples": [said]})
 
 
 # --- consent and its end ---
@@ -101,7 +96,7 @@ class ConsentGiven(Input):
     """What the patient agreed to, and how. What is left out stays as it is; at the first consent, and at one after
     leaving, it is as the feed says, or the default shown."""
 
-    model_config = _for_example(
+    model_config = for_example(
         channels=["phone", "text"],
         language="es",
         cycle_policy="rolling_30",
@@ -209,7 +204,7 @@ def _word(unit: Unit, how: How | None = None, document_id: str | None = None) ->
 class Disenrolment(BaseModel):
     """Why a patient is no longer enrolled; a merge names the patient who remains."""
 
-    model_config = ConfigDict(frozen=True) | _for_example(reason="moved_away")
+    model_config = ConfigDict(frozen=True) | for_example(reason="moved_away")
 
     reason: Annotated[
         Answer | DisenrolmentReason,
@@ -265,7 +260,7 @@ async def _end(unit: Unit, known: feed.Patient, reason: DisenrolmentReason, surv
 class CandidateAnswer(Input):
     """What a patient says who was asked to enroll, and does not want to, or not now."""
 
-    model_config = _for_example(answer="not_now", ask_again_on="2026-09-01")
+    model_config = for_example(answer="not_now", ask_again_on="2026-09-01")
 
     answer: Answer
     ask_again_on: Day | None = Field(
@@ -337,7 +332,7 @@ class Statement(Input):
     """What staff learned about the days on which the patient can be served: what is left out stays as it is, a null
     takes back what staff stated before, so that the feed's word counts again."""
 
-    model_config = _for_example(
+    model_config = for_example(
         payday=3, ride_weekdays=[1, 4], away=[{"begins_on": "2026-07-01", "ends_on": "2026-07-14"}]
     )
 
@@ -370,7 +365,7 @@ async def state_circumstances(unit: Unit, patient_id: str, statement: Statement)
 class RhythmWanted(Input):
     """How often the patient wants to come from now on."""
 
-    model_config = _for_example(cycle_policy="day_of_month", day_of_month=15)
+    model_config = for_example(cycle_policy="day_of_month", day_of_month=15)
 
     cycle_policy: OfferedPolicy
     day_of_month: DayOfMonth | None = None
@@ -400,7 +395,7 @@ async def change_rhythm(unit: Unit, patient_id: str, wanted: RhythmWanted) -> No
 class Closure(Input):
     """A day on which a store is closed, and why."""
 
-    model_config = _for_example(on="2026-11-26", why="Thanksgiving")
+    model_config = for_example(on="2026-11-26", why="Thanksgiving")
 
     on: Day
     why: Annotated[FreeText, Field(min_length=3)]

@@ -40,7 +40,7 @@ from services.fulfillment.store import reads, writes
 from shared.events.fulfillment import Consultation, ConsultationHeld
 from shared.messaging import Unit
 from shared.problems import Conflict, require_role
-from shared.values import Day, FreeText
+from shared.values import WHOLE, Day, FreeText, for_example
 
 Id = Annotated[str, Field(pattern=r"^[!-~]{1,80}$")]
 License = Annotated[str, Field(pattern=r"^[ -~]{1,40}$", description="of the person who did it")]
@@ -66,9 +66,11 @@ class Input(BaseModel):
 class LeaseRequest(Input):
     """Who is to fill, how many at most, and for how long (business time) nobody else does."""
 
+    model_config = for_example(worker="robot-2", limit=50, minutes=30)
+
     worker: Id
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
-    minutes: Annotated[int, Field(ge=1, le=480)] = 30
+    limit: Annotated[int, Field(strict=True, ge=1, le=200), WHOLE] = 50
+    minutes: Annotated[int, Field(strict=True, ge=1, le=480), WHOLE] = 30
 
 
 class LeasedFill(NamedTuple):
@@ -97,6 +99,13 @@ async def lease_fills(unit: Unit, patient_ids: Sequence[str], request: LeaseRequ
 
 class FillResult(Input):
     """What was done under a lease."""
+
+    model_config = for_example(
+        lease_id="d2b1f0a4-6f0e-4a35-9c58-3a1f0b7c9e21",
+        result="filled",
+        fill_id="F-20881",
+        licence="TX-31877",
+    )
 
     lease_id: Id
     result: Literal["filled", "rejected", "short"]
@@ -158,6 +167,10 @@ class ExceptedItem(Input):
 class Verification(Input):
     """Who verified the package, and what they keep back."""
 
+    model_config = for_example(
+        licence="RPH-20417", excepted=[{"rx_id": "RX1002", "reason": "the label shows the old dose"}]
+    )
+
     licence: License
     excepted: tuple[ExceptedItem, ...] = ()
 
@@ -186,6 +199,8 @@ async def verify_package(unit: Unit, package_id: str, verification: Verification
 class Cancellation(Input):
     """Why a visit's fills are stopped."""
 
+    model_config = for_example(reason="the patient is in the hospital")
+
     reason: Reason
 
 
@@ -199,6 +214,8 @@ async def cancel_package(unit: Unit, package_id: str, cancellation: Cancellation
 
 class ConsultationDone(Input):
     """Whether the patient wanted the talk, and what it was about."""
+
+    model_config = for_example(outcome="held", topics=["new_drug", "side_effects"])
 
     outcome: Literal["held", "declined"]
     topics: tuple[Topic, ...] = ()
@@ -226,6 +243,8 @@ async def record_consultation(unit: Unit, visit_id: str, consultation: Consultat
 
 class HandOver(Input):
     """Who came for a package, how they were identified, and what they left."""
+
+    model_config = for_example(identifiers=["name", "birth_date"], collected_by="patient")
 
     identifiers: tuple[Id, ...]
     left_rx_ids: tuple[Id, ...] = ()

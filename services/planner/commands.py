@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Annotated
 from uuid import UUID, uuid4
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 from services.planner import store
 from services.planner.domain.model import Reason, StaffDecision, StaffDecisionKind
@@ -24,7 +24,7 @@ from services.planner.recompute import Planned, recompute, recompute_changed, re
 from shared.events.planner import PlanBlocked, PlanComputed
 from shared.messaging import Unit, Work, patient
 from shared.problems import Conflict, Invalid, NotFound, require_role
-from shared.values import Day, FreeText, Id, Text
+from shared.values import WHOLE, Day, FreeText, Id, Text, for_example
 from shared.words import render
 from shared.words.plans import of_drug, why
 
@@ -35,22 +35,15 @@ FURTHEST = timedelta(days=400)
 """How far ahead staff may set a day: as far as a plan can be seen."""
 
 
-def _as_written(value: object) -> object:
-    """Raises ValueError for what pydantic would take for a date and nobody means as one: a number, a time of day."""
-    if isinstance(value, date) or (isinstance(value, str) and len(value) == len("2026-03-02")):
-        return value
-    raise ValueError("is not a valid date: use YYYY-MM-DD, for example 2026-03-02")
-
-
 def _no_truth(value: object) -> object:
-    """Raises ValueError for true and false, which pydantic would take for 1 and 0."""
+    """Raises ValueError for true and false, in words that name the way out."""
     if isinstance(value, bool):
         raise ValueError("is not a number: use 30 or 2.5")
     return value
 
 
 Units = Annotated[
-    Decimal, BeforeValidator(_no_truth), Field(gt=0, le=MOST_UNITS, max_digits=12, decimal_places=4)
+    Decimal, Field(gt=0, le=MOST_UNITS, max_digits=12, decimal_places=4), BeforeValidator(_no_truth)
 ]
 
 
@@ -66,12 +59,12 @@ class Input(BaseModel):
 class DecisionWanted(Input):
     """A day, a drug in or out of the plan, a fill at the synchronized pickup, no fill before a day, a quantity."""
 
+    model_config = for_example(kind="day", on="2026-06-15", why="a neighbor drives the patient on Mondays")
+
     kind: StaffDecisionKind
     why: Annotated[FreeText, Field(min_length=3)]
     rx_id: Annotated[Text, Field(min_length=1, max_length=64)] | None = None
-    on: Annotated[
-        Day | None, BeforeValidator(lambda value: value if value is None else _as_written(value))
-    ] = None
+    on: Day | None = None
     quantity: Units | None = None
 
 
@@ -189,11 +182,13 @@ def _worded(reason: Reason) -> str:
 class Replan(Input):
     """Whom to plan anew: those of a store, those with a prescription of a payer, or everybody; after which id."""
 
+    model_config = for_example(store="S1", limit=100, dry_run=True)
+
     store: Id | None = None
     payer: Annotated[Text, Field(min_length=1, max_length=64)] | None = None
     after: Annotated[str, Field(pattern=r"^[!-~]{0,64}$")] = ""
-    limit: Annotated[int, Field(ge=1, le=500, strict=True)] = 100
-    dry_run: Annotated[bool, Field(strict=True)] = False
+    limit: Annotated[int, Field(strict=True, ge=1, le=500), WHOLE] = 100
+    dry_run: StrictBool = False
 
 
 class PlanMoved(Output):

@@ -29,7 +29,7 @@ from shared.events.enrollment import Channel
 from shared.messaging import Unit
 from shared.messaging.sealing import Sealer
 from shared.problems import Conflict, require_role
-from shared.values import FreeText
+from shared.values import FreeText, for_example
 
 HEEDED_LATE = frozenset({Outcome.stop, Outcome.wrong_number})
 """Outcomes that count whether or not the lease still holds: nobody has to say stop twice."""
@@ -79,6 +79,12 @@ def _lease_by_hand(case: Case, contact_id: UUID, now: datetime, until: datetime)
 
 class Report(Fields):
     """What came of a leased contact."""
+
+    model_config = for_example(
+        lease_id="d2b1f0a4-6f0e-4a35-9c58-3a1f0b7c9e21",
+        outcome="answered",
+        answer={"confirm": True, "declined_rx_ids": ["RX1002"]},
+    )
 
     lease_id: UUID
     outcome: Outcome
@@ -170,6 +176,8 @@ async def _effect(unit: Unit, contact: Contact, attempt: Attempt, outcome: Outco
 
 class CloseRequest(Fields):
     """Why a contact is not made."""
+
+    model_config = for_example(reason="the patient was asked at the counter")
 
     reason: Annotated[FreeText, Field(min_length=3, description="kept with the contact")]
 

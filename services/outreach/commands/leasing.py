@@ -22,7 +22,7 @@ from shared.events.base import Fields
 from shared.events.enrollment import Channel
 from shared.events.planner import Condition, OfferedDay, Visit, VisitKind
 from shared.messaging import Unit
-from shared.values import Text
+from shared.values import WHOLE, Text, for_example
 
 MAY_LEASE = ("system", *STAFF)
 """Roles that lease contacts: names and numbers go out with them."""
@@ -31,9 +31,11 @@ MAY_LEASE = ("system", *STAFF)
 class LeaseRequest(Fields):
     """`minutes` are of business time; what is not reported within them is due again."""
 
+    model_config = for_example(worker="dialer-1", limit=20, minutes=15)
+
     worker: Annotated[Text, Field(min_length=1, max_length=80)]
-    limit: Annotated[int, Field(ge=1, le=500, description="patients")] = 20
-    minutes: Annotated[int, Field(ge=1, le=120)] = 15
+    limit: Annotated[int, Field(strict=True, ge=1, le=500, description="patients"), WHOLE] = 20
+    minutes: Annotated[int, Field(strict=True, ge=1, le=120), WHOLE] = 15
 
 
 class ConditionInWords(Condition):

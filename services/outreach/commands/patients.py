@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cached_property
+from typing import Annotated
 
 from services.outreach.commands.effects import Reply, call_of_theirs, take_effect
 from services.outreach.commands.stopping import ENDS, Number, OptedOut, heed, require_known
@@ -28,7 +29,7 @@ from shared.events.enrollment import Channel
 from shared.messaging import Unit
 from shared.messaging.sealing import Sealer
 from shared.problems import require_role
-from shared.values import Text
+from shared.values import WORD, Text, for_example
 
 MAY_SPEAK = ("patient", "caregiver", "system", *STAFF)
 """Roles that say what the patient says."""
@@ -40,8 +41,10 @@ class Inbound(Fields):
     `channel` and `number`: how the patient's own words came, and from which number.
     """
 
+    model_config = for_example(channel="text", number="+19185550105", answer={"text": "Yes, Tuesday works"})
+
     visit_id: Text | None = None
-    channel: Channel = Channel.text
+    channel: Annotated[Channel, WORD] = Channel.text
     number: Number | None = None
     answer: Answer = Answer()
 
@@ -112,7 +115,9 @@ class OptOut(Fields):
     Channel `other` (at the counter, in a letter) is about the patient alone, not about their numbers.
     """
 
-    channel: Channel = Channel.phone
+    model_config = for_example(channel="phone", number="+19185550105")
+
+    channel: Annotated[Channel, WORD] = Channel.phone
     number: Number | None = None
 
 

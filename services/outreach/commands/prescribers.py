@@ -27,6 +27,7 @@ from shared.events.base import Fields
 from shared.events.outreach import RenewalAnswer
 from shared.messaging import Unit
 from shared.problems import Conflict, Invalid, require_role
+from shared.values import for_example
 
 # ---- leases ---------------------------------------------------------------------------------------------------
 
@@ -131,6 +132,11 @@ PrescriberAnswer = Literal["approved", "denied", "needs_visit", "no_answer"]
 
 class RenewalReport(Fields):
     """What the prescriber said, to all of the request or by prescription; `no_answer` leads to the next request."""
+
+    model_config = for_example(
+        lease_id="d2b1f0a4-6f0e-4a35-9c58-3a1f0b7c9e21",
+        answers={"RX1002": "approved", "RX1003": "needs_visit"},
+    )
 
     lease_id: UUID
     answer: PrescriberAnswer | None = None  # to whatever is not in `answers`

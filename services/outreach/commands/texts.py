@@ -23,6 +23,7 @@ from shared.events.enrollment import Channel
 from shared.messaging import Unit
 from shared.messaging.sealing import Sealer
 from shared.problems import Conflict, Invalid, require_role
+from shared.values import for_example
 
 
 async def keep_text(
@@ -64,6 +65,8 @@ class ReadAs(StrEnum):
 
 class Reading(Fields):
     """What staff made of a message; `answer`: what the patient answered; `number`: where it is not known."""
+
+    model_config = for_example(meaning="answer", answer={"reschedule_to": "2026-06-16"})
 
     meaning: ReadAs
     number: Number | None = None

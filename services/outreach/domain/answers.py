@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Annotated
 from zoneinfo import ZoneInfo
 
-from pydantic import Field
+from pydantic import Field, StrictBool
 
 from services.outreach.domain.model import (
     ASKS,
@@ -35,7 +35,7 @@ from shared.events.outreach import (
 )
 from shared.events.planner import Visit
 from shared.problems import Invalid
-from shared.values import Message
+from shared.values import WHOLE, WORD, Day, Message
 
 CONFIRM_AHEAD = timedelta(days=7)
 """Visits as near as this may be confirmed in any call (R13.9)."""
@@ -75,22 +75,22 @@ class Change:
     """What the patient reported about one drug; `days_left` with `on_hand`."""
 
     rx_id: Name
-    change: ReportedChange
-    days_left: Annotated[int, Field(ge=-MOST_DAYS, le=MOST_DAYS)] | None = None
+    change: Annotated[ReportedChange, WORD]
+    days_left: Annotated[int, Field(strict=True, ge=-MOST_DAYS, le=MOST_DAYS), WHOLE] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What the patient said: at most one decision, and anything beside it."""
 
-    anchor_on: date | None = None
-    confirm: bool = False
-    decline: bool = False
-    reschedule_to: date | None = None
+    anchor_on: Day | None = None
+    confirm: StrictBool = False
+    decline: StrictBool = False
+    reschedule_to: Day | None = None
     declined_rx_ids: Names = ()
     confirm_visits: Names = ()
     changes: Annotated[tuple[Change, ...], Field(max_length=MOST)] = ()
-    question: bool = False
+    question: StrictBool = False
     text: Message = ""  # as the patient wrote it: `texts` says what it means
 
     @property

@@ -6,12 +6,26 @@ from typing import Annotated, Any
 
 import jsonschema
 import pytest
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from shared.values import LONGEST, WHOLE, Day, FreeText, Id, Message, RowNumber, Text, clean
+from shared.events.enrollment import Channel
+from shared.values import (
+    LONGEST,
+    WHOLE,
+    WORD,
+    Day,
+    FreeText,
+    Id,
+    Message,
+    RowNumber,
+    Text,
+    clean,
+    for_example,
+)
 
 HALF = "\ud800"
 Number = Annotated[int, Field(strict=True, ge=1), WHOLE]
+AnyChannel = Annotated[Channel, WORD]
 
 
 @pytest.mark.parametrize(
@@ -60,6 +74,8 @@ def test_a_line_is_one_line(came: str) -> None:
         (Number, True),
         (Number, 0),
         (Number, float("inf")),
+        (AnyChannel, 1),
+        (AnyChannel, None),
     ],
 )
 def test_ids_numbers_and_days_are_bounded(kind: Any, came: Any) -> None:
@@ -80,6 +96,23 @@ def test_ids_numbers_and_days_are_bounded(kind: Any, came: Any) -> None:
 def test_what_a_patient_wrote_is_cleaned_and_never_refused(came: str, kept: str) -> None:
     assert clean(came) == TypeAdapter(Message).validate_python(came) == kept
     clean(came).encode()
+
+
+@pytest.mark.parametrize(("came", "taken"), [("text", Channel.text), ("fax", Channel.other)])
+def test_a_word_that_is_not_known_yet_is_other(came: str, taken: Channel) -> None:
+    assert TypeAdapter(AnyChannel).validate_python(came) is taken
+
+
+def test_an_example_goes_beside_what_a_model_takes_over() -> None:
+    class Base(BaseModel):
+        model_config = ConfigDict(extra="forbid")
+
+    class Asked(Base):
+        model_config = for_example(rx_id="RX1002")
+        rx_id: str
+
+    schema = Asked.model_json_schema()
+    assert (schema["examples"], schema["additionalProperties"]) == ([{"rx_id": "RX1002"}], False)
 
 
 @pytest.mark.parametrize("came", [3, 3.0])
