@@ -1067,7 +1067,7 @@ async def test_a_name_is_not_recorded_as_who_decided(proposed: Service) -> None:
     headers = {"Medsync-Actor": "Dr. John Smith", "Medsync-Role": "pharmacist"}
     said = {"kind": "day", "on": "2026-03-20", "why": "because"}
     answer = await proposed.http.post("/plans/p1/rulings", json=said, headers=headers)
-    assert (answer.status_code, "is no name" in answer.json()["detail"]) == (400, True)
+    assert (answer.status_code, "is not a name" in answer.json()["detail"]) == (400, True)
     assert "Smith" not in answer.text
     assert (await proposed.get("/plans/p1/rulings"))["rulings"] == []
 
