@@ -35,7 +35,7 @@ class DemoProcess:
     def until_left_running(self, seconds: float = 600) -> None:
         """Of a demo with --keep: until its days are over. Fails with what it said, if it ends or is late."""
         deadline = time.monotonic() + seconds
-        while "The system runs on" not in self.output:
+        while "The system keeps running" not in self.output:
             late = time.monotonic() > deadline
             if late or self.process.poll() is not None:
                 raise AssertionError(self.output[-3000:])

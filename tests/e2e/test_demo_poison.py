@@ -40,7 +40,7 @@ async def test_a_poison_event_holds_up_one_patient_alone_and_redriving_it_comple
     tmp_path: Path,
 ) -> None:
     async with demo(tmp_path / "calm") as calm:
-        await calm.says("The system runs on")
+        await calm.says("The system keeps running")
         expected = await calm.told()
     patient_id = next(
         each for each, lines in sorted(expected.items()) if any("Plan " in line for line in lines)
@@ -53,7 +53,7 @@ async def test_a_poison_event_holds_up_one_patient_alone_and_redriving_it_comple
         assert {letter["key"] for letter in await poisoned.letters()} == {f"patient:{patient_id}"}
         await poisoned.sql(MEND)
         await poisoned.redrive()
-        await poisoned.says("The system runs on")
+        await poisoned.says("The system keeps running")
         assert "checks hold" in poisoned.output
         told = await poisoned.told()
 
