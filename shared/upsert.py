@@ -30,12 +30,20 @@ class Upsert:
 
 
 def upsert(
-    table: str, key: str, columns: str, *, newer: str = "", first: str = "", once: bool = False
+    table: str,
+    key: str,
+    columns: str,
+    *,
+    newer: str = "",
+    same: str = "",
+    first: str = "",
+    once: bool = False,
 ) -> Upsert:
     """The statement for rows of a table with these columns beside those of its key.
 
     Without more, a row that is held is written over. With `newer`, one of the columns, only where the new value of it
-    is greater. Columns of `first` are written over only where nothing is held in them; with `once`, none is.
+    is greater; with `same`, another, only where that one agrees: whose it is does not change. Columns of `first` are
+    written over only where nothing is held in them; with `once`, none is.
     """
     keys, others, kept = key.split(), columns.split(), first.split()
     given = _names([*keys, *others])
@@ -45,12 +53,10 @@ def upsert(
         else f'"{each}" = excluded."{each}"'
         for each in others
     )
-    if once:
-        then = "nothing"
-    elif newer:
-        then = f'update set {changes} where excluded."{newer}" > held."{newer}"'
-    else:
-        then = f"update set {changes}"
+    conditions = [f'excluded."{newer}" > held."{newer}"'] if newer else []
+    conditions += [f'excluded."{same}" = held."{same}"'] if same else []
+    only = f" where {' and '.join(conditions)}" if conditions else ""
+    then = "nothing" if once else f"update set {changes}{only}"
     return Upsert(
         f"""
         insert into {table} as held ({given})

@@ -24,8 +24,8 @@ from services.enrollment.queries import (
 )
 from services.enrollment.settings import Settings
 from shared.database import Db
-from shared.http import Commanding, Working
-from shared.messaging import Unit, patient
+from shared.http import Caller, Commanding, Working
+from shared.messaging import Unit, Work, patient
 from shared.messaging import store as lock_of_store
 from shared.messaging.unit import TooLarge
 from shared.pages import Page
@@ -53,6 +53,20 @@ def _then(
         return await query(unit.db)
 
     return decide
+
+
+async def _answer_state(
+    work: Work,
+    caller: Caller,
+    patient_id: str,
+    command: Callable[[Unit], Awaitable[None]],
+    *others: str,
+    even_if_parked: bool = False,
+) -> PatientState:
+    """A command about a patient, answered with where the patient then stands; `others` are locked too."""
+    decide = _then(command, lambda db: queries.patient_state(db, patient_id))
+    locks = [patient(each) for each in (patient_id, *others)]
+    return await work.command(caller, locks, decide, even_if_parked=even_if_parked)
 
 
 # --- the feed ---
@@ -90,11 +104,8 @@ async def consent(
     patient_id: PatientId, body: commands.ConsentGiven, caller: Commanding, work: Working
 ) -> PatientState:
     """Enroll a patient, or amend the consent of one who is enrolled: what is left out stays as it is."""
-    decide = _then(
-        lambda unit: commands.consent(unit, patient_id, body),
-        lambda db: queries.patient_state(db, patient_id),
-    )
-    return await work.command(caller, [patient(patient_id)], decide)
+    command = partial(commands.consent, patient_id=patient_id, given=body)
+    return await _answer_state(work, caller, patient_id, command)
 
 
 @router.post("/patients/{patient_id}/disenrolment")
@@ -102,13 +113,10 @@ async def disenrolment(
     patient_id: PatientId, body: commands.Disenrolment, caller: Commanding, work: Working
 ) -> PatientState:
     """End a patient's part at once; a merge names the survivor, who keeps what is known of both."""
-    decide = _then(
-        lambda unit: commands.disenroll(unit, patient_id, body),
-        lambda db: queries.patient_state(db, patient_id),
-    )
-    locks = [patient(each) for each in (patient_id, body.survivor_id) if each]
+    command = partial(commands.disenroll, patient_id=patient_id, why=body)
+    others = [body.survivor_id] if body.survivor_id else []
     # It always takes effect: nothing that a dead letter waits for may keep a patient in.
-    return await work.command(caller, locks, decide, even_if_parked=True)
+    return await _answer_state(work, caller, patient_id, command, *others, even_if_parked=True)
 
 
 @router.post("/candidates/{patient_id}/answer")
@@ -116,21 +124,15 @@ async def answer(
     patient_id: PatientId, body: commands.CandidateAnswer, caller: Commanding, work: Working
 ) -> PatientState:
     """Keep that a candidate declined, or said not now, and when to ask again."""
-    decide = _then(
-        lambda unit: commands.answer(unit, patient_id, body),
-        lambda db: queries.patient_state(db, patient_id),
-    )
-    return await work.command(caller, [patient(patient_id)], decide)
+    command = partial(commands.answer, patient_id=patient_id, given=body)
+    return await _answer_state(work, caller, patient_id, command)
 
 
 @router.post("/patients/{patient_id}/prescriptions/{rx_id:id}/release")
 async def release(patient_id: PatientId, rx_id: RxId, caller: Commanding, work: Working) -> PatientState:
     """End the hold on a prescription that the patient reported stopped: the pharmacist's decision."""
-    decide = _then(
-        lambda unit: commands.release(unit, patient_id, rx_id),
-        lambda db: queries.patient_state(db, patient_id),
-    )
-    return await work.command(caller, [patient(patient_id)], decide)
+    command = partial(commands.release, patient_id=patient_id, rx_id=rx_id)
+    return await _answer_state(work, caller, patient_id, command)
 
 
 @router.post("/patients/{patient_id}/circumstances")

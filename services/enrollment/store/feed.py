@@ -18,7 +18,7 @@ from shared.events.enrollment import (
     Prescription,
     StoreChanged,
 )
-from shared.upsert import row, upsert
+from shared.upsert import Row, row, upsert
 
 
 async def load_stores(db: Db, store_ids: Collection[str]) -> dict[str, Fed[StoreChanged]]:
@@ -415,46 +415,23 @@ def _fed_prescription(row: Mapping[str, Any]) -> Fed[Prescription]:
     )
 
 
+_keep_prescriptions = upsert(
+    "prescriptions",
+    "rx_id",
+    "patient_id fed_revision fed_digest drug status directions as_needed units_per_day usual_quantity usual_days "
+    "quantity_left refills_left written_on expires_on prescriber_id payer renews prior_authorization_until fill_from",
+    newer="fed_revision",
+    same="patient_id",
+)
+
+
 async def save_prescriptions(db: Db, prescriptions: Iterable[Fed[Prescription]]) -> None:
     """Save what the feed says. What a patient reported, and a renewal that replaced it, stay as they are."""
-    await db.execute(
-        """
-        insert into prescriptions
-        select *
-        from jsonb_populate_recordset(null::prescriptions, $1)
-        on conflict (rx_id) do update set
-            fed_revision = excluded.fed_revision,
-            fed_digest = excluded.fed_digest,
-            drug = excluded.drug,
-            status = excluded.status,
-            directions = excluded.directions,
-            as_needed = excluded.as_needed,
-            units_per_day = excluded.units_per_day,
-            usual_quantity = excluded.usual_quantity,
-            usual_days = excluded.usual_days,
-            quantity_left = excluded.quantity_left,
-            refills_left = excluded.refills_left,
-            written_on = excluded.written_on,
-            expires_on = excluded.expires_on,
-            prescriber_id = excluded.prescriber_id,
-            payer = excluded.payer,
-            renews = excluded.renews,
-            prior_authorization_until = excluded.prior_authorization_until,
-            fill_from = excluded.fill_from
-        where
-            excluded.fed_revision > prescriptions.fed_revision
-            and excluded.patient_id = prescriptions.patient_id
-        """,
-        [
-            {
-                **fed.value.model_dump(mode="json"),
-                "patient_id": fed.patient_id,
-                "fed_revision": fed.revision,
-                "fed_digest": _kept_digest(fed),
-            }
-            for fed in prescriptions
-        ],
-    )
+    await _keep_prescriptions(db, [{**vars(fed.value), **_fed_row(fed)} for fed in prescriptions])
+
+
+def _fed_row(fed: Fed[Any]) -> Row:
+    return row(fed, "patient_id", fed_revision=fed.revision, fed_digest=_kept_digest(fed))
 
 
 async def mark_superseded(db: Db, renewals: Mapping[str, str]) -> None:
@@ -486,34 +463,21 @@ async def load_fills(db: Db, fill_ids: Collection[str]) -> dict[str, Fed[FedFill
     }
 
 
+_keep_fills = upsert(
+    "fills",
+    "fill_id",
+    "patient_id rx_id fed_revision fed_digest filled_on handed_over_on quantity days_supply days_supply_billed "
+    "elsewhere reversed",
+    newer="fed_revision",
+    same="rx_id",
+)
+
+
 async def save_fills(db: Db, fills: Iterable[Fed[FedFill]]) -> None:
-    await db.execute(
-        """
-        insert into fills
-        select *
-        from jsonb_populate_recordset(null::fills, $1)
-        on conflict (fill_id) do update set
-            fed_revision = excluded.fed_revision,
-            fed_digest = excluded.fed_digest,
-            filled_on = excluded.filled_on,
-            handed_over_on = excluded.handed_over_on,
-            quantity = excluded.quantity,
-            days_supply = excluded.days_supply,
-            days_supply_billed = excluded.days_supply_billed,
-            elsewhere = excluded.elsewhere,
-            reversed = excluded.reversed
-        where excluded.fed_revision > fills.fed_revision and excluded.rx_id = fills.rx_id
-        """,
-        [
-            {
-                **fed.value.fill.model_dump(mode="json"),
-                "patient_id": fed.patient_id,
-                "fed_revision": fed.revision,
-                "fed_digest": _kept_digest(fed),
-                "reversed": fed.value.reversed,
-            }
-            for fed in fills
-        ],
+    """Save what the feed says; a fill stays of its prescription."""
+    await _keep_fills(
+        db,
+        [{**vars(fed.value.fill), **_fed_row(fed), "reversed": fed.value.reversed} for fed in fills],
     )
 
 

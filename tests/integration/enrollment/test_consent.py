@@ -132,9 +132,9 @@ async def test_only_a_consent_that_names_the_channel_takes_a_stop_back(enrolled:
         ({"chanels": ["text"]}, "chanels", "not permitted"),
         ({"channels": ["fax"]}, "channels.0", "none of phone, text, letter"),
         ({"cycle_policy": "weekly"}, "cycle_policy", "none of rolling_28"),
-        ({"scope": ["contact"]}, "scope", "disenrolment"),
+        ({"scope": ["contact"]}, "scope", "disenroll"),
         ({"how": "by dove"}, "how", "'paper', 'phone' or 'in_person'"),
-        ({"document_id": "a form"}, "document_id", "no blanks"),
+        ({"document_id": "a form"}, "document_id", "no spaces"),
     ],
 )
 async def test_what_a_consent_cannot_say_is_refused_by_name(
