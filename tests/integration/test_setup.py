@@ -104,7 +104,7 @@ def test_cut_off_while_it_fetches_it_goes_on_from_there(end: signal.Signals, old
         eventually(lambda: older.kept == {"aaa", "bbb"}, "two of three are kept")
         pip = pid_of(f"{older.folder}/.venv/bin/python -m pip")
         os.killpg(make.pid, end)
-        said, _ = make.communicate(timeout=60)
+        said, _ = make.communicate(timeout=120)
     eventually(lambda: not Path(f"/proc/{pip}/cmdline").exists(), "pip has ended")
     assert ("What was fetched is kept" in said) == (end == signal.SIGINT)
     older.served.instead = as_it_is
@@ -120,7 +120,7 @@ def test_killed_while_it_installs_it_begins_anew(checkout: Checkout, served: Ind
     with checkout.start() as make:
         eventually(lambda: bool(checkout.installed), "one of three is installed")
         os.killpg(make.pid, signal.SIGKILL)
-        make.communicate(timeout=60)
+        make.communicate(timeout=120)
     assert checkout.installed != {"aaa", "bbb", "ccc", "small"}
     code, said = checkout.set_up()
     assert code == 0, said
