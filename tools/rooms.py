@@ -143,10 +143,11 @@ def _named_functions(module: ast.Module, path: str) -> Iterator[Fault]:
 
 
 def _is_sql(constant: ast.Constant, module: ast.Module) -> bool:
-    is_docstring = any(
+    if not isinstance(constant.value, str) or not SQL.match(constant.value):
+        return False
+    return not any(  # a docstring is no SQL
         isinstance(statement, ast.Expr) and statement.value is constant for statement in ast.walk(module)
     )
-    return isinstance(constant.value, str) and bool(SQL.match(constant.value)) and not is_docstring
 
 
 def _is_problem(node: ast.Raise) -> bool:
