@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from urllib.parse import quote, unquote
 
 import structlog
-from fastapi import Depends, FastAPI, Header, Request
+from fastapi import Depends, FastAPI, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,7 +23,7 @@ from shared.messaging import Parked, Work
 from shared.messaging import unit as units
 from shared.messaging.outages import is_outage, is_timeout
 from shared.problems import Conflict, NotAllowed, NotFound, Refused, require_role
-from shared.values import clean
+from shared.values import Id, clean
 
 PROBLEM_JSON = "application/problem+json"
 FAULTS_NAMED = 20
@@ -152,6 +152,11 @@ register_url_convertor("id", IdInPath())
 
 Commanding = Annotated[Caller, Depends(get_caller)]
 Working = Annotated[Work, Depends(get_work)]
+Limit = Annotated[int, Query(ge=1, le=500)]
+"""How many items of a list are asked for at most."""
+
+InStore = Annotated[Id | None, Query(alias="store")]
+"""Of which store; left out: of all."""
 
 
 def page(items: Sequence[Any], limit: int, key: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import unicodedata
 from datetime import date
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """What no text holds: control characters but tab and line feed, half surrogates, what is no character."""
@@ -147,3 +147,9 @@ WORD = BeforeValidator(_text_alone)
 def for_example(**said: Any) -> ConfigDict:
     """The configuration of a request model whose document shows this body."""
     return ConfigDict(json_schema_extra={"examples": [said]})
+
+
+class Input(BaseModel):
+    """What is said to a command; a field that it does not know is refused, with its name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

@@ -40,21 +40,14 @@ from shared.events.enrollment import (
 )
 from shared.messaging import Unit
 from shared.problems import Conflict, Invalid, NotFound, require_role
-from shared.values import WHOLE, Day, FreeText, for_example
+from shared.values import WHOLE, Day, FreeText, Id, Input, for_example
 
 T = TypeVar("T")
 
 STAFF = ("clerk", "technician", "pharmacist")
 
-Id = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
 Weekday = Annotated[int, Field(strict=True, ge=0, le=6, description="0 is Monday"), WHOLE]
 DayOfMonth = Annotated[int, Field(strict=True, ge=1, le=31), WHOLE]
-
-
-class Input(BaseModel):
-    """What is said to a command; a field that it does not know is refused, with its name."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 # --- consent and its end ---

@@ -24,23 +24,21 @@ from services.enrollment.queries import (
 )
 from services.enrollment.settings import Settings
 from shared.database import Db
-from shared.http import Caller, Commanding, Working
+from shared.http import Caller, Commanding, InStore, Limit, Working
 from shared.messaging import Unit, Work, patient
 from shared.messaging import store as lock_of_store
 from shared.messaging.unit import TooLarge
 from shared.pages import Page
-from shared.values import Day
+from shared.values import Day, Id
 
 T = TypeVar("T")
 
 router = APIRouter()
 
-PatientId = commands.Id
-RxId = commands.Id
-StoreId = commands.Id
+PatientId = Id
+RxId = Id
+StoreId = Id
 Cursor = Annotated[str, Query(pattern=r"^[!-~]{0,64}$")]
-Store = Annotated[str | None, Query(alias="store", pattern=r"^[!-~]{1,64}$")]
-Limit = Annotated[int, Query(ge=1, le=500)]
 
 
 def _then(
@@ -204,8 +202,8 @@ class Numbered(BaseModel):
         json_schema_extra={"examples": [{"source": "chain", "number": "P-1002"}]},
     )
 
-    source: commands.Id
-    number: commands.Id
+    source: Id
+    number: Id
 
 
 @router.post("/patients/lookup")
@@ -234,7 +232,7 @@ async def get_consents(patient_id: PatientId, work: Working) -> ConsentHistory:
 @router.get("/patients")
 async def list_patients(
     work: Working,
-    store_id: Store = None,
+    store_id: InStore = None,
     status: Standing | None = None,
     after: Cursor = "",
     limit: Limit = 100,
@@ -246,7 +244,7 @@ async def list_patients(
 
 @router.get("/candidates")
 async def list_candidates(
-    work: Working, store_id: Store = None, after: Cursor = "", limit: Limit = 100
+    work: Working, store_id: InStore = None, after: Cursor = "", limit: Limit = 100
 ) -> Page[CandidateLine]:
     """Who would benefit and is not enrolled yet, with reasons as codes and words."""
     async with work.read() as db:

@@ -19,7 +19,7 @@ from services.fulfillment.queries import (
     NextDue,
     Package,
 )
-from shared.http import Caller, Commanding, Working
+from shared.http import Caller, Commanding, Limit, Working
 from shared.messaging import Unit, Work, patient
 from shared.pages import Page
 from shared.values import Day
@@ -108,7 +108,7 @@ async def list_packages(
     status: PackageStatus | None = None,
     on: Day | None = None,
     after: Annotated[str, Query(pattern=r"^[!-~]{0,80}$")] = "",
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    limit: Limit = 100,
 ) -> Page[NamedPackage]:
     """Packages with their items and whom they are for."""
     async with work.read() as db:

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query
-from pydantic import Field
 
 from services.outreach import queries
 from services.outreach.commands import contacts, patients, prescribers, texts
@@ -17,17 +16,15 @@ from services.outreach.commands.effects import Reply
 from services.outreach.commands.leasing import MAY_LEASE, LeasedContacts, LeaseRequest
 from services.outreach.commands.stopping import OptedOut
 from services.outreach.queries import CallListLine, Ledger, NextDue, UnreadText
-from shared.http import Commanding, Role, Working
+from shared.http import Commanding, InStore, Limit, Role, Working
 from shared.messaging import Unit, patient
 from shared.pages import Page
-from shared.values import Text
+from shared.values import Id, Text
 
 router = APIRouter()
 
-PatientId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
-StoreId = Annotated[str, Query(alias="store", pattern=r"^[!-~]{1,64}$")]
-AnyStore = Annotated[str | None, Query(alias="store", pattern=r"^[!-~]{1,64}$")]
-Limit = Annotated[int, Query(ge=1, le=500)]
+PatientId = Id
+StoreId = Annotated[Id, Query(alias="store")]
 
 
 def _written(decide: Callable[[Unit], Awaitable[Reply]]) -> Callable[[Unit], Awaitable[dict[str, Any]]]:
@@ -144,7 +141,7 @@ async def opt_out(
 async def unread_texts(
     work: Working,
     medsync_role: Annotated[Role, Header(description="one of the store's people")],
-    store_id: AnyStore = None,
+    store_id: InStore = None,
     after: Annotated[Text, Query(max_length=80)] = "",
     limit: Limit = 100,
 ) -> Page[UnreadText]:

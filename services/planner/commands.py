@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Annotated
 from uuid import UUID, uuid4
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+from pydantic import BeforeValidator, ConfigDict, Field, StrictBool
 
 from services.planner import store
 from services.planner.domain.model import Reason, StaffDecision, StaffDecisionKind
@@ -24,7 +24,7 @@ from services.planner.recompute import Planned, recompute, recompute_changed, re
 from shared.events.planner import PlanBlocked, PlanComputed
 from shared.messaging import Unit, Work, patient
 from shared.problems import Conflict, Invalid, NotFound, require_role
-from shared.values import WHOLE, Day, FreeText, Id, Text, for_example
+from shared.values import WHOLE, Day, FreeText, Id, Input, Text, for_example
 from shared.words import render
 from shared.words.plans import of_drug, why
 
@@ -45,12 +45,6 @@ def _no_truth(value: object) -> object:
 Units = Annotated[
     Decimal, Field(gt=0, le=MOST_UNITS, max_digits=12, decimal_places=4), BeforeValidator(_no_truth)
 ]
-
-
-class Input(BaseModel):
-    """What is said to a command; a field that it does not know is refused, with its name."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 # --- what staff decide ---

@@ -7,7 +7,6 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import Field
 
 from services.planner import commands, queries
 from services.planner.commands import DecisionTaken, Replanned
@@ -24,18 +23,16 @@ from services.planner.queries import (
 )
 from services.planner.what_if import WhatIf
 from shared import beside
-from shared.http import FAULTS_NAMED, Commanding, Problem, Working
+from shared.http import FAULTS_NAMED, Commanding, InStore, Limit, Problem, Working
 from shared.messaging import Unit, patient
 from shared.pages import Page
-from shared.values import Text
+from shared.values import Id, Text
 
 router = APIRouter()
 
-PatientId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
-StoreId = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
+PatientId = Id
+StoreId = Id
 Cursor = Annotated[str, Query(pattern=r"^[!-~]{0,64}$")]
-Store = Annotated[str | None, Query(alias="store", pattern=r"^[!-~]{1,64}$")]
-Limit = Annotated[int, Query(ge=1, le=500)]
 
 
 # --- plans ---
@@ -44,7 +41,7 @@ Limit = Annotated[int, Query(ge=1, le=500)]
 @router.get("/plans")
 async def list_plans(
     work: Working,
-    store_id: Store = None,
+    store_id: InStore = None,
     status: Status | None = None,
     after: Cursor = "",
     limit: Limit = 100,
@@ -88,7 +85,7 @@ async def get_demand(
 @router.get("/plans/replan/stores")
 async def list_stores_to_replan(
     work: Working,
-    store_id: Store = None,
+    store_id: InStore = None,
     payer: Annotated[Text | None, Query(min_length=1, max_length=64)] = None,
 ) -> StoresToReplan:
     """The stores with patients to be planned anew, and how many, to go through several at once."""

@@ -14,10 +14,7 @@ from cli.openapi import app_of
 
 CHROMIUM = shutil.which("chromium")
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None,
-    reason="THE BROWSER TEST DID NOT RUN: there is no chromium (apt-get install --no-install-recommends chromium)",
-)
+pytestmark = pytest.mark.needs("browser")
 
 
 async def test_the_document_is_shown_and_nothing_is_asked_of_anybody_else() -> None:
