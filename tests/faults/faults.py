@@ -126,7 +126,7 @@ async def freeze_at_a_point(run: Run, rng: random.Random) -> None:
 async def _wake_up(run: Run, member: Member, after: float) -> None:
     try:
         for _ in range(200):
-            if is_frozen(member):
+            if member.frozen:
                 run.met[f"frozen at {member.point.partition(':')[0]}, then woken"] += 1
                 await asyncio.sleep(after)
                 break
@@ -135,14 +135,6 @@ async def _wake_up(run: Run, member: Member, after: float) -> None:
         member.point = ""
     finally:
         run.reserved.discard(member.name)
-
-
-def is_frozen(member: Member) -> bool:
-    """Whether its process has been stopped by SIGSTOP."""
-    status = Path(f"/proc/{member.pid}/status")
-    with suppress(OSError):
-        return "State:\tT" in status.read_text()
-    return False
 
 
 async def freeze(run: Run, rng: random.Random) -> None:

@@ -94,7 +94,7 @@ async def _pause_at(run: Run, rng: random.Random, *, service: str, point: str, s
 
 async def _frozen(member: Member) -> None:
     for _ in range(100):
-        if faults.is_frozen(member):
+        if member.frozen:
             return
         await asyncio.sleep(0.05)
 
