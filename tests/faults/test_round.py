@@ -1,19 +1,21 @@
-"""A round says what it waits for."""
+"""A round leaves nothing of its own behind that would keep it from coming to rest, and says what it waits for."""
 
 from __future__ import annotations
 
 import random
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.faults.faults import Run
-from tests.faults.round import run_round
+from tests.faults.faults import Run, freeze_at
+from tests.faults.round import arrived, run_round, say
 from tests.faults.schedule import Blow
 from tests.faults.servers import Servers
-from tests.faults.system import Member, seeded
+from tests.faults.system import Member, System, seeded
+from tests.running import until
 
 pytestmark = pytest.mark.slow
 
@@ -22,6 +24,21 @@ pytestmark = pytest.mark.slow
 async def servers(tmp_path: Path) -> AsyncIterator[Servers]:
     async with Servers(tmp_path, seeded("rounds", "proxies")) as servers:
         yield servers
+
+
+async def test_a_process_that_never_came_to_its_point_does_not_freeze_there_later(servers: Servers) -> None:
+    async with System(servers, "f").running() as system:
+        run = Run(system)
+        leader = await until(lambda: system.leader("sender"), "there is a relay")
+        waiting = next(member for member in system.of("sender") if member is not leader)
+        await freeze_at(run, waiting, "relay.fetched", seconds=1.0)  # it does not lead
+        await system.ready(waiting)
+
+        system.kill(leader, again=False)
+        for what in ("first", "second"):  # the second time would freeze it
+            await say(system, waiting, what, [])
+            await until(partial(arrived, system, "ledger", what), f"the {what} is published by whom we armed")
+        assert not waiting.frozen
 
 
 async def test_a_round_with_a_process_that_stays_frozen_says_so_and_fails(
