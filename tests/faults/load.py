@@ -31,7 +31,7 @@ class Load:
     ) -> None:
         self.system = system
         self.answered: list[Command] = []
-        self.unanswered: dict[str, str] = {}  # by key: whom it was sent to last, and what became of it
+        self.unanswered: dict[str, str] = {}  # by key: whom it was sent to, and what came of it before
         self.repeats = 0
         self.enough = asyncio.Event()
         self._rng, self._commands, self._rate, self._patients = rng, commands, rate, patients
@@ -70,21 +70,21 @@ class Load:
                 worker.cancel()
 
     async def _send(self, key: str, body: dict[str, object], impatient: bool) -> None:
-        self.unanswered[key] = "not sent yet"
         self.answered.append(await self._sent(key, body, impatient))
         del self.unanswered[key]
 
     async def _sent(self, key: str, body: dict[str, object], impatient: bool) -> Command:
         if isinstance(later := body.get("due_at"), timedelta):
             body = body | {"due_at": (self.system.clock.now() + later).isoformat()}
-        turn = int(key[1:])
+        turn, before = int(key[1:]), ""
         while True:
             member = self.system.of("sender")[turn % 2]
+            self.unanswered[key] = f"sent to {member.name}{before}"
             answer = await self.system.post(member, "/count", body, **{"Idempotency-Key": key})
             numbers = answer.json() if answer is not None and answer.status_code == 200 else None
             if numbers is not None or impatient:
                 return Command(key, tuple(body["patients"]), numbers)  # type: ignore[arg-type]
-            self.unanswered[key] = f"{member.name}: {member.trouble}"
+            before = f"; before, {member.name}: {member.trouble}"
             turn += 1
             self.repeats += 1
             await asyncio.sleep(0.1)

@@ -17,7 +17,7 @@ from tests.faults.servers import Servers
 from tests.faults.system import Member, System, seeded
 from tests.running import until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
