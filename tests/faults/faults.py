@@ -115,34 +115,31 @@ async def freeze_at_a_point(run: Run, rng: random.Random) -> None:
             ("intake.handled", ("ledger", "reader")),
         )
     )
+    seconds = LEASE_SECONDS * 2 if point.startswith("relay") else SESSION_SECONDS + 1
     member = run.member(rng, *services)
-    if member.name in run.reserved:
-        return
-    run.reserved.add(member.name)
-    run.system.kill(member, crash_at=f"{point}:2:stop")
-    run.later(_wake_up(run, member, LEASE_SECONDS * 2 if point.startswith("relay") else SESSION_SECONDS + 1))
+    if member.name not in run.reserved:
+        run.reserved.add(member.name)
+        run.later(freeze_at(run, member, point, seconds=seconds))
 
 
-async def _wake_up(run: Run, member: Member, after: float) -> None:
+async def freeze_at(run: Run, member: Member, point: str, *, seconds: float) -> None:
+    """One process freezes for so long, the second time that it comes to this point; within ten seconds or never."""
+    crash_at = f"{point}:2:stop"
+    run.system.kill(member, crash_at=crash_at)
     try:
         for _ in range(200):
-            if is_frozen(member):
-                run.met[f"frozen at {member.point.partition(':')[0]}, then woken"] += 1
-                await asyncio.sleep(after)
-                break
+            if member.frozen:
+                run.met[f"frozen at {point}, then woken"] += 1
+                await asyncio.sleep(seconds)
+                run.system.signal(member, signal.SIGCONT)
+                if member.point == crash_at:
+                    member.point = ""
+                return
             await asyncio.sleep(0.05)
-        run.system.signal(member, signal.SIGCONT)
-        member.point = ""
+        if member.point == crash_at:
+            run.system.kill(member)  # still armed: it would freeze later, with nobody to wake it up
     finally:
         run.reserved.discard(member.name)
-
-
-def is_frozen(member: Member) -> bool:
-    """Whether its process has been stopped by SIGSTOP."""
-    status = Path(f"/proc/{member.pid}/status")
-    with suppress(OSError):
-        return "State:\tT" in status.read_text()
-    return False
 
 
 async def freeze(run: Run, rng: random.Random) -> None:

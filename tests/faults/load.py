@@ -31,6 +31,7 @@ class Load:
     ) -> None:
         self.system = system
         self.answered: list[Command] = []
+        self.unanswered: dict[str, str] = {}  # by key: whom it was sent to, and what came of it before
         self.repeats = 0
         self.enough = asyncio.Event()
         self._rng, self._commands, self._rate, self._patients = rng, commands, rate, patients
@@ -45,7 +46,10 @@ class Load:
         return f"c{number}", body, rng.random() < 0.03
 
     async def run(self) -> None:
-        """Send so many, and more until it is `enough`; returns when all was answered or given up."""
+        """Send so many, and more until it is `enough`; returns when all was answered or given up.
+
+        Raises what a sender met that it did not expect: its command would be waited for in vain.
+        """
         began, queue = time.monotonic(), asyncio.Queue[tuple[str, dict[str, object], bool]](SENDERS)
 
         async def work() -> None:
@@ -54,31 +58,33 @@ class Load:
                 await self._send(*command)
                 queue.task_done()
 
-        workers = [asyncio.create_task(work()) for _ in range(SENDERS)]
-        try:
+        async with asyncio.TaskGroup() as group:
+            workers = [group.create_task(work()) for _ in range(SENDERS)]
             for number in count():
                 if number >= self._commands and self.enough.is_set():
                     break
                 await asyncio.sleep(max(0.0, began + number / self._rate - time.monotonic()))
                 await queue.put(self._command(number))
             await queue.join()
-        finally:
             for worker in workers:
                 worker.cancel()
 
     async def _send(self, key: str, body: dict[str, object], impatient: bool) -> None:
+        self.answered.append(await self._sent(key, body, impatient))
+        del self.unanswered[key]
+
+    async def _sent(self, key: str, body: dict[str, object], impatient: bool) -> Command:
         if isinstance(later := body.get("due_at"), timedelta):
             body = body | {"due_at": (self.system.clock.now() + later).isoformat()}
-        turn = int(key[1:])
+        turn, before = int(key[1:]), ""
         while True:
             member = self.system.of("sender")[turn % 2]
+            self.unanswered[key] = f"sent to {member.name}{before}"
             answer = await self.system.post(member, "/count", body, **{"Idempotency-Key": key})
-            if answer is not None and answer.status_code == 200:
-                self.answered.append(Command(key, tuple(body["patients"]), answer.json()))  # type: ignore[arg-type]
-                return
-            if impatient:
-                self.answered.append(Command(key, tuple(body["patients"]), None))  # type: ignore[arg-type]
-                return
+            numbers = answer.json() if answer is not None and answer.status_code == 200 else None
+            if numbers is not None or impatient:
+                return Command(key, tuple(body["patients"]), numbers)  # type: ignore[arg-type]
+            before = f"; before, {member.name}: {member.trouble}"
             turn += 1
             self.repeats += 1
             await asyncio.sleep(0.1)
@@ -96,24 +102,25 @@ class Operator:
             await self.look()
             await asyncio.sleep(LOOKS_SECONDS)
 
-    async def look(self) -> bool:
-        """Do what is to be done; says whether nothing was."""
-        quiet = True
-        for service in ("sender", "ledger", "reader"):
-            for member in self.system.of(service):
-                quiet &= await self._tend(member)
-        return quiet
+    async def look(self) -> list[str]:
+        """Do what is to be done; says what was, a line for each process that had something."""
+        found = {
+            member.name: await self._tend(member)
+            for service in ("sender", "ledger", "reader")
+            for member in self.system.of(service)
+        }
+        return [f"{name}: {what}" for name, what in found.items() if what]
 
-    async def _tend(self, member: Member) -> bool:
+    async def _tend(self, member: Member) -> str:
         status = await self.system.get(member, "/ops/status")
         if status is None:
-            return False
+            return f"no status ({member.trouble})"
         if status["stopped_because"]:
             self.restarted += 1
             self.system.kill(member)
-            return False
+            return f"restarted, as it had stopped ({status['stopped_because']})"
         if not status["dead_letters"] and not status["parked"]:
-            return True
+            return ""
         letters = (await self.system.get(member, "/ops/deadletters") or {"items": ()})["items"]
         for letter in letters:
             at = f"/ops/deadletters/{letter['id']}"
@@ -123,4 +130,4 @@ class Operator:
             else:
                 self.redriven += 1
                 await self.system.post(member, f"{at}/redrive", {})
-        return not letters
+        return f"{len(letters)} open letters" if letters else ""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -84,19 +83,7 @@ async def _crash(run: Run, rng: random.Random, *, service: str, point: str, proc
 
 async def _pause_at(run: Run, rng: random.Random, *, service: str, point: str, seconds: float) -> None:
     """A process stops at a point for a while, and goes on."""
-    member = run.system.of(service)[0]
-    run.system.kill(member, crash_at=f"{point}:2:stop")
-    await _frozen(member)
-    await asyncio.sleep(seconds)
-    run.system.signal(member, signal.SIGCONT)
-    member.point = ""
-
-
-async def _frozen(member: Member) -> None:
-    for _ in range(100):
-        if faults.is_frozen(member):
-            return
-        await asyncio.sleep(0.05)
+    await faults.freeze_at(run, run.system.of(service)[0], point, seconds=seconds)
 
 
 async def _under_way(run: Run, rng: random.Random) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from tests.running import until
 TRIES = 3
 REST_SECONDS = 240.0
 POLL_SECONDS = 0.3
+SAYS_SECONDS = 15.0
+STUCK_SECONDS = 30.0
 
 
 @dataclass
@@ -81,15 +84,15 @@ async def run_round(
             load.enough.set()
             servers.heal()
             healed = time.monotonic()
-            await asyncio.gather(*run.background)
-            async with asyncio.timeout(rest_seconds):
-                await sending
-        except TimeoutError:
-            run.met["commands without an answer at the end"] += 1
+            async with saying(name, lambda: [*under_way(run), *still_sent(load)]):
+                await asyncio.gather(*run.background)
+                await asyncio.wait([sending], timeout=rest_seconds)
+            if sending.done():
+                sending.result()
         finally:
             sending.cancel()
             operating.cancel()
-        waiting = await come_to_rest(system, operator, seconds=rest_seconds)
+        waiting = await come_to_rest(system, operator, seconds=rest_seconds) | unanswered(load)
         outcome.recovery["all lag and outboxes back to zero after the last fault"] = [
             time.monotonic() - healed
         ]
@@ -100,7 +103,7 @@ async def run_round(
             run.met["whole topics replayed"] += 2
             waiting = await come_to_rest(system, operator, seconds=rest_seconds)
         if not any(waiting.values()):
-            await rebuild(system)
+            await rebuild(system, seconds=rest_seconds)
         history = await collect(system, load.answered, waiting)
         outcome.results = [as_object(result) for result in decide(history)]
         outcome.events = len({record.event_id for record in history.published})
@@ -186,7 +189,10 @@ def count_deaths(system: System, outcome: Outcome) -> None:
 
 
 async def come_to_rest(system: System, operator: Operator, *, seconds: float) -> dict[str, int]:
-    """Heal everything, let all due work fall due, and wait; answers what is left, nothing but zeros if all is well."""
+    """Heal everything, let all due work fall due, and wait; answers what is left, nothing but zeros if all is well.
+
+    A process that gives no status is left as well, though the others may have done its work.
+    """
     system.servers.heal()
     system.advance(timedelta(days=30))
     for member in list(system.members):
@@ -199,15 +205,49 @@ async def come_to_rest(system: System, operator: Operator, *, seconds: float) ->
     async def resting() -> bool:
         nonlocal waiting
         await asyncio.sleep(POLL_SECONDS)  # each look costs the system something
-        quiet = await operator.look()
-        with suppress(*OUTAGES, KafkaError):
-            waiting = await what_waits(system)
-            return quiet and not any(waiting.values())
-        return False
+        found = dict.fromkeys(await operator.look(), 1)
+        try:
+            found |= await what_waits(system)
+        except (*OUTAGES, KafkaError) as error:
+            found[f"servers, which do not tell ({type(error).__name__})"] = 1
+        waiting = found
+        return not any(waiting.values())
 
     with suppress(AssertionError):
-        await until(resting, "the system is at rest", seconds=seconds)
+        async with saying(system.name, lambda: [f"{n} {what}" for what, n in waiting.items() if n]):
+            await until(resting, "the system is at rest", seconds=seconds)
     return waiting
+
+
+@asynccontextmanager
+async def saying(name: str, waits_for: Callable[[], Iterable[str]]) -> AsyncIterator[None]:
+    """While the body waits, say every so often what for."""
+
+    async def say_it() -> None:
+        for times in count(1):
+            await asyncio.sleep(SAYS_SECONDS)
+            print(f"{name} waits for {times * SAYS_SECONDS:.0f} s: {'; '.join(waits_for())}", flush=True)
+
+    telling = asyncio.create_task(say_it())
+    try:
+        yield
+    finally:
+        telling.cancel()
+
+
+def under_way(run: Run) -> list[str]:
+    """Faults in the background that go on."""
+    return [task.get_coro().__qualname__.strip("_") for task in run.background]  # type: ignore[union-attr]
+
+
+def still_sent(load: Load) -> list[str]:
+    """How far the load is."""
+    return [f"the load, {len(load.answered)} commands answered", *unanswered(load)]
+
+
+def unanswered(load: Load) -> dict[str, int]:
+    """Commands that wait for their answer."""
+    return {f"command {key} ({last})": 1 for key, last in load.unanswered.items()}
 
 
 async def what_waits(system: System) -> dict[str, int]:
@@ -314,19 +354,28 @@ async def replay(system: System) -> None:
         await system.start(member)
 
 
-async def rebuild(system: System) -> None:
-    """A new reader with an empty database reads the topics from the beginning, in whatever order they come."""
+async def rebuild(system: System, *, seconds: float) -> None:
+    """A new reader with an empty database reads the topics from the beginning, in whatever order they come.
+
+    It is waited for as long as it gets on: on a busy machine this takes its time.
+    """
     member = Member("rebuilt", 0, free_port())
     system.members.append(member)
     await system.start(member)
 
-    async def equal() -> bool:
-        counts = [
+    most, grew = 0, time.monotonic()
+
+    async def equal_or_stuck() -> bool:
+        nonlocal most, grew
+        live, rebuilt = [
             (await system.sql(service, "select count(*) from effects"))[0][0]
             for service in ("reader", "rebuilt")
         ]
-        return bool(counts[0] <= counts[1])
+        if rebuilt > most:
+            most, grew = rebuilt, time.monotonic()
+        return rebuilt >= live or time.monotonic() - grew > STUCK_SECONDS
 
     with suppress(AssertionError):
-        await until(equal, "the rebuilt model holds as much as the live one", seconds=30)
+        async with saying(system.name, lambda: [f"a new reader, which holds {most} effects"]):
+            await until(equal_or_stuck, "the rebuilt model holds as much as the live one", seconds=seconds)
     system.members.remove(member)

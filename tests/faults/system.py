@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -57,11 +57,19 @@ class Member:
     point: str = ""  # the crash point it is armed with
     ended_by: str = ""  # how this suite ended the present process; empty: not at all
     wanted: bool = True  # to be started again when it ends
+    trouble: str = ""  # what it last said, or did not say, in place of a good answer
     ended: asyncio.Event = field(default_factory=lambda: _already())
 
     @property
     def lives(self) -> bool:
         return not self.ended.is_set()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether its process has been stopped by SIGSTOP."""
+        with suppress(OSError):
+            return "State:\tT" in Path(f"/proc/{self.pid}/status").read_text()
+        return False
 
     @property
     def name(self) -> str:
@@ -274,19 +282,24 @@ class System:
 
     async def get(self, member: Member, path: str) -> Any:
         """The answer, or none where it does not answer well."""
-        try:
-            answer = await self.http.get(member.url + path)
-        except httpx.HTTPError:
-            return None
-        return answer.json() if answer.status_code == 200 else None
+        answer = await self._ask("GET", member, path)
+        return answer.json() if answer is not None and answer.status_code == 200 else None
 
     async def post(
         self, member: Member, path: str, body: dict[str, Any], **headers: str
     ) -> httpx.Response | None:
+        return await self._ask("POST", member, path, json=body, headers=headers)
+
+    async def _ask(self, method: str, member: Member, path: str, **more: Any) -> httpx.Response | None:
         try:
-            return await self.http.post(member.url + path, json=body, headers=headers)
-        except httpx.HTTPError:
+            answer = await self.http.request(method, member.url + path, **more)
+        except httpx.HTTPError as error:
+            state = "frozen" if member.frozen else "running" if member.lives else "ended"
+            member.trouble = f"{type(error).__name__}, its process is {state}"
             return None
+        if answer.status_code != 200:
+            member.trouble = f"{answer.status_code} {answer.text[:200]}"
+        return answer
 
     async def sql(self, service: str, query: str, *arguments: Any) -> list[asyncpg.Record]:
         """A query past the proxy."""
