@@ -138,8 +138,8 @@ async def _consuming_lacks(m: Machinery, patience: float | None = None) -> tuple
         missing.append(f"consumption stopped: {m.consumer.stopped_because}")
     elif not m.consumer.running:
         missing.append("not subscribed yet")
-    elif m.consumer.is_left_out:
-        missing.append("no partitions assigned")
+    elif m.consumer.leaves_out:
+        missing.append("partitions that no process holds")
     return missing, lag
 
 

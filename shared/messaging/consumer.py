@@ -146,8 +146,8 @@ class Consumer:
         return set(consumer.assignment()) if consumer else set()
 
     @property
-    def is_left_out(self) -> bool:
-        """Whether it holds nothing for some time, though there is enough for every process."""
+    def leaves_out(self) -> bool:
+        """Whether no process has held some of the partitions for some time."""
         return self._unassigned.lasts(time.monotonic())
 
     async def accept_gaps(self, caller: Caller, topic: str) -> bool:
@@ -185,6 +185,7 @@ class Consumer:
             lambda: list(self._stands),
             self._is_at_work,
             self._unassigned,
+            lambda: internals.rejoin(self._running()),
             stuck_after=stuck_after,
         )
 

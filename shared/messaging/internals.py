@@ -11,6 +11,7 @@ from uuid import UUID
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.protocol import ConsumerProtocol
 from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.partitioner import murmur2
 from aiokafka.protocol.api import Request, RequestStruct, Response
@@ -72,6 +73,21 @@ def poll_by(subscriber: Any, poll: Callable[[AIOKafkaConsumer], Awaitable[Any]])
 def consumer_of(subscriber: Any) -> AIOKafkaConsumer | None:
     """The consumer under a subscriber of FastStream; none before it is started."""
     return subscriber.consumer
+
+
+async def held_by(admin: AIOKafkaAdminClient, group: str) -> set[tuple[str, int]] | None:
+    """The partitions, by topic and number, that members of a group hold; none where it is not stable."""
+    (answer,) = await admin.describe_consumer_groups([group])
+    (told,) = answer.to_object()["groups"]
+    if told["state"] != "Stable":
+        return None
+    assignments = [ConsumerProtocol.ASSIGNMENT.decode(each["member_assignment"]) for each in told["members"]]
+    return {(tp.topic, tp.partition) for one in assignments for tp in one.partitions()}
+
+
+def rejoin(consumer: AIOKafkaConsumer) -> None:
+    """Have the group share its partitions out anew."""
+    consumer._coordinator.request_rejoin()
 
 
 async def topic_ids(

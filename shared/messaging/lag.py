@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import asyncpg
@@ -16,7 +16,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError
 
 from shared.messaging import tables
-from shared.messaging.internals import partitions_of, topic_ids
+from shared.messaging.internals import held_by, partitions_of, topic_ids
 from shared.messaging.unit import Work
 
 REQUEST_MS = 5000
@@ -227,11 +227,11 @@ class LagMeter:
             (self._own(tp.topic), tp.partition): at.offset for tp, at in offsets.items() if at.offset >= 0
         }
 
-    async def members(self) -> int:
-        """How many processes the group has."""
+    async def nobodys(self, places: Collection[Place]) -> set[Place]:
+        """Those of these partitions that no process of the group holds; none where it is between two assignments."""
         async with asyncio.timeout(READ_SECONDS):
-            (answer,) = await self._asked().describe_consumer_groups([self._group])
-        return sum(len(group["members"]) for group in answer.to_object()["groups"])
+            held = await held_by(self._asked(), self._group)
+        return set() if held is None else set(places) - held
 
     def _asked(self) -> AIOKafkaAdminClient:
         if self._admin is None:

@@ -19,22 +19,22 @@ EXIT_STUCK = 70
 log = structlog.get_logger()
 
 
-UNASSIGNED_SECONDS = 15.0
-"""How long a process may be without partitions: a rebalance takes less."""
+UNASSIGNED_SECONDS = 8.0
+"""How long a partition may be nobody's."""
 
 
 class Unassigned:
-    """A process without partitions, though its group has more of them than members."""
+    """Partitions that no process of the group holds: a static member that starts again is not given what was added."""
 
     def __init__(self) -> None:
         self._since: float | None = None
         self._behind_then = self._behind = 0
 
-    def look(self, *, held: int, partitions: int, members: int, behind: int, now: float) -> None:
+    def look(self, nobodys: int, behind: int, now: float) -> None:
         """Remember how it is now; `now` in seconds of any clock that does not jump."""
-        if held or members >= partitions:
+        if not nobodys:
             self._since = None
-        elif self._since is None or behind < self._behind:  # then somebody else takes events in
+        elif self._since is None or behind < self._behind:  # fewer wait: others take them in
             self._since, self._behind_then = now, behind
         self._behind = behind
 
@@ -44,8 +44,9 @@ class Unassigned:
 
     def is_stuck(self, now: float, stuck_after: float) -> bool:
         """Whether more and more events have waited meanwhile."""
-        lasts = self._since is not None and now - self._since > stuck_after
-        return lasts and self._behind > self._behind_then
+        return (
+            self._since is not None and now - self._since > stuck_after and self._behind > self._behind_then
+        )
 
 
 async def watch(
@@ -54,6 +55,7 @@ async def watch(
     read: Callable[[], Collection[TopicPartition]],
     is_at_work: Callable[[], bool],
     unassigned: Unassigned,
+    rejoin: Callable[[], None],
     *,
     stuck_after: float,
 ) -> None:
@@ -68,16 +70,17 @@ async def watch(
         await asyncio.sleep(min(5.0, stuck_after / 4))
         try:
             lag = await meter.read()
-            members = 0 if assignment() else await meter.members()
+            nobodys = await meter.nobodys(lag.end)
         except (KafkaError, OSError, TimeoutError, DatabaseAway):
             stood_since.clear()
             continue
         now = time.monotonic()
-        unassigned.look(
-            held=len(assignment()), partitions=len(lag.end), members=members, behind=lag.behind, now=now
-        )
-        if unassigned.is_stuck(now, stuck_after):
-            log.critical("consumer.unassigned", members=members, behind=lag.behind)
+        unassigned.look(len(nobodys), lag.behind, now)
+        if unassigned.lasts(now):
+            log.warning("consumer.unassigned", partitions=len(nobodys), behind=lag.behind)
+            rejoin()
+        if not assignment() and unassigned.is_stuck(now, stuck_after):
+            log.critical("consumer.stuck", partitions=len(nobodys), behind=lag.behind)
             os._exit(EXIT_STUCK)
         for tp in read():
             place = (tp.topic, tp.partition)
