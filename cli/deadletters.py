@@ -55,7 +55,7 @@ def _letters(url: str, status: str) -> tuple[list[dict[str, Any]], list[dict[str
     letters: list[dict[str, Any]] = []
     while True:
         after = letters[-1]["id"] if letters else 0
-        page = _ask("GET", f"{url}/ops/deadletters?status={status}&after={after}&limit={PAGE}")
+        page = ask("GET", f"{url}/ops/deadletters?status={status}&after={after}&limit={PAGE}")
         letters += page["items"]
         if len(page["items"]) < PAGE:
             return letters, page["held"]
@@ -87,7 +87,7 @@ def _who(key: str | None) -> str:
 @app.command()
 def show(service: Service, number: Number) -> None:
     """One dead letter whole: its record in plain text where it is text; what is sealed stays sealed."""
-    letter = _ask("GET", f"{find().url(service)}/ops/deadletters/{number}")
+    letter = ask("GET", f"{find().url(service)}/ops/deadletters/{number}")
     typer.echo(json.dumps(readable(letter), indent=2, ensure_ascii=False))
 
 
@@ -124,7 +124,7 @@ def _json(text: Any) -> Any:
 def redrive(service: Service, number: Number, actor: Actor = None) -> None:
     """Run it again, and then what waits behind it, in order."""
     url = f"{find().url(service)}/ops/deadletters/{number}/redrive"
-    _report(_ask("POST", url, actor=actor))
+    _report(ask("POST", url, actor=actor))
 
 
 @app.command()
@@ -136,7 +136,7 @@ def skip(
 ) -> None:
     """Drop it, with a reason; what waits behind it goes on."""
     url = f"{find().url(service)}/ops/deadletters/{number}/skip"
-    _report(_ask("POST", url, actor=actor, body={"because": because}))
+    _report(ask("POST", url, actor=actor, body={"because": because}))
 
 
 def _report(answer: dict[str, Any]) -> None:
@@ -150,9 +150,10 @@ def _report(answer: dict[str, Any]) -> None:
     )
 
 
-def _ask(
+def ask(
     method: str, url: str, *, actor: str | None = None, body: dict[str, Any] | None = None
 ) -> dict[str, Any]:
+    """What a service answers; ends with its words where it refuses or does not answer."""
     try:
         answer = httpx.request(method, url, headers=staff_headers(actor), json=body, timeout=30)
     except httpx.TransportError as error:

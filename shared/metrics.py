@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter as Counted
 from collections.abc import Awaitable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,6 +23,7 @@ from prometheus_client.registry import Collector
 
 from shared.contract import OPERATIONS
 from shared.messaging import tables
+from shared.messaging.lag import DatabaseAway
 from shared.operations import Machinery
 from shared.watching import Requests, Watched
 
@@ -58,6 +60,7 @@ KINDS: dict[str, Kind] = {
     "medsync_held_rows": Kind("Events that the broker refused; their patients' later ones wait."),
     "medsync_parked": Kind("Patients and stores that wait for a person."),
     "medsync_dead_letters_open": Kind("Dead letters that nobody has redriven or skipped."),
+    "medsync_gaps": Kind("Topics, or partitions, that wait because events are missing.", ("topic",)),
     "medsync_due_waiting": Kind("Patients or stores whose work is due, up to 500.", ("view",)),
     "medsync_due_age_seconds": Kind("For how long the oldest due work has waited.", ("view",)),
     "medsync_pool_connections": Kind("Connections of the pool: in_use, free, or not yet open.", ("state",)),
@@ -169,7 +172,10 @@ async def _if_it_answers(what: str, reading: Awaitable[Sequence[Sample]]) -> lis
 
 
 async def _lag(m: Machinery) -> list[Sample]:
-    lag = await m.meter.read()
+    try:
+        lag = await m.meter.read()
+    except DatabaseAway:  # the broker answered
+        return []
     records = [
         Sample("medsync_lag_records", behind, (topic,)) for topic, behind in lag.behind_by_topic.items()
     ]
@@ -180,6 +186,7 @@ async def _lag(m: Machinery) -> list[Sample]:
 async def _waiting(m: Machinery) -> list[Sample]:
     async with m.work.connection() as db:
         counts = await tables.counts(db)
+        gaps = Counted(gap.topic for gap, _ in await tables.open_gaps(db))
         states = await m.due.states(db)
     now = m.work.now()
     samples = [
@@ -188,6 +195,7 @@ async def _waiting(m: Machinery) -> list[Sample]:
         Sample("medsync_held_rows", counts["held"]),
         Sample("medsync_parked", counts["parked"]),
         Sample("medsync_dead_letters_open", counts["dead_letters"]),
+        *(Sample("medsync_gaps", gaps[topic], (topic,)) for topic in m.consumer.intake.handlers.topics),
     ]
     for state in states:
         age = max(0.0, (now - state.next_at).total_seconds()) if state.next_at else 0.0

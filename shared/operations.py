@@ -21,9 +21,10 @@ from shared.messaging import Unit, Work, tables
 from shared.messaging.consumer import Consumer
 from shared.messaging.due import DueLoop
 from shared.messaging.envelope import typed_key
-from shared.messaging.lag import LagMeter
+from shared.messaging.lag import DatabaseAway, LagMeter
 from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.parking import NoSuchLetter, Parking
+from shared.messaging.positions import WHOLE, cure, said
 from shared.messaging.relay import Relay
 from shared.values import Cursor, FreeText, Id, RowNumber, Text
 
@@ -126,14 +127,19 @@ async def _consuming_lacks(m: Machinery, patience: float | None = None) -> tuple
     try:
         async with asyncio.timeout(patience):
             lag = (await m.meter.read()).behind
+            missing += [f"{item['topic']}: {item['missing']}; {item['cure']}" for item in await _gaps(m)]
     except BROKER_AWAY as error:
         missing.append(f"broker: {type(error).__name__}")
+    except DatabaseAway as error:
+        missing.append(f"database: {error}")
     if m.due.stopped_because:
         missing.append(f"due work stopped: {m.due.stopped_because}")
     if m.consumer.stopped_because:
         missing.append(f"consumption stopped: {m.consumer.stopped_because}")
     elif not m.consumer.running:
         missing.append("not subscribed yet")
+    elif m.consumer.leaves_out:
+        missing.append("partitions that no process holds")
     return missing, lag
 
 
@@ -145,6 +151,8 @@ async def status(request: Request) -> dict[str, Any]:
         lag = await m.meter.read()
     except BROKER_AWAY as error:
         raise Problem(503, "Unavailable", f"the broker does not answer: {type(error).__name__}") from None
+    except DatabaseAway as error:
+        raise Problem(503, "Unavailable", f"the database does not answer: {error}") from None
     async with m.work.connection() as db:
         due_now, next_due = await m.due.due_now(db)
         counts = await tables.counts(db)
@@ -164,6 +172,7 @@ async def status(request: Request) -> dict[str, Any]:
         "published": m.relay.published,
         "stopped_because": m.consumer.stopped_because or m.due.stopped_because,
         **counts,
+        "gaps": len(await _gaps(m)),
         "tally": {
             "taken": m.consumer.intake.tally.taken,
             "repeated": m.consumer.intake.tally.repeated,
@@ -173,6 +182,42 @@ async def status(request: Request) -> dict[str, Any]:
             "commit_errors": m.consumer.commit_errors,
         },
     }
+
+
+async def _gaps(m: Machinery) -> list[dict[str, Any]]:
+    """The gaps that wait to be accepted, with what is missing and the commands that bring it."""
+    async with m.work.read() as db:
+        return [
+            {
+                "topic": gap.topic,
+                "partition": None if gap.partition == WHOLE else gap.partition,
+                "why": gap.why,
+                "expected": gap.expected,
+                "found": gap.found,
+                "since": since,
+                "missing": said(gap),
+                "cure": cure(m.service, gap.topic),
+            }
+            for gap, since in await tables.open_gaps(db)
+        ]
+
+
+@router.get("/gaps")
+async def gaps(request: Request) -> dict[str, Any]:
+    """The topics of which events are missing, with which; nothing of them is taken in until somebody accepts that."""
+    return {"items": await _gaps(_of(request))}
+
+
+@router.post("/gaps/{topic}/accept")
+async def accept_gaps(request: Request, topic: Text, caller: Commanding) -> dict[str, Any]:
+    """Go on in a topic though events are missing: from the first that it has where they are."""
+    try:
+        accepted = await _of(request).consumer.accept_gaps(caller, topic)
+    except BROKER_AWAY as error:
+        raise Problem(503, "Unavailable", f"the broker does not answer: {type(error).__name__}") from None
+    if not accepted:
+        raise Problem(404, "No such gap", f"nothing is missing of topic {topic}; GET /ops/gaps lists what is")
+    return {"accepted": topic}
 
 
 @router.get("/deadletters")

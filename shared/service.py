@@ -28,7 +28,7 @@ from shared.http import SlashesInIds, install_problems
 from shared.logging import configure_logging
 from shared.messaging import Handlers, Jobs, Work, tables
 from shared.messaging.bell import Bell
-from shared.messaging.consumer import Consumer
+from shared.messaging.consumer import Consumer, group_of
 from shared.messaging.due import DueLoop
 from shared.messaging.intake import Intake
 from shared.messaging.lag import LagMeter
@@ -123,8 +123,17 @@ async def _start(
     work = Work(pool, service=name, clock=clock_of(settings.clock_file), sealer=sealer, bell=bell)
     app.state.work, app.state.settings = work.on(http_pool), settings
     intake = Intake(work, handlers, topic_prefix=settings.topic_prefix)
+    prefix = settings.topic_prefix
+    meter = LagMeter(
+        work,
+        settings.kafka_bootstrap,
+        group_of(name, prefix),
+        [prefix + topic for topic in handlers.topics],
+        prefix=prefix,
+    )
     consumer = Consumer(
         intake,
+        meter,
         bootstrap=settings.kafka_bootstrap,
         service=name,
         slot=settings.slot,
@@ -144,7 +153,6 @@ async def _start(
     )
     due = DueLoop(work, jobs, bell)
     parking = Parking(work, handlers)
-    meter = LagMeter(settings.kafka_bootstrap, consumer.group, consumer.topics)
     app.state.machinery = operations.Machinery(
         service=name,
         slot=settings.slot,
@@ -219,7 +227,7 @@ async def _consume(consumer: Consumer, meter: LagMeter, stuck_after: float) -> N
 async def _keep_house(work: Work, parking: Parking) -> None:
     """Finish cut-off redrives, make the inbox's next weekly partitions, drop what is too old; every ten minutes."""
     while True:
-        for chore in (parking.finish, partial(_tend_inbox, work), partial(_forget_answers, work)):
+        for chore in (parking.finish, partial(_tend_inbox, work), partial(_sweep, work)):
             try:
                 await chore()
             except Exception as error:
@@ -238,9 +246,10 @@ async def _tend_inbox(work: Work) -> None:
                 await tables.drop_inbox_partition(db, partition)
 
 
-async def _forget_answers(work: Work) -> None:
+async def _sweep(work: Work) -> None:
     async with work.connection() as db:
         await tables.forget_answers(db, ANSWER_DAYS)
+        await tables.sweep_positions(db)
 
 
 def _week(moment: datetime, ahead: int) -> tuple[str, UUID, UUID]:

@@ -1,8 +1,10 @@
 """Subscribing to Kafka, by FastStream on aiokafka: one batch subscriber for all topics of a service.
 
-FastStream polls, rebalances and stops; it neither decodes nor acknowledges. Records come through untouched, the
-intake gives them their effect, and then the offsets of exactly that batch are committed. The handler below never
-raises: with any acknowledgement policy an exception would lose the batch, or try it for ever without a pause.
+FastStream polls, rebalances and stops; it neither decodes nor acknowledges. Records come through untouched, and the
+intake gives them their effect and moves the positions in one transaction. Partitions are read from where the database
+stands, once somebody has looked whether they can be: until then, and where events are missing, they are paused. The
+handler below never raises: with any acknowledgement policy an exception would lose the batch, or try it for ever
+without a pause.
 """
 
 from __future__ import annotations
@@ -10,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
-from zlib import crc32
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -28,10 +30,13 @@ from shared.messaging.envelope import Record
 from shared.messaging.intake import DEADLY, BadRelease, Intake, Outage
 from shared.messaging.lag import LagMeter
 from shared.messaging.outages import is_outage
-from shared.messaging.polling import Poll
+from shared.messaging.polling import Poll, rewind
+from shared.messaging.positions import Lookout, Span, Spans
 from shared.messaging.suspects import A_FEW, Suspects
+from shared.messaging.tables import Displaced
 from shared.messaging.topics import GATHERED_BYTES
-from shared.messaging.watch import watch
+from shared.messaging.unit import Caller
+from shared.messaging.watch import Unassigned, watch
 
 BATCH_BYTES = 8 * 1024 * 1024
 IDLE_MS = 500
@@ -45,6 +50,11 @@ STOP_SECONDS = 10.0
 LANES = 2
 """Transactions side by side."""
 
+LOOK_SECONDS = 5.0
+"""How often somebody looks whether the topics are what they were."""
+
+LOOK_AGAIN_SECONDS = 0.5
+
 COMMIT_SECONDS = 30.0
 """aiokafka tries for ever to commit to a broker that is away."""
 
@@ -57,6 +67,7 @@ class Consumer:
     def __init__(
         self,
         intake: Intake,
+        meter: LagMeter,
         *,
         bootstrap: str,
         service: str,
@@ -68,8 +79,7 @@ class Consumer:
         max_poll_interval_ms: int = 300_000,
     ) -> None:
         self.intake, self._prefix = intake, topic_prefix
-        self.group = f"{topic_prefix}medsync-{service}"
-        self.topics = [topic_prefix + topic for topic in intake.handlers.topics]
+        self.group = group_of(service, topic_prefix)
         self.stopped_because: str | None = None
         self.commit_errors = 0
         self._pause = FIRST_PAUSE
@@ -78,6 +88,12 @@ class Consumer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._busy_for = max_poll_interval_ms / 1000
+        self._batches = 0  # begun
+        self._lookout = Lookout(intake.work, meter, prefix=topic_prefix)
+        self._stands: dict[TopicPartition, int] = {}  # the partitions that may be read
+        self._unassigned = Unassigned()
+        self._look_wanted = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
         self._suspects = Suspects(intake.work)
         self._broker = KafkaBroker(
             bootstrap.split(","),  # it would take several in one string for one
@@ -91,11 +107,11 @@ class Consumer:
             request_timeout_ms=10_000,
         )
         self._subscriber = self._broker.subscriber(
-            *self.topics,
+            *meter.topics,
             batch=True,
             group_id=self.group,
             group_instance_id=f"{self.group}-{slot}",  # never a default: two with one id steal from each other
-            auto_offset_reset="earliest",
+            auto_offset_reset="none",  # earliest shrugs where records are gone
             isolation_level="read_committed",
             fetch_max_wait_ms=gather_ms or IDLE_MS,
             fetch_min_bytes=GATHERED_BYTES if gather_ms else 1,
@@ -104,12 +120,19 @@ class Consumer:
             session_timeout_ms=session_timeout_ms,
             heartbeat_interval_ms=min(3000, session_timeout_ms // 3),
             max_poll_interval_ms=max_poll_interval_ms,
-            listener=_Rebalances(self._suspects),
+            listener=_Rebalances(self),
             parser=self._pass_through,
             decoder=_raw_records,
             no_reply=True,  # a reply_to header would publish past the outbox
         )
-        internals.poll_by(self._subscriber, Poll(LANES * batch_size, self._set_aside))
+        self._poll = Poll(
+            LANES * batch_size,
+            self._stands,
+            set_aside=self._set_aside,
+            pass_over=self._pass_over,
+            look=self._look_wanted.set,
+        )
+        internals.poll_by(self._subscriber, self._poll)
         self._subscriber(self._on_batch)
 
     @property
@@ -122,6 +145,17 @@ class Consumer:
         consumer = internals.consumer_of(self._subscriber)
         return set(consumer.assignment()) if consumer else set()
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether no process has held some of the partitions for some time."""
+        return self._unassigned.lasts(time.monotonic())
+
+    async def accept_gaps(self, caller: Caller, topic: str) -> bool:
+        """Go on in a topic though events are missing; says whether it had waited for that."""
+        accepted = await self._lookout.accept(caller, topic)
+        self._look_wanted.set()
+        return accepted
+
     async def start(self) -> None:
         """Join the group. Raises KafkaError while the broker is away."""
         try:
@@ -129,6 +163,7 @@ class Consumer:
         except BaseException:
             await self._broker.stop()
             raise
+        self._looking = asyncio.create_task(self._keep_looking())
 
     async def stop(self) -> None:
         """Finish or roll back the batch in hand, leave. Takes no longer where the broker is away."""
@@ -138,12 +173,21 @@ class Consumer:
                 await self._idle.wait()  # until a batch that was cancelled has been rolled back
         except TimeoutError:
             log.warning("consumer.abandoned")
-        if self._resuming:
-            self._resuming.cancel()
+        for task in (self._resuming, self._looking):
+            if task:
+                task.cancel()
 
     async def watch(self, meter: LagMeter, *, stuck_after: float) -> None:
-        """End the process if it holds partitions whose end moves on and whose position stands still."""
-        await watch(meter, lambda: self.assignment, self._is_at_work, stuck_after=stuck_after)
+        """End the process if it holds partitions whose end moves on and whose position stands still, or none."""
+        await watch(
+            meter,
+            lambda: self.assignment,
+            lambda: list(self._stands),
+            self._is_at_work,
+            self._unassigned,
+            lambda: internals.rejoin(self._running()),
+            stuck_after=stuck_after,
+        )
 
     def _is_at_work(self) -> bool:
         waiting = self._resuming is not None or self.stopped_because is not None
@@ -151,28 +195,94 @@ class Consumer:
             self._busy_since is not None and time.monotonic() - self._busy_since < self._busy_for
         )
 
-    async def _set_aside(self, consumer: AIOKafkaConsumer, tp: TopicPartition, offset: int) -> None:
-        """Bury a record that cannot be read, and acknowledge it."""
-        await self.intake.bury_unreadable(tp.topic.removeprefix(self._prefix), tp.partition, offset)
-        await self._commit(consumer, {tp: offset + 1})
+    # ---- where to read
+
+    def assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        """Nothing is read of them before somebody has looked. Called before anything can be: no await comes first."""
+        consumer = self._running()
+        consumer.pause(*partitions)
+        for tp in partitions:
+            consumer.seek(tp, 0)  # anywhere: so that aiokafka does not go to where Kafka says
+        self._stands.clear()
+        self._suspects.assigned(partitions)
+        self._look_wanted.set()
+
+    async def _keep_looking(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._look_wanted.wait()
+            self._look_wanted.clear()
+            try:
+                await self._look()
+            except (
+                Exception
+            ) as error:  # the broker or the database is away: what is read goes on, the rest waits
+                log.warning("consumer.cannot_look", error=type(error).__name__, exc_info=not is_outage(error))
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+                self._look_wanted.set()
+
+    async def _look(self) -> None:
+        """Go to where the database stands in what is held; pause the topics of which events are missing."""
+        await self._idle.wait()
+        before, stands, consumer = self._batches, await self._lookout.look(), self._running()
+        undisturbed = self._batches == before
+        for tp in consumer.assignment():
+            if tp not in stands:
+                consumer.pause(tp)
+                self._stands.pop(tp, None)
+            elif tp not in self._stands or (undisturbed and self._stands[tp] != stands[tp]):
+                self._stands[tp] = stands[tp]
+                consumer.seek(tp, stands[tp])
+        self._resume(consumer)
+
+    def _resume(self, consumer: AIOKafkaConsumer) -> None:
+        if not self._resuming and not self.stopped_because:
+            consumer.resume(*(tp for tp in consumer.paused() if tp in self._stands))
+
+    # ---- a batch
 
     async def _on_batch(self, raw: Sequence[ConsumerRecord[Any, Any]]) -> None:
-        consumer = internals.consumer_of(self._subscriber)
-        assert consumer is not None
         by_partition: dict[TopicPartition, list[Record]] = defaultdict(list)
         for one in raw:
             by_partition[TopicPartition(one.topic, one.partition)].append(self._record(one))
-        if self.stopped_because or self._resuming:  # a rebalance has forgotten the pause
-            self._hold_back(consumer, by_partition)
-            return
+        await self._settle(self._poll.spans, self._take(by_partition, self._poll.spans))
+
+    async def _set_aside(self, tp: TopicPartition, span: Span) -> None:
+        """Bury a record that cannot be read."""
+        topic, partition = self._place(tp)
+        spans = {(topic, partition): span}
+        burial = self.intake.bury_unreadable(topic, partition, span.next - 1, spans)
+        await self._settle({tp: span}, burial)
+
+    async def _pass_over(self, spans: Mapping[TopicPartition, Span]) -> None:
+        """Nothing but the markers of transactions was read."""
+        await self._settle(spans, self.intake.take([], self._places(spans)))
+
+    async def _settle(self, spans: Mapping[TopicPartition, Span], work: Awaitable[None]) -> None:
+        """Do the work, and acknowledge what it settled; hold the rest back where it fails."""
+        consumer = self._running()
+        begun = {tp: span.first for tp, span in spans.items()}
         self._busy_since = time.monotonic()
         self._idle.clear()
+        self._batches += 1
         try:
-            await self._take(consumer, by_partition)
+            try:
+                await work
+            finally:
+                for tp, span in spans.items():
+                    if self._stands.get(tp) == begun[tp]:
+                        self._stands[tp] = span.first
+            await self._commit(consumer, {tp: span.first for tp, span in spans.items()})
+        except Displaced:
+            log.warning("consumer.displaced")
+            consumer.pause(*consumer.assignment())
+            self._stands.clear()
+            self._look_wanted.set()
         except BadRelease as bad:
             log.critical("consumer.bad_release", reason=str(bad))
             self.stopped_because = str(bad)
-            self._hold_back(consumer, by_partition)
+            self._hold_back(consumer)
         except Exception as error:  # an outage, or a fault of the fabric itself: nobody's event is blamed
             if isinstance(error, Outage) or is_outage(error):
                 log.warning(
@@ -180,7 +290,7 @@ class Consumer:
                 )
             else:
                 log.exception("consumer.fault")
-            self._hold_back(consumer, by_partition)
+            self._hold_back(consumer)
             self._resuming = asyncio.create_task(self._resume_later(consumer))
         else:
             self._pause = FIRST_PAUSE
@@ -190,42 +300,51 @@ class Consumer:
             self._idle.set()
 
     async def _take(
-        self, consumer: AIOKafkaConsumer, by_partition: dict[TopicPartition, list[Record]]
+        self, by_partition: dict[TopicPartition, list[Record]], spans: Mapping[TopicPartition, Span]
     ) -> None:
-        """Give the batch its effect and acknowledge it; carefully where a process died with it."""
+        """Give the batch its effect; carefully where a process died with it."""
         fresh = self._suspects.fresh(by_partition)
         try:
             suspected = await self._suspects.unfinished({tp: by_partition[tp] for tp in fresh})
             for tp, in_hand in suspected.items():
-                await self._take_carefully(consumer, tp, by_partition[tp], in_hand)
+                await self._take_carefully(tp, by_partition[tp], spans[tp], in_hand)
             together = {tp: records for tp, records in by_partition.items() if tp not in suspected}
-            if together:
-                await self._suspects.begin({tp: together[tp] for tp in fresh if tp in together})
-                await self._in_lanes([record for records in together.values() for record in records])
-                await self._commit(consumer, {tp: records[-1].offset + 1 for tp, records in together.items()})
+            await self._suspects.begin({tp: together[tp] for tp in fresh if tp in together})
+            await self._in_lanes(together, {tp: span for tp, span in spans.items() if tp not in suspected})
         except asyncio.CancelledError:  # stopped, not killed
             await self._suspects.clear(fresh)
             raise
         await self._suspects.clear(fresh)
         self._suspects.vetted(fresh)
 
-    async def _in_lanes(self, records: Sequence[Record]) -> None:
+    async def _in_lanes(
+        self, records: Mapping[TopicPartition, Sequence[Record]], spans: Mapping[TopicPartition, Span]
+    ) -> None:
         """Give them their effect in transactions side by side: while one waits for the database, another works.
 
-        A patient's records go one way, in their order. No lane's failure counts before all came to an end.
+        A partition goes one way, so that each transaction settles what stands first in it. No lane's failure counts
+        before all came to an end.
         """
-        lanes: list[list[Record]] = [[] for _ in range(LANES)]
-        for record in records:
-            lanes[crc32(record.key or b"") % LANES].append(record)
+        lanes: list[list[TopicPartition]] = [[] for _ in range(LANES)]
+        for tp in spans:
+            lanes[tp.partition % LANES].append(tp)
         ends = await asyncio.gather(
-            *(self.intake.take(lane) for lane in lanes if lane), return_exceptions=True
+            *(
+                self.intake.take(
+                    [record for tp in lane for record in records.get(tp, ())],
+                    self._places({tp: spans[tp] for tp in lane}),
+                )
+                for lane in lanes
+                if lane
+            ),
+            return_exceptions=True,
         )
         for end in ends:
             if end:
                 raise end
 
     async def _take_carefully(
-        self, consumer: AIOKafkaConsumer, tp: TopicPartition, records: list[Record], in_hand: int
+        self, tp: TopicPartition, records: list[Record], span: Span, in_hand: int
     ) -> None:
         """After a death with so many in hand: a few at a time; a few with which a process died, one at a time.
 
@@ -234,17 +353,20 @@ class Consumer:
         singly = in_hand if in_hand <= A_FEW else 0
         while records:
             few = records[: 1 if singly > 0 else A_FEW]
-            deaths = await self._suspects.begin({tp: few})
-            if len(few) == 1 and deaths[tp.topic, tp.partition] >= DEADLY:
-                await self.intake.bury_killer(few[0])
-            else:
-                await self.intake.take(few)
-            await self._commit(consumer, {tp: few[-1].offset + 1})
             del records[: len(few)]
+            of_few = Span(span.first, few[-1].offset + 1 if records else span.next)
+            deaths = await self._suspects.begin({tp: few})
+            try:
+                if len(few) == 1 and deaths[tp.topic, tp.partition] >= DEADLY:
+                    await self.intake.bury_killer(few[0], self._places({tp: of_few}))
+                else:
+                    await self.intake.take(few, self._places({tp: of_few}))
+            finally:
+                span.first = of_few.first
             singly -= len(few)
 
     async def _commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
-        """Acknowledge; a failure means redelivery, which the inbox absorbs."""
+        """Tell Kafka, for tools that look at lag there."""
         held = consumer.assignment()
         mine = {tp: offset for tp, offset in offsets.items() if tp in held}
         try:
@@ -255,20 +377,27 @@ class Consumer:
             self.commit_errors += 1
             log.warning("consumer.commit_failed", error=type(error).__name__)
 
-    def _hold_back(
-        self, consumer: AIOKafkaConsumer, by_partition: dict[TopicPartition, list[Record]]
-    ) -> None:
-        """Go back to the start of the batch in every partition that is still assigned, and pause."""
-        for tp, records in by_partition.items():
-            if records and tp in consumer.assignment():
-                consumer.seek(tp, records[0].offset)
+    def _hold_back(self, consumer: AIOKafkaConsumer) -> None:
+        """Go back to what was not settled in every partition that is still assigned, and pause."""
+        rewind(consumer, self._stands)
         consumer.pause(*consumer.assignment())
 
     async def _resume_later(self, consumer: AIOKafkaConsumer) -> None:
         await asyncio.sleep(self._pause)
         self._pause = min(self._pause * 2, LONGEST_PAUSE)
         self._resuming = None
-        consumer.resume(*consumer.paused())
+        self._resume(consumer)
+
+    def _running(self) -> AIOKafkaConsumer:
+        consumer = internals.consumer_of(self._subscriber)
+        assert consumer is not None
+        return consumer
+
+    def _place(self, tp: TopicPartition) -> tuple[str, int]:
+        return tp.topic.removeprefix(self._prefix), tp.partition
+
+    def _places(self, spans: Mapping[TopicPartition, Span]) -> Spans:
+        return {self._place(tp): span for tp, span in spans.items()}
 
     def _record(self, raw: ConsumerRecord[Any, Any]) -> Record:
         return Record(
@@ -291,14 +420,19 @@ async def _raw_records(message: KafkaAckableMessage) -> Any:
     return message.raw_message
 
 
+def group_of(service: str, topic_prefix: str) -> str:
+    """The consumer group of a service."""
+    return f"{topic_prefix}medsync-{service}"
+
+
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]
-    def __init__(self, suspects: Suspects) -> None:
-        self._suspects = suspects
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
 
     async def on_partitions_revoked(self, revoked: Sequence[TopicPartition]) -> None:
         reach("rebalance.revoked")
 
     async def on_partitions_assigned(self, assigned: Sequence[TopicPartition]) -> None:
-        self._suspects.assigned(list(assigned))
+        self._consumer.assigned(list(assigned))
         reach("rebalance.assigned")
         log.info("consumer.assigned", partitions=len(list(assigned)))

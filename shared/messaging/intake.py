@@ -15,7 +15,9 @@ from shared.messaging import tables
 from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import Delivery, Invalid, Record, Unhandled, read
 from shared.messaging.outages import is_timeout
+from shared.messaging.positions import Spans, moves
 from shared.messaging.registry import Handlers
+from shared.messaging.tables import Move
 from shared.messaging.unit import Cause, Unit, Work, log_ids
 from shared.problems import Refused
 
@@ -28,6 +30,11 @@ DEADLY = 3
 """Processes that died with one record alone in hand: then it is poison."""
 
 KILLED = ("killed_process", f"{DEADLY} processes died on it")
+
+NOBODY = Cause("", "")
+"""Of a transaction that only moves positions: nothing follows from it."""
+
+NOWHERE: Spans = {}
 
 MANY_PATIENTS, MINUTE = 5, 60.0
 """More patients than this parked by one fault within a minute is a bad release, not bad data. Counted are faults of
@@ -65,62 +72,78 @@ class Intake:
         self.tally = Tally()
         self._prefix = topic_prefix
 
-    async def take(self, records: Sequence[Record]) -> None:
-        """Give every record of the batch its effect, once; on return its offsets may be committed.
+    async def take(self, records: Sequence[Record], spans: Spans = NOWHERE) -> None:
+        """Give every record of the batch its effect, once; each transaction moves the positions over what it settles.
+
+        `spans` say what the batch settles of each partition, and are kept as they move. A partition that has none is
+        read by somebody who keeps no position.
 
         Raises:
             Outage: the database is away; take the same records again later.
+            Displaced: the database stands elsewhere; read again from there.
             BadRelease: see there.
         """
         reach("intake.received")
-        run: list[Delivery] = []
+        batch = Batch(records, spans)
+        run: list[Delivery | Unhandled] = []
         for record in records:
             match read(record, self.handlers.events, self.work.sealer):
                 case Delivery() as delivery:
                     run.append(delivery)
                 case Invalid() as invalid:
-                    await self._settle(run)
+                    await self._settle(batch, run)
                     run = []
-                    await self._bury(invalid, attempts=1, reason=invalid.reason, message=invalid.message)
-                case Unhandled():
+                    await self._bury(
+                        batch, invalid, attempts=1, reason=invalid.reason, message=invalid.message
+                    )
+                case Unhandled() as unhandled:
+                    run.append(unhandled)
                     self.tally.passed += 1
-        await self._settle(run)
+        await self._settle(batch, run)
 
-    async def bury_killer(self, record: Record) -> None:
+    async def bury_killer(self, record: Record, spans: Spans) -> None:
         """Set aside a record that killed process after process which had it alone in hand."""
         match read(record, self.handlers.events, self.work.sealer):
-            case Unhandled():
-                return
+            case Unhandled() as unhandled:
+                await self._settle(Batch([record], spans), [unhandled])
             case Delivery() | Invalid() as letter:
-                await self._bury(letter, attempts=DEADLY, reason=KILLED[0], message=KILLED[1])
+                await self._bury(
+                    Batch([record], spans), letter, attempts=DEADLY, reason=KILLED[0], message=KILLED[1]
+                )
 
-    async def bury_unreadable(self, topic: str, partition: int, offset: int) -> None:
+    async def bury_unreadable(self, topic: str, partition: int, offset: int, spans: Spans) -> None:
         """Set aside a record that the client library cannot read; its payload is on the topic still."""
         record = Record(topic, partition, offset, None, (), None)
         letter = Invalid(record, "undecodable", "the name of a header is not UTF-8")
-        await self._bury(letter, attempts=1, reason=letter.reason, message=letter.message)
+        await self._bury(
+            Batch([record], spans), letter, attempts=1, reason=letter.reason, message=letter.message
+        )
 
-    async def _settle(self, deliveries: Sequence[Delivery]) -> None:
+    async def _settle(self, batch: Batch, run: Sequence[Delivery | Unhandled]) -> None:
         """Apply all in one transaction; where that fails for what is in them, halve until the culprit is alone."""
-        if not deliveries:
+        deliveries = [each for each in run if isinstance(each, Delivery)]
+        if not deliveries and not batch.moves(len(run)):
             return
         with log_ids(deliveries[0]) if len(deliveries) == 1 else nullcontext():
             try:
-                await self._apply(deliveries)
+                await self._apply(batch, deliveries, len(run))
             except Exception as error:
-                await self._raise_if_outage(error)
+                await self._raise_if_not_theirs(error, deliveries)
                 if len(deliveries) > 1:
-                    middle = len(deliveries) // 2
-                    await self._settle(deliveries[:middle])
-                    await self._settle(deliveries[middle:])
+                    middle = run.index(deliveries[len(deliveries) // 2])
+                    await self._settle(batch, run[:middle])
+                    await self._settle(batch, run[middle:])
                 else:
-                    await self._blame(deliveries[0], error)
+                    await self._blame(batch, deliveries[0], len(run), error)
 
-    async def _apply(self, deliveries: Sequence[Delivery]) -> None:
+    async def _apply(self, batch: Batch, deliveries: Sequence[Delivery], settled: int) -> None:
+        """Give them their effect, and settle the batch's next so many records with it."""
         keys = {delivery.key for delivery in deliveries}
-        batch_cause = Cause(deliveries[0].correlation_id, str(deliveries[0].event_id))
+        batch_cause = _cause_of(deliveries[0]) if deliveries else NOBODY
         async with asyncio.timeout(BATCH_SECONDS), self.work.begin(sorted(keys), cause=batch_cause) as unit:
-            new = await tables.claim(unit.db, [delivery.event_id for delivery in deliveries])
+            new = await tables.claim(
+                unit.db, [delivery.event_id for delivery in deliveries], batch.moves(settled)
+            )
             fresh = _first_of_each(deliveries, new)
             reach("intake.claimed")
             parked = await tables.parked_among(unit.db, sorted(keys))
@@ -130,6 +153,7 @@ class Intake:
             ahead = [d for d in fresh if d.key not in parked or d.event.OVERTAKES]
             await run_handlers(unit, self.handlers, ahead)
             reach("intake.handled")
+        batch.settle(settled)
         reach("intake.committed")
         self.tally.taken += len(fresh)
         self.tally.repeated += len(deliveries) - len(fresh)
@@ -137,52 +161,95 @@ class Intake:
         for delivery in ahead:
             self.tally.by_type[delivery.event.TYPE] += 1
 
+    async def _raise_if_not_theirs(self, error: Exception, deliveries: Sequence[Delivery]) -> None:
+        """Go on only where what failed may be the fault of an event."""
+        if isinstance(error, tables.Displaced) or not deliveries:
+            raise error
+        await self._raise_if_outage(error)
+
     async def _raise_if_outage(self, error: Exception) -> None:
         if await self.work.is_outage(error):
             raise Outage(type(error).__name__) from error
 
-    async def _blame(self, delivery: Delivery, error: Exception) -> None:
+    async def _blame(self, batch: Batch, delivery: Delivery, settled: int, error: Exception) -> None:
         """The event stands alone and fails: a dead letter, once a timeout has had three tries."""
         attempts = 1
         while is_timeout(error) and attempts < TIMEOUTS_ALONE:
             attempts += 1
             try:
-                await self._apply([delivery])
+                await self._apply(batch, [delivery], settled)
             except Exception as again:
-                await self._raise_if_outage(again)
+                await self._raise_if_not_theirs(again, [delivery])
                 error = again
             else:
                 return
         reason, message = verdict(error)
         log.warning("event.failed", type=delivery.event.TYPE, reason=reason, exc_info=error)
-        await self._bury(delivery, attempts=attempts, reason=reason, message=message)
+        await self._bury(batch, delivery, settled=settled, attempts=attempts, reason=reason, message=message)
 
-    async def _bury(self, letter: Delivery | Invalid, *, attempts: int, reason: str, message: str) -> None:
-        """Keep it as a dead letter and park its patient, in one transaction; then say so."""
+    async def _bury(
+        self,
+        batch: Batch,
+        letter: Delivery | Invalid,
+        *,
+        settled: int = 1,
+        attempts: int,
+        reason: str,
+        message: str,
+    ) -> None:
+        """Keep it as a dead letter, park its patient and settle so many records, in one transaction; then say so."""
         reach("letter.before")
-        key = letter.key
-        cause = Cause(str(letter.event_id), str(letter.event_id))
         try:
-            async with self.work.begin([key] if key else [], cause=cause) as unit:
-                if letter.event_id and not await tables.claim(unit.db, [letter.event_id]):
-                    return  # taken before: redelivered after the letter was written
-                parked = await tables.parked_among(unit.db, [key]) if key else {}
-                if parked and not (isinstance(letter, Delivery) and letter.event.OVERTAKES):
-                    await tables.store_behind(unit.db, [letter])
-                    self.tally.stored_behind += 1
-                    return
-                number = await tables.bury(unit.db, letter, attempts=attempts, reason=reason, message=message)
-                if number and key and not parked:
-                    if isinstance(letter, Delivery) or reason == "seal_broken":
-                        await check_release(unit, reason)
-                    await tables.park(unit.db, key, reason, number)
+            number = await self._keep(batch.moves(settled), letter, attempts, reason, message)
         except Exception as error:
             await self._raise_if_outage(error)
             raise
+        batch.settle(settled)
+        if number is None:
+            return
         reach("letter.after")
         self.tally.buried += 1
         self.tally.buried_for[reason] += 1
         log_buried(letter, reason)
+
+    async def _keep(
+        self, moves: Sequence[Move], letter: Delivery | Invalid, attempts: int, reason: str, message: str
+    ) -> int | None:
+        """The letter's number; none where it was taken before, or waits behind another of its patient."""
+        key, ids = letter.key, [letter.event_id] if letter.event_id else []
+        async with self.work.begin([key] if key else [], cause=_cause_of(letter)) as unit:
+            if not await tables.claim(unit.db, ids, moves) and ids:
+                return None  # taken before: redelivered after the letter was written
+            parked = await tables.parked_among(unit.db, [key]) if key else {}
+            if parked and not (isinstance(letter, Delivery) and letter.event.OVERTAKES):
+                await tables.store_behind(unit.db, [letter])
+                self.tally.stored_behind += 1
+                return None
+            number = await tables.bury(unit.db, letter, attempts=attempts, reason=reason, message=message)
+            if number and key and not parked:
+                if isinstance(letter, Delivery) or reason == "seal_broken":
+                    await check_release(unit, reason)
+                await tables.park(unit.db, key, reason, number)
+            return number
+
+
+class Batch:
+    """Records on their way into the database, settled from the first to the last."""
+
+    def __init__(self, records: Sequence[Record], spans: Spans) -> None:
+        self._records, self._spans, self._settled = records, spans, 0
+
+    def moves(self, number: int) -> list[Move]:
+        """How the positions move when the next so many are settled."""
+        until = self._settled + number
+        then = self._records[until] if until < len(self._records) else None
+        return moves(self._records[self._settled : until], then, self._spans)
+
+    def settle(self, number: int) -> None:
+        """They are: their transaction was committed."""
+        for move in self.moves(number):
+            self._spans[move.topic, move.partition].first = move.next
+        self._settled += number
 
 
 def log_buried(letter: Delivery | Invalid, reason: str) -> None:
@@ -231,6 +298,11 @@ def verdict(error: Exception) -> tuple[str, str]:
     if is_timeout(error):
         return "timed_out", "took too long while the database answered"
     return f"failed:{type(error).__name__}", "the handler failed; its trace is in the log of the service"
+
+
+def _cause_of(letter: Delivery | Invalid) -> Cause:
+    correlation = letter.correlation_id if isinstance(letter, Delivery) else str(letter.event_id)
+    return Cause(correlation, str(letter.event_id))
 
 
 def _first_of_each(deliveries: Sequence[Delivery], new: set[UUID]) -> list[Delivery]:

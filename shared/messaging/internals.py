@@ -4,13 +4,27 @@ release changes them; every other module here keeps to what aiokafka and FastStr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
+from uuid import UUID
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.protocol import ConsumerProtocol
 from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.partitioner import murmur2
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import (
+    Boolean,
+    CompactArray,
+    CompactString,
+    Int16,
+    Int32,
+    Int64,
+    Schema,
+    TaggedFields,
+)
 
 ABANDON_SECONDS = 3.0
 
@@ -59,3 +73,115 @@ def poll_by(subscriber: Any, poll: Callable[[AIOKafkaConsumer], Awaitable[Any]])
 def consumer_of(subscriber: Any) -> AIOKafkaConsumer | None:
     """The consumer under a subscriber of FastStream; none before it is started."""
     return subscriber.consumer
+
+
+async def held_by(admin: AIOKafkaAdminClient, group: str) -> set[tuple[str, int]] | None:
+    """The partitions, by topic and number, that members of a group hold; none where it is not stable."""
+    (answer,) = await admin.describe_consumer_groups([group])
+    (told,) = answer.to_object()["groups"]
+    if told["state"] != "Stable":
+        return None
+    assignments = [ConsumerProtocol.ASSIGNMENT.decode(each["member_assignment"]) for each in told["members"]]
+    return {(tp.topic, tp.partition) for one in assignments for tp in one.partitions()}
+
+
+def rejoin(consumer: AIOKafkaConsumer) -> None:
+    """Have the group share its partitions out anew."""
+    consumer._coordinator.request_rejoin()
+
+
+async def topic_ids(
+    admin: AIOKafkaAdminClient, topics: Collection[str]
+) -> tuple[str, dict[str, tuple[UUID, dict[int, bool]]]]:
+    """The cluster's id; and of each topic that exists its id, which another of its name has not, and of each of its
+    partitions whether somebody leads it."""
+    answer = (await admin._send_request(_Metadata(topics))).to_object()
+    found = {
+        one["topic"]: (
+            _uuid(one["id_high"], one["id_low"]),
+            {each["partition"]: each["leader"] >= 0 for each in one["partitions"]},
+        )
+        for one in answer["topics"]
+        if one["error_code"] == 0
+    }
+    return answer["cluster_id"], found
+
+
+def _uuid(high: int, low: int) -> UUID:
+    return UUID(int=(high % 2**64) << 64 | low % 2**64)
+
+
+class _MetadataResponse10(Response):  # type: ignore[misc]
+    """aiokafka asks in older words, which have no ids of topics."""
+
+    API_KEY, API_VERSION = 3, 10
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            CompactArray(
+                ("node_id", Int32),
+                ("host", CompactString()),
+                ("port", Int32),
+                ("rack", CompactString()),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_id", CompactString()),
+        ("controller_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("error_code", Int16),
+                ("topic", CompactString()),
+                ("id_high", Int64),
+                ("id_low", Int64),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", CompactArray(Int32)),
+                        ("isr", CompactArray(Int32)),
+                        ("offline", CompactArray(Int32)),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("operations", Int32),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("cluster_operations", Int32),
+        ("tags", TaggedFields),
+    )
+
+
+class _MetadataRequest10(RequestStruct):  # type: ignore[misc]
+    API_KEY, API_VERSION = 3, 10
+    FLEXIBLE_VERSION = True
+    RESPONSE_TYPE = _MetadataResponse10
+    SCHEMA = Schema(
+        (
+            "topics",
+            CompactArray(
+                ("id_high", Int64), ("id_low", Int64), ("topic", CompactString()), ("tags", TaggedFields)
+            ),
+        ),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_operations", Boolean),
+        ("include_topic_operations", Boolean),
+        ("tags", TaggedFields),
+    )
+
+
+class _Metadata(Request[_MetadataRequest10]):  # type: ignore[misc]
+    API_KEY = 3
+
+    def __init__(self, topics: Collection[str]) -> None:
+        self._topics = topics
+
+    def build(self, request_struct_class: type[_MetadataRequest10]) -> _MetadataRequest10:
+        return request_struct_class([(0, 0, topic, {}) for topic in self._topics], False, False, False, {})

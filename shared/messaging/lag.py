@@ -1,18 +1,23 @@
-"""How far a consumer group is behind, asked of the broker itself: true whichever process holds the partitions."""
+"""How far a service is behind: its positions from its database, the ends from the broker. True whichever process holds
+the partitions."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError
 
-from shared.messaging.internals import partitions_of
+from shared.messaging import tables
+from shared.messaging.internals import held_by, partitions_of, topic_ids
+from shared.messaging.unit import Work
 
 REQUEST_MS = 5000
 READ_SECONDS = 5.0
@@ -23,7 +28,7 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """Committed and end offset of every partition of a group's topics."""
+    """Position and end of every partition of a service's topics."""
 
     committed: dict[Place, int]
     end: dict[Place, int]
@@ -103,23 +108,54 @@ class Ends:
 
     async def read(self, topics: Iterable[str]) -> dict[Place, int]:
         """The offset behind each partition's last record. Raises KafkaError or TimeoutError with the broker away."""
+        async with asyncio.timeout(READ_SECONDS):
+            reader = self._asked()
+            places = [(topic, each) for topic in topics for each in await partitions_of(reader, topic)]
+        return await self.behind(places)
+
+    async def behind(self, places: Iterable[Place]) -> dict[Place, int]:
+        """The same for these partitions."""
+        async with asyncio.timeout(READ_SECONDS):
+            return _by_place(await self._asked().end_offsets([TopicPartition(*place) for place in places]))
+
+    async def first(self, places: Iterable[Place]) -> dict[Place, int]:
+        """The offset of each partition's first record."""
+        async with asyncio.timeout(READ_SECONDS):
+            found = await self._asked().beginning_offsets([TopicPartition(*place) for place in places])
+        return _by_place(found)
+
+    def _asked(self) -> AIOKafkaConsumer:
         if self._reader is None:
             raise KafkaConnectionError("not connected yet")
-        async with asyncio.timeout(READ_SECONDS):
-            places = [
-                TopicPartition(topic, partition)
-                for topic in topics
-                for partition in await partitions_of(self._reader, topic)
-            ]
-            ends = await self._reader.end_offsets(places)
-        return {(place.topic, place.partition): offset for place, offset in ends.items()}
+        return self._reader
+
+
+def _by_place(offsets: Mapping[TopicPartition, int]) -> dict[Place, int]:
+    return {(tp.topic, tp.partition): offset for tp, offset in offsets.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """The topics that exist, and the offsets of each led partition's first record and behind its last. Names are those
+    of the database, without the installation's prefix."""
+
+    topics: dict[str, tables.Topic]
+    starts: dict[Place, int]
+    ends: dict[Place, int]
+
+
+class DatabaseAway(Exception):
+    """How far the service is cannot be read from its database; the broker answers."""
 
 
 class LagMeter:
-    """Asks for committed and end offsets of one group over some topics."""
+    """Asks how far a service is in its topics, and what the broker says of them. Names are the broker's."""
 
-    def __init__(self, bootstrap: str, group: str, topics: Sequence[str]) -> None:
-        self._bootstrap, self._group, self._topics = bootstrap, group, topics
+    def __init__(
+        self, work: Work, bootstrap: str, group: str, topics: Sequence[str], *, prefix: str = ""
+    ) -> None:
+        self._work, self._bootstrap, self._group, self.topics = work, bootstrap, group, topics
+        self._prefix = prefix
         self._admin: AIOKafkaAdminClient | None = None
         self._ends = Ends(bootstrap)
         self._ages = Ages()
@@ -142,26 +178,78 @@ class LagMeter:
         self._admin = None
 
     async def read(self) -> Lag:
-        """The lag now. Raises KafkaError or TimeoutError while the broker is away."""
-        if self._admin is None:
-            raise KafkaConnectionError("not connected yet")
-        async with asyncio.timeout(READ_SECONDS):
-            # The ends after what is committed: a record that comes in between counts as not taken in.
-            offsets = await self._admin.list_consumer_group_offsets(self._group)
-            ends = await self._ends.read(self._topics)
-        lag = Lag(
-            committed={
-                place: max(0, offsets[at].offset) if (at := TopicPartition(*place)) in offsets else 0
-                for place in ends
-            },
-            end=ends,
-        )
+        """The lag now. Raises KafkaError or TimeoutError while the broker is away, and DatabaseAway."""
+        # The ends after the positions: a record that comes in between counts as not taken in.
+        positions: dict[Place, int] | Exception = await self._positions()
+        ends = await self._ends.read(self.topics)
+        if isinstance(positions, Exception):
+            raise DatabaseAway(type(positions).__name__)
+        lag = Lag(committed={place: positions.get(place, 0) for place in ends}, end=ends)
         self._ages.look(lag, time.monotonic())
         return lag
+
+    async def _positions(self) -> dict[Place, int] | Exception:
+        try:
+            async with self._work.connection() as db:
+                found = await tables.positions(db)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            return error
+        return {(self._prefix + topic, partition): offset for (topic, partition), offset in found.items()}
 
     def ages(self) -> dict[str, float]:
         """For how many seconds each topic's oldest record that is not taken in has waited, as of the last `read`s."""
         return self._ages.by_topic(time.monotonic())
+
+    async def survey(self) -> Survey:
+        """What the broker says of the topics that exist. Raises KafkaError or TimeoutError while it is away."""
+        async with asyncio.timeout(READ_SECONDS):
+            cluster, ids = await topic_ids(self._asked(), self.topics)
+            kept = await _kept(self._asked(), list(ids))
+        led = [(name, p) for name, (_, leads) in ids.items() for p in leads if leads[p] and name in kept]
+        return Survey(
+            {
+                self._own(name): tables.Topic(self._own(name), len(leads), id_, cluster, *kept[name])
+                for name, (id_, leads) in ids.items()
+                if name in kept
+            },
+            {(self._own(name), p): offset for (name, p), offset in (await self._ends.first(led)).items()},
+            {(self._own(name), p): offset for (name, p), offset in (await self._ends.behind(led)).items()},
+        )
+
+    def _own(self, topic: str) -> str:
+        return topic.removeprefix(self._prefix)
+
+    async def acknowledged(self) -> dict[Place, int]:
+        """What the group has committed to Kafka, where it did, by the names of the database."""
+        async with asyncio.timeout(READ_SECONDS):
+            offsets = await self._asked().list_consumer_group_offsets(self._group)
+        return {
+            (self._own(tp.topic), tp.partition): at.offset for tp, at in offsets.items() if at.offset >= 0
+        }
+
+    async def nobodys(self, places: Collection[Place]) -> set[Place]:
+        """Those of these partitions that no process of the group holds; none where it is between two assignments."""
+        async with asyncio.timeout(READ_SECONDS):
+            held = await held_by(self._asked(), self._group)
+        return set() if held is None else set(places) - held
+
+    def _asked(self) -> AIOKafkaAdminClient:
+        if self._admin is None:
+            raise KafkaConnectionError("not connected yet")
+        return self._admin
+
+
+async def _kept(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """Each topic's cleanup policy and retention in milliseconds."""
+    asked = dict.fromkeys(("cleanup.policy", "retention.ms"))
+    resources = [ConfigResource(ConfigResourceType.TOPIC, topic, asked) for topic in topics]
+    answers = await admin.describe_configs(resources) if resources else []
+    found = {}
+    for one in (one for answer in answers for one in answer.to_object()["resources"]):
+        if one["error_code"] == 0:
+            values = {entry["config_names"]: entry["config_value"] for entry in one["config_entries"]}
+            found[one["resource_name"]] = (values["cleanup.policy"], int(values["retention.ms"]))
+    return found
 
 
 def by_topic(ends: Mapping[Place, int]) -> dict[str, int]:

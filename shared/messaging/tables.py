@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -31,18 +31,60 @@ async def try_lock(db: Db, keys: Sequence[int]) -> set[int]:
 # ---- inbox ----------------------------------------------------------------------------------------------------
 
 
-async def claim(db: Db, event_ids: Sequence[UUID]) -> set[UUID]:
-    """Which of these events are new to this service; from now on none of them is."""
-    rows = await db.fetch(
+class Displaced(Exception):
+    """The database does not stand where this process believes: another one went on, or an older state came back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A step of the position in one partition: from the offset where it stood to the one to read next."""
+
+    topic: str
+    partition: int
+    first: int
+    next: int
+
+
+async def claim(db: Db, event_ids: Sequence[UUID], moves: Sequence[Move] = ()) -> set[UUID]:
+    """Which of these events are new to this service; from now on none of them is, and the positions have moved.
+
+    Raises Displaced where one does not stand where its move begins.
+    """
+    row = await db.fetchrow(
         """
-        insert into fabric.inbox (event_id)
-        select distinct id from unnest($1::uuid[]) id
-        on conflict do nothing
-        returning event_id
+        with moved as (
+            insert into fabric.positions (topic, partition, "first", "next")
+            select m.topic, m.partition, m."first", m."next"
+            from unnest($2::text[], $3::int[], $4::bigint[], $5::bigint[])
+                as m (topic, partition, "first", "next")
+            where m."first" = (
+                select p."next"
+                from fabric.positions p
+                where p.topic = m.topic and p.partition = m.partition
+                order by p."first" desc
+                limit 1
+            )
+            on conflict do nothing
+            returning 1
+        ), claimed as (
+            insert into fabric.inbox (event_id)
+            select distinct id from unnest($1::uuid[]) id
+            on conflict do nothing
+            returning event_id
+        )
+        select (select count(*) from moved) as moved,
+               array(select event_id from claimed) as claimed
         """,
         event_ids,
+        [move.topic for move in moves],
+        [move.partition for move in moves],
+        [move.first for move in moves],
+        [move.next for move in moves],
     )
-    return {row["event_id"] for row in rows}
+    assert row is not None
+    if row["moved"] != len(moves):
+        raise Displaced
+    return set(row["claimed"])
 
 
 async def ensure_inbox_partitions(db: Db, starts: Sequence[tuple[str, UUID, UUID]]) -> None:
@@ -70,6 +112,171 @@ async def inbox_partitions(db: Db) -> list[str]:
 
 async def drop_inbox_partition(db: Db, name: str) -> None:
     await db.execute(f"drop table fabric.{name}")
+
+
+# ---- positions ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What tells a topic from another of its name, and what it keeps."""
+
+    topic: str
+    partitions: int
+    topic_id: UUID
+    cluster_id: str
+    cleanup: str
+    retention_ms: int  # -1: for ever
+
+
+async def positions(db: Db) -> dict[tuple[str, int], int]:
+    """The offset to read next, of each (topic, partition) that is written down."""
+    rows = await db.fetch(
+        """
+        select t.topic, n.partition, last."next"
+        from fabric.topics t
+        cross join lateral generate_series(0, t.partitions - 1) as n (partition)
+        cross join lateral (
+            select p."next"
+            from fabric.positions p
+            where p.topic = t.topic and p.partition = n.partition
+            order by p."first" desc
+            limit 1
+        ) last
+        """
+    )
+    return {(row["topic"], row["partition"]): row["next"] for row in rows}
+
+
+async def known_topics(db: Db) -> dict[str, Topic]:
+    """The topics as they were first seen."""
+    rows = await db.fetch(
+        "select topic, partitions, topic_id, cluster_id, cleanup, retention_ms from fabric.topics"
+    )
+    return {row["topic"]: Topic(*row) for row in rows}
+
+
+async def has_taken(db: Db) -> bool:
+    """Whether this service ever took an event in."""
+    return await db.fetchval("select exists (select from fabric.inbox)")
+
+
+async def meet(db: Db, topic: Topic, begin: Sequence[int]) -> bool:
+    """Write a topic down where it is new, with where to begin in each partition; says whether it was."""
+    met = await db.fetchval(
+        """
+        insert into fabric.topics (topic, partitions, topic_id, cluster_id, cleanup, retention_ms)
+        values ($1, $2, $3, $4, $5, $6)
+        on conflict do nothing
+        returning true
+        """,
+        *astuple(topic),
+    )
+    if met:
+        await _begin_at(db, topic.topic, begin)
+    return bool(met)
+
+
+async def begin_anew(db: Db, topic: Topic, begin: Sequence[int]) -> None:
+    """Take a topic as it is now, and go on at these offsets, wherever the positions were."""
+    await db.execute("lock table fabric.positions in exclusive mode")  # a move that is under way ends first
+    await renew(db, topic)
+    await db.execute("delete from fabric.positions where topic = $1", topic.topic)
+    await _begin_at(db, topic.topic, begin)
+
+
+async def renew(db: Db, topic: Topic) -> None:
+    """Write down what a known topic is by now."""
+    await db.execute(
+        """
+        update fabric.topics
+        set partitions = $2, topic_id = $3, cluster_id = $4, cleanup = $5, retention_ms = $6
+        where topic = $1
+        """,
+        *astuple(topic),
+    )
+
+
+async def _begin_at(db: Db, topic: str, offsets: Sequence[int]) -> None:
+    await db.execute(
+        """
+        insert into fabric.positions (topic, partition, "first", "next")
+        select $1, place - 1, -1, "next"
+        from unnest($2::bigint[]) with ordinality as begin ("next", place)
+        """,
+        topic,
+        offsets,
+    )
+
+
+async def sweep_positions(db: Db) -> None:
+    """Delete the moves that lie behind each partition's last."""
+    await db.execute(
+        """
+        delete from fabric.positions p
+        using (select topic, partition, max("first") as "first" from fabric.positions group by 1, 2) last
+        where p.topic = last.topic and p.partition = last.partition and p."first" < last."first"
+        """
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Events that cannot be read: why (a code), and what was expected and found instead."""
+
+    topic: str
+    partition: int  # -1: the topic as a whole
+    why: str
+    expected: str
+    found: str
+
+
+async def note_gaps(db: Db, gaps: Sequence[Gap]) -> list[Gap]:
+    """Keep these gaps; answers those that were not known."""
+    rows = await db.fetch(
+        """
+        insert into fabric.gaps (topic, partition, why, expected, found)
+        select *
+        from unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[])
+        on conflict (topic, partition, why) where accepted_at is null do nothing
+        returning topic, partition, why, expected, found
+        """,
+        [gap.topic for gap in gaps],
+        [gap.partition for gap in gaps],
+        [gap.why for gap in gaps],
+        [gap.expected for gap in gaps],
+        [gap.found for gap in gaps],
+    )
+    return [Gap(*row) for row in rows]
+
+
+async def open_gaps(db: Db, topic: str | None = None) -> list[tuple[Gap, datetime]]:
+    """The gaps that nobody has accepted, and since when they are known; of one topic, or all."""
+    rows = await db.fetch(
+        """
+        select topic, partition, why, expected, found, since
+        from fabric.gaps
+        where accepted_at is null
+          and ($1::text is null or topic = $1)
+        order by topic, partition, id
+        """,
+        topic,
+    )
+    return [(Gap(*row[:5]), row["since"]) for row in rows]
+
+
+async def accept_gaps(db: Db, topic: str, by: str) -> bool:
+    """Close the open gaps of a topic; says whether there were any."""
+    done = await db.execute(
+        """
+        update fabric.gaps
+        set accepted_at = clock_timestamp(), accepted_by = $2
+        where topic = $1 and accepted_at is null
+        """,
+        topic,
+        by,
+    )
+    return done != "UPDATE 0"
 
 
 # ---- outbox ---------------------------------------------------------------------------------------------------

@@ -251,17 +251,19 @@ MISTAKES = (
         caught_by="I6 per patient, topics",
     ),
     Mistake(
-        "offsets are committed before the work",
+        "positions are moved before the work, in a transaction of their own",
         [
             (
-                "consumer.py",
-                "                await self._in_lanes([record for records in together.values() for record in records])\n"
-                "                await self._commit(consumer, {tp: records[-1].offset + 1 for tp, records in together.items()})\n",
-                "                await self._commit(consumer, {tp: records[-1].offset + 1 for tp, records in together.items()})\n"
-                "                await self._in_lanes([record for records in together.values() for record in records])\n",
+                "intake.py",
+                "            new = await tables.claim(\n"
+                "                unit.db, [delivery.event_id for delivery in deliveries], batch.moves(settled)\n"
+                "            )\n",
+                "            async with self.work.connection() as own:\n"
+                "                await tables.claim(own, [], batch.moves(settled))\n"
+                "            new = await tables.claim(unit.db, [delivery.event_id for delivery in deliveries])\n",
             )
         ],
-        _at("ledger", "intake.received", "intake.handled"),
+        _at("ledger", "intake.claimed", "intake.handled"),
         caught_by="I5 per",
     ),
     Mistake(
@@ -269,9 +271,12 @@ MISTAKES = (
         [
             (
                 "intake.py",
-                "            new = await tables.claim(unit.db, [delivery.event_id for delivery in deliveries])\n",
+                "            new = await tables.claim(\n"
+                "                unit.db, [delivery.event_id for delivery in deliveries], batch.moves(settled)\n"
+                "            )\n",
                 "            async with self.work.connection() as own:\n"
-                "                new = await tables.claim(own, [delivery.event_id for delivery in deliveries])\n",
+                "                new = await tables.claim(own, [delivery.event_id for delivery in deliveries])\n"
+                "            await tables.claim(unit.db, [], batch.moves(settled))\n",
             )
         ],
         _at("ledger", "intake.claimed", "intake.handled"),
@@ -309,8 +314,10 @@ MISTAKES = (
             (
                 "intake.py",
                 "        attempts = 1\n        while is_timeout(error) and attempts < TIMEOUTS_ALONE:\n",
-                "        again = partial(lambda: asyncio.ensure_future(self._settle([delivery])))\n"
+                "        again = partial(lambda: asyncio.ensure_future(\n"
+                "            self._settle(Batch([delivery.record], NOWHERE), [delivery])))\n"
                 "        asyncio.get_running_loop().call_later(0.7, again)\n"
+                "        await self._apply(batch, [], settled)\n"
                 "        return\n"
                 "        attempts = 1\n        while is_timeout(error) and attempts < TIMEOUTS_ALONE:\n",
             ),
@@ -393,8 +400,8 @@ MISTAKES = (
         [
             (
                 "intake.py",
-                "        await self._bury(delivery, attempts=attempts, reason=reason, message=message)\n",
-                "        return\n",
+                "        await self._bury(batch, delivery, settled=settled, attempts=attempts, reason=reason, message=message)\n",
+                "        await self._apply(batch, [], settled)\n",
             )
         ],
         [_fail_for_a_while],

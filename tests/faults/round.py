@@ -14,9 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
-from aiokafka.structs import OffsetAndMetadata
 
 from cli.proof.result import Result
 from deploy.local.ports import free_port
@@ -28,7 +26,7 @@ from tests.faults.history import Command, decide
 from tests.faults.load import Load, Operator
 from tests.faults.schedule import Blow, schedule
 from tests.faults.servers import Servers
-from tests.faults.system import PARTITIONS, ROOT, Member, System, seeded
+from tests.faults.system import ROOT, Member, System, seeded
 from tests.running import until
 
 TRIES = 3
@@ -327,29 +325,11 @@ async def arrived(system: System, service: str, what: str) -> bool:
 
 
 async def replay(system: System) -> None:
-    """Set a service's offsets back to zero while it is away: it is given both topics once more."""
+    """Set a service's positions back to zero while it is away: it is given both topics once more."""
     for member in system.of("reader"):
         system.kill(member, again=False)
-    places = [TopicPartition(topic, p) for topic in system.topics("reader") for p in range(PARTITIONS)]
-
-    async def set_back() -> bool:
-        await asyncio.sleep(POLL_SECONDS)
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=system.servers.bootstrap,
-            group_id=system.group("reader"),
-            enable_auto_commit=False,
-        )
-        await consumer.start()
-        try:
-            consumer.assign(places)
-            await consumer.commit({place: OffsetAndMetadata(0, "") for place in places})
-        except KafkaError:
-            return False  # its members are still thought to live
-        finally:
-            await consumer.stop()
-        return True
-
-    await until(set_back, "the group is empty and its offsets are set back")
+    await system.sql("reader", 'delete from fabric.positions where "first" >= 0')
+    await system.sql("reader", 'update fabric.positions set "next" = 0')
     for member in system.of("reader"):
         await system.start(member)
 

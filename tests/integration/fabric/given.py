@@ -173,6 +173,11 @@ class Ledger:
     async def topic(self, name: str) -> list[ConsumerRecord[bytes, bytes]]:
         return await everything_on(self.bootstrap, self.prefix + name)
 
+    async def read_again(self) -> None:
+        """Everything is to be given to it once more, from the first record on."""
+        await self.sql('delete from fabric.positions where "first" >= 0')
+        await self.sql('update fabric.positions set "next" = 0')
+
     async def letters(self, status: str = "open") -> list[asyncpg.Record]:
         return await self.sql("select * from fabric.dead_letters where status = $1 order by id", status)
 

@@ -6,10 +6,8 @@ import asyncio
 from uuid import uuid4
 
 from shared.events.planner import TOPIC as PLANNER
-from shared.service import service_app
 from tests.integration.fabric.given import Ledger, changed, disenrolled, enrolled, first_appearances, status
-from tests.ledger import app as ledger_app
-from tests.running import at_rest, running, until
+from tests.running import at_rest, until
 
 PATIENTS = [f"p{n}" for n in range(40)]
 
@@ -29,14 +27,8 @@ async def test_a_topic_read_again_from_its_beginning_has_no_second_effect(ledger
     await ledger.publish(*[enrolled(patient) for patient in PATIENTS])
     async with ledger.running() as client:
         await at_rest(client)
-    group_without_offsets = service_app(
-        name="ledger-again",
-        settings=ledger.settings(),
-        handlers=ledger_app.on,
-        jobs=ledger_app.due,
-        routers=[],
-    )
-    async with running(group_without_offsets) as client:
+    await ledger.read_again()
+    async with ledger.running() as client:
         await at_rest(client)
         assert (await status(client))["tally"] | {"commit_errors": 0, "due_done": 0} == {
             "taken": 0,

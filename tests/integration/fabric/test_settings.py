@@ -33,7 +33,7 @@ async def test_the_consumer_is_set_as_the_fabric_needs_it(ledger: Ledger) -> Non
         kafka: AIOKafkaConsumer = subscriber.consumer
         assert kafka._enable_auto_commit is False
         assert kafka._group_id == f"{ledger.prefix}medsync-ledger"
-        assert kafka._auto_offset_reset == "earliest"
+        assert kafka._auto_offset_reset == "none"
         assert kafka._isolation_level == "read_committed"
 
 

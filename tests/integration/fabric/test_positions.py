@@ -1,0 +1,173 @@
+"""Where a service goes on reading is in its database, and moves with what it took in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from deploy.local import Addresses
+from shared.database import connect
+from shared.events.enrollment import TOPIC
+from shared.messaging import tables
+from tests.integration.fabric import restores
+from tests.integration.fabric.given import Ledger, changed, status
+from tests.running import at_rest, record, until
+
+PATIENTS = [f"p{n}" for n in range(40)]
+
+
+@pytest.fixture
+async def copies(stack: Addresses, ledger: Ledger) -> AsyncIterator[str]:
+    """The server on which the ledger's database may be copied."""
+    yield stack.postgres
+    await restores.drop(stack.postgres, ledger)
+
+
+async def revisions(ledger: Ledger) -> dict[str, list[int]]:
+    """What took effect, in order, of each patient."""
+    found: dict[str, list[int]] = {patient: [] for patient in PATIENTS}
+    for effect in await ledger.effects():
+        found[effect.patient_id].append(effect.revision)
+    return found
+
+
+async def publish(ledger: Ledger, *numbers: int) -> None:
+    await ledger.publish(*[changed(patient, n) for n in numbers for patient in PATIENTS])
+
+
+async def test_a_restored_database_is_given_again_what_it_forgot(ledger: Ledger, copies: str) -> None:
+    await publish(ledger, 1)
+    async with ledger.running() as client:
+        await at_rest(client)
+    restored = await restores.copied(copies, ledger)
+    async with ledger.running() as client:
+        await publish(ledger, 2)
+        await at_rest(client)
+    async with restored.running() as client:
+        await publish(ledger, 3)
+        await at_rest(client)
+    assert await revisions(restored) == {patient: [1, 2, 3] for patient in PATIENTS}
+
+
+async def test_a_running_consumer_goes_back_with_its_database(ledger: Ledger, copies: str) -> None:
+    await publish(ledger, 1)
+    async with ledger.running() as client:
+        await at_rest(client)
+    standby = await restores.copied(copies, ledger)  # which lacks all that follows
+    async with ledger.running() as client:
+        await publish(ledger, 2)
+        await at_rest(client)
+        await restores.fail_over(copies, ledger, standby)
+
+        async def caught_up() -> bool:
+            return await revisions(ledger) == {patient: [1, 2] for patient in PATIENTS}
+
+        await until(caught_up, "what the standby lacks is read again, though nothing new comes")
+        await publish(ledger, 3)
+        await at_rest(client)
+    assert await revisions(ledger) == {patient: [1, 2, 3] for patient in PATIENTS}
+
+
+async def test_a_process_that_was_overtaken_changes_nothing(ledger: Ledger) -> None:
+    """Not even where the inbox has forgotten what the other one took in."""
+    await publish(ledger, 1)
+    async with ledger.process(slot=1, crash_at="intake.received:1:stop") as overtaken:
+        await overtaken.frozen()
+        async with ledger.running(slot=2) as client:
+            await publish(ledger, 2)
+            await at_rest(client)
+            await ledger.sql("delete from fabric.inbox")
+            overtaken.wake()
+
+            async def displaced() -> bool:
+                return "consumer.displaced" in overtaken.said()
+
+            await until(displaced, "the process that slept sees that another went on")
+            await publish(ledger, 3)
+            await at_rest(client)
+    assert await revisions(ledger) == {patient: [1, 2, 3] for patient in PATIENTS}
+
+
+async def test_no_record_is_given_twice_to_a_group_that_grows_and_shrinks(ledger: Ledger) -> None:
+    """Which Kafka's own offsets would not tell: they are said to be at the beginning."""
+    await publish(ledger, *range(1, 6))
+    tallies: list[dict[str, Any]] = []
+    async with ledger.running(slot=0) as client:
+        await at_rest(client)
+        async with ledger.running(slot=1) as other:
+            await publish(ledger, *range(6, 11))
+            await at_rest(client)
+            tallies.append((await status(other))["tally"])
+        await publish(ledger, 11)
+        await at_rest(client)
+        tallies.append((await status(client))["tally"])
+    assert sum(tally["taken"] for tally in tallies) == 11 * len(PATIENTS)
+    assert sum(tally["repeated"] for tally in tallies) == 0
+    assert await revisions(ledger) == {patient: [*range(1, 12)] for patient in PATIENTS}
+
+
+async def test_what_transactions_leave_in_a_topic_is_passed_over(ledger: Ledger) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=ledger.bootstrap, transactional_id=f"{ledger.prefix}t")
+    await producer.start()
+    try:
+        for number, how in enumerate(("commit", "abort", "commit", "abort"), 1):
+            await producer.begin_transaction()
+            for patient in PATIENTS:
+                await producer.send(ledger.prefix + TOPIC, **record(changed(patient, number)))
+            await getattr(producer, f"{how}_transaction")()
+    finally:
+        await producer.stop()
+    async with ledger.running() as client:
+        await at_rest(client)
+        assert (await status(client))["lag"] == 0
+    async with ledger.running() as client:
+        await publish(ledger, 5)
+        await at_rest(client)
+        assert (await status(client))["tally"]["repeated"] == 0
+    assert await revisions(ledger) == {patient: [1, 3, 5] for patient in PATIENTS}
+
+
+async def test_an_upgrade_goes_on_where_kafka_says_that_it_was(ledger: Ledger) -> None:
+    await publish(ledger, 1)
+    async with ledger.running() as client:
+        await at_rest(client)
+    await ledger.sql("delete from fabric.positions")
+    await ledger.sql("delete from fabric.topics")
+    await publish(ledger, 2)
+    async with ledger.running() as client:
+        await at_rest(client)
+        assert (await status(client))["tally"]["repeated"] == 0
+    assert await revisions(ledger) == {patient: [1, 2] for patient in PATIENTS}
+
+
+async def test_an_empty_database_begins_at_the_beginning_whatever_kafka_says(ledger: Ledger) -> None:
+    await publish(ledger, 1)
+    async with ledger.running() as client:
+        await at_rest(client)
+    for table in ("positions", "topics", "inbox"):
+        await ledger.sql(f"delete from fabric.{table}")
+    await ledger.sql("delete from effects")
+    async with ledger.running() as client:
+        await at_rest(client)
+    assert await revisions(ledger) == {patient: [1] for patient in PATIENTS}
+
+
+async def test_moves_that_lie_behind_are_swept_away(ledger: Ledger) -> None:
+    async with ledger.running() as client:
+        for number in range(1, 4):
+            await publish(ledger, number)
+            await at_rest(client)
+        db = await connect(ledger.database_url, name="test")
+        try:
+            before = await tables.positions(db)
+            await tables.sweep_positions(db)
+            assert await tables.positions(db) == before
+        finally:
+            await db.close()
+        assert await ledger.count("fabric.positions") == len(before)
+        await publish(ledger, 4)
+        await at_rest(client)
+    assert await revisions(ledger) == {patient: [1, 2, 3, 4] for patient in PATIENTS}
