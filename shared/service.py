@@ -221,9 +221,14 @@ async def _consume(consumer: Consumer, meter: LagMeter, stuck_after: float) -> N
 
 
 async def _keep_house(work: Work, parking: Parking) -> None:
-    """Finish cut-off redrives, make the next partitions of inbox and outbox, drop what is too old; every ten minutes."""
+    """Finish cut-off redrives, make the next partitions of inbox and outbox, drop old ones; every ten minutes."""
     while True:
-        for chore in (parking.finish, partial(_tend_inbox, work), partial(_tend_outbox, work), partial(_forget_answers, work)):
+        for chore in (
+            parking.finish,
+            partial(_tend_inbox, work),
+            partial(_tend_outbox, work),
+            partial(_forget_answers, work),
+        ):
             try:
                 await chore()
             except Exception as error:

@@ -202,7 +202,9 @@ class Consumer:
             if together:
                 await self._suspects.begin({tp: together[tp] for tp in fresh if tp in together})
                 await self._in_lanes([record for records in together.values() for record in records])
-                await self._commit(consumer, {tp: await _behind(consumer, tp, records) for tp, records in together.items()})
+                await self._commit(
+                    consumer, {tp: await _behind(consumer, tp, records) for tp, records in together.items()}
+                )
         except asyncio.CancelledError:  # stopped, not killed
             await self._suspects.clear(fresh)
             raise

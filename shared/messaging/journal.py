@@ -237,9 +237,7 @@ async def hold(db: Db, row: OutboxRow, place: tuple[str, int], why: str | None) 
     await hold_all(db, [(row, place)], why)
 
 
-async def hold_all(
-    db: Db, rows: Sequence[tuple[OutboxRow, tuple[str, int]]], why: str | None = None
-) -> None:
+async def hold_all(db: Db, rows: Sequence[tuple[OutboxRow, tuple[str, int]]], why: str | None = None) -> None:
     """Set rows aside, each with the topic and the partition that it is to go to."""
     await db.execute(
         """

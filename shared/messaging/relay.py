@@ -1,6 +1,6 @@
 """Publishing the outbox: one relay at a time per range of keys, in the order of the rows.
 
-How far it is published stands in Kafka, written in one transaction with the records: so readers of committed records see
+How far it is published stands in Kafka, written in one transaction with the records: readers of committed records see
 each event once, whatever dies. The broker fences a relay that was replaced without noticing; the lease only keeps them
 from fencing one another for nothing.
 """
@@ -48,8 +48,8 @@ WINDOW_BYTES = 16_000_000
 POLL_SECONDS = 1.0
 
 LONGEST_STALL = 60.0
-"""A partition that cannot be written is tried again after a second, then after two, up to so many: each try may cost the
-others `ANSWER_SECONDS`."""
+"""A partition that cannot be written is tried again after a second, then after two, up to so many: each try may cost
+the others `ANSWER_SECONDS`."""
 
 NO_TOPIC = -1
 """In place of the partition where there is no such topic."""
@@ -367,7 +367,8 @@ class Relay:
         assert self._producers is not None
         by_place: dict[Place, list[OutboxRow]] = {}
         leaders = {
-            topic: await self._producers.leaders(self._prefix + topic) for topic in {row.topic for row in rows}
+            topic: await self._producers.leaders(self._prefix + topic)
+            for topic in {row.topic for row in rows}
         }
         for row in rows:
             has_leader = leaders[row.topic]

@@ -21,7 +21,14 @@ from shared.events.outreach import Channel, ContactOptedOut
 from shared.events.planner import TOPIC as PLANNER
 from shared.events.planner import PlanBlocked
 from shared.messaging import Unit, journal, relay, sizes, unit
-from tests.integration.fabric.given import Ledger, LedgerProcess, changed, disenrolled, first_appearances, status
+from tests.integration.fabric.given import (
+    Ledger,
+    LedgerProcess,
+    changed,
+    disenrolled,
+    first_appearances,
+    status,
+)
 from tests.ledger import app as ledger_app
 from tests.running import at_rest, until
 
@@ -91,7 +98,9 @@ async def deposed(process: LedgerProcess) -> bool:
     return "relay.deposed" in process.said()
 
 
-async def test_a_relay_that_was_replaced_leaves_no_old_record_last_on_a_compacted_topic(ledger: Ledger) -> None:
+async def test_a_relay_that_was_replaced_leaves_no_old_record_last_on_a_compacted_topic(
+    ledger: Ledger,
+) -> None:
     async with ledger.process(crash_at="relay.fetched:1:stop", slot=1) as late:
         await late.ready()
         await put_revision(ledger, 1, CONTACTS_TOPIC)
@@ -187,8 +196,6 @@ async def test_a_row_too_large_is_held_and_only_its_patient_waits_until_it_is_re
 
         await allow_records_of(ledger, 4_000_000)
         monkeypatch.setattr(sizes, "RECORD_BYTES", 3_000_000)
-        app = client._transport.app  # type: ignore[attr-defined]
-        
         assert (await client.post(f"/ops/held/{row['id']}/release")).status_code == 200
         await at_rest(client)
     assert await ledger.effects_of("p") == [("contact", 1), ("contact", 2), ("contact", 3)]
