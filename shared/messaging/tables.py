@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
 from shared.database import Db
@@ -277,155 +277,6 @@ async def accept_gaps(db: Db, topic: str, by: str) -> bool:
         by,
     )
     return done != "UPDATE 0"
-
-
-# ---- outbox ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
-    """One event on its way to the broker."""
-
-    id: int
-    event_id: UUID
-    topic: str
-    key: str
-    headers: dict[str, str]
-    payload: bytes
-
-
-Said: TypeAlias = tuple[str, str, dict[str, str], bytes]
-"""What an event takes to the outbox: topic, key, headers, payload."""
-
-
-async def append(db: Db, rows: Sequence[Said]) -> None:
-    """Add to the outbox, ids in the order given."""
-    await db.execute(
-        """
-        insert into fabric.outbox (topic, key, headers, payload)
-        select topic, key, headers, payload
-        from unnest($1::text[], $2::text[], $3::jsonb[], $4::bytea[])
-            with ordinality as row (topic, key, headers, payload, place)
-        order by place
-        """,
-        [row[0] for row in rows],
-        [row[1] for row in rows],
-        [row[2] for row in rows],
-        [row[3] for row in rows],
-    )
-
-
-async def unpublished(db: Db, limit: int, bytes_: int, overtaking: Collection[str] = ()) -> list[OutboxRow]:
-    """The oldest rows, of payloads up to about so many bytes together; none behind a held row of its key, but for
-    those of the overtaking types."""
-    rows = await db.fetch(
-        """
-        with oldest as materialized (
-            select id, octet_length(payload) as size
-            from fabric.outbox
-            where not exists (
-                select
-                from fabric.held h
-                where h.key = outbox.key
-                  and h.id <= outbox.id
-                  and (h.id = outbox.id or (headers ->> 'ce_type' = any($3::text[])) is not true)
-            )
-            order by id
-            limit $1
-        ), fitting as (
-            select id, sum(size) over (order by id) - size as before
-            from oldest
-        )
-        select id, event_id, topic, key, headers, payload
-        from fabric.outbox
-        where id = any(array(select id from fitting where before < $2))
-        order by id
-        """,
-        limit,
-        bytes_,
-        list(overtaking),
-    )
-    return [OutboxRow(*row) for row in rows]
-
-
-async def delete_published(db: Db, ids: Sequence[int], epoch: int) -> bool:
-    """Delete acknowledged rows if this relay still holds the lease; says whether it does."""
-    row = await db.fetchrow(
-        """
-        with mine as (
-            select from fabric.relay_lease where epoch = $2
-        ), gone as (
-            delete from fabric.outbox where id = any($1::bigint[]) and exists (select from mine)
-        )
-        select exists (select from mine) as held
-        """,
-        ids,
-        epoch,
-    )
-    return bool(row and row["held"])
-
-
-async def hold(db: Db, row_id: int, why: str, epoch: int) -> None:
-    """Set a row aside that the broker refuses; its key's later rows wait behind it."""
-    await db.execute(
-        """
-        insert into fabric.held (id, key, why)
-        select id, key, $2
-        from fabric.outbox
-        where id = $1
-          and exists (select from fabric.relay_lease where epoch = $3)
-        on conflict do nothing
-        """,
-        row_id,
-        why,
-        epoch,
-    )
-
-
-async def held_rows(db: Db) -> list[dict[str, Any]]:
-    rows = await db.fetch(
-        """
-        select id, o.topic, o.key, h.why as held
-        from fabric.held h
-        join fabric.outbox o using (id)
-        order by id
-        """
-    )
-    return [dict(row) for row in rows]
-
-
-async def release_held(db: Db, row_id: int) -> bool:
-    """Let the relay try a held row again."""
-    return await db.execute("delete from fabric.held where id = $1", row_id) == "DELETE 1"
-
-
-async def acquire_lease(db: Db, holder: str, seconds: float) -> int | None:
-    """Renew one's own lease, or take one with the next epoch that has expired; none if another holds it.
-
-    One that was renewed in the future is as good as expired: machine time was set back.
-    """
-    return await db.fetchval(
-        """
-        update fabric.relay_lease
-        set epoch = case when holder = $1 then epoch else epoch + 1 end,
-            holder = $1,
-            renewed = clock_timestamp(),
-            until = clock_timestamp() + make_interval(secs => $2)
-        where holder = $1
-           or until < clock_timestamp()
-           or renewed > clock_timestamp()
-        returning epoch
-        """,
-        holder,
-        seconds,
-    )
-
-
-async def release_lease(db: Db, holder: str) -> None:
-    """Let the next relay begin at once."""
-    await db.execute(
-        "update fabric.relay_lease set until = '-infinity', holder = '' where holder = $1", holder
-    )
 
 
 # ---- dead letters and parking -----------------------------------------------------------------------------------
@@ -826,21 +677,23 @@ async def forget_answers(db: Db, days: int) -> None:
 # ---- status ---------------------------------------------------------------------------------------------------
 
 
+COUNTED = 100_000
+"""Of what waits for longer than a moment, the exact number tells nobody more."""
+
+
 async def counts(db: Db) -> dict[str, Any]:
-    """How much waits: unpublished and held outbox rows, parked patients, open dead letters; and for how long
-    (seconds) the oldest unpublished row."""
+    """How much waits: unpublished rows up to a bound and refused ones, parked patients, open dead letters; and for how
+    long (seconds) the oldest unpublished row."""
     row = await db.fetchrow(
         """
-        select (select count(*) from fabric.outbox) - (select count(*) from fabric.held) as outbox,
-               (select count(*) from fabric.held) as held,
+        select events as outbox,
+               held,
                (select count(*) from fabric.parked) as parked,
                (select count(*) from fabric.dead_letters where status = 'open') as dead_letters,
-               round(
-                   coalesce(extract(epoch from clock_timestamp() - (
-                       select uuid_extract_timestamp(event_id) from fabric.outbox order by id limit 1
-                   )), 0), 3
-               )::float as outbox_age_seconds
-        """
+               round(coalesce(extract(epoch from clock_timestamp() - since), 0), 3)::float as outbox_age_seconds
+        from fabric.waiting($1)
+        """,
+        COUNTED,
     )
     assert row is not None
     return dict(row)

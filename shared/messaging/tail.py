@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from shared.events import EVENTS, TOPICS, Event
 from shared.messaging.envelope import Record
 from shared.messaging.internals import partitions_of
+from shared.messaging.lag import Place
 from shared.messaging.topics import GATHERED_BYTES
 
 GATHER_MS = 200
@@ -39,8 +40,11 @@ async def tail(
     topics: Sequence[str] = TOPICS,
     prefix: str = "",
     follow: bool = True,
+    positions: dict[Place, int] | None = None,
 ) -> AsyncIterator[Seen]:
     """Every record from the beginning, or from now on; ends at the present end unless it follows.
+
+    `positions` is kept up with what was yielded, and with the markers of transactions between.
 
     Raises KafkaError where the broker does not answer.
     """
@@ -75,6 +79,8 @@ async def tail(
                         raw.value,
                     )
                 )
+            if positions is not None:
+                positions |= {(tp.topic, tp.partition): await consumer.position(tp) for tp in places}
     finally:
         await consumer.stop()
 
