@@ -26,7 +26,7 @@ from shared.docs import install_docs
 from shared.edge import Edge, install_edge
 from shared.http import SlashesInIds, install_problems
 from shared.logging import configure_logging
-from shared.messaging import Handlers, Jobs, Work, tables
+from shared.messaging import Handlers, Jobs, Work, partitions, tables
 from shared.messaging.bell import Bell
 from shared.messaging.consumer import Consumer
 from shared.messaging.due import DueLoop
@@ -34,6 +34,7 @@ from shared.messaging.intake import Intake
 from shared.messaging.lag import LagMeter
 from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.parking import Parking
+from shared.messaging.partitions import Partition
 from shared.messaging.relay import Relay
 from shared.messaging.sealing import Sealer
 from shared.settings import ServiceSettings
@@ -217,7 +218,7 @@ async def _consume(consumer: Consumer, meter: LagMeter, stuck_after: float) -> N
 
 
 async def _keep_house(work: Work, parking: Parking) -> None:
-    """Finish cut-off redrives, make the inbox's next weekly partitions, drop what is too old; every ten minutes."""
+    """Finish cut-off redrives, make the inbox's weekly partitions, drop what is too old; every ten minutes."""
     while True:
         for chore in (parking.finish, partial(_tend_inbox, work), partial(_forget_answers, work)):
             try:
@@ -228,14 +229,13 @@ async def _keep_house(work: Work, parking: Parking) -> None:
 
 
 async def _tend_inbox(work: Work) -> None:
+    """From the oldest week that is kept on: a new service reads ids of weeks ago.
+
+    The default partition keeps what is older, of compacted topics, and ids that hold no time.
+    """
     now = datetime.now(UTC)
-    oldest = _week(now - timedelta(days=INBOX_DAYS), 0)[0]
-    async with work.connection() as db, db.transaction():
-        await tables.lock(db, [0])
-        await tables.ensure_inbox_partitions(db, [_week(now, ahead) for ahead in (1, 2)])
-        for partition in await tables.inbox_partitions(db):
-            if partition < oldest:
-                await tables.drop_inbox_partition(db, partition)
+    weeks = [inbox_week(now, ahead) for ahead in range(-INBOX_DAYS // 7, 3)]
+    await partitions.tend(work.connection, "inbox", "event_id", weeks, oldest=weeks[0].name)
 
 
 async def _forget_answers(work: Work) -> None:
@@ -243,11 +243,12 @@ async def _forget_answers(work: Work) -> None:
         await tables.forget_answers(db, ANSWER_DAYS)
 
 
-def _week(moment: datetime, ahead: int) -> tuple[str, UUID, UUID]:
-    """Name, first id and first id of the next, of the week `ahead` of the moment's: uuidv7 begins with milliseconds."""
+def inbox_week(moment: datetime, ahead: int) -> Partition:
+    """The partition of the week `ahead` of the moment's: uuidv7 begins with milliseconds."""
     monday = (moment - timedelta(days=moment.weekday())).replace(hour=0, minute=0, second=0, microsecond=0)
     start = monday + timedelta(weeks=ahead)
-    return f"inbox_{start:%Y%m%d}", _first_id(start), _first_id(start + timedelta(weeks=1))
+    low, high = _first_id(start), _first_id(start + timedelta(weeks=1))
+    return Partition(f"inbox_{start:%Y%m%d}", str(low), str(high))
 
 
 def _first_id(moment: datetime) -> UUID:

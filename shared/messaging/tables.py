@@ -1,4 +1,4 @@
-"""Every SQL statement of the fabric, one function each."""
+"""Every SQL statement of the fabric, one function each; those of partitions are in `partitions`."""
 
 from __future__ import annotations
 
@@ -43,33 +43,6 @@ async def claim(db: Db, event_ids: Sequence[UUID]) -> set[UUID]:
         event_ids,
     )
     return {row["event_id"] for row in rows}
-
-
-async def ensure_inbox_partitions(db: Db, starts: Sequence[tuple[str, UUID, UUID]]) -> None:
-    """Create the partitions (name, first id, first id of the next) that do not exist yet."""
-    for name, low, high in starts:
-        await db.execute(
-            f"create table if not exists fabric.{name} partition of fabric.inbox "
-            f"for values from ('{low}') to ('{high}')"
-        )
-
-
-async def inbox_partitions(db: Db) -> list[str]:
-    """The names of the dated partitions."""
-    rows = await db.fetch(
-        """
-        select c.relname
-        from pg_inherits i
-        join pg_class c on c.oid = i.inhrelid
-        where i.inhparent = 'fabric.inbox'::regclass
-          and c.relname <> 'inbox_default'
-        """
-    )
-    return [row["relname"] for row in rows]
-
-
-async def drop_inbox_partition(db: Db, name: str) -> None:
-    await db.execute(f"drop table fabric.{name}")
 
 
 # ---- outbox ---------------------------------------------------------------------------------------------------
