@@ -7,13 +7,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
 
 from shared.messaging import tables
 from shared.messaging.crashpoints import reach
-from shared.messaging.envelope import Delivery, Invalid, Record, Unhandled, read
+from shared.messaging.envelope import AHEAD, Delivery, Invalid, Record, Unhandled, is_from_the_future, read
 from shared.messaging.outages import is_timeout
 from shared.messaging.registry import Handlers
 from shared.messaging.unit import Cause, Unit, Work, log_ids
@@ -75,7 +76,7 @@ class Intake:
         reach("intake.received")
         run: list[Delivery] = []
         for record in records:
-            match read(record, self.handlers.events, self.work.sealer):
+            match understand(record, self.handlers, self.work):
                 case Delivery() as delivery:
                     run.append(delivery)
                 case Invalid() as invalid:
@@ -88,7 +89,7 @@ class Intake:
 
     async def bury_killer(self, record: Record) -> None:
         """Set aside a record that killed process after process which had it alone in hand."""
-        match read(record, self.handlers.events, self.work.sealer):
+        match understand(record, self.handlers, self.work):
             case Unhandled():
                 return
             case Delivery() | Invalid() as letter:
@@ -183,6 +184,16 @@ class Intake:
         self.tally.buried += 1
         self.tally.buried_for[reason] += 1
         log_buried(letter, reason)
+
+
+def understand(record: Record, handlers: Handlers, work: Work) -> Delivery | Invalid | Unhandled:
+    """Read a record. One with an id from the future is set aside by its place: the inbox keeps ids by their time."""
+    found = read(record, handlers.events, work.sealer)
+    if isinstance(found, Unhandled) or not is_from_the_future(found.event_id, datetime.now(UTC)):
+        return found
+    event_type = found.event.TYPE if isinstance(found, Delivery) else found.event_type
+    message = f"the time in ce_id is more than {AHEAD.days} days ahead; set the sender's clock"
+    return Invalid(record, "from_the_future", message, event_type=event_type)
 
 
 def log_buried(letter: Delivery | Invalid, reason: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -42,10 +43,11 @@ async def tend(
         there = set(await _names(db, table))
     for partition in wanted:
         if partition.name not in there:
-            await _alone(connect, partition.name, lambda db, p=partition: _make(db, table, column, p))
+            make = partial(_make, table=table, column=column, partition=partition)
+            await _alone(connect, partition.name, make)
     for name in sorted(there):
         if name < oldest:
-            await _alone(connect, name, lambda db, name=name: _drop(db, name))
+            await _alone(connect, name, partial(_drop, name=name))
 
 
 async def _alone(connect: Connect, name: str, chore: Callable[[Db], Awaitable[None]]) -> None:
