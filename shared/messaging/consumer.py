@@ -25,9 +25,9 @@ from faststream.kafka.message import KafkaAckableMessage
 from shared.messaging import internals
 from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import Record
-from shared.messaging.intake import DEADLY, BadRelease, Intake, Outage
+from shared.messaging.intake import DEADLY, ENDED_CONNECTION, KILLED, BadRelease, Intake, Outage
 from shared.messaging.lag import LagMeter
-from shared.messaging.outages import is_outage
+from shared.messaging.outages import is_outage, loss_of
 from shared.messaging.polling import Poll
 from shared.messaging.suspects import A_FEW, Suspects
 from shared.messaging.topics import GATHERED_BYTES
@@ -180,6 +180,7 @@ class Consumer:
                 )
             else:
                 log.exception("consumer.fault")
+            self._suspects.failed(error)
             self._hold_back(consumer, by_partition)
             self._resuming = asyncio.create_task(self._resume_later(consumer))
         else:
@@ -193,6 +194,7 @@ class Consumer:
         self, consumer: AIOKafkaConsumer, by_partition: dict[TopicPartition, list[Record]]
     ) -> None:
         """Give the batch its effect and acknowledge it; carefully where a process died with it."""
+        await self._suspects.look_back()
         fresh = self._suspects.fresh(by_partition)
         try:
             suspected = await self._suspects.unfinished({tp: by_partition[tp] for tp in fresh})
@@ -200,7 +202,7 @@ class Consumer:
                 await self._take_carefully(consumer, tp, by_partition[tp], in_hand)
             together = {tp: records for tp, records in by_partition.items() if tp not in suspected}
             if together:
-                await self._suspects.begin({tp: together[tp] for tp in fresh if tp in together})
+                await self._suspects.begin(together)
                 await self._in_lanes([record for records in together.values() for record in records])
                 await self._commit(consumer, {tp: records[-1].offset + 1 for tp, records in together.items()})
         except asyncio.CancelledError:  # stopped, not killed
@@ -220,9 +222,8 @@ class Consumer:
         ends = await asyncio.gather(
             *(self.intake.take(lane) for lane in lanes if lane), return_exceptions=True
         )
-        for end in ends:
-            if end:
-                raise end
+        if failures := [end for end in ends if end]:
+            raise next((each for each in failures if loss_of(each)), failures[0])
 
     async def _take_carefully(
         self, consumer: AIOKafkaConsumer, tp: TopicPartition, records: list[Record], in_hand: int
@@ -236,7 +237,8 @@ class Consumer:
             few = records[: 1 if singly > 0 else A_FEW]
             deaths = await self._suspects.begin({tp: few})
             if len(few) == 1 and deaths[tp.topic, tp.partition] >= DEADLY:
-                await self.intake.bury_killer(few[0])
+                by_connection = (tp.topic, tp.partition) in self._suspects.of_connections
+                await self.intake.bury_killer(few[0], ENDED_CONNECTION if by_connection else KILLED)
             else:
                 await self.intake.take(few)
             await self._commit(consumer, {tp: few[-1].offset + 1})

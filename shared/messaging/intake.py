@@ -29,6 +29,7 @@ DEADLY = 3
 """Processes that died with one record alone in hand: then it is poison."""
 
 KILLED = ("killed_process", f"{DEADLY} processes died on it")
+ENDED_CONNECTION = ("ended_connection", f"{DEADLY} connections to the database ended on it")
 
 MANY_PATIENTS, MINUTE = 5, 60.0
 """More patients than this parked by one fault within a minute is a bad release, not bad data. Counted are faults of
@@ -87,13 +88,13 @@ class Intake:
                     self.tally.passed += 1
         await self._settle(run)
 
-    async def bury_killer(self, record: Record) -> None:
-        """Set aside a record that killed process after process which had it alone in hand."""
+    async def bury_killer(self, record: Record, why: tuple[str, str]) -> None:
+        """Set aside a record that killed process after process, or connection, which had it alone in hand."""
         match understand(record, self.handlers, self.work):
             case Unhandled():
                 return
             case Delivery() | Invalid() as letter:
-                await self._bury(letter, attempts=DEADLY, reason=KILLED[0], message=KILLED[1])
+                await self._bury(letter, attempts=DEADLY, reason=why[0], message=why[1])
 
     async def bury_unreadable(self, topic: str, partition: int, offset: int) -> None:
         """Set aside a record that the client library cannot read; its payload is on the topic still."""

@@ -466,6 +466,20 @@ async def suspect(db: Db, process: UUID, hands: Sequence[Hand]) -> dict[tuple[st
     return {(row["topic"], row["partition"]): row["deaths"] for row in rows}
 
 
+@dataclass(frozen=True, slots=True)
+class ServerLife:
+    """Since when the server runs, and since when it counts: a crash of a backend makes it count anew."""
+
+    started: datetime
+    counts_from: datetime
+
+
+async def server_life(db: Db) -> ServerLife:
+    row = await db.fetchrow("select pg_postmaster_start_time(), (select stats_reset from pg_stat_bgwriter)")
+    assert row is not None
+    return ServerLife(*row)
+
+
 async def clear_suspects(db: Db, places: Sequence[tuple[str, int]]) -> None:
     """Forget what was in hand in these (topic, partition): it came to an end."""
     await db.execute(
@@ -581,6 +595,13 @@ async def keep_answer(db: Db, idempotency_key: str, fingerprint: str, answer: An
         fingerprint,
         answer,
     )
+
+
+async def leave_trace(db: Db) -> None:
+    """Write to the log of the database alone, so that the commit waits for the standby as any other: an answer that
+    follows from what was read must not be given of what a failover would take back.
+    """
+    await db.execute("select pg_logical_emit_message(true, 'medsync', '')")
 
 
 async def forget_answers(db: Db, days: int) -> None:

@@ -6,10 +6,12 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
 
 from deploy.local import LocalStack
@@ -75,6 +77,30 @@ async def test_the_database_goes_away_under_load_and_comes_back(
         await at_rest(client)
         assert (await client.get("/ops/ready")).status_code == 200
     await nothing_lost_nothing_blamed(exposed, load)
+
+
+async def test_a_statement_that_crashes_the_database_becomes_a_letter_and_nobody_else_s_event_does(
+    own_stack: LocalStack, exposed: Ledger, tmp_path: Path
+) -> None:
+    """The server ends everybody's connections each time, and goes on."""
+    bystander = await exposed_on(own_stack, tmp_path)
+    hows = {f"p{n}": "crash" if n == 7 else "well" for n in range(20)}
+    async with exposed.running() as client, bystander.running() as other:
+        async with under_load(bystander, other) as load:
+            await bystander.until_effects(200)
+            await exposed.publish(*[changed(patient, 1, how) for patient, how in hows.items()])
+            letters = await until(lambda: if_it_answers(exposed.letters), "there is a letter", seconds=90)
+        await at_rest(client, other)
+    assert [(letter["key"], letter["reason"]) for letter in letters] == [("patient:p7", "ended_connection")]
+    assert sorted(e.patient_id for e in await exposed.effects()) == sorted(hows.keys() - {"p7"})
+    await nothing_lost_nothing_blamed(bystander, load)
+
+
+async def if_it_answers(ask: Callable[[], Awaitable[Any]]) -> Any:
+    try:
+        return await ask()
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return None
 
 
 async def test_the_broker_is_killed_under_load_and_comes_back(own_stack: LocalStack, exposed: Ledger) -> None:
