@@ -37,6 +37,7 @@ from shared.messaging.parking import Parking
 from shared.messaging.partitions import Partition
 from shared.messaging.relay import Relay
 from shared.messaging.sealing import Sealer
+from shared.messaging.slots import Slot
 from shared.settings import ServiceSettings
 
 INBOX_DAYS = 35
@@ -123,6 +124,9 @@ async def _start(
     sealer = Sealer(settings.sealing_key.get_secret_value(), key_id=settings.sealing_key_id)
     work = Work(pool, service=name, clock=clock_of(settings.clock_file), sealer=sealer, bell=bell)
     app.state.work, app.state.settings = work.on(http_pool), settings
+    slot = Slot(work, settings.slot)
+    await slot.take()
+    stack.push_async_callback(slot.give_back)
     intake = Intake(work, handlers, topic_prefix=settings.topic_prefix)
     consumer = Consumer(
         intake,
@@ -159,6 +163,7 @@ async def _start(
         republish=republish,
     )
     parts = (
+        slot.keep(),
         bell.run(),
         relay.run(),
         due.run(),

@@ -31,6 +31,7 @@ from shared.messaging.outages import is_outage, loss_of
 from shared.messaging.polling import Poll
 from shared.messaging.suspects import A_FEW, Suspects
 from shared.messaging.topics import GATHERED_BYTES
+from shared.messaging.waits import Wait
 from shared.messaging.watch import watch
 
 BATCH_BYTES = 8 * 1024 * 1024
@@ -79,6 +80,7 @@ class Consumer:
         self._idle.set()
         self._busy_for = max_poll_interval_ms / 1000
         self._suspects = Suspects(intake.work)
+        self.wait = Wait()
         self._broker = KafkaBroker(
             bootstrap.split(","),  # it would take several in one string for one
             client_id=f"medsync-{service}-{slot}",
@@ -180,11 +182,13 @@ class Consumer:
                 )
             else:
                 log.exception("consumer.fault")
+            self.wait.failed(error)
             self._suspects.failed(error)
             self._hold_back(consumer, by_partition)
             self._resuming = asyncio.create_task(self._resume_later(consumer))
         else:
             self._pause = FIRST_PAUSE
+            self.wait.over()
             reach("intake.acknowledged")
         finally:
             self._busy_since = None

@@ -34,6 +34,7 @@ from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
 from shared.messaging.outages import OUT_OF_STEP, is_outage, is_timeout
 from shared.messaging.tables import OutboxRow
+from shared.messaging.waits import Wait
 
 WINDOW = 2000
 WINDOW_BYTES = 16_000_000
@@ -82,6 +83,7 @@ class Relay:
         self._heard = bell.outbox_filled
         self._db: Db | None = None
         self._producer: AIOKafkaProducer | None = None
+        self.wait = Wait()
         self.leads = False
         self.published = 0
         self.takeovers = 0
@@ -95,6 +97,7 @@ class Relay:
                 except Deposed:
                     log.warning("relay.deposed")
                 except Exception as error:
+                    self.wait.failed(error)
                     if is_outage(error) or is_timeout(error):
                         log.warning("relay.outage", error=type(error).__name__)
                     else:
@@ -111,6 +114,7 @@ class Relay:
         db = await self._connection()
         epoch = await tables.acquire_lease(db, self._holder, self._lease_seconds)
         if epoch is None:
+            self.wait.over()  # another publishes, and tells what it waits for
             return
         self.leads = True
         self.takeovers += 1
@@ -125,7 +129,9 @@ class Relay:
             if rows:
                 reach("relay.fetched")
                 await self._publish(db, rows, epoch)
+                self.wait.over()
             else:
+                self.wait.over()
                 await self._wait(self._lease_seconds / 3)
 
     async def _publish(self, db: Db, rows: Sequence[OutboxRow], epoch: int) -> None:

@@ -502,6 +502,47 @@ def _columns(hands: Sequence[Hand]) -> tuple[list[str], list[int], list[int], li
     )
 
 
+# ---- slots ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SlotHeld:
+    """Who has a slot, and until when."""
+
+    holder: str
+    until: datetime
+
+
+async def slot_held(db: Db, slot: int) -> SlotHeld | None:
+    row = await db.fetchrow("select holder, until from fabric.slots where slot = $1", slot)
+    return SlotHeld(*row) if row else None
+
+
+async def take_slot(db: Db, slot: int, holder: str, seconds: float, gone: str) -> bool:
+    """Renew one's own slot, or take one that is free, has expired or is of a holder that is `gone`; says whether."""
+    row = await db.fetchrow(
+        """
+        insert into fabric.slots as s (slot, holder, renewed, until)
+        values ($1, $2, clock_timestamp(), clock_timestamp() + make_interval(secs => $3))
+        on conflict (slot) do update
+        set holder = excluded.holder, renewed = excluded.renewed, until = excluded.until
+        where s.holder in ($2, $4)
+           or s.until < clock_timestamp()
+           or s.renewed > clock_timestamp()
+        returning slot
+        """,
+        slot,
+        holder,
+        seconds,
+        gone,
+    )
+    return row is not None
+
+
+async def give_slot_back(db: Db, slot: int, holder: str) -> None:
+    await db.execute("delete from fabric.slots where slot = $1 and holder = $2", slot, holder)
+
+
 # ---- due work -------------------------------------------------------------------------------------------------
 
 
@@ -631,6 +672,50 @@ async def counts(db: Db) -> dict[str, Any]:
     )
     assert row is not None
     return dict(row)
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """What may last too long, in seconds; and how many wait for a person."""
+
+    unpublished_seconds: float  # the oldest event in the outbox
+    snapshot_seconds: float  # the oldest snapshot that keeps dead rows
+    transaction_seconds: float  # the oldest transaction that is open
+    held: int
+    parked: int
+
+
+async def lasting(db: Db) -> Lasting:
+    """Transactions are the service's own role's in its database and prepared ones of the cluster: of other roles'
+    the server tells the age where ours is a member of pg_read_all_stats.
+    """
+    row = await db.fetchrow(
+        """
+        with transactions as (
+            select xact_start as since, backend_xmin is not null as holds_snapshot
+            from pg_stat_activity
+            where pid <> pg_backend_pid()
+              and xact_start is not null
+              and backend_type = 'client backend'
+            union all
+            select prepared, true
+            from pg_prepared_xacts
+        ), ages as (
+            select extract(epoch from clock_timestamp() - since)::float as age, holds_snapshot
+            from transactions
+        )
+        select coalesce(extract(epoch from clock_timestamp() - (
+                   select uuid_extract_timestamp(event_id) from fabric.outbox order by id limit 1
+               )), 0)::float as unpublished_seconds,
+               coalesce(max(age) filter (where holds_snapshot), 0) as snapshot_seconds,
+               coalesce(max(age), 0) as transaction_seconds,
+               (select count(*) from fabric.held) as held,
+               (select count(*) from fabric.parked) as parked
+        from ages
+        """
+    )
+    assert row is not None
+    return Lasting(*row)
 
 
 def as_base64(value: bytes | None) -> str | None:

@@ -297,13 +297,15 @@ class Work:
             await self.pool.release(db)
 
     async def is_outage(self, error: Exception) -> bool:
-        """Whether the world failed, and not what was done. After a timeout the database itself is asked."""
+        """Whether the world failed, and not what was done. After a timeout the database itself is asked: one whose
+        standby does not confirm what is written answers, and is away all the same.
+        """
         return is_outage(error) or (is_timeout(error) and not await self._database_answers())
 
     async def _database_answers(self) -> bool:
         try:
             async with asyncio.timeout(3), self.connection() as db:
-                await db.execute("select 1")
+                await tables.leave_trace(db)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
         return True
