@@ -37,8 +37,8 @@ from shared.messaging.parking import Parking
 from shared.messaging.partitions import Partition
 from shared.messaging.relay import Relay
 from shared.messaging.sealing import Sealer
-from shared.messaging.slots import Slot
 from shared.settings import ServiceSettings
+from shared.slots import Slot
 
 INBOX_DAYS = 35
 """How long taken ids are kept: longer than any topic keeps its records."""

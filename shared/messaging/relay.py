@@ -129,9 +129,7 @@ class Relay:
             if rows:
                 reach("relay.fetched")
                 await self._publish(db, rows, epoch)
-                self.wait.over()
             else:
-                self.wait.over()
                 await self._wait(self._lease_seconds / 3)
 
     async def _publish(self, db: Db, rows: Sequence[OutboxRow], epoch: int) -> None:
@@ -150,6 +148,7 @@ class Relay:
         if not await tables.delete_published(db, [row.id for row in rows], epoch):
             raise Deposed
         reach("relay.deleted")
+        self.wait.over()
         self.published += len(rows)
 
     async def _one_by_one(self, db: Db, rows: Sequence[OutboxRow], epoch: int) -> None:
@@ -209,6 +208,7 @@ class Relay:
 
     async def _wait(self, seconds: float) -> None:
         """Until a commit is heard of, or a while: polling is the truth."""
+        self.wait.over()
         with suppress(TimeoutError):
             async with asyncio.timeout(min(seconds, POLL_SECONDS)):
                 await self._heard.wait()

@@ -43,27 +43,20 @@ class Slot:
         Raises:
             SlotTaken: its holder lives.
         """
-        held = await self._try()
-        seen = held
+        seen = await self._held_by_another()
+        held = seen
         while held is not None:
-            if held != seen:
+            if held != seen:  # renewed
                 raise self._taken(held.holder)
             await asyncio.sleep(LOOK_SECONDS)
-            held = await self._try()
+            held = await self._held_by_another()
 
     async def keep(self) -> None:
         """Renew the lease until cancelled. Raises SlotTaken once another has the slot: this process was frozen."""
         while True:
             await asyncio.sleep(LEASE_SECONDS / 3)
-            try:
-                held = await self._try()
-            except Exception as error:
-                if not (is_outage(error) or is_timeout(error)):
-                    raise
-                log.warning("slot.not_renewed", error=type(error).__name__)
-            else:
-                if held is not None:
-                    raise self._taken(held.holder)
+            if held := await self._held_by_another():
+                raise self._taken(held.holder)
 
     async def give_back(self) -> None:
         """Let a successor begin at once."""
@@ -71,14 +64,26 @@ class Slot:
             async with asyncio.timeout(2), self._work.connection() as db:
                 await tables.give_slot_back(db, self.number, self._holder)
 
+    async def _held_by_another(self) -> tables.SlotHeld | None:
+        """Take it, or renew it; whose it is where that cannot be. While the database is away, nobody's: it is asked
+        again.
+        """
+        try:
+            return await self._try()
+        except Exception as error:
+            if not (is_outage(error) or is_timeout(error) or isinstance(error, asyncpg.UndefinedTableError)):
+                raise
+            log.warning("slot.not_renewed", error=type(error).__name__)
+            return None
+
     async def _try(self) -> tables.SlotHeld | None:
-        """Take it, or renew it; none if that went well, else whose it is."""
+        gone = ""
         async with self._work.connection() as db:
-            held = await tables.slot_held(db, self.number)
-            gone = held.holder if held and is_dead(held.holder) else ""
             while not await tables.take_slot(db, self.number, self._holder, LEASE_SECONDS, gone):
-                if held := await tables.slot_held(db, self.number):
+                held = await tables.slot_held(db, self.number)
+                if held is not None and not is_dead(held.holder):
                     return held
+                gone = held.holder if held else ""
             return None
 
     def _taken(self, holder: str) -> SlotTaken:
