@@ -7,6 +7,7 @@ import itertools
 import statistics
 import time
 from collections import defaultdict
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import asyncpg
@@ -15,8 +16,8 @@ from benchmarks import events
 from benchmarks.common import Bench, Target, arguments, in_turn, run
 from benchmarks.runs import Run, ratios, report, work_off
 from shared.events.planner import TOPIC as ANSWERS
-from shared.messaging import tables
-from shared.service import INBOX_DAYS, _week
+from shared.messaging import partitions
+from shared.service import INBOX_DAYS, inbox_week
 
 LITTLE = 10_000
 ROWS_A_STATEMENT = 500_000
@@ -56,8 +57,8 @@ async def grow(database_url: str, rows: int) -> None:
     """So many patients and so many ids taken in, spread over the time for which ids are kept."""
     db = await asyncpg.connect(database_url)
     try:
-        weeks = [_week(datetime.now(UTC), ahead) for ahead in range(-INBOX_DAYS // 7, 1)]
-        await tables.ensure_inbox_partitions(db, weeks)
+        weeks = [inbox_week(datetime.now(UTC), ahead) for ahead in range(-INBOX_DAYS // 7, 1)]
+        await partitions.tend(lambda: nullcontext(db), "inbox", "event_id", weeks, oldest="")
         for first in range(0, rows, ROWS_A_STATEMENT):
             until = min(first + ROWS_A_STATEMENT, rows)
             await db.execute(

@@ -20,6 +20,7 @@ from shared.database import connect
 FREE_BYTES = 2 * 1024**3
 LOCKS_NEEDED = 256
 LETTERS_ASKED = 500
+SAID_OF_LETTERS = ("parked", "held_events")
 
 
 def examine() -> int:
@@ -27,7 +28,7 @@ def examine() -> int:
     checks: list[Callable[[], str | None]] = [_python, _disk, _namespaces]
     running = _something_runs()
     if running:
-        checks += [services_are_ready, nothing_waits_for_a_person, _databases]
+        checks += [services_are_ready, nothing_waits_for_a_person, nothing_lasts, _databases]
     wrong = 0
     for check in checks:
         problem = check()
@@ -118,6 +119,29 @@ def _waiting(url: str) -> str | None:
     if held:
         told.append(f"{len(held)} events held that the broker rejected")
     return ", ".join(told) or None
+
+
+def nothing_lasts() -> str | None:
+    """Nothing lasts longer than it should"""
+    of_each = {name: urls for name, urls in find().services.items() if urls}
+    urls = [url for each in of_each.values() for url in each]
+    with ThreadPoolExecutor(max_workers=max(1, len(urls))) as side_by_side:
+        told = dict(zip(urls, side_by_side.map(_warned, urls), strict=True))
+    lasting = [
+        f"{name}: {what}"
+        for name, each in of_each.items()
+        for what in dict.fromkeys(what for url in each for what in told[url])
+    ]
+    return "; ".join(lasting) or None
+
+
+def _warned(url: str) -> list[str]:
+    """What this process warns of, but for what waits for a person: that is said already."""
+    try:
+        warnings = httpx.get(f"{url}/ops/ready", timeout=5).json()["warnings"]
+    except (httpx.TransportError, ValueError, KeyError):
+        return []
+    return [each["says"] for each in warnings if each["code"] not in SAID_OF_LETTERS]
 
 
 def _databases() -> str | None:

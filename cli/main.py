@@ -82,7 +82,12 @@ def demo(
 @app.command()
 def run(
     service: Annotated[str, typer.Argument(help=", ".join(SERVICES))],
-    slot: Annotated[int, typer.Option(help="which of the service's processes this is; never two alike")] = 0,
+    slot: Annotated[
+        int | None,
+        typer.Option(
+            help="which of the service's processes this is; else MEDSYNC_SLOT, or the N of a host …-N"
+        ),
+    ] = None,
 ) -> None:
     """Run one process of one service until SIGTERM. Settings come from MEDSYNC_… variables."""
     if service not in SERVICES:

@@ -24,9 +24,10 @@ EXIT_NOT_STARTED = 3
 """As of `uvicorn.run`."""
 
 
-def serve(service: str, slot: int) -> None:
+def serve(service: str, slot: int | None) -> None:
     """Run until SIGTERM or Ctrl-C. Exits with a clear text where a setting is missing."""
-    os.environ["MEDSYNC_SLOT"] = str(slot)
+    if slot is not None:
+        os.environ["MEDSYNC_SLOT"] = str(slot)
     settings_module = importlib.import_module(f"services.{service}.settings")
     try:
         settings = settings_module.Settings()

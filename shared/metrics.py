@@ -61,6 +61,9 @@ KINDS: dict[str, Kind] = {
     "medsync_parked": Kind("Patients and stores that wait for a person."),
     "medsync_dead_letters_open": Kind("Dead letters that nobody has redriven or skipped."),
     "medsync_gaps": Kind("Topics, or partitions, that wait because events are missing.", ("topic",)),
+    "medsync_oldest_snapshot_seconds": Kind("For how long a transaction has held the oldest snapshot."),
+    "medsync_oldest_transaction_seconds": Kind("For how long the oldest open transaction has been open."),
+    "medsync_waits_seconds": Kind("For how long a part has waited for a server; 0: it does not.", ("part",)),
     "medsync_due_waiting": Kind("Patients or stores whose work is due, up to 500.", ("view",)),
     "medsync_due_age_seconds": Kind("For how long the oldest due work has waited.", ("view",)),
     "medsync_pool_connections": Kind("Connections of the pool: in_use, free, or not yet open.", ("state",)),
@@ -188,6 +191,7 @@ async def _waiting(m: Machinery) -> list[Sample]:
         counts = await tables.counts(db)
         gaps = Counted(gap.topic for gap, _ in await tables.open_gaps(db))
         states = await m.due.states(db)
+        lasting = await tables.lasting(db)
     now = m.work.now()
     samples = [
         Sample("medsync_outbox_rows", counts["outbox"]),
@@ -196,6 +200,8 @@ async def _waiting(m: Machinery) -> list[Sample]:
         Sample("medsync_parked", counts["parked"]),
         Sample("medsync_dead_letters_open", counts["dead_letters"]),
         *(Sample("medsync_gaps", gaps[topic], (topic,)) for topic in m.consumer.intake.handlers.topics),
+        Sample("medsync_oldest_snapshot_seconds", lasting.snapshot_seconds),
+        Sample("medsync_oldest_transaction_seconds", lasting.transaction_seconds),
     ]
     for state in states:
         age = max(0.0, (now - state.next_at).total_seconds()) if state.next_at else 0.0
@@ -214,6 +220,9 @@ def _of_process(m: Machinery) -> list[Sample]:
         Sample("medsync_pool_connections", size - free, ("in_use",)),
         Sample("medsync_pool_connections", free, ("free",)),
         Sample("medsync_pool_connections", pool.get_max_size() - size, ("unopened",)),
+        Sample("medsync_waits_seconds", m.consumer.wait.seconds, ("consumption",)),
+        Sample("medsync_waits_seconds", m.due.wait.seconds, ("due_work",)),
+        Sample("medsync_waits_seconds", m.relay.wait.seconds, ("relay",)),
         Sample("medsync_relay_leads", m.relay.leads),
         Sample("medsync_relay_takeovers_total", m.relay.takeovers),
         Sample("medsync_relay_published_total", m.relay.published),

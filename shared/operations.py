@@ -13,6 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.attention import Warned, warnings_of
 from shared.contract import OPERATIONS
 from shared.database import Db
 from shared.events import Event
@@ -71,6 +72,7 @@ class Readiness(BaseModel):
     ready: bool
     consuming: bool
     missing: list[str]
+    warnings: list[Warned] = Field(description="what somebody should look at, whatever else is well")
 
 
 class Consuming(BaseModel):
@@ -79,6 +81,7 @@ class Consuming(BaseModel):
     consuming: bool
     missing: list[str]
     lag: int | None = Field(description="records behind; null where the broker does not tell")
+    warnings: list[Warned] = Field(description="what somebody should look at, whatever else is well")
 
 
 @router.get("/live")
@@ -95,8 +98,11 @@ async def ready(request: Request) -> JSONResponse:
     lacks: while the broker is away, commands are taken and queries answered.
     """
     m = _of(request)
-    of_http, (of_consuming, _) = await asyncio.gather(_http_lacks(m), _consuming_lacks(m, PROBE_SECONDS))
-    answer = Readiness(ready=not of_http, consuming=not of_consuming, missing=[*of_http, *of_consuming])
+    of_http, (of_consuming, _), warnings = await asyncio.gather(
+        _http_lacks(m), _consuming_lacks(m, PROBE_SECONDS), _warnings(m)
+    )
+    missing = [*of_http, *of_consuming]
+    answer = Readiness(ready=not of_http, consuming=not of_consuming, missing=missing, warnings=warnings)
     return JSONResponse(answer.model_dump(), status_code=503 if of_http else 200)
 
 
@@ -106,9 +112,12 @@ async def ready(request: Request) -> JSONResponse:
     responses={503: {"model": Consuming, "description": "Not consuming"}},
 )
 async def consuming(request: Request) -> JSONResponse:
-    """Whether events are taken in and due work is done: broker, subscription, lag; 503 names what is missing."""
-    missing, lag = await _consuming_lacks(_of(request))
-    answer = Consuming(consuming=not missing, missing=missing, lag=lag)
+    """Whether events are taken in and due work is done: broker, subscription, lag, no wait that lasts; 503 names what
+    is missing. `warnings` makes no 503: starting the process again would not help.
+    """
+    m = _of(request)
+    (missing, lag), warnings = await asyncio.gather(_consuming_lacks(m), _warnings(m))
+    answer = Consuming(consuming=not missing, missing=missing, lag=lag, warnings=warnings)
     return JSONResponse(answer.model_dump(), status_code=503 if missing else 200)
 
 
@@ -141,7 +150,19 @@ async def _consuming_lacks(m: Machinery, patience: float | None = None) -> tuple
     elif m.consumer.leaves_out:
         missing.append("partitions that no process holds")
     missing += m.relay.complaints
+    for what, wait in (("consumption", m.consumer.wait), ("due work", m.due.wait)):
+        if wait.lasts:
+            missing.append(f"{what} waits {wait.lasts}")
     return missing, lag
+
+
+async def _warnings(m: Machinery) -> list[Warned]:
+    """None where the database does not answer: that is what is missing then."""
+    try:
+        async with asyncio.timeout(PROBE_SECONDS), m.work.connection() as db:
+            return warnings_of(await tables.lasting(db), m.relay.wait.lasts)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return []
 
 
 @router.get("/status")

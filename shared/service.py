@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +26,7 @@ from shared.docs import install_docs
 from shared.edge import Edge, install_edge
 from shared.http import SlashesInIds, install_problems
 from shared.logging import configure_logging
-from shared.messaging import Handlers, Jobs, Work, journal, tables
+from shared.messaging import Handlers, Jobs, Work, journal, partitions, tables
 from shared.messaging.bell import Bell
 from shared.messaging.consumer import Consumer, group_of
 from shared.messaging.due import DueLoop
@@ -34,9 +34,11 @@ from shared.messaging.intake import Intake
 from shared.messaging.lag import LagMeter
 from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.parking import Parking
+from shared.messaging.partitions import Partition
 from shared.messaging.relay import Relays
 from shared.messaging.sealing import Sealer
 from shared.settings import ServiceSettings
+from shared.slots import Slot
 
 INBOX_DAYS = 35
 """How long taken ids are kept: longer than any topic keeps its records."""
@@ -125,6 +127,9 @@ async def _start(
     sealer = Sealer(settings.sealing_key.get_secret_value(), key_id=settings.sealing_key_id)
     work = Work(pool, service=name, clock=clock_of(settings.clock_file), sealer=sealer, bell=bell)
     app.state.work, app.state.settings = work.on(http_pool), settings
+    slot = Slot(work, settings.slot)
+    await slot.take()
+    stack.push_async_callback(slot.give_back)
     intake = Intake(work, handlers, topic_prefix=settings.topic_prefix)
     prefix = settings.topic_prefix
     meter = LagMeter(
@@ -170,6 +175,7 @@ async def _start(
         republish=republish,
     )
     parts = (
+        slot.keep(),
         bell.run(),
         relay.run(),
         due.run(),
@@ -245,24 +251,23 @@ async def _keep_house(work: Work, parking: Parking) -> None:
 
 
 async def _tend_inbox(work: Work) -> None:
+    """From the oldest week that is kept on: a new service reads ids of weeks ago.
+
+    The default partition keeps what is older, of compacted topics, and ids that hold no time.
+    """
     now = datetime.now(UTC)
-    oldest = _week(now - timedelta(days=INBOX_DAYS), 0)[0]
-    async with work.connection() as db, db.transaction():
-        await tables.lock(db, [0])
-        await tables.ensure_inbox_partitions(db, [_week(now, ahead) for ahead in (1, 2)])
-        for partition in await tables.inbox_partitions(db):
-            if partition < oldest:
-                await tables.drop_inbox_partition(db, partition)
+    weeks = [inbox_week(now, ahead) for ahead in range(-INBOX_DAYS // 7, 3)]
+    await partitions.tend(work.connection, "inbox", "event_id", weeks, oldest=weeks[0].name)
 
 
 async def _tend_outbox(work: Work) -> None:
     """Each day by itself: one that cannot be made or dropped now keeps no other from it."""
     async with work.connection() as db:
-        today = await db.fetchval("select current_date")
-        for ahead in range(3):
-            async with db.transaction():
-                await tables.lock(db, [0])
-                await journal.add_day(db, today + timedelta(days=ahead))
+        today: date = await db.fetchval("select current_date")
+    await partitions.tend(
+        work.connection, "outbox", "day", [outbox_day(today, n) for n in range(3)], oldest=""
+    )
+    async with work.connection() as db:
         for day in await journal.days(db):
             if day < today - timedelta(days=JOURNAL_DAYS):
                 await journal.drop_day(db, day)
@@ -275,11 +280,17 @@ async def _sweep(work: Work) -> None:
         await tables.sweep_positions(db)
 
 
-def _week(moment: datetime, ahead: int) -> tuple[str, UUID, UUID]:
-    """Name, first id and first id of the next, of the week `ahead` of the moment's: uuidv7 begins with milliseconds."""
+def inbox_week(moment: datetime, ahead: int) -> Partition:
+    """The partition of the week `ahead` of the moment's: uuidv7 begins with milliseconds."""
     monday = (moment - timedelta(days=moment.weekday())).replace(hour=0, minute=0, second=0, microsecond=0)
     start = monday + timedelta(weeks=ahead)
-    return f"inbox_{start:%Y%m%d}", _first_id(start), _first_id(start + timedelta(weeks=1))
+    low, high = _first_id(start), _first_id(start + timedelta(weeks=1))
+    return Partition(f"inbox_{start:%Y%m%d}", str(low), str(high))
+
+
+def outbox_day(today: date, ahead: int) -> Partition:
+    day = today + timedelta(days=ahead)
+    return Partition(f"outbox_{day:%Y%m%d}", f"{day}", f"{day + timedelta(days=1)}")
 
 
 def _first_id(moment: datetime) -> UUID:

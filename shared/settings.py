@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from socket import gethostname
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ORDINAL = re.compile(r"-(\d{1,4})$")
+
+
+def ordinal_of(host: str) -> int:
+    """The N of a host whose name ends in -N, as those of a StatefulSet do; else 0.
+
+    >>> ordinal_of("outreach-2"), ordinal_of("laptop")
+    (2, 0)
+    """
+    found = ORDINAL.search(host)
+    return int(found[1]) if found else 0
 
 
 class ServiceSettings(BaseSettings):
@@ -18,7 +32,9 @@ class ServiceSettings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = 0
     slot: int = Field(
-        default=0, ge=0, description="which of the service's processes this is; never two alike"
+        default_factory=lambda: ordinal_of(gethostname()),
+        ge=0,
+        description="which of the service's processes this is; left out: the N of a host named …-N, else 0",
     )
     clock_file: Path | None = Field(default=None, description="a stepped clock; never in production")
     sealing_key: SecretStr = Field(description="32 bytes in hex: names and numbers are sealed with it")

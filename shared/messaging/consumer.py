@@ -27,15 +27,16 @@ from faststream.kafka.message import KafkaAckableMessage
 from shared.messaging import internals
 from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import Record
-from shared.messaging.intake import DEADLY, BadRelease, Intake, Outage
+from shared.messaging.intake import DEADLY, ENDED_CONNECTION, KILLED, BadRelease, Intake, Outage
 from shared.messaging.lag import LagMeter
-from shared.messaging.outages import is_outage
+from shared.messaging.outages import is_outage, loss_of
 from shared.messaging.polling import Poll, rewind
 from shared.messaging.positions import Lookout, Span, Spans
 from shared.messaging.suspects import A_FEW, Suspects
 from shared.messaging.tables import Displaced
 from shared.messaging.topics import GATHERED_BYTES
 from shared.messaging.unit import Caller
+from shared.messaging.waits import Wait
 from shared.messaging.watch import Unassigned, watch
 
 BATCH_BYTES = 8 * 1024 * 1024
@@ -95,6 +96,7 @@ class Consumer:
         self._look_wanted = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
         self._suspects = Suspects(intake.work)
+        self.wait = Wait()
         self._broker = KafkaBroker(
             bootstrap.split(","),  # it would take several in one string for one
             client_id=f"medsync-{service}-{slot}",
@@ -290,10 +292,13 @@ class Consumer:
                 )
             else:
                 log.exception("consumer.fault")
+            self.wait.failed(error)
+            self._suspects.failed(error)
             self._hold_back(consumer)
             self._resuming = asyncio.create_task(self._resume_later(consumer))
         else:
             self._pause = FIRST_PAUSE
+            self.wait.over()
             reach("intake.acknowledged")
         finally:
             self._busy_since = None
@@ -303,13 +308,14 @@ class Consumer:
         self, by_partition: dict[TopicPartition, list[Record]], spans: Mapping[TopicPartition, Span]
     ) -> None:
         """Give the batch its effect; carefully where a process died with it."""
+        await self._suspects.look_back()
         fresh = self._suspects.fresh(by_partition)
         try:
             suspected = await self._suspects.unfinished({tp: by_partition[tp] for tp in fresh})
             for tp, in_hand in suspected.items():
                 await self._take_carefully(tp, by_partition[tp], spans[tp], in_hand)
             together = {tp: records for tp, records in by_partition.items() if tp not in suspected}
-            await self._suspects.begin({tp: together[tp] for tp in fresh if tp in together})
+            await self._suspects.begin(together)
             await self._in_lanes(together, {tp: span for tp, span in spans.items() if tp not in suspected})
         except asyncio.CancelledError:  # stopped, not killed
             await self._suspects.clear(fresh)
@@ -339,9 +345,8 @@ class Consumer:
             ),
             return_exceptions=True,
         )
-        for end in ends:
-            if end:
-                raise end
+        if failures := [end for end in ends if end]:
+            raise next((each for each in failures if loss_of(each)), failures[0])
 
     async def _take_carefully(
         self, tp: TopicPartition, records: list[Record], span: Span, in_hand: int
@@ -358,7 +363,9 @@ class Consumer:
             deaths = await self._suspects.begin({tp: few})
             try:
                 if len(few) == 1 and deaths[tp.topic, tp.partition] >= DEADLY:
-                    await self.intake.bury_killer(few[0], self._places({tp: of_few}))
+                    by_connection = (tp.topic, tp.partition) in self._suspects.of_connections
+                    why = ENDED_CONNECTION if by_connection else KILLED
+                    await self.intake.bury_killer(few[0], self._places({tp: of_few}), why)
                 else:
                     await self.intake.take(few, self._places({tp: of_few}))
             finally:

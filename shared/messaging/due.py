@@ -18,6 +18,7 @@ from shared.messaging.intake import BadRelease, check_release, verdict
 from shared.messaging.outages import is_outage, is_timeout
 from shared.messaging.registry import Jobs, Owner
 from shared.messaging.unit import KEY, Work, due_cause
+from shared.messaging.waits import Wait
 
 OWNERS_A_TURN = 500
 POLL_SECONDS = 1.0
@@ -36,14 +37,20 @@ class DueLoop:
         self.work, self.jobs = work, jobs
         self.wake = bell.committed
         self.done = self.buried = 0
+        self.wait = Wait()  # begun when one view fails, over when none does
+        self._failed = False
         self.stopped_because: str | None = None
 
     async def run(self) -> None:
         """Work until cancelled; wakes at a commit, when asked for its status, and once a second."""
         while True:
             self.wake.clear()
+            self._failed = False
             due = await self._or_pause(self._with_due_work(), [])
-            if any([await self._or_pause(self.turn(view), False) for view in due]):
+            went_on = any([await self._or_pause(self.turn(view), False) for view in due])
+            if not self._failed:
+                self.wait.over()
+            if went_on:
                 continue
             await asyncio.sleep(QUIET_SECONDS)
             with suppress(TimeoutError):
@@ -69,6 +76,8 @@ class DueLoop:
             log.critical("due.bad_release", reason=str(bad))
             self.stopped_because = str(bad)
         except Exception as error:
+            self._failed = True
+            self.wait.failed(error)
             if is_outage(error) or is_timeout(error):
                 log.warning("due.waits", error=type(error).__name__)
             else:

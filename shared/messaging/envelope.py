@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from uuid import UUID
 
@@ -134,6 +134,17 @@ def read(
         return Invalid(record, flaw.reason, flaw.message, flaw.event_id, flaw.event_type)
     except Exception as error:  # a net: one record must not stop the service
         return Invalid(record, "undecodable", f"cannot be read: {type(error).__name__}")
+
+
+AHEAD = timedelta(days=3)
+"""What a sender's clock may be ahead of the reader's: each may be a day off."""
+
+
+def is_from_the_future(event_id: UUID | None, now: datetime) -> bool:
+    """Whether a uuidv7 is of a time far ahead; other ids hold no time."""
+    if event_id is None or event_id.version != 7:
+        return False
+    return event_id.int >> 80 > (now + AHEAD).timestamp() * 1000
 
 
 class _Flaw(Exception):

@@ -7,13 +7,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
 
 from shared.messaging import tables
 from shared.messaging.crashpoints import reach
-from shared.messaging.envelope import Delivery, Invalid, Record, Unhandled, read
+from shared.messaging.envelope import AHEAD, Delivery, Invalid, Record, Unhandled, is_from_the_future, read
 from shared.messaging.outages import is_timeout
 from shared.messaging.positions import Spans, moves
 from shared.messaging.registry import Handlers
@@ -30,6 +31,7 @@ DEADLY = 3
 """Processes that died with one record alone in hand: then it is poison."""
 
 KILLED = ("killed_process", f"{DEADLY} processes died on it")
+ENDED_CONNECTION = ("ended_connection", f"{DEADLY} connections to the database ended on it")
 
 NOBODY = Cause("", "")
 """Of a transaction that only moves positions: nothing follows from it."""
@@ -87,7 +89,7 @@ class Intake:
         batch = Batch(records, spans)
         run: list[Delivery | Unhandled] = []
         for record in records:
-            match read(record, self.handlers.events, self.work.sealer):
+            match understand(record, self.handlers, self.work):
                 case Delivery() as delivery:
                     run.append(delivery)
                 case Invalid() as invalid:
@@ -101,14 +103,14 @@ class Intake:
                     self.tally.passed += 1
         await self._settle(batch, run)
 
-    async def bury_killer(self, record: Record, spans: Spans) -> None:
-        """Set aside a record that killed process after process which had it alone in hand."""
-        match read(record, self.handlers.events, self.work.sealer):
+    async def bury_killer(self, record: Record, spans: Spans, why: tuple[str, str]) -> None:
+        """Set aside a record that killed process after process, or connection, which had it alone in hand."""
+        match understand(record, self.handlers, self.work):
             case Unhandled() as unhandled:
                 await self._settle(Batch([record], spans), [unhandled])
             case Delivery() | Invalid() as letter:
                 await self._bury(
-                    Batch([record], spans), letter, attempts=DEADLY, reason=KILLED[0], message=KILLED[1]
+                    Batch([record], spans), letter, attempts=DEADLY, reason=why[0], message=why[1]
                 )
 
     async def bury_unreadable(self, topic: str, partition: int, offset: int, spans: Spans) -> None:
@@ -250,6 +252,16 @@ class Batch:
         for move in self.moves(number):
             self._spans[move.topic, move.partition].first = move.next
         self._settled += number
+
+
+def understand(record: Record, handlers: Handlers, work: Work) -> Delivery | Invalid | Unhandled:
+    """Read a record. One with an id from the future is set aside by its place: the inbox keeps ids by their time."""
+    found = read(record, handlers.events, work.sealer)
+    if isinstance(found, Unhandled) or not is_from_the_future(found.event_id, datetime.now(UTC)):
+        return found
+    event_type = found.event.TYPE if isinstance(found, Delivery) else found.event_type
+    message = f"the time in ce_id is more than {AHEAD.days} days ahead; set the sender's clock"
+    return Invalid(record, "from_the_future", message, event_type=event_type)
 
 
 def log_buried(letter: Delivery | Invalid, reason: str) -> None:

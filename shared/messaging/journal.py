@@ -379,24 +379,6 @@ async def release_lease(db: Db, holder: str) -> None:
 # ---- days -------------------------------------------------------------------------------------------------------
 
 
-async def add_day(db: Db, day: date) -> None:
-    """Make the day's partition where there is none; rows of the day that stand in the default one move there."""
-    name = f"fabric.outbox_{day:%Y%m%d}"
-    if await db.fetchval("select to_regclass($1) is not null", name):
-        return
-    await db.execute(f"create table {name} (like fabric.outbox including defaults)")
-    await db.execute("lock table fabric.outbox_default in access exclusive mode")
-    await db.execute(
-        f"""
-        with moved as (delete from fabric.outbox_default where day = '{day}' returning *)
-        insert into {name} select * from moved
-        """
-    )
-    await db.execute(
-        f"alter table fabric.outbox attach partition {name} for values from ('{day}') to (date '{day}' + 1)"
-    )
-
-
 async def days(db: Db) -> list[date]:
     """The days that have a partition."""
     rows = await db.fetch(

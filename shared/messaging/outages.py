@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Literal, TypeAlias
+
 import asyncpg
 from aiokafka.errors import KafkaError
 
@@ -29,6 +33,56 @@ STALE_CACHES = (asyncpg.InvalidCachedStatementError, asyncpg.OutdatedSchemaCache
 
 OUT_OF_STEP = (asyncpg.InternalClientError, asyncpg.ProtocolError)
 """What asyncpg says of a connection that was cut in the middle of an answer."""
+
+
+CRASH_ELSEWHERE = "57P02"
+"""What the server says to the others' connections when the backend of one died: then it ends all of them."""
+
+NOT_REPLICATED = "01000"
+"""The only warning that a commit gives: its wait for a synchronous standby was canceled."""
+
+Loss: TypeAlias = Literal["told", "silent"]
+
+
+class CrashElsewhere(ConnectionError):
+    """Another backend died, and the server ended all: this connection did not do it."""
+
+
+class Unconfirmed(ConnectionError):
+    """It is committed, but the wait for the standby was cut off: a failover may take it back."""
+
+
+@contextmanager
+def heeding(db: asyncpg.Connection) -> Iterator[list[str]]:
+    """The SQLSTATEs of what the server says beside its answers, as it says them."""
+    said: list[str] = []
+
+    def hear(_db: object, message: asyncpg.PostgresLogMessage) -> None:
+        said.append(message.sqlstate)
+
+    db.add_log_listener(hear)
+    try:
+        yield said
+    except Exception as error:
+        if CRASH_ELSEWHERE in said:
+            raise CrashElsewhere from error
+        raise
+    finally:
+        with suppress(asyncpg.InterfaceError):  # a connection that ended has none any more
+            db.remove_log_listener(hear)
+
+
+def loss_of(error: BaseException | None) -> Loss | None:
+    """How a connection ended under its statement: told to end, or without a word; none where that was no fault of
+    the statement, or something else failed.
+    """
+    while error is not None and not isinstance(error, CrashElsewhere):
+        if isinstance(error, asyncpg.ConnectionDoesNotExistError):
+            if isinstance(error.__cause__, asyncpg.AdminShutdownError):
+                return "told"
+            return None if isinstance(error.__cause__, asyncpg.PostgresError) else "silent"
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def is_outage(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ import structlog
 
 from shared.messaging import intake, tables
 from shared.messaging.envelope import Delivery, Invalid, Record, Unhandled, read
-from shared.messaging.intake import DEADLY, KILLED, log_buried, run_handlers, verdict
+from shared.messaging.intake import DEADLY, KILLED, log_buried, run_handlers, understand, verdict
 from shared.messaging.registry import Handlers
 from shared.messaging.unit import Caller, Cause, Unit, Work
 
@@ -43,7 +43,8 @@ class Parking:
 
         if letter["topic"].startswith("due:"):
             return await self._close_and_go_on(caller, letter, close)  # the job itself finds the work again
-        failure = await self._step(caller, letter["key"], tables.record_of(letter), close)
+        found = read(tables.record_of(letter), self.handlers.events, self.work.sealer)
+        failure = await self._step(caller, letter["key"], found, close)
         if failure is None:
             return await self._go_on(caller, letter)
         async with self._unit(caller, letter["key"]) as unit:
@@ -82,13 +83,14 @@ class Parking:
         answer = {"letter": number, "status": "closed"}
         while waiting := await self._next_behind(caller, letter):
             row_id, record, deaths = waiting
+            found = understand(record, self.handlers, self.work)
 
             async def drop(unit: Unit, row_id: int = row_id) -> bool:
                 return await tables.drop_behind(unit.db, row_id)
 
-            failure = KILLED if deaths >= DEADLY else await self._step(caller, key, record, drop)
+            failure = KILLED if deaths >= DEADLY else await self._step(caller, key, found, drop)
             if failure:
-                await self._bury_behind(caller, key, record, row_id, failure)
+                await self._bury_behind(caller, key, found, row_id, failure)
                 return answer | {"went_on": went_on, "failed": failure[0]}
             went_on += 1
         log.info("letter.closed", letter=number, by=caller.actor, went_on=went_on)
@@ -113,13 +115,16 @@ class Parking:
         return *waiting, deaths[place]
 
     async def _step(
-        self, caller: Caller, key: str | None, record: Record, settle: Callable[[Unit], Awaitable[bool]]
+        self,
+        caller: Caller,
+        key: str | None,
+        found: Delivery | Invalid | Unhandled,
+        settle: Callable[[Unit], Awaitable[bool]],
     ) -> tuple[str, str] | None:
-        """Apply one stored record and settle it, in one transaction; answers why if it fails again.
+        """Apply what was read of a stored record and settle it, in one transaction; answers why if it fails again.
 
         `settle` says whether the record was still there: two people may redrive at once.
         """
-        found = read(record, self.handlers.events, self.work.sealer)
         if isinstance(found, Invalid):
             return found.reason, found.message
         if isinstance(found, Delivery):
@@ -136,10 +141,14 @@ class Parking:
         return None
 
     async def _bury_behind(
-        self, caller: Caller, key: str, record: Record, row_id: int, failure: tuple[str, str]
+        self,
+        caller: Caller,
+        key: str,
+        found: Delivery | Invalid | Unhandled,
+        row_id: int,
+        failure: tuple[str, str],
     ) -> None:
         """An event that waited behind is poison itself: the patient waits for that one now."""
-        found = read(record, self.handlers.events, self.work.sealer)
         async with self._unit(caller, key) as unit:
             if isinstance(found, Unhandled) or not await tables.drop_behind(unit.db, row_id):
                 return

@@ -37,6 +37,7 @@ from shared.messaging.journal import OutboxRow, Tick
 from shared.messaging.lag import Place
 from shared.messaging.outages import OUT_OF_STEP, is_outage, is_timeout
 from shared.messaging.producers import Mark, Producers, Unanswered
+from shared.messaging.waits import Wait
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -133,6 +134,11 @@ class Relays:
         return sum(relay.takeovers for relay in self.each)
 
     @property
+    def wait(self) -> Wait:
+        """The longest of them."""
+        return max((relay.wait for relay in self.each), key=lambda wait: wait.seconds)
+
+    @property
     def complaints(self) -> list[str]:
         """What keeps events from leaving though the broker answers, in words for a person."""
         return [words for relay in self.each for words in relay.complaints]
@@ -168,6 +174,7 @@ class Relay:
         self._stalled: dict[Place, Stall] = {}
         self._held_again_at = 0.0
         self._refuses: str | None = None
+        self.wait = Wait()
         self.leads = False
         self.published = 0
         self.takeovers = 0
@@ -194,6 +201,7 @@ class Relay:
                 except (Deposed, ProducerFenced, asyncpg.UniqueViolationError):
                     log.warning("relay.deposed")
                 except Exception as error:
+                    self.wait.failed(error)
                     if is_outage(error) or is_timeout(error):
                         log.warning("relay.outage", error=type(error).__name__)
                     else:
@@ -209,6 +217,7 @@ class Relay:
     async def _lead_when_possible(self) -> None:
         epoch = await self._ask(journal.acquire_lease, self._holder, self._lease_seconds, self._range)
         if epoch is None:
+            self.wait.over()  # another publishes, and tells what it waits for
             return
         self.leads = True
         self.takeovers += 1
@@ -346,6 +355,7 @@ class Relay:
             raise Again from None
         self._at_most = min(WINDOW, 2 * self._at_most)
         self.published += number
+        self.wait.over()
         reach("relay.committed")
 
     async def _hold_the_too_large(self, rows: Sequence[OutboxRow]) -> bool:
@@ -414,6 +424,7 @@ class Relay:
 
     async def _wait(self, seconds: float) -> None:
         """Until a commit is heard of, or a while: polling is the truth."""
+        self.wait.over()
         with suppress(TimeoutError):
             async with asyncio.timeout(min(seconds, POLL_SECONDS)):
                 await self._heard.wait()

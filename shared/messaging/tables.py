@@ -1,4 +1,4 @@
-"""Every SQL statement of the fabric, one function each."""
+"""Every SQL statement of the fabric, one function each; those of partitions are in `partitions`."""
 
 from __future__ import annotations
 
@@ -85,33 +85,6 @@ async def claim(db: Db, event_ids: Sequence[UUID], moves: Sequence[Move] = ()) -
     if row["moved"] != len(moves):
         raise Displaced
     return set(row["claimed"])
-
-
-async def ensure_inbox_partitions(db: Db, starts: Sequence[tuple[str, UUID, UUID]]) -> None:
-    """Create the partitions (name, first id, first id of the next) that do not exist yet."""
-    for name, low, high in starts:
-        await db.execute(
-            f"create table if not exists fabric.{name} partition of fabric.inbox "
-            f"for values from ('{low}') to ('{high}')"
-        )
-
-
-async def inbox_partitions(db: Db) -> list[str]:
-    """The names of the dated partitions."""
-    rows = await db.fetch(
-        """
-        select c.relname
-        from pg_inherits i
-        join pg_class c on c.oid = i.inhrelid
-        where i.inhparent = 'fabric.inbox'::regclass
-          and c.relname <> 'inbox_default'
-        """
-    )
-    return [row["relname"] for row in rows]
-
-
-async def drop_inbox_partition(db: Db, name: str) -> None:
-    await db.execute(f"drop table fabric.{name}")
 
 
 # ---- positions ------------------------------------------------------------------------------------------------
@@ -551,6 +524,20 @@ async def suspect(db: Db, process: UUID, hands: Sequence[Hand]) -> dict[tuple[st
     return {(row["topic"], row["partition"]): row["deaths"] for row in rows}
 
 
+@dataclass(frozen=True, slots=True)
+class ServerLife:
+    """Since when the server runs, and since when it counts: a crash of a backend makes it count anew."""
+
+    started: datetime
+    counts_from: datetime
+
+
+async def server_life(db: Db) -> ServerLife:
+    row = await db.fetchrow("select pg_postmaster_start_time(), (select stats_reset from pg_stat_bgwriter)")
+    assert row is not None
+    return ServerLife(*row)
+
+
 async def clear_suspects(db: Db, places: Sequence[tuple[str, int]]) -> None:
     """Forget what was in hand in these (topic, partition): it came to an end."""
     await db.execute(
@@ -571,6 +558,47 @@ def _columns(hands: Sequence[Hand]) -> tuple[list[str], list[int], list[int], li
         [hand.offset for hand in hands],
         [hand.records for hand in hands],
     )
+
+
+# ---- slots ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SlotHeld:
+    """Who has a slot, and until when."""
+
+    holder: str
+    until: datetime
+
+
+async def slot_held(db: Db, slot: int) -> SlotHeld | None:
+    row = await db.fetchrow("select holder, until from fabric.slots where slot = $1", slot)
+    return SlotHeld(*row) if row else None
+
+
+async def take_slot(db: Db, slot: int, holder: str, seconds: float, gone: str) -> bool:
+    """Renew one's own slot, or take one that is free, has expired or is of a holder that is `gone`; says whether."""
+    row = await db.fetchrow(
+        """
+        insert into fabric.slots as s (slot, holder, renewed, until)
+        values ($1, $2, clock_timestamp(), clock_timestamp() + make_interval(secs => $3))
+        on conflict (slot) do update
+        set holder = excluded.holder, renewed = excluded.renewed, until = excluded.until
+        where s.holder in ($2, $4)
+           or s.until < clock_timestamp()
+           or s.renewed > clock_timestamp()
+        returning slot
+        """,
+        slot,
+        holder,
+        seconds,
+        gone,
+    )
+    return row is not None
+
+
+async def give_slot_back(db: Db, slot: int, holder: str) -> None:
+    await db.execute("delete from fabric.slots where slot = $1 and holder = $2", slot, holder)
 
 
 # ---- due work -------------------------------------------------------------------------------------------------
@@ -668,6 +696,13 @@ async def keep_answer(db: Db, idempotency_key: str, fingerprint: str, answer: An
     )
 
 
+async def leave_trace(db: Db) -> None:
+    """Write to the log of the database alone, so that the commit waits for the standby as any other: an answer that
+    follows from what was read must not be given of what a failover would take back.
+    """
+    await db.execute("select pg_logical_emit_message(true, 'medsync', '')")
+
+
 async def forget_answers(db: Db, days: int) -> None:
     await db.execute(
         "delete from fabric.answers where answered_at < clock_timestamp() - make_interval(days => $1)", days
@@ -697,6 +732,52 @@ async def counts(db: Db) -> dict[str, Any]:
     )
     assert row is not None
     return dict(row)
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """What may last too long, in seconds; and how many wait for a person."""
+
+    unpublished_seconds: float  # the oldest event in the outbox
+    snapshot_seconds: float  # the oldest snapshot that keeps dead rows
+    transaction_seconds: float  # the oldest transaction that is open
+    held: int
+    parked: int
+
+
+async def lasting(db: Db) -> Lasting:
+    """Transactions are the service's own role's in its database and prepared ones of the cluster: of other roles'
+    the server tells the age where ours is a member of pg_read_all_stats.
+    """
+    row = await db.fetchrow(
+        """
+        with transactions as (
+            select xact_start as since, backend_xmin is not null as holds_snapshot
+            from pg_stat_activity
+            where pid <> pg_backend_pid()
+              and xact_start is not null
+              and backend_type = 'client backend'
+            union all
+            select prepared, true
+            from pg_prepared_xacts
+        ), ages as (
+            select extract(epoch from clock_timestamp() - since)::float as age, holds_snapshot
+            from transactions
+        )
+        select (
+                   select coalesce(extract(epoch from clock_timestamp() - since), 0)::float
+                   from fabric.waiting($1)
+               ) as unpublished_seconds,
+               coalesce(max(age) filter (where holds_snapshot), 0) as snapshot_seconds,
+               coalesce(max(age), 0) as transaction_seconds,
+               (select count(*) from fabric.held) as held,
+               (select count(*) from fabric.parked) as parked
+        from ages
+        """,
+        COUNTED,
+    )
+    assert row is not None
+    return Lasting(*row)
 
 
 def as_base64(value: bytes | None) -> str | None:

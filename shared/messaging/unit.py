@@ -34,7 +34,7 @@ from shared.messaging import journal, sizes, tables
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import TRACE_PARENT, Delivery, headers_of, payload_of, typed_key
-from shared.messaging.outages import is_outage, is_timeout
+from shared.messaging.outages import NOT_REPLICATED, Unconfirmed, heeding, is_outage, is_timeout
 from shared.messaging.registry import Owner
 from shared.messaging.sealing import Sealer
 from shared.problems import Refused
@@ -227,11 +227,14 @@ class Work:
             if key and (kept := await tables.answer_to(unit.db, key)):
                 if kept[0] != caller.fingerprint:
                     raise KeyReused(key)
+                await tables.leave_trace(unit.db)
                 return cast(T, kept[1])
             answer = await decide(unit)
             reach("command.decided")
             if key and keep(answer):
                 await tables.keep_answer(unit.db, key, caller.fingerprint, to_jsonable_python(answer))
+            elif not unit.emitted:
+                await tables.leave_trace(unit.db)
             return answer
 
     async def free_owners(self, unit: Unit, view: str, limit: int, of: Owner = "patient") -> list[str]:
@@ -265,17 +268,21 @@ class Work:
     ) -> AsyncIterator[Unit]:
         """One transaction with its locks taken; commits at the end, with the outbox rows of what was emitted."""
         async with self.connection() as db:
-            async with db.transaction():
-                await _lock(db, keys)
-                reach("unit.locked")
-                unit = Unit(db, self.clock.now(), actor, role, cause)
-                yield unit
-                if unit.emitted:
-                    await journal.append(unit.db, self._rows(unit))
-                reach("unit.outbox_written")
+            with heeding(db) as said:
+                async with db.transaction():
+                    await _lock(db, keys)
+                    reach("unit.locked")
+                    unit = Unit(db, self.clock.now(), actor, role, cause)
+                    yield unit
+                    if unit.emitted:
+                        await journal.append(unit.db, self._rows(unit))
+                    reach("unit.outbox_written")
+                    said.clear()
             reach("unit.committed")
         if not unit.idle:
             self.bell.ring(outbox=bool(unit.emitted))
+        if NOT_REPLICATED in said:
+            raise Unconfirmed("committed, but no standby has confirmed it")
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
@@ -290,13 +297,15 @@ class Work:
             await self.pool.release(db)
 
     async def is_outage(self, error: Exception) -> bool:
-        """Whether the world failed, and not what was done. After a timeout the database itself is asked."""
+        """Whether the world failed, and not what was done. After a timeout the database itself is asked: one whose
+        standby does not confirm what is written answers, and is away all the same.
+        """
         return is_outage(error) or (is_timeout(error) and not await self._database_answers())
 
     async def _database_answers(self) -> bool:
         try:
             async with asyncio.timeout(3), self.connection() as db:
-                await db.execute("select 1")
+                await tables.leave_trace(db)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
         return True

@@ -293,13 +293,15 @@ MISTAKES = (
         [
             (
                 "unit.py",
-                "                yield unit\n"
-                "                if unit.emitted:\n"
-                "                    await tables.append(unit.db, self._rows(unit))\n"
-                '                reach("unit.outbox_written")\n'
+                "                    yield unit\n"
+                "                    if unit.emitted:\n"
+                "                        await tables.append(unit.db, self._rows(unit))\n"
+                '                    reach("unit.outbox_written")\n'
+                "                    said.clear()\n"
                 '            reach("unit.committed")\n',
-                "                yield unit\n"
-                '                reach("unit.outbox_written")\n'
+                "                    yield unit\n"
+                '                    reach("unit.outbox_written")\n'
+                "                    said.clear()\n"
                 '            reach("unit.committed")\n'
                 "            if unit.emitted:\n"
                 "                await tables.append(db, self._rows(unit))\n",

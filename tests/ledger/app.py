@@ -1,12 +1,14 @@
 """The smallest service on the fabric: writes down every effect, so that tests can count them.
 
-A `store_id` tells the handler of its event what to do: `refuse`, `fail`, `slow` or `die`; anything else goes well.
+A `store_id` tells the handler of its event what to do: `refuse`, `fail`, `slow`, `die`, `end` its connection to the
+database, or `crash` what serves it there; anything else goes well.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -42,6 +44,7 @@ async def enrolled(events: Sequence[PatientEnrolled], unit: Unit) -> None:
 async def changed(events: Sequence[ProfileChanged], unit: Unit) -> None:
     for event in events:
         await misbehave(event.profile.store_id)
+        await misbehave_in_database(event.profile.store_id, unit)
     await write_down(unit, "changed", events)
 
 
@@ -202,6 +205,17 @@ async def misbehave(how: str) -> None:
         await asyncio.sleep(60)
     if how == "die":
         os._exit(9)
+
+
+async def misbehave_in_database(how: str, unit: Unit) -> None:
+    if how == "end":
+        await unit.db.execute("select pg_terminate_backend(pg_backend_pid())")
+    if how == "crash":
+        backend = unit.db.get_server_pid()
+        sleeping = asyncio.create_task(unit.db.execute("select pg_sleep(5)"))
+        await asyncio.sleep(0.1)
+        os.kill(backend, signal.SIGKILL)
+        await sleeping
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:

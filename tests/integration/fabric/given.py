@@ -258,6 +258,11 @@ async def status(client: httpx.AsyncClient) -> dict[str, Any]:
     return found
 
 
+def id_of(moment: datetime, number: int = 1) -> UUID:
+    """As uuidv7 would be at that moment."""
+    return UUID(int=(int(moment.timestamp() * 1000) << 80) | (7 << 76) | (2 << 62) | number)
+
+
 def due_in(seconds: float) -> str:
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from aiokafka.record.util import calc_crc32c
 
 from shared.events.enrollment import TOPIC, ProfileChanged
 from shared.messaging.envelope import Record
-from tests.integration.fabric.given import Ledger, changed, status
+from tests.integration.fabric.given import Ledger, changed, id_of, status
 from tests.running import at_rest
 
 GOOD = changed("p", 1).model_dump(mode="json")
@@ -210,3 +211,27 @@ async def test_a_header_name_that_is_not_utf8_is_contained(
     (letter,) = await ledger.letters()
     assert (letter["reason"], letter["payload"]) == ("undecodable", None)
     assert await ledger.count("effects") == len(good)
+
+
+async def test_an_id_from_the_future_is_a_letter_and_not_in_the_inbox_until_a_person_takes_it(
+    ledger: Ledger,
+) -> None:
+    """Its week would be kept long after it was forgotten on the topic, and an older one could not be made."""
+    now = datetime.now(UTC)
+    soon, late, later = (id_of(now + timedelta(days=n)) for n in (2, 4, 400))
+    await ledger.publish_with_ids(
+        [(changed("p", 1), soon), (changed("q", 1), late), (changed("q", 2), later)]
+    )
+    async with ledger.running() as client:
+        await ledger.until_letters(1)
+        await at_rest(client)
+        (letter,) = await ledger.letters()
+        assert (letter["reason"], letter["event_id"]) == ("from_the_future", None)
+        assert [(e.patient_id, e.revision) for e in await ledger.effects()] == [("p", 1)]
+        assert await ledger.count("fabric.inbox") == 1
+        answer = await client.post(f"/ops/deadletters/{letter['id']}/redrive")
+        assert answer.json()["failed"] == "from_the_future"  # each waits for a person of its own
+        (behind,) = await ledger.letters()
+        await client.post(f"/ops/deadletters/{behind['id']}/redrive")
+        assert await ledger.effects_of("q") == [("changed", 1), ("changed", 2)]
+        assert await ledger.count("fabric.inbox") == 1

@@ -52,6 +52,7 @@ async def test_an_operator_is_told_what_waits_and_reads_it(ledger: Ledger, tmp_p
         terminal = Terminal(tmp_path, ledger, process)
         code, said, _ = await terminal.run("doctor")
         assert (code, "ok     Nothing needs attention" in said) == (0, True), said
+        assert "ok     Nothing lasts longer than it should" in said
 
         sealed = record(ContactDetailsChanged(patient_id="s", revision=1), ce_sealingkeyid="1")
         sealed["value"] = b"\x00\xff" * 20

@@ -6,14 +6,17 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
 
 from deploy.local import LocalStack
 from deploy.local.ports import free_port
+from deploy.local.sql import on_server
 from shared import database
 from shared.events.planner import TOPIC as PLANNER
 from tests.integration.fabric.given import Ledger, changed, status
@@ -75,6 +78,98 @@ async def test_the_database_goes_away_under_load_and_comes_back(
         await at_rest(client)
         assert (await client.get("/ops/ready")).status_code == 200
     await nothing_lost_nothing_blamed(exposed, load)
+
+
+async def test_a_statement_that_crashes_the_database_becomes_a_letter_and_nobody_else_s_event_does(
+    own_stack: LocalStack, exposed: Ledger, tmp_path: Path
+) -> None:
+    """The server ends everybody's connections each time, and goes on."""
+    bystander = await exposed_on(own_stack, tmp_path)
+    hows = {f"p{n}": "crash" if n == 7 else "well" for n in range(20)}
+    async with exposed.running() as client, bystander.running() as other:
+        async with under_load(bystander, other) as load:
+            await bystander.until_effects(200)
+            await exposed.publish(*[changed(patient, 1, how) for patient, how in hows.items()])
+            letters = await until(lambda: if_it_answers(exposed.letters), "there is a letter", seconds=90)
+        await at_rest(client, other)
+    assert [(letter["key"], letter["reason"]) for letter in letters] == [("patient:p7", "ended_connection")]
+    assert sorted(e.patient_id for e in await exposed.effects()) == sorted(hows.keys() - {"p7"})
+    await nothing_lost_nothing_blamed(bystander, load)
+
+
+@pytest.fixture
+def standby_away(own_stack: LocalStack) -> Iterator[Callable[[bool], None]]:
+    """Call it: commits wait for a standby that is away, or do so no longer."""
+
+    def away(is_away: bool) -> None:
+        async def change(admin: asyncpg.Connection) -> None:
+            names = "nobody" if is_away else ""
+            await admin.execute(f"alter system set synchronous_standby_names = '{names}'")
+            await admin.execute("select pg_reload_conf()")
+
+        on_server(own_stack.addresses.postgres, change)
+
+    yield away
+    away(False)
+
+
+WAITING = "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'"
+
+
+async def test_no_answer_is_a_success_before_the_standby_confirms_it(
+    own_stack: LocalStack,
+    exposed: Ledger,
+    standby_away: Callable[[bool], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One replayed for its key, one of a command that found nothing to do, one whose wait was canceled."""
+    monkeypatch.setattr(database, "COMMAND_TIMEOUT", 2.0)
+    path, body = "/patients/p/things", {"revision": 1}
+    async with exposed.running() as client:
+        first = await client.post(path, json=body, headers={"Idempotency-Key": "a"})
+        await at_rest(client)
+        await asyncio.to_thread(standby_away, True)
+        replayed = await client.post(path, json=body, headers={"Idempotency-Key": "a"})
+        idle = await client.post("/ops/republish", json={"patient": "nobody"})
+        assert (first.status_code, replayed.status_code, idle.status_code) == (200, 503, 503)
+        canceled = asyncio.create_task(client.post(path, json=body, headers={"Idempotency-Key": "b"}))
+        admin = await asyncpg.connect(own_stack.addresses.postgres)
+        while not canceled.done():
+            await admin.fetch(WAITING)
+            await asyncio.sleep(0.05)
+        await admin.close()
+        assert (await canceled).status_code == 503
+        await asyncio.to_thread(standby_away, False)
+        again = [await client.post(path, json=body, headers={"Idempotency-Key": key}) for key in "ab"]
+        assert [answer.status_code for answer in again] == [200, 200]
+        assert again[0].json() == first.json()
+    assert await exposed.effects_of("p") == [("command", 1), ("command", 1)]
+
+
+async def test_events_wait_for_the_standby_and_nobody_is_blamed(
+    own_stack: LocalStack,
+    exposed: Ledger,
+    standby_away: Callable[[bool], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(database, "COMMAND_TIMEOUT", 1.0)
+    async with exposed.running() as client:
+        await exposed.publish(changed("p", 1))
+        await exposed.until_effects(1)
+        await asyncio.to_thread(standby_away, True)
+        await exposed.publish(*[changed(f"q{n}", 1) for n in range(20)])
+        await asyncio.sleep(12)  # longer than three tries alone of each half
+        await asyncio.to_thread(standby_away, False)
+        await at_rest(client)
+    assert await exposed.letters() == []
+    assert len(await exposed.effects()) == 21
+
+
+async def if_it_answers(ask: Callable[[], Awaitable[Any]]) -> Any:
+    try:
+        return await ask()
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return None
 
 
 async def test_the_broker_is_killed_under_load_and_comes_back(own_stack: LocalStack, exposed: Ledger) -> None:

@@ -315,6 +315,20 @@ async def test_a_killer_in_a_long_batch_comes_to_stand_alone(ledger: Ledger) -> 
     assert [revision for _, revision in await ledger.effects_of("p")] == [*range(1, 81)]
 
 
+@pytest.mark.parametrize("number", [40, 200])
+async def test_a_statement_that_ends_its_connection_becomes_a_letter_and_the_others_go_through(
+    ledger: Ledger, number: int
+) -> None:
+    hows = {f"p{n}": "end" if n == 12 else "well" for n in range(number)}
+    async with ledger.running() as client:
+        await ledger.publish(*[changed(patient, 1, how) for patient, how in hows.items()])
+        (letter,) = await ledger.until_letters(1)
+        await at_rest(client)
+    assert (letter["key"], letter["reason"]) == ("patient:p12", "ended_connection")
+    assert sorted(e.patient_id for e in await ledger.effects()) == sorted(hows.keys() - {"p12"})
+    assert await ledger.count("fabric.suspects where deaths > 0") == 0
+
+
 async def test_a_killer_behind_a_parked_patient_kills_only_so_often(ledger: Ledger) -> None:
     async with ledger.process() as process:
         await process.ready()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
 import structlog
@@ -21,14 +22,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from deploy.local import Addresses
 from deploy.local.ports import free_port
 from deploy.local.process import Process
+from shared import attention
 from shared.events.enrollment import TOPIC
 from shared.http import PROBLEM_JSON
-from shared.messaging import lag, sizes
+from shared.messaging import lag, relay, sizes, tables, waits
 from shared.messaging.envelope import TRACE_PARENT
 from shared.metrics import KINDS
 from tests.integration.fabric.given import Ledger, LedgerProcess, changed
 from tests.integration.fabric.test_relay import large
-from tests.running import SEALING_KEY, at_rest
+from tests.running import SEALING_KEY, at_rest, until
 
 NAME = "Canarius"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -141,6 +143,87 @@ async def test_metrics_are_told_while_the_broker_or_the_database_is_away(
             assert of(samples, "medsync_database_answers") == 0
             assert of(samples, "medsync_pool_connections", state="in_use") is not None
             assert not [name for name, _ in samples if name.startswith("medsync_outbox")]
+
+
+async def test_what_lasts_too_long_is_told_and_makes_no_probe_fail(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit in ("SNAPSHOT_SECONDS", "TRANSACTION_SECONDS", "UNPUBLISHED_SECONDS"):
+        monkeypatch.setattr(attention, limit, 0.5)
+    monkeypatch.setattr(waits, "LASTS_SECONDS", 0.5)
+
+    async def no_broker(*_: Any) -> Any:
+        raise ConnectionRefusedError("at its address")
+
+    async with ledger.running() as client:
+        await at_rest(client)
+        ready = (await client.get("/ops/ready")).json()
+        assert (ready["missing"], ready["warnings"]) == ([], [])
+        monkeypatch.setattr(relay.Relay, "_send", no_broker)
+        await client.post("/patients/p/things", json={"revision": 1})
+        await ledger.publish(changed("q", 1, "refuse"))
+        await ledger.until_letters(1)
+        reader = await asyncpg.connect(ledger.database_url)
+        async with reader.transaction(isolation="repeatable_read"):
+            await reader.execute("select from effects")
+
+            async def all_told() -> bool:
+                answer = await client.get("/ops/consuming")
+                assert (answer.status_code, answer.json()["missing"]) == (200, []), answer.text
+                told = {each["code"] for each in answer.json()["warnings"]}
+                return told == {
+                    "relay_waits",
+                    "unpublished_events",
+                    "parked",
+                    "old_snapshot",
+                    "open_transaction",
+                }
+
+            await until(all_told, "every warning is told")
+            warnings = (await client.get("/ops/ready")).json()["warnings"]
+            (of_relay,) = [each["says"] for each in warnings if each["code"] == "relay_waits"]
+            assert re.fullmatch(r"publishing fails for \d+ s \(ConnectionRefusedError\)", of_relay)
+            samples = await scraped(client)
+            assert of(samples, "medsync_oldest_snapshot_seconds") > 0.5
+            assert of(samples, "medsync_waits_seconds", part="relay") > 0.5
+            assert of(samples, "medsync_waits_seconds", part="consumption") == 0
+        await reader.close()
+        monkeypatch.undo()
+
+        async def told_no_more() -> bool:
+            return {each["code"] for each in (await client.get("/ops/ready")).json()["warnings"]} == {
+                "parked"
+            }
+
+        await until(told_no_more, "only the parked patient is left")
+
+
+async def test_consumption_and_due_work_that_wait_for_long_say_since_when_and_why(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waits, "LASTS_SECONDS", 0.5)
+
+    async def locked_out(*_: Any) -> Any:
+        raise asyncpg.LockNotAvailableError("of a row about Canarius")
+
+    async with ledger.running() as client:
+        with monkeypatch.context() as outage:
+            outage.setattr(tables, "claim", locked_out)
+            outage.setattr(tables, "due_states", locked_out)
+            await ledger.publish(changed("p", 1))
+
+            async def told() -> bool:
+                answer = await client.get("/ops/consuming")
+                missing = " ".join(answer.json()["missing"])
+                return answer.status_code == 503 and bool(
+                    re.search(r"consumption waits for \d+ s \(LockNotAvailableError\)", missing)
+                    and re.search(r"due work waits for \d+ s \(LockNotAvailableError\)", missing)
+                )
+
+            await until(told, "it says what it waits for")
+            assert (await client.get("/ops/ready")).status_code == 200
+        await at_rest(client)
+        assert (await client.get("/ops/consuming")).status_code == 200
 
 
 async def test_a_refused_command_leaves_one_line_without_what_it_said(ledger: Ledger) -> None:
