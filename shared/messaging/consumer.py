@@ -30,7 +30,7 @@ from shared.messaging.envelope import Record
 from shared.messaging.intake import DEADLY, ENDED_CONNECTION, KILLED, BadRelease, Intake, Outage
 from shared.messaging.lag import LagMeter
 from shared.messaging.outages import is_outage, loss_of
-from shared.messaging.polling import Poll, rewind
+from shared.messaging.polling import LANES, Poll, lane_of, rewind
 from shared.messaging.positions import Lookout, Span, Spans
 from shared.messaging.suspects import A_FEW, Suspects
 from shared.messaging.tables import Displaced
@@ -47,9 +47,6 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 
 STOP_SECONDS = 10.0
 """How long a batch in hand may take at a stop; then it is rolled back."""
-
-LANES = 2
-"""Transactions side by side."""
 
 LOOK_SECONDS = 5.0
 """How often somebody looks whether the topics are what they were."""
@@ -128,7 +125,7 @@ class Consumer:
             no_reply=True,  # a reply_to header would publish past the outbox
         )
         self._poll = Poll(
-            LANES * batch_size,
+            batch_size,
             self._stands,
             set_aside=self._set_aside,
             pass_over=self._pass_over,
@@ -328,12 +325,11 @@ class Consumer:
     ) -> None:
         """Give them their effect in transactions side by side: while one waits for the database, another works.
 
-        A partition goes one way, so that each transaction settles what stands first in it. No lane's failure counts
-        before all came to an end.
+        No lane's failure counts before all came to an end.
         """
         lanes: list[list[TopicPartition]] = [[] for _ in range(LANES)]
         for tp in spans:
-            lanes[tp.partition % LANES].append(tp)
+            lanes[lane_of(tp)].append(tp)
         ends = await asyncio.gather(
             *(
                 self.intake.take(

@@ -13,6 +13,9 @@ from shared.messaging.positions import Span
 
 POLL_MS = 1000
 
+LANES = 2
+"""Transactions side by side."""
+
 Stands = Mapping[TopicPartition, int]
 """Where the database stands in each partition that may be read; the consumer keeps it."""
 
@@ -40,8 +43,7 @@ class Poll:
     async def __call__(self, consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord[Any, Any], ...]:
         """The next batch, as soon as there is one; empty after a second of nothing."""
         try:
-            batches = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._size)
-            found = [record for records in batches.values() for record in records]
+            found = await self._fetched(consumer)
         except UnicodeDecodeError:  # the name of a header
             found = await self._around_unreadable(consumer)
         except (OffsetOutOfRangeError, NoOffsetForPartitionError):
@@ -55,6 +57,17 @@ class Poll:
         if self.spans and not found:
             await self._pass_over(self.spans)
         return tuple(one for one in found if TopicPartition(one.topic, one.partition) in self.spans)
+
+    async def _fetched(self, consumer: AIOKafkaConsumer) -> list[ConsumerRecord[Any, Any]]:
+        """Up to a transaction's worth for each lane: what is asked for without a lane may come of one partition."""
+        found = await consumer.getmany(timeout_ms=POLL_MS, max_records=self._size)
+        for lane in range(LANES) if found else ():
+            mine = [tp for tp in self._stands if lane_of(tp) == lane]
+            room = self._size - sum(len(found.get(tp, ())) for tp in mine)
+            if mine and room > 0:
+                more = await consumer.getmany(*mine, timeout_ms=0, max_records=room)
+                found |= {tp: [*found.get(tp, ()), *records] for tp, records in more.items()}
+        return [record for records in found.values() for record in records]
 
     async def _spans(self, consumer: AIOKafkaConsumer) -> dict[TopicPartition, Span]:
         """What was read of each partition since it was last settled: records, and the markers of transactions, which
@@ -99,6 +112,11 @@ class Poll:
                 await self._set_aside(tp, Span(self._stands[tp], await consumer.position(tp) + 1))
                 rewind(consumer, self._stands, tp)
         return found
+
+
+def lane_of(tp: TopicPartition) -> int:
+    """A partition goes one way, so that each transaction settles what stands first in it."""
+    return tp.partition % LANES
 
 
 def rewind(consumer: AIOKafkaConsumer, stands: Stands, *only: TopicPartition) -> None:

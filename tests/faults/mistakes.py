@@ -375,8 +375,9 @@ MISTAKES = (
         [
             (
                 "consumer.py",
-                "            self._hold_back(consumer, by_partition)\n            self._resuming = asyncio",
-                "            await self._commit(consumer, {tp: r[-1].offset + 1 for tp, r in by_partition.items() if r})\n"
+                "            self._hold_back(consumer)\n            self._resuming = asyncio",
+                "            with suppress(Exception):\n"
+                "                await self.intake.take([], self._places(spans))\n"
                 "            return\n"
                 "            self._resuming = asyncio",
             )
@@ -389,12 +390,11 @@ MISTAKES = (
         [
             (
                 "intake.py",
-                "            new = await tables.claim(unit.db, [delivery.event_id for delivery in deliveries])\n",
-                "            new = await tables.claim(unit.db, [delivery.event_id for delivery in deliveries])\n"
-                "            new = {delivery.event_id for delivery in deliveries}\n",
+                "            fresh = _first_of_each(deliveries, new)\n",
+                "            fresh = _first_of_each(deliveries, {delivery.event_id for delivery in deliveries})\n",
             )
         ],
-        _at("ledger", "intake.committed", "intake.committed"),
+        _at("sender", "relay.sent", "relay.sent"),
         caught_by="I5 per",
     ),
     Mistake(

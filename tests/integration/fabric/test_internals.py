@@ -6,11 +6,14 @@ import asyncio
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
 from faststream.kafka import KafkaBroker
 
 from shared.events import TOPICS
 from shared.messaging import internals
+from shared.messaging.topics import create_topics
 from tests.integration.fabric.given import Ledger
+from tests.running import until
 
 
 async def test_the_partitions_of_a_topic_that_nobody_subscribed_to(ledger: Ledger) -> None:
@@ -51,6 +54,57 @@ async def test_an_abandoned_producer_sends_nothing_that_it_holds(ledger: Ledger)
         assert sum(ends.values()) == 0
     finally:
         await consumer.stop()
+
+
+async def test_a_topic_made_anew_has_another_id(ledger: Ledger) -> None:
+    topic, missing = ledger.prefix + TOPICS[0], ledger.prefix + "missing"
+    admin = AIOKafkaAdminClient(bootstrap_servers=ledger.bootstrap)
+    await admin.start()
+    try:
+        cluster, before = await internals.topic_ids(admin, [topic, missing])
+        assert before.keys() == {topic}
+        assert before[topic][1] == dict.fromkeys(range(4), True)
+        assert await internals.topic_ids(admin, [topic]) == (cluster, before)
+        await admin.delete_topics([topic])
+
+        async def made() -> bool:
+            return bool(await create_topics(ledger.bootstrap, 4, prefix=ledger.prefix, topics=TOPICS[:1]))
+
+        await until(made, "the topic is made anew")
+
+        async def another() -> bool:
+            _, now = await internals.topic_ids(admin, [topic])
+            return topic in now and now[topic][0] != before[topic][0]
+
+        await until(another, "the broker tells the new one's id")
+    finally:
+        await admin.close()
+
+
+async def test_a_group_says_what_its_members_hold_and_shares_it_out_anew(ledger: Ledger) -> None:
+    topic, group = ledger.prefix + TOPICS[0], ledger.prefix + "internals"
+    consumer = AIOKafkaConsumer(topic, bootstrap_servers=ledger.bootstrap, group_id=group)
+    admin = AIOKafkaAdminClient(bootstrap_servers=ledger.bootstrap)
+    await admin.start()
+    await consumer.start()
+    try:
+        everything = {(topic, partition) for partition in range(4)}
+
+        async def held() -> bool:
+            return await internals.held_by(admin, group) == everything
+
+        await until(held, "the member holds every partition")
+        first = consumer._subscription.subscription.assignment
+        internals.rejoin(consumer)
+
+        async def anew() -> bool:
+            return consumer._subscription.subscription.assignment is not first
+
+        await until(anew, "it is given another assignment")
+        await until(held, "it holds every partition again")
+    finally:
+        await consumer.stop()
+        await admin.close()
 
 
 async def test_a_subscriber_fetches_as_it_is_told(ledger: Ledger) -> None:

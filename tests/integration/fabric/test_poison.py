@@ -285,9 +285,9 @@ async def test_after_a_death_by_chance_a_long_batch_is_taken_a_few_at_a_time(
         assert await process.ended() == -9
     taken, sizes = intake.Intake.take, []
 
-    async def measured(self: intake.Intake, records: Any) -> None:
+    async def measured(self: intake.Intake, records: Any, spans: Any) -> None:
         sizes.append(len(records))
-        await taken(self, records)
+        await taken(self, records, spans)
 
     monkeypatch.setattr(intake.Intake, "take", measured)
     async with ledger.running() as client:
@@ -363,12 +363,12 @@ async def test_an_outage_after_a_death_loses_nothing_and_counts_as_no_death(
         assert await process.ended() == -9
     taken, failures = intake.Intake.take, 0
 
-    async def away_now_and_then(self: intake.Intake, records: Any) -> None:
+    async def away_now_and_then(self: intake.Intake, records: Any, spans: Any) -> None:
         nonlocal failures
         failures += 1
         if 3 <= failures <= 8:
             raise intake.Outage("as if")
-        await taken(self, records)
+        await taken(self, records, spans)
 
     monkeypatch.setattr(intake.Intake, "take", away_now_and_then)
     monkeypatch.setattr("shared.messaging.consumer.LONGEST_PAUSE", 0.2)

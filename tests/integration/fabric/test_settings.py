@@ -21,7 +21,7 @@ async def test_the_consumer_is_set_as_the_fabric_needs_it(ledger: Ledger) -> Non
         assert not hasattr(subscriber, "max_workers")
         options: dict[str, Any] = subscriber._connection_args
         assert options == options | {
-            "auto_offset_reset": "earliest",
+            "auto_offset_reset": "none",
             "isolation_level": "read_committed",
             "group_instance_id": f"{ledger.prefix}medsync-ledger-3",
             "session_timeout_ms": 7000,
