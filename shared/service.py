@@ -159,6 +159,7 @@ async def _start(
         name=label,
         lease_seconds=settings.relay_lease_seconds,
         topic_prefix=settings.topic_prefix,
+        ranges=settings.relays,
     )
     due = DueLoop(work, jobs, bell)
     parking = Parking(work, handlers)
