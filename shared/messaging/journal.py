@@ -100,7 +100,8 @@ async def last_tick(db: Db, range_: int) -> Tick:
 async def next_tick(db: Db, last: Tick, ranges: int) -> Tick | None:
     """Write down the next tick: all that was committed since the last one; none where nothing was.
 
-    Raises UniqueViolationError where another relay was faster.
+    Raises UniqueViolationError where another relay was faster, and NotNullViolationError where this database does not
+    know the last one: it is another than a moment ago, failed over to.
     """
     row = await db.fetchrow(
         f"""
@@ -113,7 +114,14 @@ async def next_tick(db: Db, last: Tick, ranges: int) -> Tick | None:
         )
         insert into fabric.ticks
             (range, epoch, no, floor, before, upto, low, high, first_day, last_day, system)
-        select $1, $2, $3, $5, $4::text::pg_snapshot, pg_current_snapshot(), low, high, first_day, last_day, $7
+        select $1, $2, (
+                   select $3::bigint
+                   from fabric.ticks
+                   where (range, epoch, no) = ($1, $2, $3::bigint - 1)
+                     and upto::text = $4
+                   limit 1
+               ),
+               $5, $4::text::pg_snapshot, pg_current_snapshot(), low, high, first_day, last_day, $7
         from fresh
         where rows > 0
         returning {_TICK}

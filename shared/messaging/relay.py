@@ -173,7 +173,7 @@ class Relays:
     @property
     def wait(self) -> Wait:
         """The longest of them."""
-        return max((relay.wait for relay in self.each), key=lambda wait: wait.seconds)
+        return max((relay.wait for relay in self.each), key=lambda wait: wait.seconds, default=Wait())
 
     @property
     def complaints(self) -> list[str]:
@@ -238,7 +238,7 @@ class Relay:
             while True:
                 try:
                     await self._lead_when_possible()
-                except (Deposed, ProducerFenced, asyncpg.UniqueViolationError):
+                except (Deposed, ProducerFenced, asyncpg.UniqueViolationError, asyncpg.NotNullViolationError):
                     log.warning("relay.deposed")
                 except Exception as error:
                     self.wait.failed(error)
@@ -493,9 +493,15 @@ class Relay:
     async def ask(
         self, ask: Callable[Concatenate[Db, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Ask the database: the lease is renewed on the same connection meanwhile."""
+        """Ask the database: the lease is renewed on the same connection meanwhile.
+
+        Raises ConnectionError where the one it leads by is gone: the next one may be to a standby that lacks commits, so
+        that it must find out anew how far it is.
+        """
         async with self._one_at_a_time:
             if self._db is None or self._db.is_closed():
+                if self._db is not None and self.leads:
+                    raise ConnectionError("closed by the server")
                 self._db = await connect(self._url, name=f"{self._name} relay")
                 await self._db.execute(journal.BY_INDEX)
             return await ask(self._db, *args, **kwargs)
