@@ -29,7 +29,7 @@ from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import Record
 from shared.messaging.intake import DEADLY, ENDED_CONNECTION, KILLED, BadRelease, Intake, Outage
 from shared.messaging.lag import LagMeter
-from shared.messaging.outages import is_outage, loss_of
+from shared.messaging.outages import BROKER_AWAY, is_outage, loss_of
 from shared.messaging.polling import LANES, Poll, lane_of, rewind
 from shared.messaging.positions import Lookout, Span, Spans
 from shared.messaging.suspects import A_FEW, Suspects
@@ -166,15 +166,15 @@ class Consumer:
 
     async def stop(self) -> None:
         """Finish or roll back the batch in hand, leave. Takes no longer where the broker is away."""
+        for task in (self._resuming, self._looking):
+            if task:
+                task.cancel()
         try:
             async with asyncio.timeout(STOP_SECONDS + 3):
                 await self._broker.stop()
                 await self._idle.wait()  # until a batch that was cancelled has been rolled back
         except TimeoutError:
             log.warning("consumer.abandoned")
-        for task in (self._resuming, self._looking):
-            if task:
-                task.cancel()
 
     async def watch(self, meter: LagMeter, *, stuck_after: float) -> None:
         """End the process if it holds partitions whose end moves on and whose position stands still, or none."""
@@ -214,10 +214,9 @@ class Consumer:
             self._look_wanted.clear()
             try:
                 await self._look()
-            except (
-                Exception
-            ) as error:  # the broker or the database is away: what is read goes on, the rest waits
-                log.warning("consumer.cannot_look", error=type(error).__name__, exc_info=not is_outage(error))
+            except Exception as error:  # broker or database away: what is read goes on, the rest waits
+                away = isinstance(error, BROKER_AWAY) or is_outage(error)
+                log.warning("consumer.cannot_look", error=type(error).__name__, exc_info=not away)
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
                 self._look_wanted.set()
 

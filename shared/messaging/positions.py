@@ -12,6 +12,7 @@ from math import inf
 
 import structlog
 from aiokafka import TopicPartition
+from aiokafka.errors import LeaderNotAvailableError
 
 from shared.database import Db
 from shared.messaging import tables
@@ -157,14 +158,21 @@ class Lookout:
         """Go on though events are missing, with the topic as it is; says whether there was a gap.
 
         Where the service stands nowhere in a partition as it is, it reads from the first record: the inbox knows what
-        was taken in before.
+        was taken in before. Raises KafkaError where the broker is away, or does not lead all of the topic.
         """
+        async with self._work.connection() as db:
+            if not await tables.open_gaps(db, name):
+                return False
         survey = await self._meter.survey()
         seen = survey.topics.get(name)
+        if seen is None or any(
+            (name, partition) not in survey.starts for partition in range(seen.partitions)
+        ):
+            raise LeaderNotAvailableError(f"nobody leads a partition of {name}, or there is no such topic")
 
         async def accept(unit: Unit) -> bool:
             known = (await tables.known_topics(unit.db)).get(name)
-            if seen is None or known is None or not await tables.accept_gaps(unit.db, name, unit.actor):
+            if known is None or not await tables.accept_gaps(unit.db, name, unit.actor):
                 return False
             same = (known.cluster_id, known.topic_id) == (seen.cluster_id, seen.topic_id)
             stored = await tables.positions(unit.db) if same else {}

@@ -7,6 +7,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Collection
+from math import inf
 
 import structlog
 from aiokafka import TopicPartition
@@ -21,6 +22,10 @@ log = structlog.get_logger()
 
 UNASSIGNED_SECONDS = 8.0
 """How long a partition may be nobody's."""
+
+
+REJOIN_SECONDS = 30.0
+"""How often a process asks for the partitions to be shared out anew: each time all of them pause."""
 
 
 class Unassigned:
@@ -66,6 +71,7 @@ async def watch(
     Only what is `read` can stand still: the rest of the assignment waits for a look, or for a person.
     """
     stood_since: dict[Place, tuple[int, float]] = {}
+    rejoined = -inf
     while True:
         await asyncio.sleep(min(5.0, stuck_after / 4))
         try:
@@ -76,9 +82,10 @@ async def watch(
             continue
         now = time.monotonic()
         unassigned.look(len(nobodys), lag.behind, now)
-        if unassigned.lasts(now):
+        if unassigned.lasts(now) and now - rejoined > REJOIN_SECONDS:
             log.warning("consumer.unassigned", partitions=len(nobodys), behind=lag.behind)
             rejoin()
+            rejoined = now
         if not assignment() and unassigned.is_stuck(now, stuck_after):
             log.critical("consumer.stuck", partitions=len(nobodys), behind=lag.behind)
             os._exit(EXIT_STUCK)
