@@ -467,10 +467,20 @@ async def release_lease(db: Db, holder: str) -> None:
 
 
 async def add_day(db: Db, day: date) -> None:
-    """Make the day's partition where there is none; rows of the day that stand in the default one move there."""
+    """Make the day's partition where there is none; rows of the day that stand in the default one move there.
+
+    For a day that is written to by now, writers wait meanwhile: one on its way into the default partition would be told
+    that its row does not belong there. That happens only where nobody kept house for days.
+    """
     name = f"fabric.outbox_{day:%Y%m%d}"
     async with db.transaction():
-        await db.execute("lock table fabric.outbox in share update exclusive mode")
+        written, there = await db.fetchrow(
+            "select $1 <= current_date, to_regclass($2) is not null", day, name
+        )
+        if there:
+            return
+        mode = "share row exclusive" if written else "share update exclusive"
+        await db.execute(f"lock table fabric.outbox in {mode} mode")
         if await db.fetchval("select to_regclass($1) is not null", name):
             return
         await db.execute(f"create table {name} (like fabric.outbox including defaults)")
