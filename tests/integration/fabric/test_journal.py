@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,9 +20,10 @@ from shared.database import connect
 from shared.events.enrollment import CONTACTS_TOPIC, ContactDetailsChanged
 from shared.events.planner import TOPIC as PLANNER
 from shared.messaging import journal, relay
+from shared.messaging.crashpoints import POINTS
 from shared.messaging.topics import create_topics
 from tests.integration.fabric.given import Ledger, first_appearances, status
-from tests.running import at_rest, until
+from tests.running import at_rest, producing, until
 
 
 async def send(client: httpx.AsyncClient, *patients: str) -> None:
@@ -216,14 +219,14 @@ async def test_a_held_snapshot_and_a_long_journal_do_not_slow_a_relay(ledger: Le
 
 
 async def fill(db: asyncpg.Connection, rows: int) -> None:
-    await db.execute(
-        """
-        insert into fabric.outbox (topic, key, headers, payload)
-        select 't', 'p' || n, '{}', '{}' from generate_series(1, $1::int) n
-        """,
-        rows,
-        timeout=60,
-    )
+    for start in range(0, rows, 10_000):
+        await db.execute(
+            """
+            insert into fabric.outbox (topic, key, headers, payload)
+            select 't', 'p' || n, '{}', '{}' from generate_series(1, $1::int) n
+            """,
+            min(rows - start, 10_000),
+        )
 
 
 async def median_of_windows(db: asyncpg.Connection) -> float:
@@ -270,22 +273,38 @@ async def test_days_are_made_ahead_though_rows_of_theirs_stand_in_the_default_pa
     await ledger.sql(
         """
         insert into fabric.outbox (topic, key, headers, payload, day)
-        values ('t', 'k', '{}', '{}', current_date), ('t', 'k', '{}', '{}', current_date + 1)
+        values ('t', 'k', '{}', '{}', current_date + 7), ('t', 'k', '{}', '{}', current_date + 8)
         """
     )
     db = await connect(ledger.database_url, name="test")
-    today = await db.fetchval("select current_date")
-    await journal.add_day(db, today)
-    await journal.add_day(db, today)  # again: nothing happens
-    assert await journal.days(db) == [today]
+    day = await db.fetchval("select current_date + 7")
+    there = set(await journal.days(db))
+    await journal.add_day(db, day)
+    await journal.add_day(db, day)  # again: nothing happens
+    assert {*await journal.days(db)} == {*there, day}
     assert await db.fetchval("select count(*) from fabric.outbox_default") == 1
     assert await db.fetchval("select count(*) from fabric.outbox") == 2
-    assert not await journal.drop_day(db, today), "a day with an unpublished row stays"
+    assert not await journal.drop_day(db, day), "a day with an unpublished row stays"
     tick = await journal.next_tick(db, await journal.last_tick(db, 0), 1)
     assert tick
     await journal.finish_tick(db, tick)
-    assert await journal.drop_day(db, today)
-    assert await journal.days(db) == []
+    assert await journal.drop_day(db, day)
+    assert {*await journal.days(db)} == there
+    await db.close()
+
+
+async def test_a_day_that_is_written_to_is_made_without_refusing_a_row(ledger: Ledger) -> None:
+    db = await connect(ledger.database_url, name="test")
+    today = await db.fetchval("select current_date")
+    await db.execute(f"drop table fabric.outbox_{today:%Y%m%d}")
+    enough = asyncio.Event()
+    writing = [asyncio.create_task(write_until(enough, ledger)) for _ in range(3)]
+    await asyncio.sleep(0.5)
+    await journal.add_day(db, today)
+    enough.set()
+    written = sum(await asyncio.gather(*writing))
+    assert await db.fetchval("select count(*) from fabric.outbox") == written
+    assert await db.fetchval(f"select count(*) from fabric.outbox_{today:%Y%m%d}") == written
     await db.close()
 
 
@@ -312,7 +331,8 @@ async def test_what_is_asked_for_is_sent_again_with_its_ids_behind_what_is_new_a
     again = [dict(one.headers) for one in records if "ce_replayed" in dict(one.headers)]
     assert {headers["ce_id"] for headers in again} == before
     assert {headers["ce_for"] for headers in again} == {b"x"}
-    assert sorted(json.loads(one.value or b"")["revision"] for one in records) == [1, 1, 1, 1, 2, 2]
+    times = Counter(dict(one.headers)["ce_id"] for one in records)
+    assert {times[each] for each in before} == {2} and sorted(times.values()) == [1, 1, 2, 2]
     assert await ledger.effects_of("a") == [("contact", 1), ("contact", 2)]
 
 
@@ -342,7 +362,66 @@ async def test_a_replay_leaves_no_old_record_last_on_a_compacted_topic(
             return all(item["done"] for item in (await client.get("/ops/replays")).json()["items"])
 
         await until(done, "the replays are over")
-    last: dict[bytes, int] = {}
+    on_topic: dict[bytes, list[int]] = {}
     for one in sorted(await ledger.topic(CONTACTS_TOPIC), key=lambda r: (r.partition, r.offset)):
-        last[one.key or b""] = json.loads(one.value or b"")["revision"]
-    assert last == {b"a": 5, b"b": 5}
+        on_topic.setdefault(one.key or b"", []).append(int(dict(one.headers)["ce_sequence"]))
+    for sequence in on_topic.values():
+        assert len(sequence) > 5 and sequence[-1] == max(sequence), sequence
+
+
+RELAY_POINTS = [point for point in POINTS if point.startswith("relay.")]
+
+
+@pytest.mark.parametrize("relays", [1, 2])
+async def test_readers_of_committed_records_see_each_event_once_over_twenty_kills(
+    ledger: Ledger, relays: int
+) -> None:
+    rng = random.Random(relays)
+    enough = asyncio.Event()
+    writing = asyncio.create_task(write_until(enough, ledger))
+    how = {"module": "tests.relay_alone", "relay_lease_seconds": 0.5, "relays": relays}
+    for kill in range(20):
+        at = f"{RELAY_POINTS[kill % len(RELAY_POINTS)]}:{rng.randint(1, 6)}"
+        async with ledger.process(crash_at=at, **how) as process:
+            assert await process.ended(seconds=60) == -9, process.said()
+    enough.set()
+    written = await writing
+    async with ledger.process(**how):
+        await until(lambda: nothing_left(ledger), "all is published", seconds=60)
+    records = await ledger.topic(PLANNER)
+    assert Counter(await ids_on(ledger)) == Counter(range(1, written + 1))
+    for sequence in first_appearances(records).values():
+        assert sequence == sorted(sequence)
+
+
+async def write_until(enough: asyncio.Event, ledger: Ledger) -> int:
+    """A few rows every few milliseconds; answers how many there were."""
+    db = await connect(ledger.database_url, name="test")
+    written = 0
+    while not enough.is_set():
+        rows = [(PLANNER, f"p{n}", {"ce_type": "x"}, b"{}") for n in range(7)]
+        await journal.append(db, rows)
+        written += len(rows)
+        await asyncio.sleep(0.02)
+    await db.close()
+    return written
+
+
+async def test_the_broker_undoes_what_a_killed_relay_left_open_and_readers_go_on(ledger: Ledger) -> None:
+    """Though nobody takes its place."""
+    await put(ledger, PLANNER, "a", 1)
+    alone = {"module": "tests.relay_alone"}
+    async with ledger.process(crash_at="relay.sent:1", **alone) as process:
+        assert await process.ended(seconds=60) == -9
+    killed = time.monotonic()
+    async with producing(ledger.bootstrap) as producer:
+        for partition in range(4):
+            await producer.send_and_wait(
+                ledger.prefix + PLANNER, b"{}", partition=partition, headers=[("ce_sequence", b"99")]
+            )
+
+    async def read_on() -> bool:
+        return await ids_on(ledger) == [99] * 4
+
+    await until(read_on, "what came after it is read", seconds=40)
+    print(f"readers waited {time.monotonic() - killed:.1f} s")
