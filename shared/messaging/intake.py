@@ -124,6 +124,8 @@ class Intake:
         async with asyncio.timeout(BATCH_SECONDS), self.work.begin(sorted(keys), cause=batch_cause) as unit:
             new = await tables.claim(unit.db, [delivery.event_id for delivery in deliveries])
             fresh = _first_of_each(deliveries, new)
+            if not fresh:
+                await tables.leave_trace(unit.db)
             reach("intake.claimed")
             parked = await tables.parked_among(unit.db, sorted(keys))
             behind = [d for d in fresh if d.key in parked and not d.event.OVERTAKES]
