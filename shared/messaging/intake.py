@@ -147,6 +147,8 @@ class Intake:
                 unit.db, [delivery.event_id for delivery in deliveries], batch.moves(settled)
             )
             fresh = _first_of_each(deliveries, new)
+            if not fresh:
+                await tables.leave_trace(unit.db)
             reach("intake.claimed")
             parked = await tables.parked_among(unit.db, sorted(keys))
             behind = [d for d in fresh if d.key in parked and not d.event.OVERTAKES]
