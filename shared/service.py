@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +35,7 @@ from shared.messaging.intake import Intake
 from shared.messaging.lag import LagMeter
 from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.parking import Parking
+from shared.messaging.recovery import Recovery, Revisions, TakeAgain
 from shared.messaging.relay import Relay
 from shared.messaging.sealing import Sealer
 from shared.settings import ServiceSettings
@@ -58,12 +60,16 @@ def service_app(
     jobs: Jobs,
     routers: Sequence[APIRouter],
     republish: operations.CurrentState | None = None,
+    revisions: Revisions = MappingProxyType({}),
+    take_again: TakeAgain | None = None,
     lanes: Mapping[str, int] | None = None,
     large: Mapping[str, int] | None = None,
 ) -> FastAPI:
     """A service: its HTTP routes, and in its lifespan the consumer, the relay and the due work.
 
-    `about` says in its document what the service is for. `lanes` and `large` are bounds of some paths, see `Edge`.
+    `about` says in its document what the service is for. `republish`, `revisions` and `take_again` are what a service
+    that publishes has for `medsync republish` and `medsync recovered`. `lanes` and `large` are bounds of some paths, see
+    `Edge`.
     """
 
     @asynccontextmanager
@@ -72,7 +78,8 @@ def service_app(
         log.info("service.starts", version=VERSION, slot=settings.slot)
         async with AsyncExitStack() as stack:
             try:
-                await _start(app, stack, name, settings, handlers, jobs, republish)
+                recovering = partial(Recovery, revisions=revisions, take_again=take_again)
+                await _start(app, stack, name, settings, handlers, jobs, republish, recovering)
             except Exception as error:  # its words quote no patient: none was read yet
                 log.critical("service.cannot_start", why=str(error)[:200], exc_info=error)
                 raise
@@ -108,6 +115,7 @@ async def _start(
     handlers: Handlers,
     jobs: Jobs,
     republish: operations.CurrentState | None,
+    recovering: Callable[..., Recovery],
 ) -> None:
     """Open the pools, then run everything; at the end all parts stop at once, and the pools close after them.
 
@@ -156,6 +164,7 @@ async def _start(
         parking=parking,
         migrations=_migrations_of(name),
         republish=republish,
+        recovery=recovering(work, bootstrap=settings.kafka_bootstrap, topic_prefix=settings.topic_prefix),
     )
     parts = (
         bell.run(),

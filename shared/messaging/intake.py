@@ -75,7 +75,7 @@ class Intake:
         reach("intake.received")
         run: list[Delivery] = []
         for record in records:
-            match read(record, self.handlers.events, self.work.sealer):
+            match read(record, self.handlers.events, self.work.sealer, self.work.group):
                 case Delivery() as delivery:
                     run.append(delivery)
                 case Invalid() as invalid:
@@ -88,7 +88,7 @@ class Intake:
 
     async def bury_killer(self, record: Record) -> None:
         """Set aside a record that killed process after process which had it alone in hand."""
-        match read(record, self.handlers.events, self.work.sealer):
+        match read(record, self.handlers.events, self.work.sealer, self.work.group):
             case Unhandled():
                 return
             case Delivery() | Invalid() as letter:

@@ -112,6 +112,9 @@ class Parking:
             deaths = await tables.suspect(unit.db, self.work.process, [in_hand])
         return *waiting, deaths[place]
 
+    def _read(self, record: Record) -> Delivery | Invalid | Unhandled:
+        return read(record, self.handlers.events, self.work.sealer, self.work.group)
+
     async def _step(
         self, caller: Caller, key: str | None, record: Record, settle: Callable[[Unit], Awaitable[bool]]
     ) -> tuple[str, str] | None:
@@ -119,7 +122,7 @@ class Parking:
 
         `settle` says whether the record was still there: two people may redrive at once.
         """
-        found = read(record, self.handlers.events, self.work.sealer)
+        found = self._read(record)
         if isinstance(found, Invalid):
             return found.reason, found.message
         if isinstance(found, Delivery):
@@ -139,7 +142,7 @@ class Parking:
         self, caller: Caller, key: str, record: Record, row_id: int, failure: tuple[str, str]
     ) -> None:
         """An event that waited behind is poison itself: the patient waits for that one now."""
-        found = read(record, self.handlers.events, self.work.sealer)
+        found = self._read(record)
         async with self._unit(caller, key) as unit:
             if isinstance(found, Unhandled) or not await tables.drop_behind(unit.db, row_id):
                 return

@@ -261,9 +261,10 @@ def _hash(key: str) -> int:
 
 
 def headers(row: OutboxRow) -> list[tuple[str, bytes]]:
-    """The record's headers: the row's, its event id, and its place in this service's sequence."""
-    of_row = [(name, value.encode()) for name, value in row.headers.items()]
-    return [("ce_id", str(row.event_id).encode()), ("ce_sequence", str(row.id).encode()), *of_row]
+    """The record's headers: the row's, its event id, and its place in this service's sequence, by which of the
+    database's lives wrote it."""
+    of_outbox = {"ce_id": row.event_id, "ce_sequence": row.id, "ce_epoch": row.epoch}
+    return [(name, str(value).encode()) for name, value in (of_outbox | row.headers).items()]
 
 
 def fits(row: OutboxRow) -> bool:

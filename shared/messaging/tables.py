@@ -86,6 +86,20 @@ class OutboxRow:
     headers: dict[str, str]
     payload: bytes
 
+    @property
+    def epoch(self) -> int:
+        """Which of the database's lives wrote it."""
+        return epoch_of(self.id)
+
+
+EPOCH_BITS = 40
+"""Each life of a database numbers its outbox from a multiple of 2 to the 40th on: the number tells the life."""
+
+
+def epoch_of(outbox_id: int) -> int:
+    """Which life of its database wrote the row of this number."""
+    return 1 + (outbox_id >> EPOCH_BITS)
+
 
 Said: TypeAlias = tuple[str, str, dict[str, str], bytes]
 """What an event takes to the outbox: topic, key, headers, payload."""
@@ -219,6 +233,68 @@ async def release_lease(db: Db, holder: str) -> None:
     await db.execute(
         "update fabric.relay_lease set until = '-infinity', holder = '' where holder = $1", holder
     )
+
+
+# ---- lives of the database ------------------------------------------------------------------------------------
+
+
+REVISION_BITS = 32
+"""Revisions of each life are counted from a multiple of 2 to the 32nd on: below 2 to the 53rd, as JSON needs it."""
+
+LIFE_SECONDS = 600.0
+
+
+async def unknown_to_outbox(db: Db, ids: Sequence[int]) -> list[int]:
+    """Which of these numbers of the outbox no life of this database gave out, as far as it remembers."""
+    rows = await db.fetch(
+        """
+        with lives as (
+            select (epoch - 1)::bigint << $2 as after,
+                   coalesce(lead(known) over (order by epoch), case when s.is_called then s.last_value else 0 end)
+                       as known
+            from fabric.incarnations, fabric.outbox_id_seq s
+        )
+        select id
+        from unnest($1::bigint[]) id
+        where not exists (select from lives where id > after and id <= known)
+        """,
+        ids,
+        EPOCH_BITS,
+    )
+    return [row["id"] for row in rows]
+
+
+async def begin_life(db: Db, columns: Sequence[str], *, above: int, by: str, why: str) -> int:
+    """Begin another life of this database, later than this one and than `above`: raise the revisions in these columns
+    (`table.column`) and the numbers of the outbox. Answers its epoch.
+
+    Whoever has read a revision to publish the next one is waited for, and holds up this for no more than a moment.
+    Raises LockNotAvailableError instead: to be tried again.
+    """
+    await db.execute("set local statement_timeout = 0; set local lock_timeout = '900ms'")
+    locked = ", ".join(sorted({column.partition(".")[0] for column in columns} | {"fabric.incarnations"}))
+    await db.execute(f"lock table {locked} in access exclusive mode")
+    before, known = await db.fetchrow(
+        """
+        select (select max(epoch) from fabric.incarnations),
+               case when is_called then last_value else 0 end
+        from fabric.outbox_id_seq
+        """
+    )
+    epoch: int = max(before, epoch_of(known), above) + 1
+    for column in columns:
+        table, _, name = column.partition(".")
+        raised = (epoch - before) << REVISION_BITS
+        await db.execute(f"update {table} set {name} = {name} + $1", raised, timeout=LIFE_SECONDS)
+    await db.execute(
+        "insert into fabric.incarnations (epoch, by, why, known) values ($1, $2, $3, $4)",
+        epoch,
+        by,
+        why,
+        known,
+    )
+    await db.execute("select setval('fabric.outbox_id_seq', $1)", (epoch - 1) << EPOCH_BITS)
+    return epoch
 
 
 # ---- dead letters and parking -----------------------------------------------------------------------------------

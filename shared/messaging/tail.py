@@ -40,6 +40,16 @@ async def tail(
     prefix: str = "",
     follow: bool = True,
 ) -> AsyncIterator[Seen]:
+    """Every record as an event. See `records`."""
+    async for record in records(
+        bootstrap, from_beginning=from_beginning, topics=topics, prefix=prefix, follow=follow
+    ):
+        yield _seen(record)
+
+
+async def records(
+    bootstrap: str, *, from_beginning: bool, topics: Sequence[str], prefix: str = "", follow: bool = True
+) -> AsyncIterator[Record]:
     """Every record from the beginning, or from now on; ends at the present end unless it follows.
 
     Raises KafkaError where the broker does not answer.
@@ -65,15 +75,13 @@ async def tail(
         while follow or [tp for tp in places if await consumer.position(tp) < ends[tp]]:
             batch = (await consumer.getmany(timeout_ms=200)).values()
             for raw in merge(*batch, key=lambda one: one.timestamp):  # each partition stays in its order
-                yield _seen(
-                    Record(
-                        raw.topic.removeprefix(prefix),
-                        raw.partition,
-                        raw.offset,
-                        raw.key,
-                        tuple(raw.headers),
-                        raw.value,
-                    )
+                yield Record(
+                    raw.topic.removeprefix(prefix),
+                    raw.partition,
+                    raw.offset,
+                    raw.key,
+                    tuple(raw.headers),
+                    raw.value,
                 )
     finally:
         await consumer.stop()
@@ -91,7 +99,7 @@ def _seen(record: Record) -> Seen:
             event = None
     return Seen(
         record,
-        _instant(headers.get("ce_time", "")),
+        instant(headers.get("ce_time", "")),
         headers.get("ce_id", ""),
         event_type,
         headers.get("ce_correlationid", ""),
@@ -100,7 +108,8 @@ def _seen(record: Record) -> Seen:
     )
 
 
-def _instant(text: str) -> datetime | None:
+def instant(text: str) -> datetime | None:
+    """The moment that a header tells; none where it is not one."""
     try:
         return datetime.fromisoformat(text)
     except ValueError:
