@@ -67,9 +67,8 @@ def service_app(
 ) -> FastAPI:
     """A service: its HTTP routes, and in its lifespan the consumer, the relay and the due work.
 
-    `about` says in its document what the service is for. `republish`, `revisions` and `take_again` are what a service
-    that publishes has for `medsync republish` and `medsync recovered`. `lanes` and `large` are bounds of some paths, see
-    `Edge`.
+    `about` says in its document what the service is for. `lanes` and `large` are bounds of some paths, see `Edge`.
+    `republish`, `revisions` and `take_again`: how a service that publishes tells its state, and recovers.
     """
 
     @asynccontextmanager

@@ -139,7 +139,9 @@ class Unit:
 
     def news(self, events: Iterable[E]) -> list[E]:
         """Those of the events at hand that say what happened: not those that tell again how things stand."""
-        return [event for event in events if not self.origin(event).is_state]
+        return [
+            event for event in events if not ((came := self.at_hand.get(typed_key(event))) and came.is_state)
+        ]
 
     def _cause_of(self, event: Event | SerializedEvent) -> Cause:
         came = self.at_hand.get(typed_key(event))

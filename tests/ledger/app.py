@@ -197,7 +197,7 @@ async def leave_again(event: PatientDisenrolled, at: datetime, caller: Caller, w
     """As a service does with a departure that it published and lost."""
 
     async def decide(unit: Unit) -> bool:
-        if await unit.db.fetchval("select from effects where note = $1", at.isoformat()):
+        if await unit.db.fetchval("select 1 from effects where note = $1", at.isoformat()):
             return False
         await write_down(unit, "left again", [event], notes=[at.isoformat()])
         return True

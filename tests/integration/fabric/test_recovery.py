@@ -5,45 +5,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
-import pytest
 from aiokafka import ConsumerRecord
 
-from deploy.local import Addresses
-from deploy.local.databases import role_of, url_of
-from deploy.local.sql import on_server
 from shared.events.enrollment import TOPIC as ENROLLMENT
 from shared.events.planner import TOPIC as PLANNER
 from shared.messaging.tables import EPOCH_BITS, REVISION_BITS
+from shared.messaging.unit import Cause, Work, patient
+from tests.copies import Copies
 from tests.integration.fabric.given import Ledger, changed, disenrolled, status
-from tests.running import at_rest, record, until
+from tests.running import at_rest, record
 
 LIFE = 1 << REVISION_BITS
-
-Restore = Callable[[Ledger], Awaitable[Ledger]]
-
-
-@pytest.fixture
-def backed_up(stack: Addresses) -> Any:
-    """A copy of the ledger's database as it stands; nothing may be connected to it meanwhile."""
-    made: list[str] = []
-
-    async def copy(ledger: Ledger) -> Ledger:
-        name = urlsplit(ledger.database_url).path[1:]
-        made.append(f"{name}_{len(made)}")
-        role = role_of("ledger")
-        statement = f"create database {made[-1]} template {name} owner {role}"
-        await asyncio.to_thread(on_server, stack.postgres, lambda admin: admin.execute(statement))
-        return replace(ledger, database_url=url_of(stack.postgres, made[-1], role))
-
-    yield copy
-    for each in made:
-        drop = f"drop database if exists {each} with (force)"
-        on_server(stack.postgres, lambda admin, drop=drop: admin.execute(drop))
 
 
 async def test_every_event_says_in_which_life_it_was_written(ledger: Ledger) -> None:
@@ -58,11 +33,11 @@ async def test_every_event_says_in_which_life_it_was_written(ledger: Ledger) -> 
 
 
 async def test_what_is_published_after_a_restore_goes_before_all_that_was_lost(
-    ledger: Ledger, backed_up: Restore
+    ledger: Ledger, copies: Copies
 ) -> None:
     async with ledger.running() as client:
         await _things(client, {"p": 3, "q": 1})
-    older = await backed_up(ledger)
+    older = replace(ledger, database_url=await copies.of(ledger.database_url))
     async with ledger.running() as client:
         await _things(client, {"p": 9})
     async with older.running() as client:
@@ -83,11 +58,11 @@ async def test_what_is_published_after_a_restore_goes_before_all_that_was_lost(
 
 
 async def test_a_restore_from_before_the_last_recovery_begins_a_life_that_nobody_had(
-    ledger: Ledger, backed_up: Restore
+    ledger: Ledger, copies: Copies
 ) -> None:
     async with ledger.running() as client:
         await _things(client, {"p": 1})
-    older = await backed_up(ledger)
+    older = replace(ledger, database_url=await copies.of(ledger.database_url))
     async with ledger.running() as client:
         assert (await client.post("/ops/recovered", json={})).json()["epoch"] == 2
         await client.post("/ops/republish", json={})
@@ -100,9 +75,9 @@ async def test_a_restore_from_before_the_last_recovery_begins_a_life_that_nobody
 
 
 async def test_a_recovery_twice_changes_nothing_more_and_names_the_same(
-    ledger: Ledger, backed_up: Restore
+    ledger: Ledger, copies: Copies
 ) -> None:
-    older = await backed_up(ledger)
+    older = replace(ledger, database_url=await copies.of(ledger.database_url))
     async with ledger.running() as client:
         await _things(client, {"p": 1})
     async with older.running() as client:
@@ -131,9 +106,7 @@ async def test_whoever_has_read_a_revision_is_waited_for(ledger: Ledger) -> None
         await _things(client, {"p": 1})
         transaction = asyncio.Event()
 
-        async def read_and_write(work: Any) -> None:
-            from shared.messaging.unit import Cause, patient
-
+        async def read_and_write(work: Work) -> None:
             async with work.begin([patient("p")], cause=Cause("c", "c")) as unit:
                 read = await unit.db.fetchval("select max(revision) from effects")
                 transaction.set()
