@@ -17,7 +17,7 @@ from shared.contract import OPERATIONS
 from shared.database import Db
 from shared.events import Event
 from shared.http import Commanding, Problem
-from shared.messaging import Unit, Work, tables
+from shared.messaging import Unit, Work, journal, tables
 from shared.messaging.consumer import Consumer
 from shared.messaging.due import DueLoop
 from shared.messaging.envelope import marks_of_state, typed_key
@@ -25,7 +25,7 @@ from shared.messaging.lag import LagMeter
 from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.parking import NoSuchLetter, Parking
 from shared.messaging.recovery import Recovery
-from shared.messaging.relay import Relay
+from shared.messaging.relay import Relays
 from shared.values import Cursor, FreeText, Id, RowNumber, Text
 
 REPUBLISHED_A_TURN = 200
@@ -49,7 +49,7 @@ class Machinery:
     slot: int
     work: Work
     consumer: Consumer
-    relay: Relay
+    relay: Relays
     due: DueLoop
     meter: LagMeter
     parking: Parking
@@ -136,6 +136,7 @@ async def _consuming_lacks(m: Machinery, patience: float | None = None) -> tuple
         missing.append(f"consumption stopped: {m.consumer.stopped_because}")
     elif not m.consumer.running:
         missing.append("not subscribed yet")
+    missing += m.relay.complaints
     return missing, lag
 
 
@@ -189,7 +190,7 @@ async def dead_letters(
         letters = await tables.dead_letters(
             db, status=None if status == "all" else status, after=after, limit=min(limit, 500)
         )
-        return {"items": letters, "held": await tables.held_rows(db)}
+        return {"items": letters, "held": await journal.refused_rows(db)}
 
 
 @router.get("/deadletters/{number}")
@@ -238,7 +239,7 @@ async def release_held(request: Request, row_id: RowNumber, caller: Commanding) 
     m = _of(request)
 
     async def release(unit: Unit) -> bool:
-        return await tables.release_held(unit.db, row_id)
+        return await journal.release_held(unit.db, row_id)
 
     if not await m.work.command(caller, (), release):
         raise Problem(404, "No such row", f"outbox row {row_id} is not held")

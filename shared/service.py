@@ -27,7 +27,7 @@ from shared.docs import install_docs
 from shared.edge import Edge, install_edge
 from shared.http import SlashesInIds, install_problems
 from shared.logging import configure_logging
-from shared.messaging import Handlers, Jobs, Work, tables
+from shared.messaging import Handlers, Jobs, Work, journal, tables
 from shared.messaging.bell import Bell
 from shared.messaging.consumer import Consumer
 from shared.messaging.due import DueLoop
@@ -36,12 +36,15 @@ from shared.messaging.lag import LagMeter
 from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.parking import Parking
 from shared.messaging.recovery import Recovery, Revisions, TakeAgain
-from shared.messaging.relay import Relay
+from shared.messaging.relay import Relays
 from shared.messaging.sealing import Sealer
 from shared.settings import ServiceSettings
 
 INBOX_DAYS = 35
 """How long taken ids are kept: longer than any topic keeps its records."""
+
+JOURNAL_DAYS = 16
+"""How long published rows are kept: longer than any topic keeps its records, so that they can be sent again."""
 
 ANSWER_DAYS = 7
 KEEP_HOUSE_SECONDS = 600.0
@@ -141,10 +144,11 @@ async def _start(
         session_timeout_ms=settings.session_timeout_ms,
         max_poll_interval_ms=settings.max_poll_interval_ms,
     )
-    relay = Relay(
+    relay = Relays(
         settings.database_url,
         settings.kafka_bootstrap,
         bell,
+        service=name,
         name=label,
         lease_seconds=settings.relay_lease_seconds,
         topic_prefix=settings.topic_prefix,
@@ -225,9 +229,14 @@ async def _consume(consumer: Consumer, meter: LagMeter, stuck_after: float) -> N
 
 
 async def _keep_house(work: Work, parking: Parking) -> None:
-    """Finish cut-off redrives, make the inbox's next weekly partitions, drop what is too old; every ten minutes."""
+    """Finish cut-off redrives, make the next partitions of inbox and outbox, drop old ones; every ten minutes."""
     while True:
-        for chore in (parking.finish, partial(_tend_inbox, work), partial(_forget_answers, work)):
+        for chore in (
+            parking.finish,
+            partial(_tend_inbox, work),
+            partial(_tend_outbox, work),
+            partial(_forget_answers, work),
+        ):
             try:
                 await chore()
             except Exception as error:
@@ -244,6 +253,20 @@ async def _tend_inbox(work: Work) -> None:
         for partition in await tables.inbox_partitions(db):
             if partition < oldest:
                 await tables.drop_inbox_partition(db, partition)
+
+
+async def _tend_outbox(work: Work) -> None:
+    """Each day by itself: one that cannot be made or dropped now keeps no other from it."""
+    async with work.connection() as db:
+        today = await db.fetchval("select current_date")
+        for ahead in range(3):
+            async with db.transaction():
+                await tables.lock(db, [0])
+                await journal.add_day(db, today + timedelta(days=ahead))
+        for day in await journal.days(db):
+            if day < today - timedelta(days=JOURNAL_DAYS):
+                await journal.drop_day(db, day)
+        await journal.forget_ticks(db)
 
 
 async def _forget_answers(work: Work) -> None:

@@ -17,6 +17,7 @@ from shared.events import Event
 from shared.events.enrollment import PatientDisenrolled, PatientEnrolled
 from shared.events.fulfillment import Consultation, ConsultationHeld, PackagePickedUp
 from shared.events.planner import FillKind, PlanComputed, VisitKind
+from shared.messaging.lag import Place
 from shared.messaging.tail import Seen, tail
 
 STORIES = 120
@@ -74,6 +75,7 @@ class Recorder:
 
     bootstrap: str
     records: int = 0
+    positions: dict[Place, int] = field(default_factory=dict)  # how far each partition was seen
     known: set[str] = field(
         default_factory=set
     )  # ids of events: after a kill a topic holds some of them twice
@@ -95,12 +97,12 @@ class Recorder:
 
     async def listen(self) -> None:
         """Follow the stream until cancelled."""
-        async for seen in tail(self.bootstrap, from_beginning=True):
+        async for seen in tail(self.bootstrap, from_beginning=True, positions=self.positions):
             self.note(seen)
 
     async def caught_up(self, published: int) -> None:
-        """Wait until as many records were seen as stand on the topics."""
-        while self.records < published:  # noqa: ASYNC110 (the stream has no event to wait for)
+        """Wait until the topics were seen up to the sum of their ends."""
+        while sum(self.positions.values()) < published:  # noqa: ASYNC110 (the stream has no event to wait for)
             await asyncio.sleep(0.01)
 
     def note(self, seen: Seen) -> None:

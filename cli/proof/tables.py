@@ -94,9 +94,8 @@ async def _fabric(db: Db) -> Fabric:
     inbox = await db.fetch("select event_id::text from fabric.inbox")
     outbox = await db.fetch(
         """
-        select id as sequence, event_id::text, h.why is not null as held
-        from fabric.outbox o
-        left join fabric.held h using (id)
+        select id as sequence, event_id::text, held is not null as held
+        from fabric.unpublished
         order by id
         """
     )
@@ -124,7 +123,7 @@ async def _fabric(db: Db) -> Fabric:
 
 
 async def _copies(db: Db) -> list[Copied] | None:
-    """What fault tests keep: a trigger copies each outbox row, before the relay deletes it."""
+    """What fault tests keep: a trigger copies each outbox row in its own transaction."""
     if not await db.fetchval("select to_regclass('proof.outbox_copy')"):
         return None
     rows = await db.fetch(

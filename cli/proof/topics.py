@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -65,19 +66,20 @@ async def _read(consumer: AIOKafkaConsumer, prefix: str) -> Topics:
     return Topics(
         list(firsts.values()),
         copies,
-        _gone(found, ends, prefix),
+        _gone(found, places, prefix),
         frozenset(place.topic.removeprefix(prefix) for place in places if later[place] > ends[place]),
     )
 
 
-def _gone(found: Sequence[Event], ends: Mapping[TopicPartition, int], prefix: str) -> dict[str, int]:
-    """Records that were written and are no longer held, after retention or compaction; by topic, where any are."""
-    gone: dict[str, int] = {}
-    for place, end in ends.items():
-        topic = place.topic.removeprefix(prefix)
-        gone[topic] = gone.get(topic, 0) + end
+def _gone(found: Sequence[Event], places: Iterable[TopicPartition], prefix: str) -> dict[str, int]:
+    """Offsets before the first record of each partition: what stood there is no longer held, after retention or
+    compaction; by topic, where any are. Later gaps tell nothing: transactions leave their markers."""
+    firsts: dict[tuple[str, int], int] = {}
     for event in found:
-        gone[event.topic] -= 1
+        firsts.setdefault((event.topic, event.partition), event.offset)
+    gone: Counter[str] = Counter()
+    for topic, partition in ((place.topic.removeprefix(prefix), place.partition) for place in places):
+        gone[topic] += firsts.get((topic, partition), 0)
     return {topic: count for topic, count in gone.items() if count}
 
 

@@ -202,7 +202,9 @@ class Consumer:
             if together:
                 await self._suspects.begin({tp: together[tp] for tp in fresh if tp in together})
                 await self._in_lanes([record for records in together.values() for record in records])
-                await self._commit(consumer, {tp: records[-1].offset + 1 for tp, records in together.items()})
+                await self._commit(
+                    consumer, {tp: await _behind(consumer, tp, records) for tp, records in together.items()}
+                )
         except asyncio.CancelledError:  # stopped, not killed
             await self._suspects.clear(fresh)
             raise
@@ -285,6 +287,12 @@ class Consumer:
         return KafkaAckableMessage(
             body=b"", raw_message=records, consumer=internals.consumer_of(self._subscriber)
         )
+
+
+async def _behind(consumer: AIOKafkaConsumer, tp: TopicPartition, records: Sequence[Record]) -> int:
+    """The offset behind the records, and behind the markers of transactions that follow them."""
+    at = await consumer.position(tp) if tp in consumer.assignment() else 0
+    return max(at, records[-1].offset + 1)
 
 
 async def _raw_records(message: KafkaAckableMessage) -> Any:

@@ -24,9 +24,10 @@ POINTS = (
     "letter.after",
     "job.found",
     "job.done",
+    "relay.ticked",
     "relay.fetched",
     "relay.sent",
-    "relay.deleted",
+    "relay.committed",
     "rebalance.revoked",
     "rebalance.assigned",
 )

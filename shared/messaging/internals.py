@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.partitioner import murmur2
 
@@ -25,9 +25,31 @@ async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
     return known or set()
 
 
+async def leaders_of(producer: AIOKafkaProducer, topic: str, *, anew: bool = False) -> dict[int, bool]:
+    """A topic's partitions, and which of them have a leader; none where there is no such topic.
+
+    The public way waits ten seconds for a topic that is not there, and knows nothing of leaders.
+    """
+    client, cluster = producer.client, producer.client.cluster
+    if anew or cluster.partitions_for_topic(topic) is None:
+        client.add_topic(topic)
+        await client.force_metadata_update()
+    return {
+        partition: cluster.leader_for_partition(TopicPartition(topic, partition)) not in (None, -1)
+        for partition in sorted(cluster.partitions_for_topic(topic) or ())
+    }
+
+
 def key_hash(key: bytes) -> int:
     """As every Kafka client hashes a key by default, before the modulus of the partitions."""
     return int(murmur2(key)) & 0x7FFFFFFF
+
+
+def raise_if_dead(producer: AIOKafkaProducer) -> None:
+    """Raise what ended a producer, if anything did: beginning or committing would fail with a bare assertion."""
+    sender = producer._sender.sender_task
+    if sender is not None and sender.done() and not sender.cancelled() and (error := sender.exception()):
+        raise error
 
 
 async def abandon(producer: AIOKafkaProducer) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError
 from aiokafka.structs import ConsumerRecord
 
 POLL_MS = 1000
@@ -20,6 +22,7 @@ class Poll:
 
     def __init__(self, size: int, set_aside: SetAside) -> None:
         self._size, self._set_aside = size, set_aside
+        self._passed: dict[TopicPartition, int] = {}
 
     async def __call__(self, consumer: AIOKafkaConsumer) -> tuple[ConsumerRecord[Any, Any], ...]:
         """The next batch, as soon as there is one; empty after a second of nothing."""
@@ -30,7 +33,18 @@ class Poll:
         except KafkaError:
             await rewind(consumer, consumer.assignment())
             raise
+        if not batches:
+            await self._pass_markers(consumer)
         return tuple(record for records in batches.values() for record in records)
+
+    async def _pass_markers(self, consumer: AIOKafkaConsumer) -> None:
+        """Acknowledge where nothing but the markers of transactions was read: else they would look like lag."""
+        with suppress(KafkaError, IllegalStateError, TimeoutError):
+            async with asyncio.timeout(1):
+                at = {tp: await consumer.position(tp) for tp in consumer.assignment() - consumer.paused()}
+                if moved := {tp: offset for tp, offset in at.items() if offset > self._passed.get(tp, 0)}:
+                    await consumer.commit(moved)
+                    self._passed |= moved
 
     async def _around_unreadable(self, consumer: AIOKafkaConsumer) -> list[ConsumerRecord[Any, Any]]:
         """A batch without the record that aiokafka cannot read, nor what comes after it in its partition."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -20,7 +22,7 @@ from pydantic import ValidationError
 from shared.events import EVENTS, TOPICS, Event
 from shared.messaging import tables
 from shared.messaging.envelope import Record
-from shared.messaging.tables import epoch_of
+from shared.messaging.journal import epoch_of
 from shared.messaging.tail import instant, records
 from shared.messaging.unit import Caller, Cause, Work
 from shared.problems import Refused
@@ -43,6 +45,7 @@ class Told:
     """An event of this service as its topic has it."""
 
     sequence: int
+    event_id: UUID
     event_type: str
     key: str
     at: datetime | None
@@ -87,26 +90,31 @@ class Recovery:
         waiting: dict[int, Told] = {}
         newest = 0
         source = f"medsync/{self.work.service}"
-        async for record in records(
+        every = records(
             self._bootstrap,
             from_beginning=True,
             topics=own_topics(self.work.service),
             prefix=self._prefix,
             follow=False,
-        ):
-            if told := told_in(record, source):
-                newest = max(newest, told.sequence)
-                waiting[told.sequence] = told
-            if len(waiting) >= ASKED_AT_ONCE:
-                lost |= await self._unknown(waiting)
-                waiting = {}
+        )
+        async with aclosing(every):
+            async for record in every:
+                if told := told_in(record, source):
+                    newest = max(newest, told.sequence)
+                    waiting[told.sequence] = told
+                if len(waiting) >= ASKED_AT_ONCE:
+                    lost |= await self._unknown(waiting)
+                    waiting = {}
         lost |= await self._unknown(waiting)
         return [lost[number] for number in sorted(lost)], newest
 
     async def _unknown(self, told: Mapping[int, Told]) -> dict[int, Told]:
-        news = [number for number, each in told.items() if not each.is_state]
+        news = [each for each in told.values() if not each.is_state]
         async with self.work.read() as db:
-            return {number: told[number] for number in await tables.unknown_to_outbox(db, news)}
+            unknown = await tables.not_in_journal(
+                db, [each.sequence for each in news], [each.event_id for each in news]
+            )
+        return {number: told[number] for number in unknown}
 
     async def _begin_life(self, caller: Caller, because: str, *, above: int) -> int:
         """Raises LockNotAvailableError where some transaction does not come to an end in half a minute."""
@@ -146,10 +154,15 @@ def own_topics(service: str) -> Sequence[str]:
 def told_in(record: Record, source: str) -> Told | None:
     """The record's event, where it is of this source and has a place in its sequence."""
     headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
-    if headers.get("ce_source") != source or not headers.get("ce_sequence", "").isdecimal():
+    if headers.get("ce_source") != source:
+        return None
+    try:
+        sequence, event_id = int(headers["ce_sequence"]), UUID(headers["ce_id"])
+    except (KeyError, ValueError):
         return None
     return Told(
-        int(headers["ce_sequence"]),
+        sequence,
+        event_id,
         headers.get("ce_type", ""),
         (record.key or b"").decode(errors="replace"),
         instant(headers.get("ce_time", "")),

@@ -1,7 +1,8 @@
-"""Publishing the outbox: one relay at a time per database, in the order of the rows, each at least once.
+"""Publishing the outbox: one relay at a time per range of keys, in the order of the rows.
 
-The lease row has an epoch that every delete checks: a relay that lost the lease without noticing deletes nothing.
-Its late sends are harmless: the inbox of every consumer knows the ids.
+How far it is published stands in Kafka, written in one transaction with the records: readers of committed records see
+each event once, whatever dies. The broker fences a relay that was replaced without noticing; the lease only keeps them
+from fencing one another for nothing.
 """
 
 from __future__ import annotations
@@ -10,39 +11,48 @@ import asyncio
 import os
 import socket
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import uuid4
 
 import asyncpg
 import structlog
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     CorruptRecordException,
     InvalidMessageError,
     MessageSizeTooLargeError,
+    ProducerFenced,
     RecordListTooLargeError,
     RecordTooLargeError,
 )
 
 from shared.database import Db, connect
-from shared.events import EVENTS
-from shared.messaging import internals, sizes, tables
+from shared.events import EVENTS, MODULES, TOPICS
+from shared.messaging import journal, sizes
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
+from shared.messaging.journal import OutboxRow, Tick
+from shared.messaging.lag import Place
 from shared.messaging.outages import OUT_OF_STEP, is_outage, is_timeout
-from shared.messaging.tables import OutboxRow
+from shared.messaging.producers import Mark, Producers, Unanswered
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 WINDOW = 2000
 WINDOW_BYTES = 16_000_000
-"""Rows read, sent and deleted together, and about how large they may be."""
-
-SEND_SECONDS = 20.0
-"""An idempotent producer never gives up by itself, and may be wedged after an outage: then it is replaced."""
+"""Rows read and sent together, and about how large they may be."""
 
 POLL_SECONDS = 1.0
+
+LONGEST_STALL = 60.0
+"""A partition that cannot be written is tried again after a second, then after two, up to so many: each try may cost
+the others `ANSWER_SECONDS`."""
+
+NO_TOPIC = -1
+"""In place of the partition where there is no such topic."""
 
 OVERTAKING = frozenset(event.TYPE for event in EVENTS.values() if event.OVERTAKES)
 """Types that leave though an earlier row of their key is held. Readers compare revisions: what was held, and is
@@ -63,8 +73,21 @@ class Deposed(Exception):
     """Another relay holds the lease now."""
 
 
-class Relay:
-    """Publishes the outbox of one database while it holds the lease; waits for it otherwise."""
+class Again(Exception):
+    """A transaction was given up for what was in it: begin again with new producers, which undo it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """A partition that cannot be written."""
+
+    since: float
+    retry_at: float
+    pause: float
+
+
+class Relays:
+    """The relays of one process, one for each range."""
 
     def __init__(
         self,
@@ -72,19 +95,95 @@ class Relay:
         bootstrap: str,
         bell: Bell,
         *,
+        service: str,
         name: str,
         lease_seconds: float,
         topic_prefix: str = "",
+        ranges: int = 1,
+    ) -> None:
+        self.each = [
+            Relay(
+                database_url,
+                bootstrap,
+                bell,
+                service=service,
+                name=name,
+                lease_seconds=lease_seconds,
+                topic_prefix=topic_prefix,
+                range_=number,
+            )
+            for number in range(ranges)
+        ]
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await asyncio.gather(*(relay.run() for relay in self.each))
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process publishes a range."""
+        return any(relay.leads for relay in self.each)
+
+    @property
+    def published(self) -> int:
+        return sum(relay.published for relay in self.each)
+
+    @property
+    def takeovers(self) -> int:
+        return sum(relay.takeovers for relay in self.each)
+
+    @property
+    def complaints(self) -> list[str]:
+        """What keeps events from leaving though the broker answers, in words for a person."""
+        return [words for relay in self.each for words in relay.complaints]
+
+
+class Relay:
+    """Publishes one range of the journal while it holds the lease; waits for it otherwise."""
+
+    def __init__(
+        self,
+        database_url: str,
+        bootstrap: str,
+        bell: Bell,
+        *,
+        service: str,
+        name: str,
+        lease_seconds: float,
+        topic_prefix: str = "",
+        range_: int = 0,
     ) -> None:
         self._url, self._bootstrap, self._prefix = database_url, bootstrap, topic_prefix
-        self._name, self._lease_seconds = name, lease_seconds
+        self._service, self._name, self._range = service, name, range_
+        self._lease_seconds = lease_seconds
         self._holder = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"
         self._heard = bell.outbox_filled
         self._db: Db | None = None
-        self._producer: AIOKafkaProducer | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self._producers: Producers | None = None
+        self._tick: Tick
+        self._after = 0  # the last id of the tick that was sent
+        self._ranges = 1
+        self._at_most = WINDOW
+        self._stalled: dict[Place, Stall] = {}
+        self._held_again_at = 0.0
+        self._refuses: str | None = None
         self.leads = False
         self.published = 0
         self.takeovers = 0
+
+    @property
+    def complaints(self) -> list[str]:
+        """What keeps events from leaving though the broker answers, in words for a person."""
+        stalled = [
+            f"there is no topic {topic}"
+            if partition == NO_TOPIC
+            else f"partition {partition} of {topic} cannot be written"
+            for topic, partition in sorted(self._stalled)
+        ]
+        return [*([self._refuses] if self._refuses else ()), *stalled]
+
+    # ---- leading
 
     async def run(self) -> None:
         """Lead or wait, until cancelled; on the way out the lease is given back."""
@@ -92,7 +191,7 @@ class Relay:
             while True:
                 try:
                     await self._lead_when_possible()
-                except Deposed:
+                except (Deposed, ProducerFenced, asyncpg.UniqueViolationError):
                     log.warning("relay.deposed")
                 except Exception as error:
                     if is_outage(error) or is_timeout(error):
@@ -102,104 +201,216 @@ class Relay:
                     self._drop_connection()
                 finally:
                     self.leads = False
-                    await self._drop_producer()
+                    await self._drop_producers()
                 await asyncio.sleep(min(POLL_SECONDS, self._lease_seconds / 3))
         finally:
             await self._resign()
 
     async def _lead_when_possible(self) -> None:
-        db = await self._connection()
-        epoch = await tables.acquire_lease(db, self._holder, self._lease_seconds)
+        epoch = await self._ask(journal.acquire_lease, self._holder, self._lease_seconds, self._range)
         if epoch is None:
             return
         self.leads = True
         self.takeovers += 1
-        renewed = time.monotonic()
+        await _until_one_ends(self._keep_lease(epoch), self._publish_all())
+
+    async def _keep_lease(self, epoch: int) -> None:
         while True:
-            if time.monotonic() - renewed > self._lease_seconds / 3:
-                if await tables.acquire_lease(db, self._holder, self._lease_seconds) != epoch:
-                    raise Deposed
-                renewed = time.monotonic()
-            self._heard.clear()
-            rows = await tables.unpublished(db, WINDOW, WINDOW_BYTES, OVERTAKING)
-            if rows:
-                reach("relay.fetched")
-                await self._publish(db, rows, epoch)
-            else:
-                await self._wait(self._lease_seconds / 3)
-
-    async def _publish(self, db: Db, rows: Sequence[OutboxRow], epoch: int) -> None:
-        if too_large := [row for row in rows if not fits(row)]:
-            for row in too_large:
-                await tables.hold(db, row.id, f"larger than {sizes.RECORD_BYTES} bytes", epoch)
-                log.error("relay.held", topic=row.topic, outbox_id=row.id)
-            return  # read the window again: the later rows of those keys wait now
-        try:
-            await self._send(rows)
-        except REFUSALS:
-            await self._drop_producer()  # every later record of the partition would fail with it
-            await self._one_by_one(db, rows, epoch)
-            return
-        reach("relay.sent")
-        if not await tables.delete_published(db, [row.id for row in rows], epoch):
-            raise Deposed
-        reach("relay.deleted")
-        self.published += len(rows)
-
-    async def _one_by_one(self, db: Db, rows: Sequence[OutboxRow], epoch: int) -> None:
-        """After a refusal: what fails alone is held, and its key's later rows are left to the next window."""
-        held: set[str] = set()
-        for row in rows:
-            if row.key in held:
-                continue
-            try:
-                await self._send([row])
-            except REFUSALS as error:
-                await self._drop_producer()
-                await tables.hold(db, row.id, type(error).__name__, epoch)
-                held.add(row.key)
-                log.error("relay.held", topic=row.topic, outbox_id=row.id, error=type(error).__name__)
-                continue
-            if not await tables.delete_published(db, [row.id], epoch):
+            await asyncio.sleep(self._lease_seconds / 3)
+            held = await self._ask(journal.acquire_lease, self._holder, self._lease_seconds, self._range)
+            if held != epoch:
                 raise Deposed
-            self.published += 1
 
-    async def _send(self, rows: Sequence[OutboxRow]) -> None:
-        """Send in order, one batch per partition, and wait until all are acknowledged."""
-        producer = await self._started_producer()
-        choose = {topic: await self._partitioning(producer, topic) for topic in {row.topic for row in rows}}
-        by_partition: dict[tuple[str, int], list[OutboxRow]] = defaultdict(list)
-        for row in rows:
-            by_partition[self._prefix + row.topic, choose[row.topic](row.key)].append(row)
-        async with asyncio.timeout(SEND_SECONDS):
-            await asyncio.gather(
-                *(self._send_partition(producer, *place, of_it) for place, of_it in by_partition.items())
+    async def _publish_all(self) -> None:
+        while True:
+            await self._take_over()
+            with suppress(Again):
+                while True:
+                    await self._turn()
+            await self._drop_producers()
+
+    async def _take_over(self) -> None:
+        """Undo what others began, and find out how far they came."""
+        self._ranges = await self._ask(journal.ranges)
+        self._producers = Producers(
+            self._bootstrap,
+            group=f"{self._prefix}medsync-{self._service}-relay",
+            range_=self._range,
+            client=f"{self._name}-relay",
+            marks_on=[self._prefix + topic for topic in _own_first(self._service)],
+        )
+        published = await self._producers.start()
+        while True:
+            self._tick = await self._ask(journal.last_tick, self._range)
+            why = cannot_go_on(self._service, self._tick, published)
+            if why and why != self._refuses:
+                log.critical("relay.refuses", why=why)
+            self._refuses = why
+            if not why:
+                break
+            await asyncio.sleep(POLL_SECONDS)
+        self._after = sent_up_to(self._tick, published)
+
+    async def _turn(self) -> None:
+        """Send what is next, or wait until something is there."""
+        if time.monotonic() >= self._held_again_at:
+            await self._send_held()
+            self._held_again_at = time.monotonic() + POLL_SECONDS
+        if self._after >= self._tick.high:
+            self._heard.clear()
+            if fresh := await self._ask(journal.next_tick, self._tick, self._ranges):
+                self._tick, self._after = fresh, fresh.floor
+                reach("relay.ticked")
+            elif self._tick.done:
+                await self._wait(self._lease_seconds / 3)
+                return
+            else:
+                await self._ask(journal.finish_tick, self._tick)
+                self._tick = replace(self._tick, done=True)
+                return
+        rows = await self._ask(
+            journal.window,
+            self._tick,
+            self._after,
+            self._ranges,
+            limit=self._at_most,
+            bytes_=WINDOW_BYTES,
+            overtaking=OVERTAKING,
+        )
+        reach("relay.fetched")
+        if rows:
+            await self._publish(rows)
+        else:
+            self._after = self._tick.high
+
+    # ---- sending
+
+    async def _publish(self, rows: Sequence[OutboxRow]) -> None:
+        """Send a window of the tick; what cannot go is held, and what waits for it."""
+        fresh = [row for row in rows if not row.kept]
+        if await self._hold_the_too_large([row for row in fresh if not row.waits]):
+            return  # read the window again: the later rows of those keys wait now
+        going = await self._places([row for row in fresh if not row.waits])
+        behind = await self._places([row for row in fresh if row.waits])
+        waiting = [
+            (row, place)
+            for place, some in [*going.items(), *behind.items()]
+            for row in some
+            if row.waits or place in self._stalled
+        ]
+        if waiting:
+            await self._ask(journal.hold_all, waiting)
+        last = rows[-1].id
+        await self._send(going, last)
+        self._after = last
+
+    async def _send_held(self) -> None:
+        """Send held rows that wait for nothing more: released, or their partition can be written again."""
+        await self._try_stalled_again()
+        while rows := await self._ask(
+            journal.held_that_may_go,
+            self._stalled,
+            self._tick,
+            self._ranges,
+            limit=self._at_most,
+            bytes_=WINDOW_BYTES,
+            overtaking=OVERTAKING,
+        ):
+            if await self._hold_the_too_large(rows):
+                continue
+            going = await self._places(rows)
+            if waiting := [(row, at) for at, some in going.items() for row in some if at in self._stalled]:
+                await self._ask(journal.hold_all, waiting)
+            await self._send(going, self._after)
+            await self._ask(
+                journal.let_go, [row for at, some in going.items() for row in some if at not in self._stalled]
             )
 
-    async def _send_partition(
-        self, producer: AIOKafkaProducer, topic: str, partition: int, rows: Sequence[OutboxRow]
-    ) -> None:
-        sent = []
-        batch = producer.create_batch()
-        for row in rows:
-            fields = {
-                "key": row.key.encode(),
-                "value": row.payload,
-                "timestamp": None,
-                "headers": headers(row),
-            }
-            if batch.append(**fields) is None:
-                sent.append(await producer.send_batch(batch, topic, partition=partition))
-                batch = producer.create_batch()
-                if batch.append(**fields) is None:
-                    raise MessageSizeTooLargeError
-        sent.append(await producer.send_batch(batch, topic, partition=partition))
-        await asyncio.gather(*sent)
+    async def _send(self, rows: Mapping[Place, Sequence[OutboxRow]], last: int) -> None:
+        """Send rows, but those of stalled partitions, with the mark that the tick is sent up to `last`."""
+        assert self._producers is not None
+        going = {place: some for place, some in rows.items() if place not in self._stalled}
+        mark: Mark = (self._tick.epoch, self._tick.no, last)
+        number = sum(map(len, going.values()))
+        try:
+            await self._producers.send(going, mark, headers)
+        except REFUSALS as error:
+            if number == 1:
+                ((place, (row,)),) = going.items()
+                await self._hold(row, place, type(error).__name__)
+            self._at_most = max(1, number // 2)  # until it stands alone
+            raise Again from None
+        except Unanswered as error:
+            for place in error.places:
+                self._stall(place)
+            raise Again from None
+        self._at_most = min(WINDOW, 2 * self._at_most)
+        self.published += number
+        reach("relay.committed")
 
-    async def _partitioning(self, producer: AIOKafkaProducer, topic: str) -> Callable[[str], int]:
-        """Which partition of a topic a key goes to."""
-        partitions = sorted(await producer.partitions_for(self._prefix + topic))
-        return lambda key: partitions[_hash(key) % len(partitions)]
+    async def _hold_the_too_large(self, rows: Sequence[OutboxRow]) -> bool:
+        """Hold what the broker would not take; says whether there was any."""
+        too_large = await self._places([row for row in rows if not fits(row)])
+        for place, some in too_large.items():
+            for row in some:
+                await self._hold(row, place, f"larger than {sizes.RECORD_BYTES} bytes")
+        return bool(too_large)
+
+    async def _hold(self, row: OutboxRow, place: Place, why: str) -> None:
+        await self._ask(journal.hold_all, [(row, place)], why)
+        log.error("relay.held", topic=row.topic, outbox_id=row.id, why=why)
+
+    # ---- partitions
+
+    async def _places(self, rows: Sequence[OutboxRow]) -> dict[Place, list[OutboxRow]]:
+        """The rows by topic and partition. Partitions without a leader, and topics that are not there, are stalled."""
+        assert self._producers is not None
+        by_place: dict[Place, list[OutboxRow]] = {}
+        leaders = {
+            topic: await self._producers.leaders(self._prefix + topic)
+            for topic in {row.topic for row in rows}
+        }
+        for row in rows:
+            has_leader = leaders[row.topic]
+            partition = journal.hash_of(row.key) % len(has_leader) if has_leader else NO_TOPIC
+            place = self._prefix + row.topic, partition
+            if not has_leader.get(partition):
+                self._stall(place)
+            by_place.setdefault(place, []).append(row)
+        return by_place
+
+    def _stall(self, place: Place) -> None:
+        """It cannot be written: its rows are held until it can."""
+        now = time.monotonic()
+        if place not in self._stalled:
+            log.error("relay.stalled", topic=place[0], partition=place[1])
+        before = self._stalled.get(place, Stall(now, now, POLL_SECONDS / 2))
+        if before.retry_at <= now:
+            pause = min(2 * before.pause, LONGEST_STALL)
+            self._stalled[place] = Stall(before.since, now + pause, pause)
+
+    async def _try_stalled_again(self) -> None:
+        assert self._producers is not None
+        for place in [place for place, stall in self._stalled.items() if stall.retry_at <= time.monotonic()]:
+            topic, partition = place
+            has_leader = await self._producers.leaders(topic, anew=True)
+            if any(has_leader.values()) if partition == NO_TOPIC else has_leader.get(partition):
+                del self._stalled[place]
+                log.info("relay.tries_again", topic=topic, partition=partition)
+            else:
+                self._stall(place)
+
+    # ---- connections
+
+    async def _ask(
+        self, ask: Callable[Concatenate[Db, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Ask the database: the lease is renewed on the same connection meanwhile."""
+        async with self._one_at_a_time:
+            if self._db is None or self._db.is_closed():
+                self._db = await connect(self._url, name=f"{self._name} relay")
+                await self._db.execute(journal.BY_INDEX)
+            return await ask(self._db, *args, **kwargs)
 
     async def _wait(self, seconds: float) -> None:
         """Until a commit is heard of, or a while: polling is the truth."""
@@ -207,36 +418,10 @@ class Relay:
             async with asyncio.timeout(min(seconds, POLL_SECONDS)):
                 await self._heard.wait()
 
-    async def _started_producer(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            producer = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap,
-                client_id=f"{self._name}-relay",
-                acks="all",
-                enable_idempotence=True,
-                linger_ms=0,
-                max_batch_size=sizes.RECORD_BYTES + 1000,
-                max_request_size=4 * sizes.RECORD_BYTES,
-                request_timeout_ms=10_000,
-            )
-            self._producer = producer
-            try:
-                await producer.start()
-            except BaseException:
-                await self._drop_producer()
-                raise
-        return self._producer
-
-    async def _drop_producer(self) -> None:
-        """Let go of it without flushing: what was not acknowledged is still in the outbox."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await internals.abandon(producer)
-
-    async def _connection(self) -> Db:
-        if self._db is None or self._db.is_closed():
-            self._db = await connect(self._url, name=f"{self._name} relay")
-        return self._db
+    async def _drop_producers(self) -> None:
+        producers, self._producers = self._producers, None
+        if producers is not None:
+            await producers.abandon()
 
     def _drop_connection(self) -> None:
         """It may be half dead: then every statement on it would time out."""
@@ -248,16 +433,27 @@ class Relay:
         if self._db is not None and not self._db.is_closed():
             with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, *OUT_OF_STEP):
                 async with asyncio.timeout(2):
-                    await tables.release_lease(self._db, self._holder)
+                    await journal.release_lease(self._db, self._holder)
         self._drop_connection()
 
 
-@lru_cache(maxsize=10_000)
-def _hash(key: str) -> int:
-    """As every Kafka client hashes a key by default. In Python it costs more than all the rest of a record; a patient's
-    events come in flocks.
-    """
-    return internals.key_hash(key.encode())
+def cannot_go_on(service: str, tick: Tick, published: Mark | None) -> str | None:
+    """Why nothing may be published: this database is older than what it published, or another one."""
+    cure = f"run: medsync recovered {service}"
+    if tick.system != tick.here:
+        return f"the database was restored into another PostgreSQL cluster; {cure}"
+    if published and published[:2] > (tick.epoch, tick.no):
+        return f"the database is older than what it published (it was restored, or failed over); {cure}"
+    return None
+
+
+def sent_up_to(tick: Tick, published: Mark | None) -> int:
+    """The last id of the tick that was sent. Where Kafka does not know, nothing of it: unless it was noted as done."""
+    if tick.done:
+        return tick.high
+    if published and published[:2] == (tick.epoch, tick.no):
+        return published[2]
+    return tick.floor
 
 
 def headers(row: OutboxRow) -> list[tuple[str, bytes]]:
@@ -270,3 +466,27 @@ def headers(row: OutboxRow) -> list[tuple[str, bytes]]:
 def fits(row: OutboxRow) -> bool:
     """Whether the broker takes it: what was committed by an older release was not weighed before."""
     return sizes.fits(row.key, row.headers, row.payload)
+
+
+def _own_first(service: str) -> list[str]:
+    """All topics, those of the service first."""
+    own = {
+        event.TOPIC
+        for event in EVENTS.values()
+        for module in MODULES
+        if module.__name__.endswith(f".{service}") and event.__module__ == module.__name__
+    }
+    return sorted(TOPICS, key=lambda topic: (topic not in own, topic))
+
+
+async def _until_one_ends(*parts: Coroutine[Any, Any, None]) -> None:
+    """Run side by side; when one ends, or raises, the others are cancelled."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
 from shared.database import Db
 from shared.messaging.envelope import Delivery, Invalid, Record
+from shared.messaging.journal import EPOCH_BITS, epoch_of
 from shared.messaging.registry import Owner
 
 # ---- locks ----------------------------------------------------------------------------------------------------
@@ -72,169 +73,6 @@ async def drop_inbox_partition(db: Db, name: str) -> None:
     await db.execute(f"drop table fabric.{name}")
 
 
-# ---- outbox ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
-    """One event on its way to the broker."""
-
-    id: int
-    event_id: UUID
-    topic: str
-    key: str
-    headers: dict[str, str]
-    payload: bytes
-
-    @property
-    def epoch(self) -> int:
-        """Which of the database's lives wrote it."""
-        return epoch_of(self.id)
-
-
-EPOCH_BITS = 40
-"""Each life of a database numbers its outbox from a multiple of 2 to the 40th on: the number tells the life."""
-
-
-def epoch_of(outbox_id: int) -> int:
-    """Which life of its database wrote the row of this number."""
-    return 1 + (outbox_id >> EPOCH_BITS)
-
-
-Said: TypeAlias = tuple[str, str, dict[str, str], bytes]
-"""What an event takes to the outbox: topic, key, headers, payload."""
-
-
-async def append(db: Db, rows: Sequence[Said]) -> None:
-    """Add to the outbox, ids in the order given."""
-    await db.execute(
-        """
-        insert into fabric.outbox (topic, key, headers, payload)
-        select topic, key, headers, payload
-        from unnest($1::text[], $2::text[], $3::jsonb[], $4::bytea[])
-            with ordinality as row (topic, key, headers, payload, place)
-        order by place
-        """,
-        [row[0] for row in rows],
-        [row[1] for row in rows],
-        [row[2] for row in rows],
-        [row[3] for row in rows],
-    )
-
-
-async def unpublished(db: Db, limit: int, bytes_: int, overtaking: Collection[str] = ()) -> list[OutboxRow]:
-    """The oldest rows, of payloads up to about so many bytes together; none behind a held row of its key, but for
-    those of the overtaking types."""
-    rows = await db.fetch(
-        """
-        with oldest as materialized (
-            select id, octet_length(payload) as size
-            from fabric.outbox
-            where not exists (
-                select
-                from fabric.held h
-                where h.key = outbox.key
-                  and h.id <= outbox.id
-                  and (h.id = outbox.id or (headers ->> 'ce_type' = any($3::text[])) is not true)
-            )
-            order by id
-            limit $1
-        ), fitting as (
-            select id, sum(size) over (order by id) - size as before
-            from oldest
-        )
-        select id, event_id, topic, key, headers, payload
-        from fabric.outbox
-        where id = any(array(select id from fitting where before < $2))
-        order by id
-        """,
-        limit,
-        bytes_,
-        list(overtaking),
-    )
-    return [OutboxRow(*row) for row in rows]
-
-
-async def delete_published(db: Db, ids: Sequence[int], epoch: int) -> bool:
-    """Delete acknowledged rows if this relay still holds the lease; says whether it does."""
-    row = await db.fetchrow(
-        """
-        with mine as (
-            select from fabric.relay_lease where epoch = $2
-        ), gone as (
-            delete from fabric.outbox where id = any($1::bigint[]) and exists (select from mine)
-        )
-        select exists (select from mine) as held
-        """,
-        ids,
-        epoch,
-    )
-    return bool(row and row["held"])
-
-
-async def hold(db: Db, row_id: int, why: str, epoch: int) -> None:
-    """Set a row aside that the broker refuses; its key's later rows wait behind it."""
-    await db.execute(
-        """
-        insert into fabric.held (id, key, why)
-        select id, key, $2
-        from fabric.outbox
-        where id = $1
-          and exists (select from fabric.relay_lease where epoch = $3)
-        on conflict do nothing
-        """,
-        row_id,
-        why,
-        epoch,
-    )
-
-
-async def held_rows(db: Db) -> list[dict[str, Any]]:
-    rows = await db.fetch(
-        """
-        select id, o.topic, o.key, h.why as held
-        from fabric.held h
-        join fabric.outbox o using (id)
-        order by id
-        """
-    )
-    return [dict(row) for row in rows]
-
-
-async def release_held(db: Db, row_id: int) -> bool:
-    """Let the relay try a held row again."""
-    return await db.execute("delete from fabric.held where id = $1", row_id) == "DELETE 1"
-
-
-async def acquire_lease(db: Db, holder: str, seconds: float) -> int | None:
-    """Renew one's own lease, or take one with the next epoch that has expired; none if another holds it.
-
-    One that was renewed in the future is as good as expired: machine time was set back.
-    """
-    return await db.fetchval(
-        """
-        update fabric.relay_lease
-        set epoch = case when holder = $1 then epoch else epoch + 1 end,
-            holder = $1,
-            renewed = clock_timestamp(),
-            until = clock_timestamp() + make_interval(secs => $2)
-        where holder = $1
-           or until < clock_timestamp()
-           or renewed > clock_timestamp()
-        returning epoch
-        """,
-        holder,
-        seconds,
-    )
-
-
-async def release_lease(db: Db, holder: str) -> None:
-    """Let the next relay begin at once."""
-    await db.execute(
-        "update fabric.relay_lease set until = '-infinity', holder = '' where holder = $1", holder
-    )
-
-
 # ---- lives of the database ------------------------------------------------------------------------------------
 
 
@@ -243,23 +81,25 @@ REVISION_BITS = 32
 
 LIFE_SECONDS = 600.0
 
+JOURNAL_DAYS = 15
+"""So many the journal surely has: longer than the topics keep what is no state."""
 
-async def unknown_to_outbox(db: Db, ids: Sequence[int]) -> list[int]:
-    """Which of these numbers of the outbox no life of this database gave out, as far as it remembers."""
+
+async def not_in_journal(db: Db, ids: Sequence[int], event_ids: Sequence[UUID]) -> list[int]:
+    """Which of these events the journal does not have, by their numbers. What it had dropped, or is from before it, is
+    taken as known: compacted topics keep it for ever."""
     rows = await db.fetch(
         """
-        with lives as (
-            select (epoch - 1)::bigint << $2 as after,
-                   coalesce(lead(known) over (order by epoch), case when s.is_called then s.last_value else 0 end)
-                       as known
-            from fabric.incarnations, fabric.outbox_id_seq s
-        )
-        select id
-        from unnest($1::bigint[]) id
-        where not exists (select from lives where id > after and id <= known)
+        select told.id
+        from unnest($1::bigint[], $2::uuid[]) as told (id, event_id)
+        left join fabric.outbox o on (o.id, o.event_id) = (told.id, told.event_id)
+        where o.id is null
+          and told.id > (select known from fabric.incarnations where epoch = 1)
+          and (uuid_extract_timestamp(told.event_id) < clock_timestamp() - make_interval(days => $3)) is not true
         """,
         ids,
-        EPOCH_BITS,
+        event_ids,
+        JOURNAL_DAYS,
     )
     return [row["id"] for row in rows]
 
@@ -268,18 +108,15 @@ async def begin_life(db: Db, columns: Sequence[str], *, above: int, by: str, why
     """Begin another life of this database, later than this one and than `above`: raise the revisions in these columns
     (`table.column`) and the numbers of the outbox. Answers its epoch.
 
-    Whoever has read a revision to publish the next one is waited for, and holds up this for no more than a moment.
+    Whoever has read a revision to publish the next one is waited for, and held up by this for no more than a moment.
     Raises LockNotAvailableError instead: to be tried again.
     """
     await db.execute("set local statement_timeout = 0; set local lock_timeout = '900ms'")
     locked = ", ".join(sorted({column.partition(".")[0] for column in columns} | {"fabric.incarnations"}))
     await db.execute(f"lock table {locked} in access exclusive mode")
+    await db.execute("lock table fabric.outbox in share row exclusive mode")  # nobody's rows are half written
     before, known = await db.fetchrow(
-        """
-        select (select max(epoch) from fabric.incarnations),
-               case when is_called then last_value else 0 end
-        from fabric.outbox_id_seq
-        """
+        f"select max(epoch), coalesce(pg_sequence_last_value({_NUMBERS}), 0) from fabric.incarnations"
     )
     epoch: int = max(before, epoch_of(known), above) + 1
     for column in columns:
@@ -293,8 +130,45 @@ async def begin_life(db: Db, columns: Sequence[str], *, above: int, by: str, why
         why,
         known,
     )
-    await db.execute("select setval('fabric.outbox_id_seq', $1)", (epoch - 1) << EPOCH_BITS)
+    await _publish_anew(db, epoch, known)
+    await db.execute(f"select setval({_NUMBERS}, $1)", (epoch - 1) << EPOCH_BITS)
     return epoch
+
+
+_NUMBERS = "pg_get_serial_sequence('fabric.outbox', 'id')::regclass"
+
+
+async def _publish_anew(db: Db, epoch: int, known: int) -> None:
+    """Have the relays begin with what this database does not know to be published: whoever publishes now is replaced.
+
+    Snapshots and transactions are counted anew in another cluster: of those rows, and none before, the transaction is
+    one that every snapshot has seen.
+    """
+    floor = await db.fetchval(
+        """
+        select coalesce(min(id) - 1, $1)
+        from fabric.unpublished u
+        where not exists (select from fabric.held h where h.id = u.id)
+        """,
+        known,
+    )
+    await db.execute("update fabric.outbox set xid = '3' where id > $1", floor, timeout=LIFE_SECONDS)
+    await db.execute(
+        """
+        insert into fabric.ticks
+            (range, epoch, no, done, floor, before, upto, low, high, first_day, last_day, system)
+        select range, $1, 0, count(o.id) = 0, $2, '3:3:', pg_current_snapshot(), coalesce(min(o.id), 0),
+               coalesce(max(o.id), 0), coalesce(min(o.day), current_date), coalesce(max(o.day), current_date),
+               (select system_identifier from pg_control_system())
+        from fabric.relays r
+        cross join lateral generate_series(0, r.ranges - 1) each (range)
+        left join fabric.outbox o on o.id > $2 and coalesce(o.hash, 0) % r.ranges = range
+        group by range
+        """,
+        epoch,
+        floor,
+    )
+    await db.execute("update fabric.relay_lease set epoch = epoch + 1, holder = '', until = '-infinity'")
 
 
 # ---- dead letters and parking -----------------------------------------------------------------------------------
@@ -695,21 +569,23 @@ async def forget_answers(db: Db, days: int) -> None:
 # ---- status ---------------------------------------------------------------------------------------------------
 
 
+COUNTED = 100_000
+"""Of what waits for longer than a moment, the exact number tells nobody more."""
+
+
 async def counts(db: Db) -> dict[str, Any]:
-    """How much waits: unpublished and held outbox rows, parked patients, open dead letters; and for how long
-    (seconds) the oldest unpublished row."""
+    """How much waits: unpublished rows up to a bound and refused ones, parked patients, open dead letters; and for how
+    long (seconds) the oldest unpublished row."""
     row = await db.fetchrow(
         """
-        select (select count(*) from fabric.outbox) - (select count(*) from fabric.held) as outbox,
-               (select count(*) from fabric.held) as held,
+        select events as outbox,
+               held,
                (select count(*) from fabric.parked) as parked,
                (select count(*) from fabric.dead_letters where status = 'open') as dead_letters,
-               round(
-                   coalesce(extract(epoch from clock_timestamp() - (
-                       select uuid_extract_timestamp(event_id) from fabric.outbox order by id limit 1
-                   )), 0), 3
-               )::float as outbox_age_seconds
-        """
+               round(coalesce(extract(epoch from clock_timestamp() - since), 0), 3)::float as outbox_age_seconds
+        from fabric.waiting($1)
+        """,
+        COUNTED,
     )
     assert row is not None
     return dict(row)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from shared.events import EVENTS, TOPICS, Event
 from shared.messaging.envelope import Record
 from shared.messaging.internals import partitions_of
+from shared.messaging.lag import Place
 from shared.messaging.topics import GATHERED_BYTES
 
 GATHER_MS = 200
@@ -39,18 +41,34 @@ async def tail(
     topics: Sequence[str] = TOPICS,
     prefix: str = "",
     follow: bool = True,
+    positions: dict[Place, int] | None = None,
 ) -> AsyncIterator[Seen]:
     """Every record as an event. See `records`."""
-    async for record in records(
-        bootstrap, from_beginning=from_beginning, topics=topics, prefix=prefix, follow=follow
-    ):
-        yield _seen(record)
+    every = records(
+        bootstrap,
+        from_beginning=from_beginning,
+        topics=topics,
+        prefix=prefix,
+        follow=follow,
+        positions=positions,
+    )
+    async with aclosing(every):
+        async for record in every:
+            yield _seen(record)
 
 
 async def records(
-    bootstrap: str, *, from_beginning: bool, topics: Sequence[str], prefix: str = "", follow: bool = True
-) -> AsyncIterator[Record]:
+    bootstrap: str,
+    *,
+    from_beginning: bool,
+    topics: Sequence[str],
+    prefix: str = "",
+    follow: bool = True,
+    positions: dict[Place, int] | None = None,
+) -> AsyncGenerator[Record, None]:
     """Every record from the beginning, or from now on; ends at the present end unless it follows.
+
+    `positions` is kept up with what was yielded, and with the markers of transactions between.
 
     Raises KafkaError where the broker does not answer.
     """
@@ -83,6 +101,8 @@ async def records(
                     tuple(raw.headers),
                     raw.value,
                 )
+            if positions is not None:
+                positions |= {(tp.topic, tp.partition): await consumer.position(tp) for tp in places}
     finally:
         await consumer.stop()
 

@@ -30,7 +30,7 @@ from shared.clock import Clock
 from shared.database import Db
 from shared.events import Event
 from shared.events.serialized import SerializedEvent
-from shared.messaging import sizes, tables
+from shared.messaging import journal, sizes, tables
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import TRACE_PARENT, Delivery, headers_of, payload_of, typed_key
@@ -280,7 +280,7 @@ class Work:
                 unit = Unit(db, self.clock.now(), actor, role, cause)
                 yield unit
                 if unit.emitted:
-                    await tables.append(unit.db, self._rows(unit))
+                    await journal.append(unit.db, self._rows(unit))
                 reach("unit.outbox_written")
             reach("unit.committed")
         if not unit.idle:
@@ -315,14 +315,14 @@ class Work:
         async with self.connection() as db, db.transaction(readonly=True):
             yield db
 
-    def _rows(self, unit: Unit) -> list[tables.Said]:
+    def _rows(self, unit: Unit) -> list[journal.Said]:
         """What the unit has to say, for the outbox. Raises TooLarge where the broker would not take an event."""
         at = unit.now.isoformat()
         return [self._row(event, why, at, unit.marks) for event, why in unit.emitted]
 
     def _row(
         self, event: Event | SerializedEvent, why: Cause, at: str, marks: Mapping[str, str]
-    ) -> tables.Said:
+    ) -> journal.Said:
         payload, seal = payload_of(event, self.sealer)
         headers = headers_of(
             event,

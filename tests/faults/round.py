@@ -217,7 +217,7 @@ async def what_waits(system: System) -> dict[str, int]:
             await system.sql(
                 service,
                 """
-                select (select count(*) from fabric.outbox) as outbox,
+                select (select count(*) from fabric.unpublished) as outbox,
                        (select count(*) from fabric.parked) as parked,
                        (select count(*) from things where not done) as things
                 """,

@@ -7,10 +7,13 @@ create table fabric.incarnations (
     since timestamptz not null default clock_timestamp(),
     by text not null,
     why text not null,
-    known bigint not null -- the last id of the outbox before: of the life before, what is beyond it is lost
+    known bigint not null -- the last id of the outbox before; of the first life, before the outbox was a journal
 );
 
-insert into fabric.incarnations (epoch, by, why, known) values (1, 'system', 'the first', 0);
+insert into fabric.incarnations (epoch, by, why, known)
+select 1, 'system', 'the first', coalesce(min(id) - 1, pg_sequence_last_value(
+    pg_get_serial_sequence('fabric.outbox', 'id')::regclass), 0)
+from fabric.outbox;
 
 -- What revisions of this life are counted from. A row that is new here may be one that readers know, and that was lost.
 create function fabric.first_revision() returns bigint

@@ -16,9 +16,10 @@ from tests.running import at_rest
 
 PATIENTS = [f"p{n}" for n in range(30)]
 DONE_LATER = {
+    "relay.ticked": 2,
     "relay.fetched": 2,
     "relay.sent": 2,
-    "relay.deleted": 2,
+    "relay.committed": 2,
     "unit.outbox_written": 3,
     "unit.committed": 3,
 }
@@ -77,4 +78,4 @@ async def test_killed_at(ledger: Ledger, point: str) -> None:
     )
     for sequence in first_appearances(records).values():
         assert sequence == sorted(sequence)
-    assert await ledger.count("fabric.outbox") == 0
+    assert await ledger.count("fabric.unpublished") == 0

@@ -9,7 +9,7 @@ import pytest
 
 from shared.database import connect
 from shared.events.planner import TOPIC as PLANNER
-from shared.messaging import tables
+from shared.messaging import journal, tables
 from tests.integration.fabric.given import Ledger, changed, status
 from tests.running import record, until
 
@@ -34,7 +34,7 @@ async def test_a_lease_of_a_time_that_was_taken_back_is_nobodys(ledger: Ledger, 
 async def test_a_lease_that_runs_is_left_to_its_holder(ledger: Ledger) -> None:
     await ledger.sql(OTHER, timedelta(seconds=-1))
     db = await connect(ledger.database_url, name="test")
-    assert await tables.acquire_lease(db, "another", 5) is None
+    assert await journal.acquire_lease(db, "another", 5) is None
     await db.close()
 
 

@@ -12,7 +12,8 @@ from aiokafka import ConsumerRecord
 
 from shared.events.enrollment import TOPIC as ENROLLMENT
 from shared.events.planner import TOPIC as PLANNER
-from shared.messaging.tables import EPOCH_BITS, REVISION_BITS
+from shared.messaging.journal import EPOCH_BITS
+from shared.messaging.tables import REVISION_BITS
 from shared.messaging.unit import Cause, Work, patient
 from tests.copies import Copies
 from tests.integration.fabric.given import Ledger, changed, disenrolled, status

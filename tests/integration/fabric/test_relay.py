@@ -20,8 +20,15 @@ from shared.events.enrollment import CONTACTS_TOPIC, ContactDetailsChanged
 from shared.events.outreach import Channel, ContactOptedOut
 from shared.events.planner import TOPIC as PLANNER
 from shared.events.planner import PlanBlocked
-from shared.messaging import Unit, relay, sizes, tables, unit
-from tests.integration.fabric.given import Ledger, changed, disenrolled, first_appearances, status
+from shared.messaging import Unit, journal, relay, sizes, unit
+from tests.integration.fabric.given import (
+    Ledger,
+    LedgerProcess,
+    changed,
+    disenrolled,
+    first_appearances,
+    status,
+)
 from tests.ledger import app as ledger_app
 from tests.running import at_rest, until
 
@@ -61,39 +68,55 @@ async def test_a_leader_that_dies_is_followed_by_another_and_order_is_kept(ledge
     assert await published(ledger) == {key: [*range(1, 31)] for key in PATIENTS}
 
 
-async def test_a_leader_frozen_beyond_its_lease_deletes_nothing_when_it_wakes(ledger: Ledger) -> None:
-    async with ledger.process(crash_at="relay.sent:1:stop", slot=1) as leader:
-        await leader.ready()
-        await ledger.sql(
-            """
-            insert into fabric.outbox (topic, key, headers, payload)
-            select $1, 'p0', '{"ce_type": "x"}', '{"patient_id": "p0", "revision": 1}'
-            """,
-            PLANNER,
-        )
-        await leader.frozen()
-        db = await connect(ledger.database_url, name="the next relay")
-
-        async def lease() -> int | None:
-            return await tables.acquire_lease(db, "the next relay", 60)
-
-        await until(lease, "the lease has run out and is taken")
-        leader.wake()
-
-        async def deposed() -> bool:
-            return "relay.deposed" in leader.said()
-
-        await until(deposed, "the late relay notices")
-        assert await ledger.count("fabric.outbox") == 1
-
-        await tables.release_lease(db, "the next relay")
-        await db.close()
-        await at_rest(leader.client)
-    assert len(await ledger.topic(PLANNER)) == 2  # sent twice, known by its id
-    assert await published(ledger) == {"p0": [1]}
+async def test_a_leader_frozen_beyond_its_lease_sends_nothing_when_it_wakes(ledger: Ledger) -> None:
+    async with ledger.process(crash_at="relay.sent:1:stop", slot=1) as late:
+        await late.ready()
+        await put_revision(ledger, 1)
+        await late.frozen()
+        async with ledger.running() as client:
+            await at_rest(client)
+            assert await published(ledger) == {"p0": [1]}
+            late.wake()
+            await until(lambda: deposed(late), "the late relay notices")
+            await at_rest(late.client)
+    assert len(await ledger.topic(PLANNER)) == 1
 
 
-@pytest.mark.parametrize("point", ["relay.fetched", "relay.sent"])
+async def put_revision(ledger: Ledger, revision: int, topic: str = PLANNER) -> None:
+    """A row of patient p0 in the outbox."""
+    await ledger.sql(
+        """
+        insert into fabric.outbox (topic, key, headers, payload)
+        select $1, 'p0', '{"ce_type": "x"}', convert_to(format('{"patient_id": "p0", "revision": %s}', $2::int), 'utf8')
+        """,
+        topic,
+        revision,
+    )
+
+
+async def deposed(process: LedgerProcess) -> bool:
+    return "relay.deposed" in process.said()
+
+
+async def test_a_relay_that_was_replaced_leaves_no_old_record_last_on_a_compacted_topic(
+    ledger: Ledger,
+) -> None:
+    async with ledger.process(crash_at="relay.fetched:1:stop", slot=1) as late:
+        await late.ready()
+        await put_revision(ledger, 1, CONTACTS_TOPIC)
+        await late.frozen()
+        async with ledger.running() as client:
+            await put_revision(ledger, 2, CONTACTS_TOPIC)
+            await until(lambda: nothing_left(ledger), "both are published")
+            late.wake()
+            await until(lambda: deposed(late), "the late relay notices")
+            await asyncio.sleep(1)
+            assert not (await client.get("/ops/deadletters")).json()["held"]
+    revisions = [json.loads(one.value or b"")["revision"] for one in await ledger.topic(CONTACTS_TOPIC)]
+    assert revisions == [1, 2]
+
+
+@pytest.mark.parametrize("point", ["relay.ticked", "relay.fetched", "relay.sent", "relay.committed"])
 async def test_a_leader_frozen_under_load_disturbs_no_order_when_it_wakes(ledger: Ledger, point: str) -> None:
     async with ledger.process(crash_at=f"{point}:3:stop", slot=1) as late:
         await late.ready()
@@ -127,7 +150,7 @@ async def test_a_commit_in_one_process_wakes_the_relay_in_another(
             await other.client.post("/patients/p/things", json={})
 
             async def empty() -> bool:
-                return await ledger.count("fabric.outbox") == 0
+                return await ledger.count("fabric.unpublished") == 0
 
             await until(empty, "the outbox is empty", seconds=5)
             assert time.monotonic() - began < 5
@@ -166,15 +189,13 @@ async def test_a_row_too_large_is_held_and_only_its_patient_waits_until_it_is_re
         row = await until_held(client)
         assert (row["key"], row["held"]) == ("p", "larger than 1000000 bytes")
         await ledger.until_effects(3)
-        contacts = f"fabric.outbox where topic = '{CONTACTS_TOPIC}' and id <> {row['id']}"
+        contacts = f"fabric.unpublished where topic = '{CONTACTS_TOPIC}' and id <> {row['id']}"
         assert await ledger.count(contacts) == 1
         assert await ledger.effects_of("p") == [("contact", 1)]
         assert await ledger.effects_of("q") == [("contact", 1), ("contact", 2)]
 
         await allow_records_of(ledger, 4_000_000)
         monkeypatch.setattr(sizes, "RECORD_BYTES", 3_000_000)
-        app = client._transport.app  # type: ignore[attr-defined]
-        await app.state.machinery.relay._drop_producer()  # as a restart with the new limit would
         assert (await client.post(f"/ops/held/{row['id']}/release")).status_code == 200
         await at_rest(client)
     assert await ledger.effects_of("p") == [("contact", 1), ("contact", 2), ("contact", 3)]
@@ -266,7 +287,7 @@ async def commit(ledger: Ledger, *events: Event) -> None:
         headers = {"ce_type": event.TYPE, "ce_subject": event.key, "content-type": "application/json"}
         said.append((event.TOPIC, event.key, headers, event.model_dump_json().encode()))
     db = await connect(ledger.database_url, name="test")
-    await tables.append(db, said)
+    await journal.append(db, said)
     await db.close()
 
 
@@ -278,7 +299,7 @@ async def at_rest_but(ledger: Ledger, waiting: int) -> None:
     """Until so many rows are left in the outbox."""
 
     async def left() -> bool:
-        return await ledger.count("fabric.outbox") == waiting
+        return await ledger.count("fabric.unpublished") == waiting
 
     await until(left, f"{waiting} rows are left")
 
@@ -297,11 +318,16 @@ async def test_windows_are_bounded_in_bytes_and_go_on_until_nothing_is_left(
 ) -> None:
     monkeypatch.setattr(relay, "WINDOW_BYTES", 300_000)
     db = await connect(ledger.database_url, name="test")
-    await tables.append(db, [(CONTACTS_TOPIC, f"p{n}", {}, b"x" * 100_000) for n in range(10)])
-    window = await tables.unpublished(db, 2000, relay.WINDOW_BYTES)
-    assert [row.id for row in window] == [1, 2, 3]
-    assert [row.id for row in await tables.unpublished(db, 2, relay.WINDOW_BYTES)] == [1, 2]
-    assert [row.id for row in await tables.unpublished(db, 2000, 1)] == [1]  # one always goes
+    await journal.append(db, [(CONTACTS_TOPIC, f"p{n}", {}, b"x" * 100_000) for n in range(10)])
+    tick = await journal.next_tick(db, await journal.last_tick(db, 0), 1)
+    assert tick
+
+    async def window(after: int, limit: int, bytes_: int) -> list[int]:
+        return [row.id for row in await journal.window(db, tick, after, 1, limit=limit, bytes_=bytes_)]
+
+    assert await window(0, 2000, relay.WINDOW_BYTES) == [1, 2, 3]
+    assert await window(2, 2, relay.WINDOW_BYTES) == [3, 4]
+    assert await window(0, 2000, 1) == [1]  # one always goes
     await db.close()
     async with ledger.running() as client:
         await until(lambda: nothing_left(ledger), "the outbox is empty")
@@ -309,35 +335,41 @@ async def test_windows_are_bounded_in_bytes_and_go_on_until_nothing_is_left(
 
 
 async def nothing_left(ledger: Ledger) -> bool:
-    return await ledger.count("fabric.outbox") == 0
+    return await ledger.count("fabric.unpublished") == 0
 
 
-async def test_a_window_of_a_long_outbox_is_found_by_index_whether_or_not_rows_are_held(
-    ledger: Ledger,
-) -> None:
-    """And without fresh statistics, as in a queue that filled up while the broker was away."""
+async def test_a_tick_and_its_windows_are_found_by_index_behind_a_long_journal(ledger: Ledger) -> None:
+    """And without fresh statistics, as in a journal that filled up while the broker was away."""
     db = await connect(ledger.database_url, name="test")
-    await db.execute(
-        """
-        insert into fabric.outbox (topic, key, headers, payload)
-        select 't', 'p' || n % 20000, '{}', repeat('x', 500)::bytea
-        from generate_series(1, 100000) n;
-
-        insert into fabric.held (id, key, why)
-        select id, key, 'large'
-        from fabric.outbox
-        where id % 10000 = 7;
-        """
-    )
+    await db.execute(journal.BY_INDEX)
+    old = await journal.last_tick(db, 0)
+    for new in (100_000, 5_000):
+        await db.execute(
+            """
+            insert into fabric.outbox (topic, key, headers, payload)
+            select 't', 'p' || n % 20000, '{}', repeat('x', 500)::bytea
+            from generate_series(1, $1::int) n
+            """,
+            new,
+        )
+        tick = await journal.next_tick(db, old, 1)
+        assert tick
+        old = tick
     for _ in range(2):
         await db.execute("select pg_stat_force_next_flush()")  # else the view below counts what came before
         async with db.transaction():
-            rows = await tables.unpublished(db, relay.WINDOW, relay.WINDOW_BYTES, relay.OVERTAKING)
-            scans = await db.fetchrow(
-                "select seq_scan, idx_tup_fetch from pg_stat_xact_user_tables where relname = 'outbox'"
+            rows = await journal.window(db, old, 0, 1, limit=relay.WINDOW, bytes_=relay.WINDOW_BYTES)
+            assert not await journal.next_tick(db, old, 1)
+            await journal.finish_tick(db, old)
+            assert await db.fetchval("select events from fabric.waiting(1000)") == 0
+            read = await db.fetchrow(
+                """
+                select seq_scan, seq_tup_read, idx_tup_fetch
+                from pg_stat_xact_user_tables
+                where relname = 'outbox_default'
+                """
             )
-        assert [row.id for row in rows[:8]] == [1, 2, 3, 4, 5, 6, 8, 9]
-        assert len(rows) == relay.WINDOW
-        assert (scans["seq_scan"], scans["idx_tup_fetch"] < 5 * relay.WINDOW) == (0, True), scans
+        assert [row.id for row in rows] == [*range(100_001, 102_001)]
+        assert read["seq_tup_read"] == 0 and read["idx_tup_fetch"] < 5 * relay.WINDOW, read
         await db.execute("analyze fabric.outbox")
     await db.close()

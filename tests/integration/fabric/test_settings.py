@@ -37,18 +37,20 @@ async def test_the_consumer_is_set_as_the_fabric_needs_it(ledger: Ledger) -> Non
         assert kafka._isolation_level == "read_committed"
 
 
-async def test_the_producer_waits_for_all_and_is_idempotent(ledger: Ledger) -> None:
+async def test_the_producers_wait_for_all_and_are_transactional(ledger: Ledger) -> None:
     async with ledger.running() as client:
         await client.post("/patients/p/things", json={})
         relay = client._transport.app.state.machinery.relay  # type: ignore[attr-defined]
 
         async def started() -> Any:
-            return relay._producer
+            return relay.each[0]._producers
 
-        producer: AIOKafkaProducer = await until(started, "the relay publishes")
-        assert producer._sender._acks == -1
-        assert producer._txn_manager is not None
-        assert producer._txn_manager.transactional_id is None
+        for producer in (await until(started, "the relay publishes"))._both:
+            assert producer._sender._acks == -1
+            assert producer._txn_manager.transactional_id.startswith(
+                f"{ledger.prefix}medsync-ledger-relay-0-"
+            )
+            assert producer._txn_manager.transaction_timeout_ms == 10_000
 
 
 def test_the_library_still_has_the_defaults_that_are_set_against() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from uuid import uuid4
 
 import pytest
 
@@ -35,9 +36,9 @@ def test_revisions_are_there() -> None:
 
 def test_the_account_names_types_and_whose_they_were() -> None:
     lost = [
-        Told(1, "medsync.planner.plan-computed.v1", "p1", None, is_state=False, payload=b""),
-        Told(2, "medsync.planner.plan-computed.v1", "p2", None, is_state=False, payload=b""),
-        Told(3, "medsync.planner.demand-forecast.v1", "S1", None, is_state=False, payload=b""),
+        Told(1, uuid4(), "medsync.planner.plan-computed.v1", "p1", None, is_state=False, payload=b""),
+        Told(2, uuid4(), "medsync.planner.plan-computed.v1", "p2", None, is_state=False, payload=b""),
+        Told(3, uuid4(), "medsync.planner.demand-forecast.v1", "S1", None, is_state=False, payload=b""),
     ]
     account = account_of(lost)
     assert [(each["type"], each["number"]) for each in account["lost"]] == [
