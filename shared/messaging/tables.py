@@ -141,14 +141,27 @@ _NUMBERS = "pg_get_serial_sequence('fabric.outbox', 'id')::regclass"
 async def _publish_anew(db: Db, epoch: int, known: int) -> None:
     """Have the relays begin with what this database does not know to be published: whoever publishes now is replaced.
 
-    Snapshots and transactions are counted anew in another cluster: of those rows, and none before, the transaction is
-    one that every snapshot has seen.
+    Snapshots and transactions are counted anew in another cluster: what was written here is what is behind the last
+    tick. Of the rows to publish, and of none before, the transaction is from now on one that every snapshot has seen.
     """
     floor = await db.fetchval(
         """
-        select coalesce(min(id) - 1, $1)
-        from fabric.unpublished u
-        where not exists (select from fabric.held h where h.id = u.id)
+        select least(
+            coalesce((
+                select min(id) - 1
+                from fabric.unpublished u
+                where not exists (select from fabric.held h where h.id = u.id)
+            ), $1),
+            (
+                select min(greatest(high, floor))
+                from (
+                    select distinct on (range) high, floor, system
+                    from fabric.ticks
+                    order by range, epoch desc, no desc, done desc
+                ) last
+                where system <> (select system_identifier from pg_control_system())
+            )
+        )
         """,
         known,
     )

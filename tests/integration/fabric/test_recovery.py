@@ -8,6 +8,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import asyncpg
+import pytest
 from aiokafka import ConsumerRecord
 
 from shared.events.enrollment import TOPIC as ENROLLMENT
@@ -17,7 +19,7 @@ from shared.messaging.tables import REVISION_BITS
 from shared.messaging.unit import Cause, Work, patient
 from tests.copies import Copies
 from tests.integration.fabric.given import Ledger, changed, disenrolled, status
-from tests.running import at_rest, record
+from tests.running import at_rest, record, until
 
 LIFE = 1 << REVISION_BITS
 
@@ -56,6 +58,40 @@ async def test_what_is_published_after_a_restore_goes_before_all_that_was_lost(
     assert said == {b"p": LIFE + 3, b"q": LIFE + 1}
     [life] = await older.sql("select by, why from fabric.incarnations where epoch = 2")
     assert tuple(life) == ("staff-1", "the disk was lost")
+
+
+ELSEWHERE = """
+update fabric.outbox set xid = (xid::text::bigint + 1000000000)::text::xid8;
+update fabric.ticks
+set system = system + 1,
+    before = format('%1$s:%1$s:', pg_snapshot_xmax(before)::text::bigint + 1000000000)::pg_snapshot,
+    upto = format('%1$s:%1$s:', pg_snapshot_xmax(upto)::text::bigint + 1000000000)::pg_snapshot
+"""
+"""What a database holds that was restored into a cluster with a thousand million transactions less behind it."""
+
+
+@pytest.mark.parametrize("restored", ["", ELSEWHERE], ids=["in place", "into another cluster"])
+async def test_nothing_is_published_before_the_recovery_and_everything_after_it(
+    ledger: Ledger, copies: Copies, restored: str
+) -> None:
+    async with ledger.running() as client:
+        await _things(client, {"p": 1, "q": 1})
+    older = replace(ledger, database_url=await copies.of(ledger.database_url))
+    async with ledger.running() as client:
+        await _things(client, {"p": 8})
+    if restored:
+        db = await asyncpg.connect(older.database_url)
+        await db.execute(restored)
+        await db.close()
+    async with older.running(wait_ready=False) as client:
+        await until(lambda: _answers(client), "it takes commands")
+        assert (await client.post("/patients/p/things", json={"revision": 2})).is_success
+        await asyncio.sleep(3)
+        assert sorted(map(_revision, await ledger.topic(PLANNER))) == [1, 1, 8]
+        assert (await client.post("/ops/recovered", json={})).is_success
+        await _things(client, {"p": 3})
+    told = [_revision(one) for one in await ledger.topic(PLANNER) if one.key == b"p"]
+    assert told == [1, 8, 2, 3], "each once, though it may be sent again"
 
 
 async def test_a_restore_from_before_the_last_recovery_begins_a_life_that_nobody_had(
@@ -144,6 +180,10 @@ async def test_state_is_told_to_one_group_alone(ledger: Ledger) -> None:
         (None, None),
         ("true", "medsync-ledger"),
     ]
+
+
+async def _answers(client: Any) -> bool:
+    return bool((await client.get("/ops/ready")).status_code == 200)
 
 
 async def _things(client: Any, revisions: dict[str, int]) -> None:
