@@ -136,17 +136,31 @@ def import_(
 
 @app.command()
 def republish(
-    service: Annotated[str, typer.Argument(help="enrollment or planner: those that own state others hold")],
+    service: Annotated[str, typer.Argument(help="enrollment, planner, outreach or fulfillment")],
     all_: Annotated[bool, typer.Option("--all", help="everything")] = False,
     store: Annotated[str | None, typer.Option(help="one store")] = None,
     patient: Annotated[str | None, typer.Option(help="one patient")] = None,
+    for_: Annotated[
+        str | None, typer.Option("--for", help="for one service alone, or one group of consumers")
+    ] = None,
 ) -> None:
-    """Emit current state as ordinary events, revisions unchanged: for a new subscriber or a rebuilt service."""
+    """Emit current state as events marked as state, revisions unchanged: for a new subscriber or a rebuilt service."""
     from cli.republish import republish_all
 
     if not (all_ or store or patient):
         raise typer.BadParameter("give --all, --store or --patient")
-    republish_all(service, store=store, patient=patient)
+    republish_all(service, store=store, patient=patient, group=for_)
+
+
+@app.command()
+def recovered(
+    service: Annotated[str, typer.Argument(help="enrollment, planner, outreach or fulfillment")],
+    because: Annotated[str, typer.Option(help="what happened; kept on record")] = "restored",
+) -> None:
+    """After a service's database was put back to an older state: have its readers follow it, and say what was lost."""
+    from cli.recovered import recover
+
+    recover(service, because)
 
 
 @app.command()

@@ -8,12 +8,13 @@ import typer
 from cli.system import find, staff_headers
 
 
-def republish_all(service: str, *, store: str | None, patient: str | None) -> None:
+def republish_all(service: str, *, store: str | None, patient: str | None, group: str | None = None) -> None:
     """Page through the state until the service says that there is no more, showing progress."""
+    part = {"store": store, "patient": patient, "for": group_of(group) if group else None}
     url, after, total = f"{find().url(service)}/ops/republish", "", 0
     with httpx.Client(headers=staff_headers(role="system"), timeout=60) as http:
         while True:
-            answer = http.post(url, json={"store": store, "patient": patient, "after": after})
+            answer = http.post(url, json=part | {"after": after})
             if answer.is_error:
                 raise SystemExit(f"{answer.status_code}: {answer.json()['detail']}")
             page = answer.json()
@@ -23,3 +24,8 @@ def republish_all(service: str, *, store: str | None, patient: str | None) -> No
                 return
             typer.echo("\r", nl=False)
             after = page["next"]
+
+
+def group_of(reader: str) -> str:
+    """The group of consumers that is meant: a service's may be called by the name of the service."""
+    return f"medsync-{reader}" if reader in find().services else reader

@@ -21,11 +21,12 @@ from shared.http import Commanding, Problem
 from shared.messaging import Unit, Work, journal, tables
 from shared.messaging.consumer import Consumer
 from shared.messaging.due import DueLoop
-from shared.messaging.envelope import typed_key
+from shared.messaging.envelope import marks_of_state, typed_key
 from shared.messaging.lag import DatabaseAway, LagMeter
 from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.parking import NoSuchLetter, Parking
 from shared.messaging.positions import WHOLE, cure, said
+from shared.messaging.recovery import Recovery
 from shared.messaging.relay import Relays
 from shared.values import Cursor, FreeText, Id, RowNumber, Text
 
@@ -56,6 +57,7 @@ class Machinery:
     parking: Parking
     migrations: int
     republish: CurrentState | None
+    recovery: Recovery
 
 
 router = APIRouter(prefix="/ops", tags=[OPERATIONS])
@@ -346,24 +348,31 @@ async def replays(request: Request, limit: RowNumber = 20) -> dict[str, Any]:
 
 
 class Republish(BaseModel):
-    """Which part of the current state; all of it where neither is given."""
+    """Which part of the current state, all of it where neither is given; and for whom, for everybody where not."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"store": "S1"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"store": "S1", "for": "medsync-planner"}]})
 
     patient: Id | None = None
     store: Id | None = None
+    group: Id | None = Field(
+        default=None, alias="for", description="a group of consumers; others pass it over"
+    )
     after: Cursor = ""
 
 
 @router.post("/republish")
 async def republish(request: Request, body: Republish, caller: Commanding) -> dict[str, Any]:
-    """Emit up to 200 events of current state through the outbox, revisions unchanged; `next` says where to go on."""
+    """Emit up to 200 events of current state through the outbox, revisions unchanged; `next` says where to go on.
+
+    They are marked as state (`ce_state`): readers keep what they say, and do not act on it as on news.
+    """
     m = _of(request)
     current = m.republish
     if current is None:
         raise Problem(404, "Nothing to republish", f"{m.service} publishes no state")
 
     async def emit(unit: Unit) -> dict[str, Any]:
+        unit.marks = marks_of_state(body.group)
         # Read, lock, read again: else a change made meanwhile could leave first, and an older state after it.
         read = partial(
             current,
@@ -384,3 +393,24 @@ async def republish(request: Request, body: Republish, caller: Commanding) -> di
         }
 
     return await m.work.command(caller, (), emit)
+
+
+class Recovered(BaseModel):
+    """Why the database was put back; kept with its lives."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"because": "restored to 03:00 from the backup"}]}
+    )
+
+    because: Annotated[FreeText, Field(min_length=3, max_length=200)] = "restored"
+
+
+@router.post("/recovered")
+async def recovered(request: Request, body: Recovered, caller: Commanding) -> dict[str, Any]:
+    """After the database was put back to an older state: what is published from now on goes before all that was, who
+    left or said stop is not taken back, and the answer names what was lost. Republish everything then.
+    """
+    m = _of(request)
+    if m.republish is None:
+        raise Problem(404, "Nothing to recover", f"{m.service} publishes nothing: its readers are none")
+    return await m.recovery.recover(caller, body.because)

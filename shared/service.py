@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -35,6 +36,7 @@ from shared.messaging.lag import LagMeter
 from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.parking import Parking
 from shared.messaging.partitions import Partition
+from shared.messaging.recovery import Recovery, Revisions, TakeAgain
 from shared.messaging.relay import Relays
 from shared.messaging.sealing import Sealer
 from shared.settings import ServiceSettings
@@ -63,12 +65,15 @@ def service_app(
     jobs: Jobs,
     routers: Sequence[APIRouter],
     republish: operations.CurrentState | None = None,
+    revisions: Revisions = MappingProxyType({}),
+    take_again: TakeAgain | None = None,
     lanes: Mapping[str, int] | None = None,
     large: Mapping[str, int] | None = None,
 ) -> FastAPI:
     """A service: its HTTP routes, and in its lifespan the consumer, the relay and the due work.
 
     `about` says in its document what the service is for. `lanes` and `large` are bounds of some paths, see `Edge`.
+    `republish`, `revisions` and `take_again`: how a service that publishes tells its state, and recovers.
     """
 
     @asynccontextmanager
@@ -77,7 +82,8 @@ def service_app(
         log.info("service.starts", version=VERSION, slot=settings.slot)
         async with AsyncExitStack() as stack:
             try:
-                await _start(app, stack, name, settings, handlers, jobs, republish)
+                recovering = partial(Recovery, revisions=revisions, take_again=take_again)
+                await _start(app, stack, name, settings, handlers, jobs, republish, recovering)
             except Exception as error:  # its words quote no patient: none was read yet
                 log.critical("service.cannot_start", why=str(error)[:200], exc_info=error)
                 raise
@@ -113,6 +119,7 @@ async def _start(
     handlers: Handlers,
     jobs: Jobs,
     republish: operations.CurrentState | None,
+    recovering: Callable[..., Recovery],
 ) -> None:
     """Open the pools, then run everything; at the end all parts stop at once, and the pools close after them.
 
@@ -174,6 +181,7 @@ async def _start(
         parking=parking,
         migrations=_migrations_of(name),
         republish=republish,
+        recovery=recovering(work, bootstrap=settings.kafka_bootstrap, topic_prefix=settings.topic_prefix),
     )
     parts = (
         slot.keep(),

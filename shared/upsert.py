@@ -37,30 +37,28 @@ def upsert(
     newer: str = "",
     same: str = "",
     first: str = "",
+    given: str = "",
     once: bool = False,
 ) -> Upsert:
     """The statement for rows of a table with these columns beside those of its key.
 
     Without more, a row that is held is written over. With `newer`, one of the columns, only where the new value of it
     is greater; with `same`, another, only where that one agrees: whose it is does not change. Columns of `first` are
-    written over only where nothing is held in them; with `once`, none is.
+    written over only where nothing is held in them, those of `given` only by what is not null; with `once`, none is.
     """
-    keys, others, kept = key.split(), columns.split(), first.split()
-    given = _names([*keys, *others])
-    changes = ", ".join(
-        f'"{each}" = coalesce(held."{each}", excluded."{each}")'
-        if each in kept
-        else f'"{each}" = excluded."{each}"'
-        for each in others
-    )
+    keys, others = key.split(), columns.split()
+    names = _names([*keys, *others])
+    values = {each: f'coalesce(held."{each}", excluded."{each}")' for each in first.split()}
+    values |= {each: f'coalesce(excluded."{each}", held."{each}")' for each in given.split()}
+    changes = ", ".join(f'"{each}" = ' + values.get(each, f'excluded."{each}"') for each in others)
     conditions = [f'excluded."{newer}" > held."{newer}"'] if newer else []
     conditions += [f'excluded."{same}" = held."{same}"'] if same else []
     only = f" where {' and '.join(conditions)}" if conditions else ""
     then = "nothing" if once else f"update set {changes}{only}"
     return Upsert(
         f"""
-        insert into {table} as held ({given})
-        select {given}
+        insert into {table} as held ({names})
+        select {names}
         from jsonb_populate_recordset(null::{table}, $1)
         on conflict ({_names(keys)}) do {then}
         returning {_names(keys, "held.")}

@@ -20,6 +20,7 @@ from deploy.local.databases import (
     wait_for_others,
 )
 from deploy.local.sql import on_server
+from tests.copies import Copies
 from tests.stack import StackOfTheRun, ask
 
 pytest_plugins = ["tests.groups"]
@@ -75,6 +76,14 @@ def fresh_database(stack: Addresses, database_prefix: str) -> Iterator[Callable[
     for database in made:
         drop = f"drop database if exists {database} with (force)"
         on_server(stack.postgres, lambda admin, drop=drop: admin.execute(drop))
+
+
+@pytest.fixture
+def copies(stack: Addresses) -> Iterator[Copies]:
+    """`await copies.of(url)` is the URL of a database as it stood: what a backup of it would give back."""
+    made = Copies(stack.postgres)
+    yield made
+    made.drop()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ Nothing depends on the order between topics: a fact about a visit or patient tha
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import TypeVar
 
 from services.console.domain.lines import Line
@@ -62,14 +63,17 @@ Handler = Callable[[Sequence[E], Unit], Awaitable[None]]
 
 
 def shown(event: type[E]) -> Callable[[Handler[E]], Handler[E]]:
-    """`@on(event)`, and around it what every handler here does: take the turn first, add the stream's lines last."""
+    """`@on(event)`, and around it what every handler here does: take the turn first, add the stream's lines last: of
+    news alone."""
 
     def register(handler: Handler[E]) -> Handler[E]:
         @on(event)
         async def take(events: Sequence[E], unit: Unit) -> None:
             await writes.take_turn(unit.db)
             await handler(events, unit)
-            await writes.append_lines(unit.db, [line_of(each, unit.origin(each)) for each in events])
+            await writes.append_lines(
+                unit.db, [line_of(each, unit.origin(each)) for each in unit.news(events)]
+            )
 
         return handler
 
@@ -232,7 +236,10 @@ async def take_question(events: Sequence[QuestionRaised], unit: Unit) -> None:
 @shown(ContactOptedOut)
 async def take_opt_out(events: Sequence[ContactOptedOut], unit: Unit) -> None:
     """Keep that the patient said stop."""
-    await writes.save_opt_outs(unit.db, _times(events, unit))
+    news = unit.news(events)
+    await writes.save_opt_outs(unit.db, _times(news, unit))
+    again = {each.key: unit.origin(each).at for each in events if each not in news}
+    await writes.save_opt_outs(unit.db, again, again=True)
 
 
 @shown(ContactOptedIn)
@@ -305,8 +312,9 @@ async def take_consultation(events: Sequence[ConsultationHeld], unit: Unit) -> N
 
 
 def _times(events: Sequence[Event], unit: Unit) -> writes.Times:
-    """The business time of each event's patient's event."""
-    return {each.key: unit.origin(each).at for each in events}
+    """The business time of each event's patient's event. None of what is only told again: the time held stays."""
+    times: dict[str, datetime | None] = dict.fromkeys((each.key for each in events), None)
+    return times | {each.key: unit.origin(each).at for each in unit.news(events)}
 
 
 def _sealed(came: Delivery) -> tuple[str, bytes]:

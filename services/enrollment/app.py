@@ -5,8 +5,10 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from services.enrollment import http
+from services.enrollment.commands import disenroll_again
 from services.enrollment.handlers import on
 from services.enrollment.jobs import due
+from services.enrollment.publishing import REVISIONS
 from services.enrollment.settings import Settings
 from services.enrollment.store import profiles
 from shared.service import service_app
@@ -25,5 +27,7 @@ def create_app(settings: Settings) -> FastAPI:
         jobs=due,
         routers=[http.router],
         republish=profiles.current_state,
+        revisions=REVISIONS,
+        take_again=disenroll_again,
         large={"/imports/": IMPORT_BYTES},
     )

@@ -31,6 +31,7 @@ from services.enrollment.queries import known_patient
 from services.enrollment.store import candidates, consents, feed, profiles, reports
 from services.enrollment.store.consents import Word
 from shared.database import Db
+from shared.events import Event
 from shared.events.enrollment import (
     Channel,
     ConsentChanged,
@@ -38,7 +39,8 @@ from shared.events.enrollment import (
     DisenrolmentReason,
     PatientDisenrolled,
 )
-from shared.messaging import Unit
+from shared.messaging import Caller, Unit, Work, patient
+from shared.messaging.envelope import marks_of_state
 from shared.problems import Conflict, Invalid, NotFound, require_role
 from shared.values import WHOLE, Day, FreeText, Id, Input, for_example
 
@@ -228,6 +230,27 @@ async def disenroll(unit: Unit, patient_id: str, why: Disenrolment) -> None:
         # Who is enrolled and wants out revokes a consent, whatever word is used for it.
         reason = DisenrolmentReason.revoked if isinstance(why.reason, Answer) else why.reason
         await _end(unit, known, reason, why.survivor_id)
+
+
+async def disenroll_again(event: Event, at: datetime, caller: Caller, work: Work) -> bool:
+    """A departure that was published and lost takes place again, unless a consent given since then is in force.
+
+    Of a patient who is not known any more there is nothing to end.
+    """
+    if not isinstance(event, PatientDisenrolled):
+        return False
+    patient_ids = [event.patient_id, *([event.survivor_id] if event.survivor_id else [])]
+
+    async def leave(unit: Unit) -> bool:
+        known = await feed.load_patients(unit.db, patient_ids)
+        consent = (await consents.load_consents(unit.db, [event.patient_id])).get(event.patient_id)
+        if len(known) < len(patient_ids) or consent is None or consent.given_at > at:
+            return False
+        unit.marks = marks_of_state()
+        await _end(unit, known[event.patient_id], event.reason, event.survivor_id)
+        return True
+
+    return await work.command(caller, [patient(each) for each in patient_ids], leave, even_if_parked=True)
 
 
 def _is_over(known: feed.Patient, *, merges: bool) -> bool:

@@ -105,9 +105,18 @@ def _changes_profile(event: ChangeReported) -> bool:
 
 @on(ContactOptedOut)
 async def record_opt_outs(events: Sequence[ContactOptedOut], unit: Unit) -> None:
-    """Take the channel out of the consent: no later enrollment brings it back by default."""
+    """Take the channel out of the consent: no later enrollment brings it back by default.
+
+    A stop that is told again as state counts where it was never heard of: else a consent given since would lose it.
+    """
     await _owners(unit, {event.patient_id: () for event in events})
-    stopped = {event.patient_id: event.channel for event in events}
+    news = {event.patient_id for event in unit.news(events)}
+    heard = await consents.stops_heard(unit.db, [event.patient_id for event in events])
+    stopped = {
+        event.patient_id: event.channel
+        for event in events
+        if event.patient_id in news or (event.patient_id, event.channel) not in heard
+    }
     await consents.save_opt_outs(unit.db, stopped, consents.Word(unit.now, "outreach", "system"))
 
 

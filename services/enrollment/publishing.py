@@ -5,8 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from services.enrollment.store import profiles
-from shared.events.enrollment import ProfileChanged
+from shared.events.enrollment import (
+    ConsentChanged,
+    ContactDetailsChanged,
+    PatientDisenrolled,
+    PatientEnrolled,
+    ProfileChanged,
+    StoreChanged,
+)
 from shared.messaging import Unit
+
+REVISIONS = {
+    "patients.revision": (PatientEnrolled, ConsentChanged, ProfileChanged, PatientDisenrolled),
+    "people.revision": (ContactDetailsChanged,),
+    "stores.published_revision": (StoreChanged,),
+}
+"""The columns that hold the revisions of what is published."""
 
 
 async def profiles_changed(

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from services.fulfillment import http
 from services.fulfillment.handlers import on
 from services.fulfillment.jobs import due
+from services.fulfillment.queries import current_state
 from services.fulfillment.settings import Settings
 from shared.service import service_app
 
@@ -20,4 +21,5 @@ def create_app(settings: Settings) -> FastAPI:
         handlers=on,
         jobs=due,
         routers=[http.router],
+        republish=current_state,
     )

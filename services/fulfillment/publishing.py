@@ -47,6 +47,13 @@ def events_of(changed: Iterable[Change]) -> Iterator[Event]:
             yield from _of_package(after)
 
 
+def state_of(orders: Iterable[WorkOrder]) -> Iterator[Event]:
+    """What waits for its patient, as it was told when it was ready."""
+    for order in orders:
+        if order.status is PackageStatus.ready:
+            yield from _of_package(order)
+
+
 def _of_fill(order: WorkOrder, item: Item) -> Iterator[Event]:
     fill: dict[str, Any] = {
         "patient_id": order.patient_id,

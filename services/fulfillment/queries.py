@@ -23,9 +23,11 @@ from services.fulfillment.domain import (
     bin_label,
     why_left_out,
 )
+from services.fulfillment.publishing import state_of
 from services.fulfillment.store import reads
 from shared import words
 from shared.database import Db
+from shared.events import Event
 from shared.events.planner import ConditionKind
 from shared.messaging import tables
 from shared.pages import Page, page_of
@@ -36,6 +38,15 @@ class Answer(BaseModel):
     """What is answered."""
 
     model_config = ConfigDict(frozen=True)
+
+
+async def current_state(
+    db: Db, *, patient: str | None, store: str | None, after: str, limit: int
+) -> list[Event]:
+    """The packages that are ready, in order of patient; `limit` counts patients."""
+    patients = await reads.patients_with_packages(db, patient=patient, store=store, after=after, limit=limit)
+    orders = await reads.open_orders(db, patients)
+    return sorted(state_of(orders), key=lambda event: event.key)
 
 
 # ---- fills ----

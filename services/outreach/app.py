@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 
+from services.outreach.commands.stopping import stop_again
 from services.outreach.handlers import on
 from services.outreach.http import router
 from services.outreach.jobs import due
 from services.outreach.settings import Settings
+from services.outreach.store import stops
 from shared.service import service_app
 
 
@@ -20,4 +22,6 @@ def create_app(settings: Settings) -> FastAPI:
         handlers=on,
         jobs=due,
         routers=[router],
+        republish=stops.current_state,
+        take_again=stop_again,
     )

@@ -164,8 +164,9 @@ async def take_store(events: Sequence[StoreChanged], unit: Unit) -> None:
 
 @on(PackageReady)
 async def announce(events: Sequence[PackageReady], unit: Unit) -> None:
-    """Say that the order is ready, and remind the day before."""
-    await _open(unit, [contact for event in events for contact in contacts_when_ready(event, unit.now)])
+    """Say that the order is ready, and remind the day before; not of what is only told again."""
+    ready = unit.news(events)
+    await _open(unit, [contact for event in ready for contact in contacts_when_ready(event, unit.now)])
 
 
 @on(PickupMissed)

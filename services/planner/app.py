@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from services.planner import http, store
 from services.planner.handlers import on
 from services.planner.jobs import due
+from services.planner.publishing import REVISIONS
 from services.planner.settings import Settings
 from shared.service import service_app
 
@@ -21,4 +22,5 @@ def create_app(settings: Settings) -> FastAPI:
         jobs=due,
         routers=[http.router],
         republish=store.current_state,
+        revisions=REVISIONS,
     )

@@ -18,11 +18,15 @@ TOLD_AT = time(6)
 
 
 def forecast(
-    store_id: str, first_on: date, rows: Iterable[Mapping[str, Any]], held: DemandForecast | None
+    store_id: str,
+    first_on: date,
+    rows: Iterable[Mapping[str, Any]],
+    held: DemandForecast | None,
+    first_revision: int = 0,
 ) -> DemandForecast | None:
     """The store's demand, by drug and day; none where it is what was told last.
 
-    `rows` are of this store, in the order of code and day.
+    `rows` are of this store, in the order of code and day; `first_revision` is what its first revision follows.
     """
     drugs = tuple(
         DrugDemand(
@@ -35,7 +39,7 @@ def forecast(
         return None
     return DemandForecast(
         store_id=store_id,
-        revision=held.revision + 1 if held else 1,
+        revision=(held.revision if held else first_revision) + 1,
         first_on=first_on,
         last_on=first_on + timedelta(days=DAYS - 1),
         drugs=drugs,

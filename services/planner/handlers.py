@@ -9,7 +9,7 @@ from typing import TypeVar
 from services.planner import store
 from services.planner.domain import progress
 from services.planner.domain.model import Rejection
-from services.planner.domain.progress import Progress
+from services.planner.domain.progress import Progress, Status
 from services.planner.recompute import recompute, recompute_exclusions, withdraw
 from services.planner.store import Answer, Record
 from shared.events.enrollment import PatientDisenrolled, PatientEnrolled, ProfileChanged, StoreChanged
@@ -34,11 +34,18 @@ A = TypeVar("A", AlignmentAgreed, PickupConfirmed, PickupDeclined, PatientUnreac
 
 @on(PatientEnrolled)
 async def plan_first_cycle(events: Sequence[PatientEnrolled], unit: Unit) -> None:
-    """Plan the first synchronized pickup of each newly enrolled patient."""
+    """Plan the first synchronized pickup of each newly enrolled patient. Who is enrolled as before goes on."""
     newer = await store.save_profiles(unit.db, events, consented=True)
     records = await store.load_records(unit.db, newer, unit.now)
+    new = {event.patient_id for event in unit.news(events)}
     await recompute(
-        unit, [replace(record, progress=progress.enrolled(record.progress)) for record in records.values()]
+        unit,
+        [
+            replace(record, progress=progress.enrolled(record.progress))
+            if patient_id in new or record.progress.status is Status.gone
+            else record
+            for patient_id, record in records.items()
+        ],
     )
 
 

@@ -40,12 +40,17 @@ async def publish_demand(stores: Sequence[str], unit: Unit) -> None:
     today = {store_id: unit.today(zone) for store_id, zone in zones.items()}
     rows = await store.demand_of_drugs(unit.db, today, DAYS)
     held = await store.load_forecasts(unit.db, zones)
+    first_revision = await store.first_revision(unit.db)
     news = [
         changed
         for each, first_on in today.items()
         if (
             changed := forecast(
-                each, first_on, [row for row in rows if row["store_id"] == each], held.get(each)
+                each,
+                first_on,
+                [row for row in rows if row["store_id"] == each],
+                held.get(each),
+                first_revision,
             )
         )
     ]

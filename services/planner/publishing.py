@@ -15,8 +15,22 @@ from services.planner.domain import model
 from services.planner.domain.model import Blocked, Plan, Renewal, because
 from shared.events import Reason, planner
 from shared.events.enrollment import StoreChanged
-from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded
+from shared.events.planner import (
+    DemandForecast,
+    ExclusionsChanged,
+    PlanBlocked,
+    PlanCancelled,
+    PlanComputed,
+    RenewalNeeded,
+)
 from shared.events.serialized import SerializedEvent
+
+REVISIONS = {
+    "plans.revision": (PlanComputed, PlanBlocked, PlanCancelled),
+    "exclusions.revision": (ExclusionsChanged,),
+    "forecasts.revision": (DemandForecast,),
+}
+"""The columns that hold the revisions of what is published."""
 
 UNCOMPARED = frozenset({"revision", "profile_revision", "computed_on"})
 """Fields in which two plans that say the same may differ."""

@@ -24,7 +24,7 @@ JSON = "application/json"
 SEALED = "application/octet-stream"
 
 READ_HEADERS = ("content-type", "ce_type", "ce_id", "ce_subject", "ce_correlationid", "ce_sealingkeyid")
-OPTIONAL_HEADERS = ("ce_causationid", "ce_time", "traceparent")
+OPTIONAL_HEADERS = ("ce_causationid", "ce_time", "ce_state", "ce_for", "traceparent")
 """As if they were not there where they are not UTF-8. Others may hold anything."""
 
 CORRELATION = re.compile(r"[\w.:/-]{1,80}", re.ASCII)
@@ -56,6 +56,7 @@ class Delivery:
     trace_parent: str | None = None
     causation_id: str | None = None  # the event, command or due work that it follows from
     at: datetime | None = None  # business time; none where the sender gave none
+    is_state: bool = False  # as things stand, told again: no news
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class Invalid:
 
 @dataclass(frozen=True, slots=True)
 class Unhandled:
-    """A well-formed event of a type that this service does not handle: counted and passed."""
+    """A well-formed event of a type that this service does not handle, or for another group: counted and passed."""
 
     record: Record
 
@@ -116,6 +117,11 @@ def headers_of(
     return headers | {"traceparent": trace_parent} if trace_parent else headers
 
 
+def marks_of_state(group: str | None = None) -> dict[str, str]:
+    """The headers of what is no news: things as they stand, told again; to one group of consumers alone, or to all."""
+    return {"ce_state": "true"} | ({"ce_for": group} if group else {})
+
+
 def payload_of(event: Event | SerializedEvent, sealer: Sealer) -> tuple[bytes, dict[str, str]]:
     """The payload, sealed where the event says so, and the headers that tell how."""
     plain = (event.json if isinstance(event, SerializedEvent) else event.model_dump_json()).encode()
@@ -125,11 +131,11 @@ def payload_of(event: Event | SerializedEvent, sealer: Sealer) -> tuple[bytes, d
 
 
 def read(
-    record: Record, handled: Mapping[str, type[Event]], sealer: Sealer
+    record: Record, handled: Mapping[str, type[Event]], sealer: Sealer, group: str = ""
 ) -> Delivery | Invalid | Unhandled:
-    """Understand a record, or say why not. Never raises for what is in the record."""
+    """Understand a record, or say why not. Never raises for what is in the record. `group` is the reader's own."""
     try:
-        return _read(record, handled, sealer)
+        return _read(record, handled, sealer, group)
     except _Flaw as flaw:
         return Invalid(record, flaw.reason, flaw.message, flaw.event_id, flaw.event_type)
     except Exception as error:  # a net: one record must not stop the service
@@ -154,7 +160,9 @@ class _Flaw(Exception):
         self.reason, self.message, self.event_id, self.event_type = reason, message, event_id, event_type
 
 
-def _read(record: Record, handled: Mapping[str, type[Event]], sealer: Sealer) -> Delivery | Unhandled:
+def _read(
+    record: Record, handled: Mapping[str, type[Event]], sealer: Sealer, group: str
+) -> Delivery | Unhandled:
     headers, payload = _text_headers(record), record.value
     if headers.get("content-type", "").startswith(STRUCTURED):
         attributes, payload = _unfold(record)
@@ -163,7 +171,7 @@ def _read(record: Record, handled: Mapping[str, type[Event]], sealer: Sealer) ->
     if not event_type:
         raise _Flaw("missing_attribute", "no ce_type")
     model = handled.get(event_type)
-    if model is None:
+    if model is None or headers.get("ce_for", group) != group:
         return Unhandled(record)
     event_id = _event_id(headers, event_type)
     if payload is None:
@@ -186,6 +194,7 @@ def _read(record: Record, handled: Mapping[str, type[Event]], sealer: Sealer) ->
         trace_parent=trace if TRACE_PARENT.fullmatch(trace) else None,
         causation_id=causation if 0 < len(causation) <= 200 and causation.isprintable() else None,
         at=_instant(headers.get("ce_time", "")),
+        is_state=headers.get("ce_state") == "true",
     )
 
 

@@ -211,6 +211,20 @@ class OutboxRow:
     kept: bool = False  # among the held rows already
     waits: bool = False  # behind one of its key, or behind one of its key on its topic
 
+    @property
+    def epoch(self) -> int:
+        """Which of the database's lives wrote it."""
+        return epoch_of(self.id)
+
+
+EPOCH_BITS = 40
+"""Each life of a database numbers its outbox from a multiple of 2 to the 40th on: the number tells the life."""
+
+
+def epoch_of(outbox_id: int) -> int:
+    """Which life of its database wrote the row of this number."""
+    return 1 + (outbox_id >> EPOCH_BITS)
+
 
 async def window(
     db: Db, tick: Tick, after: int, ranges: int, *, limit: int, bytes_: int, overtaking: Collection[str] = ()

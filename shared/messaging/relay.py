@@ -495,8 +495,8 @@ class Relay:
     ) -> T:
         """Ask the database: the lease is renewed on the same connection meanwhile.
 
-        Raises ConnectionError where the one it leads by is gone: the next one may be to a standby that lacks commits, so
-        that it must find out anew how far it is.
+        Raises ConnectionError where the one it leads by is gone: the next one may be to a standby that lacks commits,
+        and it must find out anew how far it is.
         """
         async with self._one_at_a_time:
             if self._db is None or self._db.is_closed():
@@ -552,9 +552,10 @@ def sent_up_to(tick: Tick, published: Mark | None) -> int:
 
 
 def headers(row: OutboxRow) -> list[tuple[str, bytes]]:
-    """The record's headers: the row's, its event id, and its place in this service's sequence."""
-    of_row = [(name, value.encode()) for name, value in row.headers.items()]
-    return [("ce_id", str(row.event_id).encode()), ("ce_sequence", str(row.id).encode()), *of_row]
+    """The record's headers: the row's, its event id, and its place in this service's sequence, by which of the
+    database's lives wrote it."""
+    of_outbox = {"ce_id": row.event_id, "ce_sequence": row.id, "ce_epoch": row.epoch}
+    return [(name, str(value).encode()) for name, value in (of_outbox | row.headers).items()]
 
 
 def fits(row: OutboxRow) -> bool:

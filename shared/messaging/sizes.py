@@ -7,8 +7,8 @@ from collections.abc import Mapping
 RECORD_BYTES = 1_000_000
 """Below the broker's own limit (message.max.bytes, 1 MiB by default), headers included."""
 
-SEQUENCE_BYTES = 100
-"""The headers `ce_id` and `ce_sequence`, which a record has from its outbox row."""
+SEQUENCE_BYTES = 120
+"""The headers `ce_id`, `ce_sequence` and `ce_epoch`, which a record has from its outbox row."""
 
 
 def fits(key: str, headers: Mapping[str, str], payload: bytes) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import merge
@@ -42,6 +43,29 @@ async def tail(
     follow: bool = True,
     positions: dict[Place, int] | None = None,
 ) -> AsyncIterator[Seen]:
+    """Every record as an event. See `records`."""
+    every = records(
+        bootstrap,
+        from_beginning=from_beginning,
+        topics=topics,
+        prefix=prefix,
+        follow=follow,
+        positions=positions,
+    )
+    async with aclosing(every):
+        async for record in every:
+            yield _seen(record)
+
+
+async def records(
+    bootstrap: str,
+    *,
+    from_beginning: bool,
+    topics: Sequence[str],
+    prefix: str = "",
+    follow: bool = True,
+    positions: dict[Place, int] | None = None,
+) -> AsyncGenerator[Record, None]:
     """Every record from the beginning, or from now on; ends at the present end unless it follows.
 
     `positions` is kept up with what was yielded, and with the markers of transactions between.
@@ -69,15 +93,13 @@ async def tail(
         while follow or [tp for tp in places if await consumer.position(tp) < ends[tp]]:
             batch = (await consumer.getmany(timeout_ms=200)).values()
             for raw in merge(*batch, key=lambda one: one.timestamp):  # each partition stays in its order
-                yield _seen(
-                    Record(
-                        raw.topic.removeprefix(prefix),
-                        raw.partition,
-                        raw.offset,
-                        raw.key,
-                        tuple(raw.headers),
-                        raw.value,
-                    )
+                yield Record(
+                    raw.topic.removeprefix(prefix),
+                    raw.partition,
+                    raw.offset,
+                    raw.key,
+                    tuple(raw.headers),
+                    raw.value,
                 )
             if positions is not None:
                 positions |= {(tp.topic, tp.partition): await consumer.position(tp) for tp in places}
@@ -97,7 +119,7 @@ def _seen(record: Record) -> Seen:
             event = None
     return Seen(
         record,
-        _instant(headers.get("ce_time", "")),
+        instant(headers.get("ce_time", "")),
         headers.get("ce_id", ""),
         event_type,
         headers.get("ce_correlationid", ""),
@@ -106,7 +128,8 @@ def _seen(record: Record) -> Seen:
     )
 
 
-def _instant(text: str) -> datetime | None:
+def instant(text: str) -> datetime | None:
+    """The moment that a header tells; none where it is not one."""
     try:
         return datetime.fromisoformat(text)
     except ValueError:

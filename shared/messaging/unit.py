@@ -40,6 +40,7 @@ from shared.messaging.sealing import Sealer
 from shared.problems import Refused
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Event)
 Key = str
 """A typed lock key: `patient:…`, `store:…`, or whatever a rule needs (`phone:…`)."""
 
@@ -119,6 +120,7 @@ class Unit:
     cause: Cause
     at_hand: dict[Key, Delivery] = field(default_factory=dict)  # the events being handled, by typed key
     emitted: list[tuple[Event | SerializedEvent, Cause]] = field(default_factory=list)
+    marks: Mapping[str, str] = field(default_factory=dict)  # headers of what it publishes beside their own
     idle: bool = False  # found nothing to do: nobody is woken after it
 
     def today(self, time_zone: str) -> date:
@@ -134,6 +136,12 @@ class Unit:
     def origin(self, event: Event) -> Delivery:
         """How an event at hand came: its envelope, and its place on the topic. Raises KeyError for any other."""
         return self.at_hand[typed_key(event)]
+
+    def news(self, events: Iterable[E]) -> list[E]:
+        """Those of the events at hand that say what happened: not those that tell again how things stand."""
+        return [
+            event for event in events if not ((came := self.at_hand.get(typed_key(event))) and came.is_state)
+        ]
 
     def _cause_of(self, event: Event | SerializedEvent) -> Cause:
         came = self.at_hand.get(typed_key(event))
@@ -153,6 +161,7 @@ class Work:
         bell: Bell,
     ) -> None:
         self.pool, self.service, self.clock, self.sealer, self.bell = pool, service, clock, sealer, bell
+        self.group = f"medsync-{service}"  # of its consumers, without the installation's prefix
         self.process = uuid4()  # so that the next one knows that this one ended
 
     def on(self, pool: asyncpg.Pool) -> Work:
@@ -318,9 +327,11 @@ class Work:
     def _rows(self, unit: Unit) -> list[journal.Said]:
         """What the unit has to say, for the outbox. Raises TooLarge where the broker would not take an event."""
         at = unit.now.isoformat()
-        return [self._row(event, why, at) for event, why in unit.emitted]
+        return [self._row(event, why, at, unit.marks) for event, why in unit.emitted]
 
-    def _row(self, event: Event | SerializedEvent, why: Cause, at: str) -> journal.Said:
+    def _row(
+        self, event: Event | SerializedEvent, why: Cause, at: str, marks: Mapping[str, str]
+    ) -> journal.Said:
         payload, seal = payload_of(event, self.sealer)
         headers = headers_of(
             event,
@@ -330,7 +341,7 @@ class Work:
             causation_id=why.causation_id,
             trace_parent=why.trace_parent,
         )
-        headers |= seal
+        headers |= {**seal, **marks}
         if not sizes.fits(event.key, headers, payload):
             # Now, while whoever asked still listens: held in the outbox, it would keep back all that follows it.
             raise TooLarge(event, sizes.record_bytes(event.key, headers, payload))

@@ -26,7 +26,7 @@ from shared.events.enrollment import (
 from shared.events.outreach import PickupConfirmed
 from shared.events.planner import PlanBlocked
 from shared.http import Commanding, Working
-from shared.messaging import Handlers, Jobs, Refused, Unit, patient
+from shared.messaging import Caller, Handlers, Jobs, Refused, Unit, Work, patient
 from shared.service import service_app
 from shared.settings import ServiceSettings
 
@@ -158,7 +158,7 @@ async def write_down(
         """
         insert into effects (patient_id, kind, revision, note)
         select p, $2, r, n
-        from unnest($1::text[], $3::int[], $4::text[]) with ordinality as row (p, r, n, place)
+        from unnest($1::text[], $3::bigint[], $4::text[]) with ordinality as row (p, r, n, place)
         order by place
         """,
         [event.patient_id for event in events],
@@ -196,6 +196,18 @@ def blocked(patient_id: str, revision: int) -> PlanBlocked:
     )
 
 
+async def leave_again(event: PatientDisenrolled, at: datetime, caller: Caller, work: Work) -> bool:
+    """As a service does with a departure that it published and lost."""
+
+    async def decide(unit: Unit) -> bool:
+        if await unit.db.fetchval("select 1 from effects where note = $1", at.isoformat()):
+            return False
+        await write_down(unit, "left again", [event], notes=[at.isoformat()])
+        return True
+
+    return await work.command(caller, [patient(event.patient_id)], decide)
+
+
 async def misbehave(how: str) -> None:
     if how == "refuse":
         raise Refused("told_to", "this event says so")
@@ -227,4 +239,6 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         routers=[router],
         large={"/": 4 * 1024 * 1024},  # so that a command may say more than the broker takes
         republish=current_state,
+        revisions={"effects.revision": (PlanBlocked,)},
+        take_again=leave_again,
     )

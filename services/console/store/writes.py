@@ -147,6 +147,7 @@ _keep_enrolled = upsert(
     "patient_id",
     "revision status since store_id consent profile left_because",
     newer="revision",
+    given="since",
 )
 _keep_profiles = upsert(
     "patients",
@@ -203,7 +204,9 @@ async def save_consents(db: Db, events: Sequence[ConsentChanged], times: Times) 
     )
 
 
-_keep_left = upsert("patients", "patient_id", "revision status since left_because", newer="revision")
+_keep_left = upsert(
+    "patients", "patient_id", "revision status since left_because", newer="revision", given="since"
+)
 
 
 async def save_left(db: Db, events: Sequence[PatientDisenrolled], times: Times) -> None:
@@ -432,6 +435,7 @@ async def save_answers(
 _keep_unreached = upsert("patients", "patient_id", "unreached_revision")
 _keep_questions = upsert("patients", "patient_id", "question_at")
 _keep_opt_outs = upsert("patients", "patient_id", "opted_out_at")
+_keep_known_opt_outs = upsert("patients", "patient_id", "opted_out_at", first="opted_out_at")
 
 
 async def save_unreached_alignments(db: Db, events: Sequence[PatientUnreached]) -> None:
@@ -446,9 +450,10 @@ async def save_questions(db: Db, times: Times) -> None:
     await _keep_questions(db, [{"patient_id": each, "question_at": at} for each, at in times.items()])
 
 
-async def save_opt_outs(db: Db, times: Times) -> None:
-    """Keep when the patient last said stop."""
-    await _keep_opt_outs(db, [{"patient_id": each, "opted_out_at": at} for each, at in times.items()])
+async def save_opt_outs(db: Db, times: Times, *, again: bool = False) -> None:
+    """Keep when the patient last said stop; where that is only told `again`, the time that is held."""
+    keep = _keep_known_opt_outs if again else _keep_opt_outs
+    await keep(db, [{"patient_id": each, "opted_out_at": at} for each, at in times.items()])
 
 
 _keep_renewals_asked = upsert("renewals", "patient_id rx_id", "asked")
@@ -506,6 +511,7 @@ _keep_ready = upsert(
     "visit_id",
     "patient_id store_id on package package_at return_on not_filled",
     first="patient_id store_id on",
+    given="package_at",
 )
 
 

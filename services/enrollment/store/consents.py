@@ -281,6 +281,14 @@ async def opted_out_channels(db: Db, patient_id: str) -> list[Channel]:
     return [Channel(row["channel"]) for row in rows]
 
 
+async def stops_heard(db: Db, patient_ids: Sequence[str]) -> set[tuple[str, Channel]]:
+    """The stops of these patients that are on record, whether they count still or not."""
+    rows = await db.fetch(
+        "select patient_id, channel from opt_outs where patient_id = any($1)", list(patient_ids)
+    )
+    return {(row["patient_id"], Channel(row["channel"])) for row in rows}
+
+
 _keep_opt_outs = upsert("opt_outs", "patient_id channel", "opted_out_at")
 
 

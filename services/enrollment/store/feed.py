@@ -69,7 +69,7 @@ async def published_stores(db: Db, store_ids: Collection[str]) -> list[StoreChan
     return [
         _store(row).model_copy(
             update={
-                "revision": row["published_revision"] or row["revision"],
+                "revision": row["published_revision"],
                 "closed_on": tuple(sorted({*row["closed_on"], *row["closures"]})),
             }
         )
@@ -123,7 +123,7 @@ async def raise_store_revision(db: Db, store_id: str) -> None:
     await db.execute(
         """
         update stores
-        set published_revision = coalesce(published_revision, revision) + 1
+        set published_revision = published_revision + 1
         where store_id = $1
         """,
         store_id,
@@ -136,7 +136,7 @@ async def take_turned_years(db: Db, store_ids: Collection[str], now: datetime) -
         """
         update stores
         set holidays_year = extract(year from $2 at time zone time_zone),
-            published_revision = coalesce(published_revision, revision) + 1
+            published_revision = published_revision + 1
         where store_id = any($1)
           and holidays <> 'none'
           and holidays_year < extract(year from $2 at time zone time_zone)
@@ -172,12 +172,12 @@ async def save_stores(db: Db, stores: Iterable[Fed[StoreChanged]], now: datetime
         """
         insert into stores as held (
             store_id, revision, name, state, time_zone, hours, closed_on, holidays, holidays_year, daily_cap, phone,
-            delivery_weekdays, lead_days, fed_digest
+            delivery_weekdays, lead_days, fed_digest, published_revision
         )
         select
             store_id, revision, name, state, time_zone, hours, closed_on, holidays,
             extract(year from $2::timestamptz at time zone 'UTC'), daily_cap, phone, delivery_weekdays, lead_days,
-            fed_digest
+            fed_digest, (select fabric.first_revision()) + revision
         from jsonb_populate_recordset(null::stores, $1)
         on conflict (store_id) do update set
             revision = excluded.revision,
@@ -193,7 +193,7 @@ async def save_stores(db: Db, stores: Iterable[Fed[StoreChanged]], now: datetime
             delivery_weekdays = excluded.delivery_weekdays,
             lead_days = excluded.lead_days,
             fed_digest = excluded.fed_digest,
-            published_revision = greatest(held.published_revision + 1, excluded.revision)
+            published_revision = greatest(held.published_revision + 1, excluded.published_revision)
         where excluded.revision > held.revision
         """,
         [{**fed.value.model_dump(mode="json"), "fed_digest": _kept_digest(fed)} for fed in stores],
@@ -325,8 +325,12 @@ async def save_people(db: Db, patients: Iterable[Fed[FedPatient]]) -> None:
     """Save who these patients are, under the next revision of their contact details."""
     await db.execute(
         """
-        insert into people
-        select *
+        insert into people (
+            patient_id, number, given_name, family_name, birth_date, phones, address, time_zone, language, revision
+        )
+        select
+            patient_id, number, given_name, family_name, birth_date, phones, address, time_zone, language,
+            (select fabric.first_revision()) + 1
         from jsonb_populate_recordset(null::people, $1)
         on conflict (patient_id) do update set
             given_name = excluded.given_name,
@@ -349,7 +353,6 @@ async def save_people(db: Db, patients: Iterable[Fed[FedPatient]]) -> None:
                 "address": fed.value.person.address,
                 "time_zone": fed.value.person.time_zone,
                 "language": fed.value.person.language,
-                "revision": 1,
             }
             for fed in patients
         ],

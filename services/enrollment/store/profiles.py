@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from services.enrollment.domain.profile import HISTORY, belongs, status_of
+from services.enrollment.domain.profile import HISTORY, Standing, belongs, status_of
 from services.enrollment.store.consents import load_consents, stated_circumstances
 from services.enrollment.store.feed import load_patients, published_stores
 from shared.database import Db
@@ -16,7 +16,9 @@ from shared.events.enrollment import (
     Circumstances,
     ContactDetailsChanged,
     CyclePolicy,
+    DisenrolmentReason,
     Fill,
+    PatientDisenrolled,
     PatientEnrolled,
     Prescription,
     PrescriptionStatus,
@@ -193,7 +195,7 @@ async def current_state(
 ) -> list[Event]:
     """What is published, as it stands, for those who missed it: in order of key, revisions unchanged.
 
-    `limit` counts keys (stores and patients): an enrolled patient has two events.
+    `limit` counts keys (stores and patients): an enrolled patient has two events, one who left has one.
     """
     keys = await db.fetch(
         """
@@ -206,7 +208,12 @@ async def current_state(
             select patient_id collate "C", false
             from patients
             where
-                status = 'enrolled'
+                (
+                    status = 'enrolled'
+                    or status = 'disenrolled' and exists (
+                        select from consents c where c.patient_id = patients.patient_id
+                    )
+                )
                 and ($1::text is null or patient_id = $1)
                 and ($2::text is null or store_id = $2)
         ) as keyed
@@ -224,6 +231,7 @@ async def current_state(
     events: list[Event] = [*stores]
     events.extend(await enrolments(db, patient_ids))
     events.extend(await contact_details(db, patient_ids))
+    events.extend(await departures(db, patient_ids))
     return sorted(events, key=lambda event: event.key)
 
 
@@ -240,6 +248,21 @@ async def enrolments(db: Db, patient_ids: Collection[str]) -> list[PatientEnroll
             profile=profiles[patient_id],
         )
         for patient_id, consent in sorted(consents.items())
+    ]
+
+
+async def departures(db: Db, patient_ids: Collection[str]) -> list[PatientDisenrolled]:
+    """That each of these patients left who did."""
+    known = await load_patients(db, patient_ids)
+    return [
+        PatientDisenrolled(
+            patient_id=each.patient_id,
+            revision=each.revision,
+            reason=DisenrolmentReason(each.disenrolled_for),
+            survivor_id=each.survivor_id,
+        )
+        for each in known.values()
+        if each.status is Standing.disenrolled and each.disenrolled_for
     ]
 
 

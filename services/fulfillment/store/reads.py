@@ -81,6 +81,29 @@ async def open_orders(db: Db, patient_ids: Collection[str]) -> list[WorkOrder]:
     return await _with_items(db, rows)
 
 
+async def patients_with_packages(
+    db: Db, *, patient: str | None, store: str | None, after: str, limit: int
+) -> list[str]:
+    """For whom a package is ready, in order."""
+    rows = await db.fetch(
+        """
+        select distinct patient_id collate "C" as patient_id
+        from work_orders
+        where status = 'ready'
+          and ($1::text is null or patient_id = $1)
+          and ($2::text is null or store_id = $2)
+          and patient_id collate "C" > $3
+        order by 1
+        limit $4
+        """,
+        patient,
+        store,
+        after,
+        limit,
+    )
+    return [row["patient_id"] for row in rows]
+
+
 async def orders_of_visits(db: Db, visit_ids: Collection[str]) -> list[WorkOrder]:
     """The work orders of these visits, where there are any."""
     rows = await db.fetch("select * from work_orders where visit_id = any($1)", list(visit_ids))

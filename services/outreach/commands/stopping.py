@@ -7,6 +7,7 @@ of each by due work, so that a command locks one patient; every contact decision
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import Field
@@ -16,10 +17,12 @@ from services.outreach.domain.answers import Outcome
 from services.outreach.domain.texts import Heard, Meaning
 from services.outreach.domain.words import help_message, started_message, stopped_message
 from services.outreach.store import reads, stops
+from shared.events import Event
 from shared.events.base import Fields
 from shared.events.enrollment import Channel
 from shared.events.outreach import ContactOptedIn, ContactOptedOut
-from shared.messaging import Unit
+from shared.messaging import Caller, Unit, Work, patient
+from shared.messaging.envelope import marks_of_state
 from shared.problems import NotFound
 
 Number = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{6,14}$", description="E.164, as +19185550105")]
@@ -95,6 +98,28 @@ async def opt_in(
         unit.emit(ContactOptedIn(patient_id=patient_id, channel=stopped))
     message = await _reply_to(unit, patient_id, started_message, spanish=spanish)
     return OptedOut(patient_id=patient_id, opted_out=False, message=message)
+
+
+async def stop_again(event: Event, at: datetime, caller: Caller, work: Work) -> bool:
+    """A stop, or its end, that was published and lost counts again as of when it was said, unless later words are
+    known. The numbers are those that the channel reaches now: which it came from was lost."""
+    if not isinstance(event, ContactOptedOut | ContactOptedIn):
+        return False
+
+    async def say_again(unit: Unit) -> bool:
+        last = await stops.last_said(unit.db, event.patient_id)
+        if last and last >= at:
+            return False
+        numbers = await stops.numbers_reached(unit.db, event.patient_id, event.channel)
+        unit.marks = marks_of_state()
+        if isinstance(event, ContactOptedIn):
+            return await stops.opt_in(unit.db, event.patient_id, numbers, at) is not None
+        await stops.opt_out(unit.db, [stops.Stop(event.patient_id, at, event.channel)])
+        await stops.opt_out_numbers(unit.db, numbers, event.channel, at)
+        unit.emit(event)
+        return True
+
+    return await work.command(caller, [patient(event.patient_id)], say_again, even_if_parked=True)
 
 
 async def wrong_number(unit: Unit, patient_id: str, channel: Channel, number: str | None) -> WrongNumber:

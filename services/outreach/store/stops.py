@@ -9,7 +9,9 @@ from datetime import datetime
 from pydantic import TypeAdapter
 
 from shared.database import Db
+from shared.events import Event
 from shared.events.enrollment import Channel
+from shared.events.outreach import ContactOptedOut
 from shared.upsert import row, upsert
 
 
@@ -23,6 +25,35 @@ class Stop:
 
 
 STOPS = TypeAdapter(list[Stop])
+
+
+async def current_state(
+    db: Db, *, patient: str | None, store: str | None, after: str, limit: int
+) -> list[Event]:
+    """Who said stop, where that still counts: in order of patient."""
+    rows = await db.fetch(
+        """
+        select o.patient_id, o.channel
+        from opt_outs o
+        left join patients p using (patient_id)
+        where counts_still(o.at, o.lifted_at, p.consented_at)
+          and ($1::text is null or o.patient_id = $1)
+          and ($2::text is null or p.store_id = $2)
+          and o.patient_id collate "C" > $3
+        order by o.patient_id collate "C"
+        limit $4
+        """,
+        patient,
+        store,
+        after,
+        limit,
+    )
+    return [ContactOptedOut.model_validate(dict(row)) for row in rows]
+
+
+async def last_said(db: Db, patient_id: str) -> datetime | None:
+    """When the patient last said stop, or took it back."""
+    return await db.fetchval("select greatest(at, lifted_at) from opt_outs where patient_id = $1", patient_id)
 
 
 _keep_opt_outs = upsert("opt_outs", "patient_id", "at channel lifted_at")

@@ -35,7 +35,7 @@ async def save_consents(db: Db, events: Sequence[PatientEnrolled] | Sequence[Con
         select e.patient_id, e.revision, true, e.store_id, e.channels, e.language, e.caregiver,
                e.standing_instruction, e.consented_at
         from jsonb_to_recordset($1) as e (
-            patient_id text, revision integer, store_id text, channels text[], language text, caregiver boolean,
+            patient_id text, revision bigint, store_id text, channels text[], language text, caregiver boolean,
             standing_instruction boolean, consented_at timestamptz
         )
         on conflict (patient_id) do update

@@ -8,6 +8,7 @@ Statements are set-wise: one for a whole batch. Rows go in as one jsonb value an
 from services.planner.store.demand import (
     demand_of_drugs,
     due_forecasts,
+    first_revision,
     load_forecasts,
     planned_by_day,
     save_forecasts,
@@ -55,6 +56,7 @@ __all__ = [
     "due_looks",
     "enrolled_after",
     "enrolled_by_store",
+    "first_revision",
     "list_plans",
     "list_staff_decisions",
     "load_forecasts",

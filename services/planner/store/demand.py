@@ -134,11 +134,22 @@ async def demand_of_drugs(db: Db, first_days: Mapping[str, date], days: int) -> 
 
 
 async def load_forecasts(db: Db, store_ids: Collection[str]) -> dict[str, DemandForecast]:
-    """The demand of these stores as it was last told."""
+    """The demand of these stores as it was last told, under the revision that stands."""
     rows = await db.fetch(
-        "select store_id, published from forecasts where store_id = any($1)", list(store_ids)
+        """
+        select store_id, published || jsonb_build_object('revision', revision) as published
+        from forecasts
+        where store_id = any($1)
+        """,
+        list(store_ids),
     )
     return {each["store_id"]: DemandForecast.model_validate(each["published"]) for each in rows}
+
+
+async def first_revision(db: Db) -> int:
+    """What the revisions of this life of the database follow."""
+    first: int = await db.fetchval("select fabric.first_revision()")
+    return first
 
 
 _keep_forecasts = upsert("forecasts", "store_id", "revision published")

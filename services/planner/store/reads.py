@@ -15,7 +15,7 @@ async def load_plan(db: Db, patient_id: str) -> dict[str, Any] | None:
     """Status, revision and the newest published event of one patient."""
     row = await db.fetchrow(
         """
-        select status, revision, cycle, agreed, published
+        select status, revision, cycle, agreed, published || jsonb_build_object('revision', revision) as published
         from plans
         where patient_id = $1
         """,
@@ -59,20 +59,20 @@ PUBLISHED: dict[str, type[Event]] = {
 async def current_state(
     db: Db, *, patient: str | None, store: str | None, after: str, limit: int
 ) -> list[Event]:
-    """The newest published event of each patient, and of each store, with its revision as it was; and after a
+    """The newest published event of each patient, and of each store, under the revision that stands; and after a
     patient's plan what pharmacists keep out of it.
 
     `limit` counts keys (stores and patients).
     """
     rows = await db.fetch(
         """
-        select key, kind, published
+        select key, kind, published || jsonb_build_object('revision', revision) as published
         from (
-            select store_id collate "C" as key, store_id, 'forecast' as kind, published
+            select store_id collate "C" as key, store_id, 'forecast' as kind, revision, published
             from forecasts
             where $1::text is null
             union all
-            select patient_id collate "C", store_id, status, published
+            select patient_id collate "C", store_id, status, revision, published
             from plans
             where ($1::text is null or patient_id = $1)
               and published is not null

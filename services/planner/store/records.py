@@ -116,7 +116,8 @@ async def load_records(db: Db, patient_ids: Collection[str], now: datetime) -> d
     ids = list(patient_ids)
     rows = await db.fetch(
         """
-        select patient_id, revision, enrolled, store_id, profile, household_id
+        select patient_id, revision, enrolled, store_id, profile, household_id,
+               (select fabric.first_revision()) as first_revision
         from patients
         where patient_id = any($1)
         """,
@@ -145,6 +146,7 @@ async def load_records(db: Db, patient_ids: Collection[str], now: datetime) -> d
             profile_revision=held["revision"],
             enrolled=held["enrolled"],
             progress=Progress(patient_id),
+            revision=held["first_revision"],
             in_household=held["household_id"] is not None,
         )
         plan = plans.get(patient_id)

@@ -105,7 +105,7 @@ async def save_exclusions(db: Db, lists: Mapping[str, Sequence[Mapping[str, Any]
     rows = await db.fetch(
         """
         insert into exclusions as held (patient_id, revision, kept_out)
-        select patient_id, 1, kept_out
+        select patient_id, (select fabric.first_revision()) + 1, kept_out
         from jsonb_to_recordset($1) as given (patient_id text, kept_out jsonb)
         where kept_out <> '[]'
            or exists (select from exclusions e where e.patient_id = given.patient_id)

@@ -3,7 +3,7 @@ create table effects (
     id bigint generated always as identity primary key,
     patient_id text not null,
     kind text not null,
-    revision integer not null,
+    revision bigint not null,
     note text
 );
 
