@@ -149,6 +149,7 @@ TAKES: Mapping[str, frozenset[str]] = {
         {
             PICKUP_CONFIRMED,
             PLAN_COMPUTED,
+            PLAN_BLOCKED,
             PLAN_CANCELLED,
             EXCLUSIONS_CHANGED,
             PATIENT_ENROLLED,
@@ -169,7 +170,7 @@ HOLDS: Mapping[tuple[str, str], frozenset[str]] = {
     ("outreach", "plans"): frozenset({PLAN_COMPUTED, PLAN_BLOCKED, PLAN_CANCELLED}),
     ("outreach", "stores"): frozenset({STORE_CHANGED}),
     ("fulfillment", "patients"): frozenset({PATIENT_ENROLLED, CONSENT_CHANGED, PATIENT_DISENROLLED}),
-    ("fulfillment", "plans"): frozenset({PLAN_COMPUTED, PLAN_CANCELLED}),
+    ("fulfillment", "plans"): frozenset({PLAN_COMPUTED, PLAN_BLOCKED, PLAN_CANCELLED}),
     ("fulfillment", "exclusions"): frozenset({EXCLUSIONS_CHANGED}),
     ("fulfillment", "stores"): frozenset({STORE_CHANGED}),
 }
