@@ -25,7 +25,13 @@ from services.fulfillment.domain import (
     withdraw,
 )
 from services.fulfillment.publishing import events_of
-from shared.events.fulfillment import PackagePickedUp, PackageReady, PackageReturned, PickupMissed
+from shared.events.fulfillment import (
+    PackagePickedUp,
+    PackageReady,
+    PackageReopened,
+    PackageReturned,
+    PickupMissed,
+)
 from shared.problems import Conflict, Invalid
 from tests.unit.fulfillment.given import (
     AHEAD,
@@ -148,6 +154,9 @@ def test_a_recalled_drug_leaves_a_ready_package_which_waits_for_a_pharmacist(fac
     waiting = reconcile(order, facts, AHEAD)
     assert (waiting.status, waiting.bin) == (PackageStatus.to_verify, None)
     assert states(waiting) == {"rx-a": f"withheld {why}", "rx-b": "filled"}
+    reopened = only_event(order, waiting)
+    assert isinstance(reopened, PackageReopened)
+    assert {item.rx_id: item.state for item in reopened.items} == {"rx-a": "withheld", "rx-b": "filled"}
     with pytest.raises(Conflict, match="unknown_transition: the package is to_verify"):
         hand_over(waiting, identifiers=TWO, left=(), today=VISIT_ON)
 
