@@ -16,10 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from services.enrollment.domain.feed import (
     CONFLICT,
+    FOREIGN_FILL,
+    FOREIGN_PRESCRIPTION,
     Merged,
     check_fills,
     check_patients,
     check_prescriptions,
+    check_saved,
     merge,
 )
 from services.enrollment.domain.profile import renewals
@@ -286,8 +289,12 @@ async def take_prescriptions(reading: Reading[Prescription], unit: Unit) -> Take
         check_prescriptions(reading, patients=known, merged=_merged_away(known), owners=owners)
     )
 
-    merged = merge(await feed.load_prescriptions(unit.db, _ids(reading)), reading.good)
-    await feed.save_prescriptions(unit.db, merged.save)
+    held = await feed.load_prescriptions(unit.db, _ids(reading))
+    merged = merge(held, reading.good)
+    saved = await feed.save_prescriptions(unit.db, merged.save)
+    if lost := check_saved(reading, merged, saved, FOREIGN_PRESCRIPTION):
+        reading = reading.refuse(lost)
+        merged = merge(held, reading.good)
     await _supersede_renewed(merged, unit)
     await _history_changed({fed.patient_id for fed in merged.changed}, unit)
     return reading, merged
@@ -308,7 +315,10 @@ async def take_fills(reading: Reading[FedFill], unit: Unit) -> Taken[FedFill]:
     )
 
     merged = merge(held, reading.good)
-    await feed.save_fills(unit.db, merged.save)
+    saved = await feed.save_fills(unit.db, merged.save)
+    if lost := check_saved(reading, merged, saved, FOREIGN_FILL):
+        reading = reading.refuse(lost)
+        merged = merge(held, reading.good)
     await _history_changed({fed.patient_id for fed in merged.changed}, unit)
     return reading, merged
 
