@@ -209,7 +209,8 @@ def _answer(
     """The answer is kept for a repeated request: it holds nothing personal, and only what can be stored."""
 
     def rejection(index: int, problems: Sequence[Problem]) -> Rejection:
-        first, *others = (_fault(layout, records[index], problem) for problem in problems)
+        texts, _ = texts_of(records[index])
+        first, *others = (_fault(layout, texts, problem) for problem in problems)
         return Rejection(index=index, **vars(first), also=others)
 
     taken_or_held = sorted((*merged.accepted, *merged.unchanged)) if kind is Kind.patients else ()
@@ -229,14 +230,15 @@ def _warnings(layout: Layout[Any], records: Sequence[object], taken: Reading[Any
         yield Warned(index=index, field=_printable(name), value=None, reason=reason)
     for index, problems in sorted(taken.left_out.items()):
         if index in taken.good:
+            texts, _ = texts_of(records[index])
             for problem in problems:
-                yield Warned(index=index, **vars(_fault(layout, records[index], problem)))
+                yield Warned(index=index, **vars(_fault(layout, texts, problem)))
 
 
-def _fault(layout: Layout[Any], record: object, problem: Problem) -> FieldFault:
+def _fault(layout: Layout[Any], texts: Mapping[str, str], problem: Problem) -> FieldFault:
     value = None
     if problem.field in layout.column_names and not layout.is_personal(problem.field):
-        value = _printable(texts_of(record)[0].get(problem.field, ""))
+        value = _printable(texts.get(problem.field, ""))
     return FieldFault(field=_printable(problem.field), value=value, reason=problem.reason)
 
 
