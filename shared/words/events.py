@@ -129,6 +129,8 @@ def _exclusions(event: planner.ExclusionsChanged) -> str:
 
 def _unreached(event: outreach.PatientUnreached) -> str:
     about = "a visit" if event.visit_id else "the first plan"
+    if event.planned_late:
+        return f"Nobody was called about {about}: it was planned after the last hours for calls before it."
     tried = f"after {counted(event.attempts, 'attempt')}" if event.attempts else "no attempt was made in time"
     if event.too_late and event.reachable_on:
         tried = f"by mail only, and no answer can come before {short_date(event.reachable_on)}"

@@ -183,7 +183,7 @@ def missing(visit: Visit, today: date) -> list[str]:
         Standing.to_confirm: _not_confirmed(visit, today),
         Standing.moving: f"The patient asked for {day_of(visit.wanted_on)} instead.",
         Standing.declined: "The patient declined it.",
-        Standing.unreached: f"Not reached after {counted(visit.attempts or 0, 'attempt')}: nothing is filled.",
+        Standing.unreached: _not_reached(visit),
         Standing.confirmed: _not_ordered(visit, today),
         Standing.filling: f"{visit.filled} of {counted(visit.expected, 'fill')} done.",
         Standing.to_verify: "Pharmacist verification.",
@@ -207,6 +207,12 @@ def _not_confirmed(visit: Visit, today: date) -> str:
         if call <= today
         else f"Not confirmed yet: the call is due on {short_date(call)}."
     )
+
+
+def _not_reached(visit: Visit) -> str:
+    if not visit.attempts:
+        return "No call could be made in time: nothing is filled."
+    return f"Not reached after {counted(visit.attempts, 'attempt')}: nothing is filled."
 
 
 def _not_ordered(visit: Visit, today: date) -> str:

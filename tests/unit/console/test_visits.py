@@ -59,6 +59,11 @@ def test_a_visit_stands_where_the_facts_of_three_services_put_it(
             {"answer": "unreached", "attempts": 3},
             ["Not reached after 3 attempts: nothing is filled."],
         ),
+        (
+            0,
+            {"answer": "unreached", "attempts": 0, "urgent": True},
+            ["No call could be made in time: nothing is filled."],
+        ),
         (5, {"answer": "confirmed", "wanted": 3}, ["Fills are ordered on Sat 10/10."]),
         (
             2,
