@@ -255,7 +255,10 @@ class Republish(BaseModel):
 
 @router.post("/republish")
 async def republish(request: Request, body: Republish, caller: Commanding) -> dict[str, Any]:
-    """Emit up to 200 events of current state through the outbox, revisions unchanged; `next` says where to go on."""
+    """Emit up to 200 events of current state through the outbox, revisions unchanged; `next` says where to go on.
+
+    Of whom an event is more than the broker takes is set aside, and named in `set_aside`.
+    """
     m = _of(request)
     current = m.republish
     if current is None:
@@ -275,9 +278,12 @@ async def republish(request: Request, body: Republish, caller: Commanding) -> di
         locked = {typed_key(event) for event in found}
         await m.work.lock(unit, locked)
         events = [event for event in await read() if typed_key(event) in locked]
-        unit.emit(events)
+        too_large = m.work.too_large(unit, events)
+        emitted = [event for event in events if typed_key(event) not in too_large]
+        unit.emit(emitted)
         return {
-            "republished": len(events),
+            "republished": len(emitted),
+            "set_aside": sorted({event.key for event in events if typed_key(event) in too_large}),
             "next": found[-1].key if len(found) >= REPUBLISHED_A_TURN else None,
         }
 

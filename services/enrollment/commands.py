@@ -32,6 +32,8 @@ from services.enrollment.store import candidates, consents, feed, profiles, repo
 from services.enrollment.store.consents import Word
 from shared.database import Db
 from shared.events.enrollment import (
+    CandidateEnd,
+    CandidateWithdrawn,
     Channel,
     ConsentChanged,
     CyclePolicy,
@@ -237,6 +239,7 @@ def _is_over(known: feed.Patient, *, merges: bool) -> bool:
 
 
 async def _end(unit: Unit, known: feed.Patient, reason: DisenrolmentReason, survivor_id: str | None) -> None:
+    await _withdraw_candidate(unit, known, reason)
     revision = await consents.disenrol(unit.db, known.patient_id, reason, survivor_id, _word(unit))
     if known.status is Standing.enrolled:
         unit.emit(
@@ -248,6 +251,21 @@ async def _end(unit: Unit, known: feed.Patient, reason: DisenrolmentReason, surv
         await consents.move_history(unit.db, known.patient_id, survivor_id)
         unit.emit(await profiles_changed(unit, {survivor_id: ("merged",)}))
         await candidates.plan_checks(unit.db, [survivor_id], unit.now)
+
+
+async def _withdraw_candidate(
+    unit: Unit, known: feed.Patient, why: Answer | DisenrolmentReason, ask_again_on: date | None = None
+) -> None:
+    """Tell that the patient is no candidate any more, where they were one."""
+    if await candidates.load_candidate_reasons(unit.db, [known.patient_id]):
+        unit.emit(
+            CandidateWithdrawn(
+                patient_id=known.patient_id,
+                store_id=known.store_id,
+                reason=CandidateEnd(why),
+                ask_again_on=ask_again_on,
+            )
+        )
 
 
 class CandidateAnswer(Input):
@@ -290,6 +308,7 @@ async def _keep_answer(unit: Unit, known: feed.Patient, said: Answer, ask_again_
     if held and known.disenrolled_for == said and ask_again_on in (None, held.ask_again_on):
         return
     await candidates.save_answer(unit.db, patient_id, new, now=unit.now, by=unit.actor, role=unit.role)
+    await _withdraw_candidate(unit, known, said, new.ask_again_on)
     await consents.disenrol(unit.db, patient_id, said, None, _word(unit))
     if new.ask_again_on:
         due_at = datetime.combine(new.ask_again_on, time(), ZoneInfo(zone))

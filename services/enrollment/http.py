@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated, TypeVar
@@ -78,7 +79,8 @@ async def import_records(
 
     An answer that refuses something is not kept for its idempotency key: what a record waited for may have come.
     """
-    reading = imports.read(kind, body, _pseudonym_key(request), work.now().date())
+    # Beside the event loop: what is no feed at all takes the longest to be told so.
+    reading = await asyncio.to_thread(imports.read, kind, body, _pseudonym_key(request), work.now().date())
     while True:
         decide = partial(imports.take, kind=kind, given=body, reading=reading)
         locks = imports.locks_of(kind, reading)

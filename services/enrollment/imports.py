@@ -16,10 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from services.enrollment.domain.feed import (
     CONFLICT,
+    FOREIGN_FILL,
+    FOREIGN_PRESCRIPTION,
     Merged,
     check_fills,
     check_patients,
     check_prescriptions,
+    check_saved,
     merge,
 )
 from services.enrollment.domain.profile import renewals
@@ -206,7 +209,8 @@ def _answer(
     """The answer is kept for a repeated request: it holds nothing personal, and only what can be stored."""
 
     def rejection(index: int, problems: Sequence[Problem]) -> Rejection:
-        first, *others = (_fault(layout, records[index], problem) for problem in problems)
+        texts, _ = texts_of(records[index])
+        first, *others = (_fault(layout, texts, problem) for problem in problems)
         return Rejection(index=index, **vars(first), also=others)
 
     taken_or_held = sorted((*merged.accepted, *merged.unchanged)) if kind is Kind.patients else ()
@@ -226,14 +230,15 @@ def _warnings(layout: Layout[Any], records: Sequence[object], taken: Reading[Any
         yield Warned(index=index, field=_printable(name), value=None, reason=reason)
     for index, problems in sorted(taken.left_out.items()):
         if index in taken.good:
+            texts, _ = texts_of(records[index])
             for problem in problems:
-                yield Warned(index=index, **vars(_fault(layout, records[index], problem)))
+                yield Warned(index=index, **vars(_fault(layout, texts, problem)))
 
 
-def _fault(layout: Layout[Any], record: object, problem: Problem) -> FieldFault:
+def _fault(layout: Layout[Any], texts: Mapping[str, str], problem: Problem) -> FieldFault:
     value = None
     if problem.field in layout.column_names and not layout.is_personal(problem.field):
-        value = _printable(texts_of(record)[0].get(problem.field, ""))
+        value = _printable(texts.get(problem.field, ""))
     return FieldFault(field=_printable(problem.field), value=value, reason=problem.reason)
 
 
@@ -286,8 +291,12 @@ async def take_prescriptions(reading: Reading[Prescription], unit: Unit) -> Take
         check_prescriptions(reading, patients=known, merged=_merged_away(known), owners=owners)
     )
 
-    merged = merge(await feed.load_prescriptions(unit.db, _ids(reading)), reading.good)
-    await feed.save_prescriptions(unit.db, merged.save)
+    held = await feed.load_prescriptions(unit.db, _ids(reading))
+    merged = merge(held, reading.good)
+    saved = await feed.save_prescriptions(unit.db, merged.save)
+    if lost := check_saved(reading, merged, saved, FOREIGN_PRESCRIPTION):
+        reading = reading.refuse(lost)
+        merged = merge(held, reading.good)
     await _supersede_renewed(merged, unit)
     await _history_changed({fed.patient_id for fed in merged.changed}, unit)
     return reading, merged
@@ -308,7 +317,10 @@ async def take_fills(reading: Reading[FedFill], unit: Unit) -> Taken[FedFill]:
     )
 
     merged = merge(held, reading.good)
-    await feed.save_fills(unit.db, merged.save)
+    saved = await feed.save_fills(unit.db, merged.save)
+    if lost := check_saved(reading, merged, saved, FOREIGN_FILL):
+        reading = reading.refuse(lost)
+        merged = merge(held, reading.good)
     await _history_changed({fed.patient_id for fed in merged.changed}, unit)
     return reading, merged
 

@@ -130,7 +130,7 @@ class PackageItem(Answer):
     days_supply: int
     state: ItemStatus
     why: Why | None  # it is withheld or cancelled
-    because: str | None = None  # in words, where its condition was not met or a pharmacist excluded it
+    because: str | None = None  # in words, where its condition was not met, it was discontinued or excluded
     condition: ItemCondition | None = None  # it is filled only if this is met
     due_at: datetime | None
     fill_id: str | None = None

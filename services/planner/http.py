@@ -98,7 +98,7 @@ async def replan_some(wanted: commands.Replan, work: Working, caller: Commanding
     """Plan the next patients anew, by patient id: written and published is only what changed, on a dry run nothing.
 
     `next` says after whom to go on, `patients` in the first answer how many there are. Whoever is parked is passed
-    over and named.
+    over and named; whose new plan is more than the broker takes keeps the one before, and is named in `set_aside`.
     """
 
     async def decide(unit: Unit) -> Replanned:

@@ -245,6 +245,29 @@ class CandidateIdentified(Event):
     reasons: tuple[Reason, ...]
 
 
+class CandidateEnd(OpenEnum):
+    declined = "declined"
+    not_now = "not_now"
+    no_benefit = "no_benefit"  # the records no longer say that the patient would benefit
+    died = "died"
+    moved_away = "moved_away"
+    merged = "merged"
+    revoked = "revoked"
+    other = "other"
+
+
+class CandidateWithdrawn(Event):
+    """Who was a candidate is none any more, and did not enroll; where they are again, `CandidateIdentified` says so."""
+
+    TYPE: ClassVar[str] = "medsync.enrollment.candidate-withdrawn.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    store_id: str
+    reason: CandidateEnd
+    ask_again_on: date | None = None  # none: never by itself
+
+
 class Phone(Fields):
     number: str  # E.164
     kind: str = "home"  # home, mobile

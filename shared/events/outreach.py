@@ -123,6 +123,9 @@ class PatientUnreached(Event):
     attempts: int
     reachable_on: date | None = None  # by letter alone: the first day that one of today can confirm
     too_late: bool = False  # a letter alone could reach the patient, and none could be answered in time
+    planned_late: bool = (
+        False  # planned after the last hours for calls before the visit: nobody was to be called
+    )
 
 
 class ContactOptedOut(Event):

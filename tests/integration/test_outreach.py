@@ -280,6 +280,39 @@ def urgent(on: date) -> Visit:
     return visit(on, VisitKind.bridge, "rx1").model_copy(update={"urgent": True})
 
 
+@pytest.mark.parametrize(
+    ("planned_at", "late"),
+    [(datetime(2026, 10, 2, 1, tzinfo=UTC), True), (datetime(2026, 10, 1, 19, tzinfo=UTC), False)],
+    ids=["nine in the evening", "three in the afternoon"],
+)
+async def test_an_urgent_visit_planned_when_nobody_may_be_called_any_more_says_so(
+    known: Service, planned_at: datetime, late: bool
+) -> None:
+    await known.at(planned_at)
+    await known.handle(plan(urgent(NOW.date())))
+    await known.do_due()
+    unreached = await known.published()
+    assert bool(await known.lease()) is not late
+    if late:
+        [event] = unreached
+        assert isinstance(event, PatientUnreached)
+        assert (event.attempts, event.planned_late) == (0, True)
+    else:
+        assert unreached == []
+        await known.at(datetime(2026, 10, 2, 1, tzinfo=UTC))
+        [event] = await known.published()
+        assert isinstance(event, PatientUnreached)
+        assert not event.planned_late
+
+
+async def test_a_spanish_speaker_is_called_with_a_script_in_spanish(known: Service) -> None:
+    await known.handle(enrolled(revision=2, language="es-MX"))
+    await known.handle(plan(agreed=False))
+    [lent] = await known.lease()
+    assert (lent["language"], lent["script_language"]) == ("es-MX", "es")
+    assert lent["script"][0]["words"].startswith("Buenos días, le habla ___ de la farmacia ___.")
+
+
 async def test_the_alignment_then_the_confirmations(known: Service) -> None:
     await known.handle(plan(agreed=False))
     [lent] = await known.lease()

@@ -7,7 +7,7 @@ describes the columns for people; a test holds the two together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -145,11 +145,10 @@ class Layout(Generic[V]):
     def column_names(self) -> frozenset[str]:
         return frozenset(column.name for column in self.columns)
 
-    def meant(self, name: str, present: Collection[str]) -> str | None:
-        """The column, unsafe to miss and not present, that an unknown one may be meant for."""
-        return meant_for(
-            name, frozenset(each.name for each in self.columns if each.safety).difference(present)
-        )
+    @property
+    def unsafe_to_miss(self) -> frozenset[str]:
+        """The columns for which an unknown one may be meant, which then cannot be passed over."""
+        return frozenset(column.name for column in self.columns if column.safety)
 
     def is_personal(self, name: str) -> bool:
         return any(column.name == name and column.personal for column in self.columns)
@@ -421,11 +420,16 @@ LAYOUTS: tuple[Layout[Any], ...] = (STORES, PATIENTS, PRESCRIPTIONS, FILLS)
 # --- reading ---
 
 
+COLUMNS_NAMED = 100
+"""Unknown columns that an answer names; a feed has a few, and the same in every record."""
+
+
 @dataclass(frozen=True)
 class Reading(Generic[V]):
     """The records of one request by their place in it: what can be taken, and all that is wrong elsewhere.
 
-    `left_out` holds the fields without which a record is taken, `passed_over` the first record of each unknown column.
+    `left_out` holds the fields without which a record is taken, `passed_over` the first record of each unknown column,
+    up to `COLUMNS_NAMED` of them.
     """
 
     good: dict[int, Fed[V]]
@@ -456,15 +460,16 @@ def read_records(
     what tells it from other content.
     """
     reading: Reading[V] = Reading({}, {})
-    known = layout.column_names
+    known, unsafe = layout.column_names, layout.unsafe_to_miss
     for index, record in enumerate(records):
         texts, problems = texts_of(record)
-        unknown = [name for name in texts if name not in known]
+        unknown = texts.keys() - known
         problems = [problem for problem in problems if problem.field not in unknown]
-        for name in unknown:
-            if column := layout.meant(name, texts):
+        missed = unsafe.difference(texts)
+        for name in filter(unknown.__contains__, texts):
+            if column := meant_for(name, missed):
                 problems.append(Problem(name, is_near(column)))
-            else:
+            elif len(reading.passed_over) < COLUMNS_NAMED:
                 reading.passed_over.setdefault(name, index)
         wrong = {problem.field for problem in problems}
         values, unread = read_columns(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -14,7 +14,7 @@ from pydantic import Field
 from services.outreach.domain.answers import confirmable
 from services.outreach.domain.model import ASKS, STAFF, By, Contact, Kind, Plan
 from services.outreach.domain.review import Lease
-from services.outreach.domain.words import message_of, script_of
+from services.outreach.domain.words import message_of, script_of, tongue_of
 from services.outreach.store import attempts, reads, writes
 from services.outreach.store.reads import Person
 from shared import words
@@ -103,6 +103,9 @@ class LeasedContact(Fields):
     offered: tuple[OfferedDay, ...]
     left_out: tuple[DrugLeftOut, ...]
     script: tuple[ScriptLine, ...]
+    script_language: Literal[
+        "en", "es"
+    ]  # of what is read out, and of the message; English where there is no other
     message: str  # for a machine, or as a text
 
 
@@ -169,6 +172,7 @@ def lease_payload(lease: Lease, person: Person, number: str | None, now: datetim
     )
     script = script_of(
         contact.kind,
+        person.language,
         short_items=contact.visit_id in person.short_visits,
         conditional=any(item.condition for visit in visits for item in visit.items),
         urgent=contact.urgent_at is not None,
@@ -194,6 +198,7 @@ def lease_payload(lease: Lease, person: Person, number: str | None, now: datetim
         visits=tuple(visits),
         offered=asked.offered if asked else (),
         left_out=_left_out(asked),
+        script_language=tongue_of(person.language),
         script=tuple(ScriptLine(code=line.code, words=line.words) for line in script),
         message=message_of(
             contact.kind,
