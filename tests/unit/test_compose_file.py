@@ -21,10 +21,12 @@ COMPOSE: dict[str, Any] = YAML(typ="safe").load(FILE)["services"]
 MEDSYNC = {name: service for name, service in COMPOSE.items() if service.get("command", [None])[0] == "run"}
 
 
+@pytest.mark.slow
 def test_it_follows_the_compose_specification() -> None:
     assert _check(FILE).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_misspelt_key_would_be_found(tmp_path: Path) -> None:
     misspelt = tmp_path / FILE.name
     misspelt.write_text(FILE.read_text().replace("depends_on:", "depend_on:", 1))

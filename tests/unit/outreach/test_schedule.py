@@ -403,6 +403,7 @@ def days_of_life(draw: st.DrawFn) -> tuple[str, list[Contact], list[tuple[int, b
     return zone, contacts, steps
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(days_of_life())
 def test_attempts_keep_within_caps_and_hours_whatever_happens(

@@ -431,6 +431,7 @@ def random_facts(rng: Random) -> Profile:
     return patient(prescriptions, fills)
 
 
+@pytest.mark.slow
 def test_whatever_is_known_no_plan_fails_and_none_fills_what_may_not_be() -> None:
     """Policy: the chain synchronizes C-IV and C-V; at most 34 days, or 60, or 84 to 90."""
     sizes = frozenset([*range(1, 35), 60, *range(84, 91)])

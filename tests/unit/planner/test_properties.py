@@ -25,6 +25,8 @@ from services.planner.domain.plan import plan_cycle
 from services.planner.domain.search import Verdict
 from tests.unit.planner.cases import COMMERCIAL, EVERY_DAY, TODAY, drug, fill, in_days, patient, prescription
 
+pytestmark = pytest.mark.slow
+
 SEVERAL = settings(max_examples=60, deadline=None)
 
 Life = list[tuple[int, int, str]]

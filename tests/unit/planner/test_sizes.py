@@ -266,6 +266,7 @@ def test_fewer_days_than_the_minimum_only_where_no_more_fit(facts: dict[str, Any
     assert "below_minimum" in codes(of(plan, "b").reasons)
 
 
+@pytest.mark.slow
 def test_a_minimum_of_the_chain_is_kept_for_every_patient_with_time_enough() -> None:
     """No tiny fill while the drug is payable, and the store open, so many days before; whatever the minimum is."""
     bridges = 0
@@ -287,6 +288,7 @@ def test_a_minimum_of_the_chain_is_kept_for_every_patient_with_time_enough() -> 
     assert bridges > 150
 
 
+@pytest.mark.slow
 def test_a_plan_with_sizes_never_plans_a_day_of_none() -> None:
     """Policy: 75 %, of 14 to 30 days. Every fill is of a paid size, but for the last units of a prescription."""
     for seed in range(80):
