@@ -13,9 +13,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StrictBool,
     WithJsonSchema,
@@ -39,12 +37,11 @@ from shared.events.enrollment import (
     PatientDisenrolled,
 )
 from shared.messaging import Unit
-from shared.problems import Conflict, Invalid, NotFound, require_role
-from shared.values import WHOLE, Day, FreeText, Id, Input, for_example
+from shared.problems import STAFF, Conflict, Invalid, NotFound, require_role
+from shared.values import WHOLE, Day, FreeText, Id, Input, LenientInput, for_example
 
 T = TypeVar("T")
 
-STAFF = ("clerk", "technician", "pharmacist")
 
 Weekday = Annotated[int, Field(strict=True, ge=0, le=6, description="0 is Monday"), WHOLE]
 DayOfMonth = Annotated[int, Field(strict=True, ge=1, le=31), WHOLE]
@@ -194,10 +191,10 @@ def _word(unit: Unit, how: How | None = None, document_id: str | None = None) ->
     return Word(unit.now, unit.actor, unit.role, how, document_id)
 
 
-class Disenrolment(BaseModel):
+class Disenrolment(LenientInput):
     """Why a patient is no longer enrolled; a merge names the patient who remains."""
 
-    model_config = ConfigDict(frozen=True) | for_example(reason="moved_away")
+    model_config = for_example(reason="moved_away")
 
     reason: Annotated[
         Answer | DisenrolmentReason,

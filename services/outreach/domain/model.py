@@ -75,10 +75,6 @@ class By(StrEnum):
     patient = "patient"  # called in or walked in
 
 
-STAFF = ("clerk", "technician", "pharmacist")
-"""Roles of the store's people."""
-
-
 def by_of(role: str) -> By:
     """As whom a role makes contact: a system is a dialler."""
     return By.dialler if role == "system" else By.person

@@ -80,7 +80,7 @@ class Reader:
         self.ids: list[str] = []
         self.numbers: list[int] = []
         self.anew = self.ended = False
-        self.task = asyncio.create_task(self._read(live._messages(feed, which, place, whole=True)))
+        self.task = asyncio.create_task(self._read(live.messages(feed, which, place, whole=True)))
 
     async def _read(self, messages: AsyncIterator[ServerSentEvent]) -> None:
         async with aclosing(messages):
