@@ -150,7 +150,7 @@ async def _enroll(unit: Unit, patient_id: str, given: ConsentGiven) -> None:
         preferred_weekday=given.preferred_weekday,
     )
     await consents.enrol(unit.db, patient_id, terms, _word(unit, given.how, given.document_id))
-    unit.emit(await profiles.enrolments(unit.db, [patient_id]))
+    unit.emit(await profiles.enrollments(unit.db, [patient_id]))
     unit.emit(await profiles.contact_details(unit.db, [patient_id]))
 
 
@@ -234,7 +234,7 @@ def _is_over(known: feed.Patient, *, merges: bool) -> bool:
 
 
 async def _end(unit: Unit, known: feed.Patient, reason: DisenrolmentReason, survivor_id: str | None) -> None:
-    revision = await consents.disenrol(unit.db, known.patient_id, reason, survivor_id, _word(unit))
+    revision = await consents.disenroll(unit.db, known.patient_id, reason, survivor_id, _word(unit))
     if known.status is Standing.enrolled:
         unit.emit(
             PatientDisenrolled(
@@ -287,7 +287,7 @@ async def _keep_answer(unit: Unit, known: feed.Patient, said: Answer, ask_again_
     if held and known.disenrolled_for == said and ask_again_on in (None, held.ask_again_on):
         return
     await candidates.save_answer(unit.db, patient_id, new, now=unit.now, by=unit.actor, role=unit.role)
-    await consents.disenrol(unit.db, patient_id, said, None, _word(unit))
+    await consents.disenroll(unit.db, patient_id, said, None, _word(unit))
     if new.ask_again_on:
         due_at = datetime.combine(new.ask_again_on, time(), ZoneInfo(zone))
         await candidates.plan_asking(unit.db, patient_id, due_at)

@@ -22,7 +22,7 @@ from shared.pages import Page, page_of
 from shared.problems import STAFF, NotFound, require_role
 from shared.values import Output
 
-DUE_FOR = {By.dialler: "due_contacts", By.person: "due_contacts_for_people"}
+DUE_FOR = {By.dialer: "due_contacts", By.person: "due_contacts_for_people"}
 """The contacts that each may lease: views of the store."""
 
 DUE_RENEWALS = "due_renewals"

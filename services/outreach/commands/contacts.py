@@ -1,4 +1,4 @@
-"""Contacts that outreach makes: leased to diallers and to people, reported, or closed by staff."""
+"""Contacts that outreach makes: leased to dialers and to people, reported, or closed by staff."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HEEDED_LATE = frozenset({Outcome.stop, Outcome.wrong_number})
 
 
 async def lease_due(unit: Unit, patient_ids: Sequence[str], wanted: LeaseRequest) -> LeasedContacts:
-    """Lease the most important contact that is due of each of these patients; to a person also what no dialler may
+    """Lease the most important contact that is due of each of these patients; to a person also what no dialer may
     make."""
     require_role(unit.role, *MAY_LEASE)
     by, until = by_of(unit.role), unit.now + timedelta(minutes=wanted.minutes)

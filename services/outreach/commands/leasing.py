@@ -81,7 +81,7 @@ class ScriptLine(Output):
 
 
 class LeasedContact(Output):
-    """A contact as a dialler or a person gets it. Drugs are named only where the patient is asked about them."""
+    """A contact as a dialer or a person gets it. Drugs are named only where the patient is asked about them."""
 
     contact_id: UUID
     lease_id: UUID

@@ -68,7 +68,7 @@ class Inbound(LenientInput):
 
 
 async def inbound(unit: Unit, patient_id: str, said: Inbound, sealer: Sealer) -> Reply:
-    """Take what the patient says; the attempts that are open are closed, and a dialler's lease is taken back.
+    """Take what the patient says; the attempts that are open are closed, and a dialer's lease is taken back.
 
     Words that end contact end it, whatever comes with them. Words that only a person can make sense of wait for one;
     those that staff report were read by them.

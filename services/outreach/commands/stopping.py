@@ -107,7 +107,7 @@ async def wrong_number(unit: Unit, patient_id: str, channel: Channel, number: st
     sure = len(numbers) == 1
     if sure:
         await stops.stop_numbers(unit.db, numbers, unit.now)
-    await stops.take_back_from_diallers(unit.db, [patient_id])
+    await stops.take_back_from_dialers(unit.db, [patient_id])
     return WrongNumber(patient_id=patient_id, wrong_number=sure, message=None)
 
 

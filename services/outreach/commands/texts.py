@@ -28,7 +28,7 @@ from shared.values import LenientInput, for_example
 async def keep_text(
     unit: Unit, sealer: Sealer, case: Case, text: str, meaning: Meaning, channel: Channel, number: str | None
 ) -> UUID:
-    """Keep a message for a person to read; until then diallers make no contact with the patient."""
+    """Keep a message for a person to read; until then dialers make no contact with the patient."""
     text_id = uuid4()
     until = deadlines(unit.now, case.calendar, ZoneInfo(case.zone or "UTC"))
     await texts.add_text(
@@ -48,7 +48,7 @@ async def keep_text(
             escalates_at=until.escalates_at,
         ),
     )
-    await stops.take_back_from_diallers(unit.db, [case.patient_id])
+    await stops.take_back_from_dialers(unit.db, [case.patient_id])
     return text_id
 
 

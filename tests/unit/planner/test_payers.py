@@ -605,7 +605,7 @@ def test_a_law_that_grants_overrides_never_leaves_more_days_uncovered() -> None:
     ],
 )
 @pytest.mark.parametrize("confirmed", [False, True])
-def test_the_rest_of_what_is_authorised_is_no_fill_that_synchronizes(
+def test_the_rest_of_what_is_authorized_is_no_fill_that_synchronizes(
     left: int, payer: Rules, codes_at_pickup: tuple[str, ...], confirmed: bool
 ) -> None:
     """Policy: 75 %, codes 61, else 47, and 48. a runs out five days before the agreed pickup on day 13."""

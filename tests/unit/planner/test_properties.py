@@ -113,7 +113,7 @@ def test_an_excluded_drug_changes_nothing(drugs: Life, facts: dict[str, object])
 
 @SEVERAL
 @given(lives, weeks, closures)
-def test_every_fill_is_payable_and_authorised_on_an_open_day(
+def test_every_fill_is_payable_and_authorized_on_an_open_day(
     drugs: Life, weekdays: frozenset[int], closed: frozenset[date]
 ) -> None:
     profile = life(drugs)

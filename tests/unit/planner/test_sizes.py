@@ -254,7 +254,7 @@ def test_a_new_drug_that_runs_out_just_before_the_pickup_gets_a_long_fill_where_
 @pytest.mark.parametrize(
     ("facts", "today"),
     [({}, 6), ({"quantity_left": Decimal(2)}, 0)],
-    ids=["too late for the payer's clock", "so many are not authorised"],
+    ids=["too late for the payer's clock", "so many are not authorized"],
 )
 def test_fewer_days_than_the_minimum_only_where_no_more_fit(facts: dict[str, Any], today: int) -> None:
     """From the ninth day on three days would put off the fill on the tenth; the plan says that nothing else fits."""
