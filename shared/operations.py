@@ -11,7 +11,7 @@ from typing import Annotated, Any, Protocol
 import asyncpg
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from shared.contract import OPERATIONS
 from shared.database import Db
@@ -25,7 +25,7 @@ from shared.messaging.lag import LagMeter
 from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.parking import NoSuchLetter, Parking
 from shared.messaging.relay import Relay
-from shared.values import Cursor, FreeText, Id, RowNumber, Text
+from shared.values import Cursor, FreeText, Id, LenientInput, Output, RowNumber, Text, for_example
 
 REPUBLISHED_A_TURN = 200
 PROBE_SECONDS = 0.5
@@ -64,7 +64,7 @@ def _of(request: Request) -> Machinery:
     return machinery
 
 
-class Readiness(BaseModel):
+class Readiness(Output):
     """Whether requests can be answered, and what is missing."""
 
     ready: bool
@@ -72,7 +72,7 @@ class Readiness(BaseModel):
     missing: list[str]
 
 
-class Consuming(BaseModel):
+class Consuming(Output):
     """Whether events are taken in, and what is missing."""
 
     consuming: bool
@@ -204,10 +204,10 @@ async def dead_letter(request: Request, number: RowNumber) -> dict[str, Any]:
     return letter
 
 
-class Because(BaseModel):
+class Because(LenientInput):
     """A person's reason, kept with what was done; no personal data."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"because": "the plan was corrected by hand"}]})
+    model_config = for_example(because="the plan was corrected by hand")
 
     because: Annotated[FreeText, Field(min_length=3, max_length=200)]
 
@@ -243,10 +243,10 @@ async def release_held(request: Request, row_id: RowNumber, caller: Commanding) 
     return {"released": row_id}
 
 
-class Republish(BaseModel):
+class Republish(LenientInput):
     """Which part of the current state; all of it where neither is given."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"store": "S1"}]})
+    model_config = for_example(store="S1")
 
     patient: Id | None = None
     store: Id | None = None

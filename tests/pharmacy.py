@@ -428,7 +428,7 @@ class _Life:
         yield self.tell(change, -3, "command:outcome")
 
     def left(self) -> Iterator[Told]:
-        """Left the programme after the package had gone back."""
+        """Left the program after the package had gone back."""
         yield from self.package()
         returned = PackageReturned(
             patient_id=self.patient_id,

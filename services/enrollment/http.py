@@ -8,7 +8,7 @@ from functools import partial
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from services.enrollment import commands, imports, queries
 from services.enrollment.domain.profile import Standing
@@ -30,7 +30,8 @@ from shared.messaging import Unit, Work, patient
 from shared.messaging import store as lock_of_store
 from shared.messaging.unit import TooLarge
 from shared.pages import Page
-from shared.values import Day, Id
+from shared.problems import STAFF
+from shared.values import Day, Id, Input, for_example
 
 T = TypeVar("T")
 
@@ -195,14 +196,10 @@ async def lift(store_id: StoreId, on: Day, caller: Commanding, work: Working) ->
 # --- queries ---
 
 
-class Numbered(BaseModel):
+class Numbered(Input):
     """A patient as the source knows them."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        json_schema_extra={"examples": [{"source": "chain", "number": "P-1002"}]},
-    )
+    model_config = for_example(source="chain", number="P-1002")
 
     source: Id
     number: Id
@@ -211,7 +208,7 @@ class Numbered(BaseModel):
 @router.post("/patients/lookup")
 async def look_up(body: Numbered, request: Request, caller: Commanding, work: Working) -> PatientFound:
     """The id here of a patient of the source. Asked by a body: paths and queries end up in logs."""
-    caller.require("system", *commands.STAFF)
+    caller.require("system", *STAFF)
     patient_id = imports.pseudonym(_pseudonym_key(request), body.source, body.number)
     async with work.read() as db:
         return await queries.patient_found(db, patient_id)

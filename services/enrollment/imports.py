@@ -12,7 +12,7 @@ from enum import StrEnum
 from hmac import digest
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
+from pydantic import ConfigDict, Field, StrictBool, WithJsonSchema
 
 from services.enrollment.domain.feed import (
     CONFLICT,
@@ -47,6 +47,7 @@ from shared.events.enrollment import DisenrolmentReason, Prescription, StoreChan
 from shared.messaging import Unit, patient, store
 from shared.messaging.unit import Key, TooLarge
 from shared.problems import require_role
+from shared.values import LenientInput, Output
 
 V = TypeVar("V")
 
@@ -75,7 +76,7 @@ Record = Annotated[
 ]
 
 
-class Import(BaseModel):
+class Import(LenientInput):
     """Records of the feed, as the import layout has them."""
 
     model_config = ConfigDict(
@@ -116,7 +117,7 @@ class Import(BaseModel):
     ] = None
 
 
-class FieldFault(BaseModel):
+class FieldFault(Output):
     field: str
     value: str | None  # none: a personal field is not repeated
     reason: str
@@ -131,23 +132,23 @@ class Warned(FieldFault):
 class Rejection(Warned):
     """A record that was not taken. What else is wrong with it is in `also`."""
 
-    also: list[FieldFault] = []
+    also: list[FieldFault] = Field([])
 
 
-class Known(BaseModel):
+class Known(Output):
     index: int
     patient_id: str
 
 
-class Imported(BaseModel):
+class Imported(Output):
     """What came of each record: it is counted in one of `accepted`, `unchanged`, `rejected` and `conflicts`."""
 
     accepted: int
     unchanged: int
     rejected: list[Rejection]
-    conflicts: list[Rejection] = []  # came before under the same revision with other content
-    warnings: list[Warned] = []
-    patients: list[Known] = []  # of an import of patients: the id here of each that is known now
+    conflicts: list[Rejection] = Field([])  # came before under the same revision with other content
+    warnings: list[Warned] = Field([])
+    patients: list[Known] = Field([])  # of an import of patients: the id here of each that is known now
 
 
 def read(kind: Kind, given: Import, secret: str, today: date) -> Reading[Any]:

@@ -17,15 +17,15 @@ from pydantic import BeforeValidator, ConfigDict, Field, StrictBool
 from services.planner import store
 from services.planner.domain.model import Reason, StaffDecision, StaffDecisionKind
 from services.planner.domain.progress import Status
-from services.planner.domain.staff_decisions import MAY_RULE, MOST_UNITS, STAFF, too_much, unfitting
+from services.planner.domain.staff_decisions import MAY_RULE, MOST_UNITS, too_much, unfitting
 from services.planner.domain.taking_effect import remarks_on, remarks_on_revoked, swallowed
 from services.planner.publishing import reason_of
-from services.planner.queries import Output, PlanSummary, plan_of, summary_of
+from services.planner.queries import PlanSummary, plan_of, summary_of
 from services.planner.recompute import Planned, recompute, recompute_changed, recompute_exclusions
 from shared.events.planner import PlanBlocked, PlanComputed
 from shared.messaging import Unit, Work, patient
-from shared.problems import Conflict, Invalid, NotFound, require_role
-from shared.values import WHOLE, Day, FreeText, Id, Input, Text, for_example
+from shared.problems import STAFF, Conflict, Invalid, NotFound, require_role
+from shared.values import WHOLE, Day, FreeText, Id, Input, Output, Text, for_example
 from shared.words import render
 from shared.words.plans import of_drug, why
 

@@ -92,7 +92,7 @@ class Prescription(Fields):
     units_per_day: Quantity | None = None  # maximum daily use; none where the directions do not say
     usual_quantity: Quantity
     usual_days: Days
-    quantity_left: Quantity  # authorised quantity not yet dispensed
+    quantity_left: Quantity  # authorized quantity not yet dispensed
     refills_left: int = 0
     written_on: date
     expires_on: date

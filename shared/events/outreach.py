@@ -129,7 +129,7 @@ class PatientUnreached(Event):
 
 
 class ContactOptedOut(Event):
-    """The patient said stop: no automated contact from now on. Not a disenrolment."""
+    """The patient said stop: no automated contact from now on. Not a disenrollment."""
 
     TYPE: ClassVar[str] = "medsync.outreach.contact-opted-out.v1"
     TOPIC: ClassVar[str] = TOPIC

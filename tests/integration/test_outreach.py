@@ -619,7 +619,7 @@ async def test_the_same_outcome_again_gets_the_same_answer_and_another_is_refuse
     assert [type(event) for event in await known.published()] == [AlignmentAgreed]
 
 
-async def test_diallers_on_two_processes_share_the_work_and_repeat_no_call(service: Service) -> None:
+async def test_dialers_on_two_processes_share_the_work_and_repeat_no_call(service: Service) -> None:
     ids = [f"p{number}" for number in range(60)]
     await service.handle(store())
     await service.handle(*[enrolled(each) for each in ids])
@@ -666,7 +666,7 @@ async def test_nobody_reached_by_three_days_before_the_visit(known: Service) -> 
     )
 
 
-async def test_without_a_dialler_the_deadline_passes_by_itself(known: Service) -> None:
+async def test_without_a_dialer_the_deadline_passes_by_itself(known: Service) -> None:
     await known.handle(plan(VISIT))
     await known.at(datetime(2026, 10, 17, 23, 59, tzinfo=UTC))
     assert await known.published() == []
@@ -837,7 +837,7 @@ def uninsured(revision: int = 2, since: str = "2026-10-01") -> PlanBlocked:
 
 
 async def test_a_lapse_of_insurance_is_for_a_person_the_same_day_and_is_told_of_once(known: Service) -> None:
-    """Not for the dialler: it is about money. A message left is not enough."""
+    """Not for the dialer: it is about money. A message left is not enough."""
     await known.handle(plan(VISIT))
     await known.handle(uninsured())
     assert await known.lease() == []
@@ -921,7 +921,7 @@ async def test_ready_reminder_missed_and_picked_up(known: Service) -> None:
     assert await known.published() == []
 
 
-async def test_a_patient_who_calls_in_takes_the_diallers_lease_back(known: Service) -> None:
+async def test_a_patient_who_calls_in_takes_the_dialers_lease_back(known: Service) -> None:
     await known.handle(plan(VISIT))
     await known.at(datetime(2026, 10, 13, 14, tzinfo=UTC))
     [lent] = await known.lease()

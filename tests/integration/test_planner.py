@@ -498,7 +498,7 @@ async def test_who_leaves_loses_the_plan_and_what_is_known_of_them(proposed: Ser
     cancelled = only(await proposed.handle(left), PlanCancelled)
     assert (cancelled.revision, cancelled.reason.code) == (2, "disenrolled")
     assert await proposed.handle(changed(3)) == [], "a change after leaving"
-    assert await proposed.handle(enrolled()) == [], "an enrolment from before"
+    assert await proposed.handle(enrolled()) == [], "an enrollment from before"
     async with proposed.work.read() as db:
         assert await db.fetchval("select profile from patients") == {}
         assert await db.fetchval("select count(*) from visits") == 0

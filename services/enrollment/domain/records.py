@@ -168,6 +168,15 @@ def _not_after_today(field: str) -> Check:
     )
 
 
+def _not_before(field: str, earlier: str) -> Check:
+    return Check(
+        field,
+        (earlier, field),
+        lambda values, _: bool(values[field] < values[earlier]),
+        f"is before {earlier}: correct one of the two",
+    )
+
+
 def _store(values: Values, today: date) -> StoreChanged:
     opening = [
         OpenHours(weekday=weekday, opens=values[name][0], closes=values[name][1])
@@ -317,12 +326,7 @@ PRESCRIPTIONS = Layout(
     build=_prescription,
     checks=(
         _not_after_today("written_on"),
-        Check(
-            "expires_on",
-            ("written_on", "expires_on"),
-            lambda values, _: bool(values["expires_on"] < values["written_on"]),
-            "is before written_on: correct one of the two",
-        ),
+        _not_before("expires_on", "written_on"),
         Check(
             "usual_quantity",
             ("usual_quantity",),
@@ -391,12 +395,7 @@ FILLS = Layout(
     build=_fill,
     checks=(
         _not_after_today("handed_over_on"),
-        Check(
-            "handed_over_on",
-            ("filled_on", "handed_over_on"),
-            lambda values, _: bool(values["handed_over_on"] < values["filled_on"]),
-            "is before filled_on: correct one of the two",
-        ),
+        _not_before("handed_over_on", "filled_on"),
     ),
     columns=(
         Column("fill_id", identifier),

@@ -97,7 +97,7 @@ def declined(plan: Plan, visit: Visit) -> PickupDeclined:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A contact leased to a dialler or a person: how to make it, and until when."""
+    """A contact leased to a dialer or a person: how to make it, and until when."""
 
     case: Case  # as it stands with the contact leased
     contact: Contact
@@ -114,7 +114,7 @@ def lease_next(case: Case, by: By, now: datetime, until: datetime, lease_id: UUI
     }
     due = (contact for contact, at in times.items() if at and at <= now)
     for contact in sorted(due, key=priority):
-        if by is By.dialler or may_call(case, contact, now) is None:
+        if by is By.dialer or may_call(case, contact, now) is None:
             return lease(case, contact, by, now, until, lease_id)
     return None
 

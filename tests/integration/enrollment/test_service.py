@@ -145,13 +145,13 @@ async def test_all_faults_are_answered_and_what_can_be_missed_is_a_warning(servi
     answer = await service.feed(
         "patients",
         records.patient(birth_date="1940", home_phone="555"),
-        records.patient(patient_number="P2", mobile_phone="555", payday="32", colour="blue"),
+        records.patient(patient_number="P2", mobile_phone="555", payday="32", color="blue"),
     )
     (rejected,) = answer["rejected"]
     assert (rejected["field"], [each["field"] for each in rejected["also"]]) == ("birth_date", ["home_phone"])
     assert answer["accepted"] == 1
     assert [(each["index"], each["field"], each["value"]) for each in answer["warnings"]] == [
-        (1, "colour", None),
+        (1, "color", None),
         (1, "mobile_phone", None),
         (1, "payday", "32"),
     ]
@@ -408,7 +408,7 @@ async def test_what_was_billed_comes_back_with_the_package(enrolled: Service) ->
     assert (new.days_supply, new.days_supply_billed, new.elsewhere) == (30, 28, False)
 
 
-async def test_what_was_handed_over_is_history_and_no_longer_authorised(enrolled: Service) -> None:
+async def test_what_was_handed_over_is_history_and_no_longer_authorized(enrolled: Service) -> None:
     await enrolled.handle(picked_up(P1, "RX1", "RX2"))
     changed = await enrolled.only(ProfileChanged)
     assert (changed.changes, changed.visit_id) == (("handed_over",), "V1")
