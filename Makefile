@@ -28,8 +28,8 @@ faults: setup ## a thousand kills over a hundred thousand events, then sixteen m
 oracle: setup ## the planner against an exact search, a solver, and the years that its plans make
 	@$(RUN) pytest tests/unit/planner tests/oracle -m long $(TEST_ARGS)
 
-unit: setup ## the tests that need no servers
-	@$(RUN) pytest tests/unit tests/contract $(TEST_ARGS)
+unit: setup ## the quick tests that need no servers: seconds (`make test` runs the slow ones too)
+	@$(RUN) pytest tests/unit tests/contract -m "not slow and not long" -p no:schemathesis $(TEST_ARGS)
 
 bench: bench-plan bench-replan bench-feed bench-demo bench-hop bench-latency bench-growth bench-backlog bench-console_page ## what the fabric carries, beside fair opponents, and how fast the planner and the console are (BENCH_ARGS=--strict); each alone: make bench-hop
 

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from cli.system import staff_headers
 from services.enrollment.domain.records import LAYOUTS, Layout
-from services.enrollment.domain.written import fold, is_near, is_unknown, repeated
+from services.enrollment.domain.written import fold, is_near, is_unknown, meant_for, repeated
 
 RECORDS_A_REQUEST = 500
 PATIENCE_SECONDS = 60.0  # with a service that went away in the middle, or lost its database
@@ -240,7 +240,8 @@ def _check_header(path: Path, header: Sequence[str], layout: Layout[Any]) -> Non
     near = [
         f"column {name} {is_near(column)}"
         for name in names
-        if name not in layout.column_names and (column := layout.meant(name, names))
+        if name not in layout.column_names
+        and (column := meant_for(name, layout.unsafe_to_miss.difference(names)))
     ]
     if near:
         raise ImportFailed(f"{path}: {'; '.join(near)} (docs/reference/import-layout.md)")

@@ -12,6 +12,7 @@ def republish_all(service: str, *, store: str | None, patient: str | None, group
     """Page through the state until the service says that there is no more, showing progress."""
     part = {"store": store, "patient": patient, "for": group_of(group) if group else None}
     url, after, total = f"{find().url(service)}/ops/republish", "", 0
+    set_aside: list[str] = []
     with httpx.Client(headers=staff_headers(role="system"), timeout=60) as http:
         while True:
             answer = http.post(url, json=part | {"after": after})
@@ -19,11 +20,16 @@ def republish_all(service: str, *, store: str | None, patient: str | None, group
                 raise SystemExit(f"{answer.status_code}: {answer.json()['detail']}")
             page = answer.json()
             total += page["republished"]
+            set_aside += page["set_aside"]
             typer.echo(f"{total} events", nl=page["next"] is None)
             if page["next"] is None:
-                return
+                break
             typer.echo("\r", nl=False)
             after = page["next"]
+    if set_aside:
+        typer.echo(
+            f"{len(set_aside)} set aside, because an event is larger than the broker takes: {', '.join(set_aside)}"
+        )
 
 
 def group_of(reader: str) -> str:

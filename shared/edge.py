@@ -29,6 +29,9 @@ SEND_SECONDS = 30.0
 HELD_BYTES = 64 * 1024 * 1024
 """Of all bodies that a process holds at a time."""
 
+VALUES = 50_000
+"""In a body: five hundred records of a hundred columns."""
+
 LEVELS = 64
 """Lists and objects inside one another; documents of ours have fewer than ten."""
 
@@ -132,8 +135,7 @@ class _Bodies:
         body = bytearray()
         try:
             whole = await self._read(body, receive, headers, _of_path(self._bounds, scope["path"]))
-            if whole and "json" in headers.get("content-type", "").lower() and deepest(body) > LEVELS:
-                detail = f"the body has lists or objects in more than {LEVELS} levels: send it flatter"
+            if whole and "json" in headers.get("content-type", "").lower() and (detail := too_much_in(body)):
                 raise _Refused(400, "Invalid request", detail)
             if whole:
                 await self._app(scope, _again(bytes(body), receive), send)
@@ -186,6 +188,21 @@ def _again(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return once
+
+
+def too_much_in(text: bytes | bytearray) -> str:
+    """Why JSON is not to be read: it would keep everybody else of this process waiting. Empty: it may be.
+
+    Reading holds up all threads, so it is bounded by what is counted in a moment: marks, not values.
+    """
+    many = f"the body has more than {VALUES} values: send it in several requests"
+    if text.count(b'"') > 4 * VALUES:  # two texts a value
+        return many
+    bare = TEXT.sub(b"", text)
+    brackets = bare.translate(None, NO_BRACKETS)
+    if deepest(brackets[: 2 * VALUES]) > LEVELS:
+        return f"the body has lists or objects in more than {LEVELS} levels: send it flatter"
+    return many if bare.count(b",") > VALUES or len(brackets) > 2 * VALUES else ""
 
 
 def deepest(text: bytes | bytearray) -> int:

@@ -22,14 +22,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.messaging import Parked, Work
 from shared.messaging import unit as units
 from shared.messaging.outages import is_outage, is_timeout
-from shared.problems import Conflict, NotAllowed, NotFound, Refused, require_role
+from shared.problems import Busy, Conflict, Malformed, NotAllowed, NotFound, Refused, require_role
 from shared.values import Id, clean
 
 PROBLEM_JSON = "application/problem+json"
 FAULTS_NAMED = 20
 """Of a request that is not valid; the rest is counted."""
 
-STATUS: Mapping[type[Refused], int] = {NotFound: 404, Conflict: 409, NotAllowed: 403}
+STATUS: Mapping[type[Refused], int] = {
+    Malformed: 400,
+    NotAllowed: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Busy: 503,
+}
 """How a refusal is answered; every other one with 422."""
 
 log = structlog.get_logger()
@@ -180,7 +186,8 @@ def install_problems(app: FastAPI) -> None:
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> JSONResponse:
         status, title = status_and_title(error)
-        return as_problem(status, title, error.message, code=error.code)
+        errors = {"errors": error.errors[:FAULTS_NAMED]} if isinstance(error, Malformed) else {}
+        return as_problem(status, title, error.message, code=error.code, **errors)
 
     @app.exception_handler(Parked)
     async def parked(_: Request, error: Parked) -> JSONResponse:
@@ -200,12 +207,9 @@ def install_problems(app: FastAPI) -> None:
         return answer
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        found = error.errors()
-        errors = [{"field": _field(e), "problem": _problem(e)} for e in found[:FAULTS_NAMED]]
-        what = "; ".join(f"{e['field'] or 'body'}: {e['problem']}" for e in errors[:5])
-        more = f"; and {len(found) - 5} more" if len(found) > 5 else ""
-        return as_problem(400, "Invalid request", what + more, errors=errors)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        errors = [{"field": _field(e), "problem": _problem(e)} for e in error.errors()]
+        return await refused(request, Malformed(errors))
 
     app.add_middleware(_Unexpected)
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Protocol
 import asyncpg
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from shared.attention import Warned, warnings_of
 from shared.contract import OPERATIONS
@@ -28,9 +28,10 @@ from shared.messaging.parking import NoSuchLetter, Parking
 from shared.messaging.positions import WHOLE, cure, said
 from shared.messaging.recovery import Recovery
 from shared.messaging.relay import Relays
-from shared.values import Cursor, FreeText, Id, RowNumber, Text
+from shared.values import Cursor, FreeText, Id, Input, LenientInput, Output, RowNumber, Text, for_example
 
 REPUBLISHED_A_TURN = 200
+FOR = "a group of consumers; others pass it over"
 PROBE_SECONDS = 0.5
 """How long a probe of HTTP waits for the broker: less than whoever probes waits for it."""
 
@@ -68,7 +69,7 @@ def _of(request: Request) -> Machinery:
     return machinery
 
 
-class Readiness(BaseModel):
+class Readiness(Output):
     """Whether requests can be answered, and what is missing."""
 
     ready: bool
@@ -77,7 +78,7 @@ class Readiness(BaseModel):
     warnings: list[Warned] = Field(description="what somebody should look at, whatever else is well")
 
 
-class Consuming(BaseModel):
+class Consuming(Output):
     """Whether events are taken in, and what is missing."""
 
     consuming: bool
@@ -273,10 +274,10 @@ async def dead_letter(request: Request, number: RowNumber) -> dict[str, Any]:
     return letter
 
 
-class Because(BaseModel):
+class Because(LenientInput):
     """A person's reason, kept with what was done; no personal data."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"because": "the plan was corrected by hand"}]})
+    model_config = for_example(because="the plan was corrected by hand")
 
     because: Annotated[FreeText, Field(min_length=3, max_length=200)]
 
@@ -312,15 +313,15 @@ async def release_held(request: Request, row_id: RowNumber, caller: Commanding) 
     return {"released": row_id}
 
 
-class Replay(BaseModel):
+class Replay(Input):
     """Since when, and up to when, on which topic, for which group of readers alone."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"since": "2026-03-02T06:00:00Z"}]})
+    model_config = for_example(since="2026-03-02T06:00:00Z")
 
     since: AwareDatetime
     until: AwareDatetime | None = None
     topic: Text | None = None
-    for_group: Text | None = None
+    group: Id | None = Field(default=None, alias="for", description=FOR)
 
 
 @router.post("/replay")
@@ -333,7 +334,7 @@ async def replay(request: Request, body: Replay, caller: Commanding) -> dict[str
     async def ask(unit: Unit) -> dict[str, Any]:
         oldest = await journal.oldest_day(unit.db)
         number = await journal.ask_for_replay(
-            unit.db, body.since, body.until, body.topic, body.for_group, caller.actor
+            unit.db, body.since, body.until, body.topic, body.group, caller.actor
         )
         return {"replay": number, "journal_since": oldest}
 
@@ -347,16 +348,14 @@ async def replays(request: Request, limit: RowNumber = 20) -> dict[str, Any]:
         return {"items": await journal.replays(db, min(limit, 500))}
 
 
-class Republish(BaseModel):
+class Republish(LenientInput):
     """Which part of the current state, all of it where neither is given; and for whom, for everybody where not."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"store": "S1", "for": "medsync-planner"}]})
+    model_config = for_example(**{"store": "S1", "for": "medsync-planner"})
 
     patient: Id | None = None
     store: Id | None = None
-    group: Id | None = Field(
-        default=None, alias="for", description="a group of consumers; others pass it over"
-    )
+    group: Id | None = Field(default=None, alias="for", description=FOR)
     after: Cursor = ""
 
 
@@ -365,6 +364,7 @@ async def republish(request: Request, body: Republish, caller: Commanding) -> di
     """Emit up to 200 events of current state through the outbox, revisions unchanged; `next` says where to go on.
 
     They are marked as state (`ce_state`): readers keep what they say, and do not act on it as on news.
+    Of whom an event is more than the broker takes is set aside, and named in `set_aside`.
     """
     m = _of(request)
     current = m.republish
@@ -386,21 +386,22 @@ async def republish(request: Request, body: Republish, caller: Commanding) -> di
         locked = {typed_key(event) for event in found}
         await m.work.lock(unit, locked)
         events = [event for event in await read() if typed_key(event) in locked]
-        unit.emit(events)
+        too_large = m.work.too_large(unit, events)
+        emitted = [event for event in events if typed_key(event) not in too_large]
+        unit.emit(emitted)
         return {
-            "republished": len(events),
+            "republished": len(emitted),
+            "set_aside": sorted({event.key for event in events if typed_key(event) in too_large}),
             "next": found[-1].key if len(found) >= REPUBLISHED_A_TURN else None,
         }
 
     return await m.work.command(caller, (), emit)
 
 
-class Recovered(BaseModel):
+class Recovered(Input):
     """Why the database was put back; kept with its lives."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"because": "restored to 03:00 from the backup"}]}
-    )
+    model_config = for_example(because="restored to 03:00 from the backup")
 
     because: Annotated[FreeText, Field(min_length=3, max_length=200)] = "restored"
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel
+from shared.values import Output
 
 T = TypeVar("T")
 
 
-class Page(BaseModel, Generic[T]):
+class Page(Output, Generic[T]):
     """Some items of a list in its order; `next` is what to ask `after`, null on the last page."""
 
     items: list[T]

@@ -3,6 +3,12 @@ people. Commands and rules raise these and know no HTTP; `shared.http` answers t
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+ERRORS_IN_WORDS = 5
+"""Of what is wrong with a request, in the sentence for people; the rest is counted."""
+
 
 class Refused(Exception):
     """What was asked cannot be done, whoever asks and however often.
@@ -24,12 +30,30 @@ class NotFound(Refused):
     """What it names does not exist here (404)."""
 
 
+class Malformed(Refused):
+    """It cannot be read (400). Each error says in which `field` it is, and what the `problem` is, in words."""
+
+    def __init__(self, errors: Sequence[Mapping[str, Any]]) -> None:
+        said = [f"{error['field'] or 'body'}: {error['problem']}" for error in errors[:ERRORS_IN_WORDS]]
+        rest = len(errors) - len(said)
+        super().__init__("invalid_request", "; ".join(said) + (f"; and {rest} more" if rest else ""))
+        self.errors = errors
+
+
+class Busy(Refused):
+    """As much is asked already as can be answered: the same may do a little later (503)."""
+
+
 class Conflict(Refused):
     """It does not go with how things stand (409)."""
 
 
 class NotAllowed(Refused):
     """Somebody else may do it (403)."""
+
+
+STAFF = ("clerk", "technician", "pharmacist")
+"""The roles of those who work in a pharmacy."""
 
 
 def require_role(role: str, *allowed: str) -> None:

@@ -153,3 +153,15 @@ class Input(BaseModel):
     """What is said to a command; a field that it does not know is refused, with its name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LenientInput(Input):
+    """The same on routes that always passed over fields they do not know: who sends more is still served."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Output(BaseModel):
+    """What is answered to a query or a command."""
+
+    model_config = ConfigDict(frozen=True)

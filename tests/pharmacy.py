@@ -11,7 +11,9 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from shared.events import Event
 from shared.events.base import Reason
 from shared.events.enrollment import (
+    CandidateEnd,
     CandidateIdentified,
+    CandidateWithdrawn,
     Channel,
     Consent,
     ConsentChanged,
@@ -38,6 +40,7 @@ from shared.events.fulfillment import (
     PackagedItem,
     PackagePickedUp,
     PackageReady,
+    PackageReopened,
     PackageReturned,
     PickupMissed,
     StockShort,
@@ -205,6 +208,11 @@ class _Life:
             -40,
             "due:due_candidate_checks",
         )
+        if self.number % 64 == 47:
+            declined = CandidateWithdrawn(
+                patient_id=self.patient_id, store_id=self.store_id, reason=CandidateEnd.declined
+            )
+            yield self.tell(declined, -39, "command:answer")
         if self.number % 16 == 15:
             return
         enrolled = self.tell(
@@ -376,8 +384,20 @@ class _Life:
             yield self.tell(started, -3, "command:start")
 
     def ready(self) -> Iterator[Told]:
-        """On the shelf; where the day is over, the patient did not come."""
+        """On the shelf; where the day is over, the patient did not come. One waits for a pharmacist again."""
         yield from self.package()
+        if self.number % 64 == 36:
+            reopened = PackageReopened(
+                patient_id=self.patient_id,
+                store_id=self.store_id,
+                package_id=f"pkg-{self.visit}",
+                plan_id="plan-1",
+                visit_id=self.visit,
+                on=self.anchor,
+                items=tuple(self.packaged(rx_id, 30) for rx_id in self.rx),
+            )
+            yield self.tell(reopened, -1, "command:ruling")
+            return
         if self.anchor < self.today:
             missed = PickupMissed(
                 patient_id=self.patient_id,
@@ -408,7 +428,7 @@ class _Life:
         yield self.tell(change, -3, "command:outcome")
 
     def left(self) -> Iterator[Told]:
-        """Left the programme after the package had gone back."""
+        """Left the program after the package had gone back."""
         yield from self.package()
         returned = PackageReturned(
             patient_id=self.patient_id,

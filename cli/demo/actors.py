@@ -15,7 +15,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from cli.demo.behaviour import Behaviour
+from cli.demo.behavior import Behavior
 from cli.demo.http import Actor, Refusal, Services
 from data.resample import Records, Row
 
@@ -102,12 +102,12 @@ class ChainPlatform:
             )
 
 
-class EnrolmentDesk:
+class EnrollmentDesk:
     """Staff who ask candidates, and note who leaves."""
 
-    def __init__(self, services: Services, behaviour: Behaviour, start: date) -> None:
+    def __init__(self, services: Services, behavior: Behavior, start: date) -> None:
         self._actor = Actor("technician-1", "technician", services)
-        self._behaviour, self._start = behaviour, start
+        self._behavior, self._start = behavior, start
         self._looked_on: date | None = None
         self._to_ask: dict[str, datetime] = {}
         self._to_leave: dict[str, datetime] = {}
@@ -139,20 +139,18 @@ class EnrolmentDesk:
             patient = candidate["patient_id"]
             if patient not in self._seen:
                 self._seen.add(patient)
-                self._to_ask[patient] = local(
-                    today + timedelta(days=self._behaviour.asked_after(patient)), 10
-                )
+                self._to_ask[patient] = local(today + timedelta(days=self._behavior.asked_after(patient)), 10)
 
     async def _ask(self, patient: str) -> None:
         del self._to_ask[patient]
         self.asked += 1
-        if not self._behaviour.opts_in(patient):
+        if not self._behavior.opts_in(patient):
             return
-        consent = self._behaviour.consent(patient)
+        consent = self._behavior.consent(patient)
         await self._actor.post(
             "enrollment", f"/patients/{patient}/consent", consent, key=f"consent:{patient}"
         )
-        if (day := self._behaviour.leaves_on_day(patient)) is not None:
+        if (day := self._behavior.leaves_on_day(patient)) is not None:
             self._to_leave[patient] = local(self._start + timedelta(days=day), 11)
 
     async def _leave(self, patient: str) -> None:
@@ -193,21 +191,21 @@ class Lessee(ABC):
         return found
 
 
-class Dialler(Lessee):
+class Dialer(Lessee):
     """Leases due contacts, speaks with patients, reports what they said.
 
     In the role of the system it is the automatic dialer; as a technician it also calls whom the dialer may not.
     """
 
-    def __init__(self, name: str, role: str, services: Services, behaviour: Behaviour) -> None:
+    def __init__(self, name: str, role: str, services: Services, behavior: Behavior) -> None:
         super().__init__(Actor(name, role, services), "outreach", "contacts", "contacts", minutes=15)
-        self._behaviour = behaviour
+        self._behavior = behavior
         self.calls = self.reached = 0
 
     async def do(self, leased: dict[str, Any], now: datetime) -> None:
         contact, kind, patient = leased, leased["kind"], leased["patient_id"]
         about = contact["visit"]["visit_id"] if contact["visit"] else ""
-        outcome = self._behaviour.contact_outcome(kind, patient, about, contact["attempt"])
+        outcome = self._behavior.contact_outcome(kind, patient, about, contact["attempt"])
         report: dict[str, Any] = {"lease_id": contact["lease_id"], "outcome": outcome}
         if outcome == "answered":
             report["answer"] = self._answer(contact, patient, now)
@@ -226,7 +224,7 @@ class Dialler(Lessee):
     def _answer_alignment(self, contact: dict[str, Any], patient: str, now: datetime) -> dict[str, Any]:
         """Take one of the offered days, and confirm on the same call what is near."""
         offered = contact["offered"]
-        chosen = self._behaviour.alignment_choice(patient, offered[0]["on"], len(offered))
+        chosen = self._behavior.alignment_choice(patient, offered[0]["on"], len(offered))
         week = now.astimezone(ZONE).date() + timedelta(days=7)
         near = [
             v["visit_id"] for v in contact["visits"] if chosen == 0 and date.fromisoformat(v["on"]) <= week
@@ -234,9 +232,9 @@ class Dialler(Lessee):
         return {"anchor_on": offered[chosen]["on"], "confirm_visits": near}
 
     def _answer_confirmation(self, visit: dict[str, Any], patient: str, now: datetime) -> dict[str, Any]:
-        said = self._behaviour.answer_to_confirmation(patient, visit["visit_id"])
+        said = self._behavior.answer_to_confirmation(patient, visit["visit_id"])
         items = [item["rx_id"] for item in visit["items"]]
-        one = self._behaviour.one_of(items, "which", patient, visit["visit_id"])
+        one = self._behavior.one_of(items, "which", patient, visit["visit_id"])
         on = date.fromisoformat(visit["on"])
         match said:
             case "decline":
@@ -262,15 +260,15 @@ class Dialler(Lessee):
 class Prescribers(Lessee):
     """Answer requests for renewals; an approval reaches the chain as a new prescription."""
 
-    def __init__(self, services: Services, behaviour: Behaviour, platform: ChainPlatform) -> None:
+    def __init__(self, services: Services, behavior: Behavior, platform: ChainPlatform) -> None:
         actor = Actor("prescriber-line", "technician", services)
         super().__init__(actor, "outreach", "prescriber-contacts", "contacts", minutes=15)
-        self._behaviour, self._platform = behaviour, platform
+        self._behavior, self._platform = behavior, platform
         self._renewals: dict[str, int] = defaultdict(int)
 
     async def do(self, leased: dict[str, Any], now: datetime) -> None:
         answers = {
-            each["rx_id"]: self._behaviour.renewal_answer(each["rx_id"], each["attempt"])
+            each["rx_id"]: self._behavior.renewal_answer(each["rx_id"], each["attempt"])
             for each in leased["renewals"]
         }
         path = f"/prescriber-contacts/{leased['contact_id']}/outcome"
@@ -279,21 +277,21 @@ class Prescribers(Lessee):
         for rx_id in sorted(rx_id for rx_id, answer in answers.items() if answer == "approved"):
             root = rx_id.partition("-R")[0]
             self._renewals[root] += 1
-            self._platform.renew(rx_id, self._renewals[root], self._behaviour.renewal_refills(rx_id))
+            self._platform.renew(rx_id, self._renewals[root], self._behavior.renewal_refills(rx_id))
 
 
 class DispensingSystem(Lessee):
     """The chain's legal record: leases fill orders, adjudicates, fills, reports."""
 
-    def __init__(self, services: Services, behaviour: Behaviour) -> None:
+    def __init__(self, services: Services, behavior: Behavior) -> None:
         actor = Actor("dispensing-system", "system", services)
         super().__init__(actor, "fulfillment", "fill-orders", "orders", minutes=60)
-        self._behaviour = behaviour
+        self._behavior = behavior
         self.reported = 0
 
     async def do(self, leased: dict[str, Any], now: datetime) -> None:
         order, rx_id, visit = leased, leased["rx_id"], leased["visit_id"]
-        result = self._behaviour.fill_result(order["patient_id"], visit, rx_id)
+        result = self._behavior.fill_result(order["patient_id"], visit, rx_id)
         report: dict[str, Any] = {"lease_id": order["lease_id"], "result": result, "licence": "DS-1"}
         match result:
             case "filled":
@@ -338,10 +336,10 @@ class PickupDesk:
     others that are ready as well.
     """
 
-    def __init__(self, services: Services, behaviour: Behaviour, bench: Bench) -> None:
+    def __init__(self, services: Services, behavior: Behavior, bench: Bench) -> None:
         self._clerk = Actor("clerk-1", "clerk", services)
         self._pharmacist = Actor("pharmacist-2", "pharmacist", services)
-        self._behaviour, self._bench, self._looked_after = behaviour, bench, 0
+        self._behavior, self._bench, self._looked_after = behavior, bench, 0
         self._expected: dict[str, tuple[datetime, dict[str, Any]]] = {}
 
     async def look(self, now: datetime) -> list[Piece]:
@@ -368,7 +366,7 @@ class PickupDesk:
         return min((at for at, _ in self._expected.values()), default=None)
 
     def _comes_at(self, package: dict[str, Any]) -> datetime | None:
-        late = self._behaviour.comes_after(package["patient_id"], package["visit_id"])
+        late = self._behavior.comes_after(package["patient_id"], package["visit_id"])
         return None if late is None else local(date.fromisoformat(package["on"]) + late, 16)
 
     async def _serve(self, packages: Sequence[dict[str, Any]]) -> None:
@@ -387,5 +385,5 @@ class PickupDesk:
             if refusal.status != 409:  # it went back to the shelf while the patient was on the way
                 raise
             return
-        talk = {"outcome": "held" if self._behaviour.talks(package["patient_id"], visit) else "declined"}
+        talk = {"outcome": "held" if self._behavior.talks(package["patient_id"], visit) else "declined"}
         await self._pharmacist.post("fulfillment", f"/visits/{visit}/consultation", talk, key=f"talk:{visit}")

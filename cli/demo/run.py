@@ -23,16 +23,16 @@ from cli.demo.actors import (
     ZONE,
     Bench,
     ChainPlatform,
-    Dialler,
+    Dialer,
     DispensingSystem,
-    EnrolmentDesk,
+    EnrollmentDesk,
     PickupDesk,
     Piece,
     Prescribers,
     in_turn,
     local,
 )
-from cli.demo.behaviour import Behaviour
+from cli.demo.behavior import Behavior
 from cli.demo.board import LiveBoard, has_room_for_a_board
 from cli.demo.history import History
 from cli.demo.http import Actor, Services
@@ -153,7 +153,7 @@ class Demo:
         self.options, self.system, self.clock, self.console = options, system, clock, console
         self.screen = screen
         self.services = Services(system.services.urls)
-        self.behaviour = Behaviour(options.seed)
+        self.behavior = Behavior(options.seed)
         self.recorder = Recorder(system.stack.addresses.kafka)
         # Nobody acts on what the console shows: it may take its time.
         self.observer = self._observer(set(self.services.urls) - {"console"})
@@ -184,22 +184,22 @@ class Demo:
         gc.collect()
         gc.freeze()  # the records stay to the end: else the collector walks through them again and again
         platform = ChainPlatform(self.services, records, START)
-        desk = EnrolmentDesk(self.services, self.behaviour, START)
-        dispensing = DispensingSystem(self.services, self.behaviour)
+        desk = EnrollmentDesk(self.services, self.behavior, START)
+        dispensing = DispensingSystem(self.services, self.behavior)
         bench = Bench(self.services, dispensing)
         callers = [
-            Dialler("dialler-1", "system", self.services, self.behaviour),
-            Dialler("technician-2", "technician", self.services, self.behaviour),
+            Dialer("dialer-1", "system", self.services, self.behavior),
+            Dialer("technician-2", "technician", self.services, self.behavior),
         ]
         await self._live(
             platform,
             [
                 desk,
                 *callers,
-                Prescribers(self.services, self.behaviour, platform),
+                Prescribers(self.services, self.behavior, platform),
                 dispensing,
                 bench,
-                PickupDesk(self.services, self.behaviour, bench),
+                PickupDesk(self.services, self.behavior, bench),
             ],
         )
         outcome = Outcome(

@@ -16,12 +16,18 @@ from services.console.domain.today import Group, Part, arrange
 from services.console.domain.visits import CALLED_BEFORE, Facts
 from shared.events.base import Event
 from shared.events.enrollment import PatientDisenrolled, PatientEnrolled, ProfileChanged, StoreChanged
-from shared.events.fulfillment import FillCompleted, PackagePickedUp, PackageReady, PackageReturned
+from shared.events.fulfillment import (
+    FillCompleted,
+    PackagePickedUp,
+    PackageReady,
+    PackageReopened,
+    PackageReturned,
+)
 from shared.events.outreach import PatientUnreached, PickupConfirmed, PickupDeclined, RescheduleRequested
 from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed
 
 Answer: TypeAlias = PickupConfirmed | PickupDeclined | RescheduleRequested | PatientUnreached
-Package: TypeAlias = PackageReady | PackagePickedUp | PackageReturned
+Package: TypeAlias = PackageReady | PackageReopened | PackagePickedUp | PackageReturned
 
 _ANSWERS: dict[type[Event], str] = {
     PickupConfirmed: "confirmed",
@@ -31,6 +37,7 @@ _ANSWERS: dict[type[Event], str] = {
 }
 _PACKAGES: dict[type[Event], str] = {
     PackageReady: "ready",
+    PackageReopened: "to_verify",
     PackagePickedUp: "picked_up",
     PackageReturned: "returned",
 }
@@ -101,7 +108,7 @@ class Stores:
                 self._note_answer(event)
             case FillCompleted():
                 self._visit(event.visit_id, event.patient_id).made = True
-            case PackageReady() | PackagePickedUp() | PackageReturned():
+            case PackageReady() | PackageReopened() | PackagePickedUp() | PackageReturned():
                 self._note_package(event)
 
     def days(self, now: datetime) -> list[StoreDay]:
@@ -158,7 +165,7 @@ class Stores:
         visit = self._visit(event.visit_id, event.patient_id)
         visit.package = _PACKAGES[type(event)]
         visit.store_id = visit.store_id or event.store_id
-        if isinstance(event, PackageReady):
+        if isinstance(event, PackageReady | PackageReopened):
             visit.on = visit.on or event.on
 
     def _visit(self, visit_id: str, patient_id: str) -> _Visit:

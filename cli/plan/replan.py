@@ -52,6 +52,7 @@ class Run:
     changed: int = 0
     moved: int = 0  # of these, to another day, or to or from having none
     parked: list[str] = field(default_factory=list)
+    set_aside: list[str] = field(default_factory=list)
 
     @property
     def note(self) -> Path:
@@ -87,6 +88,12 @@ def replan(
         typer.echo(
             f"{len(run.parked)} skipped, because a dead letter needs attention "
             f"(medsync deadletters list planner): {', '.join(run.parked)}",
+            err=as_json,
+        )
+    if run.set_aside:
+        typer.echo(
+            f"{len(run.set_aside)} kept their plan, because the new one is larger than the broker takes: "
+            f"{', '.join(run.set_aside)}",
             err=as_json,
         )
 
@@ -126,6 +133,7 @@ def _note(run: Run, store_id: str, answer: dict[str, Any]) -> None:
     run.changed += len(answer["changed"])
     run.moved += sum(each["was"]["anchor_on"] != each["is"]["anchor_on"] for each in answer["changed"])
     run.parked += answer["parked"]
+    run.set_aside += answer["set_aside"]
     if answer["next"] is None:
         run.done.append(store_id)
         run.after.pop(store_id, None)

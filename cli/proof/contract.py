@@ -13,6 +13,7 @@ CONSENT_CHANGED = "medsync.enrollment.consent-changed.v1"
 PROFILE_CHANGED = "medsync.enrollment.profile-changed.v1"
 PATIENT_DISENROLLED = "medsync.enrollment.patient-disenrolled.v1"
 CANDIDATE_IDENTIFIED = "medsync.enrollment.candidate-identified.v1"
+CANDIDATE_WITHDRAWN = "medsync.enrollment.candidate-withdrawn.v1"
 CONTACT_DETAILS_CHANGED = "medsync.enrollment.contact-details-changed.v1"
 STORE_CHANGED = "medsync.enrollment.store-changed.v1"
 
@@ -42,6 +43,7 @@ FILL_COMPLETED = "medsync.fulfillment.fill-completed.v1"
 FILL_REJECTED = "medsync.fulfillment.fill-rejected.v1"
 STOCK_SHORT = "medsync.fulfillment.stock-short.v1"
 PACKAGE_READY = "medsync.fulfillment.package-ready.v1"
+PACKAGE_REOPENED = "medsync.fulfillment.package-reopened.v1"
 PACKAGE_PICKED_UP = "medsync.fulfillment.package-picked-up.v1"
 PICKUP_MISSED = "medsync.fulfillment.pickup-missed.v1"
 PACKAGE_RETURNED = "medsync.fulfillment.package-returned.v1"
@@ -49,7 +51,14 @@ CONSULTATION_HELD = "medsync.fulfillment.consultation-held.v1"
 
 TOPICS: Mapping[str, frozenset[str]] = {
     "medsync.enrollment.v1": frozenset(
-        {PATIENT_ENROLLED, CONSENT_CHANGED, PROFILE_CHANGED, PATIENT_DISENROLLED, CANDIDATE_IDENTIFIED}
+        {
+            PATIENT_ENROLLED,
+            CONSENT_CHANGED,
+            PROFILE_CHANGED,
+            PATIENT_DISENROLLED,
+            CANDIDATE_IDENTIFIED,
+            CANDIDATE_WITHDRAWN,
+        }
     ),
     "medsync.enrollment.contacts.v1": frozenset({CONTACT_DETAILS_CHANGED}),
     "medsync.enrollment.stores.v1": frozenset({STORE_CHANGED}),
@@ -78,6 +87,7 @@ TOPICS: Mapping[str, frozenset[str]] = {
             FILL_REJECTED,
             STOCK_SHORT,
             PACKAGE_READY,
+            PACKAGE_REOPENED,
             PACKAGE_PICKED_UP,
             PICKUP_MISSED,
             PACKAGE_RETURNED,
@@ -149,6 +159,7 @@ TAKES: Mapping[str, frozenset[str]] = {
         {
             PICKUP_CONFIRMED,
             PLAN_COMPUTED,
+            PLAN_BLOCKED,
             PLAN_CANCELLED,
             EXCLUSIONS_CHANGED,
             PATIENT_ENROLLED,
@@ -169,7 +180,7 @@ HOLDS: Mapping[tuple[str, str], frozenset[str]] = {
     ("outreach", "plans"): frozenset({PLAN_COMPUTED, PLAN_BLOCKED, PLAN_CANCELLED}),
     ("outreach", "stores"): frozenset({STORE_CHANGED}),
     ("fulfillment", "patients"): frozenset({PATIENT_ENROLLED, CONSENT_CHANGED, PATIENT_DISENROLLED}),
-    ("fulfillment", "plans"): frozenset({PLAN_COMPUTED, PLAN_CANCELLED}),
+    ("fulfillment", "plans"): frozenset({PLAN_COMPUTED, PLAN_BLOCKED, PLAN_CANCELLED}),
     ("fulfillment", "exclusions"): frozenset({EXCLUSIONS_CHANGED}),
     ("fulfillment", "stores"): frozenset({STORE_CHANGED}),
 }

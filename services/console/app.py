@@ -7,7 +7,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from services.console import http, live
+from services.console import http
 from services.console.handlers import on
 from services.console.pages import install_pages
 from services.console.settings import Settings
@@ -17,8 +17,8 @@ from shared.service import service_app
 
 def create_app(settings: Settings) -> FastAPI:
     """One process of the service."""
-    routers = [http.pages, live.router, http.forms, http.operations]
-    lanes = {live.PATH: settings.max_readers}
+    routers = [http.pages, http.forms, http.operations]
+    lanes = {http.LIVE: settings.max_readers}
     app = service_app(
         name="console",
         about=__doc__,

@@ -8,10 +8,9 @@ from typing import Any
 
 from services.console.store import actions, reads
 from shared.messaging import Unit
-from shared.problems import NotFound, require_role
+from shared.problems import STAFF, NotFound, require_role
 from shared.words.formats import counted
 
-STAFF = ("clerk", "technician", "pharmacist")
 WAYS_OUT = ("redrive", "skip")
 
 

@@ -15,6 +15,7 @@ from shared import words
 from shared.events import Event
 from shared.events.enrollment import (
     CandidateIdentified,
+    CandidateWithdrawn,
     ConsentChanged,
     ContactDetailsChanged,
     PatientDisenrolled,
@@ -28,6 +29,7 @@ from shared.events.fulfillment import (
     FillRejected,
     PackagePickedUp,
     PackageReady,
+    PackageReopened,
     PackageReturned,
     PickupMissed,
     StockShort,
@@ -108,6 +110,12 @@ def line_of(event: Event, came: Delivery) -> Line:
 async def take_candidate(events: Sequence[CandidateIdentified], unit: Unit) -> None:
     """Keep who would benefit, and why."""
     await writes.save_candidates(unit.db, events, _times(events, unit))
+
+
+@shown(CandidateWithdrawn)
+async def take_no_candidate(events: Sequence[CandidateWithdrawn], unit: Unit) -> None:
+    """Keep who is no candidate any more, and why."""
+    await writes.save_no_candidates(unit.db, events, _times(events, unit))
 
 
 @shown(PatientEnrolled)
@@ -285,6 +293,12 @@ async def take_short(events: Sequence[StockShort], unit: Unit) -> None:
 async def take_package(events: Sequence[PackageReady], unit: Unit) -> None:
     """Keep that the package waits, and until when."""
     await writes.save_ready(unit.db, events, _times(events, unit))
+
+
+@shown(PackageReopened)
+async def take_reopened(events: Sequence[PackageReopened], unit: Unit) -> None:
+    """Keep that the package waits for a pharmacist again."""
+    await writes.save_reopened(unit.db, events, _times(events, unit))
 
 
 @shown(PackagePickedUp)

@@ -1,4 +1,4 @@
-"""The console by HTTP: routes that parse, run a query or a command, and answer with a page. live.py has the stream."""
+"""The console by HTTP: routes that parse, run a query or a command, and answer with a page."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import asyncio
 from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Query, Request
+from fastapi import APIRouter, Form, Header, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from pydantic import Field
+from sse_starlette import EventSourceResponse
 
-from services.console import commands, queries
+from services.console import commands, live, queries
 from services.console.domain.ahead import is_soon
 from services.console.domain.supply import What
 from services.console.domain.today import Part
-from services.console.pages import ACTOR, ROLE, STAFF, Acting, Viewing, page
+from services.console.pages import ACTOR, ROLE, Acting, Viewing, page
 from services.console.rebuild import rebuild
 from services.console.services import look_at, tell
 from services.console.settings import Settings
@@ -23,12 +24,14 @@ from shared.contract import OPERATIONS
 from shared.events import EVENTS
 from shared.http import ACTOR_ID, Commanding, Problem, Role, Working
 from shared.messaging import Work
+from shared.problems import STAFF
 from shared.values import Day, FreeText, RowNumber, Text
 
 pages = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 forms = APIRouter(include_in_schema=False)
 operations = APIRouter(tags=[OPERATIONS])
 
+LIVE = "/stream/events"
 KINDS = sorted(event_type.split(".")[2] for event_type in EVENTS)
 SERVICES = ("enrollment", "planner", "outreach", "fulfillment")
 
@@ -82,6 +85,27 @@ async def stream(
         which = Filter(service or None, kind or None, store or None, patient.strip() or None, first, last)
         shown = await queries.stream_page(db, which, before)
     return page(request, "stream.html", shown, kinds=KINDS, services=SERVICES)
+
+
+@pages.get(LIVE, response_class=EventSourceResponse)
+async def follow(
+    request: Request,
+    service: Text = "",
+    kind: Text = "",
+    store: Text = "",
+    patient: Text = "",
+    after: Text = "",
+    whole: bool = False,
+    last_event_id: Annotated[str, Header()] = "",
+) -> EventSourceResponse:
+    """Lines as they come, after the last event id (or `after`, or from now on); none is left out, none comes twice.
+
+    One message holds all that came at once, as list items; bursts are folded, and say of how many lines, unless
+    `whole`. A message `anew` says that the stream was numbered anew: load the page again.
+    """
+    which = Filter(service or None, kind or None, store or None, patient or None)
+    messages = live.messages(live.feed_of(request.app), which, live.place_of(last_event_id or after), whole)
+    return EventSourceResponse(messages, ping=15, headers={"X-Accel-Buffering": "no"})
 
 
 @pages.get("/patients")

@@ -12,11 +12,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Header, Request
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from fastapi import FastAPI
+from sse_starlette import ServerSentEvent
 
 from services.console.domain.lines import Fold, Line, fold_arrived
 from services.console.pages import fragment
@@ -24,11 +23,7 @@ from services.console.queries import zones_of
 from services.console.store import reads
 from services.console.store.reads import Filter
 from shared.messaging import Work
-from shared.values import Text
 
-router = APIRouter(include_in_schema=False)
-
-PATH = "/stream/events"
 POLL_SECONDS = 0.4
 LINES_A_MESSAGE = 500
 WAITING = 20
@@ -46,31 +41,13 @@ Place = tuple[int, int]
 log = structlog.get_logger()
 
 
-@router.get(PATH)
-async def follow(
-    request: Request,
-    service: Text = "",
-    kind: Text = "",
-    store: Text = "",
-    patient: Text = "",
-    after: Text = "",
-    whole: bool = False,
-    last_event_id: Annotated[str, Header()] = "",
-) -> EventSourceResponse:
-    """Lines as they come, after the last event id (or `after`, or from now on); none is left out, none comes twice.
-
-    One message holds all that came at once, as list items; bursts are folded, and say of how many lines, unless
-    `whole`. A message `anew` says that the stream was numbered anew: load the page again.
-    """
-    which = Filter(service or None, kind or None, store or None, patient or None)
-    start = PLACE.fullmatch(last_event_id or after)
-    place = (int(start[1]), int(start[2])) if start else None
-    return EventSourceResponse(
-        _messages(_feed(request), which, place, whole), ping=15, headers={"X-Accel-Buffering": "no"}
-    )
+def place_of(event_id: str) -> Place | None:
+    """The place that an event id of this stream names; none where it is none."""
+    found = PLACE.fullmatch(event_id)
+    return (int(found[1]), int(found[2])) if found else None
 
 
-async def _messages(
+async def messages(
     feed: Feed, which: Filter, place: Place | None, whole: bool
 ) -> AsyncIterator[ServerSentEvent]:
     """`place` is what the reader has seen."""
@@ -204,9 +181,9 @@ class Feed:
                 waiting.put_nowait(news)
 
 
-def _feed(request: Request) -> Feed:
+def feed_of(app: FastAPI) -> Feed:
     """The one of this process."""
-    state = request.app.state
+    state = app.state
     if not hasattr(state, "feed"):
         state.feed = Feed(partial(_look, state.work))
     feed: Feed = state.feed

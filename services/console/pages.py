@@ -25,7 +25,7 @@ from services.console.settings import Settings
 from shared.events.base import Reason
 from shared.http import ACTOR_ID, Caller, Problem, Role, status_and_title
 from shared.messaging.outages import is_outage
-from shared.problems import Refused
+from shared.problems import STAFF, Refused
 from shared.words import of_condition, plans
 from shared.words import render as in_words
 from shared.words.formats import phone, without
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 ACTOR, ROLE = "medsync-actor", "medsync-role"
 """Cookies in which a person says who they are, where nobody in front of the console does."""
-
-STAFF = (Role.clerk, Role.technician, Role.pharmacist)
 
 SECURITY = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",

@@ -322,7 +322,7 @@ def _steps_ahead(held: _Held, today: date) -> list[Step]:
     current = held.plan(held.patient.plan_revision)
     content: Mapping[str, Any] = current.content if current else {}
     return steps_ahead(
-        [visit for visit in held.visits if visit.in_plan or visit.package == "ready"],
+        [visit for visit in held.visits if visit.in_plan or visit.package in ("ready", "to_verify")],
         held.renewals,
         current.status if current else None,
         today,

@@ -13,9 +13,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StrictBool,
     WithJsonSchema,
@@ -33,6 +31,8 @@ from services.enrollment.store.consents import Word
 from shared.database import Db
 from shared.events import Event
 from shared.events.enrollment import (
+    CandidateEnd,
+    CandidateWithdrawn,
     Channel,
     ConsentChanged,
     CyclePolicy,
@@ -41,12 +41,11 @@ from shared.events.enrollment import (
 )
 from shared.messaging import Caller, Unit, Work, patient
 from shared.messaging.envelope import marks_of_state
-from shared.problems import Conflict, Invalid, NotFound, require_role
-from shared.values import WHOLE, Day, FreeText, Id, Input, for_example
+from shared.problems import STAFF, Conflict, Invalid, NotFound, require_role
+from shared.values import WHOLE, Day, FreeText, Id, Input, LenientInput, for_example
 
 T = TypeVar("T")
 
-STAFF = ("clerk", "technician", "pharmacist")
 
 Weekday = Annotated[int, Field(strict=True, ge=0, le=6, description="0 is Monday"), WHOLE]
 DayOfMonth = Annotated[int, Field(strict=True, ge=1, le=31), WHOLE]
@@ -155,7 +154,7 @@ async def _enroll(unit: Unit, patient_id: str, given: ConsentGiven) -> None:
         preferred_weekday=given.preferred_weekday,
     )
     await consents.enrol(unit.db, patient_id, terms, _word(unit, given.how, given.document_id))
-    unit.emit(await profiles.enrolments(unit.db, [patient_id]))
+    unit.emit(await profiles.enrollments(unit.db, [patient_id]))
     unit.emit(await profiles.contact_details(unit.db, [patient_id]))
 
 
@@ -196,10 +195,10 @@ def _word(unit: Unit, how: How | None = None, document_id: str | None = None) ->
     return Word(unit.now, unit.actor, unit.role, how, document_id)
 
 
-class Disenrolment(BaseModel):
+class Disenrolment(LenientInput):
     """Why a patient is no longer enrolled; a merge names the patient who remains."""
 
-    model_config = ConfigDict(frozen=True) | for_example(reason="moved_away")
+    model_config = for_example(reason="moved_away")
 
     reason: Annotated[
         Answer | DisenrolmentReason,
@@ -260,7 +259,8 @@ def _is_over(known: feed.Patient, *, merges: bool) -> bool:
 
 
 async def _end(unit: Unit, known: feed.Patient, reason: DisenrolmentReason, survivor_id: str | None) -> None:
-    revision = await consents.disenrol(unit.db, known.patient_id, reason, survivor_id, _word(unit))
+    await _withdraw_candidate(unit, known, reason)
+    revision = await consents.disenroll(unit.db, known.patient_id, reason, survivor_id, _word(unit))
     if known.status is Standing.enrolled:
         unit.emit(
             PatientDisenrolled(
@@ -271,6 +271,21 @@ async def _end(unit: Unit, known: feed.Patient, reason: DisenrolmentReason, surv
         await consents.move_history(unit.db, known.patient_id, survivor_id)
         unit.emit(await profiles_changed(unit, {survivor_id: ("merged",)}))
         await candidates.plan_checks(unit.db, [survivor_id], unit.now)
+
+
+async def _withdraw_candidate(
+    unit: Unit, known: feed.Patient, why: Answer | DisenrolmentReason, ask_again_on: date | None = None
+) -> None:
+    """Tell that the patient is no candidate any more, where they were one."""
+    if await candidates.load_candidate_reasons(unit.db, [known.patient_id]):
+        unit.emit(
+            CandidateWithdrawn(
+                patient_id=known.patient_id,
+                store_id=known.store_id,
+                reason=CandidateEnd(why),
+                ask_again_on=ask_again_on,
+            )
+        )
 
 
 class CandidateAnswer(Input):
@@ -313,7 +328,8 @@ async def _keep_answer(unit: Unit, known: feed.Patient, said: Answer, ask_again_
     if held and known.disenrolled_for == said and ask_again_on in (None, held.ask_again_on):
         return
     await candidates.save_answer(unit.db, patient_id, new, now=unit.now, by=unit.actor, role=unit.role)
-    await consents.disenrol(unit.db, patient_id, said, None, _word(unit))
+    await _withdraw_candidate(unit, known, said, new.ask_again_on)
+    await consents.disenroll(unit.db, patient_id, said, None, _word(unit))
     if new.ask_again_on:
         due_at = datetime.combine(new.ask_again_on, time(), ZoneInfo(zone))
         await candidates.plan_asking(unit.db, patient_id, due_at)

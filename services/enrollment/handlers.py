@@ -18,7 +18,7 @@ on = Handlers()
 
 @on(PackagePickedUp)
 async def add_fills(events: Sequence[PackagePickedUp], unit: Unit) -> None:
-    """What was taken home becomes history and lowers what is authorised; what was left stays as it was."""
+    """What was taken home becomes history and lowers what is authorized; what was left stays as it was."""
     fills = {event.patient_id: fills_taken(event) for event in events}
     owners = await _owners(unit, {each: [fill.rx_id for fill in taken] for each, taken in fills.items()})
     await _add_handed_over(events, fills, owners, unit)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from services.enrollment import commands, imports, queries
 from services.enrollment.domain.profile import Standing
@@ -29,7 +30,8 @@ from shared.messaging import Unit, Work, patient
 from shared.messaging import store as lock_of_store
 from shared.messaging.unit import TooLarge
 from shared.pages import Page
-from shared.values import Day, Id
+from shared.problems import STAFF
+from shared.values import Day, Id, Input, for_example
 
 T = TypeVar("T")
 
@@ -78,7 +80,8 @@ async def import_records(
 
     An answer that refuses something is not kept for its idempotency key: what a record waited for may have come.
     """
-    reading = imports.read(kind, body, _pseudonym_key(request), work.now().date())
+    # Beside the event loop: what is no feed at all takes the longest to be told so.
+    reading = await asyncio.to_thread(imports.read, kind, body, _pseudonym_key(request), work.now().date())
     while True:
         decide = partial(imports.take, kind=kind, given=body, reading=reading)
         locks = imports.locks_of(kind, reading)
@@ -193,14 +196,10 @@ async def lift(store_id: StoreId, on: Day, caller: Commanding, work: Working) ->
 # --- queries ---
 
 
-class Numbered(BaseModel):
+class Numbered(Input):
     """A patient as the source knows them."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        json_schema_extra={"examples": [{"source": "chain", "number": "P-1002"}]},
-    )
+    model_config = for_example(source="chain", number="P-1002")
 
     source: Id
     number: Id
@@ -209,7 +208,7 @@ class Numbered(BaseModel):
 @router.post("/patients/lookup")
 async def look_up(body: Numbered, request: Request, caller: Commanding, work: Working) -> PatientFound:
     """The id here of a patient of the source. Asked by a body: paths and queries end up in logs."""
-    caller.require("system", *commands.STAFF)
+    caller.require("system", *STAFF)
     patient_id = imports.pseudonym(_pseudonym_key(request), body.source, body.number)
     async with work.read() as db:
         return await queries.patient_found(db, patient_id)

@@ -12,14 +12,17 @@ from enum import StrEnum
 from hmac import digest
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
+from pydantic import ConfigDict, Field, StrictBool, WithJsonSchema
 
 from services.enrollment.domain.feed import (
     CONFLICT,
+    FOREIGN_FILL,
+    FOREIGN_PRESCRIPTION,
     Merged,
     check_fills,
     check_patients,
     check_prescriptions,
+    check_saved,
     merge,
 )
 from services.enrollment.domain.profile import renewals
@@ -44,6 +47,7 @@ from shared.events.enrollment import DisenrolmentReason, Prescription, StoreChan
 from shared.messaging import Unit, patient, store
 from shared.messaging.unit import Key, TooLarge
 from shared.problems import require_role
+from shared.values import LenientInput, Output
 
 V = TypeVar("V")
 
@@ -72,7 +76,7 @@ Record = Annotated[
 ]
 
 
-class Import(BaseModel):
+class Import(LenientInput):
     """Records of the feed, as the import layout has them."""
 
     model_config = ConfigDict(
@@ -113,7 +117,7 @@ class Import(BaseModel):
     ] = None
 
 
-class FieldFault(BaseModel):
+class FieldFault(Output):
     field: str
     value: str | None  # none: a personal field is not repeated
     reason: str
@@ -128,23 +132,23 @@ class Warned(FieldFault):
 class Rejection(Warned):
     """A record that was not taken. What else is wrong with it is in `also`."""
 
-    also: list[FieldFault] = []
+    also: list[FieldFault] = Field([])
 
 
-class Known(BaseModel):
+class Known(Output):
     index: int
     patient_id: str
 
 
-class Imported(BaseModel):
+class Imported(Output):
     """What came of each record: it is counted in one of `accepted`, `unchanged`, `rejected` and `conflicts`."""
 
     accepted: int
     unchanged: int
     rejected: list[Rejection]
-    conflicts: list[Rejection] = []  # came before under the same revision with other content
-    warnings: list[Warned] = []
-    patients: list[Known] = []  # of an import of patients: the id here of each that is known now
+    conflicts: list[Rejection] = Field([])  # came before under the same revision with other content
+    warnings: list[Warned] = Field([])
+    patients: list[Known] = Field([])  # of an import of patients: the id here of each that is known now
 
 
 def read(kind: Kind, given: Import, secret: str, today: date) -> Reading[Any]:
@@ -206,7 +210,8 @@ def _answer(
     """The answer is kept for a repeated request: it holds nothing personal, and only what can be stored."""
 
     def rejection(index: int, problems: Sequence[Problem]) -> Rejection:
-        first, *others = (_fault(layout, records[index], problem) for problem in problems)
+        texts, _ = texts_of(records[index])
+        first, *others = (_fault(layout, texts, problem) for problem in problems)
         return Rejection(index=index, **vars(first), also=others)
 
     taken_or_held = sorted((*merged.accepted, *merged.unchanged)) if kind is Kind.patients else ()
@@ -226,14 +231,15 @@ def _warnings(layout: Layout[Any], records: Sequence[object], taken: Reading[Any
         yield Warned(index=index, field=_printable(name), value=None, reason=reason)
     for index, problems in sorted(taken.left_out.items()):
         if index in taken.good:
+            texts, _ = texts_of(records[index])
             for problem in problems:
-                yield Warned(index=index, **vars(_fault(layout, records[index], problem)))
+                yield Warned(index=index, **vars(_fault(layout, texts, problem)))
 
 
-def _fault(layout: Layout[Any], record: object, problem: Problem) -> FieldFault:
+def _fault(layout: Layout[Any], texts: Mapping[str, str], problem: Problem) -> FieldFault:
     value = None
     if problem.field in layout.column_names and not layout.is_personal(problem.field):
-        value = _printable(texts_of(record)[0].get(problem.field, ""))
+        value = _printable(texts.get(problem.field, ""))
     return FieldFault(field=_printable(problem.field), value=value, reason=problem.reason)
 
 
@@ -286,8 +292,12 @@ async def take_prescriptions(reading: Reading[Prescription], unit: Unit) -> Take
         check_prescriptions(reading, patients=known, merged=_merged_away(known), owners=owners)
     )
 
-    merged = merge(await feed.load_prescriptions(unit.db, _ids(reading)), reading.good)
-    await feed.save_prescriptions(unit.db, merged.save)
+    held = await feed.load_prescriptions(unit.db, _ids(reading))
+    merged = merge(held, reading.good)
+    saved = await feed.save_prescriptions(unit.db, merged.save)
+    if lost := check_saved(reading, merged, saved, FOREIGN_PRESCRIPTION):
+        reading = reading.refuse(lost)
+        merged = merge(held, reading.good)
     await _supersede_renewed(merged, unit)
     await _history_changed({fed.patient_id for fed in merged.changed}, unit)
     return reading, merged
@@ -308,7 +318,10 @@ async def take_fills(reading: Reading[FedFill], unit: Unit) -> Taken[FedFill]:
     )
 
     merged = merge(held, reading.good)
-    await feed.save_fills(unit.db, merged.save)
+    saved = await feed.save_fills(unit.db, merged.save)
+    if lost := check_saved(reading, merged, saved, FOREIGN_FILL):
+        reading = reading.refuse(lost)
+        merged = merge(held, reading.good)
     await _history_changed({fed.patient_id for fed in merged.changed}, unit)
     return reading, merged
 

@@ -10,7 +10,7 @@ from services.enrollment.domain.holidays import Observed, holidays_of
 from services.enrollment.publishing import profiles_changed
 from services.enrollment.store import candidates, feed, profiles
 from services.enrollment.store.candidates import Candidate
-from shared.events.enrollment import CandidateIdentified
+from shared.events.enrollment import CandidateEnd, CandidateIdentified, CandidateWithdrawn
 from shared.messaging import Jobs, Unit
 
 due = Jobs()
@@ -31,6 +31,13 @@ async def identify_candidates(patients: Sequence[str], unit: Unit) -> None:
     ]
     gone = set(checked) - {candidate.patient_id for candidate in found}
     await candidates.save_candidates(unit.db, found, gone, unit.now)
+    store_of = {history.patient_id: history.store_id for history, _ in histories}
+    unit.emit(
+        CandidateWithdrawn(
+            patient_id=patient_id, store_id=store_of[patient_id], reason=CandidateEnd.no_benefit
+        )
+        for patient_id in sorted(gone & held.keys() & store_of.keys())
+    )
 
     unit.emit(
         CandidateIdentified(

@@ -6,8 +6,6 @@ from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 
-from pydantic import BaseModel
-
 from services.enrollment.domain.candidates import ANSWERS, Answer, Answered, answer_in_words, in_words
 from services.enrollment.domain.consent import How
 from services.enrollment.domain.profile import Standing
@@ -17,9 +15,10 @@ from shared.events import Reason
 from shared.events.enrollment import Channel, Consent, CyclePolicy, Profile
 from shared.pages import Page, page_of
 from shared.problems import NotFound
+from shared.values import Output
 
 
-class PatientLine(BaseModel):
+class PatientLine(Output):
     """One patient of a list."""
 
     patient_id: str
@@ -37,7 +36,7 @@ class PatientState(PatientLine):
     ask_again_on: date | None = None  # where the patient declined or said not now
 
 
-class ConsentEntry(BaseModel):
+class ConsentEntry(Output):
     """What a consent said from a moment on, until the next entry; after `ended` none is in force."""
 
     valid_from: datetime
@@ -56,14 +55,14 @@ class ConsentEntry(BaseModel):
     preferred_weekday: int | None
 
 
-class ConsentHistory(BaseModel):
+class ConsentHistory(Output):
     """Every consent of a patient with its changes, oldest first."""
 
     patient_id: str
     items: list[ConsentEntry]
 
 
-class ReportedChange(BaseModel):
+class ReportedChange(Output):
     """What the patient said about one drug: stopped, dose_changed, on_hand (with the days left)."""
 
     patient_id: str
@@ -80,14 +79,14 @@ class PatientRecord(PatientState):
     reported: list[ReportedChange]
 
 
-class Stated(BaseModel):
+class Stated(Output):
     """What staff stated of a patient's circumstances and did not take back."""
 
     patient_id: str
     stated: dict[str, Any]
 
 
-class StoreClosures(BaseModel):
+class StoreClosures(Output):
     """The days on which a store is closed, by the feed and by staff."""
 
     store_id: str
@@ -101,7 +100,7 @@ class ReasonInWords(Reason):
     words: str
 
 
-class EarlierAnswer(BaseModel):
+class EarlierAnswer(Output):
     """What a candidate answered before, and how staff read it."""
 
     answer: Answer
@@ -110,7 +109,7 @@ class EarlierAnswer(BaseModel):
     words: str
 
 
-class CandidateLine(BaseModel):
+class CandidateLine(Output):
     """Who would benefit and does not take part, since when, and why."""
 
     patient_id: str
@@ -128,7 +127,7 @@ async def known_patient(db: Db, patient_id: str) -> feed.Patient:
     return known
 
 
-class PatientFound(BaseModel):
+class PatientFound(Output):
     """Whom a number of the source names here."""
 
     patient_id: str

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, NamedTuple, Self
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from services.fulfillment.domain import (
     Change,
@@ -39,10 +39,10 @@ from services.fulfillment.recompute import save_changes
 from services.fulfillment.store import reads, writes
 from shared.events.fulfillment import Consultation, ConsultationHeld
 from shared.messaging import Unit
-from shared.problems import Conflict, require_role
-from shared.values import WHOLE, Day, FreeText, for_example
+from shared.problems import STAFF, Conflict, require_role
+from shared.values import WHOLE, Day, FreeText, Id, LenientInput, for_example
 
-Id = Annotated[str, Field(pattern=r"^[!-~]{1,80}$")]
+LongId = Annotated[str, Field(pattern=r"^[!-~]{1,80}$")]  # of a system beside this one
 License = Annotated[str, Field(pattern=r"^[ -~]{1,40}$", description="of the person who did it")]
 RejectCode = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,3}$", description="NCPDP")]
 Units = Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=4, description="of the drug")]
@@ -51,24 +51,17 @@ Topic = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 
 FILLERS = ("technician", "pharmacist", "system")
 PHARMACIST = ("pharmacist",)
-DESK = ("clerk", "technician", "pharmacist")
-
-
-class Input(BaseModel):
-    """What is said to a command."""
-
-    model_config = ConfigDict(frozen=True)
 
 
 # ---- the dispensing system ----
 
 
-class LeaseRequest(Input):
+class LeaseRequest(LenientInput):
     """Who is to fill, how many at most, and for how long (business time) nobody else does."""
 
     model_config = for_example(worker="robot-2", limit=50, minutes=30)
 
-    worker: Id
+    worker: LongId
     limit: Annotated[int, Field(strict=True, ge=1, le=200), WHOLE] = 50
     minutes: Annotated[int, Field(strict=True, ge=1, le=480), WHOLE] = 30
 
@@ -97,7 +90,7 @@ async def lease_fills(unit: Unit, patient_ids: Sequence[str], request: LeaseRequ
     ]
 
 
-class FillResult(Input):
+class FillResult(LenientInput):
     """What was done under a lease."""
 
     model_config = for_example(
@@ -109,7 +102,7 @@ class FillResult(Input):
 
     lease_id: Id
     result: Literal["filled", "rejected", "short"]
-    fill_id: Id | None = None  # with filled
+    fill_id: LongId | None = None  # with filled
     reject_code: RejectCode | None = None  # with rejected
     next_fill_on: Day | None = None  # with rejected, where the payer names it
     missing: Units | None = None  # with short
@@ -157,14 +150,14 @@ async def report_fill(unit: Unit, order_id: str, result: FillResult) -> WorkOrde
 # ---- the pharmacist ----
 
 
-class ExceptedItem(Input):
+class ExceptedItem(LenientInput):
     """A filled prescription that is not handed over, and why."""
 
     rx_id: Id
     reason: Reason
 
 
-class Verification(Input):
+class Verification(LenientInput):
     """Who verified the package, and what they keep back."""
 
     model_config = for_example(
@@ -196,7 +189,7 @@ async def verify_package(unit: Unit, package_id: str, verification: Verification
     return await _save(unit, order, after)
 
 
-class Cancellation(Input):
+class Cancellation(LenientInput):
     """Why a visit's fills are stopped."""
 
     model_config = for_example(reason="the patient is in the hospital")
@@ -212,7 +205,7 @@ async def cancel_package(unit: Unit, package_id: str, cancellation: Cancellation
     return await _save(unit, order, withdraw(order, Why.withdrawn, facts.store))
 
 
-class ConsultationDone(Input):
+class ConsultationDone(LenientInput):
     """Whether the patient wanted the talk, and what it was about."""
 
     model_config = for_example(outcome="held", topics=["new_drug", "side_effects"])
@@ -241,12 +234,12 @@ async def record_consultation(unit: Unit, visit_id: str, consultation: Consultat
 # ---- the pickup desk ----
 
 
-class HandOver(Input):
+class HandOver(LenientInput):
     """Who came for a package, how they were identified, and what they left."""
 
     model_config = for_example(identifiers=["name", "birth_date"], collected_by="patient")
 
-    identifiers: tuple[Id, ...]
+    identifiers: tuple[LongId, ...]
     left_rx_ids: tuple[Id, ...] = ()
     collected_by: Literal["patient", "caregiver"] = "patient"
     reason: Reason | None = None  # why a caregiver may collect without the patient's consent: pharmacist only
@@ -254,7 +247,7 @@ class HandOver(Input):
 
 async def hand_over_package(unit: Unit, package_id: str, handed: HandOver) -> WorkOrder:
     """Give a ready package to the patient, or to a caregiver whom the patient's consent lets collect."""
-    require_role(unit.role, *DESK)
+    require_role(unit.role, *STAFF)
     order, facts = await _load(unit, package_id=package_id)
     overruled = unit.role == "pharmacist" and handed.reason is not None
     check_collector(handed.collected_by, facts.patient, overruled=overruled)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -29,7 +29,14 @@ from shared.events.enrollment import (
     StoreChanged,
 )
 from shared.events.outreach import PickupConfirmed
-from shared.events.planner import ExclusionsChanged, PlanCancelled, PlanComputed, Visit
+from shared.events.planner import (
+    DrugDecision,
+    ExclusionsChanged,
+    PlanBlocked,
+    PlanCancelled,
+    PlanComputed,
+    Visit,
+)
 from shared.messaging import Handlers, Refused, Unit
 
 on = Handlers()
@@ -69,6 +76,13 @@ async def follow_plans(events: Sequence[PlanComputed], unit: Unit) -> None:
     One that has a conditional fill without its condition lets it be filled.
     """
     await writes.save_plans(unit.db, [plan_of(event) for event in events])
+    await recompute_orders(unit, [event.patient_id for event in events])
+
+
+@on(PlanBlocked)
+async def recall_without_plan(events: Sequence[PlanBlocked], unit: Unit) -> None:
+    """Without a plan too, what was discontinued is recalled: the last drug of a patient leaves nothing to plan."""
+    await writes.save_plans(unit.db, [no_plan_of(event) for event in events])
     await recompute_orders(unit, [event.patient_id for event in events])
 
 
@@ -177,13 +191,12 @@ def plan_of(event: PlanComputed) -> Plan:
     visits = {
         visit.visit_id: {item.rx_id: item.payable_from for item in visit.items} for visit in event.visits
     }
-    listed = {drug.rx_id for drug in event.drugs if all(r.code != DISCONTINUED for r in drug.reasons)}
     return Plan(
         event.patient_id,
         event.revision,
         event.profile_revision,
         visits,
-        frozenset(listed.union(*visits.values())),
+        not_discontinued(event.drugs).union(*visits.values()),
         {visit.visit_id: _fill_days(visit) for visit in event.visits},
         conditions={
             visit.visit_id: {item.rx_id: item.condition for item in visit.items if item.condition}
@@ -194,6 +207,24 @@ def plan_of(event: PlanComputed) -> Plan:
             for visit in event.visits
         },
         urgent=frozenset(visit.visit_id for visit in event.visits if visit.urgent),
+    )
+
+
+def no_plan_of(event: PlanBlocked) -> Plan:
+    """Where nothing is said of the drugs, as in a stay, nothing is concluded of them: it is a withdrawal alone."""
+    return Plan(
+        event.patient_id,
+        event.revision,
+        event.profile_revision,
+        prescriptions=not_discontinued(event.drugs),
+        cancelled_through=0 if event.drugs else event.revision,
+    )
+
+
+def not_discontinued(drugs: Iterable[DrugDecision]) -> frozenset[str]:
+    """Of the drugs that a plan lists, or the lack of one, the prescriptions that were not discontinued."""
+    return frozenset(
+        drug.rx_id for drug in drugs if all(reason.code != DISCONTINUED for reason in drug.reasons)
     )
 
 

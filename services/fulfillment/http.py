@@ -4,12 +4,10 @@ or a query, and answer."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 
 from services.fulfillment import commands, queries
-from services.fulfillment.commands import Id
 from services.fulfillment.domain import PackageStatus, Place, WorkOrder
 from services.fulfillment.queries import (
     ConsultationRecord,
@@ -19,10 +17,11 @@ from services.fulfillment.queries import (
     NextDue,
     Package,
 )
-from shared.http import Caller, Commanding, Limit, Working
+from shared.http import Caller, Commanding, InStore, Limit, Working
 from shared.messaging import Unit, Work, patient
 from shared.pages import Page
-from shared.values import Day
+from shared.problems import STAFF
+from shared.values import Cursor, Day, Id
 
 router = APIRouter()
 
@@ -104,10 +103,10 @@ async def record_consultation(
 @router.get("/packages")
 async def list_packages(
     work: Working,
-    store_id: Annotated[Id | None, Query(alias="store")] = None,
+    store_id: InStore = None,
     status: PackageStatus | None = None,
     on: Day | None = None,
-    after: Annotated[str, Query(pattern=r"^[!-~]{0,80}$")] = "",
+    after: Cursor = "",
     limit: Limit = 100,
 ) -> Page[NamedPackage]:
     """Packages with their items and whom they are for."""
@@ -122,7 +121,7 @@ async def hand_over_package(
     package_id: Id, body: commands.HandOver, caller: Commanding, work: Working
 ) -> Package:
     """Give a ready package to the patient, or to a caregiver whom the patient's consent lets collect."""
-    place = await _place(work, caller, commands.DESK, package_id=package_id)
+    place = await _place(work, caller, STAFF, package_id=package_id)
     decide = _package(lambda unit: commands.hand_over_package(unit, package_id, body))
     return await work.command(caller, [patient(place.patient_id)], decide)
 

@@ -26,6 +26,7 @@ from shared.events.fulfillment import (
     PackagedItem,
     PackagePickedUp,
     PackageReady,
+    PackageReopened,
     PackageReturned,
     PickupMissed,
     StockShort,
@@ -44,7 +45,7 @@ def events_of(changed: Iterable[Change]) -> Iterator[Event]:
         if before and after.missed_days > before.missed_days:
             yield _missed(after)
         if before and after.status is not before.status:
-            yield from _of_package(after)
+            yield from _of_package(after, was_ready=before.status is PackageStatus.ready)
 
 
 def state_of(orders: Iterable[WorkOrder]) -> Iterator[Event]:
@@ -76,7 +77,7 @@ def _of_fill(order: WorkOrder, item: Item) -> Iterator[Event]:
             yield StockShort(**fill, missing=missing)
 
 
-def _of_package(order: WorkOrder) -> Iterator[Event]:
+def _of_package(order: WorkOrder, *, was_ready: bool = False) -> Iterator[Event]:
     package: dict[str, Any] = {
         "patient_id": order.patient_id,
         "store_id": order.store_id,
@@ -93,6 +94,8 @@ def _of_package(order: WorkOrder) -> Iterator[Event]:
                 return_on=return_on,
                 not_filled=not_filled(order),
             )
+        case PackageStatus.to_verify, _, _ if was_ready:
+            yield PackageReopened(**package, on=order.visit_on, items=manifest(order))
         case PackageStatus.picked_up, _, date() as handed_over_on:
             yield PackagePickedUp(
                 **package,

@@ -6,8 +6,6 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict
-
 from services.fulfillment.domain import (
     Contact,
     Filled,
@@ -32,12 +30,7 @@ from shared.events.planner import ConditionKind
 from shared.messaging import tables
 from shared.pages import Page, page_of
 from shared.problems import NotFound
-
-
-class Answer(BaseModel):
-    """What is answered."""
-
-    model_config = ConfigDict(frozen=True)
+from shared.values import Output
 
 
 async def current_state(
@@ -52,7 +45,7 @@ async def current_state(
 # ---- fills ----
 
 
-class FillOrder(Answer):
+class FillOrder(Output):
     """One fill, to be done by who holds the lease."""
 
     order_id: str
@@ -92,13 +85,13 @@ class FillOrder(Answer):
         )
 
 
-class FillOrders(Answer):
+class FillOrders(Output):
     """Fills that were leased together."""
 
     orders: list[FillOrder]
 
 
-class NextDue(Answer):
+class NextDue(Output):
     """When the next fill falls due, or fell due; null: none will."""
 
     next_due: datetime | None
@@ -112,7 +105,7 @@ async def next_due(db: Db) -> NextDue:
 # ---- packages ----
 
 
-class ItemCondition(Answer):
+class ItemCondition(Output):
     """What a fill depends on."""
 
     kind: ConditionKind
@@ -130,7 +123,7 @@ class ItemCondition(Answer):
         return cls(**dict(condition), words=words.of_condition(condition), met=met)
 
 
-class PackageItem(Answer):
+class PackageItem(Output):
     """One fill of a visit, with what came of it."""
 
     order_id: str
@@ -141,7 +134,7 @@ class PackageItem(Answer):
     days_supply: int
     state: ItemStatus
     why: Why | None  # it is withheld or cancelled
-    because: str | None = None  # in words, where its condition was not met or a pharmacist excluded it
+    because: str | None = None  # in words, where its condition was not met, it was discontinued or excluded
     condition: ItemCondition | None = None  # it is filled only if this is met
     due_at: datetime | None
     fill_id: str | None = None
@@ -175,7 +168,7 @@ class PackageItem(Answer):
         return found
 
 
-class Package(Answer):
+class Package(Output):
     """The package of a visit. Commands answer it without a name: answers are kept for a repeated command."""
 
     package_id: str
@@ -232,7 +225,7 @@ class NamedPackage(Package):
         )
 
 
-class ConsultationRecord(Answer):
+class ConsultationRecord(Output):
     """What was recorded of a visit's talk with the pharmacist."""
 
     visit_id: str

@@ -41,7 +41,7 @@ def _written(decide: Callable[[Unit], Awaitable[Reply]]) -> Callable[[Unit], Awa
 
 @router.post("/contacts/lease")
 async def lease_contacts(body: LeaseRequest, caller: Commanding, work: Working) -> LeasedContacts:
-    """Lease contacts that are due, one per patient; to a person also those that no dialler may make."""
+    """Lease contacts that are due, one per patient; to a person also those that no dialer may make."""
     caller.require(*MAY_LEASE)  # here already: an answer that is given again holds names
 
     async def decide(patient_ids: Sequence[str], unit: Unit) -> LeasedContacts:
@@ -117,7 +117,7 @@ async def get_ledger(patient_id: PatientId, work: Working) -> Ledger:
 
 @router.post("/patients/{patient_id}/inbound", response_model_exclude_unset=True)
 async def inbound(patient_id: PatientId, body: patients.Inbound, caller: Commanding, work: Working) -> Reply:
-    """Take what the patient says; the attempts that are open are closed, and a dialler's lease is taken back.
+    """Take what the patient says; the attempts that are open are closed, and a dialer's lease is taken back.
 
     Words that end contact end it, whatever comes with them. Words that only a person can make sense of wait for one;
     those that staff report were read by them.

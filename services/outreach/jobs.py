@@ -1,4 +1,4 @@
-"""What falls due by itself. Contacts that wait to be made are not among it: a dialler leases those."""
+"""What falls due by itself. Contacts that wait to be made are not among it: a dialer leases those."""
 
 from __future__ import annotations
 

@@ -8,21 +8,21 @@ from uuid import UUID
 
 from pydantic import Field
 
-from services.outreach.domain.model import STAFF, By, Contact, Kind, Status, by_of
+from services.outreach.domain.model import By, Contact, Kind, Status, by_of
 from services.outreach.domain.renewals import Renewal
 from services.outreach.store import reads, renewals, texts
 from services.outreach.store.texts import Text
 from shared import words
 from shared.database import Db
 from shared.events import Reason
-from shared.events.base import Fields
 from shared.events.enrollment import Channel
 from shared.messaging import tables
 from shared.messaging.sealing import SealBroken, Sealer
 from shared.pages import Page, page_of
-from shared.problems import NotFound, require_role
+from shared.problems import STAFF, NotFound, require_role
+from shared.values import Output
 
-DUE_FOR = {By.dialler: "due_contacts", By.person: "due_contacts_for_people"}
+DUE_FOR = {By.dialer: "due_contacts", By.person: "due_contacts_for_people"}
 """The contacts that each may lease: views of the store."""
 
 DUE_RENEWALS = "due_renewals"
@@ -32,13 +32,13 @@ Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 """A moment as it was written down, with its offset."""
 
 
-class NextDue(Fields):
+class NextDue(Output):
     """When the next contact may be leased, or might have been since; null where none is to come."""
 
     next_due: datetime | None
 
 
-class Tried(Fields):
+class Tried(Output):
     """One attempt of a contact."""
 
     at: Moment
@@ -47,14 +47,14 @@ class Tried(Fields):
     outcome: str | None  # null: not reported
 
 
-class LeftOutLine(Fields):
+class LeftOutLine(Output):
     """What a pharmacist keeps out of what is asked, and why in words."""
 
     rx_id: str
     words: str
 
 
-class CallListLine(Fields):
+class CallListLine(Output):
     """One contact of a store's call list."""
 
     position: str
@@ -73,7 +73,7 @@ class CallListLine(Fields):
     left_out: tuple[LeftOutLine, ...]
 
 
-class LedgerEntry(Fields):
+class LedgerEntry(Output):
     """One contact with its attempts."""
 
     contact_id: UUID
@@ -88,13 +88,13 @@ class LedgerEntry(Fields):
     tried: tuple[Tried, ...]
 
 
-class Ledger(Fields):
+class Ledger(Output):
     """Every contact of a patient of the last year, on every channel."""
 
     items: tuple[LedgerEntry, ...]
 
 
-class UnreadText(Fields):
+class UnreadText(Output):
     """A message as staff read it. `text` is null where it was sealed with a key that the service no longer holds."""
 
     position: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Annotated
 from uuid import UUID, uuid4
 
@@ -16,15 +17,15 @@ from pydantic import BeforeValidator, ConfigDict, Field, StrictBool
 from services.planner import store
 from services.planner.domain.model import Reason, StaffDecision, StaffDecisionKind
 from services.planner.domain.progress import Status
-from services.planner.domain.staff_decisions import MAY_RULE, MOST_UNITS, STAFF, too_much, unfitting
+from services.planner.domain.staff_decisions import MAY_RULE, MOST_UNITS, too_much, unfitting
 from services.planner.domain.taking_effect import remarks_on, remarks_on_revoked, swallowed
 from services.planner.publishing import reason_of
-from services.planner.queries import Output, PlanSummary, plan_of, summary_of
+from services.planner.queries import PlanSummary, plan_of, summary_of
 from services.planner.recompute import Planned, recompute, recompute_changed, recompute_exclusions
 from shared.events.planner import PlanBlocked, PlanComputed
 from shared.messaging import Unit, Work, patient
-from shared.problems import Conflict, Invalid, NotFound, require_role
-from shared.values import WHOLE, Day, FreeText, Id, Input, Text, for_example
+from shared.problems import STAFF, Conflict, Invalid, NotFound, require_role
+from shared.values import WHOLE, Day, FreeText, Id, Input, Output, Text, for_example
 from shared.words import render
 from shared.words.plans import of_drug, why
 
@@ -204,13 +205,14 @@ class Replanned(Output):
     looked_at: int
     changed: list[PlanMoved]
     parked: list[str]  # passed over
+    set_aside: list[str]  # whose new plan is more than the broker takes: the one before stands
     next: str | None  # null: these were the last
 
 
 async def replan_some(unit: Unit, work: Work, wanted: Replan) -> Replanned:
     """Plan the next patients anew, by patient id: written and published is only what changed, on a dry run nothing.
 
-    `work` locks them, and says who is parked: they are passed over and named.
+    `work` locks them, and says who is parked, and whose plan is too large: they are passed over and named.
     """
     require_role(unit.role, "pharmacist", "system")
     found = await store.enrolled_after(
@@ -218,14 +220,15 @@ async def replan_some(unit: Unit, work: Work, wanted: Replan) -> Replanned:
     )
     await work.lock(unit, [patient(patient_id) for patient_id in found])
     free = await work.unparked(unit, found)
-    changed = await recompute_changed(unit, free, dry_run=wanted.dry_run)
+    changed = await recompute_changed(unit, free, partial(work.too_large, unit), dry_run=wanted.dry_run)
     return Replanned(
         patients=None
         if wanted.after
         else await store.count_enrolled(unit.db, store=wanted.store, payer=wanted.payer),
         looked_at=len(found),
-        changed=[_moved(before, planned) for before, planned in changed],
+        changed=[_moved(before, planned) for before, planned in changed.pairs],
         parked=sorted(set(found) - set(free)),
+        set_aside=changed.set_aside,
         next=found[-1] if len(found) == wanted.limit else None,
     )
 

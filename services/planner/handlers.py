@@ -69,7 +69,7 @@ def _after(before: Progress, event: ProfileChanged) -> Progress:
 @on(PatientDisenrolled)
 async def cancel_plan(events: Sequence[PatientDisenrolled], unit: Unit) -> None:
     """Withdraw the plans of those who left; what staff decided about them is forgotten."""
-    left = await store.save_disenrolments(unit.db, events)
+    left = await store.save_disenrollments(unit.db, events)
     records = await store.load_records(unit.db, left, unit.now)
     await withdraw(unit, records.values())
     await recompute_exclusions(unit, dict.fromkeys(left, ()))

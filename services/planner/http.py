@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -11,7 +10,6 @@ from fastapi import APIRouter, Query
 from services.planner import commands, queries
 from services.planner.commands import DecisionTaken, Replanned
 from services.planner.domain.progress import Status
-from services.planner.faults import BadInput, Fault
 from services.planner.queries import (
     Explanation,
     PlanLine,
@@ -22,8 +20,7 @@ from services.planner.queries import (
     WhatIfAnswer,
 )
 from services.planner.what_if import WhatIf
-from shared import beside
-from shared.http import FAULTS_NAMED, Commanding, InStore, Limit, Problem, Working
+from shared.http import Commanding, InStore, Limit, Working
 from shared.messaging import Unit, patient
 from shared.pages import Page
 from shared.values import Id, Text
@@ -57,20 +54,7 @@ async def what_if(question: WhatIf, work: Working) -> WhatIfAnswer:
 
     `stands` is what the planner holds now of a known patient.
     """
-    try:
-        return await queries.what_if(work, question)
-    except BadInput as bad:
-        raise _bad_input(bad.faults) from None
-    except beside.Busy:
-        raise Problem(503, "Unavailable", "other questions are worked out; try again", code="busy") from None
-
-
-def _bad_input(faults: Sequence[Fault]) -> Problem:
-    """Names as many faults as a person reads, and counts the rest."""
-    named = faults[:FAULTS_NAMED]
-    what = str(BadInput(list(named[:5])))
-    more = f"; and {len(faults) - 5} more" if len(faults) > 5 else ""
-    return Problem(400, "Invalid request", what + more, errors=[vars(fault) for fault in named])
+    return await queries.what_if(work, question)
 
 
 @router.get("/stores/{store_id:id}/demand")
@@ -98,7 +82,7 @@ async def replan_some(wanted: commands.Replan, work: Working, caller: Commanding
     """Plan the next patients anew, by patient id: written and published is only what changed, on a dry run nothing.
 
     `next` says after whom to go on, `patients` in the first answer how many there are. Whoever is parked is passed
-    over and named.
+    over and named; whose new plan is more than the broker takes keeps the one before, and is named in `set_aside`.
     """
 
     async def decide(unit: Unit) -> Replanned:

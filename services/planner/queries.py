@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from services.planner import store
 from services.planner.domain.model import StaffDecisionKind
 from services.planner.domain.progress import Progress, Status, as_of, commitments_of
-from services.planner.faults import BadInput, Fault
+from services.planner.faults import Fault
 from services.planner.recompute import calendar_of
 from services.planner.rules import RULES
 from services.planner.what_if import WhatIf, document_of, work_out
@@ -25,18 +25,13 @@ from shared.events import Reason
 from shared.events.planner import Action, Participation, PlanBlocked, PlanComputed, Step
 from shared.messaging import Work
 from shared.pages import Page, page_of
-from shared.problems import Conflict, Invalid, NotFound
+from shared.problems import Busy, Conflict, Invalid, Malformed, NotFound
+from shared.values import Output
 from shared.words import explain, render
 from shared.words.plans import of_drug, the_year
 from shared.words.steps import of_step
 
 NEVER_HEARD_OF = "the planner has not heard of this patient"
-
-
-class Output(BaseModel):
-    """What is answered."""
-
-    model_config = ConfigDict(frozen=True)
 
 
 def _is_none(value: object) -> bool:
@@ -256,15 +251,15 @@ async def what_if(work: Work, question: WhatIf) -> WhatIfAnswer:
     """The plan that a document gives, or a known patient with changes; no connection is held while it is worked out.
 
     Raises:
-        BadInput: it names every fault of the document, of the changes or of the question.
+        Malformed: it names every fault of the document, of the changes or of the question.
         NotFound, Conflict: the patient is not known, not enrolled, or waits for a store.
         Invalid: it took too long.
-        beside.Busy: too many others are asking.
+        Busy: too many others are asking.
     """
     if question.patient is not None and question.patient_id is None and not question.changes:
         return await _worked_out(question.patient, None, work.now().date(), None)
     if question.patient_id is None or question.patient is not None:
-        raise BadInput([Fault("", "", "give either patient, or patient_id with changes")])
+        raise _malformed([Fault("", "", "give either patient, or patient_id with changes")])
     async with work.read() as db:
         held = await _held(db, question.patient_id, work.now())
     return await _worked_out(held.document, question.changes, held.today, held.stands)
@@ -298,9 +293,15 @@ async def _worked_out(
             "too_much",
             f"no plan was found in {beside.SECONDS:.0f} s: ask with fewer prescriptions or fills",
         ) from None
+    except beside.Busy:
+        raise Busy("busy", "other questions are worked out; try again") from None
     if isinstance(found, list):
-        raise BadInput(found)
+        raise _malformed(found)
     return WhatIfAnswer(**found, stands=stands)
+
+
+def _malformed(faults: Sequence[Fault]) -> Malformed:
+    return Malformed([asdict(fault) for fault in faults])
 
 
 # --- stores ---

@@ -4,7 +4,7 @@ way after every event, command and due date: plan, compare, save, publish."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from functools import lru_cache
@@ -19,7 +19,8 @@ from services.planner.rules import RULES
 from services.planner.store import Record, StoreDays
 from shared.events import Event
 from shared.events.planner import ExclusionsChanged
-from shared.messaging import SerializedEvent, Unit
+from shared.messaging import SerializedEvent, Unit, patient
+from shared.messaging.unit import Key
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,24 @@ async def recompute(unit: Unit, records: Sequence[Record]) -> None:
     await save_planned(unit, await plan_together(records, stores, unit.now))
 
 
+@dataclass(frozen=True)
+class Changed:
+    """What came of planning some patients anew."""
+
+    pairs: list[tuple[Record, Planned]]  # whose plan is news: how each stood, and how they stand then
+    set_aside: list[str]  # whose plan is more than the broker takes: the one before stands
+
+
 async def recompute_changed(
-    unit: Unit, patient_ids: Sequence[str], *, dry_run: bool
-) -> list[tuple[Record, Planned]]:
+    unit: Unit,
+    patient_ids: Sequence[str],
+    too_large: Callable[[Iterable[Event | SerializedEvent]], Collection[Key]],
+    *,
+    dry_run: bool,
+) -> Changed:
     """Plan these locked patients as of now, and keep only what changed; on a dry run nothing.
 
-    Returns whose plan is news: how each stood, and how they stand then.
+    `too_large` says of whom one of the events cannot be published.
     """
     records = await store.load_records(unit.db, patient_ids, unit.now)
     stores = await store.load_stores(unit.db, {record.store_id for record in records.values()}, unit.now)
@@ -50,9 +63,14 @@ async def recompute_changed(
     enrolled = [record for _, record in sorted(records.items()) if record.enrolled]
     pairs = zip(enrolled, await plan_together(enrolled, stores, unit.now), strict=True)
     moved = [(before, planned) for before, planned in pairs if held(planned.record) != before]
+    unfit = too_large(event for _, planned in moved for event in planned.news)
+    fit = [(before, planned) for before, planned in moved if patient(before.patient_id) not in unfit]
     if not dry_run:
-        await save_planned(unit, [planned for _, planned in moved])
-    return [(before, planned) for before, planned in moved if planned.news]
+        await save_planned(unit, [planned for _, planned in fit])
+    return Changed(
+        [(before, planned) for before, planned in fit if planned.news],
+        [before.patient_id for before, _ in moved if patient(before.patient_id) in unfit],
+    )
 
 
 async def recompute_exclusions(unit: Unit, decisions: Mapping[str, Sequence[StaffDecision]]) -> None:

@@ -7,25 +7,23 @@ from dataclasses import asdict
 from datetime import date
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic_core import to_jsonable_python
 
 from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import Commitments, Profile
 from services.planner.faults import BadInput, Fault
 from services.planner.inputs import PatientInput, answer, plan, read_patient
-from shared.values import Document, Id, for_example
+from shared.values import Document, Id, Input, for_example
 
 ADDED = ("fills", "stock_reports", "rejections", "rulings")
 MERGED = ("told", "calendar", "rules")
 
 
-class WhatIf(BaseModel):
+class WhatIf(Input):
     """A question: a whole patient, or one whom the planner knows, with what is to be otherwise."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True) | for_example(
-        patient_id="50b5b879ed48bc3a", changes={"wanted_on": "2026-06-15"}
-    )
+    model_config = for_example(patient_id="50b5b879ed48bc3a", changes={"wanted_on": "2026-06-15"})
 
     patient: Document | None = Field(None, description="a document as of schemas/inputs/patient.json")
     patient_id: Id | None = None

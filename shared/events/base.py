@@ -12,7 +12,7 @@ PatientId = Annotated[str, Field(min_length=1, max_length=64)]
 """Opaque pseudonym of a patient: an HMAC of source system and natural id."""
 
 Quantity = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=4)]
-"""Units of a drug (tablets, millilitres, pens); a string in JSON, so that halves stay exact."""
+"""Units of a drug (tablets, milliliters, pens); a string in JSON, so that halves stay exact."""
 
 Days = Annotated[int, Field(ge=0, le=3660)]
 
@@ -43,7 +43,7 @@ class Event(Fields):
 
     ``TYPE`` is the CloudEvents type with its version; ``TOPIC`` is where only the owner writes.
     ``SEALED`` payloads are encrypted before they reach the outbox. ``OVERTAKES`` events take effect
-    even while their patient is parked (opt-out, disenrolment).
+    even while their patient is parked (opt-out, disenrollment).
     """
 
     TYPE: ClassVar[str]

@@ -92,7 +92,7 @@ class Prescription(Fields):
     units_per_day: Quantity | None = None  # maximum daily use; none where the directions do not say
     usual_quantity: Quantity
     usual_days: Days
-    quantity_left: Quantity  # authorised quantity not yet dispensed
+    quantity_left: Quantity  # authorized quantity not yet dispensed
     refills_left: int = 0
     written_on: date
     expires_on: date
@@ -243,6 +243,29 @@ class CandidateIdentified(Event):
     patient_id: PatientId
     store_id: str
     reasons: tuple[Reason, ...]
+
+
+class CandidateEnd(OpenEnum):
+    declined = "declined"
+    not_now = "not_now"
+    no_benefit = "no_benefit"  # the records no longer say that the patient would benefit
+    died = "died"
+    moved_away = "moved_away"
+    merged = "merged"
+    revoked = "revoked"
+    other = "other"
+
+
+class CandidateWithdrawn(Event):
+    """Who was a candidate is none any more, and did not enroll; where they are again, `CandidateIdentified` says so."""
+
+    TYPE: ClassVar[str] = "medsync.enrollment.candidate-withdrawn.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    store_id: str
+    reason: CandidateEnd
+    ask_again_on: date | None = None  # none: never by itself
 
 
 class Phone(Fields):

@@ -84,7 +84,7 @@ class StockShort(Event):
 class PackageReady(Event):
     """Verified by a pharmacist and in its bin: one package per visit.
 
-    Published again, with more items, where what a conditional fill waited for came late and the fill was added.
+    Published again after `PackageReopened`, with what is in it then.
     """
 
     TYPE: ClassVar[str] = "medsync.fulfillment.package-ready.v1"
@@ -99,6 +99,24 @@ class PackageReady(Event):
     items: tuple[PackagedItem, ...]
     return_on: date  # last day before return to stock
     not_filled: tuple[NotFilledItem, ...] = ()
+
+
+class PackageReopened(Event):
+    """It was ready, and is not handed over before a pharmacist verifies it again.
+
+    An item was recalled, or one that came late was added. `PackageReady` follows, or `PackageReturned`.
+    """
+
+    TYPE: ClassVar[str] = "medsync.fulfillment.package-reopened.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    store_id: str
+    package_id: str
+    plan_id: str
+    visit_id: str
+    on: date
+    items: tuple[PackagedItem, ...]
 
 
 class PackagePickedUp(Event):

@@ -123,10 +123,13 @@ class PatientUnreached(Event):
     attempts: int
     reachable_on: date | None = None  # by letter alone: the first day that one of today can confirm
     too_late: bool = False  # a letter alone could reach the patient, and none could be answered in time
+    planned_late: bool = (
+        False  # planned after the last hours for calls before the visit: nobody was to be called
+    )
 
 
 class ContactOptedOut(Event):
-    """The patient said stop: no automated contact from now on. Not a disenrolment."""
+    """The patient said stop: no automated contact from now on. Not a disenrollment."""
 
     TYPE: ClassVar[str] = "medsync.outreach.contact-opted-out.v1"
     TOPIC: ClassVar[str] = TOPIC

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
@@ -38,6 +39,8 @@ from shared.messaging.outages import NOT_REPLICATED, Unconfirmed, heeding, is_ou
 from shared.messaging.registry import Owner
 from shared.messaging.sealing import Sealer
 from shared.problems import Refused
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Event)
@@ -163,6 +166,7 @@ class Work:
         self.pool, self.service, self.clock, self.sealer, self.bell = pool, service, clock, sealer, bell
         self.group = f"medsync-{service}"  # of its consumers, without the installation's prefix
         self.process = uuid4()  # so that the next one knows that this one ended
+        self.set_aside: Counter[str] = Counter()  # events that were too large for the broker, by type
 
     def on(self, pool: asyncpg.Pool) -> Work:
         """The same, on the connections of another pool."""
@@ -266,6 +270,21 @@ class Work:
         """Those of these locked patients, or stores, who are not parked."""
         parked = await tables.parked_among(unit.db, [KEY[of](each) for each in owners])
         return [each for each in owners if KEY[of](each) not in parked]
+
+    def too_large(self, unit: Unit, events: Iterable[Event | SerializedEvent]) -> set[Key]:
+        """Of whom one of these events is more than the broker takes; each is logged and counted.
+
+        Who sends many patients' events in one unit sets these aside, so that the others' go.
+        """
+        found, at = set(), unit.now.isoformat()
+        for event in events:
+            try:
+                self._row(event, unit.cause, at, unit.marks)
+            except TooLarge as error:
+                found.add(error.key)
+                self.set_aside[event.TYPE] += 1
+                log.warning("event.set_aside", type=event.TYPE, bytes=error.size)
+        return found
 
     async def lock(self, unit: Unit, keys: Collection[Key]) -> None:
         """Lock what only a first look could name; the caller reads again. Never in a unit that has locks on others."""

@@ -40,6 +40,19 @@ def _demand(event: planner.DemandForecast) -> str:
     )
 
 
+def _no_candidate(event: enrollment.CandidateWithdrawn) -> str:
+    why = _NO_CANDIDATE.get(event.reason, "No longer a candidate for med sync")
+    again = f"; ask again on {short_date(event.ask_again_on)}" if event.ask_again_on else ""
+    return f"{why}{again}."
+
+
+_NO_CANDIDATE = {
+    "declined": "The patient declined med sync",
+    "not_now": 'The patient said "not now" to med sync',
+    "no_benefit": "No longer a candidate: med sync would not help now",
+}
+
+
 def _candidate(event: enrollment.CandidateIdentified) -> str:
     return f"Candidate for med sync ({_codes(event.reasons)})."
 
@@ -116,6 +129,8 @@ def _exclusions(event: planner.ExclusionsChanged) -> str:
 
 def _unreached(event: outreach.PatientUnreached) -> str:
     about = "a visit" if event.visit_id else "the first plan"
+    if event.planned_late:
+        return f"Nobody was called about {about}: it was planned after the last hours for calls before it."
     tried = f"after {counted(event.attempts, 'attempt')}" if event.attempts else "no attempt was made in time"
     if event.too_late and event.reachable_on:
         tried = f"by mail only, and no answer can come before {short_date(event.reachable_on)}"
@@ -166,6 +181,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     enrollment.ProfileChanged.TYPE: _profile_changed,
     enrollment.PatientDisenrolled.TYPE: _disenrolled,
     enrollment.CandidateIdentified.TYPE: _candidate,
+    enrollment.CandidateWithdrawn.TYPE: _no_candidate,
     enrollment.ContactDetailsChanged.TYPE: _template("Contact details updated."),
     enrollment.StoreChanged.TYPE: _template("Store {store_id} updated its hours, closures or details."),
     planner.PlanComputed.TYPE: _plan_computed,
@@ -195,6 +211,9 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     fulfillment.FillRejected.TYPE: _refused,
     fulfillment.StockShort.TYPE: _template("The store is short of a drug."),
     fulfillment.PackageReady.TYPE: _ready,
+    fulfillment.PackageReopened.TYPE: _template(
+        "Package for {on:short_date} back to verification: what is in it changed."
+    ),
     fulfillment.PackagePickedUp.TYPE: _picked_up,
     fulfillment.PickupMissed.TYPE: _template(
         "Not picked up: package for {on:short_date}, {days_late:day} late."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from itertools import chain
 from typing import Any
@@ -25,11 +26,12 @@ from shared.http import PROBLEM_JSON, Commanding, Problem, install_problems
 Operation = dict[str, Any]
 
 SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
-DOCUMENTS = documents()
+
+documents_now = cache(documents)
 
 
 def operations(service: str) -> Iterator[tuple[str, Operation]]:
-    for path, item in DOCUMENTS[service]["paths"].items():
+    for path, item in documents_now()[service]["paths"].items():
         for method, operation in item.items():
             yield f"{method.upper()} {path}", operation
 
@@ -44,12 +46,14 @@ def resolved(part: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_the_documents_kept_are_those_of_the_code() -> None:
-    assert read(OPENAPI) == json.loads(json.dumps(DOCUMENTS)), "run `make schemas` and look at what changed"
+    assert read(OPENAPI) == json.loads(json.dumps(documents_now())), (
+        "run `make schemas` and look at what changed"
+    )
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_document_says_whose_it_is(service: str) -> None:
-    info = DOCUMENTS[service]["info"]
+    info = documents_now()[service]["info"]
     assert info["title"] == f"MedSync {service}"
     assert info["description"] and info["version"]
 
@@ -71,7 +75,7 @@ def test_no_two_operations_have_one_id(service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_each_operation_says_its_problems_as_problem_details(service: str) -> None:
-    document = DOCUMENTS[service]
+    document = documents_now()[service]
     for where, operation in operations(service):
         assert {"400", "421", "503"} <= operation["responses"].keys(), where
         for status, answer in operation["responses"].items():
@@ -105,7 +109,7 @@ def test_no_address_and_no_header_is_null(service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_the_schemas_of_a_document_are_schemas(service: str) -> None:
-    for schema in DOCUMENTS[service]["components"]["schemas"].values():
+    for schema in documents_now()[service]["components"]["schemas"].values():
         jsonschema.Draft202012Validator.check_schema(schema)
 
 
@@ -116,7 +120,7 @@ def bodies(service: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The schema of each body, by its route."""
     for where, operation in operations(service):
         for content in operation.get("requestBody", {}).get("content", {}).values():
-            yield where, resolved(content["schema"], DOCUMENTS[service])
+            yield where, resolved(content["schema"], documents_now()[service])
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -127,7 +131,7 @@ def test_each_body_has_an_example(service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_each_example_is_as_its_schema_says(service: str) -> None:
-    components = DOCUMENTS[service]["components"]
+    components = documents_now()[service]["components"]
     for name, schema in components["schemas"].items():
         for example in schema.get("examples", ()):
             judge = jsonschema.Draft202012Validator(

@@ -36,6 +36,12 @@ GOLDEN = Path(__file__).parent / "golden"
 RELEASES = sorted((SCHEMAS / "released").iterdir())
 SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
 SAMPLE = "medsync.planner.plan-computed.v1"
+NOW = generated()
+
+
+def schema_of(name: str) -> dict[str, Any]:
+    """The schema of an event as it is now; the test may change it."""
+    return copy.deepcopy(NOW[name])
 
 
 def handlers_of(service: str) -> Handlers:
@@ -48,16 +54,15 @@ CONSUMED = [(service, name) for service in SERVICES for name in sorted(handlers_
 
 
 def test_the_schemas_kept_are_those_of_the_code() -> None:
-    assert read(SCHEMAS) == json.loads(json.dumps(generated())), "run `make schemas` and look at what changed"
+    assert read(SCHEMAS) == json.loads(json.dumps(NOW)), "run `make schemas` and look at what changed"
 
 
 @pytest.mark.parametrize("release", RELEASES, ids=lambda path: path.name)
 def test_no_released_schema_is_broken(release: Path) -> None:
-    now = generated()
     then = read_release(release)
-    broken = {name: breaks(schema, now[name]) for name, schema in then.items() if name in now}
+    broken = {name: breaks(schema, NOW[name]) for name, schema in then.items() if name in NOW}
     assert not {name: what for name, what in broken.items() if what}
-    assert then.keys() <= now.keys(), "a released event is gone: publish it until nobody reads it"
+    assert then.keys() <= NOW.keys(), "a released event is gone: publish it until nobody reads it"
 
 
 @pytest.mark.parametrize("name", sorted(EVENTS))
@@ -69,8 +74,8 @@ def test_each_event_has_a_golden_file_that_reads_and_writes_the_same(name: str) 
 @pytest.mark.parametrize("name", sorted(EVENTS))
 def test_each_golden_file_is_as_its_schema_says(name: str) -> None:
     document = json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8"))
-    jsonschema.validate(document, generated()[name], format_checker=jsonschema.FormatChecker())
-    left_out = generated()[name]["properties"].keys() - document.keys()
+    jsonschema.validate(document, schema_of(name), format_checker=jsonschema.FormatChecker())
+    left_out = schema_of(name)["properties"].keys() - document.keys()
     assert not left_out, "a golden file shows every field"
 
 
@@ -195,20 +200,20 @@ def close_a_map(schema: dict[str, Any]) -> None:
     ],
 )
 def test_a_breaking_change_is_found(change: Callable[[dict[str, Any]], None]) -> None:
-    changed = copy.deepcopy(generated()[SAMPLE])
+    changed = schema_of(SAMPLE)
     change(changed)
-    assert breaks(generated()[SAMPLE], changed)
+    assert breaks(schema_of(SAMPLE), changed)
 
 
 def test_what_the_first_release_said_in_other_words_is_held_to() -> None:
     """0.1 said how an event travels with keywords of its own, and a time of day as a format that it has not."""
     name = "medsync.enrollment.store-changed.v1"
     released = read(SCHEMAS / "released" / "0.1")[name]
-    assert not breaks(in_words_of_today(released), generated()[name])
+    assert not breaks(in_words_of_today(released), schema_of(name))
     for other in ({"x-topic": "medsync.elsewhere.v1"}, {"x-keyed-by": "patient"}, {"x-sealed": True}):
-        [broken] = breaks(in_words_of_today(released | other), generated()[name])
+        [broken] = breaks(in_words_of_today(released | other), schema_of(name))
         assert "$comment" in broken
-    [broken, again] = breaks(in_words_of_today(released), change_time(generated()[name]))
+    [broken, again] = breaks(in_words_of_today(released), change_time(schema_of(name)))
     assert {broken.partition(":")[0], again.partition(":")[0]} == {"hours[].opens"}
 
 
@@ -220,7 +225,7 @@ def change_time(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_only_an_enumeration_that_has_other_may_grow() -> None:
-    before, after = copy.deepcopy(generated()[SAMPLE]), copy.deepcopy(generated()[SAMPLE])
+    before, after = schema_of(SAMPLE), schema_of(SAMPLE)
     after["$defs"]["VisitKind"]["enum"].append("by_drone")
     assert not breaks(before, after)
     for schema in (before, after):
@@ -229,13 +234,13 @@ def test_only_an_enumeration_that_has_other_may_grow() -> None:
 
 
 def test_words_for_people_may_change() -> None:
-    after = copy.deepcopy(generated()[SAMPLE])
+    after = schema_of(SAMPLE)
     after["description"] = after["properties"]["cycle"]["title"] = "in other words"
-    assert not breaks(generated()[SAMPLE], after)
+    assert not breaks(schema_of(SAMPLE), after)
 
 
 def test_optional_fields_may_come_and_go() -> None:
-    before = generated()[SAMPLE]
+    before = schema_of(SAMPLE)
     with_more = copy.deepcopy(before)
     with_more["properties"]["note"] = {"type": "string", "default": ""}
     assert not breaks(before, with_more)

@@ -31,6 +31,8 @@ from services.console.store import reads, rebuilding, writes
 from shared.clock import SteppedClock
 from shared.database import connect, open_pool
 from shared.events import EVENTS
+from shared.events.enrollment import CandidateWithdrawn
+from shared.events.fulfillment import PackageReopened
 from shared.messaging import Work
 from shared.messaging.bell import Bell
 from shared.messaging.envelope import Record
@@ -170,6 +172,30 @@ async def test_a_store_counts_its_visits_as_if_each_were_looked_at_alone(
             turned = [each for skip in range(0, day.count(part), 7) for each in day.ids(part, 7, skip)]
             assert turned == day.ids(part, 1000), part
     await db.close()
+
+
+async def test_a_package_verified_again_is_not_shown_ready_and_who_declined_is_no_candidate(
+    stack: Addresses, fresh_database: Fresh, unique_name: str, tmp_path: Path
+) -> None:
+    told, prefix = pharmacy(48), f"{unique_name}."
+    reopened = next(each.event for each in told if isinstance(each.event, PackageReopened))
+    declined = next(each.event for each in told if isinstance(each.event, CandidateWithdrawn))
+    async with console(stack, fresh_database("console"), prefix, tmp_path) as client:
+        await publish_all(stack.kafka, told, prefix=prefix)
+        await at_rest(client)
+        day = (await client.get("/stores/s1")).text
+        row = next(
+            each for each in re.findall(r"<tr.*?</tr>", day, re.DOTALL) if reopened.patient_id[:8] in each
+        )
+        assert 'class="chip to_verify"' in row
+        assert 'class="chip ready"' not in row
+        assert "Pharmacist verification." in (await client.get(f"/patients/{reopened.patient_id}")).text
+
+        page = (await client.get(f"/patients/{declined.patient_id}")).text
+        assert "No longer a candidate since" in page
+        assert "Would benefit from med sync" not in page
+        assert declined.patient_id in (await client.get("/patients?status=no_candidate")).text
+        assert declined.patient_id not in (await client.get("/patients?status=candidate")).text
 
 
 def is_open(visit: Visit) -> bool:

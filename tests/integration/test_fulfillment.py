@@ -55,6 +55,7 @@ from shared.events.planner import (
     ExclusionsChanged,
     FillKind,
     Participation,
+    PlanBlocked,
     PlanCancelled,
     PlanComputed,
     PlannedItem,
@@ -198,6 +199,27 @@ def confirmed(
 
 def cancelled(revision: int) -> PlanCancelled:
     return PlanCancelled(patient_id="p1", plan_id="plan-1", revision=revision, reason=BECAUSE)
+
+
+def blocked(revision: int, *rx_ids: str, because: str) -> PlanBlocked:
+    """No plan, for a reason of each of these drugs; where there is none, the patient is not to be served at all."""
+    drugs = tuple(
+        DrugDecision(
+            rx_id=rx,
+            drug_name=f"drug {rx}",
+            participation=Participation.excluded,
+            reasons=(Reason(code=because),),
+        )
+        for rx in rx_ids
+    )
+    return PlanBlocked(
+        patient_id="p1",
+        revision=revision,
+        profile_revision=2,
+        store_id="store-1",
+        reasons=(BECAUSE,),
+        drugs=drugs,
+    )
 
 
 # ---- what people do ----
@@ -1037,10 +1059,32 @@ async def test_a_package_of_one_who_died_goes_back_at_once(service: Unbrokered) 
     assert [type(event) for event in await service.published()] == [PackageReturned]
 
 
-async def test_a_discontinued_drug_leaves_the_package(service: Unbrokered) -> None:
+async def test_a_discontinued_drug_leaves_the_package_which_is_verified_again(service: Unbrokered) -> None:
     await with_ready_package(service, *RX)
     await service.handle(planned(2, "rx-b", profile=2, discontinued=["rx-a"]))
     assert await states(service) == {"rx-a": "withheld discontinued", "rx-b": "filled"}
+    (package,) = (await service.get("/packages", status="to_verify"))["items"]
+    assert package["bin"] is None
+    left_out = next(item for item in package["items"] if item["rx_id"] == "rx-a")
+    assert left_out["because"] == "Discontinued by the prescriber."
+
+
+async def test_the_last_drug_discontinued_takes_its_package_back(service: Unbrokered) -> None:
+    """Then there is nothing to plan: the planner withdraws the plan, and says of each drug why."""
+    await with_ready_package(service, "rx-a")
+    await service.handle(cancelled(2))
+    await service.handle(blocked(3, "rx-a", because="discontinued"))
+    assert await states(service) == {"rx-a": "withheld discontinued"}
+    assert [type(event) for event in await service.published()] == [PackageReturned]
+
+
+@pytest.mark.parametrize("rx_ids", [(), ("rx-a",)], ids=["a stay in hospital", "no refills left"])
+async def test_a_plan_that_is_blocked_for_another_reason_leaves_a_package_ready(
+    service: Unbrokered, rx_ids: tuple[str, ...]
+) -> None:
+    await with_ready_package(service, "rx-a")
+    await service.handle(cancelled(2))
+    await service.handle(blocked(3, *rx_ids, because="no_refills"))
     (package,) = (await service.get("/packages", status="ready"))["items"]
     assert package["bin"] == "1-01"
 

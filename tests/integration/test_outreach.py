@@ -280,6 +280,39 @@ def urgent(on: date) -> Visit:
     return visit(on, VisitKind.bridge, "rx1").model_copy(update={"urgent": True})
 
 
+@pytest.mark.parametrize(
+    ("planned_at", "late"),
+    [(datetime(2026, 10, 2, 1, tzinfo=UTC), True), (datetime(2026, 10, 1, 19, tzinfo=UTC), False)],
+    ids=["nine in the evening", "three in the afternoon"],
+)
+async def test_an_urgent_visit_planned_when_nobody_may_be_called_any_more_says_so(
+    known: Service, planned_at: datetime, late: bool
+) -> None:
+    await known.at(planned_at)
+    await known.handle(plan(urgent(NOW.date())))
+    await known.do_due()
+    unreached = await known.published()
+    assert bool(await known.lease()) is not late
+    if late:
+        [event] = unreached
+        assert isinstance(event, PatientUnreached)
+        assert (event.attempts, event.planned_late) == (0, True)
+    else:
+        assert unreached == []
+        await known.at(datetime(2026, 10, 2, 1, tzinfo=UTC))
+        [event] = await known.published()
+        assert isinstance(event, PatientUnreached)
+        assert not event.planned_late
+
+
+async def test_a_spanish_speaker_is_called_with_a_script_in_spanish(known: Service) -> None:
+    await known.handle(enrolled(revision=2, language="es-MX"))
+    await known.handle(plan(agreed=False))
+    [lent] = await known.lease()
+    assert (lent["language"], lent["script_language"]) == ("es-MX", "es")
+    assert lent["script"][0]["words"].startswith("Buenos días, le habla ___ de la farmacia ___.")
+
+
 async def test_the_alignment_then_the_confirmations(known: Service) -> None:
     await known.handle(plan(agreed=False))
     [lent] = await known.lease()
@@ -586,7 +619,7 @@ async def test_the_same_outcome_again_gets_the_same_answer_and_another_is_refuse
     assert [type(event) for event in await known.published()] == [AlignmentAgreed]
 
 
-async def test_diallers_on_two_processes_share_the_work_and_repeat_no_call(service: Service) -> None:
+async def test_dialers_on_two_processes_share_the_work_and_repeat_no_call(service: Service) -> None:
     ids = [f"p{number}" for number in range(60)]
     await service.handle(store())
     await service.handle(*[enrolled(each) for each in ids])
@@ -633,7 +666,7 @@ async def test_nobody_reached_by_three_days_before_the_visit(known: Service) -> 
     )
 
 
-async def test_without_a_dialler_the_deadline_passes_by_itself(known: Service) -> None:
+async def test_without_a_dialer_the_deadline_passes_by_itself(known: Service) -> None:
     await known.handle(plan(VISIT))
     await known.at(datetime(2026, 10, 17, 23, 59, tzinfo=UTC))
     assert await known.published() == []
@@ -804,7 +837,7 @@ def uninsured(revision: int = 2, since: str = "2026-10-01") -> PlanBlocked:
 
 
 async def test_a_lapse_of_insurance_is_for_a_person_the_same_day_and_is_told_of_once(known: Service) -> None:
-    """Not for the dialler: it is about money. A message left is not enough."""
+    """Not for the dialer: it is about money. A message left is not enough."""
     await known.handle(plan(VISIT))
     await known.handle(uninsured())
     assert await known.lease() == []
@@ -888,7 +921,7 @@ async def test_ready_reminder_missed_and_picked_up(known: Service) -> None:
     assert await known.published() == []
 
 
-async def test_a_patient_who_calls_in_takes_the_diallers_lease_back(known: Service) -> None:
+async def test_a_patient_who_calls_in_takes_the_dialers_lease_back(known: Service) -> None:
     await known.handle(plan(VISIT))
     await known.at(datetime(2026, 10, 13, 14, tzinfo=UTC))
     [lent] = await known.lease()

@@ -86,7 +86,7 @@ async def test_a_stop_is_heard_however_it_is_written(known: Service, text: str) 
     assert await known.lease() == []
 
 
-async def test_a_stop_takes_the_diallers_lease_back_and_leaves_a_persons(known: Service) -> None:
+async def test_a_stop_takes_the_dialers_lease_back_and_leaves_a_persons(known: Service) -> None:
     await known.handle(plan(agreed=False))
     [lent] = await known.lease()
     await write(known, "leave me alone")

@@ -498,7 +498,7 @@ async def test_who_leaves_loses_the_plan_and_what_is_known_of_them(proposed: Ser
     cancelled = only(await proposed.handle(left), PlanCancelled)
     assert (cancelled.revision, cancelled.reason.code) == (2, "disenrolled")
     assert await proposed.handle(changed(3)) == [], "a change after leaving"
-    assert await proposed.handle(enrolled()) == [], "an enrolment from before"
+    assert await proposed.handle(enrolled()) == [], "an enrollment from before"
     async with proposed.work.read() as db:
         assert await db.fetchval("select profile from patients") == {}
         assert await db.fetchval("select count(*) from visits") == 0
@@ -810,6 +810,27 @@ async def test_whoever_is_parked_is_passed_over_and_named(other_rules: Service) 
     assert (answer["looked_at"], answer["parked"]) == (5, ["p2"])
     assert {event.key for event in await other_rules.published()} == {"p1", "p3", "p4", "p5"}
     assert (await other_rules.get("/plans/p2"))["revision"] == 1
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_whose_plan_the_broker_would_not_take_is_set_aside_and_the_others_are_planned(
+    other_rules: Service, dry_run: bool
+) -> None:
+    async with other_rules.work.pool.acquire() as db:
+        await db.execute(
+            """
+            update patients
+            set profile = jsonb_set(profile, '{prescriptions,0,drug,name}', to_jsonb(repeat('x', 1100000)))
+            where patient_id = 'p2'
+            """
+        )
+    before = await other_rules.get("/plans/p2")
+    answer = await replanned(other_rules, dry_run=dry_run)
+    assert (answer["looked_at"], answer["set_aside"]) == (5, ["p2"])
+    assert [each["patient_id"] for each in answer["changed"]] == ["p1", "p3", "p4", "p5"]
+    told = {event.key for event in await other_rules.published()}
+    assert told == (set() if dry_run else {"p1", "p3", "p4", "p5"})
+    assert await other_rules.get("/plans/p2") == before, "the plan before stands"
 
 
 async def test_a_batch_asked_for_twice_under_one_key_is_done_once(other_rules: Service) -> None:

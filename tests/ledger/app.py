@@ -175,7 +175,7 @@ async def current_state(
     """The newest revision of each patient, as the event that last told it."""
     rows = await db.fetch(
         """
-        select patient_id, max(revision) as revision
+        select patient_id, max(revision) as revision, coalesce(max(note), 's') as store_id
         from effects
         where patient_id > $1
           and ($2::text is null or patient_id = $2)
@@ -187,12 +187,12 @@ async def current_state(
         patient,
         limit,
     )
-    return [blocked(row["patient_id"], row["revision"]) for row in rows]
+    return [blocked(**row) for row in rows]
 
 
-def blocked(patient_id: str, revision: int) -> PlanBlocked:
+def blocked(patient_id: str, revision: int, store_id: str = "s") -> PlanBlocked:
     return PlanBlocked(
-        patient_id=patient_id, revision=revision, profile_revision=revision, store_id="s", reasons=()
+        patient_id=patient_id, revision=revision, profile_revision=revision, store_id=store_id, reasons=()
     )
 
 

@@ -32,6 +32,7 @@ async def longest_pause(of: asyncio.Task[int]) -> float:
     return longest
 
 
+@pytest.mark.slow
 async def test_the_loop_goes_on_while_a_plan_is_searched() -> None:
     await beside.run(reckon, 0.0)
     reckoning = asyncio.create_task(beside.run(reckon, 1.0))
@@ -39,6 +40,7 @@ async def test_the_loop_goes_on_while_a_plan_is_searched() -> None:
     assert await reckoning != os.getpid()
 
 
+@pytest.mark.slow
 async def test_what_takes_too_long_is_ended_and_the_next_is_done(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -52,6 +54,7 @@ async def test_what_takes_too_long_is_ended_and_the_next_is_done(
     assert await beside.run(reckon, 0.0) != pid
 
 
+@pytest.mark.slow
 async def test_no_more_wait_than_can_be_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beside, "WAITING", 2)
     running = [asyncio.create_task(beside.run(reckon, 0.3)) for _ in range(3)]

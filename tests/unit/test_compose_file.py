@@ -21,14 +21,16 @@ COMPOSE: dict[str, Any] = YAML(typ="safe").load(FILE)["services"]
 MEDSYNC = {name: service for name, service in COMPOSE.items() if service.get("command", [None])[0] == "run"}
 
 
+@pytest.mark.slow
 def test_it_follows_the_compose_specification() -> None:
     assert _check(FILE).returncode == 0
 
 
-def test_a_misspelt_key_would_be_found(tmp_path: Path) -> None:
-    misspelt = tmp_path / FILE.name
-    misspelt.write_text(FILE.read_text().replace("depends_on:", "depend_on:", 1))
-    found = _check(misspelt)
+@pytest.mark.slow
+def test_a_misspelled_key_would_be_found(tmp_path: Path) -> None:
+    misspelled = tmp_path / FILE.name
+    misspelled.write_text(FILE.read_text().replace("depends_on:", "depend_on:", 1))
+    found = _check(misspelled)
     assert found.returncode == 1
     assert "depend_on" in found.stdout
 

@@ -63,6 +63,7 @@ def run(folder: Path, *arguments: str, programs: tuple[str, ...] = (), every: st
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two workers"])
 def test_missing_programs_are_named_in_one_closing_line(tmp_path: Path, workers: tuple[str, ...]) -> None:
     code, output = run(tmp_path, *workers)
@@ -72,6 +73,7 @@ def test_missing_programs_are_named_in_one_closing_line(tmp_path: Path, workers:
     assert "1 passed, 5 skipped" in result
 
 
+@pytest.mark.slow
 def test_where_every_group_must_run_a_missing_program_fails_its_tests_by_name(tmp_path: Path) -> None:
     code, output = run(tmp_path, every="1")
     assert code == 1
@@ -80,6 +82,7 @@ def test_where_every_group_must_run_a_missing_program_fails_its_tests_by_name(tm
     assert "not run:" not in output
 
 
+@pytest.mark.slow
 def test_a_group_whose_program_is_there_runs(tmp_path: Path) -> None:
     code, output = run(tmp_path, "-k", "browser", programs=("chromium",))
     assert code == 1

@@ -84,6 +84,7 @@ BROKEN = {
 """A line that breaks each border of pyproject.toml."""
 
 
+@pytest.mark.slow
 def test_every_border_of_imports_bites(tmp_path: Path) -> None:
     """One border broken by each line: as many are broken as there are, and none before."""
     for package in ("services", "shared", "cli", "deploy"):

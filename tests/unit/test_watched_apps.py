@@ -28,6 +28,7 @@ def client_of(app: FastAPI) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://localhost")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SERVICES)
 async def test_every_service_counts_its_own_requests_by_the_template_of_their_route(name: str) -> None:
     async with client_of(app_of(name)) as one, client_of(app_of(name)) as other:

@@ -24,6 +24,7 @@ UNPLANNED = frozenset(
         "pickup-declined",
         "reschedule-requested",
         "pickup-missed",
+        "package-reopened",
         "package-returned",
         "plan-blocked",
     }
@@ -86,6 +87,7 @@ def brief_of(
 def _so_far(status: str | None, since: date | None, standings: Sequence[tuple[Visit, Standing]]) -> str:
     begun = {
         "candidate": "Would benefit from med sync, and is not enrolled",
+        "no_candidate": "Not enrolled, and no longer a candidate for med sync",
         "enrolled": "Enrolled",
         "left": "No longer enrolled",
     }.get(status or "", "Not enrolled here")

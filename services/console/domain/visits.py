@@ -62,7 +62,7 @@ class Facts:
     """All that decides how a visit stands; many of a store's visits have them in common."""
 
     on: date | None
-    package: str | None  # ready, picked_up, returned
+    package: str | None  # ready, to_verify (again), picked_up, returned
     answer: str | None  # confirmed, declined, moved, unreached
     planned: bool  # the newest plan holds it, and the patient takes part
     agreed: bool  # the patient agreed to that plan
@@ -95,7 +95,7 @@ class Visit:
     declined_rx_ids: tuple[str, ...] = ()
     wanted_on: date | None = None
     attempts: int | None = None
-    package: str | None = None  # ready, picked_up, returned
+    package: str | None = None  # ready, to_verify (again), picked_up, returned
     package_at: datetime | None = None
     return_on: date | None = None
     days_late: int | None = None
@@ -143,6 +143,8 @@ def standing(facts: Facts, today: date) -> Standing:
             return Standing.picked_up
         case "returned":
             return Standing.returned
+        case "to_verify":
+            return Standing.to_verify
         case "ready":
             return Standing.late if facts.on and facts.on < today else Standing.ready
     if facts.answer == "confirmed" and (facts.planned or facts.made):
@@ -172,7 +174,8 @@ def missing(visit: Visit, today: date) -> list[str]:
     """
     now = standing(visit.facts, today)
     if visit.package:
-        return [render(reason) for reason in visit.not_filled]
+        verify = ["Pharmacist verification."] if now is Standing.to_verify else []
+        return [*verify, *(render(reason) for reason in visit.not_filled)]
     if now in OVER:
         return []
     first = {
@@ -180,7 +183,7 @@ def missing(visit: Visit, today: date) -> list[str]:
         Standing.to_confirm: _not_confirmed(visit, today),
         Standing.moving: f"The patient asked for {day_of(visit.wanted_on)} instead.",
         Standing.declined: "The patient declined it.",
-        Standing.unreached: f"Not reached after {counted(visit.attempts or 0, 'attempt')}: nothing is filled.",
+        Standing.unreached: _not_reached(visit),
         Standing.confirmed: _not_ordered(visit, today),
         Standing.filling: f"{visit.filled} of {counted(visit.expected, 'fill')} done.",
         Standing.to_verify: "Pharmacist verification.",
@@ -204,6 +207,12 @@ def _not_confirmed(visit: Visit, today: date) -> str:
         if call <= today
         else f"Not confirmed yet: the call is due on {short_date(call)}."
     )
+
+
+def _not_reached(visit: Visit) -> str:
+    if not visit.attempts:
+        return "No call could be made in time: nothing is filled."
+    return f"Not reached after {counted(visit.attempts, 'attempt')}: nothing is filled."
 
 
 def _not_ordered(visit: Visit, today: date) -> str:

@@ -11,6 +11,7 @@ from services.console.domain.visits import ConditionalFill
 from shared.database import Db
 from shared.events.enrollment import (
     CandidateIdentified,
+    CandidateWithdrawn,
     ConsentChanged,
     ContactDetailsChanged,
     PatientDisenrolled,
@@ -24,6 +25,7 @@ from shared.events.fulfillment import (
     FillRejected,
     PackagePickedUp,
     PackageReady,
+    PackageReopened,
     PackageReturned,
     PickupMissed,
     StockShort,
@@ -140,6 +142,24 @@ async def save_candidates(db: Db, events: Sequence[CandidateIdentified], times: 
         ],
     )
     await _follow_stores(db, [each["patient_id"] for each in rows])
+
+
+async def save_no_candidates(db: Db, events: Sequence[CandidateWithdrawn], times: Times) -> None:
+    """Keep who is no candidate any more; who enrolled since stays enrolled."""
+    await db.execute(
+        """
+        update patients p
+        set status = 'no_candidate',
+            since = gone.since,
+            left_because = gone.reason
+        from unnest($1::text[], $2::timestamptz[], $3::text[]) as gone (patient_id, since, reason)
+        where p.patient_id = gone.patient_id
+          and p.status = 'candidate'
+        """,
+        [event.patient_id for event in events],
+        [times[event.patient_id] for event in events],
+        [event.reason for event in events],
+    )
 
 
 _keep_enrolled = upsert(
@@ -506,6 +526,9 @@ async def save_fills(db: Db, state: str, events: Sequence[FillCompleted | FillRe
     )
 
 
+_keep_reopened = upsert(
+    "visits", "visit_id", "patient_id store_id on package package_at", first="patient_id store_id on"
+)
 _keep_ready = upsert(
     "visits",
     "visit_id",
@@ -513,6 +536,10 @@ _keep_ready = upsert(
     first="patient_id store_id on",
     given="package_at",
 )
+
+
+async def save_reopened(db: Db, events: Sequence[PackageReopened], times: Times) -> None:
+    await _keep_reopened(db, [{**_package(event, "to_verify", times), "on": event.on} for event in events])
 
 
 async def save_ready(db: Db, events: Sequence[PackageReady], times: Times) -> None:
@@ -565,7 +592,9 @@ async def save_returned(db: Db, events: Sequence[PackageReturned], times: Times)
     await _keep_returned(db, [_package(event, "returned", times) for event in events])
 
 
-def _package(event: PackageReady | PackagePickedUp | PackageReturned, package: str, times: Times) -> Row:
+def _package(
+    event: PackageReady | PackageReopened | PackagePickedUp | PackageReturned, package: str, times: Times
+) -> Row:
     return row(event, "visit_id patient_id store_id", package=package, package_at=times[event.patient_id])
 
 

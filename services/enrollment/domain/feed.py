@@ -119,6 +119,14 @@ def check_fills(
     return problems
 
 
+def check_saved(
+    reading: Reading[V], merged: Merged[V], saved: Collection[str], foreign: Problem
+) -> dict[int, Problem]:
+    """The records whose key was to be saved and was not: another request took it for another owner meanwhile."""
+    lost = {fed.key for fed in merged.save} - set(saved)
+    return {index: foreign for index, fed in reading.good.items() if fed.key in lost}
+
+
 def _of_patient(patient_id: str, patients: Collection[str], merged: Collection[str]) -> Problem | None:
     if patient_id in merged:
         return MERGED_PATIENT

@@ -7,7 +7,7 @@ describes the columns for people; a test holds the two together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -145,11 +145,10 @@ class Layout(Generic[V]):
     def column_names(self) -> frozenset[str]:
         return frozenset(column.name for column in self.columns)
 
-    def meant(self, name: str, present: Collection[str]) -> str | None:
-        """The column, unsafe to miss and not present, that an unknown one may be meant for."""
-        return meant_for(
-            name, frozenset(each.name for each in self.columns if each.safety).difference(present)
-        )
+    @property
+    def unsafe_to_miss(self) -> frozenset[str]:
+        """The columns for which an unknown one may be meant, which then cannot be passed over."""
+        return frozenset(column.name for column in self.columns if column.safety)
 
     def is_personal(self, name: str) -> bool:
         return any(column.name == name and column.personal for column in self.columns)
@@ -166,6 +165,15 @@ def _not_after_today(field: str) -> Check:
         (field,),
         lambda values, today: bool(values[field] > today + timedelta(days=1)),
         "is in the future: send the record on that day or later",
+    )
+
+
+def _not_before(field: str, earlier: str) -> Check:
+    return Check(
+        field,
+        (earlier, field),
+        lambda values, _: bool(values[field] < values[earlier]),
+        f"is before {earlier}: correct one of the two",
     )
 
 
@@ -318,12 +326,7 @@ PRESCRIPTIONS = Layout(
     build=_prescription,
     checks=(
         _not_after_today("written_on"),
-        Check(
-            "expires_on",
-            ("written_on", "expires_on"),
-            lambda values, _: bool(values["expires_on"] < values["written_on"]),
-            "is before written_on: correct one of the two",
-        ),
+        _not_before("expires_on", "written_on"),
         Check(
             "usual_quantity",
             ("usual_quantity",),
@@ -392,12 +395,7 @@ FILLS = Layout(
     build=_fill,
     checks=(
         _not_after_today("handed_over_on"),
-        Check(
-            "handed_over_on",
-            ("filled_on", "handed_over_on"),
-            lambda values, _: bool(values["handed_over_on"] < values["filled_on"]),
-            "is before filled_on: correct one of the two",
-        ),
+        _not_before("handed_over_on", "filled_on"),
     ),
     columns=(
         Column("fill_id", identifier),
@@ -421,11 +419,16 @@ LAYOUTS: tuple[Layout[Any], ...] = (STORES, PATIENTS, PRESCRIPTIONS, FILLS)
 # --- reading ---
 
 
+COLUMNS_NAMED = 100
+"""Unknown columns that an answer names; a feed has a few, and the same in every record."""
+
+
 @dataclass(frozen=True)
 class Reading(Generic[V]):
     """The records of one request by their place in it: what can be taken, and all that is wrong elsewhere.
 
-    `left_out` holds the fields without which a record is taken, `passed_over` the first record of each unknown column.
+    `left_out` holds the fields without which a record is taken, `passed_over` the first record of each unknown column,
+    up to `COLUMNS_NAMED` of them.
     """
 
     good: dict[int, Fed[V]]
@@ -456,15 +459,16 @@ def read_records(
     what tells it from other content.
     """
     reading: Reading[V] = Reading({}, {})
-    known = layout.column_names
+    known, unsafe = layout.column_names, layout.unsafe_to_miss
     for index, record in enumerate(records):
         texts, problems = texts_of(record)
-        unknown = [name for name in texts if name not in known]
+        unknown = texts.keys() - known
         problems = [problem for problem in problems if problem.field not in unknown]
-        for name in unknown:
-            if column := layout.meant(name, texts):
+        missed = unsafe.difference(texts)
+        for name in filter(unknown.__contains__, texts):
+            if column := meant_for(name, missed):
                 problems.append(Problem(name, is_near(column)))
-            else:
+            elif len(reading.passed_over) < COLUMNS_NAMED:
                 reading.passed_over.setdefault(name, index)
         wrong = {problem.field for problem in problems}
         values, unread = read_columns(

@@ -213,7 +213,7 @@ async def load_history(db: Db, patient_id: str) -> list[Entry]:
     ]
 
 
-async def disenrol(
+async def disenroll(
     db: Db,
     patient_id: str,
     reason: str,

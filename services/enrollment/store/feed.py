@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from services.enrollment.domain.profile import Standing
 from services.enrollment.domain.records import Fed, FedFill, FedPatient, Person, Wishes
@@ -19,6 +19,8 @@ from shared.events.enrollment import (
     StoreChanged,
 )
 from shared.upsert import Row, row, upsert
+
+V = TypeVar("V")
 
 
 async def load_stores(db: Db, store_ids: Collection[str]) -> dict[str, Fed[StoreChanged]]:
@@ -428,9 +430,13 @@ _keep_prescriptions = upsert(
 )
 
 
-async def save_prescriptions(db: Db, prescriptions: Iterable[Fed[Prescription]]) -> None:
-    """Save what the feed says. What a patient reported, and a renewal that replaced it, stay as they are."""
-    await _keep_prescriptions(db, [{**vars(fed.value), **_fed_row(fed)} for fed in prescriptions])
+async def save_prescriptions(db: Db, prescriptions: Iterable[Fed[Prescription]]) -> set[str]:
+    """Save what the feed says. What a patient reported, and a renewal that replaced it, stay as they are; so does
+    whose it is. Returns the ids of those saved."""
+    rows = await _keep_prescriptions(
+        db, [{**vars(fed.value), **_fed_row(fed)} for fed in _in_turn(prescriptions)]
+    )
+    return {each["rx_id"] for each in rows}
 
 
 def _fed_row(fed: Fed[Any]) -> Row:
@@ -476,12 +482,21 @@ _keep_fills = upsert(
 )
 
 
-async def save_fills(db: Db, fills: Iterable[Fed[FedFill]]) -> None:
-    """Save what the feed says; a fill stays of its prescription."""
-    await _keep_fills(
+async def save_fills(db: Db, fills: Iterable[Fed[FedFill]]) -> set[str]:
+    """Save what the feed says; a fill stays of its prescription. Returns the ids of those saved."""
+    rows = await _keep_fills(
         db,
-        [{**vars(fed.value.fill), **_fed_row(fed), "reversed": fed.value.reversed} for fed in fills],
+        [
+            {**vars(fed.value.fill), **_fed_row(fed), "reversed": fed.value.reversed}
+            for fed in _in_turn(fills)
+        ],
     )
+    return {each["fill_id"] for each in rows}
+
+
+def _in_turn(feds: Iterable[Fed[V]]) -> list[Fed[V]]:
+    """By key: two requests that name the same ones wait for one another, and never each for the other."""
+    return sorted(feds, key=lambda fed: fed.key)
 
 
 async def owners_of(db: Db, rx_ids: Collection[str]) -> dict[str, str]:

@@ -229,14 +229,14 @@ async def current_state(
     stores = await published_stores(db, [row["key"] for row in keys if row["is_store"]])
     patient_ids = [row["key"] for row in keys if not row["is_store"]]
     events: list[Event] = [*stores]
-    events.extend(await enrolments(db, patient_ids))
+    events.extend(await enrollments(db, patient_ids))
     events.extend(await contact_details(db, patient_ids))
     events.extend(await departures(db, patient_ids))
     return sorted(events, key=lambda event: event.key)
 
 
-async def enrolments(db: Db, patient_ids: Collection[str]) -> list[PatientEnrolled]:
-    """The enrolment of each of these patients who is enrolled, under the revision that stands."""
+async def enrollments(db: Db, patient_ids: Collection[str]) -> list[PatientEnrolled]:
+    """The enrollment of each of these patients who is enrolled, under the revision that stands."""
     consents = await load_consents(db, patient_ids)
     patients = await load_patients(db, consents)
     profiles = await load_profiles(db, consents)

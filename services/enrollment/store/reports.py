@@ -16,7 +16,7 @@ from shared.upsert import row, upsert
 async def add_handed_over(
     db: Db, fills: Collection[Fill], owners: Mapping[str, str], packages: Mapping[str, str]
 ) -> set[str]:
-    """Add the fills that patients took home, and lower what their prescriptions still authorise.
+    """Add the fills that patients took home, and lower what their prescriptions still authorize.
 
     `owners` maps the rx_ids to their patients, `packages` the fill_ids to the packages that held them. Answers the
     fill_ids that were not taken, for they name a fill of another prescription or package.

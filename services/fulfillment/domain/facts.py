@@ -20,7 +20,7 @@ class Patient:
     revision: int
     enrolled: bool
     died: bool = False
-    left_revision: int = 0  # of the last disenrolment; 0: never
+    left_revision: int = 0  # of the last disenrollment; 0: never
     caregiver_may_collect: bool = False
 
 

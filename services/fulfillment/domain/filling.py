@@ -103,7 +103,7 @@ def reconcile(order: WorkOrder, facts: Facts, now: datetime) -> WorkOrder:
     collectable; death stops everything; a discontinued drug leaves the package at once, even a ready one. A drug
     that only moved to another visit after it was filled stays, for it is paid for and right: a filled item is
     withheld only where the newer plan calls its prescription discontinued, or a pharmacist excluded it. A ready package
-    that loses an item to a pharmacist's decision is not released before a pharmacist has seen it without.
+    that loses an item is not released before a pharmacist has seen it without.
 
     A conditional fill waits until a plan has it on this visit without a condition, itself or a renewal in its place;
     when the store fills, the visit goes on without it. What comes after that is added while the package is there.
@@ -112,13 +112,13 @@ def reconcile(order: WorkOrder, facts: Facts, now: datetime) -> WorkOrder:
         return order
     calendar = facts.store.revision if facts.store else 0
     after = order.each(lambda item: _reconsider(item, order, facts, now))
-    if order.status is PackageStatus.ready and _lost_to_exclusion(after) > _lost_to_exclusion(order):
+    if order.status is PackageStatus.ready and _recalled(after) > _recalled(order):
         after = after.become(PackageStatus.to_verify)
     return settle(replace(after, store_revision=calendar), facts.store)
 
 
-def _lost_to_exclusion(order: WorkOrder) -> int:
-    return sum(item.why is Why.excluded for item in order.having(ItemStatus.withheld))
+def _recalled(order: WorkOrder) -> int:
+    return sum(item.why in RECALLED for item in order.having(ItemStatus.withheld))
 
 
 def _reconsider(item: Item, order: WorkOrder, facts: Facts, now: datetime) -> Item:

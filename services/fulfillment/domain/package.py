@@ -147,6 +147,8 @@ def why_left_out(item: Item) -> Reason | None:
     """The reason of an item that is not in the package and that staff are to know of; none of any other."""
     if item.why is Why.excluded:
         return Reason(code="excluded_by_pharmacist")
+    if item.why is Why.discontinued:
+        return Reason(code="discontinued")
     return why_not_filled(item)
 
 

@@ -1,4 +1,4 @@
-"""What diallers, staff, patients and prescribers may ask of outreach: one function per command, without HTTP.
+"""What dialers, staff, patients and prescribers may ask of outreach: one function per command, without HTTP.
 
 `contacts` has those about contacts that outreach makes, `patients` what patients say by themselves, `texts` what staff
 made of their messages, `prescribers` the requests for renewals. Beside them is what several commands do: `leasing`,

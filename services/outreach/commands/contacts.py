@@ -1,4 +1,4 @@
-"""Contacts that outreach makes: leased to diallers and to people, reported, or closed by staff."""
+"""Contacts that outreach makes: leased to dialers and to people, reported, or closed by staff."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from services.outreach.commands.leasing import MAY_LEASE, LeasedContacts, LeaseR
 from services.outreach.commands.stopping import ENDS, heed
 from services.outreach.commands.texts import keep_text
 from services.outreach.domain.answers import Answer, Effect, Outcome, effect_of, understood
-from services.outreach.domain.model import ASKS, STAFF, By, Case, Contact, Kind, Status, by_of
+from services.outreach.domain.model import ASKS, By, Case, Contact, Kind, Status, by_of
 from services.outreach.domain.review import Lease, lease, lease_next
 from services.outreach.domain.schedule import may_call
 from services.outreach.domain.texts import Heard, hear
@@ -24,12 +24,11 @@ from services.outreach.queries import known_contact
 from services.outreach.recompute import recompute_contacts
 from services.outreach.store import attempts, reads, writes
 from services.outreach.store.attempts import Attempt
-from shared.events.base import Fields
 from shared.events.enrollment import Channel
 from shared.messaging import Unit
 from shared.messaging.sealing import Sealer
-from shared.problems import Conflict, require_role
-from shared.values import FreeText, for_example
+from shared.problems import STAFF, Conflict, require_role
+from shared.values import FreeText, LenientInput, Output, for_example
 
 HEEDED_LATE = frozenset({Outcome.stop, Outcome.wrong_number})
 """Outcomes that count whether or not the lease still holds: nobody has to say stop twice."""
@@ -39,7 +38,7 @@ HEEDED_LATE = frozenset({Outcome.stop, Outcome.wrong_number})
 
 
 async def lease_due(unit: Unit, patient_ids: Sequence[str], wanted: LeaseRequest) -> LeasedContacts:
-    """Lease the most important contact that is due of each of these patients; to a person also what no dialler may
+    """Lease the most important contact that is due of each of these patients; to a person also what no dialer may
     make."""
     require_role(unit.role, *MAY_LEASE)
     by, until = by_of(unit.role), unit.now + timedelta(minutes=wanted.minutes)
@@ -77,7 +76,7 @@ def _lease_by_hand(case: Case, contact_id: UUID, now: datetime, until: datetime)
 # ---- outcomes -------------------------------------------------------------------------------------------------
 
 
-class Report(Fields):
+class Report(LenientInput):
     """What came of a leased contact."""
 
     model_config = for_example(
@@ -174,7 +173,7 @@ async def _effect(unit: Unit, contact: Contact, attempt: Attempt, outcome: Outco
 # ---- staff overrule -------------------------------------------------------------------------------------------
 
 
-class CloseRequest(Fields):
+class CloseRequest(LenientInput):
     """Why a contact is not made."""
 
     model_config = for_example(reason="the patient was asked at the counter")
@@ -182,7 +181,7 @@ class CloseRequest(Fields):
     reason: Annotated[FreeText, Field(min_length=3, description="kept with the contact")]
 
 
-class ContactClosed(Fields):
+class ContactClosed(Output):
     """Where the contact stands now."""
 
     contact_id: UUID

@@ -12,11 +12,11 @@ from services.outreach.domain.model import By, Kind, Status
 from services.outreach.domain.texts import Meaning
 from services.outreach.store import writes
 from services.outreach.store.attempts import Attempt
-from shared.events.base import Fields
 from shared.messaging import Unit
+from shared.values import Output
 
 
-class ContactState(Fields):
+class ContactState(Output):
     """Where a contact stands."""
 
     contact_id: UUID
@@ -24,7 +24,7 @@ class ContactState(Fields):
     status: Status
 
 
-class Reply(Fields):
+class Reply(Output):
     """What came of what somebody said: of its fields only those that have to do with it are set, and answered."""
 
     contacts: tuple[ContactState, ...] = ()  # the one at hand first
@@ -37,7 +37,7 @@ class Reply(Fields):
     text_id: UUID | None = None  # of the message, where a person has to read it
     heard: Meaning | None = None  # what words alone mean
 
-    def beside(self, other: Fields) -> Self:
+    def beside(self, other: Output) -> Self:
         """This, and what is set in the other, which goes before."""
         return self.model_copy(update={name: getattr(other, name) for name in other.model_fields_set})
 

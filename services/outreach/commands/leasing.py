@@ -5,30 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
 from services.outreach.domain.answers import confirmable
-from services.outreach.domain.model import ASKS, STAFF, By, Contact, Kind, Plan
+from services.outreach.domain.model import ASKS, By, Contact, Kind, Plan
 from services.outreach.domain.review import Lease
-from services.outreach.domain.words import message_of, script_of
+from services.outreach.domain.words import message_of, script_of, tongue_of
 from services.outreach.store import attempts, reads, writes
 from services.outreach.store.reads import Person
 from shared import words
-from shared.events.base import Fields
 from shared.events.enrollment import Channel
 from shared.events.planner import Condition, OfferedDay, Visit, VisitKind
 from shared.messaging import Unit
-from shared.values import WHOLE, Text, for_example
+from shared.problems import STAFF
+from shared.values import WHOLE, LenientInput, Output, Text, for_example
 
 MAY_LEASE = ("system", *STAFF)
 """Roles that lease contacts: names and numbers go out with them."""
 
 
-class LeaseRequest(Fields):
+class LeaseRequest(LenientInput):
     """`minutes` are of business time; what is not reported within them is due again."""
 
     model_config = for_example(worker="dialer-1", limit=20, minutes=15)
@@ -44,7 +44,7 @@ class ConditionInWords(Condition):
     words: str
 
 
-class LeasedItem(Fields):
+class LeasedItem(Output):
     """One fill to ask about."""
 
     rx_id: str
@@ -54,7 +54,7 @@ class LeasedItem(Fields):
     condition: ConditionInWords | None
 
 
-class LeasedVisit(Fields):
+class LeasedVisit(Output):
     """A visit to ask about; `confirm_now` says whether this call may confirm it by `confirm_visits`."""
 
     visit_id: str
@@ -65,7 +65,7 @@ class LeasedVisit(Fields):
     items: tuple[LeasedItem, ...]
 
 
-class DrugLeftOut(Fields):
+class DrugLeftOut(Output):
     """A drug that a pharmacist keeps out of the plan, and why in words."""
 
     rx_id: str
@@ -73,15 +73,15 @@ class DrugLeftOut(Fields):
     words: str
 
 
-class ScriptLine(Fields):
+class ScriptLine(Output):
     """One item of a script; `code` stays, `words` may be reworded."""
 
     code: str
     words: str
 
 
-class LeasedContact(Fields):
-    """A contact as a dialler or a person gets it. Drugs are named only where the patient is asked about them."""
+class LeasedContact(Output):
+    """A contact as a dialer or a person gets it. Drugs are named only where the patient is asked about them."""
 
     contact_id: UUID
     lease_id: UUID
@@ -103,10 +103,13 @@ class LeasedContact(Fields):
     offered: tuple[OfferedDay, ...]
     left_out: tuple[DrugLeftOut, ...]
     script: tuple[ScriptLine, ...]
+    script_language: Literal[
+        "en", "es"
+    ]  # of what is read out, and of the message; English where there is no other
     message: str  # for a machine, or as a text
 
 
-class LeasedContacts(Fields):
+class LeasedContacts(Output):
     """Contacts that were leased, at most one per patient."""
 
     contacts: tuple[LeasedContact, ...]
@@ -169,6 +172,7 @@ def lease_payload(lease: Lease, person: Person, number: str | None, now: datetim
     )
     script = script_of(
         contact.kind,
+        person.language,
         short_items=contact.visit_id in person.short_visits,
         conditional=any(item.condition for visit in visits for item in visit.items),
         urgent=contact.urgent_at is not None,
@@ -194,6 +198,7 @@ def lease_payload(lease: Lease, person: Person, number: str | None, now: datetim
         visits=tuple(visits),
         offered=asked.offered if asked else (),
         left_out=_left_out(asked),
+        script_language=tongue_of(person.language),
         script=tuple(ScriptLine(code=line.code, words=line.words) for line in script),
         message=message_of(
             contact.kind,

@@ -20,22 +20,21 @@ from services.outreach.domain.answers import (
     called_in,
     understood,
 )
-from services.outreach.domain.model import STAFF, Case
+from services.outreach.domain.model import Case
 from services.outreach.domain.texts import Heard, Meaning, hear
 from services.outreach.recompute import recompute_contacts
 from services.outreach.store import attempts
-from shared.events.base import Fields
 from shared.events.enrollment import Channel
 from shared.messaging import Unit
 from shared.messaging.sealing import Sealer
-from shared.problems import require_role
-from shared.values import WORD, Text, for_example
+from shared.problems import STAFF, require_role
+from shared.values import WORD, LenientInput, Text, for_example
 
 MAY_SPEAK = ("patient", "caregiver", "system", *STAFF)
 """Roles that say what the patient says."""
 
 
-class Inbound(Fields):
+class Inbound(LenientInput):
     """The patient called, wrote or walked in. `visit_id` where it is not about the nearest visit to confirm.
 
     `channel` and `number`: how the patient's own words came, and from which number.
@@ -69,7 +68,7 @@ class Inbound(Fields):
 
 
 async def inbound(unit: Unit, patient_id: str, said: Inbound, sealer: Sealer) -> Reply:
-    """Take what the patient says; the attempts that are open are closed, and a dialler's lease is taken back.
+    """Take what the patient says; the attempts that are open are closed, and a dialer's lease is taken back.
 
     Words that end contact end it, whatever comes with them. Words that only a person can make sense of wait for one;
     those that staff report were read by them.
@@ -109,7 +108,7 @@ def _heard(case: Case, said: Inbound, meant: Understood, now: datetime) -> tuple
         raise
 
 
-class OptOut(Fields):
+class OptOut(LenientInput):
     """The channel on which the patient said stop, and the number that it came from, where it is known.
 
     Channel `other` (at the counter, in a letter) is about the patient alone, not about their numbers.

@@ -23,16 +23,15 @@ from services.outreach.queries import Moment, known_renewal
 from services.outreach.store import attempts, reads, renewals
 from services.outreach.store.attempts import Attempt
 from services.outreach.store.reads import Person
-from shared.events.base import Fields
 from shared.events.outreach import RenewalAnswer
 from shared.messaging import Unit
 from shared.problems import Conflict, Invalid, require_role
-from shared.values import for_example
+from shared.values import LenientInput, Output, for_example
 
 # ---- leases ---------------------------------------------------------------------------------------------------
 
 
-class LeasedRenewal(Fields):
+class LeasedRenewal(Output):
     """One prescription that a request asks to renew."""
 
     rx_id: str
@@ -41,7 +40,7 @@ class LeasedRenewal(Fields):
     attempt: int  # 1 is the first
 
 
-class LeasedRequest(Fields):
+class LeasedRequest(Output):
     """A request to a prescriber as whoever makes it gets it: all that is open for one patient."""
 
     contact_id: UUID
@@ -58,7 +57,7 @@ class LeasedRequest(Fields):
     renewals: tuple[LeasedRenewal, ...]
 
 
-class LeasedRequests(Fields):
+class LeasedRequests(Output):
     """Requests that were leased."""
 
     contacts: tuple[LeasedRequest, ...]
@@ -130,7 +129,7 @@ def _attempt(unit: Unit, renewal: Renewal, worker: str) -> Attempt:
 PrescriberAnswer = Literal["approved", "denied", "needs_visit", "no_answer"]
 
 
-class RenewalReport(Fields):
+class RenewalReport(LenientInput):
     """What the prescriber said, to all of the request or by prescription; `no_answer` leads to the next request."""
 
     model_config = for_example(
@@ -157,7 +156,7 @@ class RenewalReport(Fields):
         return {rx_id: RenewalAnswer(answer) for rx_id, answer in said.items() if answer}
 
 
-class RenewalState(Fields):
+class RenewalState(Output):
     """How one renewal of a request stands."""
 
     rx_id: str
@@ -165,7 +164,7 @@ class RenewalState(Fields):
     next_due: Moment | None
 
 
-class RequestState(Fields):
+class RequestState(Output):
     """How the request stands: open while anything of it is, due again when the first of it is."""
 
     contact_id: UUID

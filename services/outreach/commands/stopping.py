@@ -18,12 +18,12 @@ from services.outreach.domain.texts import Heard, Meaning
 from services.outreach.domain.words import help_message, started_message, stopped_message
 from services.outreach.store import reads, stops
 from shared.events import Event
-from shared.events.base import Fields
 from shared.events.enrollment import Channel
 from shared.events.outreach import ContactOptedIn, ContactOptedOut
 from shared.messaging import Caller, Unit, Work, patient
 from shared.messaging.envelope import marks_of_state
 from shared.problems import NotFound
+from shared.values import Output
 
 Number = Annotated[str, Field(pattern=r"^\+[1-9][0-9]{6,14}$", description="E.164, as +19185550105")]
 """The number that a message or a call came from."""
@@ -32,7 +32,7 @@ ENDS = {Meaning.stop: Outcome.stop, Meaning.wrong_number: Outcome.wrong_number}
 """What words that end contact make of an outcome, whatever it was reported as."""
 
 
-class OptedOut(Fields):
+class OptedOut(Output):
     """Whether automated contact is stopped now, and the one message that confirms it."""
 
     patient_id: str
@@ -40,7 +40,7 @@ class OptedOut(Fields):
     message: str | None  # null where the patient's pharmacy is not known
 
 
-class WrongNumber(Fields):
+class WrongNumber(Output):
     """Whether a number was given up; false where it is not known which."""
 
     patient_id: str
@@ -132,7 +132,7 @@ async def wrong_number(unit: Unit, patient_id: str, channel: Channel, number: st
     sure = len(numbers) == 1
     if sure:
         await stops.stop_numbers(unit.db, numbers, unit.now)
-    await stops.take_back_from_diallers(unit.db, [patient_id])
+    await stops.take_back_from_dialers(unit.db, [patient_id])
     return WrongNumber(patient_id=patient_id, wrong_number=sure, message=None)
 
 

@@ -12,24 +12,23 @@ from pydantic import Field
 from services.outreach.commands.effects import Reply, call_of_theirs, take_effect
 from services.outreach.commands.stopping import Number, opt_out, wrong_number
 from services.outreach.domain.answers import Answer, called_in
-from services.outreach.domain.model import STAFF, Case
+from services.outreach.domain.model import Case
 from services.outreach.domain.texts import LONGEST, Meaning, deadlines
 from services.outreach.queries import known_text
 from services.outreach.recompute import recompute_contacts
 from services.outreach.store import attempts, stops, texts
 from services.outreach.store.texts import Text
-from shared.events.base import Fields
 from shared.events.enrollment import Channel
 from shared.messaging import Unit
 from shared.messaging.sealing import Sealer
-from shared.problems import Conflict, Invalid, require_role
-from shared.values import for_example
+from shared.problems import STAFF, Conflict, Invalid, require_role
+from shared.values import LenientInput, for_example
 
 
 async def keep_text(
     unit: Unit, sealer: Sealer, case: Case, text: str, meaning: Meaning, channel: Channel, number: str | None
 ) -> UUID:
-    """Keep a message for a person to read; until then diallers make no contact with the patient."""
+    """Keep a message for a person to read; until then dialers make no contact with the patient."""
     text_id = uuid4()
     until = deadlines(unit.now, case.calendar, ZoneInfo(case.zone or "UTC"))
     await texts.add_text(
@@ -49,7 +48,7 @@ async def keep_text(
             escalates_at=until.escalates_at,
         ),
     )
-    await stops.take_back_from_diallers(unit.db, [case.patient_id])
+    await stops.take_back_from_dialers(unit.db, [case.patient_id])
     return text_id
 
 
@@ -63,7 +62,7 @@ class ReadAs(StrEnum):
     nothing = "nothing"
 
 
-class Reading(Fields):
+class Reading(LenientInput):
     """What staff made of a message; `answer`: what the patient answered; `number`: where it is not known."""
 
     model_config = for_example(meaning="answer", answer={"reschedule_to": "2026-06-16"})

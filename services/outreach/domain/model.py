@@ -70,18 +70,14 @@ DECIDED = frozenset({Status.answered, Status.declined, Status.rescheduled})
 class By(StrEnum):
     """Who made an attempt; caps of automated contacts and of people are apart."""
 
-    dialler = "dialler"
+    dialer = "dialler"  # as published
     person = "person"
     patient = "patient"  # called in or walked in
 
 
-STAFF = ("clerk", "technician", "pharmacist")
-"""Roles of the store's people."""
-
-
 def by_of(role: str) -> By:
-    """As whom a role makes contact: a system is a dialler."""
-    return By.dialler if role == "system" else By.person
+    """As whom a role makes contact: a system is a dialer."""
+    return By.dialer if role == "system" else By.person
 
 
 class LeftOut(Fields):
@@ -142,8 +138,8 @@ class Contact:
     written_at: datetime | None = None  # when a letter went out: there is one
     lease_id: UUID | None = None
     lease_until: datetime | None = None
-    due_at: datetime | None = None  # when the dialler may make the next attempt; None: it may not
-    by_hand_at: datetime | None = None  # when a person may, where the dialler may not
+    due_at: datetime | None = None  # when the dialer may make the next attempt; None: it may not
+    by_hand_at: datetime | None = None  # when a person may, where the dialer may not
     review_at: datetime | None = None  # when to look at it again if nothing happens
     urgent_at: datetime | None = None  # since when its visit cannot wait; None: it can
 

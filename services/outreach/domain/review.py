@@ -97,7 +97,7 @@ def declined(plan: Plan, visit: Visit) -> PickupDeclined:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A contact leased to a dialler or a person: how to make it, and until when."""
+    """A contact leased to a dialer or a person: how to make it, and until when."""
 
     case: Case  # as it stands with the contact leased
     contact: Contact
@@ -114,7 +114,7 @@ def lease_next(case: Case, by: By, now: datetime, until: datetime, lease_id: UUI
     }
     due = (contact for contact, at in times.items() if at and at <= now)
     for contact in sorted(due, key=priority):
-        if by is By.dialler or may_call(case, contact, now) is None:
+        if by is By.dialer or may_call(case, contact, now) is None:
             return lease(case, contact, by, now, until, lease_id)
     return None
 
@@ -164,7 +164,8 @@ def _settled(contact: Contact, case: Case, now: datetime, policy: Policy) -> tup
             plan, visit, frozenset(contact.declined_rx_ids)
         )
     by_letter = contact.kind in ASKS and only_by_letter(case)
-    tried_all = contact.attempts >= len(attempt_days(contact, zone, policy)) and not by_letter
+    days = attempt_days(contact, zone, policy)
+    tried_all = contact.attempts >= len(days) and not by_letter
     too_late = now >= closing(last_day(contact, zone, policy), zone, policy)
     too_late_for_post = waits_for_letter(contact, case) and now >= closing(
         letter_by(contact, policy), zone, policy
@@ -179,6 +180,8 @@ def _settled(contact: Contact, case: Case, now: datetime, policy: Policy) -> tup
     if by_letter and isinstance(event, PatientUnreached):
         next_on = reachable_on(now, zone, policy)
         event = event.model_copy(update={"reachable_on": next_on, "too_late": too_late_for_post})
+    elif isinstance(event, PatientUnreached):
+        event = event.model_copy(update={"planned_late": not days})
     return settled, event
 
 

@@ -61,7 +61,7 @@ def scheduled(
     """Give each open contact of a patient the time of its next attempt and of its next review.
 
     The most important contact takes its time first, the others what the caps leave; what is urgent goes to whoever may
-    make it first. What the dialler may not make (the
+    make it first. What the dialer may not make (the
     patient said stop or wrote what nobody read yet, the caps are used up, no channel is left, it is about money: 47 CFR
     64.1200(a)(9)(iv) exempts no billing) falls to people, with caps of their own. While one is
     leased the others wait: the call that is being made may answer them.
@@ -76,13 +76,13 @@ def scheduled(
             continue
         due_at = by_hand_at = None
         if not leased:
-            due_at = next_attempt(contact, case, now, booked[By.dialler], By.dialler, policy)
+            due_at = next_attempt(contact, case, now, booked[By.dialer], By.dialer, policy)
             if contact.urgent_at or not due_at:
                 by_hand_at = next_attempt(contact, case, now, booked[By.person], By.person, policy)
         if due_at and by_hand_at:  # urgent
             due_at, by_hand_at = (None, by_hand_at) if by_hand_at < due_at else (due_at, None)
         if due_at:
-            booked[By.dialler].append(due_at.astimezone(zone).date())
+            booked[By.dialer].append(due_at.astimezone(zone).date())
         next_at = due_at or (by_hand_at if contact.urgent_at else None)
         until = next_at.astimezone(zone).date() if next_at else _decided_by(contact, case, zone, policy)
         result.append(
@@ -115,16 +115,16 @@ def priority(contact: Contact) -> tuple[bool, int, date, str]:
 def next_attempt(
     contact: Contact, case: Case, now: datetime, booked: Sequence[date], by: By, policy: Policy = POLICY
 ) -> datetime | None:
-    """The first moment at which the dialler, or a person, may make the next attempt (UTC); none where there is none.
+    """The first moment at which the dialer, or a person, may make the next attempt (UTC); none where there is none.
 
     The moment may have passed: then the attempt is due now. `booked` are the local days of contacts by the same, made
     or to be made.
     """
     for_people = case.opted_out or case.unread_text or contact.kind is Kind.insurance
-    if case.in_hospital or (by is By.dialler and for_people):
+    if case.in_hospital or (by is By.dialer and for_people):
         return None
     zone = ZoneInfo(case.zone or "UTC")
-    cap = policy.automated if by is By.dialler else policy.person
+    cap = policy.automated if by is By.dialer else policy.person
     for moment in moments(contact, case, now, policy):
         day = moment.astimezone(zone).date()
         if channel_of(contact, case, day, by, policy) and fits(day, booked, cap):

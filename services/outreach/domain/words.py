@@ -5,14 +5,15 @@ nothing else: no drug, no condition, no prescription number (45 CFR 164.510(b); 
 
 Scripts are read out as they are, in words for a sixth grader: greeting, permission, questions, what to write down,
 closing. The patient says the identifiers; open questions come before closed ones. What stands in brackets is for the
-reader alone.
+reader alone, and in English in Spanish scripts too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
+from typing import Literal
 
 from services.outreach.domain.model import Kind
 from shared.words.formats import phone, short_date
@@ -173,6 +174,55 @@ _SHORT_ITEM = Line(
     "We do not have enough of one item. You will get part of it now and the rest later. [Name the item.]",
 )
 
+_SPANISH: Mapping[str, str] = {
+    "identify": "Buenos días, le habla ___ de la farmacia ___. ¿Puedo hablar con ___? [Once the patient is on the "
+    "line:] Para proteger su privacidad, dígame por favor su nombre completo y su fecha de nacimiento. [Never read "
+    "them out. Go on only if both are right.]",
+    "permission": "Gracias. ¿Es un buen momento para hablar? [If not, ask when to call back and write it down.]",
+    "urgent": "Una de sus medicinas se le acaba antes de su próxima visita. Podemos tenerla lista el ___. [Read the "
+    "day on the list.] ¿Puede venir ese día?",
+    "explain": "Podemos tener todas sus medicinas listas el mismo día, para que haga menos viajes. Para lograrlo, "
+    "algunas de las primeras entregas pueden ser más pequeñas. ¿Qué le parece? [If the patient does not want it, "
+    "write that down and close.]",
+    "changes": "¿Qué ha cambiado en sus medicinas desde la última vez que hablamos? ¿Hay alguna nueva, alguna que dejó "
+    "de tomar o alguna con otra dosis? También cuentan las que se compran sin receta. [Write down each drug and the "
+    "change.]",
+    "missed_doses": "A muchas personas se les olvida una dosis de vez en cuando. ¿Más o menos cuántas en las últimas "
+    "dos semanas? ¿Por qué no las pudo tomar? [Write down both answers.]",
+    "side_effects": "¿Cómo se siente con sus medicinas? ¿Ha notado algún efecto secundario? [These go to the "
+    "pharmacist.]",
+    "on_hand": "¿Cuánto le queda de cada una? [Write down the count, drug by drug.]",
+    "visits": "¿Ha estado en el hospital, en una sala de emergencias o en el consultorio de un médico desde la última "
+    "vez que hablamos? [Write down where and when.]",
+    "address": "¿Su dirección, su teléfono y su seguro siguen siendo los mismos? [Write down what changed.]",
+    "choose_day": "¿Cuál de estos días le queda mejor? [Read the days offered, and the trips that each one takes.]",
+    "confirm_near": "[Read the visits of the next seven days, drug by drug.] ¿Quiere que le preparemos cada una? "
+    "[Write down what the patient does not want.]",
+    "each_item": "[Read the list, drug by drug.] ¿Quiere que le preparemos cada una? [Write down what the patient does "
+    "not want.]",
+    "conditional": "[Read each condition with its item.] Si eso llega a tiempo, la prepararemos con las demás. Si no, "
+    "las demás estarán listas de todos modos, y no le llamaremos otra vez por esto.",
+    "left_out": _LEFT_OUT.words,
+    "as_needed": "¿Qué medicinas de las que toma solo cuando las necesita quiere con este pedido? [Write them down.]",
+    "pickup": "¿Quién va a recoger el pedido? ¿Todavía le queda bien ese día? [Write down the name. If the day is not "
+    "good, ask for a better one.]",
+    "ready": "Su pedido está listo. Se lo guardaremos hasta el ___. ¿Cuándo le gustaría venir?",
+    "reminder": "Mañana le toca recoger su pedido. ¿Todavía le queda bien? [If not, ask for a better day.]",
+    "missed": "Su pedido todavía está aquí. ¿Cuándo puede venir? Se lo guardaremos hasta el ___. [Write down the day.]",
+    "lapsed": "El seguro que tenemos registrado ya terminó. Hasta que eso se arregle, no podemos cobrarle al seguro ni "
+    "preparar nada.",
+    "new_insurance": "¿Tiene una tarjeta de seguro nueva? Por favor léame los números BIN, PCN, de grupo y de "
+    "identificación (ID). [Enter them in the chain's system.]",
+    "how_to_go_on": "[If there is no new card:] ¿Cuánto le queda de cada medicina? ¿Qué quiere que hagamos hasta que "
+    "tenga seguro? [Write down both answers.]",
+    "answer": "Usted tenía una pregunta para el farmacéutico. ¿En qué le puedo ayudar? [The pharmacist answers.]",
+    "short_items": "No tenemos suficiente de una de sus medicinas. Ahora le daremos una parte y el resto después. "
+    "[Name the item.]",
+    "questions": "¿Qué preguntas tiene para el farmacéutico? [Anything clinical goes to the pharmacist.]",
+    "closing": "Gracias. Si algo cambia, llámenos por favor. Que tenga un buen día.",
+}
+"""What is read out to patients whose language is Spanish, by the code of the line."""
+
 # ---- messages ---------------------------------------------------------------------------------------------------
 
 _TEXTS: dict[str, Mapping[Kind, str]] = {
@@ -241,13 +291,14 @@ _MONTHS_ES = ("ene", "feb", "mar", "abr", "may", "jun", "jul", "ago", "sep", "oc
 
 def script_of(
     kind: Kind,
+    language: str = "en",
     *,
     short_items: bool = False,
     conditional: bool = False,
     urgent: bool = False,
     left_out: bool = False,
 ) -> tuple[Line, ...]:
-    """What to ask and say, in order (R13.8).
+    """What to ask and say, in order (R13.8), in the patient's language where there is a script in it, else in English.
 
     `conditional`: some item on the list depends on something; `urgent`: some visit on it cannot wait;
     `left_out`: a pharmacist keeps a drug out that the patient may ask for.
@@ -263,6 +314,8 @@ def script_of(
             lines.append(_CONDITIONAL)
         if left_out and line.code in _READS_ITEMS:
             lines.append(_LEFT_OUT)
+    if tongue_of(language) == "es":
+        lines = [replace(line, words=_SPANISH[line.code]) for line in lines]
     return tuple(lines)
 
 
@@ -273,7 +326,7 @@ def message_of(
 
     `on` is the day of the visit that is to be confirmed. `1` and `2` are what `texts` takes for yes and another day.
     """
-    tongue = _tongue(language)
+    tongue = tongue_of(language)
     if as_text:
         template, ending = _TEXTS[tongue][kind], _ENDINGS[tongue]
     else:
@@ -283,19 +336,19 @@ def message_of(
 
 def stopped_message(store_name: str, store_phone: str, language: str) -> str:
     """The one text that answers a stop: it says so, and asks for nothing (47 CFR 64.1200(a)(12))."""
-    tongue = _tongue(language)
+    tongue = tongue_of(language)
     return _filled(_STOPPED[tongue], store_name, store_phone, tongue)
 
 
 def help_message(store_name: str, store_phone: str, language: str) -> str:
     """The text that answers HELP: who writes, about what, whom to call, how to stop."""
-    tongue = _tongue(language)
+    tongue = tongue_of(language)
     return _filled(_HELP[tongue], store_name, store_phone, tongue)
 
 
 def started_message(store_name: str, store_phone: str, language: str) -> str:
     """The text that answers START."""
-    tongue = _tongue(language)
+    tongue = tongue_of(language)
     return _filled(_STARTED[tongue] + _ENDINGS[tongue], store_name, store_phone, tongue)
 
 
@@ -317,5 +370,6 @@ def _on(day: date, tongue: str) -> str:
     return f" on {short_date(day)}"
 
 
-def _tongue(language: str) -> str:
+def tongue_of(language: str) -> Literal["en", "es"]:
+    """The language in which a patient of this one is written and spoken to."""
     return "es" if language.lower().startswith("es") else "en"

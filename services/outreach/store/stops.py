@@ -60,13 +60,13 @@ _keep_opt_outs = upsert("opt_outs", "patient_id", "at channel lifted_at")
 
 
 async def opt_out(db: Db, stops: Sequence[Stop]) -> None:
-    """Keep that these patients said stop, and take their contacts back from diallers."""
+    """Keep that these patients said stop, and take their contacts back from dialers."""
     await _keep_opt_outs(db, [row(stop, "patient_id at channel", lifted_at=None) for stop in stops])
-    await take_back_from_diallers(db, [stop.patient_id for stop in stops])
+    await take_back_from_dialers(db, [stop.patient_id for stop in stops])
 
 
-async def take_back_from_diallers(db: Db, patient_ids: Collection[str]) -> None:
-    """End the leases of diallers on contacts with these patients; those of people stay."""
+async def take_back_from_dialers(db: Db, patient_ids: Collection[str]) -> None:
+    """End the leases of dialers on contacts with these patients; those of people stay."""
     await db.execute(
         """
         update contacts c

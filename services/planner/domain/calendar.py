@@ -35,7 +35,7 @@ class Calendar:
 
 
 class PickupDays:
-    """The days from `first` to `last` on which a patient can come, with neighbours in constant time.
+    """The days from `first` to `last` on which a patient can come, with neighbors in constant time.
 
     From `workable` on, open days of the store that are among the patient's weekdays; at any time the `extra` days,
     asked for by the patient or told to them, if open; never those in `without`. Days that are
@@ -62,7 +62,7 @@ class PickupDays:
         days |= {day for day in extra if first <= day <= last and weekday_of(day) in calendar.weekdays}
         self.first, self.last, self.limited = first, last, limited
         self.days = sorted(days - closed)
-        self.before, self.after = _neighbours(self.days, first, last)
+        self.before, self.after = _neighbors(self.days, first, last)
 
     def __contains__(self, day: int) -> bool:
         return self.on_or_before(day) == day
@@ -115,7 +115,7 @@ def _laid_out(
     return PickupDays(calendar, first, workable, last, weekdays, extra, without, unavailable_days, limited)
 
 
-def _neighbours(days: list[int], first: int, last: int) -> tuple[list[int], list[int]]:
+def _neighbors(days: list[int], first: int, last: int) -> tuple[list[int], list[int]]:
     before, after = [LONG_AGO] * (last - first + 1), [NEVER] * (last - first + 1)
     for day in days:
         before[day - first] = after[day - first] = day

@@ -261,7 +261,7 @@ def _served_elsewhere(profile: Profile) -> Reason | None:
 
 
 def never_synchronized(each: Prescription, rules: Rules) -> Reason | None:
-    """Drugs that the programme leaves alone whatever their dates (R1.2, R1.3)."""
+    """Drugs that the program leaves alone whatever their dates (R1.2, R1.3)."""
     drug = each.drug
     if drug.over_the_counter:
         return because("over_the_counter")
@@ -507,7 +507,7 @@ def _larger_fill(
     each: Prescription, stock: Stock, profile: Profile, rules: Rules, state: str, today: date
 ) -> list[Reason]:
     """To whom wants longer cycles: that a state's law lets more than the usual fill be dispensed at once, where a usual
-    one was taken, so much is authorised and the plan pays it. Said, and left to a pharmacist (R9.9)."""
+    one was taken, so much is authorized and the plan pays it. Said, and left to a pharmacist (R9.9)."""
     wanted = rules.cycle_days.get(profile.cycle_policy, 0)
     rule, _ = rule_on(each.payer, today, rules.payers, rules.unknown_payer)
     filled = any(fill.rx_id == each.rx_id and fill.days_supply >= each.usual_days for fill in stock.fills)

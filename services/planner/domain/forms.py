@@ -30,6 +30,6 @@ FORMS: Mapping[str, re.Pattern[str]] = {
 
 @lru_cache(maxsize=4096)
 def form_of(said: str) -> str:
-    """The form's one word; what is not recognised stays as it was said."""
+    """The form's one word; what is not recognized stays as it was said."""
     words = said.casefold().replace("_", " ").strip()
     return next((form for form, pattern in FORMS.items() if pattern.search(words)), words)

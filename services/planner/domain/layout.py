@@ -253,7 +253,7 @@ def codes_of(
 ) -> tuple[str, ...]:
     """The submission clarification codes of a fill, in the order to try (R7.11, R7.12).
 
-    The rest of what is authorised is no short fill that synchronizes: where the plan pays so many days, none is needed.
+    The rest of what is authorized is no short fill that synchronizes: where the plan pays so many days, none is needed.
     """
     paid_as_it_is = not rule.days_supplies or days_supply in rule.days_supplies
     if kind is FillKind.bridge and not (rest and paid_as_it_is):

@@ -105,7 +105,7 @@ class Prescription:
     drug: Drug
     usual_quantity: Decimal
     usual_days: int
-    quantity_left: Decimal  # authorised, not yet dispensed
+    quantity_left: Decimal  # authorized, not yet dispensed
     written_on: date
     expires_on: date  # the last day on which it may be dispensed
     units_per_day: Decimal | None = None  # none where the directions do not say

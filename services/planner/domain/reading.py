@@ -155,7 +155,7 @@ def _scheduled(each: Prescription, rules: Rules, state: str, today: date, remark
 
 
 def _by_payer(each: Prescription, rules: Rules, today: date, remarks: Said) -> Prescription:
-    """Some programmes take a prescription for a shorter time than the law; for cash nobody authorizes anything."""
+    """Some programs take a prescription for a shorter time than the law; for cash nobody authorizes anything."""
     if each.second_payer:
         remarks.append(because("second_payer", payer=each.second_payer))
     if each.coupon:

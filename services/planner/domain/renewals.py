@@ -177,7 +177,7 @@ def _first_unnumbered(part: Eligibility, numbered: Fills) -> date | None:
 
 
 def _renewal(part: Eligibility, needed_by: date, quantity_left: Decimal) -> Renewal:
-    """What runs out first: what is authorised, or the time."""
+    """What runs out first: what is authorized, or the time."""
     each = part.prescription
     if quantity_left < each.usual_quantity:
         reason = because("renewal_quantity", left=quantity_left)

@@ -22,6 +22,7 @@ from services.planner.domain.model import (
     because,
 )
 from services.planner.domain.payment import Override
+from shared.problems import STAFF
 
 MAY_BE_INCLUDED = frozenset(
     {
@@ -48,7 +49,6 @@ NEEDS: Mapping[StaffDecisionKind, frozenset[str]] = {
 }
 """The fields that each kind of decision needs."""
 
-STAFF = ("clerk", "technician", "pharmacist")
 MAY_RULE: Mapping[StaffDecisionKind, tuple[str, ...]] = {
     kind: STAFF if kind in (StaffDecisionKind.day, StaffDecisionKind.hold) else ("pharmacist",)
     for kind in StaffDecisionKind

@@ -279,7 +279,7 @@ def paid_until(fills: Iterable[Fill], rule: PayerRule, day: date) -> date | None
 def short_fill(
     days: int, units_per_day: Decimal, available: Decimal, whole_units: int = 1
 ) -> tuple[Decimal, int]:
-    """Units for `days` days, and how many days they truly last: whole units, at most what is authorised.
+    """Units for `days` days, and how many days they truly last: whole units, at most what is authorized.
 
     A half tablet is rounded up and the extra day carried: 9 days at 0.5 a day are 5 tablets, 10 days. So is a dose that
     is not taken every day: 4 days at 6 tablets a week are 6 tablets, 7 days.
@@ -290,7 +290,7 @@ def short_fill(
 
 
 def usual_fill(prescription: Prescription, available: Decimal, whole_units: int = 1) -> tuple[Decimal, int]:
-    """The usual quantity and days, or what is still authorised of it."""
+    """The usual quantity and days, or what is still authorized of it."""
     if available >= prescription.usual_quantity or prescription.units_per_day is None:
         return prescription.usual_quantity, prescription.usual_days
     return short_fill(prescription.usual_days, prescription.units_per_day, available, whole_units)

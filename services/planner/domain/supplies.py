@@ -1,4 +1,4 @@
-"""What the search starts from: each drug's stock, the payer's clock, what is authorised and what a law grants."""
+"""What the search starts from: each drug's stock, the payer's clock, what is authorized and what a law grants."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def medication_of(
     today: date,
     billed_ahead: int = 0,
 ) -> Medication:
-    """A drug's stock, the payer's clock and what is authorised; the payer's own date overrides our rule and any law."""
+    """A drug's stock, the payer's clock and what is authorized; the payer's own date overrides our rule and any law."""
     each, stock = part.prescription, part.stock
     run_out = stock.run_out_on
     if run_out is None:

@@ -25,7 +25,7 @@ from services.planner.store.due import (
 from services.planner.store.inbound import (
     Answer,
     record_answers,
-    save_disenrolments,
+    save_disenrollments,
     save_profiles,
     save_rejections,
     save_renewal_answers,
@@ -67,7 +67,7 @@ __all__ = [
     "planned_by_day",
     "record_answers",
     "revoke_staff_decision",
-    "save_disenrolments",
+    "save_disenrollments",
     "save_exclusions",
     "save_forecasts",
     "save_profiles",

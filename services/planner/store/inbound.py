@@ -35,7 +35,7 @@ async def save_profiles(
 ) -> set[str]:
     """Keep newer profiles; says whose was newer.
 
-    Who left takes part again only by consent: `consented` says that these are enrolments.
+    Who left takes part again only by consent: `consented` says that these are enrollments.
     """
     rows = await db.fetch(
         """
@@ -68,7 +68,7 @@ async def save_profiles(
     return {each["patient_id"] for each in rows}
 
 
-async def save_disenrolments(db: Db, events: Sequence[PatientDisenrolled]) -> set[str]:
+async def save_disenrollments(db: Db, events: Sequence[PatientDisenrolled]) -> set[str]:
     """Note who left, and forget what they take and what staff wrote; says of whom it is news."""
     rows = await db.fetch(
         """

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from shared.events.enrollment import CandidateIdentified, PatientDisenrolled, PatientEnrolled
+from shared.events.enrollment import (
+    CandidateIdentified,
+    CandidateWithdrawn,
+    PatientDisenrolled,
+    PatientEnrolled,
+)
 from tests import feed as records
 from tests.integration.enrollment.conftest import NOW, P1, Service
 
@@ -22,10 +27,12 @@ async def listed(service: Service) -> list[dict[str, Any]]:
 async def test_who_says_not_now_is_back_after_ninety_days_with_the_answer_in_words(fed: Service) -> None:
     (before,) = await listed(fed)
     assert before["answered"] is None
+    await fed.published()
     state = await fed.post(ANSWER, answer="not_now")
     assert (state["status"], state["disenrolled_for"]) == ("disenrolled", "not_now")
     assert state["ask_again_on"] == "2009-12-30"
-    await fed.published()
+    told = await fed.only(CandidateWithdrawn)
+    assert (told.reason, str(told.ask_again_on), told.store_id) == ("not_now", "2009-12-30", "S1")
     await fed.feed("fills", records.fill(fill_id="F9"))
     assert await listed(fed) == [], "nothing that the feed says brings the patient back before"
 
@@ -39,7 +46,7 @@ async def test_who_says_not_now_is_back_after_ninety_days_with_the_answer_in_wor
         "ask_again_on": "2009-12-30",
         "words": "said not now on Thu Oct 1, 2009, to be asked again on Wed Dec 30, 2009",
     }
-    assert [type(event) for event in await fed.published()] == [CandidateIdentified]
+    assert [type(event) for event in await fed.published()] == [CandidateIdentified], "as a candidate again"
     assert (await fed.get(f"/patients/{P1}"))["status"] == "known"
 
 
@@ -57,6 +64,34 @@ async def test_who_declined_is_asked_again_only_on_a_day_that_was_given(fed: Ser
     await fed.post(ANSWER, answer="declined")
     fed.at(NOW + timedelta(days=90))
     assert await listed(fed) == []
+
+
+async def test_that_a_candidate_declined_is_told_once_and_of_nobody_who_was_none(fed: Service) -> None:
+    await fed.post(ANSWER, answer="not_now", ask_again_on="2009-10-02")
+    assert await fed.published() == []
+    fed.at(NOW + timedelta(days=1))
+    await listed(fed)
+    assert isinstance(await fed.only(CandidateIdentified), CandidateIdentified)
+    await fed.post(ANSWER, answer="declined")
+    assert (await fed.only(CandidateWithdrawn)).reason == "declined"
+    await fed.post(ANSWER, answer="declined")
+    assert await fed.published() == []
+
+
+@pytest.mark.parametrize("reason", ["died", "moved_away", "revoked"])
+async def test_a_candidate_whose_record_ends_is_told_to_be_none(fed: Service, reason: str) -> None:
+    await listed(fed)
+    await fed.published()
+    await fed.post(f"/patients/{P1}/disenrolment", reason=reason)
+    assert (await fed.only(CandidateWithdrawn)).reason == reason
+
+
+async def test_a_candidate_who_would_benefit_no_longer_is_told_to_be_none(fed: Service) -> None:
+    await listed(fed)
+    await fed.published()
+    await fed.feed("prescriptions", records.prescription(revision="2", status="discontinued"))
+    assert await listed(fed) == []
+    assert (await fed.only(CandidateWithdrawn)).reason == "no_benefit"
 
 
 async def test_a_consent_goes_before_an_answer_and_ends_the_waiting(fed: Service) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from uuid import uuid4
 
 import pytest
 
-from services.enrollment import commands
+from services.enrollment import commands, imports
+from services.enrollment.imports import Import, Kind
 from services.enrollment.store import profiles
 from shared.events.enrollment import (
     CandidateIdentified,
@@ -25,7 +28,8 @@ from shared.messaging import Refused, patient, sizes
 from shared.messaging.unit import Cause
 from shared.problems import NotAllowed, NotFound
 from tests import feed as records
-from tests.integration.enrollment.conftest import FEED, METFORMIN, NOW, P1, P2, STAFF, Service
+from tests.integration.enrollment.conftest import FEED, KEY, METFORMIN, NOW, P1, P2, STAFF, Service
+from tests.running import until
 
 # --- the feed ---
 
@@ -141,13 +145,13 @@ async def test_all_faults_are_answered_and_what_can_be_missed_is_a_warning(servi
     answer = await service.feed(
         "patients",
         records.patient(birth_date="1940", home_phone="555"),
-        records.patient(patient_number="P2", mobile_phone="555", payday="32", colour="blue"),
+        records.patient(patient_number="P2", mobile_phone="555", payday="32", color="blue"),
     )
     (rejected,) = answer["rejected"]
     assert (rejected["field"], [each["field"] for each in rejected["also"]]) == ("birth_date", ["home_phone"])
     assert answer["accepted"] == 1
     assert [(each["index"], each["field"], each["value"]) for each in answer["warnings"]] == [
-        (1, "colour", None),
+        (1, "color", None),
         (1, "mobile_phone", None),
         (1, "payday", "32"),
     ]
@@ -404,7 +408,7 @@ async def test_what_was_billed_comes_back_with_the_package(enrolled: Service) ->
     assert (new.days_supply, new.days_supply_billed, new.elsewhere) == (30, 28, False)
 
 
-async def test_what_was_handed_over_is_history_and_no_longer_authorised(enrolled: Service) -> None:
+async def test_what_was_handed_over_is_history_and_no_longer_authorized(enrolled: Service) -> None:
     await enrolled.handle(picked_up(P1, "RX1", "RX2"))
     changed = await enrolled.only(ProfileChanged)
     assert (changed.changes, changed.visit_id) == (("handed_over",), "V1")
@@ -445,6 +449,50 @@ async def test_a_fill_id_of_another_fill_is_refused_and_never_passed_over(enroll
     ):
         with pytest.raises(Refused, match="foreign_fill"):
             await enrolled.handle(package)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mine", "theirs", "field"),
+    [
+        (
+            Kind.fills,
+            records.fill(fill_id="F9"),
+            records.fill(fill_id="F9", patient_number="P2", rx_id="RX3"),
+            "fill_id",
+        ),
+        (
+            Kind.prescriptions,
+            records.prescription(rx_id="RX9"),
+            records.prescription(rx_id="RX9", patient_number="P2"),
+            "rx_id",
+        ),
+    ],
+)
+async def test_of_two_imports_at_once_that_name_one_record_for_two_patients_the_later_is_refused(
+    enrolled: Service, kind: Kind, mine: dict[str, str], theirs: dict[str, str], field: str
+) -> None:
+    await enrolled.feed("patients", records.patient(patient_number="P2"))
+    await enrolled.feed("prescriptions", records.prescription(rx_id="RX3", patient_number="P2"))
+    first = Import(source="chain", records=[theirs])
+    reading = imports.read(kind, first, KEY, NOW.date())
+
+    async def waits() -> Sequence[object]:
+        return await enrolled.rows(
+            "select from pg_stat_activity where datname = current_database() and wait_event = 'transactionid'"
+        )
+
+    async with enrolled.work.begin(
+        imports.locks_of(kind, reading), cause=Cause("test", "test"), role="system"
+    ) as unit:
+        taken = await imports.take(unit, kind, first, reading)
+        second = asyncio.create_task(enrolled.feed(kind, mine))
+        await until(waits, "the second import waits for the first")
+    answer = await second
+    assert (taken.accepted, taken.rejected) == (1, [])
+    (refused,) = answer["rejected"]
+    assert (answer["accepted"], refused["index"], refused["field"]) == (0, 0, field)
+    assert "of another patient" in refused["reason"]
+    assert await enrolled.published() == [], "of what was not taken nothing is told"
 
 
 async def test_a_fill_that_was_fed_is_handed_over_once(enrolled: Service) -> None:

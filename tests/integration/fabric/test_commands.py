@@ -12,6 +12,7 @@ import pytest
 from shared.database import SERVER_SETTINGS
 from shared.events import Event
 from shared.events.planner import TOPIC as PLANNER
+from shared.events.planner import PlanBlocked
 from shared.messaging.unit import lock_key, patient
 from tests.integration.fabric.given import Ledger, changed, status
 from tests.ledger import app as ledger_app
@@ -76,13 +77,30 @@ async def test_republishing_tells_current_state_with_its_revisions(ledger: Ledge
         await at_rest(client)
         known = {dict(one.headers)["ce_id"] for one in await ledger.topic(PLANNER)}
         answer = await client.post("/ops/republish", json={})
-        assert answer.json() == {"republished": 3, "next": None}
+        assert answer.json() == {"republished": 3, "set_aside": [], "next": None}
         one = await client.post("/ops/republish", json={"patient": "p1"})
         assert one.json()["republished"] == 1
         await at_rest(client)
     again = [one for one in await ledger.topic(PLANNER) if dict(one.headers)["ce_id"] not in known]
     told = sorted((one.key, json.loads(one.value or b"")["revision"]) for one in again)
     assert told == [(b"p0", 2), (b"p1", 2), (b"p1", 2), (b"p2", 2)]
+
+
+async def test_state_that_the_broker_would_not_take_is_set_aside_and_the_others_is_told(
+    ledger: Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with ledger.running() as client:
+        for n in range(3):
+            await client.post(f"/patients/p{n}/things", json={"revision": 1})
+        await ledger.sql("update effects set note = repeat('x', 1100000) where patient_id = 'p1'")
+        answer = await client.post("/ops/republish", json={})
+        assert answer.json() == {"republished": 2, "set_aside": ["p1"], "next": None}
+        await at_rest(client)
+        metrics = (await client.get("/metrics")).text
+    assert [one.key for one in await ledger.topic(PLANNER)].count(b"p1") == 1
+    assert f'medsync_events_set_aside_total{{type="{PlanBlocked.TYPE}"}} 1.0' in metrics
+    said = next(line for line in capsys.readouterr().err.splitlines() if "event.set_aside" in line)
+    assert "p1" not in said
 
 
 async def test_no_older_state_is_republished_after_a_newer_one(

@@ -1,4 +1,4 @@
-"""Whatever lies on a topic: no crash, one dead letter with its reason where one is due, and the neighbours go on."""
+"""Whatever lies on a topic: no crash, one dead letter with its reason where one is due, and the neighbors go on."""
 
 from __future__ import annotations
 

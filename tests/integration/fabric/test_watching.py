@@ -113,6 +113,8 @@ async def test_the_page_of_metrics_names_every_metric_and_no_other(ledger: Ledge
         await ledger.publish(changed("p", 1), changed("q", 1, "refuse"))
         await at_rest(client)
         await client.post("/patients/p/things", json={"revision": NAME})
+        await ledger.sql("update effects set note = repeat('x', 1100000)")
+        await client.post("/ops/republish", json={})
         text = (await client.get("/metrics")).text
     told = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
     page = (Path(__file__).parents[3] / "docs" / "reference" / "metrics.md").read_text()

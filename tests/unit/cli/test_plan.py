@@ -53,6 +53,7 @@ def forms(patients: Sequence[dict[str, Any]]) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", forms([]))
 def test_every_form_of_many_patients_gives_the_same_plans(tmp_path: Path, form: str) -> None:
     patients = [document(f"p{number}") for number in range(4)]
@@ -182,6 +183,7 @@ def test_only_the_stores_asked_for(tmp_path: Path) -> None:
     assert [each["patient_id"] for each in found] == ["ps1", "ps3"]
 
 
+@pytest.mark.slow
 def test_the_sample_patients_are_planned_and_become_documents(tmp_path: Path) -> None:
     result = run(SAMPLE, "--today", "2009-10-01", "--json")
     assert result.exit_code == 0, result.stderr
@@ -193,6 +195,7 @@ def test_the_sample_patients_are_planned_and_become_documents(tmp_path: Path) ->
     assert again.stdout == result.stdout
 
 
+@pytest.mark.slow
 def test_a_record_of_the_layout_that_cannot_be_read_refuses_its_patient(tmp_path: Path) -> None:
     folder = tmp_path / "feed"
     shutil.copytree(SAMPLE, folder)
@@ -224,6 +227,7 @@ def test_the_examples_show_what_a_plan_is_for() -> None:
     assert [visit["on"] for visit in urgent["visits"] if visit["urgent"]] == ["2026-03-02"]
 
 
+@pytest.mark.slow
 def test_of_a_folder_who_has_a_plan_comes_first_and_who_has_none_is_a_line() -> None:
     lines = run(SAMPLE, "--today", "2009-10-01").stdout.splitlines()
     patients = [line for line in lines if line.startswith("Patient ")]
@@ -233,6 +237,7 @@ def test_of_a_folder_who_has_a_plan_comes_first_and_who_has_none_is_a_line() -> 
     assert "Patient 1032702 at sapulpa: no plan. No prescription is on file." in without
 
 
+@pytest.mark.slow
 def test_records_of_another_time_are_not_planned_in_silence() -> None:
     result = run(SAMPLE, "--today", "2031-10-01")
     assert "No patient has a plan as of 2031-10-01" in result.stderr and "--today" in result.stderr

@@ -8,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.oracle.families import drug, patient
 
 DOCS = Path(__file__).parents[3] / "docs"
 MEDSYNC = [sys.executable, "-c", "from cli.main import app; app()"]
 
 
+@pytest.mark.slow
 def test_the_loop_of_the_reference_follows_a_patient_to_one_pickup_a_cycle(tmp_path: Path) -> None:
     text = (DOCS / "reference" / "plan-input.md").read_text(encoding="utf-8")
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

@@ -64,6 +64,7 @@ def waiting_for_each_other() -> Iterator[list[str]]:
         server.server_close()
 
 
+@pytest.mark.slow
 def test_the_doctor_asks_all_services_at_once(
     waiting_for_each_other: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

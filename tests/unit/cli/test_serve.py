@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("host", "says"),
     [("127.0.0.1", "of 127.0.0.1 is taken"), ("192.0.2.1", "of 192.0.2.1 (Cannot assign requested address")],

@@ -80,7 +80,7 @@ class Reader:
         self.ids: list[str] = []
         self.numbers: list[int] = []
         self.anew = self.ended = False
-        self.task = asyncio.create_task(self._read(live._messages(feed, which, place, whole=True)))
+        self.task = asyncio.create_task(self._read(live.messages(feed, which, place, whole=True)))
 
     async def _read(self, messages: AsyncIterator[ServerSentEvent]) -> None:
         async with aclosing(messages):
@@ -138,6 +138,7 @@ async def test_a_reader_of_one_store_gets_its_lines_alone() -> None:
     reader.task.cancel()
 
 
+@pytest.mark.slow
 async def test_a_thousand_readers_cost_the_database_what_one_does() -> None:
     stream = Stream()
     feed = Feed(stream.look)
@@ -156,6 +157,7 @@ async def test_a_thousand_readers_cost_the_database_what_one_does() -> None:
     assert stream.looks == rests, "nobody reads, and nothing is asked"
 
 
+@pytest.mark.slow
 async def test_a_reader_that_does_not_take_what_comes_is_let_go_and_holds_nothing() -> None:
     stream = Stream()
     feed = Feed(stream.look)

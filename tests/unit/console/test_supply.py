@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,6 +95,7 @@ def test_drugs_that_do_not_take_part_are_not_drawn() -> None:
     assert [row.name for row in picture.rows] == ["rx"]
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(-60, 0), st.integers(1, 90)), max_size=8))
 def test_stretches_never_overlap_and_cover_the_picture_from_the_first_fill_on(
     fills: list[tuple[int, int]],

@@ -31,6 +31,8 @@ FILLED, REJECTED, SHORT = FillFact("a", "filled"), FillFact("b", "rejected", "75
         ({**CONFIRMED, "settled_rx_ids": ("a", "b"), "outcomes": (FILLED,)}, Standing.filling),
         ({"package": "ready"}, Standing.ready),
         ({"package": "ready", "on": days(-1)}, Standing.late),
+        ({"package": "to_verify"}, Standing.to_verify),  # again: it was ready
+        ({"package": "to_verify", "in_plan": False}, Standing.to_verify),
         ({"package": "picked_up"}, Standing.picked_up),
         ({"package": "returned"}, Standing.returned),
         ({"in_plan": False}, Standing.withdrawn),
@@ -57,6 +59,11 @@ def test_a_visit_stands_where_the_facts_of_three_services_put_it(
             {"answer": "unreached", "attempts": 3},
             ["Not reached after 3 attempts: nothing is filled."],
         ),
+        (
+            0,
+            {"answer": "unreached", "attempts": 0, "urgent": True},
+            ["No call could be made in time: nothing is filled."],
+        ),
         (5, {"answer": "confirmed", "wanted": 3}, ["Fills are ordered on Sat 10/10."]),
         (
             2,
@@ -80,6 +87,11 @@ def test_a_visit_stands_where_the_facts_of_three_services_put_it(
         (5, {"urgent": True}, ["Not confirmed yet. Call today: a drug cannot wait."]),
         (2, {"conditions": (CONDITIONAL,), "declined_rx_ids": ("b",)}, ["Not confirmed yet."]),
         (0, {"package": "ready"}, []),
+        (
+            0,
+            {"package": "to_verify", "not_filled": (NOT_MET,)},
+            ["Pharmacist verification.", "Not filled: the prescriber did not renew it by Fri 10/9."],
+        ),
         (
             0,
             {"package": "picked_up", "not_filled": (NOT_MET,)},

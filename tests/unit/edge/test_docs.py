@@ -17,6 +17,7 @@ def asking(app: FastAPI, host: str = "localhost") -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=f"http://{host}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("service", SERVICES)
 async def test_the_page_has_all_it_asks_for_in_the_service_itself(service: str) -> None:
     async with asking(app_of(service)) as http:

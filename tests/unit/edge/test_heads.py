@@ -60,6 +60,7 @@ async def test_who_says_nothing_is_let_go(port: int) -> None:
         assert await closed_after(reader) < 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [b"", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"])
 async def test_a_head_that_comes_by_drops_is_not_waited_for(port: int, before: bytes) -> None:
     async with connected(port) as (reader, writer):
@@ -89,6 +90,7 @@ async def test_a_head_without_an_end_is_not_held(port: int, monkeypatch: pytest.
                 assert ANSWER not in await reader.read()
 
 
+@pytest.mark.slow
 async def test_requests_in_a_row_on_one_connection_are_answered(port: int) -> None:
     async with connected(port) as (reader, writer):
         for _ in range(3):

@@ -11,6 +11,7 @@ from services.enrollment.domain.holidays import Observed, holidays_of
 TODAY = date(2026, 11, 28)
 
 
+@pytest.mark.slow
 def test_most_pharmacies_are_closed_on_six_days_a_year() -> None:
     assert holidays_of("OK", Observed.major, TODAY) == (
         date(2026, 1, 1),

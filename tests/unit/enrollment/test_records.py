@@ -219,13 +219,13 @@ def said(row: dict[str, str]) -> str:
 
 def test_the_same_content_has_one_digest_however_it_is_written() -> None:
     plain = feed.prescription()
-    assert said(plain) == said(plain | {"usual_quantity": "30.00", "status": "", "colour": "blue"})
+    assert said(plain) == said(plain | {"usual_quantity": "30.00", "status": "", "color": "blue"})
     for name, value in {"quantity_left": "60", "status": "on_hold", "directions": "2 daily"}.items():
         assert said(plain) != said(plain | {name: value})
 
 
 def test_empty_columns_take_their_defaults_and_unknown_ones_are_passed_over() -> None:
-    prescription = read(PRESCRIPTIONS, feed.prescription(units_per_day="", colour="blue")).good[0].value
+    prescription = read(PRESCRIPTIONS, feed.prescription(units_per_day="", color="blue")).good[0].value
     assert prescription.units_per_day is None
     assert (prescription.status, prescription.drug.schedule, prescription.as_needed) == (
         "active",

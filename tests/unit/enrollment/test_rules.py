@@ -39,6 +39,7 @@ def numbered(feed: list[Fed[str]]) -> dict[int, Fed[str]]:
     return dict(enumerate(feed))
 
 
+@pytest.mark.slow
 @given(feeds)
 def test_a_feed_that_was_taken_changes_nothing(feed: list[Fed[str]]) -> None:
     first = merge({}, numbered(feed))
@@ -46,6 +47,7 @@ def test_a_feed_that_was_taken_changes_nothing(feed: list[Fed[str]]) -> None:
     assert (again.save, again.accepted, again.unchanged) == ((), (), tuple(range(len(feed))))
 
 
+@pytest.mark.slow
 @given(feeds, feeds)
 def test_the_latest_revision_stands_whatever_comes_first(
     monday: list[Fed[str]], tuesday: list[Fed[str]]

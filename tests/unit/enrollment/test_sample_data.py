@@ -19,6 +19,7 @@ ORIGINALS = read_directory(Path("data/sample-patients"))
 SAMPLE = resample(ORIGINALS, patients=200, seed=7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.kind)
 @pytest.mark.parametrize("records", [ORIGINALS, SAMPLE], ids=["originals", "sample"])
 def test_every_record_is_good_on_the_day_on_which_it_is_fed(layout: Layout, records: Records) -> None:
@@ -54,6 +55,7 @@ def test_the_files_say_what_their_readme_says() -> None:
     assert len(ORIGINALS.known_between(FIRST_DAY, date.max).patients) == 4
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_patients() -> None:
     assert resample(ORIGINALS, patients=50, seed=3) == resample(ORIGINALS, patients=50, seed=3)
     assert resample(ORIGINALS, patients=50, seed=3) != resample(ORIGINALS, patients=50, seed=4)

@@ -57,6 +57,7 @@ def test_an_exception_is_told_by_its_place_and_type_by_whomever(capsys: pytest.C
         assert SECRET not in json.dumps(line)
 
 
+@pytest.mark.slow
 def test_a_task_that_nobody_awaited_is_told_without_its_words(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("planner")
 

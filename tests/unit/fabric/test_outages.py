@@ -24,6 +24,7 @@ def test_a_connection_cut_in_the_middle_of_an_answer_is_nobody_s_fault(error: Ex
     assert is_outage(error)
 
 
+@pytest.mark.slow
 async def test_a_server_that_says_nothing_is_given_up_soon() -> None:
     """Else a process that starts meanwhile could not be stopped within its 20 s."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -122,6 +123,7 @@ def shuffled(data: st.DataObject, topics: Sequence[Sequence[Arrival]]) -> list[A
     return [next(waiting[place]) for place in turns]
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(st.data())
 def test_the_order_of_topics_does_not_matter(data: st.DataObject) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from services.fulfillment.domain import (
     Change,
+    Facts,
     Filled,
     PackageStatus,
     Short,
@@ -24,7 +25,13 @@ from services.fulfillment.domain import (
     withdraw,
 )
 from services.fulfillment.publishing import events_of
-from shared.events.fulfillment import PackagePickedUp, PackageReady, PackageReturned, PickupMissed
+from shared.events.fulfillment import (
+    PackagePickedUp,
+    PackageReady,
+    PackageReopened,
+    PackageReturned,
+    PickupMissed,
+)
 from shared.problems import Conflict, Invalid
 from tests.unit.fulfillment.given import (
     AHEAD,
@@ -134,24 +141,27 @@ def test_a_ready_package_stays_collectable_when_the_patient_leaves_the_program()
     assert reconcile(order, KNOWN._replace(patient=GONE, plan=plan(2)), AHEAD) == order
 
 
-def test_a_discontinued_drug_leaves_a_ready_package_at_once() -> None:
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        (KNOWN._replace(plan=plan(2, prescriptions=frozenset({"rx-b"}))), "discontinued"),
+        (KNOWN._replace(excluded=frozenset({"rx-a"})), "excluded"),
+    ],
+    ids=["discontinued", "excluded"],
+)
+def test_a_recalled_drug_leaves_a_ready_package_which_waits_for_a_pharmacist(facts: Facts, why: str) -> None:
     order = ready("rx-a", "rx-b")
-    done = reconcile(order, KNOWN._replace(plan=plan(2, prescriptions=frozenset({"rx-b"}))), AHEAD)
-    assert (done.status, states(done)["rx-a"]) == (PackageStatus.ready, "withheld discontinued")
-    assert list(events_of([Change(order, done)])) == []
-
-
-def test_an_excluded_drug_leaves_a_ready_package_which_waits_for_a_pharmacist() -> None:
-    order = ready("rx-a", "rx-b")
-    excluded = KNOWN._replace(excluded=frozenset({"rx-a"}))
-    waiting = reconcile(order, excluded, AHEAD)
+    waiting = reconcile(order, facts, AHEAD)
     assert (waiting.status, waiting.bin) == (PackageStatus.to_verify, None)
-    assert states(waiting) == {"rx-a": "withheld excluded", "rx-b": "filled"}
+    assert states(waiting) == {"rx-a": f"withheld {why}", "rx-b": "filled"}
+    reopened = only_event(order, waiting)
+    assert isinstance(reopened, PackageReopened)
+    assert {item.rx_id: item.state for item in reopened.items} == {"rx-a": "withheld", "rx-b": "filled"}
     with pytest.raises(Conflict, match="unknown_transition: the package is to_verify"):
         hand_over(waiting, identifiers=TWO, left=(), today=VISIT_ON)
 
     again = verify(waiting, excepted=(), bin_number=2, today=VISIT_ON, store=EVERY_DAY)
-    assert reconcile(again, excluded, AHEAD) == again
+    assert reconcile(again, facts, AHEAD) == again
     assert reconcile(again, KNOWN, AHEAD) == again, "revoked: what was withheld stays out of this package"
     done = hand_over(again, identifiers=TWO, left=(), today=VISIT_ON)
     event = only_event(again, done)

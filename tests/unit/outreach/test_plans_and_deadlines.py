@@ -406,6 +406,20 @@ def test_every_script_begins_with_two_identifiers() -> None:
     assert "full name and date of birth" in script_of(Kind.ready)[0].words
 
 
+EVERYTHING = {"short_items": True, "conditional": True, "urgent": True, "left_out": True}
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_script_in_spanish_asks_the_same_with_the_same_notes_for_the_reader(kind: Kind) -> None:
+    english, spanish = script_of(kind, "en", **EVERYTHING), script_of(kind, "es-MX", **EVERYTHING)
+    assert [line.code for line in spanish] == [line.code for line in english]
+    for line, other in zip(english, spanish, strict=True):
+        notes, read_out = re.findall(r"\[.*?\]", line.words), re.sub(r"\[.*?\]", "", line.words).strip()
+        assert re.findall(r"\[.*?\]", other.words) == notes, line.code
+        assert (other.words == line.words) == (read_out == ""), line.code
+    assert script_of(kind, "vi", **EVERYTHING) == english
+
+
 def test_what_the_patient_of_a_call_has_to_know_comes_before_the_closing() -> None:
     codes = [
         line.code

@@ -24,7 +24,7 @@ VISIT_ON = date(2026, 10, 30)  # a Friday
 
 
 def attempts_without_answer(opened: datetime, visit_on: date, kind: Kind = Kind.confirmation) -> list[str]:
-    """Local moments of all attempts that a dialler makes, each at its due time and in vain."""
+    """Local moments of all attempts that a dialer makes, each at its due time and in vain."""
     the_plan = plan(visit(visit_on), agreed=kind is not Kind.alignment)
     waiting = [contact(kind, visit_on, opened)]
     calls: list[Call] = []
@@ -38,7 +38,7 @@ def attempts_without_answer(opened: datetime, visit_on: date, kind: Kind = Kind.
         now = max(due, now) if due else now_known.review_at
         if due:
             made.append(now)
-            calls.append(Call(now, By.dialler))
+            calls.append(Call(now, By.dialer))
             now_known = replace(now_known, attempts=now_known.attempts + 1, last_attempt_at=now)
         waiting = [now_known]
 
@@ -172,7 +172,7 @@ def test_what_is_urgent_is_attempted_by_whoever_may_first(
         moment = now_known.due_at or now_known.by_hand_at
         now = max(moment, now) if moment else now_known.review_at or now
         if moment:
-            calls.append(Call(now, By.dialler if now_known.due_at else By.person))
+            calls.append(Call(now, By.dialer if now_known.due_at else By.person))
             now_known = replace(now_known, attempts=now_known.attempts + 1, last_attempt_at=now)
         waiting = [now_known]
     assert [f"{call.by} {local(call.at)}" for call in calls] == expected
@@ -234,12 +234,12 @@ def test_what_nobody_made_today_is_due_again_tomorrow() -> None:
     ],
 )
 def test_caps_of_automated_contacts_hold_an_attempt_back(calls: list[datetime], expected: str) -> None:
-    known = case(calls=tuple(Call(moment, By.dialler) for moment in calls))
+    known = case(calls=tuple(Call(moment, By.dialer) for moment in calls))
     [planned] = scheduled(known, [contact(Kind.confirmation, VISIT_ON, at(5))], at(23, "09:30"))
     assert local(planned.due_at) == expected
 
 
-def test_calls_by_people_and_by_the_patient_do_not_count_for_the_dialler() -> None:
+def test_calls_by_people_and_by_the_patient_do_not_count_for_the_dialer() -> None:
     known = case(calls=(Call(at(23, "09:00"), By.person), Call(at(23, "09:10"), By.patient)))
     [planned] = scheduled(known, [contact(Kind.confirmation, VISIT_ON, at(5))], at(23, "09:30"))
     assert local(planned.due_at) == "2026-10-23 10:00"
@@ -272,7 +272,7 @@ def test_while_one_contact_is_leased_the_others_wait() -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.question])
-def test_in_hospital_neither_the_dialler_nor_a_person_calls(kind: Kind) -> None:
+def test_in_hospital_neither_the_dialer_nor_a_person_calls(kind: Kind) -> None:
     [planned] = scheduled(case(in_hospital=True), [contact(kind, VISIT_ON, at(5))], at(5))
     assert (planned.due_at, planned.by_hand_at) == (None, None)
 
@@ -297,7 +297,7 @@ def test_who_said_stop_or_may_have_is_contacted_by_people_alone(why: str) -> Non
         ),
     ],
 )
-def test_about_lapsed_insurance_a_person_calls_the_same_day_and_the_dialler_never(
+def test_about_lapsed_insurance_a_person_calls_the_same_day_and_the_dialer_never(
     lapsed_at: datetime, attempts: int, calls: list[datetime], expected: str
 ) -> None:
     last = calls[-1] if attempts else None
@@ -338,7 +338,7 @@ def test_the_channel_is_one_that_the_patient_consented_to(
 ) -> None:
     known = case(channels=tuple(map(Channel, consented)), reachable=frozenset(map(Channel, reachable)))
     waiting = contact(kind, VISIT_ON, at(5), attempts=attempts)
-    assert channel_of(waiting, known, date(2026, 10, 20), By.dialler) == expected
+    assert channel_of(waiting, known, date(2026, 10, 20), By.dialer) == expected
 
 
 BY_LETTER: dict[str, Any] = {
@@ -403,6 +403,7 @@ def days_of_life(draw: st.DrawFn) -> tuple[str, list[Contact], list[tuple[int, b
     return zone, contacts, steps
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(days_of_life())
 def test_attempts_keep_within_caps_and_hours_whatever_happens(
@@ -428,7 +429,7 @@ def test_attempts_keep_within_caps_and_hours_whatever_happens(
         assert all(each.review_at and each.review_at > now for each in live)
         due = [each for each in live if each.due_at and each.due_at <= now]
         if due and dials:
-            calls.append(Call(now, By.dialler))
+            calls.append(Call(now, By.dialer))
             called = replace(due[0], attempts=due[0].attempts + 1, last_attempt_at=now)
             live = [called if each is due[0] else each for each in live]
     moments = [call.at.astimezone(ZoneInfo(zone)) for call in calls]

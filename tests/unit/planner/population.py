@@ -66,7 +66,7 @@ def chain_patient(rng: Random, number: int) -> Profile:
 
 
 def _drug(rng: Random, name: str, payer: str, *, costs_known: bool) -> tuple[Prescription, list[Fill]]:
-    """One drug with a year of it authorised, filled regularly so far."""
+    """One drug with a year of it authorized, filled regularly so far."""
     days = rng.choice((30, 30, 30, 90))
     per_day = rng.choice((Decimal(1), Decimal(1), Decimal(1), Decimal(2), Decimal("0.5")))
     each = Prescription(

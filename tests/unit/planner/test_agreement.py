@@ -11,6 +11,8 @@ from decimal import Decimal
 from functools import cache
 from random import Random
 
+import pytest
+
 from services.planner.domain.model import NO_COMMITMENTS
 from services.planner.domain.plan import plan_cycle
 from services.planner.publishing import event_of, payload_of
@@ -19,6 +21,8 @@ from shared.words.formats import spoken
 from shared.words.plans import of_drug, of_offer, why
 from tests.unit.planner.population import POLICY, TODAY, chain_patient, chain_store, odd_patient
 from tests.unit.planner.sample import sample_patients
+
+pytestmark = pytest.mark.slow
 
 DAY = r"\w{3} \w{3} \d{1,2}, \d{4}"
 HEADLINE = re.compile(

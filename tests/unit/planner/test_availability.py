@@ -80,6 +80,7 @@ def random_musts(rng: Random) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(80))
 def test_no_visit_is_on_a_day_that_does_not_suit(seed: int) -> None:
     rng = Random(seed)

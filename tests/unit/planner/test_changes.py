@@ -193,6 +193,7 @@ def test_a_halt_is_looked_at_again_when_time_alone_ends_it(facts: dict[str, Any]
     assert said.look_again_on == (None if again is None else in_days(again))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(150))
 def test_whatever_is_said_of_the_days_there_is_an_answer(seed: int) -> None:
     rng = Random(seed)

@@ -370,12 +370,14 @@ def test_what_could_mean_two_things_is_refused(directions: str) -> None:
 WORDS = sorted({word for directions in (*READ, *REFUSED) for word in directions.split()})
 
 
+@pytest.mark.slow
 @given(st.one_of(st.text(max_size=60), st.lists(st.sampled_from(WORDS), max_size=8).map(" ".join)))
 def test_reading_never_fails_nor_answers_nothing_or_less(directions: str) -> None:
     use = read(directions)
     assert isinstance(use, Refusal) or (use.most > 0 and use.times > 0 and units_a_day(use.most) > 0)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(sorted({*READ, *REFUSED})), st.randoms())
 def test_blanks_and_capitals_make_no_difference(directions: str, rng: object) -> None:
     choice = rng.choice  # type: ignore[attr-defined]

@@ -60,6 +60,7 @@ def test_each_criterion_has_its_way_to_be_said() -> None:
     assert set(explain_day.NOT_INSTEAD) | {avoidable_uncovered_days} == {*CRITERIA, store_is_full}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40))
 def test_a_proposal_says_of_each_other_offered_day_why_it_is_not_the_one(seed: int) -> None:
     plan = planned(random_patient(Random(seed)))
@@ -68,6 +69,7 @@ def test_a_proposal_says_of_each_other_offered_day_why_it_is_not_the_one(seed: i
     assert set(against(plan)) == {*usual, *(offer.on.isoformat() for offer in others)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40))
 def test_what_is_said_of_another_day_is_true_of_it(seed: int) -> None:
     plan = planned(random_patient(Random(seed)))

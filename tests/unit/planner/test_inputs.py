@@ -64,6 +64,7 @@ def fill_with(**facts: Any) -> list[dict[str, Any]]:
     return [{**first, **facts}, *rest]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(25))
 def test_a_patient_written_down_and_read_back_is_planned_the_same(seed: int) -> None:
     profile = random_patient(Random(seed))
@@ -443,6 +444,7 @@ def test_the_changes_of_the_how_to_are_planned(number: int) -> None:
     assert after.visits != before.visits
 
 
+@pytest.mark.slow
 def test_planning_a_file_loads_no_kafka_and_no_database_client() -> None:
     loaded = "import sys, services.planner.inputs; print(*sys.modules)"
     modules = subprocess.run(

@@ -112,6 +112,7 @@ def _was_cut_off(plan: Plan) -> bool:
     return any(reason.code == "search_cut_off" for reason in plan.reasons)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_who_agrees_to_or_confirms_a_proposal_gets_it_though_it_is_planned_anew_every_day() -> None:
     kept = 0
@@ -133,6 +134,7 @@ def what_is_filled(plan: Plan) -> set[tuple[date, str]]:
     return {(visit.on, item.rx_id) for visit in plan.visits for item in visit.items}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "count", [150, pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(3600)])]
 )

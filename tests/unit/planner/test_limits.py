@@ -189,7 +189,7 @@ def test_a_drug_scheduled_by_the_state_is_left_out_there() -> None:
         "another state",
         "who wants no longer cycle",
         "the plan does not pay it",
-        "not authorised",
+        "not authorized",
         "controlled",
         "ninety already",
         "no fill of it was taken yet",
@@ -237,7 +237,7 @@ def test_a_short_fill_takes_a_refill_number_so_a_renewal_is_asked_for_in_time() 
     assert planned(not_told, pinned(16)).renewals == ()
 
 
-def test_a_programme_may_take_a_prescription_for_a_shorter_time() -> None:
+def test_a_program_may_take_a_prescription_for_a_shorter_time() -> None:
     rules = replace(COMMERCIAL, payers=(PayerRule("commercial", refill_percent=75, prescription_months=6),))
     each = prescription("a")
     profile, said = as_read(patient([each]), rules, "TX", TODAY)
@@ -431,6 +431,7 @@ def random_facts(rng: Random) -> Profile:
     return patient(prescriptions, fills)
 
 
+@pytest.mark.slow
 def test_whatever_is_known_no_plan_fails_and_none_fills_what_may_not_be() -> None:
     """Policy: the chain synchronizes C-IV and C-V; at most 34 days, or 60, or 84 to 90."""
     sizes = frozenset([*range(1, 35), 60, *range(84, 91)])

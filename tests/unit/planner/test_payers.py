@@ -97,6 +97,7 @@ def test_a_cost_above_the_patients_limit_decides_before_trips_do() -> None:
     assert rich.open_visits == 1 and rich.open_short_fills == 1 and rich.extra_cost == 18
 
 
+@pytest.mark.slow
 def test_a_lower_copay_never_raises_the_extra_cost() -> None:
     """Policy: the cost decides first, in steps of five dollars; the same patient with every copay halved."""
     order = ("avoidable_uncovered_days", "extra_cost")
@@ -554,6 +555,7 @@ KINDER: dict[str, tuple[Rules, Calendar]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDER)
 def test_a_kinder_rule_never_takes_more_visits_short_fills_or_uncovered_days(kind: str) -> None:
     kinder, calendar = KINDER[kind]
@@ -578,6 +580,7 @@ def test_a_stricter_surplus_never_pays_sooner() -> None:
         assert days == sorted(days)
 
 
+@pytest.mark.slow
 def test_a_law_that_grants_overrides_never_leaves_more_days_uncovered() -> None:
     """b was partly lost, so that it runs out before the payer pays."""
     spared = 0
@@ -602,7 +605,7 @@ def test_a_law_that_grants_overrides_never_leaves_more_days_uncovered() -> None:
     ],
 )
 @pytest.mark.parametrize("confirmed", [False, True])
-def test_the_rest_of_what_is_authorised_is_no_fill_that_synchronizes(
+def test_the_rest_of_what_is_authorized_is_no_fill_that_synchronizes(
     left: int, payer: Rules, codes_at_pickup: tuple[str, ...], confirmed: bool
 ) -> None:
     """Policy: 75 %, codes 61, else 47, and 48. a runs out five days before the agreed pickup on day 13."""

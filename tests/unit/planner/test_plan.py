@@ -433,10 +433,10 @@ def test_the_payers_own_date_overrides_the_rule() -> None:
     assert next(item for item in plan.visits[0].items if item.drug_name == "a").payable_from == in_days(11)
 
 
-# --- what is authorised ---
+# --- what is authorized ---
 
 
-def test_the_last_authorised_units_are_filled_and_a_renewal_asked_for() -> None:
+def test_the_last_authorized_units_are_filled_and_a_renewal_asked_for() -> None:
     scarce = prescription("a", quantity_left=Decimal(25))
     profile = replace(taking({"a": 12, "b": 15}), prescriptions=(scarce, prescription("b")))
     plan = planned(profile, pinned(11))

@@ -416,6 +416,7 @@ def _hold(rng: Random, at: Progress, profile: Profile, today: date) -> Walked:
     return at, replace(profile, prescriptions=tuple(changed)), today
 
 
+@pytest.mark.slow
 def test_whatever_happens_planning_never_fails_and_keeps_its_word() -> None:
     for seed in range(80):
         random_walk(seed)

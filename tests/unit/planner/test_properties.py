@@ -25,6 +25,8 @@ from services.planner.domain.plan import plan_cycle
 from services.planner.domain.search import Verdict
 from tests.unit.planner.cases import COMMERCIAL, EVERY_DAY, TODAY, drug, fill, in_days, patient, prescription
 
+pytestmark = pytest.mark.slow
+
 SEVERAL = settings(max_examples=60, deadline=None)
 
 Life = list[tuple[int, int, str]]
@@ -111,7 +113,7 @@ def test_an_excluded_drug_changes_nothing(drugs: Life, facts: dict[str, object])
 
 @SEVERAL
 @given(lives, weeks, closures)
-def test_every_fill_is_payable_and_authorised_on_an_open_day(
+def test_every_fill_is_payable_and_authorized_on_an_open_day(
     drugs: Life, weekdays: frozenset[int], closed: frozenset[date]
 ) -> None:
     profile = life(drugs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import cache
 from random import Random
 
 import pytest
@@ -15,7 +16,8 @@ from shared.events.planner import PlanBlocked, PlanComputed
 from tests.unit.planner.population import POLICY, TODAY, chain_patient, chain_store, odd_patient
 
 
-def outcomes(seed: int) -> list[Plan | Blocked]:
+@cache
+def outcomes(seed: int) -> tuple[Plan | Blocked, ...]:
     rng = Random(seed)
     store = chain_store(rng)
     usual = [
@@ -23,11 +25,11 @@ def outcomes(seed: int) -> list[Plan | Blocked]:
         for number in range(20)
     ]
     odd = [odd_patient(rng, number) for number in range(20)]
-    return [
+    return (
         *usual,
         *(plan_cycle(each.profile, each.calendar, each.rules, TODAY, each.commitments, 1) for each in odd),
         Blocked(()),
-    ]
+    )
 
 
 def payload(outcome: Plan | Blocked) -> Payload:
@@ -39,6 +41,7 @@ def as_held(json_text: str) -> str:
     return json.dumps(json.loads(json_text), sort_keys=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
 def test_the_text_is_the_event_field_by_field(seed: int) -> None:
     found = outcomes(seed)
@@ -51,12 +54,14 @@ def test_the_text_is_the_event_field_by_field(seed: int) -> None:
         assert (text.TYPE, text.TOPIC, text.key) == (event.TYPE, event.TOPIC, event.key)
 
 
+@pytest.mark.slow
 def test_a_plan_and_why_there_is_none_are_events_of_their_own() -> None:
     plan = next(outcome for outcome in outcomes(0) if isinstance(outcome, Plan))
     assert isinstance(event_of(payload(plan)), PlanComputed)
     assert isinstance(event_of(payload(Blocked(()))), PlanBlocked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
 def test_a_plan_stands_where_only_revisions_and_the_day_of_planning_differ(seed: int) -> None:
     for outcome in outcomes(seed):
@@ -69,6 +74,7 @@ def test_a_plan_stands_where_only_revisions_and_the_day_of_planning_differ(seed:
         assert unchanged(published, payload_of(later, "p1", "s1", 9, 8))
 
 
+@pytest.mark.slow
 def test_a_plan_does_not_stand_where_anything_else_differs_or_nothing_was_published() -> None:
     plan = next(outcome for outcome in outcomes(0) if isinstance(outcome, Plan))
     published = as_held(serialized(payload(plan)).json)

@@ -254,7 +254,7 @@ def test_a_new_drug_that_runs_out_just_before_the_pickup_gets_a_long_fill_where_
 @pytest.mark.parametrize(
     ("facts", "today"),
     [({}, 6), ({"quantity_left": Decimal(2)}, 0)],
-    ids=["too late for the payer's clock", "so many are not authorised"],
+    ids=["too late for the payer's clock", "so many are not authorized"],
 )
 def test_fewer_days_than_the_minimum_only_where_no_more_fit(facts: dict[str, Any], today: int) -> None:
     """From the ninth day on three days would put off the fill on the tenth; the plan says that nothing else fits."""
@@ -266,6 +266,7 @@ def test_fewer_days_than_the_minimum_only_where_no_more_fit(facts: dict[str, Any
     assert "below_minimum" in codes(of(plan, "b").reasons)
 
 
+@pytest.mark.slow
 def test_a_minimum_of_the_chain_is_kept_for_every_patient_with_time_enough() -> None:
     """No tiny fill while the drug is payable, and the store open, so many days before; whatever the minimum is."""
     bridges = 0
@@ -287,6 +288,7 @@ def test_a_minimum_of_the_chain_is_kept_for_every_patient_with_time_enough() -> 
     assert bridges > 150
 
 
+@pytest.mark.slow
 def test_a_plan_with_sizes_never_plans_a_day_of_none() -> None:
     """Policy: 75 %, of 14 to 30 days. Every fill is of a paid size, but for the last units of a prescription."""
     for seed in range(80):

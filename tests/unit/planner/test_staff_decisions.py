@@ -171,7 +171,7 @@ def test_a_fill_that_staff_hold_waits() -> None:
     assert "without_staff" in codes(plan.reasons)
 
 
-def test_staff_change_a_quantity_within_what_is_authorised() -> None:
+def test_staff_change_a_quantity_within_what_is_authorized() -> None:
     plan = planned(with_rulings(FREE, ruling("quantity", "rx-a", quantity=Decimal(14))), pinned(11))
     a = next(item for item in plan.visits[-1].items if item.drug_name == "a")
     assert (a.quantity, a.days_supply, a.kind, a.reason.code) == (14, 14, FillKind.bridge, "item_staff")

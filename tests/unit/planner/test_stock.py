@@ -64,7 +64,7 @@ def test_short_fills_are_whole_units(days: int, per_day: str, quantity: int, las
     assert short_fill(days, Decimal(per_day), Decimal(1000)) == (quantity, lasts)
 
 
-def test_no_fill_takes_more_than_is_authorised() -> None:
+def test_no_fill_takes_more_than_is_authorized() -> None:
     assert short_fill(9, Decimal("0.5"), Decimal("3.5")) == (3, 6)
     assert usual_fill(prescription("a"), Decimal(22)) == (22, 22)
     assert usual_fill(prescription("a"), Decimal(0)) == (0, 0)

@@ -114,6 +114,7 @@ def test_revoking_an_exclusion_says_what_does_not_come_back() -> None:
 kinds = st.sampled_from(["include", "exclude", "hold", "fill"])
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(kinds, st.sampled_from(["rx-a", "rx-b"])), max_size=8))
 def test_the_newest_decision_in_or_out_of_each_drug_is_the_one_that_counts(
     made: list[tuple[str, str]],

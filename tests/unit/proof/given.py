@@ -1,4 +1,4 @@
-"""A small history in which everything is right: one patient from enrolment to leaving, and what all services keep."""
+"""A small history in which everything is right: one patient from enrollment to leaving, and what all services keep."""
 
 from __future__ import annotations
 

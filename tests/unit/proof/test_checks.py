@@ -395,7 +395,7 @@ RIGHT: list[tuple[str, Check, Record]] = [
         with_events(again=again("cancelled", cause="command:republish")),
     ),
     (
-        "an enrolment sent again",
+        "an enrollment sent again",
         delivery.revisions_grow,
         with_events(left=None, again=again("enrolled", says_revision=2, cause="command:republish")),
     ),

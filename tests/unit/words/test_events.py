@@ -32,12 +32,19 @@ def test_a_plan_that_cannot_be_made_says_why() -> None:
     )
 
 
+def test_who_was_not_to_be_called_any_more_is_not_said_to_have_been_tried() -> None:
+    event = PatientUnreached.model_construct(visit_id="v", attempts=0, planned_late=True)
+    assert words.tell(event) == (
+        "Nobody was called about a visit: it was planned after the last hours for calls before it."
+    )
+
+
 @pytest.mark.parametrize(
     ("attempts", "tried"),
     [(0, "no attempt was made in time"), (1, "after 1 attempt"), (3, "after 3 attempts")],
 )
 def test_not_reached_says_how_often_it_was_tried(attempts: int, tried: str) -> None:
-    event = PatientUnreached.model_construct(visit_id="v", attempts=attempts)
+    event = PatientUnreached.model_construct(visit_id="v", attempts=attempts, planned_late=False)
     assert words.tell(event) == f"Patient not reached about a visit: {tried}."
 
 

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Behaviour:
+class Behavior:
     """Answers for one seed."""
 
     seed: int
