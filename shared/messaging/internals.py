@@ -107,8 +107,9 @@ async def held_by(admin: AIOKafkaAdminClient, group: str) -> set[tuple[str, int]
     return {(tp.topic, tp.partition) for one in assignments for tp in one.partitions()}
 
 
-def rejoin(consumer: AIOKafkaConsumer) -> None:
-    """Have the group share its partitions out anew."""
+async def rejoin(consumer: AIOKafkaConsumer) -> None:
+    """Have the group share the partitions out anew that there are now: it may know those of five minutes ago."""
+    await consumer._client.force_metadata_update()
     consumer._coordinator.request_rejoin()
 
 

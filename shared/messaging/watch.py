@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from math import inf
 
 import structlog
@@ -60,7 +60,7 @@ async def watch(
     read: Callable[[], Collection[TopicPartition]],
     is_at_work: Callable[[], bool],
     unassigned: Unassigned,
-    rejoin: Callable[[], None],
+    rejoin: Callable[[], Awaitable[None]],
     *,
     stuck_after: float,
 ) -> None:
@@ -84,7 +84,7 @@ async def watch(
         unassigned.look(len(nobodys), lag.behind, now)
         if unassigned.lasts(now) and now - rejoined > REJOIN_SECONDS:
             log.warning("consumer.unassigned", partitions=len(nobodys), behind=lag.behind)
-            rejoin()
+            await rejoin()
             rejoined = now
         if not assignment() and unassigned.is_stuck(now, stuck_after):
             log.critical("consumer.stuck", partitions=len(nobodys), behind=lag.behind)

@@ -95,7 +95,7 @@ async def test_a_group_says_what_its_members_hold_and_shares_it_out_anew(ledger:
 
         await until(held, "the member holds every partition")
         first = consumer._subscription.subscription.assignment
-        internals.rejoin(consumer)
+        await internals.rejoin(consumer)
 
         async def anew() -> bool:
             return consumer._subscription.subscription.assignment is not first
