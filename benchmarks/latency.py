@@ -32,9 +32,9 @@ from shared.events.planner import TOPIC as ANSWERS
 from shared.events.planner import PlanBlocked
 from shared.messaging import Work, patient
 from shared.messaging.bell import Bell
+from shared.messaging.journal import OutboxRow
 from shared.messaging.relay import Relay
 from shared.messaging.sealing import Sealer
-from shared.messaging.tables import OutboxRow
 from shared.messaging.unit import Cause
 from tests.running import SEALING_KEY
 
@@ -190,8 +190,8 @@ class TimedRelay(Relay):
 
     acknowledged: dict[str, float]
 
-    async def _send(self, rows: Sequence[OutboxRow]) -> None:
-        await super()._send(rows)
+    async def _publish(self, rows: Sequence[OutboxRow]) -> None:
+        await super()._publish(rows)
         at = time.monotonic()
         for row in rows:
             self.acknowledged.setdefault(row.key, at)
@@ -216,7 +216,9 @@ async def relay_alone(bench: Bench, prefix: str) -> tuple[Percentiles, Percentil
     pool = await open_pool(url, size=WRITERS, name="writer")
     bell = Bell(url, name="bench")
     work = Work(pool, service="bench", clock=SystemClock(), sealer=Sealer(SEALING_KEY, key_id="1"), bell=bell)
-    relay = TimedRelay(url, bench.kafka, bell, name="bench", lease_seconds=5, topic_prefix=prefix)
+    relay = TimedRelay(
+        url, bench.kafka, bell, service="bench", name="bench", lease_seconds=5, topic_prefix=prefix
+    )
     relay.acknowledged = {}
     parts = [asyncio.create_task(part) for part in (bell.run(), relay.run())]
     await _until(lambda: relay.leads, seconds=30)

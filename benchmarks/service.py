@@ -20,7 +20,7 @@ from benchmarks import business
 from shared.events.enrollment import PatientEnrolled, ProfileChanged, StoreChanged
 from shared.http import Commanding, Working
 from shared.memory import spare_the_collector
-from shared.messaging import Handlers, Jobs, Unit, patient, relay, tables
+from shared.messaging import Handlers, Jobs, Unit, journal, patient, relay, tables
 from shared.service import service_app
 from shared.settings import ServiceSettings
 
@@ -69,14 +69,14 @@ def leave_out(parts: Sequence[str]) -> None:
     async def none_parked(_db: object, _keys: Sequence[str]) -> dict[str, str]:
         return {}
 
-    async def never(_relay: relay.Relay) -> None:
+    async def never(_relays: relay.Relays) -> None:
         await asyncio.Event().wait()
 
     patches: dict[str, tuple[Any, str, Any]] = {
         "inbox": (tables, "claim", all_new),
         "locks": (tables, "lock", not_locked),
         "parking": (tables, "parked_among", none_parked),
-        "relay": (relay.Relay, "run", never),
+        "relay": (relay.Relays, "run", never),
     }
     for part in parts:
         setattr(*patches[part])
@@ -86,10 +86,8 @@ def poll(seconds: float) -> None:
     """Make the relay one that looks every so often and hears nothing, as most do."""
     publish = relay.Relay._publish
 
-    async def publish_and_sleep(
-        self: relay.Relay, db: tables.Db, rows: Sequence[tables.OutboxRow], epoch: int
-    ) -> None:
-        await publish(self, db, rows, epoch)
+    async def publish_and_sleep(self: relay.Relay, rows: Sequence[journal.OutboxRow]) -> None:
+        await publish(self, rows)
         if len(rows) < relay.WINDOW:
             await asyncio.sleep(seconds)
 

@@ -158,6 +158,20 @@ def recovered(
 
 
 @app.command()
+def replay(
+    service: Annotated[str, typer.Argument(help="whose events")],
+    since: Annotated[datetime, typer.Option("--from", help="published since then")],
+    until: Annotated[datetime | None, typer.Option("--to", help="and before then")] = None,
+    topic: Annotated[str | None, typer.Option(help="of one topic alone")] = None,
+    for_group: Annotated[str | None, typer.Option("--for", help="for one group of readers alone")] = None,
+) -> None:
+    """Send events of the last 16 days again, with the same ids: for a broker, or a reader, that lost them."""
+    from cli.replay import replay_journal
+
+    replay_journal(service, since, until, topic, for_group)
+
+
+@app.command()
 def doctor() -> None:
     """Check this machine and the running system: what is wrong, and what to do."""
     from cli.doctor import examine

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Protocol
 import asyncpg
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from shared.contract import OPERATIONS
 from shared.database import Db
-from shared.events import Event
+from shared.events import TOPICS, Event
 from shared.http import Commanding, Problem
 from shared.messaging import Unit, Work, journal, tables
 from shared.messaging.consumer import Consumer
@@ -244,6 +244,41 @@ async def release_held(request: Request, row_id: RowNumber, caller: Commanding) 
     if not await m.work.command(caller, (), release):
         raise Problem(404, "No such row", f"outbox row {row_id} is not held")
     return {"released": row_id}
+
+
+class Replay(BaseModel):
+    """Since when, and up to when, on which topic, for which group of readers alone."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"since": "2026-03-02T06:00:00Z"}]})
+
+    since: AwareDatetime
+    until: AwareDatetime | None = None
+    topic: Text | None = None
+    for_group: Text | None = None
+
+
+@router.post("/replay")
+async def replay(request: Request, body: Replay, caller: Commanding) -> dict[str, Any]:
+    """Have what was published since then sent again, with the same ids: readers know what they took. The relay does it
+    behind what is new; GET /ops/replays says how far it is."""
+    if body.topic and body.topic not in TOPICS:
+        raise Problem(422, "No such topic", f"topics are {', '.join(TOPICS)}")
+
+    async def ask(unit: Unit) -> dict[str, Any]:
+        oldest = await journal.oldest_day(unit.db)
+        number = await journal.ask_for_replay(
+            unit.db, body.since, body.until, body.topic, body.for_group, caller.actor
+        )
+        return {"replay": number, "journal_since": oldest}
+
+    return await _of(request).work.command(caller, (), ask)
+
+
+@router.get("/replays")
+async def replays(request: Request, limit: RowNumber = 20) -> dict[str, Any]:
+    """What was asked to be sent again, the newest first, and how far it is."""
+    async with _of(request).work.read() as db:
+        return {"items": await journal.replays(db, min(limit, 500))}
 
 
 class Republish(BaseModel):

@@ -152,6 +152,7 @@ async def _start(
         name=label,
         lease_seconds=settings.relay_lease_seconds,
         topic_prefix=settings.topic_prefix,
+        ranges=settings.relays,
     )
     due = DueLoop(work, jobs, bell)
     parking = Parking(work, handlers)
@@ -260,9 +261,7 @@ async def _tend_outbox(work: Work) -> None:
     async with work.connection() as db:
         today = await db.fetchval("select current_date")
         for ahead in range(3):
-            async with db.transaction():
-                await tables.lock(db, [0])
-                await journal.add_day(db, today + timedelta(days=ahead))
+            await journal.add_day(db, today + timedelta(days=ahead))
         for day in await journal.days(db):
             if day < today - timedelta(days=JOURNAL_DAYS):
                 await journal.drop_day(db, day)

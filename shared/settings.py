@@ -42,6 +42,9 @@ class ServiceSettings(BaseSettings):
     session_timeout_ms: int = 10_000
     max_poll_interval_ms: int = 300_000
     relay_lease_seconds: float = 5.0
+    relays: int = Field(
+        default=1, ge=1, description="relays side by side: best a divisor of the topics' number of partitions"
+    )
     stuck_after_seconds: float = Field(
         default=60.0, description="a consumer that stands still ends its process"
     )

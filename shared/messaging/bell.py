@@ -28,14 +28,23 @@ class Bell:
         self._url, self._name = database_url, name
         self._to_tell = asyncio.Event()
         self.committed = asyncio.Event()  # by this process
-        self.outbox_filled = asyncio.Event()  # by this process or another
+        self._relays: list[asyncio.Event] = []
+
+    def for_rows(self) -> asyncio.Event:
+        """An event of one's own that is set when this process or another wrote to the outbox."""
+        self._relays.append(asyncio.Event())
+        return self._relays[-1]
 
     def ring(self, *, outbox: bool) -> None:
         """Something was committed, with rows for the outbox or without: the other processes hear of rows alone."""
         self.committed.set()
         if outbox:
-            self.outbox_filled.set()
+            self._tell_relays()
             self._to_tell.set()
+
+    def _tell_relays(self) -> None:
+        for relay in self._relays:
+            relay.set()
 
     async def run(self) -> None:
         """Listen and notify until cancelled; a lost connection is opened again."""
@@ -53,7 +62,7 @@ class Bell:
 
             def hear(_connection: object, pid: int, _channel: str, _payload: str) -> None:
                 if pid != own:
-                    self.outbox_filled.set()
+                    self._tell_relays()
 
             await connection.add_listener(CHANNEL, hear)
             while True:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -143,6 +143,31 @@ async def finish_tick(db: Db, tick: Tick) -> None:
         tick.range,
         tick.epoch,
         tick.no,
+    )
+
+
+async def begin_epoch(db: Db, epoch: int, from_id: int) -> None:
+    """Go on after a recovery: what is behind `from_id` is sent again as the first tick of each range, all that was
+    before counts as sent. In a transaction that nobody writes to the outbox beside.
+
+    Afterwards, snapshots of the database's former life mean nothing: no row of that time is asked for its own.
+    """
+    await db.execute("update fabric.outbox set xid = '3' where id > $1", from_id)
+    await db.execute(
+        """
+        insert into fabric.ticks (range, epoch, no, floor, before, upto, low, high, first_day, last_day, system)
+        select each, $1, 1, $2::bigint, '3:3:', pg_current_snapshot(), $2 + 1, last.id, last.first_day, last.last_day,
+               (select system_identifier from pg_control_system())
+        from fabric.relays
+        cross join lateral generate_series(0, ranges - 1) each
+        cross join (
+            select coalesce(max(id), 0) as id, coalesce(min(day), current_date) as first_day,
+                   coalesce(max(day), current_date) as last_day
+            from fabric.outbox
+        ) last
+        """,
+        epoch,
+        from_id,
     )
 
 
@@ -361,6 +386,68 @@ async def ranges(db: Db) -> int:
     return number
 
 
+_MAY_DIVIDE = """
+    not exists (select from fabric.relay_lease where until > clock_timestamp() and renewed <= clock_timestamp())
+    and not exists (select from fabric.unpublished where held is null)
+    and not exists (select from fabric.replays r where (
+        select count(*) from fabric.replayed d where d.replay = r.id and d.done
+    ) < (select ranges from fabric.relays))
+"""
+
+
+async def may_divide(db: Db) -> bool:
+    """Whether nobody publishes, and nothing is left to be published."""
+    may: bool = await db.fetchval(f"select {_MAY_DIVIDE}")
+    return may
+
+
+async def divide(db: Db, into: int) -> bool:
+    """Divide the journal into so many ranges from now on, if it may be done; says whether it was.
+
+    The new ranges begin behind one snapshot: all that it saw is published.
+    """
+    async with db.transaction(isolation="repeatable_read"):
+        await db.execute("lock table fabric.relay_lease in exclusive mode")
+        if not await may_divide(db):
+            return False
+        await db.execute(
+            """
+            with last as (
+                select max(epoch) as epoch, max(no) + 1 as no, max(floor) as floor, max(high) as high
+                from fabric.ticks
+                where epoch = (select max(epoch) from fabric.ticks)
+            )
+            insert into fabric.ticks
+                (range, epoch, no, done, floor, before, upto, low, high, first_day, last_day, system)
+            select each, epoch, no, true, floor, pg_current_snapshot(), pg_current_snapshot(), high, high,
+                   current_date, current_date, (select system_identifier from pg_control_system())
+            from last, generate_series(0, $1 - 1) each
+            """,
+            into,
+        )
+        await db.execute("delete from fabric.relay_lease where range >= $1", into)
+        await db.execute(
+            """
+            insert into fabric.relay_lease (range, holder, epoch, until)
+            select each, '', 0, '-infinity'
+            from generate_series(0, $1 - 1) each
+            on conflict do nothing
+            """,
+            into,
+        )
+        await db.execute(
+            """
+            insert into fabric.replayed (replay, range, last_id, events, done)
+            select id, each, 0, 0, true
+            from fabric.replays, generate_series(0, $1 - 1) each
+            on conflict do nothing
+            """,
+            into,
+        )
+        await db.execute("update fabric.relays set ranges = $1", into)
+        return True
+
+
 async def acquire_lease(db: Db, holder: str, seconds: float, range_: int = 0) -> int | None:
     """Renew one's own lease, or take one with the next epoch that has expired; none if another holds it.
 
@@ -394,21 +481,33 @@ async def release_lease(db: Db, holder: str) -> None:
 
 
 async def add_day(db: Db, day: date) -> None:
-    """Make the day's partition where there is none; rows of the day that stand in the default one move there."""
+    """Make the day's partition where there is none; rows of the day that stand in the default one move there.
+
+    For a day that is written to by now, writers wait meanwhile: one on its way into the default partition would be told
+    that its row does not belong there. That happens only where nobody kept house for days.
+    """
     name = f"fabric.outbox_{day:%Y%m%d}"
-    if await db.fetchval("select to_regclass($1) is not null", name):
-        return
-    await db.execute(f"create table {name} (like fabric.outbox including defaults)")
-    await db.execute("lock table fabric.outbox_default in access exclusive mode")
-    await db.execute(
-        f"""
-        with moved as (delete from fabric.outbox_default where day = '{day}' returning *)
-        insert into {name} select * from moved
-        """
-    )
-    await db.execute(
-        f"alter table fabric.outbox attach partition {name} for values from ('{day}') to (date '{day}' + 1)"
-    )
+    async with db.transaction():
+        written, there = await db.fetchrow(
+            "select $1 <= current_date, to_regclass($2) is not null", day, name
+        )
+        if there:
+            return
+        mode = "share row exclusive" if written else "share update exclusive"
+        await db.execute(f"lock table fabric.outbox in {mode} mode")
+        if await db.fetchval("select to_regclass($1) is not null", name):
+            return
+        await db.execute(f"create table {name} (like fabric.outbox including defaults)")
+        await db.execute("lock table fabric.outbox_default in access exclusive mode")
+        await db.execute(
+            f"""
+            with moved as (delete from fabric.outbox_default where day = '{day}' returning *)
+            insert into {name} select * from moved
+            """
+        )
+        await db.execute(
+            f"alter table fabric.outbox attach partition {name} for values from ('{day}') to (date '{day}' + 1)"
+        )
 
 
 async def days(db: Db) -> list[date]:
@@ -431,3 +530,140 @@ async def drop_day(db: Db, day: date) -> bool:
         return False
     await db.execute(f"drop table fabric.outbox_{day:%Y%m%d}")
     return True
+
+
+# ---- replays ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A part of the journal that is sent again, and how far a range came with it."""
+
+    id: int
+    since: datetime
+    until: datetime | None
+    topic: str | None
+    for_group: str | None
+    last_id: int
+    events: int
+
+
+async def ask_for_replay(
+    db: Db, since: datetime, until: datetime | None, topic: str | None, for_group: str | None, by: str
+) -> int:
+    """Have what was published since then sent again; answers the number of the replay."""
+    number: int = await db.fetchval(
+        """
+        insert into fabric.replays (since, until, topic, for_group, asked_by)
+        values ($1, $2, $3, $4, $5)
+        returning id
+        """,
+        since,
+        until,
+        topic,
+        for_group,
+        by,
+    )
+    return number
+
+
+async def oldest_day(db: Db) -> date | None:
+    """Of the journal; none where it is empty."""
+    return await db.fetchval("select day from fabric.outbox order by id limit 1")
+
+
+async def open_replay(db: Db, range_: int) -> Replay | None:
+    """The first that this range has not ended."""
+    row = await db.fetchrow(
+        """
+        select id, since, until, topic, for_group, coalesce(last_id, 0) as last_id, coalesce(events, 0) as events
+        from fabric.replays r
+        left join fabric.replayed d on d.replay = r.id and d.range = $1
+        where done is not true
+        order by id
+        limit 1
+        """,
+        range_,
+    )
+    return Replay(**row) if row else None
+
+
+async def replay_window(
+    db: Db, replay: Replay, tick: Tick, ranges: int, compacted: Collection[str], *, limit: int, bytes_: int
+) -> list[OutboxRow]:
+    """What of it comes next, of what was published up to the end of the tick.
+
+    Compacted topics are replayed to the present whatever was asked: an old record must not stay a key's last.
+    """
+    rows = await db.fetch(
+        """
+        with oldest as materialized (
+            select id, day, octet_length(payload) as size
+            from fabric.outbox o
+            where day >= ($1::timestamptz - interval '1 day')::date
+              and id > $2
+              and (id <= $3 or pg_visible_in_snapshot(xid, $4::text::pg_snapshot))
+              and uuid_extract_timestamp(event_id) >= $1
+              and ($5::timestamptz is null or uuid_extract_timestamp(event_id) < $5 or topic = any ($6::text[]))
+              and ($7::text is null or topic = $7)
+              and coalesce(hash, 0) % $8 = $9
+              and not exists (select from fabric.held h where h.id = o.id)
+            order by id
+            limit $10
+        ), fitting as (
+            select id, sum(size) over (order by id) - size as before
+            from oldest
+        )
+        select id, event_id, topic, key, headers, payload
+        from fabric.outbox
+        where day >= ($1::timestamptz - interval '1 day')::date
+          and id = any (array(select id from fitting where before < $11))
+        order by id
+        """,
+        replay.since,
+        replay.last_id,
+        tick.floor,
+        tick.upto,
+        replay.until,
+        list(compacted),
+        replay.topic,
+        ranges,
+        tick.range,
+        limit,
+        bytes_,
+    )
+    return [OutboxRow(*row) for row in rows]
+
+
+async def replay_went_on(db: Db, range_: int, replay: Replay, *, done: bool) -> None:
+    await db.execute(
+        """
+        insert into fabric.replayed (replay, range, last_id, events, done)
+        values ($1, $2, $3, $4, $5)
+        on conflict (replay, range) do update
+        set last_id = excluded.last_id, events = excluded.events, done = excluded.done
+        """,
+        replay.id,
+        range_,
+        replay.last_id,
+        replay.events,
+        done,
+    )
+
+
+async def replays(db: Db, limit: int) -> list[dict[str, Any]]:
+    """The newest first, each with how many events were sent and whether that is all."""
+    rows = await db.fetch(
+        """
+        select r.id, r.since, r.until, r.topic, r.for_group, r.asked_by, r.asked_at,
+               coalesce(sum(d.events), 0)::bigint as events,
+               count(*) filter (where d.done) >= (select ranges from fabric.relays) as done
+        from fabric.replays r
+        left join fabric.replayed d on d.replay = r.id
+        group by r.id
+        order by r.id desc
+        limit $1
+        """,
+        limit,
+    )
+    return [dict(row) for row in rows]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import cycle
+from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -151,4 +152,12 @@ async def _send_to(
             if batch.append(**fields) is None:
                 raise MessageSizeTooLargeError
     sent.append(await producer.send_batch(batch, topic, partition=partition))
+    for acknowledged in sent:
+        acknowledged.add_done_callback(_look_at)
     await asyncio.gather(*sent)
+
+
+def _look_at(done: asyncio.Future[Any]) -> None:
+    """So that nobody complains of what nobody waits for any more."""
+    if not done.cancelled():
+        done.exception()

@@ -14,6 +14,8 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import uuid4
 
@@ -29,14 +31,14 @@ from aiokafka.errors import (
 )
 
 from shared.database import Db, connect
-from shared.events import EVENTS, MODULES, TOPICS
+from shared.events import COMPACTED_TOPICS, EVENTS, MODULES, TOPICS
 from shared.messaging import journal, sizes
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
 from shared.messaging.journal import OutboxRow, Tick
 from shared.messaging.lag import Place
 from shared.messaging.outages import OUT_OF_STEP, is_outage, is_timeout
-from shared.messaging.producers import Mark, Producers, Unanswered
+from shared.messaging.producers import Headers, Mark, Producers, Unanswered
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,6 +46,9 @@ T = TypeVar("T")
 WINDOW = 2000
 WINDOW_BYTES = 16_000_000
 """Rows read and sent together, and about how large they may be."""
+
+REPLAY_WINDOW = 500
+"""Rows of a replay that are sent between two windows of what is new."""
 
 POLL_SECONDS = 1.0
 
@@ -53,6 +58,9 @@ the others `ANSWER_SECONDS`."""
 
 NO_TOPIC = -1
 """In place of the partition where there is no such topic."""
+
+DIVIDE_AGAIN_SECONDS = 10.0
+"""How long the journal is published in the ranges that it has, until it is tried to divide it into those wanted."""
 
 OVERTAKING = frozenset(event.TYPE for event in EVENTS.values() if event.OVERTAKES)
 """Types that leave though an earlier row of their key is held. Readers compare revisions: what was held, and is
@@ -101,23 +109,52 @@ class Relays:
         topic_prefix: str = "",
         ranges: int = 1,
     ) -> None:
-        self.each = [
-            Relay(
-                database_url,
-                bootstrap,
-                bell,
-                service=service,
-                name=name,
-                lease_seconds=lease_seconds,
-                topic_prefix=topic_prefix,
-                range_=number,
-            )
-            for number in range(ranges)
-        ]
+        self._wanted = ranges
+        self.each: list[Relay] = []
+        self._ready_made = partial(
+            Relay,
+            database_url,
+            bootstrap,
+            bell,
+            service=service,
+            name=name,
+            lease_seconds=lease_seconds,
+            topic_prefix=topic_prefix,
+        )
 
     async def run(self) -> None:
-        """Until cancelled."""
-        await asyncio.gather(*(relay.run() for relay in self.each))
+        """Until cancelled. Into another number of ranges the journal is divided once nobody publishes any of it, and
+        all that was committed is published."""
+        first = self._relay(0)
+        while True:
+            try:
+                there = await first.ask(journal.ranges)
+                if there != self._wanted:
+                    there = await self._divide(first, there)
+            except Exception as error:
+                if not (is_outage(error) or is_timeout(error)):
+                    raise
+                first.drop_connection()
+                await asyncio.sleep(POLL_SECONDS)
+                continue
+            self.each = [first, *(self._relay(number) for number in range(1, there))]
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if there == self._wanted else DIVIDE_AGAIN_SECONDS):
+                    await asyncio.gather(*(relay.run() for relay in self.each))
+
+    async def _divide(self, first: Relay, there: int) -> int:
+        """Divide the journal anew if that may be done now; answers the number of ranges then."""
+        if not await first.ask(journal.may_divide):
+            return there
+        for number in range(there):
+            await self._relay(number).fence()  # whoever still believes that it leads sends nothing more
+        if not await first.ask(journal.divide, self._wanted):
+            return there
+        log.info("relay.ranges", before=there, now=self._wanted)
+        return self._wanted
+
+    def _relay(self, number: int) -> Relay:
+        return self._ready_made(range_=number, leading=lambda: sum(relay.leads for relay in self.each))
 
     @property
     def leads(self) -> bool:
@@ -152,12 +189,14 @@ class Relay:
         lease_seconds: float,
         topic_prefix: str = "",
         range_: int = 0,
+        leading: Callable[[], int] = lambda: 0,
     ) -> None:
+        """`leading`: how many ranges this process publishes; it lets others take the next one."""
         self._url, self._bootstrap, self._prefix = database_url, bootstrap, topic_prefix
         self._service, self._name, self._range = service, name, range_
-        self._lease_seconds = lease_seconds
+        self._lease_seconds, self._leading = lease_seconds, leading
         self._holder = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"
-        self._heard = bell.outbox_filled
+        self._heard = bell.for_rows()
         self._db: Db | None = None
         self._one_at_a_time = asyncio.Lock()
         self._producers: Producers | None = None
@@ -167,6 +206,7 @@ class Relay:
         self._at_most = WINDOW
         self._stalled: dict[Place, Stall] = {}
         self._held_again_at = 0.0
+        self._replay_again_at = 0.0
         self._refuses: str | None = None
         self.leads = False
         self.published = 0
@@ -198,16 +238,21 @@ class Relay:
                         log.warning("relay.outage", error=type(error).__name__)
                     else:
                         log.exception("relay.fault")
-                    self._drop_connection()
+                    self.drop_connection()
                 finally:
                     self.leads = False
                     await self._drop_producers()
-                await asyncio.sleep(min(POLL_SECONDS, self._lease_seconds / 3))
+                await asyncio.sleep(min(POLL_SECONDS, self._lease_seconds / 3) * (1 + self._leading()))
         finally:
             await self._resign()
 
+    async def fence(self) -> None:
+        """Let nobody go on who published this range."""
+        await self._start_producers()
+        await self._drop_producers()
+
     async def _lead_when_possible(self) -> None:
-        epoch = await self._ask(journal.acquire_lease, self._holder, self._lease_seconds, self._range)
+        epoch = await self.ask(journal.acquire_lease, self._holder, self._lease_seconds, self._range)
         if epoch is None:
             return
         self.leads = True
@@ -217,7 +262,7 @@ class Relay:
     async def _keep_lease(self, epoch: int) -> None:
         while True:
             await asyncio.sleep(self._lease_seconds / 3)
-            held = await self._ask(journal.acquire_lease, self._holder, self._lease_seconds, self._range)
+            held = await self.ask(journal.acquire_lease, self._holder, self._lease_seconds, self._range)
             if held != epoch:
                 raise Deposed
 
@@ -231,17 +276,10 @@ class Relay:
 
     async def _take_over(self) -> None:
         """Undo what others began, and find out how far they came."""
-        self._ranges = await self._ask(journal.ranges)
-        self._producers = Producers(
-            self._bootstrap,
-            group=f"{self._prefix}medsync-{self._service}-relay",
-            range_=self._range,
-            client=f"{self._name}-relay",
-            marks_on=[self._prefix + topic for topic in _own_first(self._service)],
-        )
-        published = await self._producers.start()
+        self._ranges = await self.ask(journal.ranges)
+        published = await self._start_producers()
         while True:
-            self._tick = await self._ask(journal.last_tick, self._range)
+            self._tick = await self.ask(journal.last_tick, self._range)
             why = cannot_go_on(self._service, self._tick, published)
             if why and why != self._refuses:
                 log.critical("relay.refuses", why=why)
@@ -251,24 +289,36 @@ class Relay:
             await asyncio.sleep(POLL_SECONDS)
         self._after = sent_up_to(self._tick, published)
 
+    async def _start_producers(self) -> Mark | None:
+        self._producers = Producers(
+            self._bootstrap,
+            group=f"{self._prefix}medsync-{self._service}-relay",
+            range_=self._range,
+            client=f"{self._name}-relay",
+            marks_on=[self._prefix + topic for topic in own_first(self._service)],
+        )
+        return await self._producers.start()
+
     async def _turn(self) -> None:
         """Send what is next, or wait until something is there."""
         if time.monotonic() >= self._held_again_at:
             await self._send_held()
             self._held_again_at = time.monotonic() + POLL_SECONDS
         if self._after >= self._tick.high:
+            replaying = await self._replay()
             self._heard.clear()
-            if fresh := await self._ask(journal.next_tick, self._tick, self._ranges):
+            if fresh := await self.ask(journal.next_tick, self._tick, self._ranges):
                 self._tick, self._after = fresh, fresh.floor
                 reach("relay.ticked")
             elif self._tick.done:
-                await self._wait(self._lease_seconds / 3)
+                if not replaying:
+                    await self._wait(self._lease_seconds / 3)
                 return
             else:
-                await self._ask(journal.finish_tick, self._tick)
+                await self.ask(journal.finish_tick, self._tick)
                 self._tick = replace(self._tick, done=True)
                 return
-        rows = await self._ask(
+        rows = await self.ask(
             journal.window,
             self._tick,
             self._after,
@@ -299,7 +349,7 @@ class Relay:
             if row.waits or place in self._stalled
         ]
         if waiting:
-            await self._ask(journal.hold_all, waiting)
+            await self.ask(journal.hold_all, waiting)
         last = rows[-1].id
         await self._send(going, last)
         self._after = last
@@ -307,7 +357,7 @@ class Relay:
     async def _send_held(self) -> None:
         """Send held rows that wait for nothing more: released, or their partition can be written again."""
         await self._try_stalled_again()
-        while rows := await self._ask(
+        while rows := await self.ask(
             journal.held_that_may_go,
             self._stalled,
             self._tick,
@@ -320,20 +370,48 @@ class Relay:
                 continue
             going = await self._places(rows)
             if waiting := [(row, at) for at, some in going.items() for row in some if at in self._stalled]:
-                await self._ask(journal.hold_all, waiting)
+                await self.ask(journal.hold_all, waiting)
             await self._send(going, self._after)
-            await self._ask(
+            await self.ask(
                 journal.let_go, [row for at, some in going.items() for row in some if at not in self._stalled]
             )
 
-    async def _send(self, rows: Mapping[Place, Sequence[OutboxRow]], last: int) -> None:
+    async def _replay(self) -> bool:
+        """Send a window of what a person asked to have sent again, if there is any; looks once a second for it."""
+        if self._stalled or time.monotonic() < self._replay_again_at:
+            return False
+        replay = await self.ask(journal.open_replay, self._range)
+        if not replay:
+            self._replay_again_at = time.monotonic() + POLL_SECONDS
+            return False
+        rows = await self.ask(
+            journal.replay_window,
+            replay,
+            self._tick,
+            self._ranges,
+            COMPACTED_TOPICS,
+            limit=min(self._at_most, REPLAY_WINDOW),
+            bytes_=WINDOW_BYTES,
+        )
+        if rows:
+            again = [("ce_replayed", datetime.now(UTC).isoformat().encode())]
+            if replay.for_group:
+                again.append(("ce_for", replay.for_group.encode()))
+            await self._send(await self._places(rows), self._after, lambda row: [*headers(row), *again])
+            replay = replace(replay, last_id=rows[-1].id, events=replay.events + len(rows))
+        await self.ask(journal.replay_went_on, self._range, replay, done=not rows)
+        return True
+
+    async def _send(
+        self, rows: Mapping[Place, Sequence[OutboxRow]], last: int, made: Headers | None = None
+    ) -> None:
         """Send rows, but those of stalled partitions, with the mark that the tick is sent up to `last`."""
         assert self._producers is not None
         going = {place: some for place, some in rows.items() if place not in self._stalled}
         mark: Mark = (self._tick.epoch, self._tick.no, last)
         number = sum(map(len, going.values()))
         try:
-            await self._producers.send(going, mark, headers)
+            await self._producers.send(going, mark, made or headers)
         except REFUSALS as error:
             if number == 1:
                 ((place, (row,)),) = going.items()
@@ -357,7 +435,7 @@ class Relay:
         return bool(too_large)
 
     async def _hold(self, row: OutboxRow, place: Place, why: str) -> None:
-        await self._ask(journal.hold_all, [(row, place)], why)
+        await self.ask(journal.hold_all, [(row, place)], why)
         log.error("relay.held", topic=row.topic, outbox_id=row.id, why=why)
 
     # ---- partitions
@@ -402,7 +480,7 @@ class Relay:
 
     # ---- connections
 
-    async def _ask(
+    async def ask(
         self, ask: Callable[Concatenate[Db, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Ask the database: the lease is renewed on the same connection meanwhile."""
@@ -423,7 +501,7 @@ class Relay:
         if producers is not None:
             await producers.abandon()
 
-    def _drop_connection(self) -> None:
+    def drop_connection(self) -> None:
         """It may be half dead: then every statement on it would time out."""
         if self._db is not None:
             self._db.terminate()
@@ -434,7 +512,7 @@ class Relay:
             with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, *OUT_OF_STEP):
                 async with asyncio.timeout(2):
                     await journal.release_lease(self._db, self._holder)
-        self._drop_connection()
+        self.drop_connection()
 
 
 def cannot_go_on(service: str, tick: Tick, published: Mark | None) -> str | None:
@@ -468,7 +546,7 @@ def fits(row: OutboxRow) -> bool:
     return sizes.fits(row.key, row.headers, row.payload)
 
 
-def _own_first(service: str) -> list[str]:
+def own_first(service: str) -> list[str]:
     """All topics, those of the service first."""
     own = {
         event.TOPIC

@@ -211,17 +211,9 @@ MISTAKES = (
         "the relay remembers the last id that it sent, and goes on behind it",
         [
             (
-                "relay.py",
-                "        self.leads = False\n        self.published = 0\n",
-                "        self.leads = False\n        self.published = self._cursor = 0\n",
-            ),
-            (
-                "relay.py",
-                "            rows = await tables.unpublished(db, WINDOW, WINDOW_BYTES, OVERTAKING)\n            if rows:\n",
-                "            rows = await tables.unpublished(db, WINDOW, WINDOW_BYTES, OVERTAKING)\n"
-                "            rows = [row for row in rows if row.id > self._cursor]\n"
-                "            if rows:\n"
-                "                self._cursor = rows[-1].id\n",
+                "journal.py",
+                '            where {_UNSEEN.format("$4::text::pg_snapshot")}\n',
+                "            where o.id > (select max(high) from fabric.ticks where range = $1)\n",
             ),
         ],
         [partial(_pause_at, service="ledger", point="unit.outbox_written", seconds=1.5)],
@@ -229,48 +221,17 @@ MISTAKES = (
         rests=False,
     ),
     Mistake(
-        "two relays share the outbox with SKIP LOCKED, and no fence",
-        [
-            (
-                "tables.py",
-                "        where holder = $1\n"
-                "           or until < clock_timestamp()\n"
-                "           or renewed > clock_timestamp()\n"
-                "        returning epoch",
-                "        returning epoch",
-            ),
-            ("tables.py", "case when holder = $1 then epoch else epoch + 1 end", "epoch"),
-            (
-                "tables.py",
-                "            order by id\n            limit $1\n",
-                "            order by id\n            limit $1\n            for update skip locked\n",
-            ),
-            (
-                "relay.py",
-                "            rows = await tables.unpublished(db, WINDOW, WINDOW_BYTES, OVERTAKING)\n"
-                "            if rows:\n"
-                '                reach("relay.fetched")\n'
-                "                await self._publish(db, rows, epoch)\n"
-                "            else:\n",
-                "            async with db.transaction():\n"
-                "                rows = await tables.unpublished(db, 40, WINDOW_BYTES, OVERTAKING)\n"
-                "                if rows:\n"
-                '                    reach("relay.fetched")\n'
-                "                    await self._publish(db, rows, epoch)\n"
-                "            if not rows:\n",
-            ),
-        ],
-        [partial(_pause_at, service="sender", point="relay.fetched", seconds=1.0)],
-        caught_by="I6 per patient, topics",
-    ),
-    Mistake(
         "offsets are committed before the work",
         [
             (
                 "consumer.py",
                 "                await self._in_lanes([record for records in together.values() for record in records])\n"
-                "                await self._commit(consumer, {tp: records[-1].offset + 1 for tp, records in together.items()})\n",
-                "                await self._commit(consumer, {tp: records[-1].offset + 1 for tp, records in together.items()})\n"
+                "                await self._commit(\n"
+                "                    consumer, {tp: await _behind(consumer, tp, records) for tp, records in together.items()}\n"
+                "                )\n",
+                "                await self._commit(\n"
+                "                    consumer, {tp: await _behind(consumer, tp, records) for tp, records in together.items()}\n"
+                "                )\n"
                 "                await self._in_lanes([record for records in together.values() for record in records])\n",
             )
         ],
@@ -303,7 +264,7 @@ MISTAKES = (
                 "unit.py",
                 "                yield unit\n"
                 "                if unit.emitted:\n"
-                "                    await tables.append(unit.db, self._rows(unit))\n"
+                "                    await journal.append(unit.db, self._rows(unit))\n"
                 '                reach("unit.outbox_written")\n'
                 '            reach("unit.committed")\n',
                 "                yield unit\n"
@@ -352,14 +313,12 @@ MISTAKES = (
         caught_by="I6 per patient, effects",
     ),
     Mistake(
-        "outbox rows are deleted before they are acknowledged",
+        "what is to be sent is noted as sent before it is acknowledged",
         [
             (
                 "relay.py",
-                "        try:\n            await self._send(rows)\n        except REFUSALS:\n            await self._drop_producer()  # every",
-                "        await tables.delete_published(db, [row.id for row in rows], epoch)\n"
-                '        reach("relay.sent")\n'
-                "        try:\n            await self._send(rows)\n        except REFUSALS:\n            await self._drop_producer()  # every",
+                '                reach("relay.ticked")\n',
+                "                await self.ask(journal.finish_tick, self._tick)\n",
             )
         ],
         [_die_publishing],
@@ -368,8 +327,8 @@ MISTAKES = (
     Mistake(
         "records are sent without their key",
         [
-            ("relay.py", '                "key": row.key.encode(),\n', '                "key": None,\n'),
-            ("relay.py", "choose[row.topic](row.key)]", "row.id % 4]"),
+            ("producers.py", '"key": row.key.encode()', '"key": None'),
+            ("relay.py", "journal.hash_of(row.key) % len(has_leader)", "row.id % len(has_leader)"),
         ],
         [],
         caught_by="I3",

@@ -20,6 +20,16 @@ create index outbox_xid on fabric.outbox (xid);
 
 create table fabric.outbox_default partition of fabric.outbox default;
 
+do $$
+begin
+    for ahead in 0..2 loop
+        execute format(
+            'create table fabric.outbox_%s partition of fabric.outbox for values from (%L) to (%L)',
+            to_char(current_date + ahead, 'YYYYMMDD'), current_date + ahead, current_date + ahead + 1
+        );
+    end loop;
+end $$;
+
 -- Of what was not sent yet, the transactions are over: 3 is a transaction that every snapshot has seen.
 insert into fabric.outbox (id, xid, event_id, topic, key, headers, payload) overriding system value
 select id, '3', event_id, topic, key, headers, payload

@@ -99,7 +99,9 @@ class Ledger:
             yield client
 
     @asynccontextmanager
-    async def process(self, *, crash_at: str = "", **overrides: Any) -> AsyncIterator[LedgerProcess]:
+    async def process(
+        self, *, crash_at: str = "", module: str = "tests.ledger", **overrides: Any
+    ) -> AsyncIterator[LedgerProcess]:
         """It runs in a process of its own, which is killed at the end where it still lives."""
         port, slot = free_port(), overrides.get("slot", 0)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MEDSYNC_")}
@@ -109,9 +111,7 @@ class Ledger:
         }
         environment |= {"MEDSYNC_CRASH_AT": crash_at} if crash_at else {}
         log = self.folder / f"ledger-{slot}.log"
-        process = Process(
-            f"ledger {slot}", [sys.executable, "-m", "tests.ledger"], log, environment=environment
-        )
+        process = Process(f"ledger {slot}", [sys.executable, "-m", module], log, environment=environment)
         try:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=STAFF) as client:
                 yield LedgerProcess(process, client, log)

@@ -366,7 +366,7 @@ async def test_a_tick_and_its_windows_are_found_by_index_behind_a_long_journal(l
                 """
                 select seq_scan, seq_tup_read, idx_tup_fetch
                 from pg_stat_xact_user_tables
-                where relname = 'outbox_default'
+                where relname = 'outbox_' || to_char(current_date, 'YYYYMMDD')
                 """
             )
         assert [row.id for row in rows] == [*range(100_001, 102_001)]
