@@ -284,7 +284,9 @@ async def replays(request: Request, limit: RowNumber = 20) -> dict[str, Any]:
 class Republish(BaseModel):
     """Which part of the current state, all of it where neither is given; and for whom, for everybody where not."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"store": "S1", "for": "medsync-planner"}]})
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"store": "S1", "for_group": "medsync-planner"}]}
+    )
 
     patient: Id | None = None
     store: Id | None = None
@@ -306,7 +308,7 @@ async def republish(request: Request, body: Republish, caller: Commanding) -> di
         raise Problem(404, "Nothing to republish", f"{m.service} publishes no state")
 
     async def emit(unit: Unit) -> dict[str, Any]:
-        unit.marks = marks_of_state(body.group)
+        unit.marks = marks_of_state(body.for_group)
         # Read, lock, read again: else a change made meanwhile could leave first, and an older state after it.
         read = partial(
             current,
