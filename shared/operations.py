@@ -290,9 +290,7 @@ class Republish(BaseModel):
 
     patient: Id | None = None
     store: Id | None = None
-    group: Id | None = Field(
-        default=None, alias="for", description="a group of consumers; others pass it over"
-    )
+    for_group: Id | None = Field(default=None, description="a group of consumers; others pass it over")
     after: Cursor = ""
 
 
