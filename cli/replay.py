@@ -17,12 +17,7 @@ def replay_journal(
 ) -> None:
     """Ask for it, then look until all is sent. Interrupted, the service goes on by itself."""
     url = f"{find().url(service)}/ops"
-    asked = {
-        "since": _zoned(since),
-        "until": _zoned(until),
-        "topic": topic,
-        "for": for_group and group_of(for_group),
-    }
+    asked = {"since": _zoned(since), "until": _zoned(until), "topic": topic, "for_group": group_of(for_group)}
     with httpx.Client(headers=staff_headers(role="system"), timeout=60) as http:
         answer = http.post(f"{url}/replay", json=asked)
         if answer.is_error:

@@ -10,7 +10,7 @@ from cli.system import find, staff_headers
 
 def republish_all(service: str, *, store: str | None, patient: str | None, group: str | None = None) -> None:
     """Page through the state until the service says that there is no more, showing progress."""
-    part = {"store": store, "patient": patient, "for": group_of(group) if group else None}
+    part = {"store": store, "patient": patient, "for_group": group_of(group)}
     url, after, total = f"{find().url(service)}/ops/republish", "", 0
     set_aside: list[str] = []
     with httpx.Client(headers=staff_headers(role="system"), timeout=60) as http:
@@ -32,6 +32,6 @@ def republish_all(service: str, *, store: str | None, patient: str | None, group
         )
 
 
-def group_of(reader: str) -> str:
+def group_of(reader: str | None) -> str | None:
     """The group of consumers that is meant: a service's may be called by the name of the service."""
     return f"medsync-{reader}" if reader in find().services else reader

@@ -321,7 +321,7 @@ class Replay(Input):
     since: AwareDatetime
     until: AwareDatetime | None = None
     topic: Text | None = None
-    group: Id | None = Field(default=None, alias="for", description=FOR)
+    for_group: Id | None = Field(default=None, description=FOR)
 
 
 @router.post("/replay")
@@ -334,7 +334,7 @@ async def replay(request: Request, body: Replay, caller: Commanding) -> dict[str
     async def ask(unit: Unit) -> dict[str, Any]:
         oldest = await journal.oldest_day(unit.db)
         number = await journal.ask_for_replay(
-            unit.db, body.since, body.until, body.topic, body.group, caller.actor
+            unit.db, body.since, body.until, body.topic, body.for_group, caller.actor
         )
         return {"replay": number, "journal_since": oldest}
 
@@ -351,11 +351,11 @@ async def replays(request: Request, limit: RowNumber = 20) -> dict[str, Any]:
 class Republish(LenientInput):
     """Which part of the current state, all of it where neither is given; and for whom, for everybody where not."""
 
-    model_config = for_example(**{"store": "S1", "for": "medsync-planner"})
+    model_config = for_example(store="S1", for_group="medsync-planner")
 
     patient: Id | None = None
     store: Id | None = None
-    group: Id | None = Field(default=None, alias="for", description=FOR)
+    for_group: Id | None = Field(default=None, description=FOR)
     after: Cursor = ""
 
 
@@ -372,7 +372,7 @@ async def republish(request: Request, body: Republish, caller: Commanding) -> di
         raise Problem(404, "Nothing to republish", f"{m.service} publishes no state")
 
     async def emit(unit: Unit) -> dict[str, Any]:
-        unit.marks = marks_of_state(body.group)
+        unit.marks = marks_of_state(body.for_group)
         # Read, lock, read again: else a change made meanwhile could leave first, and an older state after it.
         read = partial(
             current,

@@ -124,6 +124,7 @@ async def next_tick(db: Db, last: Tick, ranges: int) -> Tick | None:
                $5, $4::text::pg_snapshot, pg_current_snapshot(), low, high, first_day, last_day, $7
         from fresh
         where rows > 0
+          and not exists (select from fabric.ticks t where t.range = $1 and t.epoch > $2) -- recovered: begin anew
         returning {_TICK}
         """,
         last.range,

@@ -26,6 +26,7 @@ from services.planner import commands, handlers, jobs, queries, recompute, store
 from services.planner.app import create_app
 from services.planner.domain.model import StaffDecisionKind
 from services.planner.domain.progress import Status
+from services.planner.publishing import REVISIONS
 from services.planner.settings import Settings
 from shared.clock import SteppedClock
 from shared.database import open_pool
@@ -1209,3 +1210,18 @@ async def test_an_event_held_back_for_an_hour_ends_in_the_same_plan(
             ends.append((end["anchor_on"], end["agreed"], end["cycle"], end["visits"], end["drugs"]))
     assert ends[0] == ends[1]
     assert ends[0][0] != plan.anchor_on.isoformat(), "the store is closed on that day"
+
+
+async def test_after_a_recovery_plans_old_and_new_go_before_all_that_was_lost(proposed: Service) -> None:
+    life = 1 << tables.REVISION_BITS
+    async with proposed.work.begin((), cause=Cause("test", "test")) as unit:
+        await tables.begin_life(unit.db, tuple(REVISIONS), above=1, by="test", why="restored")
+    async with proposed.work.read() as db:
+        [told] = await store.current_state(db, patient="p1", store=None, after="", limit=10)
+    assert told.model_dump()["revision"] == life + 1
+    assert (await proposed.get("/plans/p1"))["plan"]["revision"] == life + 1
+    assert await proposed.handle(enrolled(revision=life + 2)) == [], "it says nothing new"
+    new = only(await proposed.handle(enrolled("p2")), PlanComputed)
+    assert new.revision == life + 1, "of one whom readers may know"
+    left = PatientDisenrolled(patient_id="p1", revision=life + 3, reason=DisenrolmentReason.died)
+    assert only(await proposed.handle(left), PlanCancelled).revision == life + 2

@@ -369,7 +369,7 @@ async def test_what_is_asked_for_is_sent_again_with_its_ids_behind_what_is_new_a
         await put_contacts(client, 1)
         await at_rest(client)
         before = {dict(one.headers)["ce_id"] for one in await ledger.topic(CONTACTS_TOPIC)}
-        asked = {"since": "2020-01-01T00:00:00Z", "topic": CONTACTS_TOPIC, "for": "x"}
+        asked = {"since": "2020-01-01T00:00:00Z", "topic": CONTACTS_TOPIC, "for_group": "x"}
         number = (await client.post("/ops/replay", json=asked)).json()["replay"]
 
         async def done() -> bool:

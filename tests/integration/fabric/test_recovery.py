@@ -171,7 +171,7 @@ async def test_state_is_told_to_one_group_alone(ledger: Ledger) -> None:
         )
         await at_rest(client)
         assert (await status(client))["parked"] == 0
-        await client.post("/ops/republish", json={"for": "medsync-ledger"})
+        await client.post("/ops/republish", json={"for_group": "medsync-ledger"})
         await at_rest(client)
     assert await ledger.effects_of("p") == [("changed", 2), ("changed", 3)]
     told = [_headers(one) for one in await ledger.topic(PLANNER)]
