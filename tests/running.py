@@ -131,10 +131,13 @@ async def publish(bootstrap: str, events: Sequence[Event], *, prefix: str = "") 
 
 
 async def everything_on(bootstrap: str, topic: str) -> list[ConsumerRecord[bytes, bytes]]:
-    """Every record of a topic, from offset 0 to its present end."""
+    """Every committed record of a topic, from its first to its present end."""
     # By the reset policy: a seek races with the reset to the end that an assignment begins with.
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest"
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        isolation_level="read_committed",
     )
     await consumer.start()
     try:

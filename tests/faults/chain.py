@@ -110,7 +110,7 @@ async def next_numbers(unit: Unit, patients: Sequence[str], cause: str, note: st
         """
         insert into counters (patient_id, last)
         select p, n
-        from unnest($1::text[], $2::int[]) as row (p, n)
+        from unnest($1::text[], $2::bigint[]) as row (p, n)
         on conflict (patient_id) do update set last = excluded.last
         """,
         list(numbers),
@@ -158,7 +158,7 @@ async def write_down(unit: Unit, kind: str, effects: Sequence[tuple[str, int]], 
         """
         insert into effects (patient_id, kind, number, cause)
         select p, $3, n, $4
-        from unnest($1::text[], $2::int[]) with ordinality as row (p, n, place)
+        from unnest($1::text[], $2::bigint[]) with ordinality as row (p, n, place)
         order by place
         """,
         [patient_id for patient_id, _ in effects],

@@ -33,6 +33,8 @@ class Load:
         self.answered: list[Command] = []
         self.repeats = 0
         self.enough = asyncio.Event()
+        self._goes = asyncio.Event()
+        self._goes.set()
         self._rng, self._commands, self._rate, self._patients = rng, commands, rate, patients
 
     def _command(self, number: int) -> tuple[str, dict[str, object], bool]:
@@ -60,11 +62,19 @@ class Load:
                 if number >= self._commands and self.enough.is_set():
                     break
                 await asyncio.sleep(max(0.0, began + number / self._rate - time.monotonic()))
+                await self._goes.wait()
                 await queue.put(self._command(number))
             await queue.join()
         finally:
             for worker in workers:
                 worker.cancel()
+
+    def pause(self) -> None:
+        """Send nothing until told to go on."""
+        self._goes.clear()
+
+    def go_on(self) -> None:
+        self._goes.set()
 
     async def _send(self, key: str, body: dict[str, object], impatient: bool) -> None:
         if isinstance(later := body.get("due_at"), timedelta):

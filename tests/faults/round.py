@@ -47,6 +47,7 @@ class Outcome:
     points: dict[str, int] = field(default_factory=dict)
     met: dict[str, int] = field(default_factory=dict)
     recovery: dict[str, list[float]] = field(default_factory=dict)  # seconds
+    heard: list[str] = field(default_factory=list)  # what was said of it, and answered to the cure's commands
     unexpected: list[str] = field(default_factory=list)  # faults that the fabric logged about itself
 
     @property
@@ -208,6 +209,11 @@ async def come_to_rest(system: System, operator: Operator, *, seconds: float) ->
     with suppress(AssertionError):
         await until(resting, "the system is at rest", seconds=seconds)
     return waiting
+
+
+async def outbox_of(system: System, service: str) -> int:
+    """How many rows of its outbox a service has not published."""
+    return int((await system.sql(service, "select count(*) from fabric.outbox"))[0][0])
 
 
 async def what_waits(system: System) -> dict[str, int]:

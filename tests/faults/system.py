@@ -304,8 +304,7 @@ class System:
     # ---- databases and topics -----------------------------------------------------------------------------------
 
     async def _create(self) -> None:
-        for service in (*CHAIN, "rebuilt"):
-            self.urls[service] = url_of(self.servers.admin_url, self._database(service), ROLE)
+        self.address_databases()
         await asyncio.to_thread(on_server, self.servers.admin_url, self._create_databases)
         for url in self.urls.values():
             fabric, chain = ROOT / "shared" / "messaging" / "migrations", HERE / "migrations"
@@ -314,6 +313,11 @@ class System:
             await self._record(service)
         topics = (SENDER_TOPIC, LEDGER_TOPIC)
         await create_topics(self.servers.bootstrap, PARTITIONS, prefix=self.prefix, topics=topics)
+
+    def address_databases(self) -> None:
+        """Where they are, past the proxy; anew where another server has them now."""
+        for service in (*CHAIN, "rebuilt"):
+            self.urls[service] = url_of(self.servers.admin_url, self._database(service), ROLE)
 
     async def _create_databases(self, admin: asyncpg.Connection) -> None:
         await ensure_role(admin, self.servers.admin_url, ROLE)
