@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import shutil
 import signal
 import sys
@@ -37,14 +38,12 @@ from tests.faults.history import Published
 from tests.faults.round import Outcome, outbox_of
 from tests.faults.scene import Disaster, Scene, run_disaster
 from tests.faults.servers import Servers
-from tests.faults.standby import Standby, at, dump, restore
-from tests.faults.system import LEASE_SECONDS, PARTITIONS, ROLE, Member
-from tests.running import everything_on, until
+from tests.faults.standby import Standby, at
+from tests.faults.system import LEASE_SECONDS, PARTITIONS, Member
+from tests.running import everything_on, producing, until
 
 AWHILE = 40
 """Effects that pass between one act of a disaster and the next."""
-
-EPOCH = 1 << 32
 
 # ---- zombies ----------------------------------------------------------------------------------------------------
 
@@ -154,7 +153,7 @@ async def _newest(scene: Scene, service: str) -> dict[str, int]:
 
 async def _roll(scene: Scene, topic: str) -> None:
     """A segment is closed by the record after it."""
-    async with faults.producing(scene.servers.bootstrap) as producer:
+    async with producing(scene.servers.bootstrap) as producer:
         for partition in range(PARTITIONS):
             await producer.send(
                 scene.system.prefix + topic,
@@ -168,38 +167,43 @@ async def _roll(scene: Scene, topic: str) -> None:
 # ---- databases set back -----------------------------------------------------------------------------------------
 
 
+BACKED_UP, RESTORED = "Before anything happens: a backup", "A database was restored"
+
+
 async def restore_from_dump(scene: Scene, *, service: str) -> None:
     """A dump taken under load; more happens; then the dump is all that is left."""
-    database, backup = scene.system._database(service), scene.system.folder / f"{service}.dump"
-    admin_url = scene.servers.admin_url
-    await asyncio.to_thread(dump, admin_url, database, backup)
+    names = {"DATABASE": scene.system._database(service), "BACKUP": f"{service}.dump"}
+    await scene.follow(BACKED_UP, 0, **names)
     await scene.more("reader", "applied", 2 * AWHILE)
     await scene.down(service)
     before = await scene.knowledge(service)
-    await asyncio.to_thread(restore, admin_url, database, ROLE, backup)
+    await scene.follow(RESTORED, 0, **names)
     scene.forgot(before, await scene.knowledge(service))
     await scene.up(service)
 
 
-async def cure_an_older_database(scene: Scene, *, services: Sequence[str]) -> None:
-    """It says that it is older than what it published; `medsync recovered` for each of them."""
-    for service in services:
-        if service != "reader":
-            await scene.is_said(service, rf"medsync recovered {service}|older")
-    for service in services:
-        answer = await scene.medsync("recovered", service, "--because", "restored from the dump of the night")
+async def recover(scene: Scene, *, service: str) -> None:
+    """Who publishes says that it is older than what it published, and stands still until it is told."""
+    await scene.is_said(service, rf"medsync recovered {service}")
+    answer = await scene.follow(RESTORED, 1, SERVICE=service)
+    await _lost_are_listed(scene, service, answer)
+
+
+async def recover_all(scene: Scene) -> None:
+    for service in ("sender", "ledger"):
+        await scene.is_said(service, rf"medsync recovered {service}")
+    answer = await scene.follow("PostgreSQL failed over", SERVICES="sender ledger")
+    for service in ("sender", "ledger"):
         await _lost_are_listed(scene, service, answer)
 
 
 async def _lost_are_listed(scene: Scene, service: str, answer: str) -> None:
     """Its answer names how many events of its own it knows no longer."""
-    topic = {"sender": SENDER_TOPIC, "ledger": LEDGER_TOPIC}.get(service)
-    if topic is None:
-        return
+    topic = {"sender": SENDER_TOPIC, "ledger": LEDGER_TOPIC}[service]
     found = await everything_on(scene.servers.bootstrap, scene.system.prefix + topic)
     lost = len({dict(one.headers)["ce_id"].decode() for one in found} & scene.lost.events)
     scene.sayings.looked_for += 1
-    if lost and f" {lost} " not in f" {answer.replace(',', '')} ":
+    if lost and not re.search(rf"\b{lost}\b", answer.replace(",", "")):
         scene.sayings.missing.append(f"{service} does not say that {lost} of its events were lost")
 
 
@@ -335,34 +339,30 @@ async def _ends(scene: Scene, name: str) -> dict[TopicPartition, int]:
     return ends
 
 
-async def cure_a_gap(
-    scene: Scene, *, readers: Sequence[str], owner: str = "sender", topic: str = SENDER_TOPIC
-) -> None:
-    """It says which events are missing; the owner sends them again from its journal; the readers go on."""
-    for service in readers:
-        await scene.is_said(service, rf"{topic}")
-    await scene.medsync("replay", owner, "--topic", topic, "--from", scene.began.isoformat())
-    for service in readers:
-        await scene.medsync("gaps", "accept", service, topic)
+READS = {"sender": (LEDGER_TOPIC,), "ledger": (SENDER_TOPIC,), "reader": (SENDER_TOPIC, LEDGER_TOPIC)}
+OWNERS = {SENDER_TOPIC: "sender", LEDGER_TOPIC: "ledger"}
 
 
-async def cure_a_lost_broker(scene: Scene) -> None:
-    """As for a gap, for every topic and everyone who reads it."""
-    for service, topics in (
-        ("ledger", [SENDER_TOPIC]),
-        ("reader", [SENDER_TOPIC, LEDGER_TOPIC]),
-        ("sender", [LEDGER_TOPIC]),
-    ):
-        await scene.is_said(service, topics[0])
-    for owner, topic in (("sender", SENDER_TOPIC), ("ledger", LEDGER_TOPIC)):
-        await scene.medsync("replay", owner, "--topic", topic, "--from", scene.began.isoformat())
-    for service, topic in (
-        ("ledger", SENDER_TOPIC),
-        ("reader", SENDER_TOPIC),
-        ("reader", LEDGER_TOPIC),
-        ("sender", LEDGER_TOPIC),
-    ):
-        await scene.medsync("gaps", "accept", service, topic)
+async def close_the_gap(scene: Scene, *, readers: Sequence[str]) -> None:
+    """They say which events are missing; the owner sends them again from its journal; they go on."""
+    for service in readers:
+        await scene.is_said(service, SENDER_TOPIC)
+    for service in readers:
+        await scene.follow("Events are missing from a topic", **_gap(scene, service, SENDER_TOPIC))
+
+
+async def close_every_gap(scene: Scene) -> None:
+    """As for one, for every topic and everyone who reads it."""
+    for service, topics in READS.items():
+        for topic in topics:
+            await scene.is_said(service, topic)
+    for service, topics in READS.items():
+        for topic in topics:
+            await scene.follow("Kafka lost its disk", 1, **_gap(scene, service, topic))
+
+
+def _gap(scene: Scene, service: str, topic: str) -> dict[str, str]:
+    return {"SERVICE": service, "TOPIC": topic, "OWNER": OWNERS[topic], "SINCE": scene.began.isoformat()}
 
 
 async def add_partitions(scene: Scene) -> None:
@@ -372,12 +372,12 @@ async def add_partitions(scene: Scene) -> None:
     scene.run.met["partitions added"] += 2
 
 
-async def cure_added_partitions(scene: Scene) -> None:
+async def accept_the_partitions(scene: Scene) -> None:
     """It is said by everyone who reads the topic, and accepted."""
     for service in ("ledger", "reader"):
         await scene.is_said(service, r"partitions")
     for service in ("ledger", "reader"):
-        await scene.medsync("gaps", "accept", service, SENDER_TOPIC)
+        await scene.follow("Partitions were added to a topic", **_gap(scene, service, SENDER_TOPIC))
 
 
 # ---- a partition without a leader -------------------------------------------------------------------------------
@@ -516,23 +516,23 @@ DISASTERS = (
     Disaster(
         "restored-ledger",
         partial(restore_from_dump, service="ledger"),
-        partial(cure_an_older_database, services=("ledger",)),
+        partial(recover, service="ledger"),
     ),
     Disaster(
         "restored-sender",
         partial(restore_from_dump, service="sender"),
-        partial(cure_an_older_database, services=("sender",)),
+        partial(recover, service="sender"),
     ),
     Disaster(
         "failover",
         fail_over_without_the_last_commits,
-        partial(cure_an_older_database, services=("ledger", "sender")),
+        recover_all,
     ),
     Disaster("failover-synchronous", fail_over_to_a_synchronous_standby),
-    Disaster("broker-lost", lose_the_brokers_disk, cure_a_lost_broker, AGAIN),
-    Disaster("retention", retention_passes, partial(cure_a_gap, readers=("ledger",)), AGAIN),
-    Disaster("topic-anew", topic_made_anew, partial(cure_a_gap, readers=("ledger", "reader")), AGAIN),
-    Disaster("partitions", add_partitions, cure_added_partitions, Claims(partitions_stay=False)),
+    Disaster("broker-lost", lose_the_brokers_disk, close_every_gap, AGAIN),
+    Disaster("retention", retention_passes, partial(close_the_gap, readers=("ledger",)), AGAIN),
+    Disaster("topic-anew", topic_made_anew, partial(close_the_gap, readers=("ledger", "reader")), AGAIN),
+    Disaster("partitions", add_partitions, accept_the_partitions, Claims(partitions_stay=False)),
     Disaster(
         "leaderless",
         lose_a_partitions_leader,

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import httpx
@@ -28,14 +29,17 @@ from tests.faults.faults import OUTAGES, Run
 from tests.faults.load import Load, Operator
 from tests.faults.round import Outcome, as_object, come_to_rest, count_deaths, rebuild
 from tests.faults.servers import Servers
+from tests.faults.standby import at, programs
 from tests.faults.system import ROOT, System, seeded
 from tests.running import until
 
 COMMANDS, RATE = 40, 10.0
 REST_SECONDS = 45.0
-FLOWS_SECONDS = 15.0
+FLOWS_SECONDS = 20.0
 SAID_SECONDS = 15.0
-CLI_SECONDS = 60.0
+SHELL_SECONDS = 120.0
+
+BOOK = ROOT / "docs" / "how-to" / "recover.md"
 
 
 @dataclass
@@ -128,9 +132,22 @@ class Scene:
         for member in members:
             await until(partial(self.system.get, member, "/ops/live"), f"{member.name} lives", seconds=60)
 
-    async def medsync(self, *words: str) -> str:
-        """A command of the cure, as a person would type it; answers what it said."""
-        self.sayings.commands += 1
+    async def follow(self, heading: str, *blocks: int, **names: str) -> str:
+        """Run lines of the how-to as they stand there: of all its blocks under a heading, or of some."""
+        said = ""
+        for lines in [book(heading)[n] for n in blocks] if blocks else book(heading):
+            self.sayings.commands += 1
+            code, out = await self._shell(lines, names)
+            said += out
+            brief = " ".join(out.split())
+            if code:
+                self.sayings.refused.append(f"{' '.join(lines.split())} ended with {code}: {brief[-300:]}")
+            else:
+                self.sayings.heard.append(f"{' '.join(lines.split())}: {brief[:400]}")
+        return said
+
+    async def _shell(self, lines: str, names: dict[str, str]) -> tuple[int, str]:
+        """As a person at a terminal: with our `medsync`, and PostgreSQL's programs."""
         folder = self.system.folder
         (folder / ".medsync").mkdir(exist_ok=True)
         where = {
@@ -139,20 +156,27 @@ class Scene:
             "databases": self.system.urls,
         }
         (folder / ".medsync" / "stack.json").write_text(json.dumps(where))
+        program = folder / "medsync"
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -P -m cli.main "$@"\n')
+        program.chmod(0o700)
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "cli.main", *words),
+            *("sh", "-eu", "-c", lines),
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200", "USER": "night"},
+            env=os.environ
+            | {
+                "PYTHONPATH": str(ROOT),
+                "COLUMNS": "200",
+                "USER": "night",
+                "ADMIN": at(self.servers.admin_url, "").rstrip("/"),
+            }
+            | {"PATH": f"{folder}:{programs()}:{os.environ['PATH']}"}
+            | names,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        async with asyncio.timeout(CLI_SECONDS):
+        async with asyncio.timeout(SHELL_SECONDS):
             said = (await process.communicate())[0].decode()
-        if process.returncode:
-            self.sayings.refused.append(f"medsync {' '.join(words)}: {' '.join(said.split())[-300:]}")
-        else:
-            self.sayings.heard.append(f"medsync {' '.join(words)}: {' '.join(said.split())[:400]}")
-        return said
+        return process.returncode or 0, said
 
     async def admin(self) -> AIOKafkaAdminClient:
         """An administrator of the broker."""
@@ -178,6 +202,14 @@ class Scene:
         self.run.met["commands that the restored database does not know"] += len(before[1] - after[1])
 
 
+def book(heading: str) -> list[str]:
+    """The blocks of lines under a heading of the how-to."""
+    _, found, rest = BOOK.read_text().partition(f"\n## {heading}\n")
+    assert found, f"{BOOK.name} has no heading {heading!r}"
+    section = rest.partition("\n## ")[0]
+    return [dedent(block) for block in re.findall(r"(?:^    .*\n?)+", section, re.MULTILINE)]
+
+
 Act = Callable[[Scene], Awaitable[None]]
 
 
@@ -201,7 +233,7 @@ class Disaster:
     strike: Act
     cure: Act = nothing
     claims: Claims = STRICT
-    after: Act = nothing  # at rest, before the record is read
+    after: Act = nothing  # at rest, once the record is read
     servers: Callable[[Path, random.Random], Servers] = plain
     prepare: Callable[[Servers, str], Awaitable[None]] = nothing_before
     rest_seconds: float = REST_SECONDS
@@ -244,10 +276,11 @@ async def _play(disaster: Disaster, scene: Scene, seed: str) -> Outcome:
         sending.cancel()
         operating.cancel()
     waiting = await come_to_rest(system, operator, seconds=disaster.rest_seconds)
-    await disaster.after(scene)
     if not any(waiting.values()):
         await rebuild(system)
+    await scene.follow("First and last, always")
     history = await collect(system, scene.load.answered, waiting)
+    await disaster.after(scene)
     results = [*judge(history, scene.lost, disaster.claims), *scene.results, *scene.sayings.results()]
     outcome.results = [as_object(result) for result in results]
     outcome.events = len({record.event_id for record in history.published})

@@ -49,24 +49,14 @@ async def _forget_the_primary(db: asyncpg.Connection) -> None:
     await until(cut, "the standby follows no longer")
 
 
-def dump(admin_url: str, database: str, to: Path) -> None:
-    """A consistent copy of one database, taken while it is written to."""
-    _done("pg_dump", "-Fc", "-f", to, "-d", at(admin_url, database))
-
-
-def restore(admin_url: str, database: str, owner: str, backup: Path) -> None:
-    """Put the copy in the place of the database; whoever was connected is thrown out."""
-
-    async def make_anew(admin: asyncpg.Connection) -> None:
-        await admin.execute(f"drop database if exists {database} with (force)")
-        await admin.execute(f"create database {database} owner {owner}")
-
-    on_server(admin_url, make_anew)
-    _done("pg_restore", "-d", at(admin_url, database), backup)
+def programs() -> Path:
+    """Where PostgreSQL's own programs are."""
+    return _program("pg_dump").parent
 
 
 def at(admin_url: str, database: str) -> str:
-    return urlsplit(admin_url)._replace(path=database).geturl()
+    parts = urlsplit(admin_url)
+    return parts._replace(path=database, query="" if not database else parts.query).geturl()
 
 
 def _done(program: str, *arguments: str | Path) -> None:
