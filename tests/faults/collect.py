@@ -61,7 +61,7 @@ async def evidence(system: System) -> dict[str, int]:
                 service,
                 """
                 select count(*) - count(distinct event_id) as again,
-                       (select epoch from fabric.relay_lease) as epoch
+                       (select sum(epoch)::bigint from fabric.relay_lease) as epoch
                 from proof.deliveries
                 """,
             )

@@ -33,6 +33,7 @@ class Load:
         self.answered: list[Command] = []
         self.repeats = 0
         self.enough = asyncio.Event()
+        self._open: dict[str, Command] = {}
         self._goes = asyncio.Event()
         self._goes.set()
         self._rng, self._commands, self._rate, self._patients = rng, commands, rate, patients
@@ -69,8 +70,13 @@ class Load:
             for worker in workers:
                 worker.cancel()
 
+    @property
+    def sent(self) -> list[Command]:
+        """All commands; without an answer those that were given up, or ended with the load."""
+        return [*self.answered, *self._open.values()]
+
     def pause(self) -> None:
-        """Send nothing until told to go on."""
+        """Send nothing, and repeat nothing, until told to go on."""
         self._goes.clear()
 
     def go_on(self) -> None:
@@ -80,14 +86,16 @@ class Load:
         if isinstance(later := body.get("due_at"), timedelta):
             body = body | {"due_at": (self.system.clock.now() + later).isoformat()}
         turn = int(key[1:])
+        self._open[key] = Command(key, tuple(body["patients"]), None)  # type: ignore[arg-type]
         while True:
+            await self._goes.wait()
             member = self.system.of("sender")[turn % 2]
             answer = await self.system.post(member, "/count", body, **{"Idempotency-Key": key})
             if answer is not None and answer.status_code == 200:
-                self.answered.append(Command(key, tuple(body["patients"]), answer.json()))  # type: ignore[arg-type]
+                self.answered.append(self._open.pop(key)._replace(answer=answer.json()))
                 return
             if impatient:
-                self.answered.append(Command(key, tuple(body["patients"]), None))  # type: ignore[arg-type]
+                self.answered.append(self._open.pop(key))
                 return
             turn += 1
             self.repeats += 1

@@ -1,4 +1,4 @@
--- A record that deletes cannot erase: every outbox row, and every delivery of an event to the inbox, each in its own
+-- A record that nothing erases: every outbox row, and every delivery of an event to the inbox, each in its own
 -- transaction. A row trigger before an insert fires also where the row is there already.
 create schema proof;
 

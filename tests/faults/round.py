@@ -13,9 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
-from aiokafka.structs import OffsetAndMetadata
 
 from cli.proof.result import Result
 from deploy.local.ports import free_port
@@ -27,7 +25,7 @@ from tests.faults.history import Command, decide
 from tests.faults.load import Load, Operator
 from tests.faults.schedule import Blow, schedule
 from tests.faults.servers import Servers
-from tests.faults.system import PARTITIONS, ROOT, Member, System, seeded
+from tests.faults.system import ROOT, Member, System, seeded
 from tests.running import until
 
 TRIES = 3
@@ -102,7 +100,7 @@ async def run_round(
             waiting = await come_to_rest(system, operator, seconds=rest_seconds)
         if not any(waiting.values()):
             await rebuild(system)
-        history = await collect(system, load.answered, waiting)
+        history = await collect(system, load.sent, waiting)
         outcome.results = [as_object(result) for result in decide(history)]
         outcome.events = len({record.event_id for record in history.published})
         outcome.met = dict(run.met) | await evidence(system)
@@ -213,7 +211,7 @@ async def come_to_rest(system: System, operator: Operator, *, seconds: float) ->
 
 async def outbox_of(system: System, service: str) -> int:
     """How many rows of its outbox a service has not published."""
-    return int((await system.sql(service, "select count(*) from fabric.outbox"))[0][0])
+    return int((await system.sql(service, "select count(*) from fabric.unpublished"))[0][0])
 
 
 async def what_waits(system: System) -> dict[str, int]:
@@ -223,7 +221,7 @@ async def what_waits(system: System) -> dict[str, int]:
             await system.sql(
                 service,
                 """
-                select (select count(*) from fabric.outbox) as outbox,
+                select (select count(*) from fabric.unpublished) as outbox,
                        (select count(*) from fabric.parked) as parked,
                        (select count(*) from things where not done) as things
                 """,
@@ -293,29 +291,11 @@ async def arrived(system: System, service: str, what: str) -> bool:
 
 
 async def replay(system: System) -> None:
-    """Set a service's offsets back to zero while it is away: it is given both topics once more."""
+    """Set a service's positions back to zero while it is away: it is given both topics once more."""
     for member in system.of("reader"):
         system.kill(member, again=False)
-    places = [TopicPartition(topic, p) for topic in system.topics("reader") for p in range(PARTITIONS)]
-
-    async def set_back() -> bool:
-        await asyncio.sleep(POLL_SECONDS)
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=system.servers.bootstrap,
-            group_id=system.group("reader"),
-            enable_auto_commit=False,
-        )
-        await consumer.start()
-        try:
-            consumer.assign(places)
-            await consumer.commit({place: OffsetAndMetadata(0, "") for place in places})
-        except KafkaError:
-            return False  # its members are still thought to live
-        finally:
-            await consumer.stop()
-        return True
-
-    await until(set_back, "the group is empty and its offsets are set back")
+    await system.sql("reader", 'delete from fabric.positions where "first" >= 0')
+    await system.sql("reader", 'update fabric.positions set "next" = 0')
     for member in system.of("reader"):
         await system.start(member)
 

@@ -33,9 +33,13 @@ from tests.faults.standby import at, programs
 from tests.faults.system import ROOT, System, seeded
 from tests.running import until
 
-COMMANDS, RATE = 40, 10.0
+COMMANDS, RATE = 30, 4.0
+AWHILE = 24
+"""Effects that pass between one act of a disaster and the next."""
+
 REST_SECONDS = 45.0
 FLOWS_SECONDS = 20.0
+MORE_SECONDS = 90.0
 SAID_SECONDS = 15.0
 SHELL_SECONDS = 120.0
 
@@ -67,13 +71,18 @@ class Scene:
         rows = await self.system.sql(service, "select count(*) from effects where kind = $1", kind)
         return int(rows[0][0])
 
-    async def more(self, service: str, kind: str, number: int, *, seconds: float = 30) -> None:
+    async def more(self, service: str, kind: str, number: int, *, seconds: float = MORE_SECONDS) -> None:
         """Until a service has written down so many effects more."""
-        before = await self.count(service, kind)
+        before: int | None = None
 
         async def enough() -> bool:
+            nonlocal before
             await asyncio.sleep(0.1)
-            return await self.count(service, kind) >= before + number
+            with suppress(*OUTAGES):
+                now = await self.count(service, kind)
+                before = now if before is None else before
+                return now >= before + number
+            return False
 
         await until(enough, f"{service} has {number} × {kind} more", seconds=seconds)
 
@@ -259,7 +268,7 @@ async def _play(disaster: Disaster, scene: Scene, seed: str) -> Outcome:
     system, run, operator = scene.system, scene.run, Operator(scene.system)
     sending, operating = asyncio.create_task(scene.load.run()), asyncio.create_task(operator.run())
     try:
-        await scene.more("ledger", "counted", 60)
+        await scene.more("ledger", "counted", AWHILE)
         try:
             await disaster.strike(scene)
             await disaster.cure(scene)
@@ -279,7 +288,7 @@ async def _play(disaster: Disaster, scene: Scene, seed: str) -> Outcome:
     if not any(waiting.values()):
         await rebuild(system)
     await scene.follow("First and last, always")
-    history = await collect(system, scene.load.answered, waiting)
+    history = await collect(system, scene.load.sent, waiting)
     await disaster.after(scene)
     results = [*judge(history, scene.lost, disaster.claims), *scene.results, *scene.sayings.results()]
     outcome.results = [as_object(result) for result in results]

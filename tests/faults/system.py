@@ -311,13 +311,17 @@ class System:
             await asyncio.to_thread(migrate, url, fabric, chain)
         for service in CHAIN:
             await self._record(service)
-        topics = (SENDER_TOPIC, LEDGER_TOPIC)
-        await create_topics(self.servers.bootstrap, PARTITIONS, prefix=self.prefix, topics=topics)
+        await self.create_topics()
 
     def address_databases(self) -> None:
         """Where they are, past the proxy; anew where another server has them now."""
         for service in (*CHAIN, "rebuilt"):
             self.urls[service] = url_of(self.servers.admin_url, self._database(service), ROLE)
+
+    async def create_topics(self) -> None:
+        """Those that are not there."""
+        topics = (SENDER_TOPIC, LEDGER_TOPIC)
+        await create_topics(self.servers.bootstrap, PARTITIONS, prefix=self.prefix, topics=topics)
 
     async def _create_databases(self, admin: asyncpg.Connection) -> None:
         await ensure_role(admin, self.servers.admin_url, ROLE)
