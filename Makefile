@@ -22,7 +22,7 @@ up: setup ## Kafka, PostgreSQL and the services, until Ctrl-C
 test: setup ## every test, on real Kafka and real PostgreSQL
 	@$(RUN) pytest $(TEST_ARGS)
 
-faults: setup ## a thousand kills over a hundred thousand events, then sixteen mistakes (FAULTS_ARGS="--seed 2 --resume")
+faults: setup ## a thousand kills over a hundred thousand events, every disaster, then the mistakes (FAULTS_ARGS="--seed 2 --resume")
 	@$(RUN) tests.faults $(FAULTS_ARGS)
 
 oracle: setup ## the planner against an exact search, a solver, and the years that its plans make

@@ -131,7 +131,7 @@ async def publish(bootstrap: str, events: Sequence[Event], *, prefix: str = "") 
 
 
 async def everything_on(bootstrap: str, topic: str) -> list[ConsumerRecord[bytes, bytes]]:
-    """Every committed record of a topic, from offset 0 to its present end."""
+    """Every committed record of a topic, from its first to its present end."""
     # By the reset policy: a seek races with the reset to the end that an assignment begins with.
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap,

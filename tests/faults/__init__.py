@@ -11,6 +11,8 @@ judged. Read it in this order:
 - `round`: one round from an empty installation to the verdict; `load`, `collect` and `report` are parts of it;
 - `kinds`: rounds on servers of another make, with faults of their own: three brokers (`cluster`), and a machine whose
   time of day is set (`machine`);
+- `disasters`: what takes a disk, a topic, a database's last hour, each with the cure that `docs/how-to/recover.md` has
+  for it; `scene` plays one, `aftermath` says what can be claimed then, `standby` makes the copies;
 - `mistakes`: classic mistakes put back into a copy of the code, to see that the suite can fail;
 - `system`, `servers`, `forkserver`, `proxy`: the machinery.
 

@@ -14,8 +14,10 @@ import typer
 from rich.console import Console
 
 from tests.faults import kinds, report
+from tests.faults.disasters import DISASTERS, told
 from tests.faults.mistakes import Caught, catch_all
 from tests.faults.round import Outcome, run_round
+from tests.faults.scene import run_disaster
 from tests.faults.servers import Servers
 from tests.faults.system import seeded
 
@@ -37,7 +39,7 @@ def main(
     mistakes: Annotated[bool, typer.Option(help="put classic mistakes back, and see them caught")] = True,
     folder: Annotated[Path, typer.Option(help="where the rounds are kept")] = FOLDER,
 ) -> None:
-    """Run rounds of a hundred kills each and the rounds of other kinds, and print the tables of all of them."""
+    """Run rounds of a hundred kills each, the rounds of other kinds and the disasters; print the tables of all."""
     console = Console()
     rounds = max(1, round(kills / KILLS_A_ROUND)) if kills else 0
     kept = folder / f"seed-{seed}-{kills}-{events}"
@@ -49,6 +51,7 @@ def main(
     if rounds:
         asyncio.run(_run(kept, seed, rounds, kills // rounds, events // rounds, console))
         asyncio.run(_run_kinds(kept, seed, console))
+        asyncio.run(_run_disasters(kept, seed, console))
     if mistakes and not (kept / "mistakes.json").exists():
         caught_now = asyncio.run(_mistakes())
         (kept / "mistakes.json").write_text(json.dumps([asdict(one) for one in caught_now], indent=1))
@@ -58,6 +61,7 @@ def main(
         outcomes.append(_kept(_file(kept, kind)))
         missing += kinds.unmet(kind, outcomes[-1])
     if rounds:
+        outcomes += [_kept(_of_disaster(kept, disaster.name)) for disaster in DISASTERS]
         report.show(outcomes, console)
     caught = [Caught(**one) for one in json.loads((kept / "mistakes.json").read_text())] if mistakes else []
     report.show_mistakes(caught, console)
@@ -100,6 +104,20 @@ async def _run_kinds(kept: Path, seed: int, console: Console) -> None:
             outcome = await kinds.run_kind(kind, f"{seed}/{kind.name}")
             _file(kept, kind).write_text(json.dumps(asdict(outcome), indent=1))
             _say(kind.name, outcome, time.monotonic() - began, console)
+
+
+async def _run_disasters(kept: Path, seed: int, console: Console) -> None:
+    for disaster in DISASTERS:
+        if not (file := _of_disaster(kept, disaster.name)).exists():
+            began = time.monotonic()
+            outcome = await run_disaster(disaster, f"{seed}/{disaster.name}")
+            file.write_text(json.dumps(asdict(outcome), indent=1))
+            file.with_suffix(".md").write_text(told(disaster.name, outcome))
+            _say(disaster.name, outcome, time.monotonic() - began, console)
+
+
+def _of_disaster(kept: Path, name: str) -> Path:
+    return kept / f"disaster-{name}.json"
 
 
 def _file(kept: Path, kind: kinds.Kind) -> Path:

@@ -15,15 +15,18 @@ from typing import ClassVar
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 
-from shared.events import Event
+from shared import operations
+from shared.database import Db
+from shared.events import EVENTS, Event
 from shared.events.base import PatientId
 from shared.http import Commanding, Working
-from shared.messaging import Handlers, Jobs, Unit, patient
+from shared.messaging import Handlers, Jobs, Unit, patient, relay
 from shared.service import service_app
 from shared.settings import ServiceSettings
 
 SENDER_TOPIC, LEDGER_TOPIC = "medsync.sender.v1", "medsync.ledger.v1"
 CHAIN = ("sender", "ledger", "reader")
+OWNERS = ("sender", "ledger")
 
 
 class Counted(Event):
@@ -105,12 +108,13 @@ async def next_numbers(unit: Unit, patients: Sequence[str], cause: str, note: st
             "select patient_id, last from counters where patient_id = any($1::text[])", patients
         )
     )
-    numbers = {patient_id: last.get(patient_id, 0) + 1 for patient_id in patients}
+    begin = await unit.db.fetchval("select fabric.first_revision()")  # above what a database forgot
+    numbers = {patient_id: last.get(patient_id, begin) + 1 for patient_id in patients}
     await unit.db.execute(
         """
         insert into counters (patient_id, last)
         select p, n
-        from unnest($1::text[], $2::int[]) as row (p, n)
+        from unnest($1::text[], $2::bigint[]) as row (p, n)
         on conflict (patient_id) do update set last = excluded.last
         """,
         list(numbers),
@@ -158,7 +162,7 @@ async def write_down(unit: Unit, kind: str, effects: Sequence[tuple[str, int]], 
         """
         insert into effects (patient_id, kind, number, cause)
         select p, $3, n, $4
-        from unnest($1::text[], $2::int[]) with ordinality as row (p, n, place)
+        from unnest($1::text[], $2::bigint[]) with ordinality as row (p, n, place)
         order by place
         """,
         [patient_id for patient_id, _ in effects],
@@ -178,8 +182,27 @@ async def note_applied(events: Sequence[Applied], unit: Unit) -> None:
     await write_down(unit, "applied", [(event.patient_id, event.number) for event in events])
 
 
+async def no_state(
+    db: Db, *, patient: str | None, store: str | None, after: str, limit: int
+) -> Sequence[Event]:
+    """Its events are what happened, and no state: there is nothing to tell again."""
+    return ()
+
+
+REVISIONS = {"sender": {"counters.last": (Counted,)}}
+"""A number is a revision: given once, whatever the database forgot."""
+
+
+def speak_the_chains_language() -> None:
+    """Have the fabric know these events as it knows the real ones; in this process alone, which runs nothing else."""
+    EVENTS.update({event.TYPE: event for event in (Counted, Applied)})
+    for module in (operations, relay):
+        module.TOPICS = (LEDGER_TOPIC, SENDER_TOPIC)  # type: ignore[attr-defined]
+
+
 def create_app(name: str, settings: ServiceSettings) -> FastAPI:
     """One of the three; `rebuilt` is the reader again, from the beginning of the topics."""
+    speak_the_chains_language()
     handlers = {"sender": sender, "ledger": ledger}.get(name, reader)
     return service_app(
         name=name,
@@ -187,4 +210,6 @@ def create_app(name: str, settings: ServiceSettings) -> FastAPI:
         handlers=handlers,
         jobs=due if name == "sender" else Jobs(),
         routers=[router] if name == "sender" else [],
+        republish=no_state if name in OWNERS else None,
+        revisions=REVISIONS.get(name, {}),
     )

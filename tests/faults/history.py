@@ -54,6 +54,7 @@ class Published(NamedTuple):
     number: int
     payload: bytes
     headers: tuple[tuple[str, bytes], ...] = ()
+    replayed: bool = False  # sent again on purpose, and marked so
 
 
 class Letter(NamedTuple):

@@ -34,6 +34,9 @@ class Load:
         self.unanswered: dict[str, str] = {}  # by key: whom it was sent to, and what came of it before
         self.repeats = 0
         self.enough = asyncio.Event()
+        self._open: dict[str, Command] = {}
+        self._goes = asyncio.Event()
+        self._goes.set()
         self._rng, self._commands, self._rate, self._patients = rng, commands, rate, patients
 
     def _command(self, number: int) -> tuple[str, dict[str, object], bool]:
@@ -64,26 +67,42 @@ class Load:
                 if number >= self._commands and self.enough.is_set():
                     break
                 await asyncio.sleep(max(0.0, began + number / self._rate - time.monotonic()))
+                await self._goes.wait()
                 await queue.put(self._command(number))
             await queue.join()
             for worker in workers:
                 worker.cancel()
 
+    @property
+    def sent(self) -> list[Command]:
+        """All commands; without an answer those that were given up, or ended with the load."""
+        return [*self.answered, *self._open.values()]
+
+    def pause(self) -> None:
+        """Send nothing, and repeat nothing, until told to go on."""
+        self._goes.clear()
+
+    def go_on(self) -> None:
+        self._goes.set()
+
     async def _send(self, key: str, body: dict[str, object], impatient: bool) -> None:
         self.answered.append(await self._sent(key, body, impatient))
-        del self.unanswered[key]
+        del self._open[key], self.unanswered[key]
 
     async def _sent(self, key: str, body: dict[str, object], impatient: bool) -> Command:
         if isinstance(later := body.get("due_at"), timedelta):
             body = body | {"due_at": (self.system.clock.now() + later).isoformat()}
+        command = Command(key, tuple(body["patients"]), None)  # type: ignore[arg-type]
+        self._open[key] = command
         turn, before = int(key[1:]), ""
         while True:
+            await self._goes.wait()
             member = self.system.of("sender")[turn % 2]
             self.unanswered[key] = f"sent to {member.name}{before}"
             answer = await self.system.post(member, "/count", body, **{"Idempotency-Key": key})
             numbers = answer.json() if answer is not None and answer.status_code == 200 else None
             if numbers is not None or impatient:
-                return Command(key, tuple(body["patients"]), numbers)  # type: ignore[arg-type]
+                return command._replace(answer=numbers)
             before = f"; before, {member.name}: {member.trouble}"
             turn += 1
             self.repeats += 1

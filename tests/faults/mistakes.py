@@ -17,12 +17,14 @@ from pathlib import Path
 
 from tests.faults import faults
 from tests.faults.collect import attempts
+from tests.faults.disasters import BY_NAME
 from tests.faults.faults import Run
 from tests.faults.history import MOST_TRIES
 from tests.faults.round import Outcome, run_round
+from tests.faults.scene import run_disaster
 from tests.faults.schedule import Blow
 from tests.faults.servers import Servers
-from tests.faults.system import ROOT, Member, System, acknowledged_of
+from tests.faults.system import ROOT, Member
 from tests.running import until
 
 COMMANDS, RATE = 60, 20.0
@@ -54,6 +56,7 @@ class Mistake:
     provocations: Sequence[Provocation]
     caught_by: str  # what the name of the invariant begins with
     rate: float = RATE
+    disaster: str = ""  # the one that provokes it, cure and all, in place of the provocations
     rests: bool = True  # else this is how it shows: the system never comes to rest
 
 
@@ -117,40 +120,6 @@ async def _until_more(run: Run, service: str, kind: str, patient: str, more: int
         await until(enough, f"{service} has {more} effects more", seconds=20)
 
 
-async def _lock_and_kill(run: Run, rng: random.Random) -> None:
-    """A batch is in hand for almost as long as a statement waits for a lock; then its process dies.
-
-    Where it was acknowledged meanwhile, it dies at once, and that is enough.
-    """
-    for _ in range(4):
-        locking = asyncio.create_task(faults.lock(run, "ledger", 4.7))
-        ahead = await _is_acknowledged_ahead(run, 4.5)
-        for member in run.system.of("ledger"):
-            run.system.kill(member)
-        await locking
-        if ahead:
-            return
-
-
-async def _is_acknowledged_ahead(run: Run, seconds: float) -> bool:
-    """More records are acknowledged than have their effect. No relay dies here that would send one twice."""
-    system = run.system
-
-    async def ahead() -> bool:
-        await asyncio.sleep(0.1)
-        acknowledged = sum((await acknowledged_of(system.servers.bootstrap, *_group(system))).values())
-        effects = "select count(*) from effects where kind = 'counted'"
-        return bool(acknowledged > (await system.sql("ledger", effects))[0][0])
-
-    with suppress(AssertionError):
-        return bool(await until(ahead, "records are acknowledged ahead of their effects", seconds=seconds))
-    return False
-
-
-def _group(system: System) -> tuple[str, list[str]]:
-    return system.group("ledger"), system.topics("ledger")
-
-
 async def _statements_fail(run: Run, rng: random.Random) -> None:
     """While events come: for seconds, and on a slow machine until that was hammered at, or for half a minute.
 
@@ -169,9 +138,9 @@ async def _unanswered(run: Run, rng: random.Random) -> None:
 
 
 async def _die_publishing(run: Run, rng: random.Random) -> None:
-    """Both senders are armed with the point between publishing and deleting, until one has died there; twice."""
+    """Both senders are armed with the point between publishing a window and the next, until one has died there; twice."""
     for _ in range(2):
-        await _until_one_died(run, run.system.of("sender"), "relay.sent:1")
+        await _until_one_died(run, run.system.of("sender"), "relay.committed:1")
 
 
 async def _until_one_died(run: Run, members: Sequence[Member], crash_at: str) -> None:
@@ -191,6 +160,21 @@ def _at(service: str, *points: str) -> Sequence[Provocation]:
     return [partial(_crash, service=service, point=point) for point in points]
 
 
+CLAIM = (
+    "            new = await tables.claim(\n"
+    "                unit.db, [delivery.event_id for delivery in deliveries], batch.moves(settled)\n"
+    "            )\n"
+)
+NO_OTHER_POSITION = """            where m."first" = (
+                select p."next"
+                from fabric.positions p
+                where p.topic = m.topic and p.partition = m.partition
+                order by p."first" desc
+                limit 1
+            )
+            on conflict do nothing
+"""
+
 # ---- the mistakes -----------------------------------------------------------------------------------------------
 
 MISTAKES = (
@@ -206,6 +190,20 @@ MISTAKES = (
         [partial(_pause_at, service="ledger", point="unit.outbox_written", seconds=1.5)],
         caught_by="I3",
         rests=False,
+    ),
+    Mistake(
+        "a relay's transactional ids are its process's own, and fence nobody",
+        [
+            ("producers.py", 'XX),
+            (
+                "producers.py",
+                "from itertools import cycle\n",
+                "from itertools import cycle\nfrom uuid import uuid4\n",
+            ),
+        ],
+        (),
+        disaster="zombie",
+        caught_by="I13",
     ),
     Mistake(
         "positions are moved before the work, in a transaction of their own",
@@ -240,9 +238,19 @@ MISTAKES = (
         caught_by="I5 per",
     ),
     Mistake(
-        "the default acknowledgement policy",
-        [("consumer.py", "ack_policy=AckPolicy.MANUAL", "ack_policy=AckPolicy.ACK_FIRST")],
-        [_lock_and_kill],
+        "a service goes on where Kafka says that it was",
+        [
+            (
+                "positions.py",
+                "            met = survey.topics.keys() & known.keys()\n",
+                "            met = survey.topics.keys() & known.keys()\n"
+                "            stored = stored | await self._meter.acknowledged()\n",
+            ),
+            ("tables.py", NO_OTHER_POSITION, "            on conflict do nothing\n"),
+            ("tables.py", '    if row["moved"] != len(moves):\n        raise Displaced\n', ""),
+        ],
+        (),
+        disaster="restored-reader",
         caught_by="I5 per",
     ),
     Mistake(
@@ -305,12 +313,12 @@ MISTAKES = (
         caught_by="I6 per patient, effects",
     ),
     Mistake(
-        "what is to be sent is noted as sent before it is acknowledged",
+        "rows are noted as published before they are acknowledged",
         [
             (
                 "relay.py",
-                '                reach("relay.ticked")\n',
-                "                await self.ask(journal.finish_tick, self._tick)\n",
+                "        await self._send(going, last)\n        self._after = last\n",
+                "        await self._send({}, last)\n        await self._send(going, last)\n        self._after = last\n",
             )
         ],
         [_die_publishing],
@@ -320,7 +328,11 @@ MISTAKES = (
         "records are sent without their key",
         [
             ("producers.py", '"key": row.key.encode()', '"key": None'),
-            ("relay.py", "journal.hash_of(row.key) % len(has_leader)", "row.id % len(has_leader)"),
+            (
+                "relay.py",
+                "partition = journal.hash_of(row.key) % len(has_leader) if",
+                "partition = row.id % len(has_leader) if",
+            ),
         ],
         [],
         caught_by="I3",
@@ -349,7 +361,7 @@ MISTAKES = (
                 "            fresh = _first_of_each(deliveries, {delivery.event_id for delivery in deliveries})\n",
             )
         ],
-        _at("sender", "relay.sent", "relay.sent"),
+        [faults.deliver_again, faults.deliver_again, faults.deliver_again],
         caught_by="I5 per",
     ),
     Mistake(
@@ -379,6 +391,90 @@ MISTAKES = (
             ("unit.py", "        key = caller.idempotency_key\n", "        key = None\n"),
         ],
         [_unanswered],
+        caught_by="I1",
+    ),
+    Mistake(
+        "a revision is counted on from where the restored database is",
+        [("tables.py", "    for column in columns:\n", "    for column in columns[:0]:\n")],
+        (),
+        disaster="restored-sender",
+        caught_by="R1",
+    ),
+    Mistake(
+        "a database that was set back publishes as if nothing was",
+        [
+            (
+                "relay.py",
+                "            why = cannot_go_on(self._service, self._tick, published)\n",
+                "            why = None\n",
+            )
+        ],
+        (),
+        disaster="restored-ledger",
+        caught_by="S1",
+    ),
+    Mistake(
+        "rows are deleted once they are acknowledged",
+        [
+            (
+                "relay.py",
+                "        await self._send(going, last)\n        self._after = last\n",
+                "        await self._send(going, last)\n        self._after = last\n"
+                '        gone = "delete from fabric.outbox where id = any($1::bigint[])"\n'
+                "        assert self._db\n"
+                "        await self._db.execute(gone, [row.id for row in rows])\n",
+            )
+        ],
+        (),
+        disaster="retention",
+        caught_by="I3",
+    ),
+    Mistake(
+        "where records are gone, the earliest that is left will do",
+        [
+            ("consumer.py", 'auto_offset_reset="none"', 'auto_offset_reset="earliest"'),
+            ("positions.py", "        if after[place] < survey.starts[place]:\n", "        if False:\n"),
+        ],
+        (),
+        disaster="retention",
+        caught_by="S1",
+    ),
+    Mistake(
+        "a topic is known by its name",
+        [("positions.py", '        ("topic_replaced", known.topic_id, seen.topic_id),\n', "")],
+        (),
+        disaster="topic-anew",
+        caught_by="S1",
+    ),
+    Mistake(
+        "one partition that cannot be written stops all",
+        [
+            (
+                "relay.py",
+                "            if not has_leader.get(partition):\n                self._stall(place)\n            by_place",
+                "            by_place",
+            ),
+            (
+                "relay.py",
+                "            for place in error.places:\n                self._stall(place)\n",
+                "            log.warning('relay.unanswered', places=len(error.places))\n",
+            ),
+        ],
+        (),
+        disaster="leaderless",
+        caught_by="S3",
+    ),
+    Mistake(
+        "an answer given before is given again from a read-only look",
+        [
+            (
+                "unit.py",
+                "                await tables.leave_trace(unit.db)\n                return cast",
+                "                return cast",
+            )
+        ],
+        (),
+        disaster="failover-synchronous",
         caught_by="I1",
     ),
 )
@@ -411,6 +507,9 @@ async def catch(servers: Servers, number: int, mistake: Mistake | None) -> Caugh
     if mistake:
         code = servers.directory / f"{name}-code"
         await asyncio.to_thread(put_back, mistake, code)
+    if mistake and mistake.disaster:
+        outcome = await run_disaster(BY_NAME[mistake.disaster], f"mistake/{number}", code=code)
+        return _verdict(mistake, outcome)
     provocations = (
         [_under_way, *mistake.provocations] if mistake else [p for m in MISTAKES for p in m.provocations]
     )

@@ -48,6 +48,7 @@ class Outcome:
     points: dict[str, int] = field(default_factory=dict)
     met: dict[str, int] = field(default_factory=dict)
     recovery: dict[str, list[float]] = field(default_factory=dict)  # seconds
+    heard: list[str] = field(default_factory=list)  # what was said of it, and answered to the cure's commands
     unexpected: list[str] = field(default_factory=list)  # faults that the fabric logged about itself
 
     @property
@@ -102,7 +103,7 @@ async def run_round(
             waiting = await come_to_rest(system, operator, seconds=rest_seconds)
         if not any(waiting.values()):
             await rebuild(system, seconds=rest_seconds)
-        history = await collect(system, load.answered, waiting)
+        history = await collect(system, load.sent, waiting)
         outcome.results = [as_object(result) for result in decide(history)]
         outcome.events = len({record.event_id for record in history.published})
         outcome.met = dict(run.met) | await evidence(system)
@@ -246,6 +247,11 @@ def still_sent(load: Load) -> list[str]:
 def unanswered(load: Load) -> dict[str, int]:
     """Commands that wait for their answer."""
     return {f"command {key} ({last})": 1 for key, last in load.unanswered.items()}
+
+
+async def outbox_of(system: System, service: str) -> int:
+    """How many rows of its outbox a service has not published."""
+    return int((await system.sql(service, "select count(*) from fabric.unpublished"))[0][0])
 
 
 async def what_waits(system: System) -> dict[str, int]:

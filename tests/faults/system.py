@@ -317,14 +317,22 @@ class System:
     # ---- databases and topics -----------------------------------------------------------------------------------
 
     async def _create(self) -> None:
-        for service in (*CHAIN, "rebuilt"):
-            self.urls[service] = url_of(self.servers.admin_url, self._database(service), ROLE)
+        self.address_databases()
         await asyncio.to_thread(on_server, self.servers.admin_url, self._create_databases)
         for url in self.urls.values():
             fabric, chain = ROOT / "shared" / "messaging" / "migrations", HERE / "migrations"
             await asyncio.to_thread(migrate, url, fabric, chain)
         for service in CHAIN:
             await self._record(service)
+        await self.create_topics()
+
+    def address_databases(self) -> None:
+        """Where they are, past the proxy; anew where another server has them now."""
+        for service in (*CHAIN, "rebuilt"):
+            self.urls[service] = url_of(self.servers.admin_url, self._database(service), ROLE)
+
+    async def create_topics(self) -> None:
+        """Those that are not there."""
         topics = (SENDER_TOPIC, LEDGER_TOPIC)
         await create_topics(self.servers.bootstrap, PARTITIONS, prefix=self.prefix, topics=topics)
 

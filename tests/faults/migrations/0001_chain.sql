@@ -1,14 +1,14 @@
 -- migrate:up
 create table counters (
     patient_id text primary key,
-    last integer not null
+    last bigint not null
 );
 
 create table effects (
     id bigint generated always as identity primary key,
     patient_id text not null,
     kind text not null,
-    number integer not null,
+    number bigint not null,
     cause text not null
 );
 
