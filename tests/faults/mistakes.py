@@ -194,7 +194,11 @@ MISTAKES = (
     Mistake(
         "a relay's transactional ids are its process's own, and fence nobody",
         [
-            ("producers.py", 'XX),
+            (
+                "producers.py",
+                'f"{group}-{range_}-{ids}{each}"',
+                'f"{group}-{range_}-{ids}{each}-{uuid4().hex}"',
+            ),
             (
                 "producers.py",
                 "from itertools import cycle\n",
