@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import httpx
 import typer
 
 from cli.system import find, staff_headers
+
+TRIES = 20
 
 
 def republish_all(service: str, *, store: str | None, patient: str | None, group: str | None = None) -> None:
@@ -15,7 +20,7 @@ def republish_all(service: str, *, store: str | None, patient: str | None, group
     set_aside: list[str] = []
     with httpx.Client(headers=staff_headers(role="system"), timeout=60) as http:
         while True:
-            answer = http.post(url, json=part | {"after": after})
+            answer = _post(http, url, part | {"after": after})
             if answer.is_error:
                 raise SystemExit(f"{answer.status_code}: {answer.json()['detail']}")
             page = answer.json()
@@ -30,6 +35,16 @@ def republish_all(service: str, *, store: str | None, patient: str | None, group
         typer.echo(
             f"{len(set_aside)} set aside, because an event is larger than the broker takes: {', '.join(set_aside)}"
         )
+
+
+def _post(http: httpx.Client, url: str, body: dict[str, Any]) -> httpx.Response:
+    """The service's answer; asked again where it is busy, or its other processes have not heard of a recovery yet."""
+    for _ in range(TRIES):
+        answer = http.post(url, json=body)
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            break
+        time.sleep(1)
+    return answer
 
 
 def group_of(reader: str | None) -> str | None:

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.messaging import Parked, Work
 from shared.messaging import unit as units
-from shared.messaging.outages import is_outage, is_timeout
+from shared.messaging.outages import PutBack, is_outage, is_timeout
 from shared.problems import Busy, Conflict, Malformed, NotAllowed, NotFound, Refused, require_role
 from shared.values import Id, clean
 
@@ -263,10 +263,12 @@ class _Unexpected:
                     "http.unexpected", path=scope["route"].path if "route" in scope else "", exc_info=error
                 )
             if not begun:
-                await (_unavailable() if away else _internal_error())(scope, receive, send)
+                await (_unavailable(error) if away else _internal_error())(scope, receive, send)
 
 
-def _unavailable() -> JSONResponse:
+def _unavailable(error: Exception) -> JSONResponse:
+    if isinstance(error, PutBack):
+        return as_problem(503, "Unavailable", str(error), code="put_back")
     # Where the connection was lost in the middle of the commit, nobody knows: only the same key makes it safe.
     detail = "the database does not answer; try again, with the same Idempotency-Key if you sent one"
     return as_problem(503, "Unavailable", detail, code="outage")

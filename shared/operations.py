@@ -32,6 +32,7 @@ from shared.values import Cursor, FreeText, Id, Input, LenientInput, Output, Row
 
 REPUBLISHED_A_TURN = 200
 FOR = "a group of consumers; others pass it over"
+GOES_ON_TRIES = 50
 PROBE_SECONDS = 0.5
 """How long a probe of HTTP waits for the broker: less than whoever probes waits for it."""
 
@@ -414,4 +415,9 @@ async def recovered(request: Request, body: Recovered, caller: Commanding) -> di
     m = _of(request)
     if m.republish is None:
         raise Problem(404, "Nothing to recover", f"{m.service} publishes nothing: its readers are none")
-    return await m.recovery.recover(caller, body.because)
+    answer = await m.recovery.recover(caller, body.because)
+    for _ in range(GOES_ON_TRIES):  # else whoever goes on at once is told that nothing may be done
+        if not m.relay.refuses:
+            break
+        await asyncio.sleep(0.1)
+    return answer

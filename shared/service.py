@@ -133,7 +133,6 @@ async def _start(
     bell = Bell(settings.database_url, name=label)
     sealer = Sealer(settings.sealing_key.get_secret_value(), key_id=settings.sealing_key_id)
     work = Work(pool, service=name, clock=clock_of(settings.clock_file), sealer=sealer, bell=bell)
-    app.state.work, app.state.settings = work.on(http_pool), settings
     slot = Slot(work, settings.slot)
     await slot.take()
     stack.push_async_callback(slot.give_back)
@@ -168,6 +167,8 @@ async def _start(
         topic_prefix=settings.topic_prefix,
         ranges=settings.relays,
     )
+    work.refuses = lambda: relay.refuses
+    app.state.work, app.state.settings = work.on(http_pool), settings
     due = DueLoop(work, jobs, bell)
     parking = Parking(work, handlers)
     app.state.machinery = operations.Machinery(
@@ -181,7 +182,11 @@ async def _start(
         parking=parking,
         migrations=_migrations_of(name),
         republish=republish,
-        recovery=recovering(work, bootstrap=settings.kafka_bootstrap, topic_prefix=settings.topic_prefix),
+        recovery=recovering(
+            work.whatever_was_published(),
+            bootstrap=settings.kafka_bootstrap,
+            topic_prefix=settings.topic_prefix,
+        ),
     )
     parts = (
         slot.keep(),

@@ -389,6 +389,25 @@ async def release_held(db: Db, row_id: int) -> bool:
 # ---- who sends --------------------------------------------------------------------------------------------------
 
 
+async def refuse(db: Db, why: str) -> None:
+    """Have every process hold still until another life of the database begins."""
+    await db.execute(
+        """
+        insert into fabric.refusals (epoch, why)
+        select max(epoch), $1 from fabric.incarnations
+        on conflict do nothing
+        """,
+        why,
+    )
+
+
+async def refusal(db: Db) -> str | None:
+    """Why nothing is published in this life of the database; none where all is well."""
+    return await db.fetchval(
+        "select why from fabric.refusals where epoch = (select max(epoch) from fabric.incarnations)"
+    )
+
+
 async def ranges(db: Db) -> int:
     """Into how many ranges of keys the journal is divided."""
     number: int = await db.fetchval("select ranges from fabric.relays")

@@ -85,6 +85,12 @@ def loss_of(error: BaseException | None) -> Loss | None:
     return None
 
 
+class PutBack(ConnectionError):
+    """The database is older than what was published from it: what is done now would be told with numbers that readers
+    know already, and be lost on them. Waited out like an outage, until a person has said `medsync recovered`.
+    """
+
+
 def is_outage(error: BaseException) -> bool:
     """Whether the database or the broker is away, so that the work waits and costs no event an attempt."""
     if isinstance(error, asyncpg.QueryCanceledError):

@@ -176,6 +176,11 @@ class Relays:
         return max((relay.wait for relay in self.each), key=lambda wait: wait.seconds, default=Wait())
 
     @property
+    def refuses(self) -> str | None:
+        """Why nothing may be published, nor be done: this database is not what it was."""
+        return next((relay.refuses for relay in self.each if relay.refuses), None)
+
+    @property
     def complaints(self) -> list[str]:
         """What keeps events from leaving though the broker answers, in words for a person."""
         return [words for relay in self.each for words in relay.complaints]
@@ -214,7 +219,7 @@ class Relay:
         self._stalled: dict[Place, Stall] = {}
         self._held_again_at = 0.0
         self._replay_again_at = 0.0
-        self._refuses: str | None = None
+        self.refuses: str | None = None  # why nothing may be published
         self.wait = Wait()
         self.leads = False
         self.published = 0
@@ -229,7 +234,7 @@ class Relay:
             else f"partition {partition} of {topic} cannot be written"
             for topic, partition in sorted(self._stalled)
         ]
-        return [*([self._refuses] if self._refuses else ()), *stalled]
+        return [*([self.refuses] if self.refuses else ()), *stalled]
 
     # ---- leading
 
@@ -264,6 +269,7 @@ class Relay:
         epoch = await self.ask(journal.acquire_lease, self._holder, self._lease_seconds, self._range)
         if epoch is None:
             self.wait.over()  # another publishes, and tells what it waits for
+            self.refuses = await self.ask(journal.refusal)
             return
         self.leads = True
         self.takeovers += 1
@@ -291,9 +297,10 @@ class Relay:
         while True:
             self._tick = await self.ask(journal.last_tick, self._range)
             why = cannot_go_on(self._service, self._tick, published)
-            if why and why != self._refuses:
+            if why and why != self.refuses:
                 log.critical("relay.refuses", why=why)
-            self._refuses = why
+                await self.ask(journal.refuse, why)
+            self.refuses = why
             if not why:
                 break
             await asyncio.sleep(POLL_SECONDS)

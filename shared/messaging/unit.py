@@ -35,7 +35,7 @@ from shared.messaging import journal, sizes, tables
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import TRACE_PARENT, Delivery, headers_of, payload_of, typed_key
-from shared.messaging.outages import NOT_REPLICATED, Unconfirmed, heeding, is_outage, is_timeout
+from shared.messaging.outages import NOT_REPLICATED, PutBack, Unconfirmed, heeding, is_outage, is_timeout
 from shared.messaging.registry import Owner
 from shared.messaging.sealing import Sealer
 from shared.problems import Refused
@@ -165,6 +165,7 @@ class Work:
     ) -> None:
         self.pool, self.service, self.clock, self.sealer, self.bell = pool, service, clock, sealer, bell
         self.group = f"medsync-{service}"  # of its consumers, without the installation's prefix
+        self.refuses: Callable[[], str | None] = lambda: None
         self.process = uuid4()  # so that the next one knows that this one ended
         self.set_aside: Counter[str] = Counter()  # events that were too large for the broker, by type
 
@@ -172,6 +173,12 @@ class Work:
         """The same, on the connections of another pool."""
         other = copy(self)
         other.pool = pool
+        return other
+
+    def whatever_was_published(self) -> Work:
+        """The same, though the database was put back: for its recovery."""
+        other = copy(self)
+        other.refuses = lambda: None
         return other
 
     def now(self) -> datetime:
@@ -294,7 +301,12 @@ class Work:
     async def begin(
         self, keys: Sequence[Key], *, cause: Cause, actor: str = "system", role: str = "system"
     ) -> AsyncIterator[Unit]:
-        """One transaction with its locks taken; commits at the end, with the outbox rows of what was emitted."""
+        """One transaction with its locks taken; commits at the end, with the outbox rows of what was emitted.
+
+        Raises PutBack where the database is older than what was published from it.
+        """
+        if why := self.refuses():
+            raise PutBack(why)
         async with self.connection() as db:
             with heeding(db) as said:
                 async with db.transaction():

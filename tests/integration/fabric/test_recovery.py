@@ -35,6 +35,31 @@ async def test_every_event_says_in_which_life_it_was_written(ledger: Ledger) -> 
     assert int(second["ce_sequence"]) == (1 << EPOCH_BITS) + 1
 
 
+async def test_until_it_is_recovered_a_database_that_was_put_back_takes_no_command_and_no_event(
+    ledger: Ledger, copies: Copies
+) -> None:
+    """What it would say has numbers that readers know from the time that was lost."""
+    async with ledger.running() as client:
+        await _things(client, {"p": 3})
+    older = replace(ledger, database_url=await copies.of(ledger.database_url))
+    async with ledger.running() as client:
+        await _things(client, {"p": 9})
+    async with older.running() as client:
+
+        async def refuses() -> dict[str, Any] | None:
+            answer = await client.post("/patients/p/things", json={"revision": 4})
+            return answer.json() if answer.status_code == 503 else None
+
+        told = await until(refuses, "commands are refused")
+        assert told["code"] == "put_back" and "medsync recovered ledger" in told["detail"]
+        await ledger.publish(changed("q", 1))
+        await asyncio.sleep(2)
+        assert await older.effects_of("q") == []
+        assert (await client.post("/ops/recovered", json={})).is_success
+        assert (await client.post("/patients/p/things", json={"revision": LIFE + 5})).is_success
+        await older.until_effects(1)
+
+
 async def test_what_is_published_after_a_restore_goes_before_all_that_was_lost(
     ledger: Ledger, copies: Copies
 ) -> None:
