@@ -1,7 +1,7 @@
 """The fabric that joins the services: at-least-once delivery, effects applied once, one order per patient.
 
-Read it in this order: `unit` (the one transaction), `intake` (events in), `relay` (events out), `consumer` (Kafka),
-`due` (work that falls due), `parking` (poison and its way out).
+Read it in this order: `unit` (the one transaction), `intake` (events in), `relay` (events out, of the `journal`, by
+`producers`), `consumer` (Kafka), `due` (work that falls due), `parking` (poison and its way out).
 """
 
 from shared.events.serialized import SerializedEvent

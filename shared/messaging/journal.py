@@ -471,6 +471,19 @@ async def acquire_lease(db: Db, holder: str, seconds: float, range_: int = 0) ->
     )
 
 
+async def transactional_ids(db: Db, range_: int) -> int:
+    """Which pair of ids the range's relay sends with."""
+    number: int = await db.fetchval("select ids from fabric.relay_lease where range = $1", range_)
+    return number
+
+
+async def take_other_ids(db: Db, range_: int, instead_of: int) -> None:
+    """Send with another pair from now on."""
+    await db.execute(
+        "update fabric.relay_lease set ids = ids + 1 where range = $1 and ids = $2", range_, instead_of
+    )
+
+
 async def release_lease(db: Db, holder: str) -> None:
     """Let the next relay begin at once."""
     await db.execute(

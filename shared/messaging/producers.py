@@ -24,7 +24,7 @@ from shared.messaging.lag import Place
 ANSWER_SECONDS = 5.0
 """How long a partition may take to acknowledge."""
 
-START_SECONDS = 20.0
+START_SECONDS = 10.0
 
 TRANSACTION_MS = 10_000
 """When the broker undoes a transaction whose producer is gone: until then, its readers wait."""
@@ -44,27 +44,46 @@ class Unanswered(Exception):
         self.places = places
 
 
+class Stuck(Exception):
+    """The broker answers, and cannot undo what these ids began: a partition of that transaction has no leader. They are
+    fenced all the same; others are to be used."""
+
+
 class Producers:
     """Sends windows of rows, each in one transaction with the mark of how far the journal is published then."""
 
     def __init__(
-        self, bootstrap: str, *, group: str, range_: int, client: str, marks_on: Sequence[str]
+        self, bootstrap: str, *, group: str, range_: int, ids: int, client: str, marks_on: Sequence[str]
     ) -> None:
-        """`marks_on`: topics of which the first that exists carries the marks, as offsets of the group."""
-        self._bootstrap, self._group, self._range, self._marks_on = bootstrap, group, range_, marks_on
-        self._both = [self._producer(f"{group}-{range_}-{each}", client) for each in "ab"]
+        """`ids`: which pair of transactional ids. `marks_on`: topics of which the first that exists carries the marks,
+        as offsets of the group."""
+        self._bootstrap, self._group = bootstrap, group
+        self._range, self._marks_on = range_, marks_on
+        self._both = [self._producer(f"{group}-{range_}-{ids}{each}", client) for each in "ab"]
         self._turn = cycle(self._both)
         self._mark_at: TopicPartition | None = None
 
     async def start(self) -> Mark | None:
-        """Fence and undo what others began, and read how far they came; none where Kafka does not know (any more)."""
+        """Fence and undo what others began, and read how far they came; none where Kafka does not know (any more).
+
+        Raises Stuck.
+        """
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self.fence()
+        except TimeoutError:
+            await self._read_mark()  # raises where the broker does not answer at all
+            raise Stuck from None
         async with asyncio.timeout(START_SECONDS):
-            await asyncio.gather(*(producer.start() for producer in self._both))
             for topic in self._marks_on:
                 if self._range in await internals.leaders_of(self._both[0], topic):
                     self._mark_at = TopicPartition(topic, self._range)
                     return await self._read_mark()
         raise UnknownTopicOrPartitionError(f"no topic has a partition {self._range}")
+
+    async def fence(self) -> None:
+        """Have the broker refuse what others with these ids send from now on, and undo what they began."""
+        await asyncio.gather(*(producer.start() for producer in self._both))
 
     async def send(self, rows: Mapping[Place, Sequence[OutboxRow]], mark: Mark, made: Headers) -> None:
         """Send rows to their places in one transaction with the mark. After any error there is only `abandon`."""

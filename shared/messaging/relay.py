@@ -38,7 +38,7 @@ from shared.messaging.crashpoints import reach
 from shared.messaging.journal import OutboxRow, Tick
 from shared.messaging.lag import Place
 from shared.messaging.outages import OUT_OF_STEP, is_outage, is_timeout
-from shared.messaging.producers import Headers, Mark, Producers, Unanswered
+from shared.messaging.producers import START_SECONDS, Headers, Mark, Producers, Stuck, Unanswered
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -200,6 +200,7 @@ class Relay:
         self._db: Db | None = None
         self._one_at_a_time = asyncio.Lock()
         self._producers: Producers | None = None
+        self._fencing: asyncio.Task[None] | None = None
         self._tick: Tick
         self._after = 0  # the last id of the tick that was sent
         self._ranges = 1
@@ -248,8 +249,8 @@ class Relay:
 
     async def fence(self) -> None:
         """Let nobody go on who published this range."""
-        await self._start_producers()
-        await self._drop_producers()
+        async with asyncio.timeout(START_SECONDS):
+            await self._fence(await self.ask(journal.transactional_ids, self._range))
 
     async def _lead_when_possible(self) -> None:
         epoch = await self.ask(journal.acquire_lease, self._holder, self._lease_seconds, self._range)
@@ -268,8 +269,8 @@ class Relay:
 
     async def _publish_all(self) -> None:
         while True:
-            await self._take_over()
             with suppress(Again):
+                await self._take_over()
                 while True:
                     await self._turn()
             await self._drop_producers()
@@ -290,14 +291,33 @@ class Relay:
         self._after = sent_up_to(self._tick, published)
 
     async def _start_producers(self) -> Mark | None:
-        self._producers = Producers(
+        ids = await self.ask(journal.transactional_ids, self._range)
+        self._producers = self._producers_of(ids)
+        try:
+            return await self._producers.start()
+        except Stuck:
+            log.error("relay.stuck", range=self._range, ids=ids)
+            await self.ask(journal.take_other_ids, self._range, ids)
+            self._fencing = asyncio.create_task(self._fence(ids))
+            raise Again from None
+
+    async def _fence(self, ids: int) -> None:
+        """Go on until the broker has ended what was begun with the ids: then surely nobody goes on with them."""
+        producers = self._producers_of(ids)
+        try:
+            await producers.fence()
+        finally:
+            await producers.abandon()
+
+    def _producers_of(self, ids: int) -> Producers:
+        return Producers(
             self._bootstrap,
             group=f"{self._prefix}medsync-{self._service}-relay",
             range_=self._range,
+            ids=ids,
             client=f"{self._name}-relay",
             marks_on=[self._prefix + topic for topic in own_first(self._service)],
         )
-        return await self._producers.start()
 
     async def _turn(self) -> None:
         """Send what is next, or wait until something is there."""
@@ -512,6 +532,8 @@ class Relay:
             with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, *OUT_OF_STEP):
                 async with asyncio.timeout(2):
                     await journal.release_lease(self._db, self._holder)
+        if self._fencing:
+            self._fencing.cancel()
         self.drop_connection()
 
 

@@ -76,6 +76,9 @@ insert into fabric.relays (ranges) values (1);
 alter table fabric.relay_lease drop column one;
 alter table fabric.relay_lease add column range integer primary key default 0;
 
+-- Which pair of transactional ids is in use: one that the broker cannot bring to an end is left for another.
+alter table fabric.relay_lease add column ids integer not null default 0;
+
 -- Rows that the cursor passed and that are not sent: refused by the broker (why), behind a refused one of their key, or
 -- of a partition that cannot be written (topic, partition; -1 where there is no such topic).
 alter table fabric.held alter column why drop not null;
@@ -151,5 +154,5 @@ delete from fabric.held where why is null;
 alter table fabric.held drop column topic, drop column partition, drop column released;
 alter table fabric.held alter column why set not null;
 delete from fabric.relay_lease where range > 0;
-alter table fabric.relay_lease drop column range;
+alter table fabric.relay_lease drop column range, drop column ids;
 alter table fabric.relay_lease add column one boolean primary key default true check (one);

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import ProducerFenced
 from faststream.kafka import KafkaBroker
 
 from shared.events import TOPICS
@@ -22,6 +24,44 @@ async def test_the_partitions_of_a_topic_that_nobody_subscribed_to(ledger: Ledge
         assert await internals.partitions_of(consumer, topic) == {0, 1, 2, 3}
     finally:
         await consumer.stop()
+
+
+async def test_which_partitions_have_a_leader_and_which_topic_is_not_there(ledger: Ledger) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=ledger.bootstrap)
+    await producer.start()
+    try:
+        began = time.monotonic()
+        assert await internals.leaders_of(producer, ledger.prefix + "nowhere") == {}
+        assert time.monotonic() - began < 5  # the public way waits for ten
+        topic = ledger.prefix + TOPICS[0]
+        assert await internals.leaders_of(producer, topic) == dict.fromkeys(range(4), True)
+        lost = producer.client.cluster._partitions[topic][2]
+        producer.client.cluster._partitions[topic][2] = lost._replace(leader=-1)
+        assert (await internals.leaders_of(producer, topic))[2] is False
+        assert (await internals.leaders_of(producer, topic, anew=True))[2] is True
+    finally:
+        await producer.stop()
+
+
+async def test_a_producer_that_was_fenced_says_so_before_it_begins_again(ledger: Ledger) -> None:
+    async def started() -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=ledger.bootstrap, transactional_id=f"{ledger.prefix}internals"
+        )
+        await producer.start()
+        return producer
+
+    first = await started()
+    internals.raise_if_dead(first)
+    await first.begin_transaction()
+    second = await started()
+    await first.send(ledger.prefix + TOPICS[0], b"{}", partition=0)
+    with pytest.raises(ProducerFenced):
+        await first.commit_transaction()
+    with pytest.raises(ProducerFenced):
+        internals.raise_if_dead(first)
+    await internals.abandon(first)
+    await second.stop()
 
 
 async def test_a_key_goes_where_every_client_sends_it(ledger: Ledger) -> None:

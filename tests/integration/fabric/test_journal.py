@@ -19,7 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from shared.database import connect
 from shared.events.enrollment import CONTACTS_TOPIC, ContactDetailsChanged
 from shared.events.planner import TOPIC as PLANNER
-from shared.messaging import journal, relay
+from shared.messaging import journal, producers, relay
 from shared.messaging.crashpoints import POINTS
 from shared.messaging.topics import create_topics
 from tests.integration.fabric.given import Ledger, first_appearances, status
@@ -176,6 +176,56 @@ async def test_a_missing_topic_holds_its_own_events_alone_and_they_leave_once_it
     assert await ids_on(ledger) == [2, 4]
 
 
+async def test_partitions_that_do_not_acknowledge_hold_their_own_events_alone(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One broker has no such partitions: the batches for one topic are kept from it here."""
+    monkeypatch.setattr(producers, "ANSWER_SECONDS", 1.0)
+    send_to, silent = producers._send_to, [True]
+
+    async def sends(producer: Any, place: tuple[str, int], *rest: Any) -> None:
+        if silent[0] and place[0].endswith(CONTACTS_TOPIC):
+            await asyncio.Event().wait()
+        await send_to(producer, place, *rest)
+
+    monkeypatch.setattr(producers, "_send_to", sends)
+    async with ledger.running() as client:
+        await put(ledger, CONTACTS_TOPIC, "a", 1)
+        await put(ledger, PLANNER, "a", 1)
+        await put(ledger, CONTACTS_TOPIC, "a", 2)
+        await until(lambda: stands(ledger, [2]), "the others are published", seconds=60)
+        missing = (await client.get("/ops/ready")).json()["missing"]
+        assert [words for words in missing if "cannot be written" in words], missing
+        await put(ledger, PLANNER, "b", 1)
+        await until(lambda: stands(ledger, [2, 4]), "what comes later is published", seconds=60)
+        silent[0] = False
+        await until(lambda: nothing_left(ledger), "all is published", seconds=90)
+    assert await revisions(ledger, CONTACTS_TOPIC) == [1, 2]
+
+
+async def stands(ledger: Ledger, ids: list[int]) -> bool:
+    return await ids_on(ledger) == ids
+
+
+async def test_ids_that_the_broker_cannot_bring_to_an_end_are_left_for_others(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a partition of their transaction has lost its leader: the broker says for ever to try again."""
+    monkeypatch.setattr(producers, "START_SECONDS", 2.0)
+    fence = producers.Producers.fence
+
+    async def stuck(self: producers.Producers) -> None:
+        if self._both[0]._txn_manager.transactional_id.endswith("-0a"):
+            await asyncio.Event().wait()
+        await fence(self)
+
+    monkeypatch.setattr(producers.Producers, "fence", stuck)
+    async with ledger.running() as client:
+        await send(client, "a")
+        await at_rest(client)
+    assert await ids_on(ledger) == [1]
+
+
 async def status_or_none(client: httpx.AsyncClient) -> int | None:
     answer = await client.get("/ops/status")
     return int(answer.json()["outbox"]) if answer.is_success else None
@@ -205,14 +255,14 @@ async def test_a_held_snapshot_and_a_long_journal_do_not_slow_a_relay(ledger: Le
     holder: asyncpg.Connection = await asyncpg.connect(ledger.database_url)
     db = await connect(ledger.database_url, name="test")
     await db.execute(journal.BY_INDEX)
-    before = await median_of_windows(db)
+    before = await fastest_of_windows(db)
     async with holder.transaction(isolation="repeatable_read"):
         await holder.execute("select pg_current_snapshot()")
         await fill(db, 200_000)
         tick = await journal.next_tick(db, await journal.last_tick(db, 0), 1)
         assert tick
         await journal.finish_tick(db, tick)
-        held = await median_of_windows(db)
+        held = await fastest_of_windows(db)
     await db.close()
     await holder.close()
     assert held < 2 * before + 0.005, (before, held)
@@ -229,7 +279,7 @@ async def fill(db: asyncpg.Connection, rows: int) -> None:
         )
 
 
-async def median_of_windows(db: asyncpg.Connection) -> float:
+async def fastest_of_windows(db: asyncpg.Connection) -> float:
     """Of twenty ticks of ten rows each: found, read, and noted as sent."""
     times = []
     for _ in range(20):
@@ -240,7 +290,7 @@ async def median_of_windows(db: asyncpg.Connection) -> float:
         assert len(await journal.window(db, tick, 0, 1, limit=2000, bytes_=1_000_000)) == 10
         await journal.finish_tick(db, tick)
         times.append(time.monotonic() - began)
-    return sorted(times)[10]
+    return min(times)  # the machine has other work
 
 
 async def test_two_relays_share_the_work_and_keep_each_patients_order(ledger: Ledger) -> None:
@@ -258,9 +308,13 @@ async def test_two_relays_share_the_work_and_keep_each_patients_order(ledger: Le
         shares = [each.published for each in machinery.relay.each]
         assert len(shares) == 2 and min(shares) > 0 and sum(shares) == 120, shares
     async with ledger.running(relays=1) as client:
+
+        async def undivided() -> bool:
+            return await ledger.count("fabric.relay_lease") == 1
+
+        await until(undivided, "the journal is undivided", seconds=60)
         await send(client, "after")
         await at_rest(client)
-        assert await ledger.count("fabric.relay_lease") == 1
     records = await ledger.topic(PLANNER)
     assert len(records) == 122
     for sequence in first_appearances(records).values():

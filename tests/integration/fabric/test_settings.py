@@ -48,7 +48,7 @@ async def test_the_producers_wait_for_all_and_are_transactional(ledger: Ledger) 
         for producer in (await until(started, "the relay publishes"))._both:
             assert producer._sender._acks == -1
             assert producer._txn_manager.transactional_id.startswith(
-                f"{ledger.prefix}medsync-ledger-relay-0-"
+                f"{ledger.prefix}medsync-ledger-relay-0-0"
             )
             assert producer._txn_manager.transaction_timeout_ms == 10_000
 
