@@ -280,13 +280,9 @@ async def window(
 # ---- what is held -----------------------------------------------------------------------------------------------
 
 
-async def hold(db: Db, row: OutboxRow, place: tuple[str, int], why: str | None) -> None:
-    """Set a row aside: the broker refuses it (why), or it waits behind such a one, or for its partition."""
-    await hold_all(db, [(row, place)], why)
-
-
 async def hold_all(db: Db, rows: Sequence[tuple[OutboxRow, tuple[str, int]]], why: str | None = None) -> None:
-    """Set rows aside, each with the topic and the partition that it is to go to."""
+    """Set rows aside, each with the topic and the partition that it is to go to: the broker refuses them (why), or they
+    wait behind such a one, or for their partition."""
     await db.execute(
         """
         insert into fabric.held (id, key, topic, partition, why)
