@@ -155,31 +155,6 @@ async def finish_tick(db: Db, tick: Tick) -> None:
     )
 
 
-async def begin_epoch(db: Db, epoch: int, from_id: int) -> None:
-    """Go on after a recovery: what is behind `from_id` is sent again as the first tick of each range, all that was
-    before counts as sent. In a transaction that nobody writes to the outbox beside.
-
-    Afterwards, snapshots of the database's former life mean nothing: no row of that time is asked for its own.
-    """
-    await db.execute("update fabric.outbox set xid = '3' where id > $1", from_id)
-    await db.execute(
-        """
-        insert into fabric.ticks (range, epoch, no, floor, before, upto, low, high, first_day, last_day, system)
-        select each, $1, 1, $2::bigint, '3:3:', pg_current_snapshot(), $2 + 1, last.id, last.first_day, last.last_day,
-               (select system_identifier from pg_control_system())
-        from fabric.relays
-        cross join lateral generate_series(0, ranges - 1) each
-        cross join (
-            select coalesce(max(id), 0) as id, coalesce(min(day), current_date) as first_day,
-                   coalesce(max(day), current_date) as last_day
-            from fabric.outbox
-        ) last
-        """,
-        epoch,
-        from_id,
-    )
-
-
 async def forget_ticks(db: Db) -> None:
     """All but the newest of each range, where they are an hour old."""
     await db.execute(

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
 from typing import Any
 
 import asyncpg
@@ -19,9 +20,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from shared.database import connect
 from shared.events.enrollment import CONTACTS_TOPIC, ContactDetailsChanged
 from shared.events.planner import TOPIC as PLANNER
-from shared.messaging import journal, producers, relay
+from shared.messaging import journal, partitions, producers, relay
 from shared.messaging.crashpoints import POINTS
 from shared.messaging.topics import create_topics
+from shared.service import outbox_day
 from tests.integration.fabric.given import Ledger, first_appearances, status
 from tests.running import at_rest, producing, until
 
@@ -135,21 +137,14 @@ async def test_a_restored_database_publishes_nothing_and_says_so(
 
         await until(said, "it says what is wrong")
         assert "medsync recovered ledger" in await missing()
-        await send(client, "c")
+        await put(ledger, PLANNER, "c", 1)  # by a process that has not heard of it
         await asyncio.sleep(2)
         assert await ids_on(ledger) == [1, 2]
 
-        await raise_epoch(ledger)
+        assert (await client.post("/ops/recovered", json={})).is_success
         await until(lambda: nothing_left(ledger), "what was committed since leaves")
         assert await missing() == ""
     assert set(await ids_on(ledger)) == {1, 2, 3}
-
-
-async def raise_epoch(ledger: Ledger) -> None:
-    db = await connect(ledger.database_url, name="test")
-    async with db.transaction():
-        await journal.begin_epoch(db, 2, from_id=2)
-    await db.close()
 
 
 async def test_a_missing_topic_holds_its_own_events_alone_and_they_leave_once_it_is_there(
@@ -321,6 +316,16 @@ async def test_two_relays_share_the_work_and_keep_each_patients_order(ledger: Le
         assert sequence == sorted(sequence)
 
 
+async def add_day(ledger: Ledger, day: date) -> None:
+    @asynccontextmanager
+    async def connection() -> AsyncIterator[asyncpg.Connection]:
+        db = await connect(ledger.database_url, name="test")
+        yield db
+        await db.close()
+
+    await partitions.tend(connection, "outbox", "day", [outbox_day(day, 0)], oldest="")
+
+
 async def test_days_are_made_ahead_though_rows_of_theirs_stand_in_the_default_partition(
     ledger: Ledger,
 ) -> None:
@@ -333,8 +338,8 @@ async def test_days_are_made_ahead_though_rows_of_theirs_stand_in_the_default_pa
     db = await connect(ledger.database_url, name="test")
     day = await db.fetchval("select current_date + 7")
     there = set(await journal.days(db))
-    await journal.add_day(db, day)
-    await journal.add_day(db, day)  # again: nothing happens
+    await add_day(ledger, day)
+    await add_day(ledger, day)  # again: nothing happens
     assert {*await journal.days(db)} == {*there, day}
     assert await db.fetchval("select count(*) from fabric.outbox_default") == 1
     assert await db.fetchval("select count(*) from fabric.outbox") == 2
@@ -354,7 +359,7 @@ async def test_a_day_that_is_written_to_is_made_without_refusing_a_row(ledger: L
     enough = asyncio.Event()
     writing = [asyncio.create_task(write_until(enough, ledger)) for _ in range(3)]
     await asyncio.sleep(0.5)
-    await journal.add_day(db, today)
+    await add_day(ledger, today)
     enough.set()
     written = sum(await asyncio.gather(*writing))
     assert await db.fetchval("select count(*) from fabric.outbox") == written
