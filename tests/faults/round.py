@@ -334,8 +334,15 @@ async def replay(system: System) -> None:
     """Set a service's positions back to zero while it is away: it is given both topics once more."""
     for member in system.of("reader"):
         system.kill(member, again=False)
-    await system.sql("reader", 'delete from fabric.positions where "first" >= 0')
-    await system.sql("reader", 'update fabric.positions set "next" = 0')
+    await system.sql(
+        "reader",
+        """
+        with gone as (delete from fabric.positions where "first" >= 0)
+        insert into fabric.positions (topic, partition, "first", "next")
+        select topic, generate_series(0, partitions - 1), -1, 0 from fabric.topics
+        on conflict (topic, partition, "first") do update set "next" = 0
+        """,
+    )
     for member in system.of("reader"):
         await system.start(member)
 

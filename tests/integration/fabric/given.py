@@ -175,8 +175,14 @@ class Ledger:
 
     async def read_again(self) -> None:
         """Everything is to be given to it once more, from the first record on."""
-        await self.sql('delete from fabric.positions where "first" >= 0')
-        await self.sql('update fabric.positions set "next" = 0')
+        await self.sql(
+            """
+            with gone as (delete from fabric.positions where "first" >= 0)
+            insert into fabric.positions (topic, partition, "first", "next")
+            select topic, generate_series(0, partitions - 1), -1, 0 from fabric.topics
+            on conflict (topic, partition, "first") do update set "next" = 0
+            """
+        )
 
     async def letters(self, status: str = "open") -> list[asyncpg.Record]:
         return await self.sql("select * from fabric.dead_letters where status = $1 order by id", status)
