@@ -167,7 +167,13 @@ async def _start(
         topic_prefix=settings.topic_prefix,
         ranges=settings.relays,
     )
-    work.refuses = lambda: relay.refuses
+    recovery = recovering(
+        work.whatever_was_published(),
+        bootstrap=settings.kafka_bootstrap,
+        topic_prefix=settings.topic_prefix,
+    )
+    if recovery.counts_revisions:  # what others say has no number that its readers could know already
+        work.refuses = lambda: relay.refuses
     app.state.work, app.state.settings = work.on(http_pool), settings
     due = DueLoop(work, jobs, bell)
     parking = Parking(work, handlers)
@@ -182,11 +188,7 @@ async def _start(
         parking=parking,
         migrations=_migrations_of(name),
         republish=republish,
-        recovery=recovering(
-            work.whatever_was_published(),
-            bootstrap=settings.kafka_bootstrap,
-            topic_prefix=settings.topic_prefix,
-        ),
+        recovery=recovery,
     )
     parts = (
         slot.keep(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 from aiokafka import AIOKafkaProducer
 
@@ -38,6 +39,15 @@ async def publish(ledger: Ledger, *numbers: int) -> None:
     await ledger.publish(*[changed(patient, n) for n in numbers for patient in PATIENTS])
 
 
+async def recovered(client: httpx.AsyncClient) -> None:
+    """What it published, and lost, it may not say again: until then it takes nothing in."""
+
+    async def answers() -> bool:
+        return (await client.post("/ops/recovered", json={})).is_success
+
+    await until(answers, "it is recovered")
+
+
 async def test_a_restored_database_is_given_again_what_it_forgot(ledger: Ledger, copies: str) -> None:
     await publish(ledger, 1)
     async with ledger.running() as client:
@@ -48,6 +58,7 @@ async def test_a_restored_database_is_given_again_what_it_forgot(ledger: Ledger,
         await at_rest(client)
     async with restored.running() as client:
         await publish(ledger, 3)
+        await recovered(client)
         await at_rest(client)
     assert await revisions(restored) == {patient: [1, 2, 3] for patient in PATIENTS}
 
@@ -61,6 +72,7 @@ async def test_a_running_consumer_goes_back_with_its_database(ledger: Ledger, co
         await publish(ledger, 2)
         await at_rest(client)
         await restores.fail_over(copies, ledger, standby)
+        await recovered(client)
 
         async def caught_up() -> bool:
             return await revisions(ledger) == {patient: [1, 2] for patient in PATIENTS}
