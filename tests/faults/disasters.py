@@ -35,6 +35,7 @@ from tests.faults import cluster, faults
 from tests.faults.aftermath import Claims, newest_is_last
 from tests.faults.chain import CHAIN, LEDGER_TOPIC, SENDER_TOPIC
 from tests.faults.collect import _published
+from tests.faults.faults import OUTAGES
 from tests.faults.history import Published
 from tests.faults.round import Outcome, outbox_of
 from tests.faults.scene import AWHILE, Disaster, Scene, run_disaster
