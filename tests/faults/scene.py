@@ -286,7 +286,7 @@ async def _play(disaster: Disaster, scene: Scene, seed: str) -> Outcome:
         operating.cancel()
     waiting = await come_to_rest(system, operator, seconds=disaster.rest_seconds)
     if not any(waiting.values()):
-        await rebuild(system)
+        await rebuild(system, seconds=disaster.rest_seconds)
     await scene.follow("First and last, always")
     history = await collect(system, scene.load.sent, waiting)
     await disaster.after(scene)
