@@ -31,7 +31,7 @@ from shared.database import connect
 from shared.messaging import journal
 from shared.messaging.crashpoints import POINTS
 from shared.messaging.topics import STAMPED, create_topics
-from tests.faults import cluster, faults
+from tests.faults import cluster
 from tests.faults.aftermath import Claims, newest_is_last
 from tests.faults.chain import CHAIN, LEDGER_TOPIC, SENDER_TOPIC
 from tests.faults.collect import _published
@@ -72,7 +72,7 @@ async def _freeze(scene: Scene, service: str, point: str, seconds: float) -> Non
     frozen: list[Member] = []
 
     async def one_is() -> bool:
-        frozen.extend(m for m in members if faults.is_frozen(m))
+        frozen.extend(m for m in members if m.frozen)
         return bool(frozen)
 
     await until(one_is, f"a relay of {service} stands at {point}")
