@@ -140,7 +140,7 @@ async def test_a_frozen_holder_of_a_lock_is_an_outage_and_nobodys_fault(
 
         for _ in range(5):
             assert (await client.post(THING, json={})).status_code == 503
-        assert (await status(client))["lag"] == 2
+        assert (await status(client))["lag"] >= 1  # those of the other patient may go on
         await holder.close()
         await at_rest(client)
     assert await ledger.letters() == []

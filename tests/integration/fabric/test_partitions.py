@@ -55,7 +55,7 @@ async def test_a_new_service_moves_what_came_before_its_first_weeks_were_made(le
 
         async def moved() -> bool:
             found = await where(ledger)
-            return all(found[each] == f"fabric.{week}" for each, week in ids.items())
+            return all(found.get(each) == f"fabric.{week}" for each, week in ids.items())
 
         await until(moved, "each id is in the partition of its week")
         found = await where(ledger)

@@ -44,7 +44,7 @@ async def test_until_it_is_recovered_a_database_that_was_put_back_takes_no_comma
     older = replace(ledger, database_url=await copies.of(ledger.database_url))
     async with ledger.running() as client:
         await _things(client, {"p": 9})
-    async with older.running() as client:
+    async with older.running(wait_ready=False) as client:
 
         async def refuses() -> dict[str, Any] | None:
             answer = await client.post("/patients/p/things", json={"revision": 4})
@@ -68,7 +68,7 @@ async def test_what_is_published_after_a_restore_goes_before_all_that_was_lost(
     older = replace(ledger, database_url=await copies.of(ledger.database_url))
     async with ledger.running() as client:
         await _things(client, {"p": 9})
-    async with older.running() as client:
+    async with older.running(wait_ready=False) as client:
         answer = (await client.post("/ops/recovered", json={"because": "the disk was lost"})).json()
         assert (await client.post("/ops/republish", json={})).json()["republished"] == 2
         await at_rest(client)
@@ -129,7 +129,7 @@ async def test_a_restore_from_before_the_last_recovery_begins_a_life_that_nobody
         assert (await client.post("/ops/recovered", json={})).json()["epoch"] == 2
         await client.post("/ops/republish", json={})
         await at_rest(client)
-    async with older.running() as client:
+    async with older.running(wait_ready=False) as client:
         assert (await client.post("/ops/recovered", json={})).json()["epoch"] == 3
         await client.post("/ops/republish", json={})
         await at_rest(client)
@@ -142,7 +142,7 @@ async def test_a_recovery_twice_changes_nothing_more_and_names_the_same(
     older = replace(ledger, database_url=await copies.of(ledger.database_url))
     async with ledger.running() as client:
         await _things(client, {"p": 1})
-    async with older.running() as client:
+    async with older.running(wait_ready=False) as client:
         first, second = [(await client.post("/ops/recovered", json={})).json() for _ in range(2)]
         await at_rest(client)
     assert first["lost"] == second["lost"] != []

@@ -104,7 +104,7 @@ async def test_what_a_process_did_and_what_waits_is_counted(
     refusals = {
         dict(labels)["code"]: value for (name, labels), value in samples.items() if "refusals_total" in name
     }
-    assert refusals == {"too_large": 1, "http_400": 1, "http_404": 1}
+    assert refusals == {"too_large": 1, "invalid_request": 1, "http_404": 1}
     assert not re.search(rf"{NAME}|patient:|\"[pq]\"", text)
 
 
@@ -225,7 +225,11 @@ async def test_consumption_and_due_work_that_wait_for_long_say_since_when_and_wh
             await until(told, "it says what it waits for")
             assert (await client.get("/ops/ready")).status_code == 200
         await at_rest(client)
-        assert (await client.get("/ops/consuming")).status_code == 200
+
+        async def over() -> bool:
+            return (await client.get("/ops/consuming")).status_code == 200
+
+        await until(over, "nothing is waited for any more")
 
 
 async def test_a_refused_command_leaves_one_line_without_what_it_said(ledger: Ledger) -> None:
@@ -241,7 +245,9 @@ async def test_a_refused_command_leaves_one_line_without_what_it_said(ledger: Le
             await client.post("/patients/p/things", json={})
     assert refused.headers["content-type"] == PROBLEM_JSON
     lines = [each for each in logs if each["event"] == "command.refused"]
-    assert [(each["route"], each["status"], each["code"]) for each in lines] == [(ROUTE, 400, "http_400")] * 2
+    assert [(each["route"], each["status"], each["code"]) for each in lines] == [
+        (ROUTE, 400, "invalid_request")
+    ] * 2
     assert (lines[0]["role"], lines[0]["actor"], lines[0]["trace_id"]) == ("pharmacist", "staff-1", TRACE)
     assert (lines[1]["actor"], len(lines[1]["trace_id"])) == (None, 32)
     assert NAME not in repr(logs)
