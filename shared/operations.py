@@ -11,7 +11,7 @@ from typing import Annotated, Any, Protocol
 import asyncpg
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from shared.attention import Warned, warnings_of
 from shared.contract import OPERATIONS
@@ -28,7 +28,18 @@ from shared.messaging.parking import NoSuchLetter, Parking
 from shared.messaging.positions import WHOLE, cure, said
 from shared.messaging.recovery import Recovery
 from shared.messaging.relay import Relays
-from shared.values import Cursor, FreeText, Id, Input, LenientInput, Output, RowNumber, Text, for_example
+from shared.values import (
+    Cursor,
+    FreeText,
+    Id,
+    Input,
+    Instant,
+    LenientInput,
+    Output,
+    RowNumber,
+    Text,
+    for_example,
+)
 
 REPUBLISHED_A_TURN = 200
 FOR = "a group of consumers; others pass it over"
@@ -319,8 +330,8 @@ class Replay(Input):
 
     model_config = for_example(since="2026-03-02T06:00:00Z")
 
-    since: AwareDatetime
-    until: AwareDatetime | None = None
+    since: Instant
+    until: Instant | None = None
     topic: Text | None = None
     for_group: Id | None = Field(default=None, description=FOR)
 
@@ -415,7 +426,10 @@ async def recovered(request: Request, body: Recovered, caller: Commanding) -> di
     m = _of(request)
     if m.republish is None:
         raise Problem(404, "Nothing to recover", f"{m.service} publishes nothing: its readers are none")
-    answer = await m.recovery.recover(caller, body.because)
+    try:
+        answer = await m.recovery.recover(caller, body.because)
+    except BROKER_AWAY as error:
+        raise Problem(503, "Unavailable", f"the broker does not answer: {type(error).__name__}") from None
     for _ in range(GOES_ON_TRIES):  # else whoever goes on at once is told that nothing may be done
         if not m.relay.refuses:
             break

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """What no text holds: control characters but tab and line feed, half surrogates, what is no character."""
@@ -122,6 +122,20 @@ Day = Annotated[
     BeforeValidator(_as_written),
 ]
 """A date that can be reckoned with: years may be added to it and taken away."""
+
+
+WRITTEN_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d.*", re.ASCII)
+
+
+def _as_moment(value: Any) -> Any:
+    """Raises ValueError for what pydantic would take for seconds since 1970, or for a date."""
+    if isinstance(value, datetime) or (isinstance(value, str) and WRITTEN_INSTANT.fullmatch(value)):
+        return value
+    raise ValueError("is not a moment: use YYYY-MM-DDTHH:MM:SS with Z or an offset, as 2026-03-02T06:00:00Z")
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_as_moment)]
+"""A moment, written with its offset."""
 
 
 def _whole(value: Any) -> Any:
