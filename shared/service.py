@@ -172,8 +172,7 @@ async def _start(
         bootstrap=settings.kafka_bootstrap,
         topic_prefix=settings.topic_prefix,
     )
-    if recovery.counts_revisions:  # what others say has no number that its readers could know already
-        work.refuses = lambda: relay.refuses
+    work.refuses, work.looked = lambda: relay.refuses, relay.looked
     app.state.work, app.state.settings = work.on(http_pool), settings
     due = DueLoop(work, jobs, bell)
     parking = Parking(work, handlers)

@@ -72,11 +72,6 @@ class Recovery:
         self.work, self._bootstrap, self._prefix = work, bootstrap, topic_prefix
         self._columns, self._take_again = tuple(revisions), take_again
 
-    @property
-    def counts_revisions(self) -> bool:
-        """Whether what the service publishes has revisions."""
-        return bool(self._columns)
-
     async def recover(self, caller: Caller, because: str) -> dict[str, Any]:
         """Count revisions from a higher number on, take departures and stops again, and say what was lost.
 

@@ -111,6 +111,7 @@ class Relays:
         ranges: int = 1,
     ) -> None:
         self._wanted = ranges
+        self.looked = asyncio.Event()  # whether the database is what it was, or that nobody can say now
         self.each: list[Relay] = []
         self._ready_made = partial(
             Relay,
@@ -121,6 +122,7 @@ class Relays:
             name=name,
             lease_seconds=lease_seconds,
             topic_prefix=topic_prefix,
+            looked=self.looked,
         )
 
     async def run(self) -> None:
@@ -199,6 +201,7 @@ class Relay:
         name: str,
         lease_seconds: float,
         topic_prefix: str = "",
+        looked: asyncio.Event | None = None,
         range_: int = 0,
         leading: Callable[[], int] = lambda: 0,
     ) -> None:
@@ -220,6 +223,7 @@ class Relay:
         self._held_again_at = 0.0
         self._replay_again_at = 0.0
         self.refuses: str | None = None  # why nothing may be published
+        self._looked = looked or asyncio.Event()
         self.wait = Wait()
         self.leads = False
         self.published = 0
@@ -247,6 +251,7 @@ class Relay:
                 except (Deposed, ProducerFenced, asyncpg.UniqueViolationError, asyncpg.NotNullViolationError):
                     log.warning("relay.deposed")
                 except Exception as error:
+                    self._looked.set()
                     self.wait.failed(error)
                     if is_outage(error) or is_timeout(error):
                         log.warning("relay.outage", error=type(error).__name__)
@@ -270,6 +275,7 @@ class Relay:
         if epoch is None:
             self.wait.over()  # another publishes, and tells what it waits for
             self.refuses = await self.ask(journal.refusal)
+            self._looked.set()
             return
         self.leads = True
         self.takeovers += 1
@@ -301,6 +307,7 @@ class Relay:
                 log.critical("relay.refuses", why=why)
                 await self.ask(journal.refuse, why)
             self.refuses = why
+            self._looked.set()
             if not why:
                 break
             await asyncio.sleep(POLL_SECONDS)

@@ -14,6 +14,7 @@ from contextlib import (
     AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
+    suppress,
 )
 from copy import copy
 from dataclasses import dataclass, field
@@ -50,6 +51,7 @@ Key = str
 IS_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 LOCKS_A_TRANSACTION = 1000
 POOL_SECONDS = 10.0
+FIRST_LOOK_SECONDS = 3.0
 SIDE_BY_SIDE = 8
 """Processes that find due work beside one another: where one holds the oldest, the next looks further."""
 
@@ -166,6 +168,7 @@ class Work:
         self.pool, self.service, self.clock, self.sealer, self.bell = pool, service, clock, sealer, bell
         self.group = f"medsync-{service}"  # of its consumers, without the installation's prefix
         self.refuses: Callable[[], str | None] = lambda: None
+        self.looked: asyncio.Event | None = None  # whether the database may have been put back
         self.process = uuid4()  # so that the next one knows that this one ended
         self.set_aside: Counter[str] = Counter()  # events that were too large for the broker, by type
 
@@ -178,7 +181,7 @@ class Work:
     def whatever_was_published(self) -> Work:
         """The same, though the database was put back: for its recovery."""
         other = copy(self)
-        other.refuses = lambda: None
+        other.refuses, other.looked = lambda: None, None
         return other
 
     def now(self) -> datetime:
@@ -305,6 +308,8 @@ class Work:
 
         Raises PutBack where the database is older than what was published from it.
         """
+        if self.looked is not None and not self.looked.is_set():
+            await _first_look(self.looked)
         if why := self.refuses():
             raise PutBack(why)
         async with self.connection() as db:
@@ -377,6 +382,14 @@ class Work:
             # Now, while whoever asked still listens: held in the outbox, it would keep back all that follows it.
             raise TooLarge(event, sizes.record_bytes(event.key, headers, payload))
         return event.TOPIC, event.key, headers, payload
+
+
+async def _first_look(looked: asyncio.Event) -> None:
+    """Once, after a start: nothing is done before the relay has looked, unless that takes long."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FIRST_LOOK_SECONDS):
+            await looked.wait()
+    looked.set()
 
 
 async def _lock(db: Db, keys: Collection[Key]) -> None:

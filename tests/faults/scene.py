@@ -155,6 +155,15 @@ class Scene:
                 self.sayings.heard.append(f"{' '.join(lines.split())}: {brief[:400]}")
         return said
 
+    async def wait_until_well(self) -> None:
+        """Groups share out partitions anew within half a minute; what is said for longer is judged."""
+
+        async def well() -> bool:
+            return (await self._shell(book("First and last, always")[0], {}))[0] == 0
+
+        with suppress(AssertionError):
+            await until(well, "doctor has nothing more to say", seconds=45)
+
     async def _shell(self, lines: str, names: dict[str, str]) -> tuple[int, str]:
         """As a person at a terminal: with our `medsync`, and PostgreSQL's programs."""
         folder = self.system.folder
@@ -287,6 +296,7 @@ async def _play(disaster: Disaster, scene: Scene, seed: str) -> Outcome:
     waiting = await come_to_rest(system, operator, seconds=disaster.rest_seconds)
     if not any(waiting.values()):
         await rebuild(system, seconds=disaster.rest_seconds)
+    await scene.wait_until_well()
     await scene.follow("First and last, always")
     history = await collect(system, scene.load.sent, waiting)
     await disaster.after(scene)

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.enrollment.conftest import FEED, Service
 
-LONGEST_SECONDS = 0.3
+LONGEST_SECONDS = 0.6
 BYTES = 4_000_000
 
 

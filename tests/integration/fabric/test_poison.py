@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from shared.messaging import intake, tables
+from shared.messaging.polling import LANES
 from shared.messaging.suspects import A_FEW
 from tests.integration.fabric.given import (
     Ledger,
@@ -235,7 +236,8 @@ async def test_a_release_that_fails_for_patient_after_patient_stops_and_says_so(
 
         await until(stopped, "the service has stopped and says why")
         assert "failed:ValueError" in (await status(client))["stopped_because"]
-        assert await ledger.count("fabric.parked") == intake.MANY_PATIENTS
+        number = await ledger.count("fabric.parked")  # one more where two lanes counted at once
+        assert intake.MANY_PATIENTS <= number < intake.MANY_PATIENTS + LANES
     repaired()
     async with ledger.running() as client:
         await at_rest(client)
@@ -243,7 +245,7 @@ async def test_a_release_that_fails_for_patient_after_patient_stops_and_says_so(
     assert {f"patient:{e.patient_id}" for e in await ledger.effects()} | parked == {
         f"patient:{patient}" for patient in patients
     }
-    assert len(await ledger.effects()) == 30 - intake.MANY_PATIENTS
+    assert len(await ledger.effects()) == 30 - number
 
 
 async def test_a_migration_under_a_running_service_makes_no_event_poison(ledger: Ledger) -> None:
