@@ -108,6 +108,7 @@ def standby_away(own_stack: LocalStack) -> Iterator[Callable[[bool], None]]:
             await admin.execute("select pg_reload_conf()")
 
         on_server(own_stack.addresses.postgres, change)
+        time.sleep(1)  # each process of the server reads it in its own time
 
     yield away
     away(False)
