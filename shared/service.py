@@ -37,16 +37,13 @@ from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.parking import Parking
 from shared.messaging.partitions import Partition
 from shared.messaging.recovery import Recovery, Revisions, TakeAgain
-from shared.messaging.relay import Relays
+from shared.messaging.relay import Relay, Relays
 from shared.messaging.sealing import Sealer
 from shared.settings import ServiceSettings
 from shared.slots import Slot
 
 INBOX_DAYS = 35
 """How long taken ids are kept: longer than any topic keeps its records."""
-
-JOURNAL_DAYS = 16
-"""How long published rows are kept: longer than any topic keeps its records, so that they can be sent again."""
 
 ANSWER_DAYS = 7
 KEEP_HOUSE_SECONDS = 600.0
@@ -158,14 +155,17 @@ async def _start(
         max_poll_interval_ms=settings.max_poll_interval_ms,
     )
     relay = Relays(
-        settings.database_url,
-        settings.kafka_bootstrap,
-        bell,
-        service=name,
-        name=label,
-        lease_seconds=settings.relay_lease_seconds,
-        topic_prefix=settings.topic_prefix,
-        ranges=settings.relays,
+        partial(
+            Relay,
+            settings.database_url,
+            settings.kafka_bootstrap,
+            bell,
+            service=name,
+            name=label,
+            lease_seconds=settings.relay_lease_seconds,
+            topic_prefix=settings.topic_prefix,
+        ),
+        settings.relays,
     )
     recovery = recovering(
         work.whatever_was_published(),
@@ -284,7 +284,7 @@ async def _tend_outbox(work: Work) -> None:
     )
     async with work.connection() as db:
         for day in await journal.days(db):
-            if day < today - timedelta(days=JOURNAL_DAYS):
+            if day < today - timedelta(days=journal.JOURNAL_DAYS):
                 await journal.drop_day(db, day)
         await journal.forget_ticks(db)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from shared.logging import configure_logging
 from shared.messaging.bell import Bell
-from shared.messaging.relay import Relays
+from shared.messaging.relay import Relay, Relays
 from shared.settings import ServiceSettings
 
 
@@ -15,14 +16,17 @@ async def main() -> None:
     configure_logging("ledger")
     bell = Bell(settings.database_url, name="relay alone")
     relays = Relays(
-        settings.database_url,
-        settings.kafka_bootstrap,
-        bell,
-        service="ledger",
-        name="relay-alone",
-        lease_seconds=settings.relay_lease_seconds,
-        topic_prefix=settings.topic_prefix,
-        ranges=settings.relays,
+        partial(
+            Relay,
+            settings.database_url,
+            settings.kafka_bootstrap,
+            bell,
+            service="ledger",
+            name="relay-alone",
+            lease_seconds=settings.relay_lease_seconds,
+            topic_prefix=settings.topic_prefix,
+        ),
+        settings.relays,
     )
     await asyncio.gather(bell.run(), relays.run())
 

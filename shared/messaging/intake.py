@@ -142,12 +142,11 @@ class Intake:
         """Give them their effect, and settle the batch's next so many records with it."""
         keys = {delivery.key for delivery in deliveries}
         batch_cause = _cause_of(deliveries[0]) if deliveries else NOBODY
+        moved = batch.moves(settled)
         async with asyncio.timeout(BATCH_SECONDS), self.work.begin(sorted(keys), cause=batch_cause) as unit:
-            new = await tables.claim(
-                unit.db, [delivery.event_id for delivery in deliveries], batch.moves(settled)
-            )
+            new = await tables.claim(unit.db, [delivery.event_id for delivery in deliveries], moved)
             fresh = _first_of_each(deliveries, new)
-            if not fresh:
+            if not fresh and not moved:
                 await tables.leave_trace(unit.db)
             reach("intake.claimed")
             parked = await tables.parked_among(unit.db, sorted(keys))
@@ -157,7 +156,7 @@ class Intake:
             ahead = [d for d in fresh if d.key not in parked or d.event.OVERTAKES]
             await run_handlers(unit, self.handlers, ahead)
             reach("intake.handled")
-        batch.settle(settled)
+        batch.settle(settled, moved)
         reach("intake.committed")
         self.tally.taken += len(fresh)
         self.tally.repeated += len(deliveries) - len(fresh)
@@ -203,12 +202,13 @@ class Intake:
     ) -> None:
         """Keep it as a dead letter, park its patient and settle so many records, in one transaction; then say so."""
         reach("letter.before")
+        moved = batch.moves(settled)
         try:
-            number = await self._keep(batch.moves(settled), letter, attempts, reason, message)
+            number = await self._keep(moved, letter, attempts, reason, message)
         except Exception as error:
             await self._raise_if_outage(error)
             raise
-        batch.settle(settled)
+        batch.settle(settled, moved)
         if number is None:
             return
         reach("letter.after")
@@ -249,9 +249,9 @@ class Batch:
         then = self._records[until] if until < len(self._records) else None
         return moves(self._records[self._settled : until], then, self._spans)
 
-    def settle(self, number: int) -> None:
-        """They are: their transaction was committed."""
-        for move in self.moves(number):
+    def settle(self, number: int, moved: Sequence[Move]) -> None:
+        """They are: the transaction with their moves was committed."""
+        for move in moved:
             self._spans[move.topic, move.partition].first = move.next
         self._settled += number
 

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from shared.database import Db
+from shared.messaging import partitions
 from shared.messaging.internals import key_hash
 
 BY_INDEX = "set enable_seqscan = off; set max_parallel_workers_per_gather = 0; set jit = off"
@@ -385,18 +386,22 @@ async def ranges(db: Db) -> int:
     return number
 
 
-_MAY_DIVIDE = """
-    not exists (select from fabric.relay_lease where until > clock_timestamp() and renewed <= clock_timestamp())
-    and not exists (select from fabric.unpublished where held is null)
-    and not exists (select from fabric.replays r where (
-        select count(*) from fabric.replayed d where d.replay = r.id and d.done
-    ) < (select ranges from fabric.relays))
-"""
-
-
 async def may_divide(db: Db) -> bool:
     """Whether nobody publishes, and nothing is left to be published."""
-    may: bool = await db.fetchval(f"select {_MAY_DIVIDE}")
+    may: bool = await db.fetchval(
+        """
+        select not exists (
+                   select
+                   from fabric.relay_lease
+                   where until > clock_timestamp()
+                     and renewed <= clock_timestamp()
+               )
+           and not exists (select from fabric.unpublished where held is null)
+           and not exists (select from fabric.replays r where (
+               select count(*) from fabric.replayed d where d.replay = r.id and d.done
+           ) < (select ranges from fabric.relays))
+        """
+    )
     return may
 
 
@@ -491,19 +496,13 @@ async def release_lease(db: Db, holder: str) -> None:
 
 # ---- days -------------------------------------------------------------------------------------------------------
 
+JOURNAL_DAYS = 16
+"""How long rows are kept: longer than the topics keep what is no state."""
+
 
 async def days(db: Db) -> list[date]:
     """The days that have a partition."""
-    rows = await db.fetch(
-        """
-        select to_date(right(c.relname, 8), 'YYYYMMDD') as day
-        from pg_inherits i
-        join pg_class c on c.oid = i.inhrelid
-        where i.inhparent = 'fabric.outbox'::regclass
-          and c.relname <> 'outbox_default'
-        """
-    )
-    return [row["day"] for row in rows]
+    return [date.fromisoformat(name.removeprefix("outbox_")) for name in await partitions.names(db, "outbox")]
 
 
 async def drop_day(db: Db, day: date) -> bool:

@@ -40,7 +40,7 @@ async def tend(
     Each in a transaction of its own: one that fails is logged, and keeps back no other. Processes may tend at once.
     """
     async with connect() as db:
-        there = set(await _names(db, table))
+        there = set(await names(db, table))
     for partition in wanted:
         if partition.name not in there:
             make = partial(_make, table=table, column=column, partition=partition)
@@ -59,7 +59,7 @@ async def _alone(connect: Connect, name: str, chore: Callable[[Db], Awaitable[No
         log.warning("house.unkept", what=name, exc_info=error)
 
 
-async def _names(db: Db, table: str) -> list[str]:
+async def names(db: Db, table: str) -> list[str]:
     """Those that are there, without the default one."""
     rows = await db.fetch(
         """

@@ -20,7 +20,7 @@ import structlog
 from pydantic import ValidationError
 
 from shared.events import EVENTS, TOPICS, Event
-from shared.messaging import tables
+from shared.messaging import lives
 from shared.messaging.envelope import Record
 from shared.messaging.journal import epoch_of
 from shared.messaging.tail import instant, records
@@ -111,7 +111,7 @@ class Recovery:
     async def _unknown(self, told: Mapping[int, Told]) -> dict[int, Told]:
         news = [each for each in told.values() if not each.is_state]
         async with self.work.read() as db:
-            unknown = await tables.not_in_journal(
+            unknown = await lives.not_in_journal(
                 db, [each.sequence for each in news], [each.event_id for each in news]
             )
         return {number: told[number] for number in unknown}
@@ -122,7 +122,7 @@ class Recovery:
         for tries_left in reversed(range(TRIES)):
             try:
                 async with self.work.begin((), cause=cause, actor=caller.actor, role=caller.role) as unit:
-                    return await tables.begin_life(
+                    return await lives.begin_life(
                         unit.db, self._columns, above=above, by=caller.actor, why=because
                     )
             except asyncpg.LockNotAvailableError:

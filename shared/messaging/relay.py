@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import uuid4
 
@@ -98,32 +97,11 @@ class Stall:
 class Relays:
     """The relays of one process, one for each range."""
 
-    def __init__(
-        self,
-        database_url: str,
-        bootstrap: str,
-        bell: Bell,
-        *,
-        service: str,
-        name: str,
-        lease_seconds: float,
-        topic_prefix: str = "",
-        ranges: int = 1,
-    ) -> None:
-        self._wanted = ranges
+    def __init__(self, make: Callable[..., Relay], ranges: int) -> None:
+        """`make` makes the relay of a range, from `range_`, `leading` and `looked`."""
+        self._make, self._wanted = make, ranges
         self.looked = asyncio.Event()  # whether the database is what it was, or that nobody can say now
         self.each: list[Relay] = []
-        self._ready_made = partial(
-            Relay,
-            database_url,
-            bootstrap,
-            bell,
-            service=service,
-            name=name,
-            lease_seconds=lease_seconds,
-            topic_prefix=topic_prefix,
-            looked=self.looked,
-        )
 
     async def run(self) -> None:
         """Until cancelled. Into another number of ranges the journal is divided once nobody publishes any of it, and
@@ -157,7 +135,9 @@ class Relays:
         return self._wanted
 
     def _relay(self, number: int) -> Relay:
-        return self._ready_made(range_=number, leading=lambda: sum(relay.leads for relay in self.each))
+        return self._make(
+            range_=number, leading=lambda: sum(relay.leads for relay in self.each), looked=self.looked
+        )
 
     @property
     def leads(self) -> bool:

@@ -161,9 +161,7 @@ def _at(service: str, *points: str) -> Sequence[Provocation]:
 
 
 CLAIM = (
-    "            new = await tables.claim(\n"
-    "                unit.db, [delivery.event_id for delivery in deliveries], batch.moves(settled)\n"
-    "            )\n"
+    "            new = await tables.claim(unit.db, [delivery.event_id for delivery in deliveries], moved)\n"
 )
 NO_OTHER_POSITION = """            where m."first" = (
                 select p."next"
@@ -214,11 +212,9 @@ MISTAKES = (
         [
             (
                 "intake.py",
-                "            new = await tables.claim(\n"
-                "                unit.db, [delivery.event_id for delivery in deliveries], batch.moves(settled)\n"
-                "            )\n",
+                CLAIM,
                 "            async with self.work.connection() as own:\n"
-                "                await tables.claim(own, [], batch.moves(settled))\n"
+                "                await tables.claim(own, [], moved)\n"
                 "            new = await tables.claim(unit.db, [delivery.event_id for delivery in deliveries])\n",
             )
         ],
@@ -230,12 +226,10 @@ MISTAKES = (
         [
             (
                 "intake.py",
-                "            new = await tables.claim(\n"
-                "                unit.db, [delivery.event_id for delivery in deliveries], batch.moves(settled)\n"
-                "            )\n",
+                CLAIM,
                 "            async with self.work.connection() as own:\n"
                 "                new = await tables.claim(own, [delivery.event_id for delivery in deliveries])\n"
-                "            await tables.claim(unit.db, [], batch.moves(settled))\n",
+                "            await tables.claim(unit.db, [], moved)\n",
             )
         ],
         _at("ledger", "intake.claimed", "intake.handled"),
@@ -399,7 +393,7 @@ MISTAKES = (
     ),
     Mistake(
         "a revision is counted on from where the restored database is",
-        [("tables.py", "    for column in columns:\n", "    for column in columns[:0]:\n")],
+        [("lives.py", "    for column in columns:\n", "    for column in columns[:0]:\n")],
         (),
         disaster="restored-sender",
         caught_by="R1",

@@ -65,7 +65,7 @@ from shared.events.planner import (
     Visit,
     VisitKind,
 )
-from shared.messaging import Work, patient, tables
+from shared.messaging import Work, lives, patient, tables
 from shared.messaging import store as store_key
 from shared.messaging.bell import Bell
 from shared.messaging.sealing import Sealer
@@ -1213,9 +1213,9 @@ async def test_an_event_held_back_for_an_hour_ends_in_the_same_plan(
 
 
 async def test_after_a_recovery_plans_old_and_new_go_before_all_that_was_lost(proposed: Service) -> None:
-    life = 1 << tables.REVISION_BITS
+    life = 1 << lives.REVISION_BITS
     async with proposed.work.begin((), cause=Cause("test", "test")) as unit:
-        await tables.begin_life(unit.db, tuple(REVISIONS), above=1, by="test", why="restored")
+        await lives.begin_life(unit.db, tuple(REVISIONS), above=1, by="test", why="restored")
     async with proposed.work.read() as db:
         [told] = await store.current_state(db, patient="p1", store=None, after="", limit=10)
     assert told.model_dump()["revision"] == life + 1

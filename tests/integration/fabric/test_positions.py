@@ -13,7 +13,7 @@ from deploy.local import Addresses
 from shared.database import connect
 from shared.events.enrollment import TOPIC
 from shared.messaging import tables
-from shared.messaging.tables import REVISION_BITS
+from shared.messaging.lives import REVISION_BITS
 from tests.integration.fabric import restores
 from tests.integration.fabric.given import Ledger, changed, status
 from tests.running import at_rest, record, until

@@ -15,7 +15,7 @@ from aiokafka import ConsumerRecord
 from shared.events.enrollment import TOPIC as ENROLLMENT
 from shared.events.planner import TOPIC as PLANNER
 from shared.messaging.journal import EPOCH_BITS
-from shared.messaging.tables import REVISION_BITS
+from shared.messaging.lives import REVISION_BITS
 from shared.messaging.unit import Cause, Work, patient
 from tests.copies import Copies
 from tests.integration.fabric.given import Ledger, changed, disenrolled, status
