@@ -6,7 +6,7 @@ Rows are only added. What is sent next is a tick: the rows that one snapshot had
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -51,6 +51,34 @@ def hash_of(key: str) -> int:
     return key_hash(key.encode())
 
 
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One event on its way to the broker."""
+
+    id: int
+    event_id: UUID
+    topic: str
+    key: str
+    headers: dict[str, str]
+    payload: bytes
+    kept: bool = False  # among the held rows already
+    waits: bool = False  # behind one of its key, or behind one of its key on its topic
+
+    @property
+    def epoch(self) -> int:
+        """Which of the database's lives wrote it."""
+        return epoch_of(self.id)
+
+
+EPOCH_BITS = 40
+"""Each life of a database numbers its outbox from a multiple of 2 to the 40th on: the number tells the life."""
+
+
+def epoch_of(outbox_id: int) -> int:
+    """Which life of its database wrote the row of this number."""
+    return 1 + (outbox_id >> EPOCH_BITS)
+
+
 # ---- ticks ------------------------------------------------------------------------------------------------------
 
 
@@ -78,6 +106,19 @@ _TICK = """
     (select system_identifier from pg_control_system()) as here
 """
 
+_ROW = """
+    o.id, event_id, o.topic, o.key, headers, payload,
+    exists (select from fabric.held h where h.id = o.id) as kept,
+    (headers ->> 'ce_type' = any({0}::text[])) is not true and exists (
+        select
+        from fabric.held h
+        where h.key = o.key
+          and h.id < o.id
+          and (h.why is not null or h.topic = o.topic)
+    ) as waits
+"""
+"""Of what is sent: the event, and whether it is held already, or waits behind a held one of its key."""
+
 _UNSEEN = "(o.xid >= pg_snapshot_xmax({0}) or o.xid = any (array(select pg_snapshot_xip({0}))))"
 """What a snapshot had not seen, in words that the index on xid understands."""
 
@@ -98,13 +139,16 @@ async def last_tick(db: Db, range_: int) -> Tick:
     return Tick(**row)
 
 
-async def next_tick(db: Db, last: Tick, ranges: int) -> Tick | None:
-    """Write down the next tick: all that was committed since the last one; none where nothing was.
+async def next_tick(
+    db: Db, last: Tick, ranges: int, *, limit: int, bytes_: int, overtaking: Collection[str] = ()
+) -> tuple[Tick, list[OutboxRow]] | None:
+    """Write down the next tick, all that was committed since the last one, and read its first window; none where
+    nothing was.
 
     Raises UniqueViolationError where another relay was faster, and NotNullViolationError where this database does not
     know the last one: it is another than a moment ago, failed over to.
     """
-    row = await db.fetchrow(
+    rows = await db.fetch(
         f"""
         with fresh as materialized (
             select count(*) as rows, min(id) as low, max(id) as high, min(day) as first_day, max(day) as last_day
@@ -112,21 +156,52 @@ async def next_tick(db: Db, last: Tick, ranges: int) -> Tick | None:
             where {_UNSEEN.format("$4::text::pg_snapshot")}
               and o.id + 0 > $5 -- the sum keeps the planner from looking through all ids
               and coalesce(o.hash, 0) % $6 = $1
+        ), tick as (
+            insert into fabric.ticks
+                (range, epoch, no, floor, before, upto, low, high, first_day, last_day, system)
+            select $1, $2, (
+                       select $3::bigint
+                       from fabric.ticks
+                       where (range, epoch, no) = ($1, $2, $3::bigint - 1)
+                         and upto::text = $4
+                       limit 1
+                   ),
+                   $5, $4::text::pg_snapshot, pg_current_snapshot(), low, high, first_day, last_day, $7
+            from fresh
+            where rows > 0
+              and not exists (select from fabric.ticks t where t.range = $1 and t.epoch > $2) -- recovered: begin anew
+            returning {_TICK}
+        ), oldest as materialized (
+            select o.id, o.size
+            from tick
+            cross join lateral (
+                select id, octet_length(payload) as size
+                from fabric.outbox o
+                where day between first_day and last_day
+                  and id >= low
+                  and id <= high
+                  and not pg_visible_in_snapshot(xid, $4::text::pg_snapshot)
+                  and coalesce(hash, 0) % $6 = $1
+                order by id
+                limit $8
+            ) o
+        ), fitting as (
+            select id, sum(size) over (order by id) - size as before
+            from oldest
+        ), going as materialized (
+            select {_ROW.format("$10")}
+            from tick
+            cross join lateral (
+                select *
+                from fabric.outbox
+                where day between first_day and last_day
+                  and id = any (array(select id from fitting where before < $9))
+            ) o
         )
-        insert into fabric.ticks
-            (range, epoch, no, floor, before, upto, low, high, first_day, last_day, system)
-        select $1, $2, (
-                   select $3::bigint
-                   from fabric.ticks
-                   where (range, epoch, no) = ($1, $2, $3::bigint - 1)
-                     and upto::text = $4
-                   limit 1
-               ),
-               $5, $4::text::pg_snapshot, pg_current_snapshot(), low, high, first_day, last_day, $7
-        from fresh
-        where rows > 0
-          and not exists (select from fabric.ticks t where t.range = $1 and t.epoch > $2) -- recovered: begin anew
-        returning {_TICK}
+        select going.*, tick.*
+        from going
+        left join tick on low = going.id -- once, beside the first
+        order by going.id
         """,
         last.range,
         last.epoch,
@@ -135,8 +210,14 @@ async def next_tick(db: Db, last: Tick, ranges: int) -> Tick | None:
         last.floor,
         ranges,
         last.system,
+        limit,
+        bytes_,
+        list(overtaking),
     )
-    return Tick(**row) if row else None
+    if not rows:
+        return None
+    split = len(fields(OutboxRow))
+    return Tick(*rows[0][split:]), [OutboxRow(*row[:split]) for row in rows]
 
 
 async def finish_tick(db: Db, tick: Tick) -> None:
@@ -175,40 +256,12 @@ async def forget_ticks(db: Db) -> None:
 # ---- what is sent -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
-    """One event on its way to the broker."""
-
-    id: int
-    event_id: UUID
-    topic: str
-    key: str
-    headers: dict[str, str]
-    payload: bytes
-    kept: bool = False  # among the held rows already
-    waits: bool = False  # behind one of its key, or behind one of its key on its topic
-
-    @property
-    def epoch(self) -> int:
-        """Which of the database's lives wrote it."""
-        return epoch_of(self.id)
-
-
-EPOCH_BITS = 40
-"""Each life of a database numbers its outbox from a multiple of 2 to the 40th on: the number tells the life."""
-
-
-def epoch_of(outbox_id: int) -> int:
-    """Which life of its database wrote the row of this number."""
-    return 1 + (outbox_id >> EPOCH_BITS)
-
-
 async def window(
     db: Db, tick: Tick, after: int, ranges: int, *, limit: int, bytes_: int, overtaking: Collection[str] = ()
 ) -> list[OutboxRow]:
     """The tick's next rows behind an id, of payloads up to about so many bytes together."""
     rows = await db.fetch(
-        """
+        f"""
         with oldest as materialized (
             select id, day, octet_length(payload) as size
             from fabric.outbox o
@@ -224,15 +277,7 @@ async def window(
             select id, day, sum(size) over (order by id) - size as before
             from oldest
         )
-        select id, event_id, topic, key, headers, payload,
-               exists (select from fabric.held h where h.id = o.id) as kept,
-               (headers ->> 'ce_type' = any($11::text[])) is not true and exists (
-                   select
-                   from fabric.held h
-                   where h.key = o.key
-                     and h.id < o.id
-                     and (h.why is not null or h.topic = o.topic)
-               ) as waits
+        select {_ROW.format("$11")}
         from fabric.outbox o
         where day between $1 and $2
           and id = any (array(select id from fitting where before < $10))

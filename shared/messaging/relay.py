@@ -52,6 +52,9 @@ REPLAY_WINDOW = 500
 
 POLL_SECONDS = 1.0
 
+IDLE_SECONDS = 0.2
+"""How long nothing is there, until it is noted that all is sent: a commit that waits for the disk."""
+
 LONGEST_STALL = 60.0
 """A partition that cannot be written is tried again after a second, then after two, up to so many: each try may cost
 the others `ANSWER_SECONDS`."""
@@ -327,34 +330,52 @@ class Relay:
         if time.monotonic() >= self._held_again_at:
             await self._send_held()
             self._held_again_at = time.monotonic() + POLL_SECONDS
-        if self._after >= self._tick.high:
-            replaying = await self._replay()
-            self._heard.clear()
-            if fresh := await self.ask(journal.next_tick, self._tick, self._ranges):
-                self._tick, self._after = fresh, fresh.floor
-                reach("relay.ticked")
-            elif self._tick.done:
-                if not replaying:
-                    await self._wait(self._lease_seconds / 3)
-                return
-            else:
-                await self.ask(journal.finish_tick, self._tick)
-                self._tick = replace(self._tick, done=True)
-                return
-        rows = await self.ask(
-            journal.window,
+        replaying = self._after >= self._tick.high and await self._replay()
+        rows = await self._next_window()
+        if rows:
+            reach("relay.fetched")
+            await self._publish(rows)
+        elif not replaying:
+            await self._rest()
+
+    async def _next_window(self) -> list[OutboxRow]:
+        """The next rows of the tick, or the first of the next one."""
+        while self._after < self._tick.high:
+            rows = await self.ask(
+                journal.window,
+                self._tick,
+                self._after,
+                self._ranges,
+                limit=self._at_most,
+                bytes_=WINDOW_BYTES,
+                overtaking=OVERTAKING,
+            )
+            if rows:
+                return rows
+            self._after = self._tick.high
+        self._heard.clear()
+        fresh = await self.ask(
+            journal.next_tick,
             self._tick,
-            self._after,
             self._ranges,
             limit=self._at_most,
             bytes_=WINDOW_BYTES,
             overtaking=OVERTAKING,
         )
-        reach("relay.fetched")
-        if rows:
-            await self._publish(rows)
-        else:
-            self._after = self._tick.high
+        if not fresh:
+            return []
+        self._tick, rows = fresh
+        self._after = self._tick.floor
+        reach("relay.ticked")
+        return rows
+
+    async def _rest(self) -> None:
+        """Wait until something is there; after a while of it, note that all is sent."""
+        if self._tick.done:
+            await self._wait(min(POLL_SECONDS, self._lease_seconds / 3))
+        elif not await self._wait(IDLE_SECONDS):
+            await self.ask(journal.finish_tick, self._tick)
+            self._tick = replace(self._tick, done=True)
 
     # ---- sending
 
@@ -520,12 +541,13 @@ class Relay:
                 await self._db.execute(journal.BY_INDEX)
             return await ask(self._db, *args, **kwargs)
 
-    async def _wait(self, seconds: float) -> None:
-        """Until a commit is heard of, or a while: polling is the truth."""
+    async def _wait(self, seconds: float) -> bool:
+        """Until a commit is heard of, which it answers, or a while: polling is the truth."""
         self.wait.over()
         with suppress(TimeoutError):
-            async with asyncio.timeout(min(seconds, POLL_SECONDS)):
+            async with asyncio.timeout(seconds):
                 await self._heard.wait()
+        return self._heard.is_set()
 
     async def _drop_producers(self) -> None:
         producers, self._producers = self._producers, None

@@ -25,6 +25,7 @@ from shared.messaging.crashpoints import POINTS
 from shared.messaging.topics import create_topics
 from shared.service import outbox_day
 from tests.integration.fabric.given import Ledger, first_appearances, status
+from tests.integration.fabric.ticks import next_tick
 from tests.running import at_rest, producing, until
 
 
@@ -254,8 +255,7 @@ async def test_a_held_snapshot_and_a_long_journal_do_not_slow_a_relay(ledger: Le
     async with holder.transaction(isolation="repeatable_read"):
         await holder.execute("select pg_current_snapshot()")
         await fill(db, 200_000)
-        tick = await journal.next_tick(db, await journal.last_tick(db, 0), 1)
-        assert tick
+        tick, _ = await next_tick(db)
         await journal.finish_tick(db, tick)
         held = await fastest_of_windows(db)
     await db.close()
@@ -280,9 +280,8 @@ async def fastest_of_windows(db: asyncpg.Connection) -> float:
     for _ in range(20):
         await fill(db, 10)
         began = time.monotonic()
-        tick = await journal.next_tick(db, await journal.last_tick(db, 0), 1)
-        assert tick
-        assert len(await journal.window(db, tick, 0, 1, limit=2000, bytes_=1_000_000)) == 10
+        tick, rows = await next_tick(db)
+        assert len(rows) == 10
         await journal.finish_tick(db, tick)
         times.append(time.monotonic() - began)
     return min(times)  # the machine has other work
@@ -344,8 +343,7 @@ async def test_days_are_made_ahead_though_rows_of_theirs_stand_in_the_default_pa
     assert await db.fetchval("select count(*) from fabric.outbox_default") == 1
     assert await db.fetchval("select count(*) from fabric.outbox") == 2
     assert not await journal.drop_day(db, day), "a day with an unpublished row stays"
-    tick = await journal.next_tick(db, await journal.last_tick(db, 0), 1)
-    assert tick
+    tick, _ = await next_tick(db)
     await journal.finish_tick(db, tick)
     assert await journal.drop_day(db, day)
     assert {*await journal.days(db)} == there

@@ -29,6 +29,7 @@ from tests.integration.fabric.given import (
     first_appearances,
     status,
 )
+from tests.integration.fabric.ticks import ask, next_tick
 from tests.ledger import app as ledger_app
 from tests.running import at_rest, until
 
@@ -319,8 +320,8 @@ async def test_windows_are_bounded_in_bytes_and_go_on_until_nothing_is_left(
     monkeypatch.setattr(relay, "WINDOW_BYTES", 300_000)
     db = await connect(ledger.database_url, name="test")
     await journal.append(db, [(CONTACTS_TOPIC, f"p{n}", {}, b"x" * 100_000) for n in range(10)])
-    tick = await journal.next_tick(db, await journal.last_tick(db, 0), 1)
-    assert tick
+    tick, first = await next_tick(db)
+    assert [row.id for row in first] == [1, 2, 3]
 
     async def window(after: int, limit: int, bytes_: int) -> list[int]:
         return [row.id for row in await journal.window(db, tick, after, 1, limit=limit, bytes_=bytes_)]
@@ -352,14 +353,12 @@ async def test_a_tick_and_its_windows_are_found_by_index_behind_a_long_journal(l
             """,
             new,
         )
-        tick = await journal.next_tick(db, old, 1)
-        assert tick
-        old = tick
+        old, _ = await next_tick(db, old)
     for _ in range(2):
         await db.execute("select pg_stat_force_next_flush()")  # else the view below counts what came before
         async with db.transaction():
             rows = await journal.window(db, old, 0, 1, limit=relay.WINDOW, bytes_=relay.WINDOW_BYTES)
-            assert not await journal.next_tick(db, old, 1)
+            assert not await ask(db, old)
             await journal.finish_tick(db, old)
             assert await db.fetchval("select events from fabric.waiting(1000)") == 0
             read = await db.fetchrow(
