@@ -255,7 +255,10 @@ class Relay:
         if epoch is None:
             self.wait.over()  # another publishes, and tells what it waits for
             self.refuses = await self.ask(journal.refusal)
-            self._looked.set()
+            if (
+                self.refuses
+            ):  # else the other may not have looked yet: whoever reads the topics does, see `Lookout`
+                self._looked.set()
             return
         self.leads = True
         self.takeovers += 1
@@ -285,7 +288,7 @@ class Relay:
             why = cannot_go_on(self._service, self._tick, published)
             if why and why != self.refuses:
                 log.critical("relay.refuses", why=why)
-                await self.ask(journal.refuse, why)
+                await self.ask(journal.refuse, self._tick.epoch, why)
             self.refuses = why
             self._looked.set()
             if not why:
