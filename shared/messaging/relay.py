@@ -255,10 +255,9 @@ class Relay:
         if epoch is None:
             self.wait.over()  # another publishes, and tells what it waits for
             self.refuses = await self.ask(journal.refusal)
-            if (
-                self.refuses
-            ):  # else the other may not have looked yet: whoever reads the topics does, see `Lookout`
+            if self.refuses:
                 self._looked.set()
+            # Else the other may not have looked yet: whoever reads the topics looks by himself (`Lookout`).
             return
         self.leads = True
         self.takeovers += 1
