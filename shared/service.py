@@ -189,23 +189,23 @@ async def _start(
         republish=republish,
         recovery=recovery,
     )
-    parts = (
-        slot.keep(),
-        bell.run(),
-        relay.run(),
-        due.run(),
-        _consume(consumer, meter, settings.stuck_after_seconds),
-        _keep_house(work, parking),
-        app.state.metrics.watch_loop(),
+    parts: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = (
+        slot.keep,
+        bell.run,
+        relay.run,
+        due.run,
+        partial(_consume, consumer, meter, settings.stuck_after_seconds),
+        partial(_keep_house, work, parking),
+        app.state.metrics.watch_loop,
     )
     tasks = [asyncio.create_task(_or_end_the_process(part)) for part in parts]
     stack.push_async_callback(_stop, tasks)
 
 
-async def _or_end_the_process(part: Coroutine[Any, Any, None]) -> None:
+async def _or_end_the_process(part: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """A part that fails for good would leave a process that looks alive: better that it is started again."""
     try:
-        await part
+        await part()
     except Exception as error:
         log.critical("service.part_failed", exc_info=error)
         os._exit(EXIT_FAULT)

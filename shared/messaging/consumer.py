@@ -91,6 +91,7 @@ class Consumer:
         self._stands: dict[TopicPartition, int] = {}  # the partitions that may be read
         self._unassigned = Unassigned()
         self._look_wanted = asyncio.Event()
+        self._look_wanted.set()
         self._looking: asyncio.Task[None] | None = None
         self._suspects = Suspects(intake.work)
         self.wait = Wait()

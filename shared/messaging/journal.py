@@ -406,16 +406,18 @@ async def release_held(db: Db, row_id: int) -> bool:
 # ---- who sends --------------------------------------------------------------------------------------------------
 
 
-async def refuse(db: Db, why: str) -> None:
-    """Have every process hold still until another life of the database begins."""
-    await db.execute(
+async def refuse(db: Db, epoch: int, why: str) -> bool:
+    """Have every process hold still until another life of the database than this begins; says whether that is new."""
+    done = await db.execute(
         """
         insert into fabric.refusals (epoch, why)
-        select max(epoch), $1 from fabric.incarnations
+        values ($1, $2)
         on conflict do nothing
         """,
+        epoch,
         why,
     )
+    return bool(done == "INSERT 0 1")
 
 
 async def refusal(db: Db) -> str | None:

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.structs import OffsetAndMetadata
 
 from shared.messaging import tables
 from shared.messaging.internals import held_by, partitions_of, topic_ids
@@ -226,6 +227,14 @@ class LagMeter:
         return {
             (self._own(tp.topic), tp.partition): at.offset for tp, at in offsets.items() if at.offset >= 0
         }
+
+    async def marks(self) -> Mapping[TopicPartition, OffsetAndMetadata]:
+        """The offsets beside which the service's relays note how far it has published."""
+        async with asyncio.timeout(READ_SECONDS):
+            found: Mapping[
+                TopicPartition, OffsetAndMetadata
+            ] = await self._asked().list_consumer_group_offsets(f"{self._group}-relay")
+        return found
 
     async def nobodys(self, places: Collection[Place]) -> set[Place]:
         """Those of these partitions that no process of the group holds; none where it is between two assignments."""

@@ -15,9 +15,11 @@ from aiokafka import TopicPartition
 from aiokafka.errors import LeaderNotAvailableError
 
 from shared.database import Db
-from shared.messaging import tables
+from shared.messaging import journal, tables
 from shared.messaging.envelope import Record
 from shared.messaging.lag import LagMeter, Place, Survey
+from shared.messaging.producers import Mark, marks_in
+from shared.messaging.relay import cannot_go_on
 from shared.messaging.tables import Gap, Move, Topic
 from shared.messaging.unit import Caller, Unit, Work
 
@@ -120,12 +122,14 @@ class Lookout:
         self._work, self._meter, self._prefix = work, meter, prefix
 
     async def look(self) -> dict[TopicPartition, int]:
-        """Where to go on in each partition; none of topics with a gap. What is seen for the first time is written
-        down. Raises what asking the broker and the database raises."""
+        """Where to go on in each partition; none of topics with a gap, and none at all where the database was put back.
+        What is seen for the first time is written down. Raises what asking the broker and the database raises."""
         async with self._work.connection() as db:
             before = await tables.positions(db)
-        survey = await self._meter.survey()
+        survey, marks = await self._meter.survey(), marks_in(await self._meter.marks())
         async with self._work.connection() as db, db.transaction():
+            if await self._is_put_back(db, marks):
+                return {}
             await self._meet(db, survey)
             known, stored = await tables.known_topics(db), await tables.positions(db)
             met = survey.topics.keys() & known.keys()
@@ -141,6 +145,21 @@ class Lookout:
             for (topic, partition), offset in stored.items()
             if topic in met - refused
         }
+
+    async def _is_put_back(self, db: Db, marks: Mapping[int, Mark]) -> bool:
+        """Whether the database is older than what was published from it, by marks that were read before.
+
+        The leading relay sees that too, but later: first it has the broker undo what others began.
+        """
+        for number in range(await journal.ranges(db)):
+            tick = await journal.last_tick(db, number)
+            if why := cannot_go_on(self._work.service, tick, marks.get(number)):
+                if await journal.refuse(db, tick.epoch, why):
+                    log.critical("relay.refuses", why=why)
+                return True
+        if self._work.looked is not None:
+            self._work.looked.set()
+        return False
 
     async def _meet(self, db: Db, survey: Survey) -> None:
         """Begin with topics that this database never saw: where Kafka says that the service was before positions were

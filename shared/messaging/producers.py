@@ -124,17 +124,13 @@ class Producers:
         await producer.send_offsets_to_transaction({self._mark_at: offset}, self._group)
 
     async def _read_mark(self) -> Mark | None:
-        """The furthest mark: they are on another topic if the first one was missing for a while."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, request_timeout_ms=5_000)
         try:
             await admin.start()
             offsets = await admin.list_consumer_group_offsets(self._group)
         finally:
             await admin.close()
-        return max(
-            (_mark_of(at.metadata) for place, at in offsets.items() if place.partition == self._range),
-            default=None,
-        )
+        return marks_in(offsets).get(self._range)
 
     def _producer(self, id_: str, client: str) -> AIOKafkaProducer:
         return AIOKafkaProducer(
@@ -149,6 +145,15 @@ class Producers:
             max_request_size=4 * sizes.RECORD_BYTES,
             request_timeout_ms=10_000,
         )
+
+
+def marks_in(offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> dict[int, Mark]:
+    """Each range's furthest mark: they are on another topic if the first one was missing for a while."""
+    marks: dict[int, Mark] = {}
+    for place, at in offsets.items():
+        mark = _mark_of(at.metadata)
+        marks[place.partition] = max(mark, marks.get(place.partition, mark))
+    return marks
 
 
 def _mark_of(text: str) -> Mark:

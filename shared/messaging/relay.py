@@ -258,7 +258,9 @@ class Relay:
         if epoch is None:
             self.wait.over()  # another publishes, and tells what it waits for
             self.refuses = await self.ask(journal.refusal)
-            self._looked.set()
+            if self.refuses:
+                self._looked.set()
+            # Else the other may not have looked yet: whoever reads the topics looks by himself (`Lookout`).
             return
         self.leads = True
         self.takeovers += 1
@@ -288,7 +290,7 @@ class Relay:
             why = cannot_go_on(self._service, self._tick, published)
             if why and why != self.refuses:
                 log.critical("relay.refuses", why=why)
-                await self.ask(journal.refuse, why)
+                await self.ask(journal.refuse, self._tick.epoch, why)
             self.refuses = why
             self._looked.set()
             if not why:

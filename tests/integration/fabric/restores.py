@@ -13,6 +13,12 @@ from deploy.local.sql import on_server
 from tests.integration.fabric.given import Ledger
 from tests.running import until
 
+LED_BY_ANOTHER = """
+update fabric.relay_lease
+set holder = 'another', renewed = clock_timestamp(), until = clock_timestamp() + interval '1 minute'
+"""
+"""Another process has the lease, and has not looked yet whether the database was put back."""
+
 
 async def copied(postgres: str, ledger: Ledger) -> Ledger:
     """The ledger on a copy of its database as it is now. Nobody may be connected to it."""

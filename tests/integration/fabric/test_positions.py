@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from deploy.local import Addresses
 from shared.database import connect
 from shared.events.enrollment import TOPIC
 from shared.messaging import tables
+from shared.messaging.consumer import LOOK_SECONDS
 from shared.messaging.lives import REVISION_BITS
 from tests.integration.fabric import restores
 from tests.integration.fabric.given import Ledger, changed, status
@@ -82,6 +84,29 @@ async def test_a_running_consumer_goes_back_with_its_database(ledger: Ledger, co
         await publish(ledger, 3)
         await at_rest(client)
     assert await revisions(ledger) == {patient: [1, 2, 3] for patient in PATIENTS}
+
+
+async def test_a_running_consumer_whose_database_went_back_takes_nothing_before_the_recovery(
+    ledger: Ledger, copies: str
+) -> None:
+    """Though another process has the lease, and has not looked yet."""
+    await publish(ledger, 1)
+    async with ledger.running() as client:
+        assert (await client.post("/patients/p0/things", json={"revision": 1})).is_success
+        await at_rest(client)
+    standby = await restores.copied(copies, ledger)
+    before = len(await ledger.effects())
+    async with ledger.running() as client:
+        await publish(ledger, 2)
+        assert (await client.post("/patients/p0/things", json={"revision": 2})).is_success
+        await at_rest(client)
+        await standby.sql(restores.LED_BY_ANOTHER)
+        await restores.fail_over(copies, ledger, standby)
+        await publish(ledger, 3)
+        await asyncio.sleep(LOOK_SECONDS + 2)
+        assert len(await ledger.effects()) == before
+        await recovered(client)
+        await ledger.until_effects(before + 2 * len(PATIENTS))
 
 
 async def test_a_process_that_was_overtaken_changes_nothing(ledger: Ledger) -> None:

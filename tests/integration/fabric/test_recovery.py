@@ -16,8 +16,9 @@ from shared.events.enrollment import TOPIC as ENROLLMENT
 from shared.events.planner import TOPIC as PLANNER
 from shared.messaging.journal import EPOCH_BITS
 from shared.messaging.lives import REVISION_BITS
-from shared.messaging.unit import Cause, Work, patient
+from shared.messaging.unit import FIRST_LOOK_SECONDS, Cause, Work, patient
 from tests.copies import Copies
+from tests.integration.fabric import restores
 from tests.integration.fabric.given import Ledger, changed, disenrolled, status
 from tests.running import at_rest, record, until
 
@@ -58,6 +59,25 @@ async def test_until_it_is_recovered_a_database_that_was_put_back_takes_no_comma
         assert (await client.post("/ops/recovered", json={})).is_success
         assert (await client.post("/patients/p/things", json={"revision": LIFE + 5})).is_success
         await older.until_effects(1)
+
+
+async def test_nor_does_a_process_whose_leader_has_not_looked_yet(ledger: Ledger, copies: Copies) -> None:
+    """Another has the lease: as where its first transaction waits long for the broker."""
+    async with ledger.running() as client:
+        await _things(client, {"p": 3})
+    older = replace(ledger, database_url=await copies.of(ledger.database_url))
+    async with ledger.running() as client:
+        await _things(client, {"p": 9})
+    await ledger.publish(*[changed(f"q{n}", 1) for n in range(20)])
+    await older.sql(restores.LED_BY_ANOTHER)
+    async with older.running(wait_ready=False) as client:
+        answer = await client.post("/patients/p/things", json={"revision": 4})
+        assert (answer.status_code, answer.json().get("code")) == (503, "put_back")
+        await asyncio.sleep(FIRST_LOOK_SECONDS + 3)  # longer than anybody waits for the leader
+        assert await older.effects_of("p") == [("command", 3)]
+        assert len(await older.effects()) == 1
+        assert (await client.post("/ops/recovered", json={})).is_success
+        await older.until_effects(21)
 
 
 async def test_what_is_published_after_a_restore_goes_before_all_that_was_lost(
