@@ -31,6 +31,7 @@ from shared.events.enrollment import ProfileChanged
 from shared.events.planner import TOPIC as ANSWERS
 from shared.events.planner import PlanBlocked
 from shared.messaging import Work, patient
+from shared.messaging.aside import aside
 from shared.messaging.bell import Bell
 from shared.messaging.journal import OutboxRow
 from shared.messaging.relay import Relay
@@ -220,7 +221,7 @@ async def relay_alone(bench: Bench, prefix: str) -> tuple[Percentiles, Percentil
         url, bench.kafka, bell, service="bench", name="bench", lease_seconds=5, topic_prefix=prefix
     )
     relay.acknowledged = {}
-    parts = [asyncio.create_task(part) for part in (bell.run(), relay.run())]
+    parts = [asyncio.create_task(part) for part in (bell.run(), aside(relay.run, name="relay"))]
     await _until(lambda: relay.leads, seconds=30)
     transactions: list[float] = []
     committed_at: dict[str, float] = {}

@@ -28,12 +28,17 @@ class Bell:
         self._url, self._name = database_url, name
         self._to_tell = asyncio.Event()
         self.committed = asyncio.Event()  # by this process
-        self._relays: list[asyncio.Event] = []
+        self._relays: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
     def for_rows(self) -> asyncio.Event:
-        """An event of one's own that is set when this process or another wrote to the outbox."""
-        self._relays.append(asyncio.Event())
-        return self._relays[-1]
+        """An event of one's own, on the running loop, that is set when this process or another wrote to the outbox."""
+        event = asyncio.Event()
+        self._relays.append((asyncio.get_running_loop(), event))
+        return event
+
+    def no_more(self, event: asyncio.Event) -> None:
+        """Nobody waits for it any longer."""
+        self._relays = [each for each in self._relays if each[1] is not event]
 
     def ring(self, *, outbox: bool) -> None:
         """Something was committed, with rows for the outbox or without: the other processes hear of rows alone."""
@@ -43,8 +48,9 @@ class Bell:
             self._to_tell.set()
 
     def _tell_relays(self) -> None:
-        for relay in self._relays:
-            relay.set()
+        for loop, event in self._relays:
+            if not event.is_set() and not loop.is_closed():
+                loop.call_soon_threadsafe(event.set)
 
     async def run(self) -> None:
         """Listen and notify until cancelled; a lost connection is opened again."""

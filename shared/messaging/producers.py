@@ -29,6 +29,10 @@ START_SECONDS = 10.0
 TRANSACTION_MS = 10_000
 """When the broker undoes a transaction whose producer is gone: until then, its readers wait."""
 
+RETRY_MS = 10
+"""The broker answers the first record of a transaction, while it looks the transaction up, with an error that means
+"again"."""
+
 Mark = tuple[int, int, int]
 """How far a range is published: epoch and number of a tick, and the last id sent of it."""
 
@@ -144,6 +148,7 @@ class Producers:
             max_batch_size=sizes.RECORD_BYTES + 1000,
             max_request_size=4 * sizes.RECORD_BYTES,
             request_timeout_ms=10_000,
+            retry_backoff_ms=RETRY_MS,
         )
 
 

@@ -32,6 +32,7 @@ from aiokafka.errors import (
 from shared.database import Db, connect
 from shared.events import COMPACTED_TOPICS, EVENTS, MODULES, TOPICS
 from shared.messaging import journal, sizes
+from shared.messaging.aside import aside
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
 from shared.messaging.journal import OutboxRow, Tick
@@ -54,6 +55,10 @@ POLL_SECONDS = 1.0
 
 IDLE_SECONDS = 0.2
 """How long nothing is there, until it is noted that all is sent: a commit that waits for the disk."""
+
+GATHER_SECONDS = 0.02
+"""After a window with which a tick ended, the next one may gather for as long as that took, at most so long: a
+transaction costs the broker and the database the same, be it for one event or for a hundred."""
 
 LONGEST_STALL = 60.0
 """A partition that cannot be written is tried again after a second, then after two, up to so many: each try may cost
@@ -103,11 +108,16 @@ class Relays:
     def __init__(self, make: Callable[..., Relay], ranges: int) -> None:
         """`make` makes the relay of a range, from `range_`, `leading` and `looked`."""
         self._make, self._wanted = make, ranges
+        self._loop = asyncio.get_running_loop()
         self.looked = asyncio.Event()  # whether the database is what it was, or that nobody can say now
         self.each: list[Relay] = []
 
     async def run(self) -> None:
-        """Until cancelled. Into another number of ranges the journal is divided once nobody publishes any of it, and
+        """Until cancelled, on an event loop of their own."""
+        await aside(self._run, name="relays")
+
+    async def _run(self) -> None:
+        """Into another number of ranges the journal is divided once nobody publishes any of it, and
         all that was committed is published."""
         first = self._relay(0)
         while True:
@@ -139,7 +149,9 @@ class Relays:
 
     def _relay(self, number: int) -> Relay:
         return self._make(
-            range_=number, leading=lambda: sum(relay.leads for relay in self.each), looked=self.looked
+            range_=number,
+            leading=lambda: sum(relay.leads for relay in self.each),
+            looked=lambda: self._loop.call_soon_threadsafe(self.looked.set),
         )
 
     @property
@@ -184,7 +196,7 @@ class Relay:
         name: str,
         lease_seconds: float,
         topic_prefix: str = "",
-        looked: asyncio.Event | None = None,
+        looked: Callable[[], object] = lambda: None,
         range_: int = 0,
         leading: Callable[[], int] = lambda: 0,
     ) -> None:
@@ -193,7 +205,8 @@ class Relay:
         self._service, self._name, self._range = service, name, range_
         self._lease_seconds, self._leading = lease_seconds, leading
         self._holder = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"
-        self._heard = bell.for_rows()
+        self._bell = bell
+        self._heard: asyncio.Event
         self._db: Db | None = None
         self._one_at_a_time = asyncio.Lock()
         self._producers: Producers | None = None
@@ -206,7 +219,7 @@ class Relay:
         self._held_again_at = 0.0
         self._replay_again_at = 0.0
         self.refuses: str | None = None  # why nothing may be published
-        self._looked = looked or asyncio.Event()
+        self._looked = looked
         self.wait = Wait()
         self.leads = False
         self.published = 0
@@ -227,6 +240,7 @@ class Relay:
 
     async def run(self) -> None:
         """Lead or wait, until cancelled; on the way out the lease is given back."""
+        self._heard = self._bell.for_rows()
         try:
             while True:
                 try:
@@ -234,7 +248,7 @@ class Relay:
                 except (Deposed, ProducerFenced, asyncpg.UniqueViolationError, asyncpg.NotNullViolationError):
                     log.warning("relay.deposed")
                 except Exception as error:
-                    self._looked.set()
+                    self._looked()
                     self.wait.failed(error)
                     if is_outage(error) or is_timeout(error):
                         log.warning("relay.outage", error=type(error).__name__)
@@ -246,6 +260,7 @@ class Relay:
                     await self._drop_producers()
                 await asyncio.sleep(min(POLL_SECONDS, self._lease_seconds / 3) * (1 + self._leading()))
         finally:
+            self._bell.no_more(self._heard)
             await self._resign()
 
     async def fence(self) -> None:
@@ -259,7 +274,7 @@ class Relay:
             self.wait.over()  # another publishes, and tells what it waits for
             self.refuses = await self.ask(journal.refusal)
             if self.refuses:
-                self._looked.set()
+                self._looked()
             # Else the other may not have looked yet: whoever reads the topics looks by himself (`Lookout`).
             return
         self.leads = True
@@ -292,7 +307,7 @@ class Relay:
                 log.critical("relay.refuses", why=why)
                 await self.ask(journal.refuse, self._tick.epoch, why)
             self.refuses = why
-            self._looked.set()
+            self._looked()
             if not why:
                 break
             await asyncio.sleep(POLL_SECONDS)
@@ -336,7 +351,10 @@ class Relay:
         rows = await self._next_window()
         if rows:
             reach("relay.fetched")
+            began = time.monotonic()
             await self._publish(rows)
+            if self._after >= self._tick.high:
+                await asyncio.sleep(min(time.monotonic() - began, GATHER_SECONDS))
         elif not replaying:
             await self._rest()
 
