@@ -1,13 +1,19 @@
-"""What every service is told from outside: addresses, keys, its slot. Environment variables `MEDSYNC_…`."""
+"""What every service is told from outside: addresses, keys, its slot. Environment variables `MEDSYNC_…`, or the file
+that holds one: `MEDSYNC_DATABASE_URL_FILE`."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from socket import gethostname
+from typing import Any
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from shared.sealing import Sealer
 
 ORDINAL = re.compile(r"-(\d{1,4})$")
 
@@ -22,10 +28,44 @@ def ordinal_of(host: str) -> int:
     return int(found[1]) if found else 0
 
 
-class ServiceSettings(BaseSettings):
-    """One frozen set of settings per process; each service derives its own, small class."""
+PREFIX = "MEDSYNC_"
 
-    model_config = SettingsConfigDict(env_prefix="MEDSYNC_", frozen=True, extra="ignore")
+
+class InFiles(PydanticBaseSettingsSource):
+    """Settings whose variable, with `_FILE` behind it, names the file that holds them: how secrets are mounted."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        file = os.environ.get(f"{PREFIX}{field_name}_FILE".upper())
+        return Path(file).read_text(encoding="utf-8").strip() if file else None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(field, name)[0] for name, field in self._fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def _fields(self) -> dict[str, FieldInfo]:
+        return self.settings_cls.model_fields
+
+
+class FileSettings(BaseSettings):
+    """Each of its settings may be given as a file."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, InFiles(settings_cls), env_settings
+
+
+class ServiceSettings(FileSettings):
+    """One frozen set of settings per process; each service derives its own, small class."""
 
     database_url: str = Field(description="the service's own database, as its own role")
     kafka_bootstrap: str = Field(description="host:port, comma-separated")
@@ -37,7 +77,13 @@ class ServiceSettings(BaseSettings):
         description="which of the service's processes this is; left out: the N of a host named …-N, else 0",
     )
     clock_file: Path | None = Field(default=None, description="a stepped clock; never in production")
-    sealing_key: SecretStr = Field(description="32 bytes in hex: names and numbers are sealed with it")
+    sealing_keys_file: Path | None = Field(
+        default=None,
+        description="the ring of keys that names and numbers are sealed with; see `medsync keys`",
+    )
+    sealing_key: SecretStr = Field(
+        default=SecretStr(""), description="in place of a ring, or beside it: one key, 32 bytes in hex"
+    )
     sealing_key_id: str = "1"
     topic_prefix: str = Field(default="", description="lets several installations share one cluster")
     allowed_hosts: str = Field(
@@ -64,6 +110,13 @@ class ServiceSettings(BaseSettings):
     stuck_after_seconds: float = Field(
         default=60.0, description="a consumer that stands still ends its process"
     )
+
+    @property
+    def sealer(self) -> Sealer:
+        """Raises BadRing or OSError where the ring cannot be read."""
+        return Sealer(
+            self.sealing_key.get_secret_value(), key_id=self.sealing_key_id, file=self.sealing_keys_file
+        )
 
     @property
     def hosts(self) -> list[str]:

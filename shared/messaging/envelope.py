@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from shared.events import EVENTS, Event
 from shared.events.serialized import SerializedEvent
-from shared.messaging.sealing import SealBroken, Sealer
+from shared.sealing import SealBroken, Sealer
 
 STRUCTURED = "application/cloudevents+json"
 JSON = "application/json"
@@ -127,7 +127,8 @@ def payload_of(event: Event | SerializedEvent, sealer: Sealer) -> tuple[bytes, d
     plain = (event.json if isinstance(event, SerializedEvent) else event.model_dump_json()).encode()
     if not _kind(event).SEALED:
         return plain, {}
-    return sealer.seal(plain, bound_to=f"{event.TYPE}/{event.key}"), {"ce_sealingkeyid": sealer.key_id}
+    key_id, sealed = sealer.seal(plain, bound_to=f"{event.TYPE}/{event.key}")
+    return sealed, {"ce_sealingkeyid": key_id}
 
 
 def read(

@@ -19,7 +19,7 @@ import asyncpg
 import structlog
 from pydantic import ValidationError
 
-from shared.events import EVENTS, TOPICS, Event
+from shared.events import EVENTS, TOPICS, Event, events_of
 from shared.messaging import lives
 from shared.messaging.envelope import Record
 from shared.messaging.journal import epoch_of
@@ -147,8 +147,7 @@ class Recovery:
 
 def own_topics(service: str) -> Sequence[str]:
     """The topics that a service publishes on."""
-    own = {event.TOPIC for event in EVENTS.values() if event.TYPE.split(".")[1] == service}
-    return sorted(own) or TOPICS
+    return sorted({event.TOPIC for event in events_of(service)}) or TOPICS
 
 
 def told_in(record: Record, source: str) -> Told | None:

@@ -25,8 +25,8 @@ from shared.messaging import Handlers, Jobs, Work
 from shared.messaging.bell import Bell
 from shared.messaging.envelope import typed_key
 from shared.messaging.parking import Parking
-from shared.messaging.sealing import Sealer
 from shared.messaging.unit import Cause
+from shared.sealing import Sealer
 from tests import feed
 from tests.pharmacy import NOW, pharmacy
 from tests.running import SEALING_KEY

@@ -62,7 +62,12 @@ def test_every_process_is_ready_and_its_address_is_written_down(
 
 
 def test_nobody_else_can_read_passwords_and_keys(system: subprocess.Popen[bytes], directory: Path) -> None:
-    for file in (directory / "stack.json", directory / "keys.json", directory / "postgres" / "password"):
+    for file in (
+        directory / "stack.json",
+        directory / "keys" / "sealing.json",
+        directory / "keys" / "pseudonym",
+        directory / "postgres" / "password",
+    ):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 

@@ -71,7 +71,7 @@ async def test_a_service_with_another_key_opens_nothing_says_why_and_stops(ledge
     await ledger.publish_raw(again[1:])
     async with ledger.running(sealing_key="77" * 32, sealing_key_id="2", wait_ready=False) as client:
         letters = await ledger.until_letters(5)
-        assert letters[4]["message"] == "not sealed with key '2', which this service holds"
+        assert letters[4]["message"] == "sealed with key '1', which this service does not hold"
         answer = (await client.get("/ops/ready")).json()
         assert any("seal_broken" in missing for missing in answer["missing"])
 
