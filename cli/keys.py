@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import SecretStr
 
+from cli.brokers import broker
 from cli.deadletters import Actor, ask
 from cli.republish import republish_all
 from cli.system import described, find
@@ -137,7 +138,7 @@ def _on_topics() -> dict[str, Counter[str]]:
 
     async def read() -> dict[str, Counter[str]]:
         found: dict[str, Counter[str]] = {topic: Counter() for topic in SEALED_TOPICS}
-        async for record in records(find().kafka, from_beginning=True, topics=SEALED_TOPICS, follow=False):
+        async for record in records(broker(), from_beginning=True, topics=SEALED_TOPICS, follow=False):
             key_id = dict(record.headers).get(KEY_HEADER) or b""
             found[record.topic][key_id.decode(errors="replace")] += 1
         return found

@@ -160,7 +160,8 @@ class Sealer:
         if key_id not in self._ciphers:
             self._look(at_once=True)
         if (cipher := self._ciphers.get(key_id)) is None:
-            raise SealBroken(f"sealed with key {key_id[:40]!r}, which this service does not hold")
+            held = ", ".join(self._ciphers) or "none"  # the id that came may be anything
+            raise SealBroken(f"sealed with a key that this service does not hold: it holds {held}")
         try:
             return cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound_to.encode())
         except (InvalidTag, ValueError):

@@ -128,13 +128,13 @@ async def _start(
 
     Commands and queries have a pool of their own: however many wait, events are taken and operations answered.
     """
-    sealer = _sealer(name, settings, handlers)
+    broker, sealer = settings.broker, _sealer(name, settings, handlers)
     label = f"medsync-{name}-{settings.slot}"
     pool = await _pool(settings, settings.pool_size, label)
     stack.push_async_callback(_close_pool, pool)
     http_pool = await _pool(settings, settings.http_pool_size, f"{label} http")
     stack.push_async_callback(_close_pool, http_pool)
-    bell = Bell(settings.database_url, name=label)
+    bell = Bell(settings.direct_database, name=label)
     work = Work(pool, service=name, clock=clock_of(settings.clock_file), sealer=sealer, bell=bell)
     slot = Slot(work, settings.slot)
     await slot.take()
@@ -143,7 +143,7 @@ async def _start(
     prefix = settings.topic_prefix
     meter = LagMeter(
         work,
-        settings.kafka_bootstrap,
+        broker,
         group_of(name, prefix),
         [prefix + topic for topic in handlers.topics],
         prefix=prefix,
@@ -151,7 +151,7 @@ async def _start(
     consumer = Consumer(
         intake,
         meter,
-        bootstrap=settings.kafka_bootstrap,
+        broker=broker,
         service=name,
         slot=settings.slot,
         topic_prefix=settings.topic_prefix,
@@ -163,8 +163,8 @@ async def _start(
     relay = Relays(
         partial(
             Relay,
-            settings.database_url,
-            settings.kafka_bootstrap,
+            settings.direct_database,
+            broker,
             bell,
             service=name,
             name=label,
@@ -175,7 +175,7 @@ async def _start(
     )
     recovery = recovering(
         work.whatever_was_published(),
-        bootstrap=settings.kafka_bootstrap,
+        broker=broker,
         topic_prefix=settings.topic_prefix,
     )
     work.refuses, work.looked = lambda: relay.refuses, relay.looked
@@ -238,7 +238,7 @@ def _sealer(name: str, settings: ServiceSettings, handlers: Handlers) -> Sealer:
 @stamina.retry(on=(OSError, asyncpg.PostgresError, TimeoutError), attempts=None, timeout=12.0, wait_max=2.0)
 async def _pool(settings: ServiceSettings, size: int, label: str) -> asyncpg.Pool:
     """Gives up while a stop can still keep to its 20 s: it is not heard before the start is over."""
-    return await open_pool(settings.database_url, size=size, name=label)
+    return await open_pool(settings.database, size=size, name=label)
 
 
 async def _close_pool(pool: asyncpg.Pool) -> None:

@@ -3,16 +3,14 @@ that holds one: `MEDSYNC_DATABASE_URL_FILE`."""
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from socket import gethostname
-from typing import Any
 
 from pydantic import Field, SecretStr
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from shared.broker import Broker, BrokerSettings
+from shared.database import DatabaseSettings
 from shared.sealing import Sealer
 
 ORDINAL = re.compile(r"-(\d{1,4})$")
@@ -28,46 +26,9 @@ def ordinal_of(host: str) -> int:
     return int(found[1]) if found else 0
 
 
-PREFIX = "MEDSYNC_"
-
-
-class InFiles(PydanticBaseSettingsSource):
-    """Settings whose variable, with `_FILE` behind it, names the file that holds them: how secrets are mounted."""
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        file = os.environ.get(f"{PREFIX}{field_name}_FILE".upper())
-        return Path(file).read_text(encoding="utf-8").strip() if file else None, field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        found = {name: self.get_field_value(field, name)[0] for name, field in self._fields.items()}
-        return {name: value for name, value in found.items() if value is not None}
-
-    @property
-    def _fields(self) -> dict[str, FieldInfo]:
-        return self.settings_cls.model_fields
-
-
-class FileSettings(BaseSettings):
-    """Each of its settings may be given as a file."""
-
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, InFiles(settings_cls), env_settings
-
-
-class ServiceSettings(FileSettings):
+class ServiceSettings(BrokerSettings, DatabaseSettings):
     """One frozen set of settings per process; each service derives its own, small class."""
 
-    database_url: str = Field(description="the service's own database, as its own role")
     kafka_bootstrap: str = Field(description="host:port, comma-separated")
     host: str = "127.0.0.1"
     port: int = 0
@@ -110,6 +71,11 @@ class ServiceSettings(FileSettings):
     stuck_after_seconds: float = Field(
         default=60.0, description="a consumer that stands still ends its process"
     )
+
+    @property
+    def broker(self) -> Broker:
+        """The brokers, as every client here reaches them."""
+        return self.at(self.kafka_bootstrap)
 
     @property
     def sealer(self) -> Sealer:

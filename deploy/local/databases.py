@@ -15,6 +15,7 @@ import asyncpg
 
 from deploy.local.process import StackError
 from deploy.local.sql import on_server
+from shared.database import SERVER_SETTINGS
 
 SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
 _ROOT = Path(__file__).parents[2]
@@ -89,9 +90,11 @@ async def wait_for_others(admin: asyncpg.Connection) -> None:
 
 
 async def ensure_role(admin: asyncpg.Connection, admin_url: str, role: str) -> None:
-    """Create a service's role if it is missing, and give it its password."""
+    """Create a service's role if it is missing; give it its password, and the settings that a pooler would lose."""
     if not await admin.fetchval("select true from pg_roles where rolname = $1", role):
         await admin.execute(f"create role {role} login")
+    for name, value in SERVER_SETTINGS.items():
+        await admin.execute(f"alter role {role} set {name} = '{value}'")
     if password := _password(admin_url, role):
         await admin.execute(f"alter role {role} password '{password}'")
 

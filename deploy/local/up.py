@@ -18,6 +18,7 @@ from deploy.local.keys import keys_of
 from deploy.local.services import Services, running
 from deploy.local.supervisor import Addresses, LocalStack
 from deploy.setup import set_up
+from shared.broker import BrokerSettings
 from shared.files import write_private
 from shared.messaging.topics import PARTITIONS
 
@@ -83,7 +84,8 @@ def installation(
     with LocalStack(directory, kafka_at=kafka_at, postgres_at=postgres_at, say=say) as stack:
         kafka, postgres = stack.addresses.kafka, stack.addresses.postgres
         began = time.monotonic()
-        databases = set_up(kafka, postgres, partitions=PARTITIONS if kafka_at else _LOCAL_PARTITIONS)
+        broker = BrokerSettings().at(kafka) if kafka_at else kafka
+        databases = set_up(broker, postgres, partitions=PARTITIONS if kafka_at else _LOCAL_PARTITIONS)
         say(f"  databases, migrations and topics are there, after {time.monotonic() - began:.1f} s")
         services = Services(
             processes,

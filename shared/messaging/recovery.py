@@ -19,6 +19,7 @@ import asyncpg
 import structlog
 from pydantic import ValidationError
 
+from shared.broker import Broker
 from shared.events import EVENTS, TOPICS, Event, events_of
 from shared.messaging import lives
 from shared.messaging.envelope import Record
@@ -64,12 +65,12 @@ class Recovery:
         self,
         work: Work,
         *,
-        bootstrap: str,
+        broker: Broker,
         topic_prefix: str,
         revisions: Revisions,
         take_again: TakeAgain | None,
     ) -> None:
-        self.work, self._bootstrap, self._prefix = work, bootstrap, topic_prefix
+        self.work, self._broker, self._prefix = work, broker, topic_prefix
         self._columns, self._take_again = tuple(revisions), take_again
 
     async def recover(self, caller: Caller, because: str) -> dict[str, Any]:
@@ -91,7 +92,7 @@ class Recovery:
         newest = 0
         source = f"medsync/{self.work.service}"
         every = records(
-            self._bootstrap,
+            self._broker,
             from_beginning=True,
             topics=own_topics(self.work.service),
             prefix=self._prefix,
