@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 
-from deploy.local.databases import create_databases, migrate, migrations_of
+from deploy.local.databases import create_databases, install, migrations_of
 from deploy.local.process import StackError
 from shared.broker import Broker, BrokerSettings
 from shared.messaging.topics import PARTITIONS, create_topics
@@ -19,8 +19,8 @@ from shared.messaging.topics import PARTITIONS, create_topics
 def set_up(kafka: Broker, postgres: str, *, partitions: int = PARTITIONS) -> dict[str, str]:
     """Create what is missing: the URL of each service's database, as its own role. StackError if a step fails."""
     databases = create_databases(postgres)
-    for service, url in databases.items():
-        migrate(url, *migrations_of(service))
+    for service in databases:
+        install(postgres, service, *migrations_of(service))
     try:
         asyncio.run(create_topics(kafka, partitions))
     except RuntimeError as error:  # what every error of the Kafka client derives from
