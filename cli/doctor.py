@@ -16,9 +16,9 @@ import typer
 
 from cli.brokers import broker
 from cli.system import STATE, find
+from shared.access import number_of_brokers
 from shared.database import Database, SettingsLost, connect, require_settings
 from shared.messaging.outages import BROKER_AWAY
-from shared.messaging.topics import number_of_brokers
 
 FREE_BYTES = 2 * 1024**3
 LOCKS_NEEDED = 256

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from cli.brokers import broker
+from shared.access import Rule, allow
 from shared.events import TOPICS, events_of
-from shared.messaging.topics import Rule, allow
 
 SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
 OPERATOR = "operator"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Collection
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import for_code
 
 from shared.broker import Broker, client_of
 from shared.events import COMPACTED_TOPICS, TOPICS
-from shared.messaging.internals import create_acls
 
 PARTITIONS = 24
 """The default for a chain; the local stack uses 4."""
@@ -52,41 +50,6 @@ async def create_topics(
         elif code != ALREADY_EXISTS:
             raise for_code(code)(f"topic {name}: {rest}")
     return created
-
-
-class Rule(NamedTuple):
-    """What a principal may do, in the broker's own words."""
-
-    principal: str
-    operation: Literal["READ", "WRITE", "DESCRIBE_CONFIGS"]
-    resource: Literal["TOPIC", "GROUP", "TRANSACTIONAL_ID"]
-    name: str
-    pattern: Literal["LITERAL", "PREFIXED"] = "LITERAL"
-
-    @property
-    def said(self) -> str:
-        any_end = "*" if self.pattern == "PREFIXED" else ""
-        return f"{self.principal} may {self.operation} {self.resource} {self.name}{any_end}"
-
-
-async def number_of_brokers(broker: Broker) -> int:
-    """How many there are. Raises KafkaError where none answers, or they do not take who asks."""
-    admin = AIOKafkaAdminClient(**client_of(broker))
-    try:
-        await admin.start()
-        return len((await admin.describe_cluster())["brokers"])
-    finally:
-        await admin.close()
-
-
-async def allow(broker: Broker, rules: Sequence[Rule]) -> None:
-    """Have the brokers keep these rules beside those that they have. Raises KafkaError where they refuse."""
-    admin = AIOKafkaAdminClient(**client_of(broker))
-    await admin.start()
-    try:
-        await create_acls(admin, rules)
-    finally:
-        await admin.close()
 
 
 def _topic(prefix: str, name: str, partitions: int, replicas: int) -> NewTopic:

@@ -25,12 +25,13 @@ from pydantic import ValidationError
 from cli.proof.topics import read_topics
 from cli.topics import OPERATOR, SERVICES, declared, every_rule
 from deploy.local.ports import free_port
+from shared.access import allow
 from shared.broker import BrokerSettings, Tokens, client_of
 from shared.clock import SteppedClock
 from shared.events import owner_of
 from shared.events.enrollment import TOPIC, DisenrolmentReason, PatientDisenrolled
 from shared.messaging.tail import records
-from shared.messaging.topics import allow, create_topics
+from shared.messaging.topics import create_topics
 from tests import feed
 from tests.integration.enrollment.conftest import FEED, NOW, P1, STAFF
 from tests.running import SEALING_KEY, at_rest, record, running

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from cli.topics import SERVICES
+from deploy.local.keys import SEALING
 from services.enrollment.settings import Settings
+from shared.events import events_of
 
 
 @pytest.fixture
@@ -32,3 +36,12 @@ def test_a_file_that_is_missing_is_said(told: pytest.MonkeyPatch) -> None:
     told.setenv("MEDSYNC_DATABASE_URL_FILE", "/nowhere/url")
     with pytest.raises(FileNotFoundError, match="/nowhere/url"):
         Settings()  # type: ignore[call-arg]
+
+
+def test_keys_are_given_to_the_services_that_seal_or_open_something() -> None:
+    needed = set()
+    for name in SERVICES:
+        handled = import_module(f"services.{name}.handlers").on.events.values()
+        if any(event.SEALED for event in (*handled, *events_of(name))):
+            needed.add(name)
+    assert needed == set(SEALING)
