@@ -28,7 +28,7 @@ from shared.messaging.parking import NoSuchLetter, Parking
 from shared.messaging.positions import WHOLE, cure, said
 from shared.messaging.recovery import Recovery
 from shared.messaging.relay import Relays
-from shared.resealing import Kept, Turn, reseal
+from shared.resealing import Kept, NoSuchPlace, Turn, reseal
 from shared.values import (
     Cursor,
     FreeText,
@@ -396,7 +396,10 @@ async def reseal_kept(request: Request, body: Reseal, caller: Commanding) -> Tur
     async def turn(unit: Unit) -> Turn:
         return await reseal(unit.db, m.work.sealer, m.kept, body.after)
 
-    return await m.work.command(caller, (), turn)
+    try:
+        return await m.work.command(caller, (), turn)
+    except NoSuchPlace:
+        raise Problem(422, "No such place", "give `after` as the answer before said it in `next`") from None
 
 
 class Republish(LenientInput):

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import asyncpg
+
 from shared.database import Db
 from shared.sealing import SealBroken, Sealer
 
@@ -145,6 +147,10 @@ SET_ASIDE: Sequence[Kept] = (KeptRecords("fabric.dead_letters"), KeptRecords("fa
 """What every service may keep."""
 
 
+class NoSuchPlace(Exception):
+    """A turn was to go on where no turn ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What one turn did; `next` is where the next one goes on, none at the end."""
@@ -157,14 +163,17 @@ class Turn:
 async def reseal(db: Db, sealer: Sealer, kept: Sequence[Kept], after: str) -> Turn:
     """Seal some rows anew, in the caller's transaction. What no key opens stays as it is, and is counted.
 
-    `after`: "" to begin with, later the `next` of the turn before.
+    `after`: "" to begin with, later the `next` of the turn before. Raises NoSuchPlace.
     """
-    name, _, row_id = after.partition(":")
     names = [each.table for each in kept]
-    at = names.index(name) if name in names else 0
-    if at >= len(kept):
-        return Turn(0, 0, None)
-    rows = await kept[at].rows(db, row_id, BATCH)
+    name, _, row_id = (after or f"{names[0]}:").partition(":")
+    if name not in names:
+        raise NoSuchPlace
+    at = names.index(name)
+    try:
+        rows = await kept[at].rows(db, row_id, BATCH)
+    except (ValueError, asyncpg.DataError):
+        raise NoSuchPlace from None
     resealed = unopened = 0
     for row in rows:
         if row.key_id == sealer.key_id:
@@ -177,5 +186,5 @@ async def reseal(db: Db, sealer: Sealer, kept: Sequence[Kept], after: str) -> Tu
         await kept[at].put(db, row, *sealer.seal(plain, bound_to=row.bound_to))
         resealed += 1
     if len(rows) == BATCH:
-        return Turn(resealed, unopened, f"{name or names[0]}:{rows[-1].id}")
+        return Turn(resealed, unopened, f"{name}:{rows[-1].id}")
     return Turn(resealed, unopened, f"{names[at + 1]}:" if at + 1 < len(names) else None)

@@ -26,6 +26,7 @@ from shared.messaging.bell import Bell
 from shared.messaging.envelope import typed_key
 from shared.messaging.parking import Parking
 from shared.messaging.unit import Cause
+from shared.resealing import SET_ASIDE
 from shared.sealing import Sealer
 from tests import feed
 from tests.pharmacy import NOW, pharmacy
@@ -116,6 +117,7 @@ async def start(name: str, app: FastAPI, folder: Path) -> Work:
         republish=nothing,
         consumer=SimpleNamespace(accept_gaps=nothing),
         recovery=SimpleNamespace(recover=recovered),
+        kept=SET_ASIDE,
         relay=SimpleNamespace(refuses=None),
     )
     if name in ("planner", "outreach", "fulfillment"):

@@ -106,6 +106,8 @@ async def test_what_waits_for_a_person_is_sealed_anew_and_opens_without_the_old_
         assert (resealed, unopened) == (1, 1)
         told = (await client.get("/ops/keys")).json()
         assert told["kept"]["fabric.dead_letters"] == {"2": 1, "gone": 1}
+        for nowhere in ("nowhere:", "fabric.dead_letters:x", f"fabric.dead_letters:{2**70}"):
+            assert (await client.post("/ops/keys/reseal", json={"after": nowhere})).status_code == 422
     Ring.read(ring).without("1").write(ring)
     letter = next(each for each in await ledger.letters() if each["key"] == "patient:other")
     assert b"Canarius" in Sealer(file=ring).open(letter["payload"], key_id="2", bound_to=bound_to)
