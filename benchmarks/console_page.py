@@ -36,7 +36,7 @@ from shared.messaging import Work
 from shared.messaging.bell import Bell
 from shared.messaging.envelope import Record
 from shared.messaging.intake import Intake
-from shared.messaging.sealing import Sealer
+from shared.sealing import Sealer
 from tests.pharmacy import NOW, Told, as_record, pharmacy
 from tests.running import SEALING_KEY
 

@@ -35,8 +35,8 @@ from shared.messaging.aside import aside
 from shared.messaging.bell import Bell
 from shared.messaging.journal import OutboxRow
 from shared.messaging.relay import Relay
-from shared.messaging.sealing import Sealer
 from shared.messaging.unit import Cause
+from shared.sealing import Sealer
 from tests.running import SEALING_KEY
 
 T = TypeVar("T")

@@ -49,8 +49,8 @@ from shared.events.enrollment import OpenHours, PatientEnrolled, StoreChanged
 from shared.memory import spare_the_collector
 from shared.messaging import Work
 from shared.messaging.bell import Bell
-from shared.messaging.sealing import Sealer
 from shared.messaging.unit import Cause, patient
+from shared.sealing import Sealer
 from tests.running import SEALING_KEY
 from tests.unit.planner.population import TODAY, chain_patient
 

@@ -24,7 +24,7 @@ from shared.messaging import Handlers, Jobs, Unit, journal, patient, relay, tabl
 from shared.service import service_app
 from shared.settings import ServiceSettings
 
-on, nobody = Handlers(), Handlers()
+on, nobody = Handlers("front"), Handlers()
 router = APIRouter()
 
 

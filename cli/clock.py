@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cli.brokers import broker
 from cli.rest import Observer
 from cli.system import System, find
 from shared.clock import ClockError, SteppedClock
@@ -49,7 +50,7 @@ def run(
 
 
 async def _run(system: System, clock: SteppedClock, end: datetime) -> None:
-    observer = Observer({service: urls[0] for service, urls in system.services.items()}, system.kafka)
+    observer = Observer({service: urls[0] for service, urls in system.services.items()}, broker())
     try:
         while (now := clock.now()) < end:
             await observer.until_rest()

@@ -14,8 +14,11 @@ from pathlib import Path
 import httpx
 import typer
 
+from cli.brokers import broker
 from cli.system import STATE, find
-from shared.database import connect
+from shared.access import number_of_brokers
+from shared.database import Database, SettingsLost, connect, require_settings
+from shared.messaging.outages import BROKER_AWAY
 
 FREE_BYTES = 2 * 1024**3
 LOCKS_NEEDED = 256
@@ -28,7 +31,14 @@ def examine() -> int:
     checks: list[Callable[[], str | None]] = [_python, _disk, _namespaces]
     running = _something_runs()
     if running:
-        checks += [services_are_ready, nothing_waits_for_a_person, nothing_lasts, _databases]
+        checks += [
+            services_are_ready,
+            nothing_waits_for_a_person,
+            nothing_lasts,
+            _brokers,
+            _databases,
+            roles_have_their_settings,
+        ]
     wrong = 0
     for check in checks:
         problem = check()
@@ -144,9 +154,41 @@ def _warned(url: str) -> list[str]:
     return [each["says"] for each in warnings if each["code"] not in SAID_OF_LETTERS]
 
 
+def _brokers() -> str | None:
+    """Kafka answers, and takes who we are"""
+    if not find().kafka:
+        return None
+    try:
+        asyncio.run(number_of_brokers(broker()))
+    except BROKER_AWAY as error:
+        return f"{type(error).__name__}; look at MEDSYNC_KAFKA_PROTOCOL and the settings beside it"
+    return None
+
+
 def _databases() -> str | None:
     """PostgreSQL has room for locks"""
     return asyncio.run(_few_locks())
+
+
+def roles_have_their_settings() -> str | None:
+    """The roles of services have timeouts of their own, which a pooler keeps"""
+    return asyncio.run(_settings_lost())
+
+
+async def _settings_lost() -> str | None:
+    lost = []
+    for url in find().databases.values():
+        try:
+            db = await connect(Database(url, pooled=True), name="medsync doctor")
+        except OSError:
+            return None  # said already
+        try:
+            await require_settings(db)
+        except SettingsLost as error:
+            lost.append(str(error))
+        finally:
+            await db.close()
+    return " ".join(lost) or None
 
 
 async def _few_locks() -> str | None:

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from cli.system import find, nearest
+from cli.brokers import broker
+from cli.system import nearest
 from shared import words
 from shared.events import EVENTS
 from shared.messaging.tail import Seen, tail
@@ -37,7 +38,7 @@ def tail_(
 
     async def show() -> tuple[int, int]:
         looked_at = shown = 0
-        async for seen in tail(find().kafka, from_beginning=from_ == "beginning", follow=follow):
+        async for seen in tail(broker(), from_beginning=from_ == "beginning", follow=follow):
             looked_at += 1
             key = (seen.record.key or b"").decode(errors="replace")
             if type_ in seen.event_type and key.startswith(patient):

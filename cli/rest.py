@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from shared.broker import Broker
 from shared.messaging.lag import Ends, by_topic
 from shared.messaging.outages import BROKER_AWAY
 
@@ -30,7 +31,7 @@ class NeverAtRest(Exception):
 class Observer:
     """Asks the services how far they are: `urls` of one process each, for it answers for its whole service."""
 
-    def __init__(self, urls: Mapping[str, str], kafka: str, *, patience: float = 120.0) -> None:
+    def __init__(self, urls: Mapping[str, str], kafka: Broker, *, patience: float = 120.0) -> None:
         self._urls, self._patience = urls, patience
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20))
         self._ends = Ends(kafka)

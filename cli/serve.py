@@ -32,8 +32,13 @@ def serve(service: str, slot: int | None) -> None:
     try:
         settings = settings_module.Settings()
     except ValidationError as error:
-        missing = ", ".join(f"MEDSYNC_{str(e['loc'][0]).upper()} ({e['type']})" for e in error.errors())
+        missing = ", ".join(
+            f"MEDSYNC_{str(e['loc'][0]).upper()} ({e['type']})" if e["loc"] else e["msg"]
+            for e in error.errors()
+        )
         raise SystemExit(f"{service} cannot start; settings are missing or wrong: {missing}") from None
+    except OSError as error:  # the file that holds a setting
+        raise SystemExit(f"{service} cannot start; {error}") from None
     _require_address(service, settings.host, settings.port)
     app = importlib.import_module(f"services.{service}.app").create_app(settings)
     spare_the_collector()

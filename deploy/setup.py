@@ -10,20 +10,21 @@ import asyncio
 import os
 import sys
 
-from deploy.local.databases import create_databases, migrate, migrations_of
+from deploy.local.databases import create_databases, install, migrations_of
 from deploy.local.process import StackError
+from shared.broker import Broker, BrokerSettings
 from shared.messaging.topics import PARTITIONS, create_topics
 
 
-def set_up(kafka: str, postgres: str, *, partitions: int = PARTITIONS) -> dict[str, str]:
+def set_up(kafka: Broker, postgres: str, *, partitions: int = PARTITIONS) -> dict[str, str]:
     """Create what is missing: the URL of each service's database, as its own role. StackError if a step fails."""
     databases = create_databases(postgres)
-    for service, url in databases.items():
-        migrate(url, *migrations_of(service))
+    for service in databases:
+        install(postgres, service, *migrations_of(service))
     try:
         asyncio.run(create_topics(kafka, partitions))
     except RuntimeError as error:  # what every error of the Kafka client derives from
-        raise StackError(f"The topics could not be created on Kafka at {kafka}: {error}") from None
+        raise StackError(f"The topics could not be created on Kafka: {error}") from None
     return databases
 
 
@@ -32,6 +33,7 @@ if __name__ == "__main__":
     if not all(servers):
         sys.exit("Name the servers to set up: KAFKA_BOOTSTRAP_SERVERS and MEDSYNC_POSTGRES_URL.")
     try:
-        print(f"ready: {', '.join(set_up(*servers))}")
+        kafka, postgres = servers
+        print(f"ready: {', '.join(set_up(BrokerSettings().at(kafka), postgres))}")
     except StackError as error:
         sys.exit(str(error))

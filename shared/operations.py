@@ -28,6 +28,7 @@ from shared.messaging.parking import NoSuchLetter, Parking
 from shared.messaging.positions import WHOLE, cure, said
 from shared.messaging.recovery import Recovery
 from shared.messaging.relay import Relays
+from shared.resealing import Kept, NoSuchPlace, Turn, reseal
 from shared.values import (
     Cursor,
     FreeText,
@@ -71,6 +72,7 @@ class Machinery:
     migrations: int
     republish: CurrentState | None
     recovery: Recovery
+    kept: Sequence[Kept]
 
 
 router = APIRouter(prefix="/ops", tags=[OPERATIONS])
@@ -358,6 +360,46 @@ async def replays(request: Request, limit: RowNumber = 20) -> dict[str, Any]:
     """What was asked to be sent again, the newest first, and how far it is."""
     async with _of(request).work.read() as db:
         return {"items": await journal.replays(db, min(limit, 500))}
+
+
+class Keys(Output):
+    """The ids of the keys of this process, and how much each table keeps sealed with which."""
+
+    seals: str | None = Field(description="of the key that seals now; null where the service has none")
+    opens: list[str]
+    kept: dict[str, dict[str, int]]
+
+
+@router.get("/keys")
+async def keys(request: Request) -> Keys:
+    """Which keys this process holds, and which of them what is kept still needs: ids alone."""
+    m = _of(request)
+    async with m.work.read() as db:
+        kept = {each.table: dict(await each.by_key(db)) for each in m.kept}
+    return Keys(seals=m.work.sealer.key_id, opens=list(m.work.sealer.key_ids), kept=kept)
+
+
+class Reseal(Input):
+    """Where to go on: the `next` of the answer before."""
+
+    model_config = for_example(after="")
+
+    after: Cursor = ""
+
+
+@router.post("/keys/reseal")
+async def reseal_kept(request: Request, body: Reseal, caller: Commanding) -> Turn:
+    """Seal up to 200 rows anew with the key that seals now; `next` says where to go on. What none of the keys opens
+    stays as it is, and is counted."""
+    m = _of(request)
+
+    async def turn(unit: Unit) -> Turn:
+        return await reseal(unit.db, m.work.sealer, m.kept, body.after)
+
+    try:
+        return await m.work.command(caller, (), turn)
+    except NoSuchPlace:
+        raise Problem(422, "No such place", "give `after` as the answer before said it in `next`") from None
 
 
 class Republish(LenientInput):

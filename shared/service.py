@@ -25,6 +25,7 @@ from shared.contract import Documented
 from shared.database import open_pool
 from shared.docs import install_docs
 from shared.edge import Edge, install_edge
+from shared.events import events_of
 from shared.http import SlashesInIds, install_problems
 from shared.logging import configure_logging
 from shared.messaging import Handlers, Jobs, Work, journal, partitions, tables
@@ -38,7 +39,8 @@ from shared.messaging.parking import Parking
 from shared.messaging.partitions import Partition
 from shared.messaging.recovery import Recovery, Revisions, TakeAgain
 from shared.messaging.relay import Relay, Relays
-from shared.messaging.sealing import Sealer
+from shared.resealing import SET_ASIDE, Kept
+from shared.sealing import SealBroken, Sealer
 from shared.settings import ServiceSettings
 from shared.slots import Slot
 
@@ -66,11 +68,13 @@ def service_app(
     take_again: TakeAgain | None = None,
     lanes: Mapping[str, int] | None = None,
     large: Mapping[str, int] | None = None,
+    sealed: Sequence[Kept] = (),
 ) -> FastAPI:
     """A service: its HTTP routes, and in its lifespan the consumer, the relay and the due work.
 
     `about` says in its document what the service is for. `lanes` and `large` are bounds of some paths, see `Edge`.
-    `republish`, `revisions` and `take_again`: how a service that publishes tells its state, and recovers.
+    `republish`, `revisions` and `take_again`: how a service that publishes tells its state, and recovers. `sealed`: the
+    tables where it keeps what is sealed.
     """
 
     @asynccontextmanager
@@ -80,7 +84,8 @@ def service_app(
         async with AsyncExitStack() as stack:
             try:
                 recovering = partial(Recovery, revisions=revisions, take_again=take_again)
-                await _start(app, stack, name, settings, handlers, jobs, republish, recovering)
+                kept = (*sealed, *SET_ASIDE)
+                await _start(app, stack, name, settings, handlers, jobs, republish, recovering, kept)
             except Exception as error:  # its words quote no patient: none was read yet
                 log.critical("service.cannot_start", why=str(error)[:200], exc_info=error)
                 raise
@@ -117,18 +122,19 @@ async def _start(
     jobs: Jobs,
     republish: operations.CurrentState | None,
     recovering: Callable[..., Recovery],
+    kept: Sequence[Kept],
 ) -> None:
     """Open the pools, then run everything; at the end all parts stop at once, and the pools close after them.
 
     Commands and queries have a pool of their own: however many wait, events are taken and operations answered.
     """
+    broker, sealer = settings.broker, _sealer(name, settings, handlers)
     label = f"medsync-{name}-{settings.slot}"
     pool = await _pool(settings, settings.pool_size, label)
     stack.push_async_callback(_close_pool, pool)
     http_pool = await _pool(settings, settings.http_pool_size, f"{label} http")
     stack.push_async_callback(_close_pool, http_pool)
-    bell = Bell(settings.database_url, name=label)
-    sealer = Sealer(settings.sealing_key.get_secret_value(), key_id=settings.sealing_key_id)
+    bell = Bell(settings.direct_database, name=label)
     work = Work(pool, service=name, clock=clock_of(settings.clock_file), sealer=sealer, bell=bell)
     slot = Slot(work, settings.slot)
     await slot.take()
@@ -137,7 +143,7 @@ async def _start(
     prefix = settings.topic_prefix
     meter = LagMeter(
         work,
-        settings.kafka_bootstrap,
+        broker,
         group_of(name, prefix),
         [prefix + topic for topic in handlers.topics],
         prefix=prefix,
@@ -145,7 +151,7 @@ async def _start(
     consumer = Consumer(
         intake,
         meter,
-        bootstrap=settings.kafka_bootstrap,
+        broker=broker,
         service=name,
         slot=settings.slot,
         topic_prefix=settings.topic_prefix,
@@ -157,8 +163,8 @@ async def _start(
     relay = Relays(
         partial(
             Relay,
-            settings.database_url,
-            settings.kafka_bootstrap,
+            settings.direct_database,
+            broker,
             bell,
             service=name,
             name=label,
@@ -169,7 +175,7 @@ async def _start(
     )
     recovery = recovering(
         work.whatever_was_published(),
-        bootstrap=settings.kafka_bootstrap,
+        broker=broker,
         topic_prefix=settings.topic_prefix,
     )
     work.refuses, work.looked = lambda: relay.refuses, relay.looked
@@ -188,6 +194,7 @@ async def _start(
         migrations=_migrations_of(name),
         republish=republish,
         recovery=recovery,
+        kept=kept,
     )
     parts: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = (
         slot.keep,
@@ -217,10 +224,21 @@ async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.wait(tasks)
 
 
+def _sealer(name: str, settings: ServiceSettings, handlers: Handlers) -> Sealer:
+    """Its keys. Raises SealBroken where a service that seals or opens something has none."""
+    sealer = settings.sealer
+    needs = any(event.SEALED for event in (*handlers.events.values(), *events_of(name)))
+    if needs and sealer.key_id is None:
+        raise SealBroken(
+            f"{name} seals or opens names and numbers, and has no key that seals: give MEDSYNC_SEALING_KEYS_FILE"
+        )
+    return sealer
+
+
 @stamina.retry(on=(OSError, asyncpg.PostgresError, TimeoutError), attempts=None, timeout=12.0, wait_max=2.0)
 async def _pool(settings: ServiceSettings, size: int, label: str) -> asyncpg.Pool:
     """Gives up while a stop can still keep to its 20 s: it is not heard before the start is over."""
-    return await open_pool(settings.database_url, size=size, name=label)
+    return await open_pool(settings.database, size=size, name=label)
 
 
 async def _close_pool(pool: asyncpg.Pool) -> None:

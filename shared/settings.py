@@ -1,4 +1,5 @@
-"""What every service is told from outside: addresses, keys, its slot. Environment variables `MEDSYNC_…`."""
+"""What every service is told from outside: addresses, keys, its slot. Environment variables `MEDSYNC_…`, or the file
+that holds one: `MEDSYNC_DATABASE_URL_FILE`."""
 
 from __future__ import annotations
 
@@ -7,7 +8,10 @@ from pathlib import Path
 from socket import gethostname
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.broker import Broker, BrokerSettings
+from shared.database import DatabaseSettings
+from shared.sealing import Sealer
 
 ORDINAL = re.compile(r"-(\d{1,4})$")
 
@@ -22,12 +26,9 @@ def ordinal_of(host: str) -> int:
     return int(found[1]) if found else 0
 
 
-class ServiceSettings(BaseSettings):
+class ServiceSettings(BrokerSettings, DatabaseSettings):
     """One frozen set of settings per process; each service derives its own, small class."""
 
-    model_config = SettingsConfigDict(env_prefix="MEDSYNC_", frozen=True, extra="ignore")
-
-    database_url: str = Field(description="the service's own database, as its own role")
     kafka_bootstrap: str = Field(description="host:port, comma-separated")
     host: str = "127.0.0.1"
     port: int = 0
@@ -37,7 +38,13 @@ class ServiceSettings(BaseSettings):
         description="which of the service's processes this is; left out: the N of a host named …-N, else 0",
     )
     clock_file: Path | None = Field(default=None, description="a stepped clock; never in production")
-    sealing_key: SecretStr = Field(description="32 bytes in hex: names and numbers are sealed with it")
+    sealing_keys_file: Path | None = Field(
+        default=None,
+        description="the ring of keys that names and numbers are sealed with; see `medsync keys`",
+    )
+    sealing_key: SecretStr = Field(
+        default=SecretStr(""), description="in place of a ring, or beside it: one key, 32 bytes in hex"
+    )
     sealing_key_id: str = "1"
     topic_prefix: str = Field(default="", description="lets several installations share one cluster")
     allowed_hosts: str = Field(
@@ -64,6 +71,18 @@ class ServiceSettings(BaseSettings):
     stuck_after_seconds: float = Field(
         default=60.0, description="a consumer that stands still ends its process"
     )
+
+    @property
+    def broker(self) -> Broker:
+        """The brokers, as every client here reaches them."""
+        return self.at(self.kafka_bootstrap)
+
+    @property
+    def sealer(self) -> Sealer:
+        """Raises BadRing or OSError where the ring cannot be read."""
+        return Sealer(
+            self.sealing_key.get_secret_value(), key_id=self.sealing_key_id, file=self.sealing_keys_file
+        )
 
     @property
     def hosts(self) -> list[str]:

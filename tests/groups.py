@@ -18,6 +18,9 @@ EVERY = "MEDSYNC_EVERY_GROUP"
 NODE_PACKAGES = Path(__file__).parent / "contract" / "node" / "node_modules"
 NOT_RUN = "not run"
 
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"
+"""Where Debian puts servers, which is not on everybody's path."""
+
 
 def _browser() -> str | None:
     return None if shutil.which("chromium") else "chromium is missing: apt-get install chromium"
@@ -35,7 +38,16 @@ def _solver() -> str | None:
     return None if importlib.util.find_spec("ortools") else "OR-tools is missing: make setup"
 
 
-GROUPS: Mapping[str, Callable[[], str | None]] = {"browser": _browser, "node": _node, "solver": _solver}
+def _pooler() -> str | None:
+    return None if shutil.which("pgbouncer", path=PATH) else "pgbouncer is missing: apt-get install pgbouncer"
+
+
+GROUPS: Mapping[str, Callable[[], str | None]] = {
+    "browser": _browser,
+    "node": _node,
+    "pooler": _pooler,
+    "solver": _solver,
+}
 """What each group misses here and how to get it, or none."""
 
 

@@ -84,7 +84,7 @@ from shared.events.planner import (
     VisitKind,
 )
 from shared.messaging.envelope import payload_of
-from shared.messaging.sealing import Sealer
+from shared.sealing import Sealer
 from tests.running import SEALING_KEY, producing, record
 
 TODAY = date(2026, 10, 8)

@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from fastapi import FastAPI
 
 from shared.clock import SteppedClock
-from shared.events import Event
+from shared.events import Event, owner_of
 from shared.messaging.internals import partitions_of
 
 STAFF = {"Medsync-Actor": "staff-1", "Medsync-Role": "pharmacist"}
@@ -101,7 +101,7 @@ def record(event: Event, *, event_id: UUID | None = None, **overrides: str) -> d
         "ce_specversion": "1.0",
         "ce_id": str(event_id or uuid4()),
         "ce_type": event.TYPE,
-        "ce_source": "test",
+        "ce_source": f"medsync/{owner_of(event.TOPIC)}",
         "ce_subject": event.key,
         "content-type": "application/json",
     } | overrides

@@ -17,8 +17,8 @@ from shared.events import EVENTS, Event
 from shared.messaging import Handlers, Jobs, Work
 from shared.messaging.bell import Bell
 from shared.messaging.envelope import typed_key
-from shared.messaging.sealing import Sealer
 from shared.messaging.unit import Cause
+from shared.sealing import Sealer
 from tests.running import SEALING_KEY
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import shutil
 import signal
 import sys
@@ -48,6 +47,7 @@ from cli.proof.__main__ import show, show_broken
 from cli.proof.brief import brief
 from cli.rest import Observer
 from data.resample import Records, read_directory, resample
+from deploy.local.keys import write_keys
 from deploy.local.lock import Held, locked
 from deploy.local.supervisor import LOCK, AlreadyRunning
 from deploy.local.up import Installation, installation
@@ -59,7 +59,7 @@ START = date(2009, 10, 1)
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample-patients"
 
-DEMO_KEYS = {"MEDSYNC_SEALING_KEY": "de" * 32, "MEDSYNC_PSEUDONYM_KEY": "0d" * 32}
+DEMO_KEYS = {"sealing": "de" * 32, "pseudonym": "0d" * 32}
 """Known to everyone, so that each run gives patients the same pseudonyms. A chain makes its own."""
 
 
@@ -86,7 +86,7 @@ class Options:
 def demo(options: Options, console: Console) -> int:
     """Run it; answers the exit code: 0 only if the proof holds."""
     _empty(options.directory)
-    (options.directory / "keys.json").write_text(json.dumps(DEMO_KEYS), encoding="utf-8")
+    write_keys(options.directory / "keys", **DEMO_KEYS)
     clock = SteppedClock(options.directory / "clock")
     clock.set(local(START, 8))
     began = time.monotonic()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import ssl
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,6 +41,7 @@ async def read_topics(kafka: str, prefix: str = "") -> Topics:
     consumer = AIOKafkaConsumer(
         *(prefix + topic for topic in TOPICS),
         bootstrap_servers=kafka,
+        **_signed_in(os.environ),
         group_id=None,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -49,6 +52,24 @@ async def read_topics(kafka: str, prefix: str = "") -> Topics:
         return await _read(consumer, prefix)
     finally:
         await consumer.stop()
+
+
+def _signed_in(environment: Mapping[str, str]) -> dict[str, Any]:
+    """How it proves who it is: by TLS and SCRAM, where the environment says so as to other clients."""
+    told = {
+        name: environment.get(f"MEDSYNC_KAFKA_{name}", "")
+        for name in ("PROTOCOL", "CA_FILE", "USER", "PASSWORD")
+    }
+    if told["PROTOCOL"] in ("", "PLAINTEXT"):
+        return {}
+    reached = {
+        "security_protocol": told["PROTOCOL"],
+        "ssl_context": ssl.create_default_context(cafile=told["CA_FILE"] or None),
+    }
+    if told["PROTOCOL"] == "SSL":
+        return reached
+    signed = {"sasl_plain_username": told["USER"], "sasl_plain_password": told["PASSWORD"]}
+    return reached | {"sasl_mechanism": "SCRAM-SHA-512"} | signed
 
 
 async def _read(consumer: AIOKafkaConsumer, prefix: str) -> Topics:

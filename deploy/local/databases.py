@@ -1,4 +1,4 @@
-"""One database and one role per service, and their migrations."""
+"""One database and two roles per service, one that owns and migrates it and one that the service is; the migrations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import distribution
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -15,6 +15,7 @@ import asyncpg
 
 from deploy.local.process import StackError
 from deploy.local.sql import on_server
+from shared.database import SERVER_SETTINGS
 
 SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
 _ROOT = Path(__file__).parents[2]
@@ -25,18 +26,19 @@ _LOCK = 7_633_501  # an advisory lock: two starts may set up one server at once
 def create_databases(admin_url: str, services: Sequence[str] = SERVICES) -> dict[str, str]:
     """Create what is missing of `medsync_<service>` for each service: the URL of each service's own role.
 
-    No role but its owner can connect to a database. `admin_url` is the URL of a superuser. StackError where
+    No role but these two can connect to a database. `admin_url` is the URL of a superuser. StackError where
     the server cannot be reached or refuses.
     """
 
     async def create(admin: asyncpg.Connection) -> None:
         await wait_for_others(admin)
         for service in services:
-            await ensure_role(admin, admin_url, role_of(service))
-            if not await admin.fetchval(
-                "select true from pg_database where datname = $1", f"medsync_{service}"
-            ):
-                await create_database(admin, f"medsync_{service}", role_of(service))
+            database, role, owner = f"medsync_{service}", role_of(service), owner_of(service)
+            await ensure_role(admin, admin_url, role)
+            await ensure_role(admin, admin_url, owner, settings={})  # a migration may take its time
+            if not await admin.fetchval("select true from pg_database where datname = $1", database):
+                await create_database(admin, database, owner)
+            await admin.execute(f"grant connect, temporary on database {database} to {role}")
 
     try:
         on_server(admin_url, create)
@@ -46,6 +48,40 @@ def create_databases(admin_url: str, services: Sequence[str] = SERVICES) -> dict
             f"PostgreSQL at {server} could not be set up: {error or type(error).__name__}"
         ) from None
     return {service: url_of(admin_url, f"medsync_{service}", role_of(service)) for service in services}
+
+
+def install(admin_url: str, service: str, *directories: Path) -> None:
+    """Migrate a service's database as its owner, and let the service's role read and write what is there, and no more.
+
+    StackError where a migration fails.
+    """
+    database, role, owner = f"medsync_{service}", role_of(service), owner_of(service)
+    as_owner = url_of(admin_url, database, owner)
+
+    async def hand_over(admin: asyncpg.Connection) -> None:
+        """What was made when a service's role owned its database is the owner's from now on."""
+        await admin.execute(f"alter database {database} owner to {owner}")
+        await admin.execute(f"reassign owned by {role} to {owner}")
+        await admin.execute(
+            f"grant connect, temporary on database {database} to {role}"
+        )  # it went with the rest
+
+    async def grant(db: asyncpg.Connection) -> None:
+        for schema in ("public", "fabric"):
+            await db.execute(_GRANTS.format(schema=schema, role=role))
+
+    on_server(url_of(admin_url, database, None), hand_over)
+    migrate(as_owner, *directories)
+    on_server(as_owner, grant)
+
+
+_GRANTS = """
+grant usage on schema {schema} to {role};
+grant select, insert, update, delete on all tables in schema {schema} to {role};
+grant usage, select, update on all sequences in schema {schema} to {role};
+alter default privileges in schema {schema} grant select, insert, update, delete on tables to {role};
+alter default privileges in schema {schema} grant usage, select, update on sequences to {role};
+"""
 
 
 def migrate(url: str, *directories: Path) -> None:
@@ -73,10 +109,16 @@ def role_of(service: str) -> str:
     return f"medsync_{service}"
 
 
-def url_of(admin_url: str, database: str, role: str) -> str:
-    """The URL of a role on the administrator's server."""
-    password = _password(admin_url, role)
+def owner_of(service: str) -> str:
+    return f"medsync_{service}_owner"
+
+
+def url_of(admin_url: str, database: str, role: str | None) -> str:
+    """The URL of a role on the administrator's server; with none, of the administrator."""
     address = urlsplit(admin_url)
+    if role is None:
+        return address._replace(path=database).geturl()
+    password = _password(admin_url, role)
     host = address.netloc.rpartition("@")[2]
     return address._replace(
         netloc=f"{role}:{password}@{host}" if password else f"{role}@{host}", path=database
@@ -88,10 +130,14 @@ async def wait_for_others(admin: asyncpg.Connection) -> None:
     await admin.execute("select pg_advisory_lock($1)", _LOCK)
 
 
-async def ensure_role(admin: asyncpg.Connection, admin_url: str, role: str) -> None:
-    """Create a service's role if it is missing, and give it its password."""
+async def ensure_role(
+    admin: asyncpg.Connection, admin_url: str, role: str, settings: Mapping[str, str] = SERVER_SETTINGS
+) -> None:
+    """Create a service's role if it is missing; give it its password, and the settings that a pooler would lose."""
     if not await admin.fetchval("select true from pg_roles where rolname = $1", role):
         await admin.execute(f"create role {role} login")
+    for name, value in settings.items():
+        await admin.execute(f"alter role {role} set {name} = '{value}'")
     if password := _password(admin_url, role):
         await admin.execute(f"alter role {role} password '{password}'")
 

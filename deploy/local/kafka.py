@@ -99,8 +99,13 @@ class Kafka(Server):
         """The class path by environment: exactly the jars that were checked, and out of the process list."""
         return {**os.environ, "CLASSPATH": os.pathsep.join(str(jar) for jar in kafka_jars(self._say))}
 
+    def _format_options(self) -> list[str]:
+        """What is said beside the settings when its data directory is made."""
+        return []
+
     def _format(self, environment: dict[str, str]) -> None:
         tool = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(self._properties)]
+        tool += self._format_options()
         ran = run([JAVA, *self._java_options(), *tool], environment=environment)
         if ran.returncode != 0:
             what = f"Kafka could not format its data directory (code {ran.returncode})"

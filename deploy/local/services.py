@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
@@ -54,7 +55,8 @@ class _Member:
 class Services:
     """The processes of all services: `processes` says how many of each, as slots 0, 1, …
 
-    `environment` holds the settings that all share, `databases` each service's URL. Logs go to `logs`.
+    `environment` holds the settings that all share, `of_each` those of one service alone, `databases` each service's
+    URL. Logs go to `logs`.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Services:
         *,
         databases: Mapping[str, str],
         environment: Mapping[str, str],
+        of_each: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
         logs: Path,
         say: Callable[[str], None] = print,
     ) -> None:
@@ -72,7 +75,7 @@ class Services:
             for slot in range(number)
         ]
         self._databases = databases
-        self._environment = environment
+        self._environment, self._of_each = environment, of_each
         self._logs = logs
         self._say = say
 
@@ -141,7 +144,7 @@ class Services:
 
     def _start(self, member: _Member) -> None:
         environment = {name: value for name, value in os.environ.items() if name != "MEDSYNC_POSTGRES_URL"}
-        environment |= self._environment
+        environment |= {**self._environment, **self._of_each.get(member.service, {})}
         environment |= {f"MEDSYNC_{name.upper()}_URL": ",".join(urls) for name, urls in self.urls.items()}
         environment |= {
             "MEDSYNC_DATABASE_URL": self._databases[member.service],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,9 +14,12 @@ from types import FrameType
 from typing import NoReturn
 
 from deploy.local.databases import SERVICES
+from deploy.local.keys import keys_of
 from deploy.local.services import Services, running
 from deploy.local.supervisor import Addresses, LocalStack
 from deploy.setup import set_up
+from shared.broker import BrokerSettings
+from shared.files import write_private
 from shared.messaging.topics import PARTITIONS
 
 DIRECTORY = Path(__file__).parents[2] / ".medsync"
@@ -82,12 +84,14 @@ def installation(
     with LocalStack(directory, kafka_at=kafka_at, postgres_at=postgres_at, say=say) as stack:
         kafka, postgres = stack.addresses.kafka, stack.addresses.postgres
         began = time.monotonic()
-        databases = set_up(kafka, postgres, partitions=PARTITIONS if kafka_at else _LOCAL_PARTITIONS)
+        broker = BrokerSettings().at(kafka) if kafka_at else kafka
+        databases = set_up(broker, postgres, partitions=PARTITIONS if kafka_at else _LOCAL_PARTITIONS)
         say(f"  databases, migrations and topics are there, after {time.monotonic() - began:.1f} s")
         services = Services(
             processes,
             databases=databases,
-            environment=_environment(directory, stack.addresses, clock_file),
+            environment=_environment(stack.addresses, clock_file),
+            of_each=keys_of(directory / "keys"),
             logs=directory / "logs",
             say=say,
         )
@@ -107,37 +111,19 @@ def installation(
             yield Installation(stack, databases, services)
 
 
-def _environment(directory: Path, addresses: Addresses, clock_file: Path | None) -> dict[str, str]:
+def _environment(addresses: Addresses, clock_file: Path | None) -> dict[str, str]:
     clock = {"MEDSYNC_CLOCK_FILE": str(clock_file.absolute())} if clock_file else {}
-    return {"MEDSYNC_KAFKA_BOOTSTRAP": addresses.kafka, **_keys(directory / "keys.json"), **clock}
-
-
-def _keys(file: Path) -> dict[str, str]:
-    """The keys of this installation, made by its first start."""
-    if not file.exists():
-        names = ("MEDSYNC_SEALING_KEY", "MEDSYNC_PSEUDONYM_KEY")
-        _write_private(file, {name: secrets.token_hex(32) for name in names})
-    keys: dict[str, str] = json.loads(file.read_text())
-    return keys
+    return {"MEDSYNC_KAFKA_BOOTSTRAP": addresses.kafka, **clock}
 
 
 @contextmanager
 def _described(file: Path, description: object) -> Iterator[None]:
     """Leave a file for other commands that says what runs where, while it does."""
-    _write_private(file, description)
+    write_private(file, json.dumps(description, indent=2))
     try:
         yield
     finally:
         file.unlink(missing_ok=True)
-
-
-def _write_private(file: Path, content: object) -> None:
-    """Write a file that only its owner may read: all of it or nothing."""
-    new = file.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    with open(new, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as output:
-        json.dump(content, output, indent=2)
-    new.replace(file)
 
 
 def _summary(system: Installation) -> str:

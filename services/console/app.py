@@ -11,6 +11,7 @@ from services.console import http
 from services.console.handlers import on
 from services.console.pages import install_pages
 from services.console.settings import Settings
+from services.console.store import writes
 from shared.messaging import Jobs
 from shared.service import service_app
 
@@ -27,6 +28,7 @@ def create_app(settings: Settings) -> FastAPI:
         jobs=Jobs(),
         routers=routers,
         lanes=lanes,
+        sealed=(writes.SEALED_DETAILS,),
     )
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     install_pages(app)

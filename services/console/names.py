@@ -9,7 +9,7 @@ from services.console.store import actions, reads
 from shared.database import Db
 from shared.events.enrollment import ContactDetailsChanged
 from shared.messaging import Work
-from shared.messaging.sealing import SealBroken
+from shared.sealing import SealBroken
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ async def _apply(work: Work, unit: Unit, settings: Settings) -> int:
 async def _batches(work: Work, settings: Settings) -> AsyncIterator[list[Delivery]]:
     """Everything on the topics up to their present ends, some hundred events at a time."""
     batch: list[Delivery] = []
-    stream = tail(settings.kafka_bootstrap, from_beginning=True, prefix=settings.topic_prefix, follow=False)
+    stream = tail(settings.broker, from_beginning=True, prefix=settings.topic_prefix, follow=False)
     async for seen in stream:
         found = read(seen.record, on.events, work.sealer)
         if isinstance(found, Delivery):

@@ -17,9 +17,9 @@ from shared.database import Db
 from shared.events import Reason
 from shared.events.enrollment import Channel
 from shared.messaging import tables
-from shared.messaging.sealing import SealBroken, Sealer
 from shared.pages import Page, page_of
 from shared.problems import STAFF, NotFound, require_role
+from shared.sealing import SealBroken, Sealer
 from shared.values import Output
 
 DUE_FOR = {By.dialer: "due_contacts", By.person: "due_contacts_for_people"}

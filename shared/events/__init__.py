@@ -17,9 +17,34 @@ EVENTS: dict[str, type[Event]] = {
 
 TOPICS: tuple[str, ...] = tuple(sorted({event.TOPIC for event in EVENTS.values()}))
 
+
+def owner_of(name: str) -> str:
+    """The service that alone publishes events of a type, or on a topic.
+
+    >>> owner_of("medsync.planner.demand")
+    'planner'
+    """
+    return name.split(".")[1]
+
+
+def events_of(service: str) -> list[type[Event]]:
+    """What a service publishes."""
+    return [event for event in EVENTS.values() if owner_of(event.TYPE) == service]
+
+
 COMPACTED_TOPICS: frozenset[str] = frozenset(
     {enrollment.CONTACTS_TOPIC, enrollment.STORES_TOPIC, planner.DEMAND_TOPIC}
 )
 """Topics of one type of pure state: the newest record per key is kept for ever."""
 
-__all__ = ["COMPACTED_TOPICS", "EVENTS", "MODULES", "TOPICS", "Event", "Fields", "Reason"]
+__all__ = [
+    "COMPACTED_TOPICS",
+    "EVENTS",
+    "MODULES",
+    "TOPICS",
+    "Event",
+    "Fields",
+    "Reason",
+    "events_of",
+    "owner_of",
+]

@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import structlog
 
-from shared.database import connect
+from shared.database import Database, connect
 
 CHANNEL = "medsync_outbox"
 QUIET_SECONDS = 0.002
@@ -24,8 +24,8 @@ log = structlog.get_logger()
 class Bell:
     """One per process: `ring()` after each commit. Whoever waits for an event clears it."""
 
-    def __init__(self, database_url: str, *, name: str) -> None:
-        self._url, self._name = database_url, name
+    def __init__(self, database: str | Database, *, name: str) -> None:
+        self._database, self._name = database, name
         self._to_tell = asyncio.Event()
         self.committed = asyncio.Event()  # by this process
         self._relays: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
@@ -62,7 +62,7 @@ class Bell:
                 await asyncio.sleep(0.5)
 
     async def _listen_and_notify(self) -> None:
-        connection = await connect(self._url, name=f"{self._name} bell")
+        connection = await connect(self._database, name=f"{self._name} bell")
         try:
             own = connection.get_server_pid()
 

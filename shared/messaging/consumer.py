@@ -23,7 +23,9 @@ from aiokafka.structs import ConsumerRecord
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
+from faststream.security import BaseSecurity, SASLOAuthBearer, SASLScram512
 
+from shared.broker import Broker, client_of
 from shared.messaging import internals
 from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import Record
@@ -67,7 +69,7 @@ class Consumer:
         intake: Intake,
         meter: LagMeter,
         *,
-        bootstrap: str,
+        broker: Broker,
         service: str,
         slot: int,
         topic_prefix: str = "",
@@ -96,7 +98,7 @@ class Consumer:
         self._suspects = Suspects(intake.work)
         self.wait = Wait()
         self._broker = KafkaBroker(
-            bootstrap.split(","),  # it would take several in one string for one
+            **_reached(broker),
             client_id=f"medsync-{service}-{slot}",
             ack_policy=AckPolicy.MANUAL,
             consumer_only=True,
@@ -421,6 +423,21 @@ class Consumer:
 
 async def _raw_records(message: KafkaAckableMessage) -> Any:
     return message.raw_message
+
+
+def _reached(broker: Broker) -> dict[str, Any]:
+    """How FastStream is told what other clients are."""
+    told = client_of(broker)
+    servers = {
+        "bootstrap_servers": told["bootstrap_servers"].split(",")
+    }  # it would take one string for one server
+    if (context := told.get("ssl_context")) is None:
+        return servers
+    if (tokens := told.get("sasl_oauth_token_provider")) is not None:
+        return servers | {"security": SASLOAuthBearer(context), "sasl_oauth_token_provider": tokens}
+    if (user := told.get("sasl_plain_username")) is not None:
+        return servers | {"security": SASLScram512(user, told["sasl_plain_password"], context)}
+    return servers | {"security": BaseSecurity(context)}
 
 
 def group_of(service: str, topic_prefix: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -15,21 +15,33 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from shared.events import EVENTS, Event
+from shared.events import EVENTS, Event, owner_of
 from shared.events.serialized import SerializedEvent
-from shared.messaging.sealing import SealBroken, Sealer
+from shared.sealing import SealBroken, Sealer
 
 STRUCTURED = "application/cloudevents+json"
 JSON = "application/json"
 SEALED = "application/octet-stream"
 
-READ_HEADERS = ("content-type", "ce_type", "ce_id", "ce_subject", "ce_correlationid", "ce_sealingkeyid")
+READ_HEADERS = (
+    "content-type",
+    "ce_type",
+    "ce_id",
+    "ce_source",
+    "ce_subject",
+    "ce_correlationid",
+    "ce_sealingkeyid",
+)
 OPTIONAL_HEADERS = ("ce_causationid", "ce_time", "ce_state", "ce_for", "traceparent")
 """As if they were not there where they are not UTF-8. Others may hold anything."""
 
 CORRELATION = re.compile(r"[\w.:/-]{1,80}", re.ASCII)
 TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 """Both are copied to the events that follow: a stranger's text is not."""
+
+
+FOREIGN = "foreign_source"
+"""The reason of a record whose source does not own its topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +83,8 @@ class Invalid:
 
     @property
     def key(self) -> str | None:
-        """The typed key of whom it belongs to, where the record's key says so."""
-        return _key_of_record(self.record)
+        """The typed key of whom it belongs to, where the record's key says so; a stranger's word parks nobody."""
+        return None if self.reason == FOREIGN else _key_of_record(self.record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +139,22 @@ def payload_of(event: Event | SerializedEvent, sealer: Sealer) -> tuple[bytes, d
     plain = (event.json if isinstance(event, SerializedEvent) else event.model_dump_json()).encode()
     if not _kind(event).SEALED:
         return plain, {}
-    return sealer.seal(plain, bound_to=f"{event.TYPE}/{event.key}"), {"ce_sealingkeyid": sealer.key_id}
+    key_id, sealed = sealer.seal(plain, bound_to=f"{event.TYPE}/{event.key}")
+    return sealed, {"ce_sealingkeyid": key_id}
 
 
 def read(
-    record: Record, handled: Mapping[str, type[Event]], sealer: Sealer, group: str = ""
+    record: Record,
+    handled: Mapping[str, type[Event]],
+    sealer: Sealer,
+    group: str = "",
+    *,
+    guests: Collection[str] = (),
 ) -> Delivery | Invalid | Unhandled:
-    """Understand a record, or say why not. Never raises for what is in the record. `group` is the reader's own."""
+    """Understand a record, or say why not. Never raises for what is in the record. `group` is the reader's own;
+    `guests` may publish on others' topics."""
     try:
-        return _read(record, handled, sealer, group)
+        return _read(record, handled, sealer, group, guests)
     except _Flaw as flaw:
         return Invalid(record, flaw.reason, flaw.message, flaw.event_id, flaw.event_type)
     except Exception as error:  # a net: one record must not stop the service
@@ -161,7 +180,7 @@ class _Flaw(Exception):
 
 
 def _read(
-    record: Record, handled: Mapping[str, type[Event]], sealer: Sealer, group: str
+    record: Record, handled: Mapping[str, type[Event]], sealer: Sealer, group: str, guests: Collection[str]
 ) -> Delivery | Unhandled:
     headers, payload = _text_headers(record), record.value
     if headers.get("content-type", "").startswith(STRUCTURED):
@@ -173,6 +192,11 @@ def _read(
     model = handled.get(event_type)
     if model is None or headers.get("ce_for", group) != group:
         return Unhandled(record)
+    owner = owner_of(record.topic)
+    if headers.get("ce_source") not in {f"medsync/{name}" for name in (owner, *guests)}:
+        raise _Flaw(
+            FOREIGN, f"ce_source is not medsync/{owner}", event_type=event_type
+        )  # nor is its id believed
     event_id = _event_id(headers, event_type)
     if payload is None:
         raise _Flaw("tombstone", "no payload", event_id, event_type)

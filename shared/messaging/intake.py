@@ -258,7 +258,7 @@ class Batch:
 
 def understand(record: Record, handlers: Handlers, work: Work) -> Delivery | Invalid | Unhandled:
     """Read a record. One with an id from the future is set aside by its place: the inbox keeps ids by their time."""
-    found = read(record, handlers.events, work.sealer, work.group)
+    found = read(record, handlers.events, work.sealer, work.group, guests=handlers.guests)
     if isinstance(found, Unhandled) or not is_from_the_future(found.event_id, datetime.now(UTC)):
         return found
     event_type = found.event.TYPE if isinstance(found, Delivery) else found.event_type

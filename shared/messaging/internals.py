@@ -12,8 +12,9 @@ import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocol
-from aiokafka.errors import KafkaError, ProducerClosed
+from aiokafka.errors import KafkaError, ProducerClosed, for_code
 from aiokafka.partitioner import murmur2
+from aiokafka.protocol.admin import CreateAclsRequest_v1
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
     Boolean,
@@ -105,6 +106,40 @@ async def held_by(admin: AIOKafkaAdminClient, group: str) -> set[tuple[str, int]
         return None
     assignments = [ConsumerProtocol.ASSIGNMENT.decode(each["member_assignment"]) for each in told["members"]]
     return {(tp.topic, tp.partition) for one in assignments for tp in one.partitions()}
+
+
+ACL_CODES = {
+    **{"TOPIC": 2, "GROUP": 3, "TRANSACTIONAL_ID": 5},
+    **{"LITERAL": 3, "PREFIXED": 4},
+    **{"READ": 3, "WRITE": 4, "DESCRIBE_CONFIGS": 10},
+    "ALLOW": 3,
+}
+
+
+async def create_acls(admin: AIOKafkaAdminClient, rules: Collection[tuple[str, str, str, str, str]]) -> None:
+    """Allow principals operations on resources by name and pattern. Raises KafkaError at the first that is refused."""
+    answer = (await admin._send_request(_CreateAcls(rules))).to_object()
+    for one in answer["creation_responses"]:
+        if one["error_code"]:
+            raise for_code(one["error_code"])(one["error_message"])
+
+
+class _CreateAcls(Request[CreateAclsRequest_v1]):  # type: ignore[misc]
+    """aiokafka's own asks for one rule at a time."""
+
+    API_KEY = 30
+
+    def __init__(self, rules: Collection[tuple[str, str, str, str, str]]) -> None:
+        self._rules = rules
+
+    def build(self, request_struct_class: type[CreateAclsRequest_v1]) -> CreateAclsRequest_v1:
+        code = ACL_CODES
+        return request_struct_class(
+            [
+                (code[resource], name, code[pattern], principal, "*", code[operation], code["ALLOW"])
+                for principal, operation, resource, name, pattern in self._rules
+            ]
+        )
 
 
 async def rejoin(consumer: AIOKafkaConsumer) -> None:

@@ -556,7 +556,7 @@ async def drop_day(db: Db, day: date) -> bool:
     """Drop a day's rows, unless one of them is not published yet; says whether it did."""
     if await db.fetchval("select exists (select from fabric.unpublished where day = $1)", day):
         return False
-    await db.execute(f"drop table fabric.outbox_{day:%Y%m%d}")
+    await partitions.drop(db, f"outbox_{day:%Y%m%d}")
     return True
 
 

@@ -16,6 +16,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.structs import OffsetAndMetadata
 
+from shared.broker import Broker, client_of
 from shared.messaging import tables
 from shared.messaging.internals import held_by, partitions_of, topic_ids
 from shared.messaging.unit import Work
@@ -83,14 +84,14 @@ class Ages:
 class Ends:
     """Asks where topics end, as readers of committed records see it."""
 
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
         self._reader: AIOKafkaConsumer | None = None
 
     async def start(self) -> None:
         """Raises KafkaError while the broker is away."""
         reader = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            **client_of(self._broker),
             enable_auto_commit=False,
             isolation_level="read_committed",
             request_timeout_ms=REQUEST_MS,
@@ -153,17 +154,17 @@ class LagMeter:
     """Asks how far a service is in its topics, and what the broker says of them. Names are the broker's."""
 
     def __init__(
-        self, work: Work, bootstrap: str, group: str, topics: Sequence[str], *, prefix: str = ""
+        self, work: Work, broker: Broker, group: str, topics: Sequence[str], *, prefix: str = ""
     ) -> None:
-        self._work, self._bootstrap, self._group, self.topics = work, bootstrap, group, topics
+        self._work, self._broker, self._group, self.topics = work, broker, group, topics
         self._prefix = prefix
         self._admin: AIOKafkaAdminClient | None = None
-        self._ends = Ends(bootstrap)
+        self._ends = Ends(broker)
         self._ages = Ages()
 
     async def start(self) -> None:
         """Raises KafkaError while the broker is away."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, request_timeout_ms=REQUEST_MS)
+        admin = AIOKafkaAdminClient(**client_of(self._broker), request_timeout_ms=REQUEST_MS)
         try:
             await admin.start()
             await self._ends.start()

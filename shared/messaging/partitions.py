@@ -47,7 +47,7 @@ async def tend(
             await _alone(connect, partition.name, make)
     for name in sorted(there):
         if name < oldest:
-            await _alone(connect, name, partial(_drop, name=name))
+            await _alone(connect, name, partial(drop, name=name))
 
 
 async def _alone(connect: Connect, name: str, chore: Callable[[Db], Awaitable[None]]) -> None:
@@ -76,36 +76,17 @@ async def names(db: Db, table: str) -> list[str]:
 
 
 async def _make(db: Db, table: str, column: str, partition: Partition) -> None:
-    """Make it beside its table, move what the default one holds of it, attach it.
-
-    `create table … partition of` would fail for ever on one such row. And an insert that chose the default one before,
-    and waits for it meanwhile, would fail as if its row were at fault: so inserts wait for the table itself.
-    """
-    if await db.fetchval("select to_regclass($1) is not null", f"fabric.{partition.name}"):
-        return  # another process was faster
-    name, default = f"fabric.{partition.name}", f"fabric.{table}_default"
+    """Make it beside its table, move what the default one holds of it, attach it."""
     await db.execute(f"set local lock_timeout = '{LOCK_SECONDS}s'")
-    await db.execute(f"lock table fabric.{table} in share row exclusive mode")
-    await db.execute(f"create table {name} (like fabric.{table} including all excluding identity)")
     await db.execute(
-        f"""
-        with moved as (
-            delete from {default}
-            where {column} >= '{partition.low}'
-              and {column} < '{partition.high}'
-            returning *
-        )
-        insert into {name}
-        select * from moved
-        """
-    )
-    await db.execute(
-        f"""
-        alter table fabric.{table} attach partition {name}
-        for values from ('{partition.low}') to ('{partition.high}')
-        """
+        "select fabric.make_partition($1, $2, $3, $4, $5)",
+        table,
+        column,
+        partition.name,
+        partition.low,
+        partition.high,
     )
 
 
-async def _drop(db: Db, name: str) -> None:
-    await db.execute(f"drop table if exists fabric.{name}")
+async def drop(db: Db, name: str) -> None:
+    await db.execute("select fabric.drop_partition($1)", name)

@@ -15,6 +15,7 @@ from aiokafka import TopicPartition
 from aiokafka.errors import LeaderNotAvailableError
 
 from shared.database import Db
+from shared.events import owner_of
 from shared.messaging import journal, tables
 from shared.messaging.envelope import Record
 from shared.messaging.lag import LagMeter, Place, Survey
@@ -108,7 +109,7 @@ def said(gap: Gap) -> str:
 
 def cure(service: str, topic: str) -> str:
     """The commands that bring what is missing, and go on."""
-    owner = topic.split(".")[1]
+    owner = owner_of(topic)
     return (
         f"`medsync replay {owner} --topic {topic} --from TIME` sends again what {service} may not have taken in, "
         f"`medsync gaps accept {service} {topic}` goes on"

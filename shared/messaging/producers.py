@@ -16,6 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
 from aiokafka.structs import OffsetAndMetadata
 
+from shared.broker import Broker, client_of
 from shared.messaging import internals, sizes
 from shared.messaging.crashpoints import reach
 from shared.messaging.journal import OutboxRow
@@ -57,11 +58,11 @@ class Producers:
     """Sends windows of rows, each in one transaction with the mark of how far the journal is published then."""
 
     def __init__(
-        self, bootstrap: str, *, group: str, range_: int, ids: int, client: str, marks_on: Sequence[str]
+        self, broker: Broker, *, group: str, range_: int, ids: int, client: str, marks_on: Sequence[str]
     ) -> None:
         """`ids`: which pair of transactional ids. `marks_on`: topics of which the first that exists carries the marks,
         as offsets of the group."""
-        self._bootstrap, self._group = bootstrap, group
+        self._broker, self._group = broker, group
         self._range, self._marks_on = range_, marks_on
         self._both = [self._producer(f"{group}-{range_}-{ids}{each}", client) for each in "ab"]
         self._turn = cycle(self._both)
@@ -128,7 +129,7 @@ class Producers:
         await producer.send_offsets_to_transaction({self._mark_at: offset}, self._group)
 
     async def _read_mark(self) -> Mark | None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, request_timeout_ms=5_000)
+        admin = AIOKafkaAdminClient(**client_of(self._broker), request_timeout_ms=5_000)
         try:
             await admin.start()
             offsets = await admin.list_consumer_group_offsets(self._group)
@@ -138,7 +139,7 @@ class Producers:
 
     def _producer(self, id_: str, client: str) -> AIOKafkaProducer:
         return AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
+            **client_of(self._broker),
             client_id=client,
             transactional_id=id_,
             transaction_timeout_ms=TRANSACTION_MS,

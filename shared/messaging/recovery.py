@@ -19,7 +19,8 @@ import asyncpg
 import structlog
 from pydantic import ValidationError
 
-from shared.events import EVENTS, TOPICS, Event
+from shared.broker import Broker
+from shared.events import EVENTS, TOPICS, Event, events_of
 from shared.messaging import lives
 from shared.messaging.envelope import Record
 from shared.messaging.journal import epoch_of
@@ -64,12 +65,12 @@ class Recovery:
         self,
         work: Work,
         *,
-        bootstrap: str,
+        broker: Broker,
         topic_prefix: str,
         revisions: Revisions,
         take_again: TakeAgain | None,
     ) -> None:
-        self.work, self._bootstrap, self._prefix = work, bootstrap, topic_prefix
+        self.work, self._broker, self._prefix = work, broker, topic_prefix
         self._columns, self._take_again = tuple(revisions), take_again
 
     async def recover(self, caller: Caller, because: str) -> dict[str, Any]:
@@ -91,7 +92,7 @@ class Recovery:
         newest = 0
         source = f"medsync/{self.work.service}"
         every = records(
-            self._bootstrap,
+            self._broker,
             from_beginning=True,
             topics=own_topics(self.work.service),
             prefix=self._prefix,
@@ -147,8 +148,7 @@ class Recovery:
 
 def own_topics(service: str) -> Sequence[str]:
     """The topics that a service publishes on."""
-    own = {event.TOPIC for event in EVENTS.values() if event.TYPE.split(".")[1] == service}
-    return sorted(own) or TOPICS
+    return sorted({event.TOPIC for event in events_of(service)}) or TOPICS
 
 
 def told_in(record: Record, source: str) -> Told | None:

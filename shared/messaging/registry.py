@@ -20,9 +20,11 @@ class Handlers:
     """The event handlers of one service: `@on(PatientEnrolled)`.
 
     A handler gets a list that never holds a patient twice, inside the one transaction, with the patients locked.
+    `guests`: what may publish on topics that are others', as tests do.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *guests: str) -> None:
+        self.guests = frozenset(guests)
         self.by_type: dict[str, Handler[Any]] = {}
         self.events: dict[str, type[Event]] = {}
 

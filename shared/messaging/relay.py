@@ -29,7 +29,8 @@ from aiokafka.errors import (
     RecordTooLargeError,
 )
 
-from shared.database import Db, connect
+from shared.broker import Broker
+from shared.database import Database, Db, connect
 from shared.events import COMPACTED_TOPICS, EVENTS, MODULES, TOPICS
 from shared.messaging import journal, sizes
 from shared.messaging.aside import aside
@@ -188,8 +189,8 @@ class Relay:
 
     def __init__(
         self,
-        database_url: str,
-        bootstrap: str,
+        database: str | Database,
+        broker: Broker,
         bell: Bell,
         *,
         service: str,
@@ -201,7 +202,7 @@ class Relay:
         leading: Callable[[], int] = lambda: 0,
     ) -> None:
         """`leading`: how many ranges this process publishes; it lets others take the next one."""
-        self._url, self._bootstrap, self._prefix = database_url, bootstrap, topic_prefix
+        self._database, self._broker, self._prefix = database, broker, topic_prefix
         self._service, self._name, self._range = service, name, range_
         self._lease_seconds, self._leading = lease_seconds, leading
         self._holder = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"
@@ -334,7 +335,7 @@ class Relay:
 
     def _producers_of(self, ids: int) -> Producers:
         return Producers(
-            self._bootstrap,
+            self._broker,
             group=f"{self._prefix}medsync-{self._service}-relay",
             range_=self._range,
             ids=ids,
@@ -557,7 +558,7 @@ class Relay:
             if self._db is None or self._db.is_closed():
                 if self._db is not None and self.leads:
                     raise ConnectionError("closed by the server")
-                self._db = await connect(self._url, name=f"{self._name} relay")
+                self._db = await connect(self._database, name=f"{self._name} relay")
                 await self._db.execute(journal.BY_INDEX)
             return await ask(self._db, *args, **kwargs)
 

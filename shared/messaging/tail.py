@@ -11,6 +11,7 @@ from heapq import merge
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import ValidationError
 
+from shared.broker import Broker, client_of
 from shared.events import EVENTS, TOPICS, Event
 from shared.messaging.envelope import Record
 from shared.messaging.internals import partitions_of
@@ -35,7 +36,7 @@ class Seen:
 
 
 async def tail(
-    bootstrap: str,
+    broker: Broker,
     *,
     from_beginning: bool,
     topics: Sequence[str] = TOPICS,
@@ -45,7 +46,7 @@ async def tail(
 ) -> AsyncIterator[Seen]:
     """Every record as an event. See `records`."""
     every = records(
-        bootstrap,
+        broker,
         from_beginning=from_beginning,
         topics=topics,
         prefix=prefix,
@@ -58,7 +59,7 @@ async def tail(
 
 
 async def records(
-    bootstrap: str,
+    broker: Broker,
     *,
     from_beginning: bool,
     topics: Sequence[str],
@@ -73,7 +74,7 @@ async def records(
     Raises KafkaError where the broker does not answer.
     """
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **client_of(broker),
         enable_auto_commit=False,
         isolation_level="read_committed",
         fetch_min_bytes=GATHERED_BYTES,

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import for_code
 
+from shared.broker import Broker, client_of
 from shared.events import COMPACTED_TOPICS, TOPICS
 
 PARTITIONS = 24
@@ -27,14 +28,14 @@ ALREADY_EXISTS = 36
 
 
 async def create_topics(
-    bootstrap: str,
+    broker: Broker,
     partitions: int = PARTITIONS,
     *,
     prefix: str = "",
     topics: Collection[str] = TOPICS,
 ) -> list[str]:
     """Create those that do not exist, on three brokers where there are as many; answers the names of the new ones."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**client_of(broker))
     await admin.start()
     try:
         replicas = min(REPLICAS, len((await admin.describe_cluster())["brokers"]))

@@ -38,8 +38,8 @@ from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import TRACE_PARENT, Delivery, headers_of, payload_of, typed_key
 from shared.messaging.outages import NOT_REPLICATED, PutBack, Unconfirmed, heeding, is_outage, is_timeout
 from shared.messaging.registry import Owner
-from shared.messaging.sealing import Sealer
 from shared.problems import Refused
+from shared.sealing import Sealer
 
 log = structlog.get_logger()
 

@@ -157,7 +157,11 @@ async def _roll(scene: Scene, topic: str) -> None:
                 key=b"x-roll",
                 value=b"{}",
                 partition=partition,
-                headers=[("ce_id", str(uuid4()).encode()), ("ce_type", b"medsync.sender.counted.v1")],
+                headers=[
+                    ("ce_id", str(uuid4()).encode()),
+                    ("ce_type", b"medsync.sender.counted.v1"),
+                    ("ce_source", b"medsync/sender"),
+                ],
             )
 
 

@@ -18,6 +18,7 @@ import asyncpg
 from aiokafka.errors import KafkaError
 
 from deploy.local.ports import free_port
+from shared.events import owner_of
 from tests.faults.chain import CHAIN, LEDGER_TOPIC, SENDER_TOPIC, Applied, Counted
 from tests.faults.history import STRANGER
 from tests.faults.load import CANARY
@@ -375,6 +376,7 @@ async def poison(run: Run, rng: random.Random) -> None:
                         "headers": [
                             ("ce_id", str(uuid4()).encode()),
                             ("ce_type", event.TYPE.encode()),
+                            ("ce_source", f"medsync/{owner_of(event.TOPIC)}".encode()),
                         ],
                     }
                     await producer.send(run.system.prefix + event.TOPIC, **one)

@@ -37,8 +37,8 @@ from shared.messaging import Work
 from shared.messaging.bell import Bell
 from shared.messaging.envelope import Record
 from shared.messaging.intake import Intake
-from shared.messaging.sealing import Sealer
 from shared.messaging.topics import create_topics
+from shared.sealing import Sealer
 from tests.console_process import ADA, installed
 from tests.pharmacy import FAMILY_NAME, NOW, TODAY, Told, as_record, pharmacy, publish_all
 from tests.running import SEALING_KEY, at_rest, producing, running, until

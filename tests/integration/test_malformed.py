@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from deploy.local import Addresses
 from shared.clock import SteppedClock
-from shared.events import Event
+from shared.events import Event, owner_of
 from shared.messaging.topics import create_topics
 from tests.pharmacy import NOW, as_record, pharmacy
 from tests.running import SEALING_KEY, at_rest, producing, running
@@ -71,6 +71,8 @@ FAMILIES: dict[str, tuple[str, Callable[[Made], Made]]] = {
     "a patient id of a megabyte": ("schema", _fields(patient_id="p" * 700_000)),
     "a patient id with a line break": ("key_mismatch", _fields(patient_id="a\nb")),
     "another patient's key": ("key_mismatch", _fields(patient_id="somebody-else")),
+    "no source": ("foreign_source", _without("ce_source")),
+    "a source that does not own the topic": ("foreign_source", _headers(ce_source=b"medsync/stranger")),
     "no id": ("missing_attribute", _without("ce_id")),
     "no type": ("missing_attribute", _without("ce_type")),
     "no headers": ("missing_attribute", lambda good: good | {"headers": {}}),
@@ -93,6 +95,7 @@ def malformed(good: Event) -> list[tuple[str, Made]]:
             "headers": {
                 "ce_id": str(uuid4()).encode(),
                 "ce_type": good.TYPE.encode(),
+                "ce_source": f"medsync/{owner_of(good.TOPIC)}".encode(),
                 "content-type": b"application/json",
             },
         }

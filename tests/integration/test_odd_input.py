@@ -25,8 +25,9 @@ from shared.messaging import Handlers, Jobs, Work
 from shared.messaging.bell import Bell
 from shared.messaging.envelope import typed_key
 from shared.messaging.parking import Parking
-from shared.messaging.sealing import Sealer
 from shared.messaging.unit import Cause
+from shared.resealing import SET_ASIDE
+from shared.sealing import Sealer
 from tests import feed
 from tests.pharmacy import NOW, pharmacy
 from tests.running import SEALING_KEY
@@ -116,6 +117,7 @@ async def start(name: str, app: FastAPI, folder: Path) -> Work:
         republish=nothing,
         consumer=SimpleNamespace(accept_gaps=nothing),
         recovery=SimpleNamespace(recover=recovered),
+        kept=SET_ASIDE,
         relay=SimpleNamespace(refuses=None),
     )
     if name in ("planner", "outreach", "fulfillment"):

@@ -68,10 +68,10 @@ from shared.events.planner import (
 from shared.messaging import Work, patient
 from shared.messaging.bell import Bell
 from shared.messaging.envelope import payload_of
-from shared.messaging.sealing import Sealer
 from shared.messaging.topics import create_topics
 from shared.messaging.unit import Cause
 from shared.problems import Conflict, NotAllowed, NotFound
+from shared.sealing import Sealer
 from tests.running import SEALING_KEY, at_rest, everything_on, producing, publish, record, running, tell
 
 DIALLER = {"Medsync-Actor": "dialler-1", "Medsync-Role": "system"}

@@ -68,9 +68,9 @@ from shared.events.planner import (
 from shared.messaging import Work, lives, patient, tables
 from shared.messaging import store as store_key
 from shared.messaging.bell import Bell
-from shared.messaging.sealing import Sealer
 from shared.messaging.unit import Cause
 from shared.problems import Invalid, NotAllowed, NotFound
+from shared.sealing import Sealer
 from tests.running import SEALING_KEY, until
 
 TODAY = date(2026, 3, 2)

@@ -16,6 +16,11 @@ from typing import Any
 import httpx
 import pytest
 
+from deploy.local.keys import write_keys
+from shared.events.enrollment import CONTACTS_TOPIC
+from tests import feed
+from tests.integration.enrollment.conftest import FEED, KEY, P1, STAFF
+
 ROOT = Path(__file__).parents[2]
 UP = """
 import sys
@@ -34,6 +39,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def system(directory: Path) -> Iterator[subprocess.Popen[bytes]]:
     said = directory.with_name("said")
+    write_keys(directory / "keys", pseudonym=KEY)
     with said.open("wb") as output:
         system = subprocess.Popen(
             [sys.executable, "-c", UP, str(directory)], cwd=ROOT, stdout=output, stderr=output
@@ -62,7 +68,12 @@ def test_every_process_is_ready_and_its_address_is_written_down(
 
 
 def test_nobody_else_can_read_passwords_and_keys(system: subprocess.Popen[bytes], directory: Path) -> None:
-    for file in (directory / "stack.json", directory / "keys.json", directory / "postgres" / "password"):
+    for file in (
+        directory / "stack.json",
+        directory / "keys" / "sealing.json",
+        directory / "keys" / "pseudonym",
+        directory / "postgres" / "password",
+    ):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
@@ -85,6 +96,47 @@ def test_a_second_up_says_which_process_is_the_first(
     assert f"already runs in {directory}, as process {system.pid}" in second.stderr
 
 
+def test_an_operator_changes_the_key_while_it_runs(system: subprocess.Popen[bytes], directory: Path) -> None:
+    enrollment = _description(directory)["services"]["enrollment"][0]
+    for kind, rows in (
+        ("stores", [feed.store()]),
+        ("patients", [feed.patient()]),
+        ("prescriptions", [feed.prescription()]),
+    ):
+        body = {"source": "chain", "records": rows}
+        answer = httpx.post(f"{enrollment}/imports/{kind}", json=body, headers=FEED, trust_env=False)
+        assert answer.is_success, answer.text
+    agreed = httpx.post(f"{enrollment}/patients/{P1}/consent", json={}, headers=STAFF, trust_env=False)
+
+    def on_the_topic() -> str:
+        code, said = _medsync(directory, "keys", "show")
+        assert code == 0, said
+        return next(line for line in said.splitlines() if line.startswith(CONTACTS_TOPIC))
+
+    _eventually(lambda: "with key 1" in on_the_topic(), lambda: agreed.text, deadline=30)
+    assert _medsync(directory, "keys", "rotate", "--after", "0")[0] == 0
+    _eventually(
+        lambda: "seals with 2, opens 1, 2" in _medsync(directory, "keys", "show")[1],
+        lambda: "the services do not take up the key",
+        deadline=30,
+    )
+    code, said = _medsync(directory, "keys", "reseal")
+    assert (code, "enrollment publishes again" in said) == (0, True), said
+    _eventually(lambda: "with key 2" in on_the_topic(), on_the_topic, deadline=30)
+    for key, why in (
+        ("2", "it is the one that seals"),
+        ("1", "the journals of services"),
+        ("7", "has no key 7"),
+    ):
+        code, said = _medsync(directory, "keys", "drop", key)
+        assert (code, why in said) == (1, True), said
+    code, said = _medsync(directory, "doctor")
+    assert "ok     Kafka answers, and takes who we are" in said
+    assert "ok     The roles of services have timeouts of their own" in said
+    key = json.loads((directory / "keys" / "sealing.json").read_text())["keys"][1]["key"]
+    assert not [log for log in (directory / "logs").iterdir() if key in log.read_text()]
+
+
 def test_a_stop_ends_services_first_and_leaves_nothing(
     system: subprocess.Popen[bytes], directory: Path
 ) -> None:
@@ -98,6 +150,19 @@ def test_a_stop_ends_services_first_and_leaves_nothing(
         for log in ("logs/enrollment-0.log", "kafka/kafka.log", "postgres/postgres.log")
     ]
     assert stopped_at == sorted(stopped_at)
+
+
+def _medsync(directory: Path, *arguments: str) -> tuple[int, str]:
+    """What a command says, run where the system runs."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "cli.main", *arguments],
+        cwd=directory.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return ran.returncode, ran.stdout + ran.stderr
 
 
 def _description(directory: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from shared.messaging import Caller, Handlers, Jobs, Refused, Unit, Work, patien
 from shared.service import service_app
 from shared.settings import ServiceSettings
 
-on = Handlers()
+on = Handlers("ledger")
 due = Jobs()
 router = APIRouter()
 

@@ -47,6 +47,7 @@ from shared.events.planner import (
     Visit,
 )
 from shared.messaging.envelope import Delivery
+from shared.resealing import KeptRows
 from shared.upsert import Row, row, upsert
 
 Times: TypeAlias = Mapping[str, datetime | None]
@@ -246,6 +247,11 @@ async def save_left(db: Db, events: Sequence[PatientDisenrolled], times: Times) 
 
 
 _keep_sealed = upsert("sealed_details", "patient_id", "revision key_id sealed", newer="revision")
+
+
+SEALED_DETAILS = KeptRows(
+    "sealed_details", row="patient_id", bound_to=f"'{ContactDetailsChanged.TYPE}/' || patient_id"
+)
 
 
 async def save_sealed(db: Db, details: Sequence[tuple[ContactDetailsChanged, str, bytes]]) -> None:

@@ -26,8 +26,8 @@ from services.outreach.store import attempts, reads, writes
 from services.outreach.store.attempts import Attempt
 from shared.events.enrollment import Channel
 from shared.messaging import Unit
-from shared.messaging.sealing import Sealer
 from shared.problems import STAFF, Conflict, require_role
+from shared.sealing import Sealer
 from shared.values import FreeText, LenientInput, Output, for_example
 
 HEEDED_LATE = frozenset({Outcome.stop, Outcome.wrong_number})

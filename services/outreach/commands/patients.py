@@ -26,8 +26,8 @@ from services.outreach.recompute import recompute_contacts
 from services.outreach.store import attempts
 from shared.events.enrollment import Channel
 from shared.messaging import Unit
-from shared.messaging.sealing import Sealer
 from shared.problems import STAFF, require_role
+from shared.sealing import Sealer
 from shared.values import WORD, LenientInput, Text, for_example
 
 MAY_SPEAK = ("patient", "caregiver", "system", *STAFF)

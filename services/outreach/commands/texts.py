@@ -20,8 +20,8 @@ from services.outreach.store import attempts, stops, texts
 from services.outreach.store.texts import Text
 from shared.events.enrollment import Channel
 from shared.messaging import Unit
-from shared.messaging.sealing import Sealer
 from shared.problems import STAFF, Conflict, Invalid, require_role
+from shared.sealing import Sealer
 from shared.values import LenientInput, for_example
 
 
@@ -30,6 +30,7 @@ async def keep_text(
 ) -> UUID:
     """Keep a message for a person to read; until then dialers make no contact with the patient."""
     text_id = uuid4()
+    key_id, sealed = sealer.seal(text[:LONGEST].encode(), bound_to=texts.bound_to(text_id))
     until = deadlines(unit.now, case.calendar, ZoneInfo(case.zone or "UTC"))
     await texts.add_text(
         unit.db,
@@ -40,8 +41,8 @@ async def keep_text(
             received_at=unit.now,
             channel=channel,
             number=number,
-            sealed=sealer.seal(text[:LONGEST].encode(), bound_to=texts.bound_to(text_id)),
-            key_id=sealer.key_id,
+            sealed=sealed,
+            key_id=key_id,
             cut=len(text) > LONGEST,
             seems=None if meaning is Meaning.unclear else meaning.value,
             due_at=until.due_at,

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from shared.database import Db
 from shared.events.enrollment import Channel
+from shared.resealing import KeptRows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,9 @@ class Text:
 def bound_to(text_id: UUID) -> str:
     """What the seal of a message is bound to."""
     return f"text/{text_id}"
+
+
+KEPT = KeptRows("texts", row="text_id", type="uuid", bound_to="'text/' || text_id")
 
 
 def _text(row: Any) -> Text:

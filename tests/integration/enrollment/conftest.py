@@ -20,8 +20,8 @@ from shared.database import open_pool
 from shared.events import EVENTS, Event
 from shared.messaging import Work, patient
 from shared.messaging.bell import Bell
-from shared.messaging.sealing import Sealer
 from shared.messaging.unit import Cause
+from shared.sealing import Sealer
 from tests import feed as records
 
 KEY = "pseudonyms-of-a-test-0123456789abcdef"

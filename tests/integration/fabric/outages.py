@@ -13,7 +13,7 @@ import httpx
 from aiokafka.errors import KafkaError
 
 from deploy.local import LocalStack
-from deploy.local.databases import create_databases, migrate
+from deploy.local.databases import create_databases, install
 from shared.events.planner import TOPIC as PLANNER
 from shared.messaging.topics import create_topics
 from tests.integration.fabric.conftest import MIGRATIONS
@@ -26,7 +26,7 @@ async def exposed_on(own: LocalStack, folder: Path) -> Ledger:
     """A ledger on servers that may be killed."""
     name = f"ledger_{uuid4().hex[:8]}"
     made = await asyncio.to_thread(create_databases, own.addresses.postgres, [name])
-    await asyncio.to_thread(migrate, made[name], *MIGRATIONS)
+    await asyncio.to_thread(install, own.addresses.postgres, name, *MIGRATIONS)
     await create_topics(own.addresses.kafka, 4, prefix=f"{name}.")
     return Ledger(own.addresses.kafka, made[name], f"{name}.", folder)
 

@@ -45,10 +45,12 @@ def profile(**fields: Any) -> bytes:
 
 def structured(**attributes: Any) -> bytes:
     document = {"specversion": "1.0", "id": str(uuid4()), "type": ProfileChanged.TYPE, "data": GOOD}
+    document["source"] = "medsync/enrollment"
     return json.dumps(document | attributes).encode()
 
 
 NAN = {"revision": float("nan")}
+FOREIGN = (("ce_source", b"medsync/outreach"),)
 IS_STRUCTURED = (("content-type", b"application/cloudevents+json; charset=utf-8"),)
 
 CASES = [
@@ -95,6 +97,8 @@ CASES = [
     Case("structured mode, a list", "undecodable", value=b"[]", headers=IS_STRUCTURED),
     Case("structured mode, deep nesting", "undecodable", value=b"[" * 100_000, headers=IS_STRUCTURED),
     Case("structured mode, NaN", "schema", value=structured(data=GOOD | NAN), headers=IS_STRUCTURED),
+    Case("no source", "foreign_source", without=("ce_source",), parks=False),
+    Case("a source that does not own the topic", "foreign_source", headers=FOREIGN, parks=False),
     Case("a type on another's topic", "schema", headers=(("ce_type", b"medsync.outreach.pickup-confirmed.v1"),)),
 ]  # fmt: skip
 
@@ -105,6 +109,7 @@ def record(case: Case, patient: str) -> tuple[str, dict[str, Any]]:
     headers: dict[str, bytes | None] = {
         "ce_id": str(uuid4()).encode(),
         "ce_type": ProfileChanged.TYPE.encode(),
+        "ce_source": b"medsync/enrollment",
         "content-type": b"application/json",
     }
     added = {name for name, _ in case.headers}

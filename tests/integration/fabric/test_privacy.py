@@ -23,6 +23,7 @@ from shared.events.enrollment import (
 from tests.integration.fabric.given import Ledger, changed
 from tests.running import at_rest
 
+OWNER = "medsync/enrollment"
 NAME, NUMBER, DRUG = "Canarius", "+15550199", "Canaricillin"
 CANARIES = (NAME, NUMBER, DRUG)
 
@@ -61,19 +62,25 @@ def malformed() -> list[tuple[str, dict[str, Any]]]:
         bad(3, value=whole, headers={"ce_id": NAME}),
         bad(4, value=whole, headers={"ce_type": f"{NAME}.v1"}),
         bad(5, value=whole, headers={"ce_type": "", "ce_subject": NAME}),
+        bad(9, value=whole, headers={"ce_source": NAME}),
         bad(6, value=b"[" + whole, headers={"content-type": "application/cloudevents+json"}),
         (CONTACTS_TOPIC, {**bad(7, value=whole)[1], "headers": sealed_with(NAME)}),
     ]  # fmt: skip
 
 
 def bad(n: int, *, value: bytes, headers: dict[str, str] | None = None) -> tuple[str, dict[str, Any]]:
-    texts = {"ce_id": str(uuid4()), "ce_type": ProfileChanged.TYPE} | (headers or {})
+    texts = {"ce_id": str(uuid4()), "ce_type": ProfileChanged.TYPE, "ce_source": OWNER} | (headers or {})
     encoded = [(name, text.encode()) for name, text in texts.items()]
     return TOPIC, {"key": f"bad-{n}".encode(), "value": value, "headers": encoded}
 
 
 def sealed_with(key_id: str) -> list[tuple[str, bytes]]:
-    texts = {"ce_id": str(uuid4()), "ce_type": ContactDetailsChanged.TYPE, "ce_sealingkeyid": key_id}
+    texts = {
+        "ce_id": str(uuid4()),
+        "ce_type": ContactDetailsChanged.TYPE,
+        "ce_source": OWNER,
+        "ce_sealingkeyid": key_id,
+    }
     return [(name, text.encode()) for name, text in texts.items()]
 
 

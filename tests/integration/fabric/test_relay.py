@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from shared.database import connect
-from shared.events import Event
+from shared.events import Event, owner_of
 from shared.events.enrollment import CONTACTS_TOPIC, ContactDetailsChanged
 from shared.events.outreach import Channel, ContactOptedOut
 from shared.events.planner import TOPIC as PLANNER
@@ -285,7 +285,12 @@ async def commit(ledger: Ledger, *events: Event) -> None:
     """Put events into the outbox, as an older release would have."""
     said = []
     for event in events:
-        headers = {"ce_type": event.TYPE, "ce_subject": event.key, "content-type": "application/json"}
+        headers = {
+            "ce_type": event.TYPE,
+            "ce_source": f"medsync/{owner_of(event.TOPIC)}",
+            "ce_subject": event.key,
+            "content-type": "application/json",
+        }
         said.append((event.TOPIC, event.key, headers, event.model_dump_json().encode()))
     db = await connect(ledger.database_url, name="test")
     await journal.append(db, said)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import httpx
 
 from shared.events.enrollment import CONTACTS_TOPIC, ContactDetailsChanged, Phone
-from tests.integration.fabric.given import Ledger
+from tests.integration.fabric.given import Ledger, disenrolled
 from tests.running import at_rest
+from tests.running import record as by_owner
 
 NAME, NUMBER = "Canarius", "+15550100"
 
@@ -71,9 +73,23 @@ async def test_a_service_with_another_key_opens_nothing_says_why_and_stops(ledge
     await ledger.publish_raw(again[1:])
     async with ledger.running(sealing_key="77" * 32, sealing_key_id="2", wait_ready=False) as client:
         letters = await ledger.until_letters(5)
-        assert letters[4]["message"] == "not sealed with key '2', which this service holds"
+        assert letters[4]["message"] == "sealed with a key that this service does not hold: it holds 2"
         answer = (await client.get("/ops/ready")).json()
         assert any("seal_broken" in missing for missing in answer["missing"])
+
+
+async def test_a_forged_event_changes_nothing_parks_nobody_and_spends_no_id(ledger: Ledger) -> None:
+    real = disenrolled("p", 1)
+    id_ = UUID("00000000-0000-7000-8000-000000000009")
+    async with ledger.running() as client:
+        await ledger.publish_raw([(real.TOPIC, by_owner(real, event_id=id_, ce_source="medsync/planner"))])
+        (letter,) = await ledger.until_letters(1)
+        assert (letter["reason"], letter["key"], letter["event_id"]) == ("foreign_source", None, None)
+        assert await ledger.effects() == []
+        await ledger.publish_raw([(real.TOPIC, by_owner(real, event_id=id_))])
+        await at_rest(client)
+    assert await ledger.effects_of("p") == [("disenrolled", 1)]
+    assert await ledger.count("fabric.parked") == 0
 
 
 def record(key: bytes | None, headers: dict[str, bytes], value: bytes | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from tests.running import at_rest, running
 
 PATIENTS = [f"p{n}" for n in range(30)]
 
-OLD = Handlers()
+OLD = Handlers("ledger")
 OLD(ProfileChanged)(ledger_app.changed)
 """As it was before the service heard of confirmations, which stand on a topic that it does not subscribe to."""
 

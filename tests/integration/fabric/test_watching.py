@@ -53,7 +53,7 @@ def of(samples: Mapping[Any, float], name: str, **labels: str) -> float | None:
 
 
 def malformed(patient: str) -> tuple[str, dict[str, Any]]:
-    texts = {"ce_id": str(uuid4()), "ce_type": changed("p", 1).TYPE}
+    texts = {"ce_id": str(uuid4()), "ce_type": changed("p", 1).TYPE, "ce_source": "medsync/enrollment"}
     headers = [(name, text.encode()) for name, text in texts.items()]
     return TOPIC, {"key": patient.encode(), "value": b'{"revision": "Canarius"}', "headers": headers}
 
