@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import time
 from dataclasses import dataclass, field
@@ -100,19 +99,17 @@ class Tokens(AbstractTokenProvider):  # type: ignore[misc]
     def __init__(self, settings: BrokerSettings) -> None:
         self._settings = settings
         self._token, self._good_until, self._fetch_at = "", 0.0, 0.0
-        self._fetching = asyncio.Lock()
 
     async def token(self) -> str:
         """Raises KafkaConnectionError where there is none to be had. One that is good outlives an outage of whoever
-        gives them."""
-        async with self._fetching:
-            if time.monotonic() >= self._fetch_at:
-                try:
-                    await self._fetch()
-                except (httpx.HTTPError, ValueError, KeyError) as error:
-                    if time.monotonic() >= self._good_until:
-                        raise KafkaConnectionError(f"no token for Kafka: {type(error).__name__}") from None
-            return self._token
+        gives them. Two that ask at once, be it from two event loops, may both fetch one."""
+        if time.monotonic() >= self._fetch_at:
+            try:
+                await self._fetch()
+            except (httpx.HTTPError, ValueError, KeyError) as error:
+                if time.monotonic() >= self._good_until:
+                    raise KafkaConnectionError(f"no token for Kafka: {type(error).__name__}") from None
+        return self._token
 
     async def _fetch(self) -> None:
         told, asked_at = self._settings, time.monotonic()

@@ -186,15 +186,15 @@ async def test_a_token_is_used_until_shortly_before_its_end_and_outlives_an_outa
 ) -> None:
     wanted = {"kafka_mechanism": "OAUTHBEARER", "kafka_token_url": tokens.url}
     of = Tokens(BrokerSettings(**kafka.settings("medsync-planner", **wanted)))  # type: ignore[arg-type]
-    before, tokens.seconds = tokens.given, 2
+    before, tokens.seconds = tokens.given, 6
     try:
         first = await of.token()
         assert await of.token() == first
         assert tokens.given == before + 1
-        await asyncio.sleep(1.7)
+        await asyncio.sleep(5.0)
         tokens.away = True
         assert await of.token() == first
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.3)
         with pytest.raises(KafkaConnectionError, match="HTTPStatusError"):
             await of.token()
         tokens.away = False
