@@ -16,7 +16,7 @@ import typer
 
 from cli.brokers import broker
 from cli.system import STATE, find
-from shared.access import number_of_brokers
+from shared.broker_access import number_of_brokers
 from shared.database import Database, SettingsLost, connect, require_settings
 from shared.messaging.outages import BROKER_AWAY
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cli.brokers import broker
-from shared.access import Rule, allow
+from shared.broker_access import Rule, allow
 from shared.events import TOPICS, events_of
 
 SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from cli.proof.topics import read_topics
 from cli.topics import OPERATOR, SERVICES, declared, every_rule
 from deploy.local.ports import free_port
-from shared.access import allow
+from shared.broker_access import allow
 from shared.broker import BrokerSettings, Tokens, client_of
 from shared.clock import SteppedClock
 from shared.events import owner_of
