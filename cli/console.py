@@ -29,7 +29,7 @@ def rebuild(
     url = f"{find().url('console')}/rebuild"
     query = {"check": check, "force": force}
     try:
-        answer = httpx.post(url, params=query, headers=staff_headers(role="system"), timeout=None)
+        answer = httpx.post(url, params=query, headers=staff_headers(), timeout=None)
     except httpx.TransportError as error:
         raise SystemExit(f"{url} does not answer ({type(error).__name__}); does the console run?") from None
     if answer.is_error:

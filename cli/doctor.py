@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import typer
 
-from cli.system import STATE, find
+from cli.system import STATE, find, staff_headers
 from shared.database import connect
 
 FREE_BYTES = 2 * 1024**3
@@ -102,7 +102,7 @@ def nothing_waits_for_a_person() -> str | None:
 def _waiting(url: str) -> str | None:
     """What waits at this service for somebody to look at it."""
     try:
-        found = httpx.get(f"{url}/ops/deadletters?limit={LETTERS_ASKED}", timeout=10)
+        found = httpx.get(f"{url}/ops/deadletters?limit={LETTERS_ASKED}", headers=staff_headers(), timeout=10)
     except httpx.TransportError:
         return None  # said already: it is not ready
     if found.is_error:

@@ -29,7 +29,7 @@ def recover(service: str, because: str) -> None:
     answer = httpx.post(
         f"{find().url(service)}/ops/recovered",
         json={"because": because},
-        headers=staff_headers(role="system"),
+        headers=staff_headers(),
         timeout=ASK_SECONDS,
     )
     if answer.is_error:

@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from cli.system import staff_headers
 from shared.messaging.lag import Ends, by_topic
 from shared.messaging.outages import BROKER_AWAY
 
@@ -32,7 +33,7 @@ class Observer:
 
     def __init__(self, urls: Mapping[str, str], kafka: str, *, patience: float = 120.0) -> None:
         self._urls, self._patience = urls, patience
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20))
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20), headers=staff_headers())
         self._ends = Ends(kafka)
         self._connected = False
         self._at_rest: dict[

@@ -71,6 +71,6 @@ def find() -> System:
     return System(kafka, state.get("databases", {}), services, Path(clock) if clock else None)
 
 
-def staff_headers(actor: str | None = None, role: str = "technician") -> dict[str, str]:
-    """Headers of a command from the terminal; the actor is the login name unless given."""
+def staff_headers(actor: str | None = None, role: str = "operator") -> dict[str, str]:
+    """Headers of what is asked from the terminal; the actor is the login name unless given."""
     return {"Medsync-Actor": actor or os.environ.get("USER", "operator"), "Medsync-Role": role}

@@ -158,7 +158,7 @@ class Demo:
         # Nobody acts on what the console shows: it may take its time.
         self.observer = self._observer(set(self.services.urls) - {"console"})
         self.stirred_at_rest: Counter[str] = Counter()
-        self.staff = Actor("demo", "technician", self.services)
+        self.staff = Actor("demo", "manager,operator", self.services)
 
     async def run(self) -> bool:
         """Everything in order; says whether the proof held."""
@@ -188,7 +188,7 @@ class Demo:
         dispensing = DispensingSystem(self.services, self.behavior)
         bench = Bench(self.services, dispensing)
         callers = [
-            Dialer("dialer-1", "system", self.services, self.behavior),
+            Dialer("dialer-1", "dialer", self.services, self.behavior),
             Dialer("technician-2", "technician", self.services, self.behavior),
         ]
         await self._live(

@@ -101,7 +101,7 @@ def replan(
 def _batches(run: Run, side_by_side: int, *, dry_run: bool) -> Iterator[list[dict[str, Any]]]:
     """What changed, batch by batch; the run notes how far it is before each is given out."""
     with (
-        httpx.Client(base_url=run.url, headers=staff_headers(role="system"), timeout=60) as http,
+        httpx.Client(base_url=run.url, headers=staff_headers(), timeout=60) as http,
         ThreadPoolExecutor(side_by_side) as lanes,
     ):
         stores = _stores(http, run.selection)

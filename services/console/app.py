@@ -9,7 +9,7 @@ from fastapi.staticfiles import StaticFiles
 
 from services.console import http
 from services.console.handlers import on
-from services.console.pages import install_pages
+from services.console.pages import SaidHere, install_pages
 from services.console.settings import Settings
 from shared.messaging import Jobs
 from shared.service import service_app
@@ -27,6 +27,7 @@ def create_app(settings: Settings) -> FastAPI:
         jobs=Jobs(),
         routers=routers,
         lanes=lanes,
+        identity=SaidHere(sign_in=settings.sign_in),
     )
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     install_pages(app)

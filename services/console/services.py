@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from services.console.settings import Settings
-from shared.http import Caller, Problem
+from shared.access import Principal
+from shared.http import Problem
 
 PATIENCE = httpx.Timeout(3.0)
 LETTERS_SHOWN = 50
@@ -48,10 +49,15 @@ class _Asked:
     urls: tuple[str, ...] = field(default=())
 
 
-async def look_at(app: FastAPI) -> list[State]:
-    """Every service, the console last; all are asked at once, and none is waited for longer than three seconds."""
-    settings: Settings = app.state.settings
-    async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as out, _to_itself(app) as home:
+async def look_at(request: Request) -> list[State]:
+    """Every service, asked as the person, the console last; all at once, and none is waited for longer than three
+    seconds."""
+    settings: Settings = request.app.state.settings
+    who = in_the_name_of(request)
+    async with (
+        httpx.AsyncClient(timeout=PATIENCE, trust_env=False, headers=who) as out,
+        _to_itself(request.app, who) as home,
+    ):
         asked = [(name, _Asked(out, urls)) for name, urls in settings.services.items()]
         asked.append(("console", _Asked(home, ("http://localhost",))))
         return list(await asyncio.gather(*(_look_at(name, each) for name, each in asked)))
@@ -80,21 +86,25 @@ async def _get(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
     )
 
 
-async def tell(app: FastAPI, caller: Caller, service: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+async def tell(request: Request, service: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """Send a command in the person's name; answers what the service answers.
 
     Raises:
         Problem: 404 where no address of the service is known, 502 where it does not answer, or its own problem.
     """
-    settings: Settings = app.state.settings
+    settings: Settings = request.app.state.settings
     urls = ("http://localhost",) if service == "console" else settings.services.get(service, ())
     if not urls:
         raise Problem(404, "No such service", f"no address of {service} is known here (MEDSYNC_…_URL)")
-    headers = {"Medsync-Actor": caller.actor, "Medsync-Role": caller.role}
-    client = _to_itself(app) if service == "console" else httpx.AsyncClient(timeout=30, trust_env=False)
+    who = in_the_name_of(request)
+    client = (
+        _to_itself(request.app, who)
+        if service == "console"
+        else httpx.AsyncClient(timeout=30, trust_env=False, headers=who)
+    )
     async with client:
         try:
-            answer = await client.post(f"{urls[0]}{path}", json=body, headers=headers)
+            answer = await client.post(f"{urls[0]}{path}", json=body)
             said: dict[str, Any] = answer.json()
         except (httpx.TransportError, ValueError) as error:
             raise Problem(
@@ -109,5 +119,16 @@ async def tell(app: FastAPI, caller: Caller, service: str, path: str, body: dict
     return said
 
 
-def _to_itself(app: FastAPI) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), timeout=PATIENCE)
+def in_the_name_of(request: Request) -> dict[str, str]:
+    """Headers that say to another service whose request this is: the person's own token, where there is one.
+
+    It is for several audiences then. What is asked so is about no patient.
+    """
+    if token := request.headers.get("authorization"):
+        return {"Authorization": token}
+    principal: Principal = request.state.principal
+    return {"Medsync-Actor": principal.sub, "Medsync-Role": ",".join(sorted(principal.roles))}
+
+
+def _to_itself(app: FastAPI, who: dict[str, str]) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), timeout=PATIENCE, headers=who)

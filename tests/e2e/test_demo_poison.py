@@ -101,7 +101,7 @@ class Running(DemoProcess):
         return {patient_id: sorted(lines) for patient_id, lines in told.items()}
 
     async def _ask(self, method: str, path: str) -> Any:
-        headers = {"Medsync-Actor": "test", "Medsync-Role": "technician", "Idempotency-Key": path}
+        headers = {"Medsync-Actor": "test", "Medsync-Role": "operator", "Idempotency-Key": path}
         async with httpx.AsyncClient(headers=headers, timeout=30) as client:
             answer = await client.request(method, self._stack()["services"]["planner"][0] + path)
         answer.raise_for_status()
