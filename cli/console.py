@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.system import find, staff_headers
+from cli.sign_in import staff_headers
+from cli.system import find
 
 app = typer.Typer(no_args_is_help=True, help="The console's read model.")
 

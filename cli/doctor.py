@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx
 import typer
 
-from cli.system import STATE, find, staff_headers
+from cli.sign_in import staff_headers
+from cli.system import STATE, find
 from shared.database import connect
 
 FREE_BYTES = 2 * 1024**3

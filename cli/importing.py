@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from cli.system import staff_headers
+from cli.sign_in import staff_headers
 from services.enrollment.domain.records import LAYOUTS, Layout
 from services.enrollment.domain.written import fold, is_near, is_unknown, meant_for, repeated
 

@@ -10,7 +10,8 @@ import httpx
 import typer
 
 from cli.republish import republish_all
-from cli.system import find, staff_headers
+from cli.sign_in import staff_headers
+from cli.system import find
 
 ASK_SECONDS = 900
 """Reading a fortnight of a chain's events takes minutes."""

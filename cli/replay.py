@@ -9,7 +9,8 @@ import httpx
 import typer
 
 from cli.republish import group_of
-from cli.system import find, staff_headers
+from cli.sign_in import staff_headers
+from cli.system import find
 
 
 def replay_journal(

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import typer
 
-from cli.system import find, staff_headers
+from cli.sign_in import staff_headers
+from cli.system import find
 
 TRIES = 20
 

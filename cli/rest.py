@@ -16,7 +16,7 @@ from typing import Any
 
 import aiohttp
 
-from cli.system import staff_headers
+from cli.sign_in import staff_headers
 from shared.messaging.lag import Ends, by_topic
 from shared.messaging.outages import BROKER_AWAY
 

@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cli.importing import PATIENCE_SECONDS, detail_of, is_passing
-from cli.system import STATE, find, staff_headers
+from cli.sign_in import staff_headers
+from cli.system import STATE, find
 
 PATIENTS_A_REQUEST = 128
 """As many as a transaction is worth: their rows are locked, and none of their events is taken in, until the last of
