@@ -6,20 +6,13 @@ PEM) the terminal signs in as that program at `MEDSYNC_ISSUER`: client credentia
 
 from __future__ import annotations
 
-import json
 import os
-import time
 from functools import cache
 from pathlib import Path
-from uuid import uuid4
 
 import httpx
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, RSAKey
 
-ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-ASSERTION_SECONDS = 60
+from shared.proof import BadKey, proof, read_key
 
 
 def staff_headers(actor: str | None = None, role: str = "operator") -> dict[str, str]:
@@ -51,42 +44,13 @@ def signed_in(issuer: str, client_id: str, key_file: Path) -> str:
             endpoint = found.json()["token_endpoint"]
             form = {
                 "grant_type": "client_credentials",
-                "client_assertion_type": ASSERTION,
-                "client_assertion": assertion(client_id, key_file, issuer),
+                **proof(client_id, read_key(key_file), issuer),
             } | ({"scope": scope} if (scope := os.environ.get("MEDSYNC_SCOPE")) else {})
             answer = http.post(endpoint, data=form)
         if answer.is_error:
             raise SystemExit(f"{issuer} signs {client_id} in not: {answer.text[:300]}")
         return str(answer.json()["access_token"])
+    except BadKey as error:
+        raise SystemExit(str(error)) from None
     except (httpx.HTTPError, ValueError, KeyError) as error:
         raise SystemExit(f"no access token from {issuer}: {type(error).__name__}") from None
-
-
-def assertion(client_id: str, key_file: Path, audience: str) -> str:
-    """What a program signs to prove that it is it, once. SystemExit where its key cannot be read."""
-    try:
-        key = _key(key_file.read_text())
-    except (OSError, JoseError, ValueError) as error:
-        raise SystemExit(f"{key_file} is no private key that can be read: {type(error).__name__}") from None
-    now = int(time.time())
-    claims = {
-        "iss": client_id,
-        "sub": client_id,
-        "aud": audience,
-        "iat": now,
-        "exp": now + ASSERTION_SECONDS,
-        "jti": str(uuid4()),
-    }
-    algorithm = "ES256" if isinstance(key, ECKey) else "RS256"
-    header = {"alg": algorithm, "typ": "JWT"} | ({"kid": key.kid} if key.kid else {})
-    return jwt.encode(header, claims, key, algorithms=[algorithm])
-
-
-def _key(text: str) -> ECKey | RSAKey:
-    if text.lstrip().startswith("{"):
-        said = json.loads(text)
-        return ECKey.import_key(said) if said.get("kty") == "EC" else RSAKey.import_key(said)
-    try:
-        return ECKey.import_key(text)
-    except (JoseError, ValueError):
-        return RSAKey.import_key(text)

@@ -75,7 +75,7 @@ def service_app(
     """A service: its HTTP routes, and in its lifespan the consumer, the relay and the due work.
 
     `access` says who may use its routes, `shared.access` where it is left out; a route without a row is a RuntimeError.
-    `identity` is how it learns who calls where no issuer of tokens is set, headers where it is left out.
+    `identity` is how it learns who calls; left out: by tokens where an issuer is set, else by headers.
 
     `about` says in its document what the service is for. `lanes` and `large` are bounds of some paths, see `Edge`.
     `republish`, `revisions` and `take_again`: how a service that publishes tells its state, and recovers.
@@ -107,7 +107,7 @@ def service_app(
         dependencies=[Depends(admit)],
     )
     app.state.rows = {**OF_EVERY_SERVICE, **(ACCESS.get(name, {}) if access is None else access)}
-    app.state.identity = identity_of(name, settings) or identity or Headed()
+    app.state.identity = identity or identity_of(name, settings) or Headed()
     install_problems(app)
     app.add_middleware(SlashesInIds)
     install_edge(app, Edge(settings.hosts, settings.max_in_flight, lanes or {}, large or {}))

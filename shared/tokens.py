@@ -92,17 +92,18 @@ class Keys:
     async def _ask(self) -> None:
         self._asked_at = self.clock()
         try:
-            url = self.url or await self._discovered()
+            url = self.url or str((await self.discovered())["jwks_uri"])
             self._held = KeySet.import_key_set(dict(await self.fetch(url)))  # type: ignore[arg-type]
             self._fetched_at = self.clock()
         except (httpx.HTTPError, JoseError, ValueError, KeyError, TypeError) as error:
             log.warning("identity.keys_not_fetched", error=type(error).__name__, held=self._held is not None)
 
-    async def _discovered(self) -> str:
+    async def discovered(self) -> Mapping[str, Any]:
+        """The issuer's discovery document. Raises httpx.HTTPError, ValueError, KeyError."""
         said = await self.fetch(f"{self.issuer.rstrip('/')}/.well-known/openid-configuration")
         if said["issuer"] != self.issuer:
             raise ValueError("the discovery document is another issuer's")
-        return str(said["jwks_uri"])
+        return said
 
 
 class Tokens:
@@ -144,15 +145,30 @@ class Tokens:
             patients=listed(claims["patients"]) if isinstance(claims.get("patients"), str) else frozenset(),
         )
 
+    async def read(self, token: str) -> jwt.Token:
+        """A token that the provider signed; its claims are still to be judged.
+
+        Raises Unknown, JoseError or ValueError, and Busy where no keys are there yet.
+        """
+        key_id = jws.extract_compact(token.encode()).headers().get("kid")
+        if not isinstance(key_id, str):
+            raise Unknown("the token does not say with which key it is signed")
+        keys = await self._keys.holding(key_id)
+        if not any(key.kid == key_id for key in keys.keys):
+            raise Unknown("the token is signed with no key of the identity provider")
+        return jwt.decode(token, keys, algorithms=list(self._algorithms))
+
+    async def discovered(self) -> Mapping[str, Any]:
+        """The provider's discovery document. Raises httpx.HTTPError, ValueError, KeyError."""
+        return await self._keys.discovered()
+
     async def _believed(self, token: str) -> dict[str, Any]:
         try:
             if len(token) > TOKEN_BYTES:
                 raise Unknown("the token is too long")
-            key_id = _named_key(token)
-            keys = await self._keys.holding(key_id)
-            if not any(key.kid == key_id for key in keys.keys):
-                raise Unknown("the token is signed with no key of the identity provider")
-            read = jwt.decode(token, keys, algorithms=list(self._algorithms))
+            if str(jws.extract_compact(token.encode()).headers().get("typ", "")).lower() not in TYPES:
+                raise Unknown("the token is no access token: its typ is not at+jwt (RFC 9068)")
+            read = await self.read(token)
             self._claims.validate(read.claims)
         except ExpiredTokenError:
             raise Unknown("the token has expired: get a new one") from None
@@ -161,14 +177,3 @@ class Tokens:
         except (JoseError, ValueError, TypeError, KeyError):
             raise Unknown("the token is not one of the identity provider's, or was changed") from None
         return read.claims
-
-
-def _named_key(token: str) -> str:
-    """The id of the key that a token says it is signed with; nothing of it is believed. Raises Unknown."""
-    header = jws.extract_compact(token.encode()).headers()
-    if str(header.get("typ", "")).lower() not in TYPES:
-        raise Unknown("the token is no access token: its typ is not at+jwt (RFC 9068)")
-    key_id = header.get("kid")
-    if not isinstance(key_id, str):
-        raise Unknown("the token does not say with which key it is signed")
-    return key_id

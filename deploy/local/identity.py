@@ -74,6 +74,7 @@ class Provider:
     people: Mapping[str, str] = field(default_factory=lambda: PEOPLE)
     key: ECKey = field(default_factory=lambda: ECKey.generate_key("P-256", auto_kid=True))
     clock: Callable[[], float] = time.time
+    _refresh: dict[str, tuple[str, str]] = field(default_factory=dict)  # token to person and program
     _codes: dict[str, dict[str, str]] = field(default_factory=dict)
     _used: dict[str, float] = field(default_factory=dict)  # ids of assertions, until they expire
 
@@ -131,6 +132,8 @@ class Provider:
                 return self._answer(self.access_token(client_id, client_id))
             case "authorization_code":
                 return self._of_code(client_id, form)
+            case "refresh_token":
+                return self._refreshed(client_id, form)
             case kind if kind == EXCHANGE:
                 return self._exchanged(client_id, form)
         raise Denied("unsupported_grant_type", "use authorization_code, client_credentials or token-exchange")
@@ -148,7 +151,20 @@ class Provider:
             raise Denied("invalid_grant", "the code is used, too old, or not for this program")
         about = {"aud": client_id, "nonce": asked["nonce"], "auth_time": int(self.clock())}
         tokens = self._answer(self.access_token(asked["sub"], client_id))
-        return tokens | {"id_token": self._signed("JWT", asked["sub"], about)}
+        more = {"id_token": self._signed("JWT", asked["sub"], about)}
+        return tokens | more | self._refresh_token(asked["sub"], client_id)
+
+    def _refresh_token(self, sub: str, client_id: str) -> dict[str, str]:
+        token = secrets.token_urlsafe(32)
+        self._refresh[token] = sub, client_id
+        return {"refresh_token": token}
+
+    def _refreshed(self, client_id: str, form: Mapping[str, str]) -> dict[str, Any]:
+        """The next tokens; each refresh token is good once."""
+        sub, of_client = self._refresh.pop(form.get("refresh_token", ""), ("", ""))
+        if of_client != client_id:
+            raise Denied("invalid_grant", "the refresh token is used, or another program's")
+        return self._answer(self.access_token(sub, client_id)) | self._refresh_token(sub, client_id)
 
     def _exchanged(self, client_id: str, form: Mapping[str, str]) -> dict[str, Any]:
         """A person's token for one service, for the program to act as the person (RFC 8693)."""
@@ -204,7 +220,7 @@ def create_app(provider: Provider) -> FastAPI:
             "id_token_signing_alg_values_supported": ["ES256"],
             "code_challenge_methods_supported": ["S256"],
             "token_endpoint_auth_methods_supported": ["private_key_jwt"],
-            "grant_types_supported": ["authorization_code", "client_credentials", EXCHANGE],
+            "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials", EXCHANGE],
         }
 
     @app.get("/keys")
@@ -243,6 +259,7 @@ def create_app(provider: Provider) -> FastAPI:
         code: Annotated[str, Form()] = "",
         code_verifier: Annotated[str, Form()] = "",
         redirect_uri: Annotated[str, Form()] = "",
+        refresh_token: Annotated[str, Form()] = "",
         subject_token: Annotated[str, Form()] = "",
         audience: Annotated[str, Form()] = "",
     ) -> JSONResponse:
@@ -253,6 +270,7 @@ def create_app(provider: Provider) -> FastAPI:
             "code": code,
             "code_verifier": code_verifier,
             "redirect_uri": redirect_uri,
+            "refresh_token": refresh_token,
             "subject_token": subject_token,
             "audience": audience,
         }
@@ -303,10 +321,12 @@ def prepare(folder: Path) -> dict[str, ECKey]:
 
 
 def main() -> None:
-    if len(sys.argv) not in (2, 3):
-        raise SystemExit("usage: python -m deploy.local.identity DIRECTORY [PORT]")
-    port = int(sys.argv[2]) if len(sys.argv) == 3 else 8090
-    provider = Provider(f"http://127.0.0.1:{port}", prepare(Path(sys.argv[1])))
+    if not 2 <= len(sys.argv) <= 4:
+        raise SystemExit("usage: python -m deploy.local.identity DIRECTORY [PORT [ADDRESS OF THE CONSOLE]]")
+    port = int(sys.argv[2]) if len(sys.argv) > 2 else 8090
+    console = sys.argv[3] if len(sys.argv) > 3 else "http://127.0.0.1:8005"
+    keys = prepare(Path(sys.argv[1]))
+    provider = Provider(f"http://127.0.0.1:{port}", keys, redirects=(f"{console}/signed-in",))
     uvicorn.run(create_app(provider), host="127.0.0.1", port=port, log_level="warning")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form, Header, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -15,6 +16,7 @@ from services.console import commands, live, queries
 from services.console.domain.ahead import is_soon
 from services.console.domain.supply import What
 from services.console.domain.today import Part
+from services.console.oidc import SignIn, require_fresh
 from services.console.pages import ACTOR, ROLE, SIGNING_IN, Acting, known, page
 from services.console.rebuild import rebuild
 from services.console.services import look_at, tell
@@ -180,10 +182,13 @@ async def health(request: Request, caller: Reading, work: Working) -> HTMLRespon
 
 
 @forms.get("/acting-as", response_class=HTMLResponse)
-async def who(request: Request, to: Address = "/") -> HTMLResponse:
-    """The form in which a person says who they are."""
+async def who(request: Request, to: Address = "/") -> Response:
+    """Who is signed in; else the way to sign in, or the form in which a person says who they are."""
     sign_in = _settings(request).sign_in
-    return page(request, "acting.html", viewer=await known(request), to=_here(to), sign_in=sign_in)
+    viewer = await known(request)
+    if isinstance(request.app.state.identity, SignIn) and viewer is None:
+        return RedirectResponse(f"/sign-in?{urlencode({'to': _here(to)})}", status_code=303)
+    return page(request, "acting.html", viewer=viewer, to=_here(to), sign_in=sign_in)
 
 
 @forms.post("/acting-as")
@@ -200,6 +205,40 @@ async def say_who(
     for name, value in ((ACTOR, actor), (ROLE, role.value)):
         answer.set_cookie(name, value, httponly=True, samesite="strict", max_age=12 * 3600)
     return answer
+
+
+@forms.get("/sign-in")
+async def sign_in(request: Request, work: Working, to: Address = "/", anew: bool = False) -> Response:
+    """Send the browser to the identity provider."""
+    answer = RedirectResponse("/", status_code=303)
+    where = await _provider(request).begin(answer, work.sealer, _here(to), anew=anew)
+    answer.headers["Location"] = where
+    return answer
+
+
+@forms.get("/signed-in")
+async def signed_in(
+    request: Request, code: Annotated[Text, Query(max_length=4000)] = "", state: Text = ""
+) -> Response:
+    """Who comes back from the identity provider begins a session."""
+    answer = RedirectResponse("/", status_code=303)
+    answer.headers["Location"] = await _provider(request).finish(request, answer, code, state)
+    return answer
+
+
+@forms.post("/sign-out")
+async def sign_out(request: Request, _: Acting) -> Response:
+    """End the session."""
+    answer = RedirectResponse("/acting-as", status_code=303)
+    await _provider(request).end(request, answer)
+    return answer
+
+
+def _provider(request: Request) -> SignIn:
+    identity = request.app.state.identity
+    if not isinstance(identity, SignIn):
+        raise Problem(404, "No sign-in", "this console is told of no identity provider: MEDSYNC_CLIENT_ID")
+    return identity
 
 
 # ---- commands -------------------------------------------------------------------------------------------------
@@ -228,6 +267,8 @@ async def settle_letter(
 ) -> Response:
     """Redrive a dead letter of a service, or skip it, by the service's own command; the reason is kept here too."""
     commands.require_way_out(way_out)
+    if way_out == "skip":
+        require_fresh(request)
     body = {"because": because} if way_out == "skip" else {}
     try:
         answer = await tell(request, service, f"/ops/deadletters/{number}/{way_out}", body)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, urlencode
 
 import asyncpg
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Form, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.console.domain.zones import in_zone
+from services.console.oidc import check_form
 from shared.access import Principal, Role
 from shared.events.base import Reason
 from shared.http import Problem, status_and_title
@@ -86,10 +87,11 @@ async def known(request: Request) -> Viewer | None:
     return Viewer(principal.sub, ", ".join(sorted(principal.roles)), principal.roles)
 
 
-def acting(request: Request) -> Caller:
-    """Who sends a form. Raises a 403 problem where the form came from another site."""
+def acting(request: Request, csrf: Annotated[str, Form(max_length=100)] = "") -> Caller:
+    """Who sends a form. Raises a 403 problem where the form came from another site, or is not of this session."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise Problem(403, "Not allowed", "this form was sent from another site")
+    check_form(request, csrf, request.app.state.settings)
     caller: Caller = request.state.caller
     return caller
 
@@ -108,6 +110,7 @@ def page(
     """The template as an answer, with the fields of what is shown; every page gets the viewer and the business time."""
     context = {
         "viewer": viewer_of(request),
+        "csrf": session.csrf if (session := getattr(request.state, "session", None)) else "",
         "now": request.app.state.work.now(),
         "zone": "UTC",
         "address": request.url.path + (f"?{request.url.query}" if request.url.query else ""),

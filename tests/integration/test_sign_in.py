@@ -2,94 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
 import pytest
-import uvicorn
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from cli import sign_in
-from deploy.local.identity import EXCHANGE, PEOPLE, PROGRAMS, Provider, _b64, create_app, prepare
-from deploy.local.ports import free_port
+from deploy.local.identity import EXCHANGE, PEOPLE, PROGRAMS, Provider, create_app
 from shared import grants
 from shared.access import Kind, Role
 from shared.identity import Unknown
-from shared.tokens import Keys, Tokens
-
-CALLBACK = "http://127.0.0.1:1/signed-in"
-VERIFIER = "v" * 50
-
-
-@dataclass
-class Here:
-    """A provider that answers on this machine, and the keys of its programs."""
-
-    provider: Provider
-    folder: Path
-
-    @property
-    def issuer(self) -> str:
-        return self.provider.issuer
-
-    def key_of(self, client: str) -> Path:
-        return self.folder / f"{client}.key.json"
-
-    def tokens(self, service: str) -> Tokens:
-        """How a service believes it."""
-        return Tokens(
-            Keys(self.issuer),
-            audience=f"medsync-{service}",
-            algorithms=("ES256",),
-            grants=grants.read(self.folder / "grants.toml"),
-        )
-
-    def ask(self, client: str = "medsync-console", assertion: str = "", **form: str) -> httpx.Response:
-        signed = assertion or sign_in.assertion(client, self.key_of(client), self.issuer)
-        form |= {"client_assertion": signed, "client_assertion_type": sign_in.ASSERTION}
-        return httpx.post(f"{self.issuer}/token", data=form, trust_env=False)
-
-    def code(self, sub: str = "pharmacist-1", **changed: str) -> httpx.Response:
-        asked = {
-            "client_id": "medsync-console",
-            "redirect_uri": CALLBACK,
-            "state": "s",
-            "nonce": "n",
-            "code_challenge": _b64(hashlib.sha256(VERIFIER.encode()).digest()),
-            "code_challenge_method": "S256",
-            "sub": sub,
-        }
-        return httpx.get(f"{self.issuer}/authorize", params=asked | changed, trust_env=False)
-
-    def signed_in(self, sub: str = "pharmacist-1") -> dict[str, Any]:
-        [code] = parse_qs(urlsplit(self.code(sub).headers["location"]).query)["code"]
-        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": CALLBACK}
-        answer = self.ask(**form, code_verifier=VERIFIER)
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
+from shared.proof import proof, read_key
+from tests.signing_in import CALLBACK, VERIFIER, Here, provider_here
 
 
 @pytest.fixture
 def here(tmp_path: Path) -> Iterator[Here]:
-    port = free_port()
-    provider = Provider(f"http://127.0.0.1:{port}", prepare(tmp_path), redirects=(CALLBACK,))
-    server = uvicorn.Server(uvicorn.Config(create_app(provider), port=port, log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield Here(provider, tmp_path)
-    server.should_exit = True
-    thread.join()
+    with provider_here(tmp_path) as made:
+        yield made
 
 
 async def test_a_person_signs_in_by_a_code_and_a_service_believes_it(here: Here) -> None:
@@ -172,7 +108,7 @@ def test_no_code_goes_elsewhere_or_to_who_cannot_prove_it(here: Here, changed: d
 
 def test_a_program_proves_itself_once_and_in_time(here: Here) -> None:
     credentials = {"grant_type": "client_credentials"}
-    signed = sign_in.assertion("dialer-1", here.key_of("dialer-1"), here.issuer)
+    signed = proof("dialer-1", read_key(here.key_of("dialer-1")), here.issuer)["client_assertion"]
     assert here.ask(assertion=signed, **credentials).status_code == 200
     assert here.ask(assertion=signed, **credentials).json()["error"] == "invalid_client"
 
