@@ -33,7 +33,7 @@ class Observer:
 
     def __init__(self, urls: Mapping[str, str], kafka: str, *, patience: float = 120.0) -> None:
         self._urls, self._patience = urls, patience
-        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20), headers=staff_headers())
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20))
         self._ends = Ends(kafka)
         self._connected = False
         self._at_rest: dict[
@@ -86,7 +86,8 @@ class Observer:
 
     async def _state(self, service: str) -> dict[str, Any] | None:
         try:
-            async with self._http.get(f"{self._urls[service]}/ops/status") as answer:
+            address = f"{self._urls[service]}/ops/status"
+            async with self._http.get(address, headers=staff_headers()) as answer:
                 return await answer.json() if answer.ok else None
         except (aiohttp.ClientError, TimeoutError):
             return None

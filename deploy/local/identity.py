@@ -14,7 +14,7 @@ import secrets
 import sys
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -49,10 +49,18 @@ PEOPLE = {
 }
 PROGRAMS = {
     "medsync-cli": ["operator", "feed"],
-    "chain-feed": ["feed"],
-    "dialer-1": ["dialer"],
-    "dispensing-1": ["dispensing"],
     "medsync-console": [],
+    "chain-platform": ["feed"],
+    "dialer-1": ["dialer"],
+    "dispensing-system": ["dispensing"],
+    # the demo's people, who are programs too
+    "demo": ["manager", "operator"],
+    "clerk-1": ["clerk"],
+    "technician-1": ["technician"],
+    "technician-2": ["technician"],
+    "prescriber-line": ["technician"],
+    "pharmacist-1": ["pharmacist"],
+    "pharmacist-2": ["pharmacist"],
 }
 
 
@@ -291,12 +299,21 @@ def _choice(people: Mapping[str, str], asked: Mapping[str, str]) -> str:
 # ---- on a machine -----------------------------------------------------------------------------------------------
 
 
-def grants_of(people: Mapping[str, str]) -> str:
-    """The file of grants for whom it knows: every store."""
+def people_of(stores: Sequence[str]) -> dict[str, str]:
+    """Whom it knows, with their groups: some of every store, and a pharmacist of each."""
+    return PEOPLE | {f"pharmacist-of-{store}": f"pharmacist-{store}" for store in stores}
+
+
+def grants_of(stores: Sequence[str]) -> str:
+    """The file of grants for whom it knows."""
     parts = ['[signed_off]\nby = "this-machine"\non = 2026-01-01\n']
     parts += [
         f'[[group]]\nname = "{role}"\nroles = ["{role}"]\nstores = "all"\n'
-        for role in sorted(set(people.values()))
+        for role in sorted(set(PEOPLE.values()))
+    ]
+    parts += [
+        f'[[group]]\nname = "pharmacist-{store}"\nroles = ["pharmacist"]\nstores = ["{store}"]\n'
+        for store in stores
     ]
     parts += [
         f'[[service]]\nclient = "{client}"\nroles = {json.dumps(roles)}\nstores = "all"\n'
@@ -305,19 +322,25 @@ def grants_of(people: Mapping[str, str]) -> str:
     return "\n".join(parts)
 
 
-def prepare(folder: Path) -> dict[str, ECKey]:
+def prepare(folder: Path, stores: Sequence[str] = ()) -> dict[str, ECKey]:
     """Make the programs' keys where they are not there yet, for their owner alone, and write the file of grants."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "grants.toml").write_text(grants_of(PEOPLE))
-    found = {}
-    for client in PROGRAMS:
-        file = folder / f"{client}.key.json"
-        if not file.exists():
-            made = ECKey.generate_key("P-256", auto_kid=True)
-            with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
-                json.dump(made.as_dict(private=True), out)
-        found[client] = ECKey.import_key(json.loads(file.read_text()))
-    return found
+    (folder / "grants.toml").write_text(grants_of(stores))
+    (folder / "stores.json").write_text(json.dumps(list(stores)))
+    return {client: _kept_key(key_file(folder, client)) for client in PROGRAMS}
+
+
+def key_file(folder: Path, client: str) -> Path:
+    """Where the private key of a program is."""
+    return folder / f"{client}.key.json"
+
+
+def _kept_key(file: Path) -> ECKey:
+    if not file.exists():
+        made = ECKey.generate_key("P-256", auto_kid=True)
+        with open(file, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as out:
+            json.dump(made.as_dict(private=True), out)
+    return ECKey.import_key(json.loads(file.read_text()))
 
 
 def main() -> None:
@@ -325,8 +348,16 @@ def main() -> None:
         raise SystemExit("usage: python -m deploy.local.identity DIRECTORY [PORT [ADDRESS OF THE CONSOLE]]")
     port = int(sys.argv[2]) if len(sys.argv) > 2 else 8090
     console = sys.argv[3] if len(sys.argv) > 3 else "http://127.0.0.1:8005"
-    keys = prepare(Path(sys.argv[1]))
-    provider = Provider(f"http://127.0.0.1:{port}", keys, redirects=(f"{console}/signed-in",))
+    folder = Path(sys.argv[1])
+    known = folder / "stores.json"
+    stores = json.loads(known.read_text()) if known.exists() else []
+    provider = Provider(
+        f"http://127.0.0.1:{port}",
+        prepare(folder, stores),
+        redirects=(f"{console}/signed-in",),
+        people=people_of(stores),
+        key=_kept_key(folder / "provider.key.json"),  # so that tokens outlive a restart
+    )
     uvicorn.run(create_app(provider), host="127.0.0.1", port=port, log_level="warning")
 
 

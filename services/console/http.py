@@ -228,8 +228,8 @@ async def signed_in(
 
 @forms.post("/sign-out")
 async def sign_out(request: Request, _: Acting) -> Response:
-    """End the session."""
-    answer = RedirectResponse("/acting-as", status_code=303)
+    """End the session. No redirect follows: the page's policy lets a form lead to no other site."""
+    answer = page(request, "acting.html", viewer=None, csrf="", to="/", sign_in=False, signed_out=True)
     await _provider(request).end(request, answer)
     return answer
 

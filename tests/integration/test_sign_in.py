@@ -58,7 +58,7 @@ async def test_the_terminal_signs_in_as_a_program(here: Here, monkeypatch: pytes
     with pytest.raises(SystemExit, match="invalid_client"):
         sign_in.staff_headers()
     monkeypatch.setenv("MEDSYNC_TOKEN", "as it is")
-    assert sign_in.staff_headers() == {"Authorization": "Bearer as it is"}
+    assert sign_in.staff_headers()["Authorization"] == "Bearer as it is"
 
 
 async def test_a_persons_token_is_exchanged_for_one_of_one_service(here: Here) -> None:
@@ -68,7 +68,7 @@ async def test_a_persons_token_is_exchanged_for_one_of_one_service(here: Here) -
     assert (await here.tokens("planner").principal_in(got)).sub == "clerk-1"
     with pytest.raises(Unknown, match="not for this service: aud"):
         await here.tokens("outreach").principal_in(got)
-    assert here.ask("chain-feed", **exchange, audience="medsync-planner").status_code == 400
+    assert here.ask("chain-platform", **exchange, audience="medsync-planner").status_code == 400
     assert here.ask(**exchange, audience="another").status_code == 400
     assert here.ask(**exchange | {"subject_token": f"{held}x"}, audience="medsync-planner").status_code == 400
 
@@ -120,7 +120,7 @@ def test_a_program_proves_itself_once_and_in_time(here: Here) -> None:
 
     own = here.key_of("dialer-1")
     assert not refused(own)
-    assert refused(here.key_of("chain-feed")), "another's key"
+    assert refused(here.key_of("chain-platform")), "another's key"
     assert refused(own, aud="https://elsewhere.example")
     assert refused(own, exp=int(time.time()) + 3600), "it would have to be remembered for long"
     assert refused(own, exp=int(time.time()) - 60)

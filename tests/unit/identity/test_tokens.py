@@ -98,6 +98,15 @@ async def test_nobody_else_signs(provider: Provider, tokens: Tokens) -> None:
             await tokens.principal_in(token)
 
 
+async def test_an_algorithm_that_is_not_pinned_is_none_whoever_signs(
+    provider: Provider, tokens: Tokens
+) -> None:
+    rsa = RSAKey.generate_key(2048, auto_kid=True)
+    provider.published.append(rsa)
+    with pytest.raises(Unknown, match="not one of the identity provider's"):
+        await tokens.principal_in(provider.token(key=rsa, header={"kid": rsa.kid, "alg": "RS256"}))
+
+
 def _unsigned(kid: str) -> str:
     parts = ({"alg": "none", "typ": "at+jwt", "kid": kid}, {"sub": "p-1"})
     said = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts]
