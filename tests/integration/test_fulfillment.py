@@ -932,6 +932,16 @@ async def test_what_a_role_may_not_do_is_refused(
     await service.send(path, 200 if path.endswith("lease") else 404, role="pharmacist", **body)
 
 
+async def test_a_pharmacist_verifies_with_their_own_license(service: Unbrokered) -> None:
+    await with_work_order(service, "rx-a")
+    service.clock.set(DUE)
+    path = f"/packages/{(await fill_everything(service))['package_id']}/verification"
+    headers = {"Medsync-Actor": "rph-1", "Medsync-Role": "pharmacist", "Medsync-License": "RPH-1"}
+    other = await service.http.post(path, json={"licence": "RPH-2"}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "not_your_license")
+    assert (await service.http.post(path, json={"licence": "RPH-1"}, headers=headers)).status_code == 200
+
+
 async def test_leased_fills_are_not_answered_again_to_who_may_not_lease(service: Unbrokered) -> None:
     await with_work_order(service, "rx-a")
     service.clock.set(DUE)
