@@ -19,7 +19,7 @@ from typing import Any
 from uuid import uuid5
 
 import httpx
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from benchmarks.common import Bench, Target, arguments, run, table
 from deploy.local.databases import migrations_of
@@ -27,10 +27,12 @@ from services.console import handlers
 from services.console import http as routes
 from services.console.pages import install_pages
 from services.console.settings import Settings
+from shared.access import ACCESS
 from shared.clock import SteppedClock
 from shared.database import open_pool
 from shared.events.planner import PlanComputed
-from shared.http import install_problems
+from shared.http import admit, install_problems
+from shared.identity import Headed
 from shared.memory import spare_the_collector
 from shared.messaging import Work
 from shared.messaging.bell import Bell
@@ -38,7 +40,7 @@ from shared.messaging.envelope import Record
 from shared.messaging.intake import Intake
 from shared.sealing import Sealer
 from tests.pharmacy import NOW, Told, as_record, pharmacy
-from tests.running import SEALING_KEY
+from tests.running import SEALING_KEY, STAFF
 
 PATIENTS = 5000
 CYCLE = 28
@@ -78,7 +80,7 @@ async def benchmark(bench: Bench) -> Sequence[Target]:
         "patients": "/patients",
     }
     transport = httpx.ASGITransport(app=app_of(work, url))
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=STAFF) as http:
         asked = await ask_in_turn(bench, http, pages)
     await pool.close()
     head = ("page", "ms, median", "95 %", "CPU ms: console", "PostgreSQL", "kB")
@@ -123,7 +125,8 @@ def as_taken(told: Told, offset: int) -> Record:
 
 def app_of(work: Work, url: str) -> FastAPI:
     """The pages alone."""
-    app = FastAPI()
+    app = FastAPI(dependencies=[Depends(admit)])
+    app.state.rows, app.state.identity = ACCESS["console"], Headed()
     install_problems(app)
     app.include_router(routes.pages)
     install_pages(app)

@@ -29,7 +29,7 @@ from deploy.local.databases import migrations_of
 from deploy.local.ports import free_port
 from deploy.local.process import Process
 from tests import feed as records
-from tests.running import SEALING_KEY
+from tests.running import SEALING_KEY, STAFF
 
 BEFORE = "b311959"
 """The last revision that looked at a patient after every request."""
@@ -112,7 +112,7 @@ async def fed(bench: Bench, checkout: Path, folder: Path) -> Fed:
 
 async def all_found(url: str) -> int:
     """How many patients were looked at, once nobody waits for it."""
-    async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, headers=STAFF) as http:
         while True:
             status = (await http.get("/ops/status", timeout=60)).json()
             if not (status["due_now"] or status["outbox"]):

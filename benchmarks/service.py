@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import APIRouter
 
 from benchmarks import business
+from shared.access import About, Role, Row
 from shared.events.enrollment import PatientEnrolled, ProfileChanged, StoreChanged
 from shared.http import Commanding, Working
 from shared.memory import spare_the_collector
@@ -114,6 +115,7 @@ def main() -> None:
         settings=settings,
         handlers=nobody if given.commands else on,
         jobs=Jobs(),
+        access={"POST /profiles": Row(About.system, frozenset(Role))},
         routers=[router],
     )
     spare_the_collector()  # as cli.serve does

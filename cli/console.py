@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli.system import find, staff_headers
+from cli.sign_in import staff_headers
+from cli.system import find
 
 app = typer.Typer(no_args_is_help=True, help="The console's read model.")
 
@@ -29,7 +30,7 @@ def rebuild(
     url = f"{find().url('console')}/rebuild"
     query = {"check": check, "force": force}
     try:
-        answer = httpx.post(url, params=query, headers=staff_headers(role="system"), timeout=None)
+        answer = httpx.post(url, params=query, headers=staff_headers(), timeout=None)
     except httpx.TransportError as error:
         raise SystemExit(f"{url} does not answer ({type(error).__name__}); does the console run?") from None
     if answer.is_error:

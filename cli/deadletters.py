@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.system import find, nearest, staff_headers
+from cli.sign_in import staff_headers
+from cli.system import find, nearest
 
 STATUSES = ("open", "redriven", "skipped", "all")
 PAGE = 500

@@ -15,6 +15,7 @@ import httpx
 import typer
 
 from cli.brokers import broker
+from cli.sign_in import staff_headers
 from cli.system import STATE, find
 from shared.broker_access import number_of_brokers
 from shared.database import Database, SettingsLost, connect, require_settings
@@ -112,7 +113,7 @@ def nothing_waits_for_a_person() -> str | None:
 def _waiting(url: str) -> str | None:
     """What waits at this service for somebody to look at it."""
     try:
-        found = httpx.get(f"{url}/ops/deadletters?limit={LETTERS_ASKED}", timeout=10)
+        found = httpx.get(f"{url}/ops/deadletters?limit={LETTERS_ASKED}", headers=staff_headers(), timeout=10)
     except httpx.TransportError:
         return None  # said already: it is not ready
     if found.is_error:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from cli.system import staff_headers
+from cli.sign_in import staff_headers
 from services.enrollment.domain.records import LAYOUTS, Layout
 from services.enrollment.domain.written import fold, is_near, is_unknown, meant_for, repeated
 
@@ -141,7 +141,7 @@ def _import(
     lines = {path: sum(1 for _ in read_lines(path, layout)) for layout, path in files}
     outcomes = []
     with (
-        httpx.Client(base_url=base_url, headers=staff_headers(role="system"), timeout=60) as http,
+        httpx.Client(base_url=base_url, headers=staff_headers(role="feed"), timeout=60) as http,
         Progress(console=console, transient=True) as progress,
     ):
         _find(http)

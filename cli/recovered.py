@@ -10,7 +10,8 @@ import httpx
 import typer
 
 from cli.republish import republish_all
-from cli.system import find, staff_headers
+from cli.sign_in import staff_headers
+from cli.system import find
 
 ASK_SECONDS = 900
 """Reading a fortnight of a chain's events takes minutes."""
@@ -29,7 +30,7 @@ def recover(service: str, because: str) -> None:
     answer = httpx.post(
         f"{find().url(service)}/ops/recovered",
         json={"because": because},
-        headers=staff_headers(role="system"),
+        headers=staff_headers(),
         timeout=ASK_SECONDS,
     )
     if answer.is_error:

@@ -9,7 +9,8 @@ import httpx
 import typer
 
 from cli.republish import group_of
-from cli.system import find, staff_headers
+from cli.sign_in import staff_headers
+from cli.system import find
 
 
 def replay_journal(
@@ -18,7 +19,7 @@ def replay_journal(
     """Ask for it, then look until all is sent. Interrupted, the service goes on by itself."""
     url = f"{find().url(service)}/ops"
     asked = {"since": _zoned(since), "until": _zoned(until), "topic": topic, "for_group": group_of(for_group)}
-    with httpx.Client(headers=staff_headers(role="system"), timeout=60) as http:
+    with httpx.Client(headers=staff_headers(), timeout=60) as http:
         answer = http.post(f"{url}/replay", json=asked)
         if answer.is_error:
             raise SystemExit(f"{answer.status_code}: {answer.json()['detail']}")

@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import typer
 
-from cli.system import find, staff_headers
+from cli.sign_in import staff_headers
+from cli.system import find
 
 TRIES = 20
 
@@ -18,7 +19,7 @@ def republish_all(service: str, *, store: str | None, patient: str | None, group
     part = {"store": store, "patient": patient, "for_group": group_of(group)}
     url, after, total = f"{find().url(service)}/ops/republish", "", 0
     set_aside: list[str] = []
-    with httpx.Client(headers=staff_headers(role="system"), timeout=60) as http:
+    with httpx.Client(headers=staff_headers(), timeout=60) as http:
         while True:
             answer = _post(http, url, part | {"after": after})
             if answer.is_error:

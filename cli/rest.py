@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from cli.sign_in import staff_headers
 from shared.broker import Broker
 from shared.messaging.lag import Ends, by_topic
 from shared.messaging.outages import BROKER_AWAY
@@ -86,7 +87,8 @@ class Observer:
 
     async def _state(self, service: str) -> dict[str, Any] | None:
         try:
-            async with self._http.get(f"{self._urls[service]}/ops/status") as answer:
+            address = f"{self._urls[service]}/ops/status"
+            async with self._http.get(address, headers=staff_headers()) as answer:
                 return await answer.json() if answer.ok else None
         except (aiohttp.ClientError, TimeoutError):
             return None

@@ -14,6 +14,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from cli.heads import BoundedHeads
+from shared.grants import BadGrants
 from shared.logging import configure_logging
 from shared.memory import spare_the_collector
 
@@ -32,15 +33,20 @@ def serve(service: str, slot: int | None) -> None:
     try:
         settings = settings_module.Settings()
     except ValidationError as error:
-        missing = ", ".join(
-            f"MEDSYNC_{str(e['loc'][0]).upper()} ({e['type']})" if e["loc"] else e["msg"]
+        missing = "; ".join(
+            f"MEDSYNC_{str(e['loc'][0]).upper()} ({e['type']})"
+            if e["loc"]
+            else e["msg"].removeprefix("Value error, ")
             for e in error.errors()
         )
         raise SystemExit(f"{service} cannot start; settings are missing or wrong: {missing}") from None
     except OSError as error:  # the file that holds a setting
         raise SystemExit(f"{service} cannot start; {error}") from None
     _require_address(service, settings.host, settings.port)
-    app = importlib.import_module(f"services.{service}.app").create_app(settings)
+    try:
+        app = importlib.import_module(f"services.{service}.app").create_app(settings)
+    except BadGrants as error:
+        raise SystemExit(f"{service} cannot start: MEDSYNC_GRANTS_FILE: {error}") from None
     spare_the_collector()
     configure_logging(service)
     config = uvicorn.Config(

@@ -69,8 +69,3 @@ def find() -> System:
         )
     clock = os.environ.get("MEDSYNC_CLOCK_FILE") or state.get("clock_file")
     return System(kafka, state.get("databases", {}), services, Path(clock) if clock else None)
-
-
-def staff_headers(actor: str | None = None, role: str = "technician") -> dict[str, str]:
-    """Headers of a command from the terminal; the actor is the login name unless given."""
-    return {"Medsync-Actor": actor or os.environ.get("USER", "operator"), "Medsync-Role": role}

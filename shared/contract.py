@@ -7,11 +7,13 @@ is added here once: problem details, from the routes and from what stands before
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
+from shared.access import PUBLIC, About, Row, Rows
 from shared.http import PROBLEM_JSON, ProblemDetails
 
 Document = dict[str, Any]
@@ -24,6 +26,7 @@ OF_FASTAPI = ("HTTPValidationError", "ValidationError")
 
 PROBLEMS: Mapping[int, tuple[str, str]] = {
     400: ("Invalid", "The request is not valid: `errors` names the fields, `detail` the way out."),
+    401: ("NotSignedIn", "Nobody says who calls, or nothing that is believed: sign in."),
     403: ("NotAllowed", "Somebody else may do it: `detail` names the roles."),
     404: ("NotFound", "What it names does not exist here."),
     408: ("TooSlow", "The body did not come in time; the connection is closed."),
@@ -45,11 +48,24 @@ PROBLEMS: Mapping[int, tuple[str, str]] = {
 
 TO_ALL = (400, 421, 503)
 TO_BODIES = (404, 408, 413)
-TO_CALLERS = (403, 409, 422)
-"""Where the route asks who calls: it judges them, and how things stand."""
+TO_CALLERS = (401, 403)
+"""Where the table of access has somebody to ask for."""
+
+TO_COMMANDS = (409, 422)
+"""Where something is changed: it has to go with how things stand."""
 
 OPERATIONS = "operations"
 """The tag of what every service answers to whoever runs it."""
+
+SCHEMES = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "an access token (RFC 9068) of the chain's identity provider for this service",
+    },
+}
+"""Roles are no scopes of a scheme: they are in `x-roles` of each operation."""
 
 RETRY_AFTER = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
 
@@ -59,35 +75,43 @@ class Documented(FastAPI):
 
     def openapi(self) -> Document:
         if self.openapi_schema is None:
-            self.openapi_schema = completed(super().openapi())
+            self.openapi_schema = completed(super().openapi(), getattr(self.state, "rows", {}))
         return self.openapi_schema
 
 
-def completed(document: Document) -> Document:
-    """The document that FastAPI made, with what is the same in every service."""
+def completed(document: Document, rows: Rows = MappingProxyType({})) -> Document:
+    """The document that FastAPI made, with what is the same in every service, and who may use which route."""
     parts = document.setdefault("components", {})
     schemas = parts.setdefault("schemas", {})
-    for path, operation in _operations(document):
+    for method, path, operation in _operations(document):
+        _say_for_whom(operation, rows.get(f"{method.upper()} {path}", PUBLIC))
         _complete(path, operation)
     for name in OF_FASTAPI:
         schemas.pop(name, None)
     schemas |= _of_problems()
     parts["schemas"] = dict(sorted(schemas.items()))
     document["tags"] = _tags(document)
+    parts["securitySchemes"] = SCHEMES
     parts["responses"] = {name: _answer(status) for status, (name, _) in PROBLEMS.items()}
     return document
 
 
-def _operations(document: Document) -> Iterator[tuple[str, Document]]:
+def _operations(document: Document) -> Iterator[tuple[str, str, Document]]:
     for path, item in document["paths"].items():
         for method in METHODS:
             if method in item:
-                yield path, item[method]
+                yield method, path, item[method]
+
+
+def _say_for_whom(operation: Document, row: Row) -> None:
+    if row.about is not About.public:
+        operation["security"] = [{name: []} for name in SCHEMES]
+        operation["x-roles"] = sorted(row.roles)
 
 
 def _tags(document: Document) -> list[Document]:
     """In the order in which they are read: what every service has comes last."""
-    names = dict.fromkeys(tag for _, operation in _operations(document) for tag in operation["tags"])
+    names = dict.fromkeys(tag for _, _, operation in _operations(document) for tag in operation["tags"])
     return [{"name": name} for name in sorted(names, key=lambda name: name == OPERATIONS)]
 
 
@@ -115,7 +139,9 @@ def _problems_of(operation: Document) -> list[int]:
         found |= {404}
     if "requestBody" in operation:
         found |= {*TO_BODIES}
-    if ("header", "medsync-role") in places:
+    if ("header", "idempotency-key") in places:
+        found |= {*TO_COMMANDS}
+    if "security" in operation:
         found |= {*TO_CALLERS}
     return sorted(found)
 

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.http import as_problem
+from shared.identity import IDENTITY_HEADERS
 
 BODY_BYTES = 256 * 1024
 BODY_SECONDS = 10.0
@@ -38,7 +39,7 @@ LEVELS = 64
 OPERATIONS = ("/ops/", "/metrics")
 OPERATIONS_AT_ONCE = 32
 
-SAID_ONCE = ("host", "medsync-actor", "medsync-role", "idempotency-key", "traceparent")
+SAID_ONCE = ("host", "authorization", *IDENTITY_HEADERS, "idempotency-key", "traceparent")
 """Said twice, a proxy and a service could read another one each."""
 
 LOOPBACK = ("localhost",)

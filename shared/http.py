@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
+from dataclasses import replace
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -19,10 +19,12 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.messaging import Parked, Work
+from shared.access import EVERYTHING, About, Row, Rows, role_for
+from shared.identity import Identity, Unknown
+from shared.messaging import Caller, Parked, Work
 from shared.messaging import unit as units
 from shared.messaging.outages import PutBack, is_outage, is_timeout
-from shared.problems import Busy, Conflict, Malformed, NotAllowed, NotFound, Refused, require_role
+from shared.problems import Busy, Conflict, Malformed, NotAllowed, NotFound, Refused
 from shared.values import Id, clean
 
 PROBLEM_JSON = "application/problem+json"
@@ -31,6 +33,7 @@ FAULTS_NAMED = 20
 
 STATUS: Mapping[type[Refused], int] = {
     Malformed: 400,
+    Unknown: 401,
     NotAllowed: 403,
     NotFound: 404,
     Conflict: 409,
@@ -40,21 +43,6 @@ STATUS: Mapping[type[Refused], int] = {
 
 log = structlog.get_logger()
 
-
-class Role(StrEnum):
-    """In what capacity someone acts; what only a pharmacist may do is refused to others."""
-
-    clerk = "clerk"
-    technician = "technician"
-    pharmacist = "pharmacist"
-    prescriber = "prescriber"
-    patient = "patient"
-    caregiver = "caregiver"
-    system = "system"
-
-
-ACTOR_ID = r"^[!-~]{1,80}$"
-"""The form of an id of staff: nothing that has a blank, as names have, is recorded as one."""
 
 ABOUT_KEYS = (
     "one for each command, kept for 7 days: sent again with the same body, it gets the first answer and nothing is "
@@ -94,28 +82,63 @@ class ProblemDetails(BaseModel):
     errors: list[FieldProblem] = Field([], description="what is wrong with the request, by fields")
 
 
-class Caller(units.Caller):
-    """Who sends a command, from its headers."""
+async def admit(request: Request) -> None:
+    """Let nobody to a route but whom its row in the table names: a dependency of every app, before all others.
 
-    def require(self, *roles: str) -> None:
-        """Let only these roles pass. Raises NotAllowed, which names them."""
-        require_role(self.role, *roles)
+    Raises Unknown where nobody says who calls, NotAllowed where it is somebody else's.
+    """
+    row = row_of(request)
+    if row.about is About.public:
+        return
+    identity: Identity = request.app.state.identity
+    principal = await identity.principal_of(request)
+    request.state.principal = principal
+    role = role_for(row, principal.roles)
+    request.state.caller = Caller(
+        principal.sub,
+        role.value,
+        trace_parent=request.headers.get("traceparent"),
+        reach=EVERYTHING if row.about is About.system else principal.reach(role),
+        license=principal.license,
+    )
+
+
+def row_of(request: Request) -> Row:
+    """The row of the route that was found. Raises NotAllowed where the table has none."""
+    rows: Rows = request.app.state.rows
+    row = rows.get(named(request.method, request.scope["route"].path))
+    if row is None:
+        raise NotAllowed("not_allowed", "nobody may do this: the table of access has no row for it")
+    return row
+
+
+CONVERTOR = re.compile(r":[a-z]+(?=\})")
+
+
+def named(method: str, path: str) -> str:
+    """How the table names a route: `GET /stores/{store_id}`."""
+    return f"{method} {CONVERTOR.sub('', path)}"
+
+
+async def get_reader(request: Request) -> Caller:
+    """Who asks; a dependency of routes that answer what is somebody's."""
+    caller: Caller = request.state.caller
+    return caller
 
 
 async def get_caller(
     request: Request,
-    medsync_actor: Annotated[str, Header(description="opaque id of who acts, no name", pattern=ACTOR_ID)],
-    medsync_role: Annotated[Role, Header(description="in what capacity")],
     idempotency_key: Annotated[str | None, Header(max_length=120, description=ABOUT_KEYS)] = None,
     traceparent: Annotated[str | None, Header(max_length=60, description="W3C trace context")] = None,
 ) -> Caller:
     """The caller of a command; a dependency of every route that changes something."""
-    fingerprint = ""
-    if idempotency_key:
-        body = await request.body()
-        what = f"{request.method} {request.url.path}?{request.url.query}\n"
-        fingerprint = sha256(what.encode() + body).hexdigest()
-    return Caller(medsync_actor, medsync_role.value, idempotency_key, fingerprint, traceparent)
+    caller: Caller = request.state.caller
+    if not idempotency_key:
+        return caller
+    body = await request.body()
+    what = f"{request.method} {request.url.path}?{request.url.query}\n"
+    fingerprint = sha256(what.encode() + body).hexdigest()
+    return replace(caller, idempotency_key=idempotency_key, fingerprint=fingerprint)
 
 
 async def get_work(request: Request) -> Work:
@@ -157,6 +180,7 @@ register_url_convertor("id", IdInPath())
 
 
 Commanding = Annotated[Caller, Depends(get_caller)]
+Reading = Annotated[Caller, Depends(get_reader)]
 Working = Annotated[Work, Depends(get_work)]
 Limit = Annotated[int, Query(ge=1, le=500)]
 """How many items of a list are asked for at most."""
@@ -187,7 +211,10 @@ def install_problems(app: FastAPI) -> None:
     async def refused(_: Request, error: Refused) -> JSONResponse:
         status, title = status_and_title(error)
         errors = {"errors": error.errors[:FAULTS_NAMED]} if isinstance(error, Malformed) else {}
-        return as_problem(status, title, error.message, code=error.code, **errors)
+        answer = as_problem(status, title, error.message, code=error.code, **errors)
+        if status == HTTPStatus.UNAUTHORIZED:
+            answer.headers["WWW-Authenticate"] = "Bearer"
+        return answer
 
     @app.exception_handler(Parked)
     async def parked(_: Request, error: Parked) -> JSONResponse:

@@ -17,16 +17,17 @@ from uuid import UUID
 import asyncpg
 import stamina
 import structlog
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
 
-from shared import metrics, operations
+from shared import docs, grants, metrics, operations
+from shared.access import ACCESS, OF_EVERY_SERVICE, Rows, missing
 from shared.clock import clock_of
 from shared.contract import Documented
 from shared.database import open_pool
-from shared.docs import install_docs
 from shared.edge import Edge, install_edge
-from shared.events import events_of
-from shared.http import SlashesInIds, install_problems
+from shared.http import SlashesInIds, admit, install_problems, named
+from shared.identity import Headed, Identity
 from shared.logging import configure_logging
 from shared.messaging import Handlers, Jobs, Work, journal, partitions, tables
 from shared.messaging.bell import Bell
@@ -43,6 +44,7 @@ from shared.resealing import SET_ASIDE, Kept
 from shared.sealing import SealBroken, Sealer
 from shared.settings import ServiceSettings
 from shared.slots import Slot
+from shared.tokens import Keys, Tokens
 
 INBOX_DAYS = 35
 """How long taken ids are kept: longer than any topic keeps its records."""
@@ -69,8 +71,13 @@ def service_app(
     lanes: Mapping[str, int] | None = None,
     large: Mapping[str, int] | None = None,
     sealed: Sequence[Kept] = (),
+    access: Rows | None = None,
+    identity: Identity | None = None,
 ) -> FastAPI:
     """A service: its HTTP routes, and in its lifespan the consumer, the relay and the due work.
+
+    `access` says who may use its routes, `shared.access` where it is left out; a route without a row is a RuntimeError.
+    `identity` is how it learns who calls; left out: by tokens where an issuer is set, else by headers.
 
     `about` says in its document what the service is for. `lanes` and `large` are bounds of some paths, see `Edge`.
     `republish`, `revisions` and `take_again`: how a service that publishes tells its state, and recovers. `sealed`: the
@@ -101,16 +108,45 @@ def service_app(
         docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: f"{name}_{route.name}",
+        dependencies=[Depends(admit)],
     )
+    app.state.rows = {**OF_EVERY_SERVICE, **(ACCESS.get(name, {}) if access is None else access)}
+    app.state.identity = identity or identity_of(name, settings) or Headed()
     install_problems(app)
     app.add_middleware(SlashesInIds)
     install_edge(app, Edge(settings.hosts, settings.max_in_flight, lanes or {}, large or {}))
-    install_docs(app)
+    docs.install_docs(app)
     app.include_router(operations.router)
     for router in routers:
         app.include_router(router)
     metrics.install(app)
+    _require_rows(name, app.state.rows, (*routers, operations.router, metrics.router, docs.router))
     return app
+
+
+def identity_of(name: str, settings: ServiceSettings) -> Tokens | None:
+    """How a service learns who calls where an issuer of tokens is set. Raises BadGrants."""
+    if not settings.issuer or settings.grants_file is None:
+        return None
+    return Tokens(
+        Keys(settings.issuer, settings.jwks_url),
+        audience=settings.audience or f"medsync-{name}",
+        algorithms=settings.algorithms,
+        grants=grants.read(settings.grants_file),
+    )
+
+
+def _require_rows(name: str, rows: Rows, routers: Sequence[APIRouter]) -> None:
+    """Raises RuntimeError where a route has no row in the table of access."""
+    routes = [
+        named(method, route.path)
+        for router in routers
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
+    ]
+    if without := missing(rows, routes):
+        raise RuntimeError(f"{name}: no row in shared/access.py says who may use {', '.join(without)}")
 
 
 async def _start(
@@ -128,7 +164,7 @@ async def _start(
 
     Commands and queries have a pool of their own: however many wait, events are taken and operations answered.
     """
-    broker, sealer = settings.broker, _sealer(name, settings, handlers)
+    broker, sealer = settings.broker, _sealer(name, settings)
     label = f"medsync-{name}-{settings.slot}"
     pool = await _pool(settings, settings.pool_size, label)
     stack.push_async_callback(_close_pool, pool)
@@ -224,14 +260,11 @@ async def _stop(tasks: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.wait(tasks)
 
 
-def _sealer(name: str, settings: ServiceSettings, handlers: Handlers) -> Sealer:
-    """Its keys. Raises SealBroken where a service that seals or opens something has none."""
+def _sealer(name: str, settings: ServiceSettings) -> Sealer:
+    """Its keys. Raises SealBroken where it has none: the answers that it keeps are sealed in every service."""
     sealer = settings.sealer
-    needs = any(event.SEALED for event in (*handlers.events.values(), *events_of(name)))
-    if needs and sealer.key_id is None:
-        raise SealBroken(
-            f"{name} seals or opens names and numbers, and has no key that seals: give MEDSYNC_SEALING_KEYS_FILE"
-        )
+    if sealer.key_id is None:
+        raise SealBroken(f"{name} has no key that seals: give MEDSYNC_SEALING_KEYS_FILE")
     return sealer
 
 

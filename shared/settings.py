@@ -4,16 +4,35 @@ that holds one: `MEDSYNC_DATABASE_URL_FILE`."""
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from pathlib import Path
 from socket import gethostname
+from typing import Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from shared.broker import Broker, BrokerSettings
 from shared.database import DatabaseSettings
 from shared.sealing import Sealer
 
 ORDINAL = re.compile(r"-(\d{1,4})$")
+
+
+ASYMMETRIC = frozenset({"ES256", "ES384", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
+"""Of tokens: a shared secret would let every service make them."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on a host.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def ordinal_of(host: str) -> int:
@@ -46,6 +65,24 @@ class ServiceSettings(BrokerSettings, DatabaseSettings):
         default=SecretStr(""), description="in place of a ring, or beside it: one key, 32 bytes in hex"
     )
     sealing_key_id: str = "1"
+    issuer: str = Field(
+        default="",
+        description="of access tokens: the URL of the chain's identity provider, as its tokens say it. Left out, who "
+        "calls is believed by headers, and the service listens to this machine alone",
+    )
+    audience: str = Field(
+        default="", description="that tokens for this service name; left out: medsync-<service>"
+    )
+    jwks_url: str = Field(
+        default="", description="of the issuer's keys; left out: as its discovery document says"
+    )
+    token_algorithms: str = Field(
+        default="ES256,RS256",
+        description="with which tokens may be signed, comma-separated; asymmetric ones alone",
+    )
+    grants_file: Path | None = Field(
+        default=None, description="which groups have which roles at which stores; needed with issuer"
+    )
     topic_prefix: str = Field(default="", description="lets several installations share one cluster")
     allowed_hosts: str = Field(
         default="",
@@ -71,6 +108,27 @@ class ServiceSettings(BrokerSettings, DatabaseSettings):
     stuck_after_seconds: float = Field(
         default=60.0, description="a consumer that stands still ends its process"
     )
+
+    @model_validator(mode="after")
+    def _knows_who_calls(self) -> Self:
+        """Headers are no proof: who listens beyond this machine takes tokens."""
+        if not self.issuer and not is_loopback(self.host):
+            raise ValueError(
+                f"MEDSYNC_ISSUER: is missing, and MEDSYNC_HOST ({self.host}) is reached from other machines, where "
+                "headers prove nothing: name the identity provider (docs/how-to/secure.md), or listen on 127.0.0.1"
+            )
+        if self.issuer and self.grants_file is None:
+            raise ValueError("MEDSYNC_GRANTS_FILE: is missing; it says which groups have which roles")
+        for url in (self.issuer, self.jwks_url):
+            if url and not url.startswith("https://") and not is_loopback(urlsplit(url).hostname or ""):
+                raise ValueError("MEDSYNC_ISSUER, MEDSYNC_JWKS_URL: use https beyond this machine")
+        if not self.algorithms or not set(self.algorithms) <= ASYMMETRIC:
+            raise ValueError(f"MEDSYNC_TOKEN_ALGORITHMS: use some of {', '.join(sorted(ASYMMETRIC))}")
+        return self
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        return tuple(name for each in self.token_algorithms.split(",") if (name := each.strip()))
 
     @property
     def broker(self) -> Broker:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -14,14 +13,15 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.http import ACTOR_ID, PROBLEM_JSON, Role
+from shared.access import Principal
+from shared.http import PROBLEM_JSON
+from shared.messaging import Caller
 from shared.messaging.envelope import TRACE_PARENT
 
 UNKNOWN_ROUTE = "none"
 """A path that no route has: the path itself may hold anything."""
 
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
-ROLES = frozenset(Role)
 METHODS = READS | {"POST", "PUT", "PATCH", "DELETE"}
 PROBLEM_BYTES = 65_536
 """A longer answer is not looked into for its code."""
@@ -72,6 +72,9 @@ class Watched:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope.setdefault(
+            "state", {}
+        )  # so that whoever copies the scope on the way in notes the caller here too
         began, headers, answer = time.perf_counter(), Headers(scope=scope), Answer()
 
         async def note(message: Message) -> None:
@@ -86,7 +89,7 @@ class Watched:
                 route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
                 self._requests.note(method, route, answer, answer.seconds or time.perf_counter() - began)
                 if answer.status >= 400 and method not in READS:
-                    _tell(method, route, answer, headers)
+                    _tell(method, route, answer, scope["state"])
 
 
 class Answer:
@@ -117,17 +120,18 @@ class Answer:
         return code if isinstance(code, str) else f"http_{self.status}"
 
 
-def _tell(method: str, route: str, answer: Answer, headers: Mapping[str, str]) -> None:
-    """No body, no path, and no name: who gave something else for an id, or a role, is not repeated."""
-    role, actor = headers.get("medsync-role", ""), headers.get("medsync-actor", "")
+def _tell(method: str, route: str, answer: Answer, state: Mapping[str, Any]) -> None:
+    """No body, no path, and no name; who acts only where that is known, and as what where they were admitted."""
+    principal: Principal | None = state.get("principal")
+    caller: Caller | None = state.get("caller")
     log.warning(
         "command.refused",
         method=method,
         route=route,
         status=answer.status,
         code=answer.code,
-        role=role if role in ROLES else None,
-        actor=actor if re.fullmatch(ACTOR_ID, actor) else None,
+        role=caller.role if caller else None,
+        actor=principal.sub if principal else None,
     )
 
 

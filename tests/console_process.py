@@ -16,7 +16,7 @@ from deploy.local.services import Services
 from shared.clock import SteppedClock
 from shared.messaging.topics import create_topics
 from tests.pharmacy import NOW
-from tests.running import SEALING_KEY, until
+from tests.running import SEALING_KEY, STAFF, until
 
 ADA = {"medsync-actor": "ada", "medsync-role": "pharmacist"}
 """The cookies of somebody who said who they are."""
@@ -36,7 +36,7 @@ class Installed:
 
     async def caught_up(self, lines: int) -> None:
         """Until the stream holds so many lines."""
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, headers=STAFF) as http:
 
             async def held() -> bool:
                 answer = await http.get(f"{self.url()}/ops/status")

@@ -18,7 +18,13 @@ from shared.clock import SteppedClock
 from shared.events import Event, owner_of
 from shared.messaging.internals import partitions_of
 
-STAFF = {"Medsync-Actor": "staff-1", "Medsync-Role": "pharmacist"}
+STAFF = {"Medsync-Actor": "staff-1", "Medsync-Role": "pharmacist,operator"}
+EVERYBODY = {
+    "Medsync-Actor": "staff-1",
+    "Medsync-Role": "pharmacist,technician,clerk,manager,operator,auditor,feed,dialer,dispensing,system",
+}
+"""Whoever a route wants: for tests of something else than access."""
+
 SEALING_KEY = "5a" * 32
 
 

@@ -19,7 +19,7 @@ from shared.messaging.bell import Bell
 from shared.messaging.envelope import typed_key
 from shared.messaging.unit import Cause
 from shared.sealing import Sealer
-from tests.running import SEALING_KEY
+from tests.running import EVERYBODY, SEALING_KEY
 
 
 class Unbrokered:
@@ -94,7 +94,9 @@ async def without_broker(
     app.state.work = work = Work(pool, service=name, clock=clock, sealer=sealer, bell=bell)
     transport = httpx.ASGITransport(app=app)
     try:
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://localhost", headers=EVERYBODY
+        ) as http:
             yield Unbrokered(work, http, clock, handlers, jobs)
     finally:
         await pool.close()

@@ -48,6 +48,7 @@ OWN: Mapping[str, Mapping[str, str]] = {
     "console": {
         "pages.py": "how a page is made",
         "live.py": "the stream, as it comes",
+        "oidc.py": "people sign in at the identity provider",
         "names.py": "a name, opened for one person for a while",
         "services.py": "the other services, asked how they are",
         "rebuild.py": "the read model, built anew from the topics",
@@ -62,7 +63,7 @@ PACKAGED = {Path(room).stem: room for room in (*ROOMS, *NOT_EVERYWHERE) if room.
 LONGEST = 65
 """Lines of a function: about a screen, docstring and all."""
 
-OF_HTTP = ("http.py", "pages.py", "services.py", "live.py")
+OF_HTTP = ("http.py", "pages.py", "services.py", "live.py", "oidc.py")
 """Rooms that know HTTP."""
 
 SQL = re.compile(r"^\s*(select\b.*\bfrom\b|insert into|update \w+|delete from|with \w+ as)", re.I | re.S)

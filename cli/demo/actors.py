@@ -49,7 +49,7 @@ class ChainPlatform:
     """Feeds what happens at the chain on the day it happens: new patients, new prescriptions, renewals."""
 
     def __init__(self, services: Services, records: Records, fed_until: date) -> None:
-        self._actor = Actor("chain-platform", "system", services)
+        self._actor = Actor("chain-platform", "feed", services)
         self._prescriptions = {row["rx_id"]: row for row in records.prescriptions}
         self._later: dict[date, list[tuple[str, Row]]] = defaultdict(list)
         for kind in ("patients", "prescriptions"):  # the chain's own refills stop: MedSync plans them now
@@ -194,7 +194,7 @@ class Lessee(ABC):
 class Dialer(Lessee):
     """Leases due contacts, speaks with patients, reports what they said.
 
-    In the role of the system it is the automatic dialer; as a technician it also calls whom the dialer may not.
+    In the role of the dialer it is the automatic dialer; as a technician it also calls whom the dialer may not.
     """
 
     def __init__(self, name: str, role: str, services: Services, behavior: Behavior) -> None:
@@ -284,7 +284,7 @@ class DispensingSystem(Lessee):
     """The chain's legal record: leases fill orders, adjudicates, fills, reports."""
 
     def __init__(self, services: Services, behavior: Behavior) -> None:
-        actor = Actor("dispensing-system", "system", services)
+        actor = Actor("dispensing-system", "dispensing", services)
         super().__init__(actor, "fulfillment", "fill-orders", "orders", minutes=60)
         self._behavior = behavior
         self.reported = 0

@@ -6,6 +6,7 @@ A service that was killed is asked again until it is back; the key makes the sec
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, cast
@@ -37,6 +38,7 @@ class Services:
     """
 
     urls: dict[str, list[str]]
+    token_of: Callable[[str], str] = str  # the access token of an actor, by name
     stirred: Counter[str] = field(default_factory=Counter)
     http: aiohttp.ClientSession = field(
         default_factory=lambda: aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(30))
@@ -48,10 +50,14 @@ class Actor:
 
     def __init__(self, name: str, role: str, services: Services) -> None:
         self.name, self.services, self._turn = name, services, 0
-        self._who = {"Medsync-Actor": name, "Medsync-Role": role}
+        self.role = role  # as the file of grants has it
         self._answers: dict[
             tuple[str, str], tuple[int, Any]
         ] = {}  # and how often the service had been stirred
+
+    @property
+    def _who(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.services.token_of(self.name)}"}
 
     async def get(self, service: str, path: str, **query: object) -> Any:
         """A query; pages are the caller's matter."""

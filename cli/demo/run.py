@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import shutil
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -46,9 +47,11 @@ from cli.proof import prove
 from cli.proof.__main__ import show, show_broken
 from cli.proof.brief import brief
 from cli.rest import Observer
+from cli.sign_in import signed_in
 from data.resample import Records, read_directory, resample
 from deploy.local.keys import write_keys
 from deploy.local.lock import Held, locked
+from deploy.local.signing_in import LocalIdentity
 from deploy.local.supervisor import LOCK, AlreadyRunning
 from deploy.local.up import Installation, installation
 from shared.clock import SteppedClock
@@ -102,8 +105,10 @@ def demo(options: Options, console: Console) -> int:
             "console": 1,
         },
         clock_file=clock.path,
+        stores=[row["store_id"] for row in read_directory(SAMPLE).stores],
         say=screen.say,
     ) as system:
+        _sign_the_terminal_in(system.identity)
         console.print(f"Console, from now on: {system.services.urls['console'][0]}", highlight=False)
         try:
             held = uvloop.run(_live_through(options, system, clock, console, screen))
@@ -144,6 +149,17 @@ def _stay(system: Installation, console: Console) -> None:
         time.sleep(0.5)
 
 
+def _sign_the_terminal_in(identity: LocalIdentity) -> None:
+    """For the imports and the looks of this process: wherever its directory is."""
+    os.environ["MEDSYNC_ISSUER"], os.environ["MEDSYNC_CLIENT_ID"] = identity.issuer, "medsync-cli"
+    os.environ["MEDSYNC_CLIENT_KEY_FILE"] = str(identity.key_file("medsync-cli"))
+
+
+def _sign_in(identity: LocalIdentity) -> Callable[[str], str]:
+    """The access token of an actor, each of whom is a program at the provider."""
+    return lambda name: signed_in(identity.issuer, name, identity.key_file(name))
+
+
 class Demo:
     """One run over a running installation; to be made in the event loop that it runs in."""
 
@@ -152,13 +168,13 @@ class Demo:
     ) -> None:
         self.options, self.system, self.clock, self.console = options, system, clock, console
         self.screen = screen
-        self.services = Services(system.services.urls)
+        self.services = Services(system.services.urls, _sign_in(system.identity))
         self.behavior = Behavior(options.seed)
         self.recorder = Recorder(system.stack.addresses.kafka)
         # Nobody acts on what the console shows: it may take its time.
         self.observer = self._observer(set(self.services.urls) - {"console"})
         self.stirred_at_rest: Counter[str] = Counter()
-        self.staff = Actor("demo", "technician", self.services)
+        self.staff = Actor("demo", "manager,operator", self.services)
 
     async def run(self) -> bool:
         """Everything in order; says whether the proof held."""
@@ -188,7 +204,7 @@ class Demo:
         dispensing = DispensingSystem(self.services, self.behavior)
         bench = Bench(self.services, dispensing)
         callers = [
-            Dialer("dialer-1", "system", self.services, self.behavior),
+            Dialer("dialer-1", "dialer", self.services, self.behavior),
             Dialer("technician-2", "technician", self.services, self.behavior),
         ]
         await self._live(

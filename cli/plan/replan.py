@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cli.importing import PATIENCE_SECONDS, detail_of, is_passing
-from cli.system import STATE, find, staff_headers
+from cli.sign_in import staff_headers
+from cli.system import STATE, find
 
 PATIENTS_A_REQUEST = 128
 """As many as a transaction is worth: their rows are locked, and none of their events is taken in, until the last of
@@ -101,7 +102,7 @@ def replan(
 def _batches(run: Run, side_by_side: int, *, dry_run: bool) -> Iterator[list[dict[str, Any]]]:
     """What changed, batch by batch; the run notes how far it is before each is given out."""
     with (
-        httpx.Client(base_url=run.url, headers=staff_headers(role="system"), timeout=60) as http,
+        httpx.Client(base_url=run.url, headers=staff_headers(), timeout=60) as http,
         ThreadPoolExecutor(side_by_side) as lanes,
     ):
         stores = _stores(http, run.selection)

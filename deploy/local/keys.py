@@ -15,16 +15,19 @@ from shared.files import write_private
 from shared.sealing import Key, Ring
 
 SEALING = ("enrollment", "outreach", "fulfillment", "console")
-"""The services that hold names, numbers or patients' own words: the planner does not."""
+"""The services that hold names, numbers or patients' own words. The planner does not: it has a key of its own for the
+answers that it keeps."""
 
 
 def keys_of(folder: Path) -> dict[str, dict[str, str]]:
     """The settings of each service that name its keys; what is missing in the folder is made."""
-    ring, pseudonyms = folder / "sealing.json", folder / "pseudonym"
+    ring, answers, pseudonyms = folder / "sealing.json", folder / "answers.json", folder / "pseudonym"
     if not ring.exists():
         write_keys(folder, **_before(folder.with_suffix(".json")))
-    sealing = {"MEDSYNC_SEALING_KEYS_FILE": str(ring.absolute())}
-    of_each = {service: dict(sealing) for service in SEALING}
+    if not answers.exists():
+        Ring().rotated(datetime.now(UTC), timedelta()).write(answers)
+    of_each = {service: {"MEDSYNC_SEALING_KEYS_FILE": str(ring.absolute())} for service in SEALING}
+    of_each["planner"] = {"MEDSYNC_SEALING_KEYS_FILE": str(answers.absolute())}
     of_each["enrollment"]["MEDSYNC_PSEUDONYM_KEY_FILE"] = str(pseudonyms.absolute())
     return of_each
 

@@ -85,6 +85,10 @@ class Services:
         services = dict.fromkeys(member.service for member in self._members)
         return {service: [member.url for member in self._chosen(service, None)] for service in services}
 
+    def tell(self, settings: Mapping[str, str]) -> None:
+        """Settings for all of them, from their next start on."""
+        self._environment = {**self._environment, **settings}
+
     def start(self, service: str | None = None, slot: int | None = None) -> None:
         """Start what does not run of a service's processes, or of all; without waiting until they are ready."""
         for member in self._chosen(service, slot):

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import NoReturn
 from deploy.local.databases import SERVICES
 from deploy.local.keys import keys_of
 from deploy.local.services import Services, running
+from deploy.local.signing_in import LocalIdentity
 from deploy.local.supervisor import Addresses, LocalStack
 from deploy.setup import set_up
 from shared.broker import BrokerSettings
@@ -36,10 +37,12 @@ class Installation:
     stack: LocalStack
     databases: dict[str, str]
     services: Services
+    identity: LocalIdentity
 
     def tend(self) -> None:
         """Start again what died. To be called every second or so."""
         self.stack.tend()
+        self.identity.tend()
         self.services.tend()
 
 
@@ -73,9 +76,11 @@ def installation(
     *,
     processes: Mapping[str, int] = ONE_OF_EACH,
     clock_file: Path | None = None,
+    stores: Sequence[str] = (),
     say: Callable[[str], None] = print,
 ) -> Iterator[Installation]:
-    """The system while the context lasts, ready to be used: servers, databases, topics, services.
+    """The system while the context lasts, ready to be used: servers, databases, topics, a provider of identities that
+    knows a pharmacist of each of the `stores`, services.
 
     KAFKA_BOOTSTRAP_SERVERS and MEDSYNC_POSTGRES_URL (a superuser's) name servers to use in place of local ones.
     """
@@ -95,6 +100,10 @@ def installation(
             logs=directory / "logs",
             say=say,
         )
+        identity = LocalIdentity(
+            directory / "identity", stores, services.urls.get("console", [""])[0], directory / "logs"
+        )
+        services.tell(identity.settings())
         number = sum(processes.values())
         if number:
             say(f"starting the services, {number} processes …")
@@ -102,13 +111,14 @@ def installation(
             "databases": databases,
             "services": services.urls,
             "clock_file": str(clock_file.absolute()) if clock_file else None,
+            "identity": identity.described(),
             "pid": os.getpid(),
         }
         began = time.monotonic()
-        with running(services), _described(directory / "stack.json", description):
+        with identity.running(), running(services), _described(directory / "stack.json", description):
             if number:
                 say(f"  all are ready, after {time.monotonic() - began:.1f} s")
-            yield Installation(stack, databases, services)
+            yield Installation(stack, databases, services, identity)
 
 
 def _environment(addresses: Addresses, clock_file: Path | None) -> dict[str, str]:

@@ -9,11 +9,13 @@ from fastapi.staticfiles import StaticFiles
 
 from services.console import http
 from services.console.handlers import on
-from services.console.pages import install_pages
+from services.console.oidc import SignIn
+from services.console.pages import SaidHere, install_pages
 from services.console.settings import Settings
 from services.console.store import writes
+from shared.identity import Identity
 from shared.messaging import Jobs
-from shared.service import service_app
+from shared.service import identity_of, service_app
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -29,7 +31,17 @@ def create_app(settings: Settings) -> FastAPI:
         routers=routers,
         lanes=lanes,
         sealed=(writes.SEALED_DETAILS,),
+        identity=_identity(settings),
     )
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     install_pages(app)
     return app
+
+
+def _identity(settings: Settings) -> Identity:
+    """People sign in at the provider; without a client there, a proxy passes their token on; without a provider they
+    say who they are."""
+    tokens = identity_of("console", settings)
+    if tokens is None:
+        return SaidHere(sign_in=settings.sign_in)
+    return SignIn(settings, tokens) if settings.client_id else tokens

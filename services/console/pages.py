@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -12,20 +11,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, urlencode
 
 import asyncpg
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Form, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.console.domain.zones import in_zone
-from services.console.settings import Settings
+from services.console.oidc import check_form
+from shared.access import Principal, Role
 from shared.events.base import Reason
-from shared.http import ACTOR_ID, Caller, Problem, Role, status_and_title
+from shared.http import Problem, status_and_title
+from shared.identity import Unknown, headed
+from shared.messaging import Caller
 from shared.messaging.outages import is_outage
-from shared.problems import STAFF, Refused
+from shared.problems import Refused
 from shared.words import of_condition, plans
 from shared.words import render as in_words
 from shared.words.formats import phone, without
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 
 ACTOR, ROLE = "medsync-actor", "medsync-role"
 """Cookies in which a person says who they are, where nobody in front of the console does."""
+
+SIGNING_IN = ("clerk", "technician", "pharmacist", "manager", "operator", "auditor")
+"""The roles of people who look at the console."""
 
 SECURITY = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
@@ -49,30 +54,48 @@ class Viewer:
     """Who is looking."""
 
     actor: str
-    role: str
+    role: str  # for this page
+    roles: frozenset[Role]
+
+
+class SaidHere:
+    """Who looks, by the headers of a proxy or, with `sign_in`, by what the person said in this browser: no proof."""
+
+    def __init__(self, *, sign_in: bool) -> None:
+        self._sign_in = sign_in
+
+    async def principal_of(self, request: Request) -> Principal:
+        """Raises Unknown."""
+        said: Mapping[str, str] = request.headers
+        if ACTOR not in said and self._sign_in:
+            said = request.cookies
+        return headed(said)
 
 
 def viewer_of(request: Request) -> Viewer | None:
-    """From the headers of a proxy that authenticates, or from what the person said here; none if neither."""
-    settings: Settings = request.app.state.settings
-    said: Mapping[str, str] = request.headers
-    if ACTOR not in said and settings.sign_in:
-        said = request.cookies
-    actor, role = said.get(ACTOR, ""), said.get(ROLE, "")
-    return Viewer(actor, role) if re.fullmatch(ACTOR_ID, actor) and role in set(Role) else None
+    """Who was admitted; none on the pages that everybody sees."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    return Viewer(caller.actor, caller.role, request.state.principal.roles) if caller else None
 
 
-def acting(request: Request) -> Caller:
-    """Who sends a form. Raises a 401 problem where nobody said, 403 where the form came from another site."""
+async def known(request: Request) -> Viewer | None:
+    """Who looks at a page that everybody sees; none where nobody says."""
+    try:
+        principal = await request.app.state.identity.principal_of(request)
+    except Unknown:
+        return None
+    return Viewer(principal.sub, ", ".join(sorted(principal.roles)), principal.roles)
+
+
+def acting(request: Request, csrf: Annotated[str, Form(max_length=100)] = "") -> Caller:
+    """Who sends a form. Raises a 403 problem where the form came from another site, or is not of this session."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise Problem(403, "Not allowed", "this form was sent from another site")
-    viewer = viewer_of(request)
-    if viewer is None:
-        raise Problem(401, "Sign in first", "what you do is recorded with who you are")
-    return Caller(viewer.actor, viewer.role)
+    check_form(request, csrf, request.app.state.settings)
+    caller: Caller = request.state.caller
+    return caller
 
 
-Viewing = Annotated[Viewer | None, Depends(viewer_of)]
 Acting = Annotated[Caller, Depends(acting)]
 
 
@@ -87,6 +110,7 @@ def page(
     """The template as an answer, with the fields of what is shown; every page gets the viewer and the business time."""
     context = {
         "viewer": viewer_of(request),
+        "csrf": session.csrf if (session := getattr(request.state, "session", None)) else "",
         "now": request.app.state.work.now(),
         "zone": "UTC",
         "address": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
@@ -168,7 +192,7 @@ _templates.filters |= {
     "units": lambda quantity: f"{quantity.normalize():f}",
     "segment": lambda text: quote(str(text), safe=""),
 }
-_templates.globals |= {"query": query, "roles": STAFF, "one_day": timedelta(days=1)}
+_templates.globals |= {"query": query, "roles": SIGNING_IN, "one_day": timedelta(days=1)}
 
 
 # ---- errors, and the headers that keep pages safe ---------------------------------------------------------------
@@ -191,6 +215,9 @@ def _as_page(read: Callable[[Any], tuple[int, str, str]], otherwise: Any) -> Any
         if not for_people:
             problem: Response = await otherwise(request, error)
             return problem
+        if isinstance(error, Unknown) and request.method == "GET":
+            address = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+            return RedirectResponse(f"/acting-as?{query(to=address)}", status_code=303)
         status, title, detail = read(error)
         return page(request, "problem.html", http_status=status, status=status, title=title, detail=detail)
 

@@ -21,6 +21,7 @@ from services.console.domain.zones import in_zone
 from services.console.names import Revealed, details_of
 from services.console.store import actions, reads
 from services.console.store.reads import Filter
+from shared.access import Stores
 from shared.database import Db
 from shared.events.enrollment import Profile
 from shared.events.planner import DrugDecision, PlanBlocked, PlanComputed
@@ -55,14 +56,18 @@ class StoresPage:
     live: str
 
 
-async def stores_page(db: Db, now: datetime, search: str, after: str) -> StoresPage:
-    """The stores whose id or name holds the text, in order of their ids."""
+async def stores_page(
+    db: Db, now: datetime, stores: Collection[str] | None, search: str, after: str
+) -> StoresPage:
+    """The stores whose id or name holds the text, in order of their ids: of these, or of all."""
     await reads.at_one_instant(db)
-    found = await reads.stores_page(db, search=search, after=after, limit=STORES_A_PAGE + 1)
+    found = await reads.stores_page(db, stores=stores, search=search, after=after, limit=STORES_A_PAGE + 1)
     days = {each.store_id: _today(now, each.time_zone) for each in found}
     counts = await reads.day_counts(db, days)
     generation, newest = await reads.place(db)
-    lines = await reads.lines_before(db, Filter(), newest + 1, LINES_AT_A_GLANCE)
+    lines = await reads.lines_before(
+        db, Filter(stores=None if stores is None else frozenset(stores)), newest + 1, LINES_AT_A_GLANCE
+    )
     return StoresPage(
         rows=[(each, days[each.store_id], counts[each.store_id]) for each in found[:STORES_A_PAGE]],
         more=found[STORES_A_PAGE - 1].store_id if len(found) > STORES_A_PAGE else None,
@@ -164,7 +169,7 @@ async def stream_page(db: Db, which: Filter, before: int | None) -> StreamPage:
     """
     await reads.at_one_instant(db)
     if which.patient:
-        which = replace(which, patient=await reads.whole_id(db, which.patient))
+        which = replace(which, patient=await reads.whole_id(db, which.patient, which.stores))
     generation, newest = await reads.place(db)
     lines = await reads.lines_before(db, which, newest + 1 if before is None else before, LINES_A_PAGE)
     whole = which.first is not None
@@ -193,11 +198,11 @@ class PatientsPage:
     more: str | None  # the patient after whom the next page begins
 
 
-async def patients_page(db: Db, *, store: str, status: str, prefix: str, after: str) -> PatientsPage:
-    """Patients of a store, in a status, whose pseudonym begins with some characters; empty: all."""
+async def patients_page(db: Db, *, stores: Stores, status: str, prefix: str, after: str) -> PatientsPage:
+    """Patients of some stores, in a status, whose pseudonym begins with some characters; empty: all."""
     found = await reads.patients_page(
         db,
-        store=store or None,
+        stores=stores,
         status=status or None,
         prefix=prefix,
         after=after,
@@ -254,9 +259,10 @@ class _Held:
 
 
 async def patient_page(
-    db: Db, work: Work, patient_id: str, viewer: str | None, revision: int | None
+    db: Db, work: Work, patient_id: str, viewer: str, revision: int | None, *, reasons: bool
 ) -> PatientPage:
-    """The page of a patient with the plan that stands, or an earlier revision of it; `viewer` is who looks.
+    """The page of a patient with the plan that stands, or an earlier revision of it; `viewer` is who looks, with
+    `reasons` also at why names were revealed.
 
     Raises:
         NotFound: no event has named the patient, or there is no plan of that revision.
@@ -292,7 +298,7 @@ async def patient_page(
         zone=zone,
         today=today,
         details=await details_of(db, work, patient_id, viewer),
-        reveals=await actions.reveals_of(db, patient_id),
+        reveals=await actions.reveals_of(db, patient_id, reasons=reasons),
         parked=bool(await tables.parked_among(db, [patient_key(patient_id)])),
         plan=plan,
         plan_is_current=shown == patient.plan_revision,
@@ -392,9 +398,9 @@ def _weeks(held: _Held, steps: Sequence[Step], today: date, picture: Picture | N
 # ---- health ---------------------------------------------------------------------------------------------------
 
 
-async def latest_actions(db: Db) -> list[actions.Action]:
-    """What people did here last."""
-    return await actions.latest_actions(db, ACTIONS_SHOWN)
+async def latest_actions(db: Db, stores: Collection[str] | None, *, reasons: bool) -> list[actions.Action]:
+    """What people did here last, with patients of these stores or of all; why a name was revealed with `reasons`."""
+    return await actions.latest_actions(db, ACTIONS_SHOWN, stores, reasons=reasons)
 
 
 # ---- days -----------------------------------------------------------------------------------------------------

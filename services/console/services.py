@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
+from services.console.oidc import SignIn
 from services.console.settings import Settings
-from shared.http import Caller, Problem
+from shared.access import Principal
+from shared.http import Problem
 
 PATIENCE = httpx.Timeout(3.0)
 LETTERS_SHOWN = 50
@@ -48,28 +50,33 @@ class _Asked:
     urls: tuple[str, ...] = field(default=())
 
 
-async def look_at(app: FastAPI) -> list[State]:
-    """Every service, the console last; all are asked at once, and none is waited for longer than three seconds."""
-    settings: Settings = app.state.settings
-    async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as out, _to_itself(app) as home:
+async def look_at(request: Request) -> list[State]:
+    """Every service, asked as the person, the console last; all at once, and none is waited for longer than three
+    seconds."""
+    settings: Settings = request.app.state.settings
+    async with (
+        httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as out,
+        _to_itself(request.app) as home,
+    ):
         asked = [(name, _Asked(out, urls)) for name, urls in settings.services.items()]
         asked.append(("console", _Asked(home, ("http://localhost",))))
-        return list(await asyncio.gather(*(_look_at(name, each) for name, each in asked)))
+        return list(await asyncio.gather(*(_look_at(request, name, each) for name, each in asked)))
 
 
-async def _look_at(service: str, asked: _Asked) -> State:
-    processes = await asyncio.gather(*(_get(asked.client, f"{url}/ops/status") for url in asked.urls))
+async def _look_at(request: Request, service: str, asked: _Asked) -> State:
+    who = await in_the_name_of(request, service) if asked.urls else {}
+    processes = await asyncio.gather(*(_get(asked.client, f"{url}/ops/status", who) for url in asked.urls))
     letters: dict[str, Any] = {}
     for url, state in zip(asked.urls, processes, strict=True):
         if "away" not in state:
-            letters = await _get(asked.client, f"{url}/ops/deadletters?limit={LETTERS_SHOWN}")
+            letters = await _get(asked.client, f"{url}/ops/deadletters?limit={LETTERS_SHOWN}", who)
             break
     return State(service, tuple(processes), tuple(letters.get("items", ())), tuple(letters.get("held", ())))
 
 
-async def _get(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
+async def _get(client: httpx.AsyncClient, url: str, who: dict[str, str]) -> dict[str, Any]:
     try:
-        answer = await client.get(url)
+        answer = await client.get(url, headers=who)
         found: dict[str, Any] = answer.json()
     except (httpx.TransportError, ValueError) as error:
         return {"url": url, "away": f"does not answer ({type(error).__name__})"}
@@ -80,21 +87,23 @@ async def _get(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
     )
 
 
-async def tell(app: FastAPI, caller: Caller, service: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+async def tell(request: Request, service: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
     """Send a command in the person's name; answers what the service answers.
 
     Raises:
         Problem: 404 where no address of the service is known, 502 where it does not answer, or its own problem.
     """
-    settings: Settings = app.state.settings
+    settings: Settings = request.app.state.settings
     urls = ("http://localhost",) if service == "console" else settings.services.get(service, ())
     if not urls:
         raise Problem(404, "No such service", f"no address of {service} is known here (MEDSYNC_…_URL)")
-    headers = {"Medsync-Actor": caller.actor, "Medsync-Role": caller.role}
-    client = _to_itself(app) if service == "console" else httpx.AsyncClient(timeout=30, trust_env=False)
+    who = await in_the_name_of(request, service)
+    client = (
+        _to_itself(request.app) if service == "console" else httpx.AsyncClient(timeout=30, trust_env=False)
+    )
     async with client:
         try:
-            answer = await client.post(f"{urls[0]}{path}", json=body, headers=headers)
+            answer = await client.post(f"{urls[0]}{path}", json=body, headers=who)
             said: dict[str, Any] = answer.json()
         except (httpx.TransportError, ValueError) as error:
             raise Problem(
@@ -107,6 +116,20 @@ async def tell(app: FastAPI, caller: Caller, service: str, path: str, body: dict
             answer.status_code, said.get("title", "Refused"), said.get("detail", "the service refused")
         )
     return said
+
+
+async def in_the_name_of(request: Request, service: str) -> dict[str, str]:
+    """Headers that say to another service whose request this is. What is asked so is about no patient."""
+    identity = request.app.state.identity
+    if isinstance(identity, SignIn) and hasattr(request.state, "access_token"):
+        token = (
+            request.state.access_token if service == "console" else await identity.token_for(request, service)
+        )
+        return {"Authorization": f"Bearer {token}"}
+    if said := request.headers.get("authorization"):
+        return {"Authorization": said}
+    principal: Principal = request.state.principal
+    return {"Medsync-Actor": principal.sub, "Medsync-Role": ",".join(sorted(principal.roles))}
 
 
 def _to_itself(app: FastAPI) -> httpx.AsyncClient:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from shared.settings import ServiceSettings
 
@@ -22,8 +25,31 @@ class Settings(ServiceSettings):
         description="let people say who they are by a form; switch it off behind a proxy that authenticates them "
         "and sets Medsync-Actor and Medsync-Role",
     )
+    client_id: str = Field(
+        default="",
+        description="of the console at the identity provider: with it people sign in by OpenID Connect",
+    )
+    client_key_file: Path | None = Field(
+        default=None, description="its private key, as a JWK or PEM; needed with client_id"
+    )
+    public_url: str = Field(
+        default="", description="where browsers reach the console, without a path; needed with client_id"
+    )
+    sign_in_scope: str = Field(default="openid", description="what is asked for at the sign-in")
+    token_exchange: bool = Field(
+        default=False,
+        description="ask the provider for a token of each service (RFC 8693); else the person's own is passed on",
+    )
     max_readers: int = Field(default=1000, ge=1, description="of the live stream at once, in this process")
     reveal_minutes: int = Field(default=15, ge=1, description="how long a revealed name stays visible")
+
+    @model_validator(mode="after")
+    def _can_sign_people_in(self) -> Self:
+        if self.client_id and not (self.issuer and self.client_key_file and self.public_url):
+            raise ValueError(
+                "MEDSYNC_CLIENT_ID: needs MEDSYNC_ISSUER, MEDSYNC_CLIENT_KEY_FILE and MEDSYNC_PUBLIC_URL"
+            )
+        return self
 
     @property
     def services(self) -> dict[str, tuple[str, ...]]:

@@ -24,10 +24,12 @@ from pydantic import (
 from services.enrollment.domain.candidates import ANSWERS, Answer, answered
 from services.enrollment.domain.consent import PREFERENCES, How, Terms, amend
 from services.enrollment.domain.profile import FINAL, Standing, consented_channels
+from services.enrollment.domain.records import is_same_person
 from services.enrollment.publishing import profiles_changed
 from services.enrollment.queries import known_patient
 from services.enrollment.store import candidates, consents, feed, profiles, reports
 from services.enrollment.store.consents import Word
+from shared import access
 from shared.database import Db
 from shared.events import Event
 from shared.events.enrollment import (
@@ -41,7 +43,7 @@ from shared.events.enrollment import (
 )
 from shared.messaging import Caller, Unit, Work, patient
 from shared.messaging.envelope import marks_of_state
-from shared.problems import STAFF, Conflict, Invalid, NotFound, require_role
+from shared.problems import Conflict, Invalid, NotFound
 from shared.values import WHOLE, Day, FreeText, Id, Input, LenientInput, for_example
 
 T = TypeVar("T")
@@ -129,7 +131,6 @@ async def consent(unit: Unit, patient_id: str, given: ConsentGiven) -> None:
 
     Consent is the patient's own: a prescriber's referral or a system's idea of it is none.
     """
-    require_role(unit.role, "patient", "caregiver", *STAFF)
     known = await known_patient(unit.db, patient_id)
     if known.disenrolled_for in FINAL:
         why = f"the record is closed ({known.disenrolled_for}); look for another of the patient"
@@ -211,24 +212,38 @@ class Disenrolment(LenientInput):
 async def disenroll(unit: Unit, patient_id: str, why: Disenrolment) -> None:
     """End a patient's part at once; for one who never took part, record that they do not want to.
 
-    A merge names the survivor, who keeps the prescriptions, fills and reports of both, and has to be locked too.
+    A merge names the survivor, who keeps the prescriptions, fills and reports of both, and has to be locked too. Only a
+    pharmacist or the chain's system merges, and only records that agree.
     """
     merges = why.reason is DisenrolmentReason.merged
     if merges != (why.survivor_id is not None) or why.survivor_id == patient_id:
         raise Invalid(
             "not_a_merge", "reason merged goes with the survivor_id of another patient, and only then"
         )
+    if merges:
+        access.require("merge", unit.role)
     known = await known_patient(unit.db, patient_id)
     if why.survivor_id:
-        survivor = await known_patient(unit.db, why.survivor_id)
-        if survivor.disenrolled_for == DisenrolmentReason.merged:
-            raise Conflict("merged_itself", "the survivor was merged into another patient: name that one")
+        await _require_same_person(unit.db, patient_id, why.survivor_id)
     if isinstance(why.reason, Answer) and _may_answer(known):
         await _keep_answer(unit, known, why.reason, None)
     elif not _is_over(known, merges=merges):
         # Who is enrolled and wants out revokes a consent, whatever word is used for it.
         reason = DisenrolmentReason.revoked if isinstance(why.reason, Answer) else why.reason
         await _end(unit, known, reason, why.survivor_id)
+
+
+async def _require_same_person(db: Db, patient_id: str, survivor_id: str) -> None:
+    """Two records are merged for good: only those that name one person. Raises Conflict, NotFound."""
+    survivor = await known_patient(db, survivor_id)
+    if survivor.disenrolled_for == DisenrolmentReason.merged:
+        raise Conflict("merged_itself", "the survivor was merged into another patient: name that one")
+    fed = await feed.load_fed_patients(db, [patient_id, survivor_id])
+    if not is_same_person(*(fed[each].value.person for each in (patient_id, survivor_id))):
+        raise Conflict(
+            "not_the_same_person",
+            "family name and birth date of the two records differ: correct them in the chain's system first",
+        )
 
 
 async def disenroll_again(event: Event, at: datetime, caller: Caller, work: Work) -> bool:
@@ -301,7 +316,6 @@ class CandidateAnswer(Input):
 
 async def answer(unit: Unit, patient_id: str, given: CandidateAnswer) -> None:
     """Keep a candidate's answer: no candidate until the day to ask again. A consent goes before it at any time."""
-    require_role(unit.role, "patient", "caregiver", "system", *STAFF)
     known = await known_patient(unit.db, patient_id)
     if known.status is Standing.enrolled:
         raise Conflict("enrolled", "the patient is enrolled: disenroll them first")
@@ -340,7 +354,6 @@ async def _keep_answer(unit: Unit, known: feed.Patient, said: Answer, ask_again_
 
 async def release(unit: Unit, patient_id: str, rx_id: str) -> None:
     """End the hold on a prescription that the patient reported stopped: the pharmacist's decision."""
-    require_role(unit.role, "pharmacist")
     await known_patient(unit.db, patient_id)
     if not await reports.release(unit.db, patient_id, rx_id):
         raise Conflict("not_on_hold", "the patient reported no stop of this prescription")
@@ -386,7 +399,8 @@ async def state_circumstances(unit: Unit, patient_id: str, statement: Statement)
     """Keep a payday, a ride, a stay in hospital, a vacation, lapsed insurance; that a stay is reconciled, by a
     pharmacist alone. It goes before the feed."""
     said = statement.model_dump(mode="json", exclude_unset=True)
-    require_role(unit.role, *(("pharmacist",) if "reconciled_on" in said else STAFF))
+    if "reconciled_on" in said:
+        access.require("reconcile a stay", unit.role)
     await known_patient(unit.db, patient_id)
     if statement.reconciled_on and statement.reconciled_on > unit.today("UTC") + timedelta(days=1):
         raise Invalid("not_yet", "reconciled_on: is in the future; use the day on which it was done")
@@ -412,7 +426,6 @@ class RhythmWanted(Input):
 async def change_rhythm(unit: Unit, patient_id: str, wanted: RhythmWanted) -> None:
     """Change how often an enrolled patient comes, as the patient wishes; `auto` leaves it to the planner. It goes
     before the feed. The next pickup stays where it was agreed."""
-    require_role(unit.role, *STAFF)
     known = await known_patient(unit.db, patient_id)
     if known.status is not Standing.enrolled:
         raise Conflict("not_enrolled", "the patient is not enrolled: give it with the consent")
@@ -435,7 +448,6 @@ class Closure(Input):
 
 async def close_store(unit: Unit, store_id: str, closure: Closure) -> None:
     """Close a store on a day, beside what the feed says: its visits are planned anew, earlier where possible."""
-    require_role(unit.role, *STAFF, "system")
     await _require_store(unit.db, store_id)
     if await feed.close_store(unit.db, store_id, closure.on, why=closure.why, now=unit.now, by=unit.actor):
         await feed.raise_store_revision(unit.db, store_id)
@@ -444,7 +456,6 @@ async def close_store(unit: Unit, store_id: str, closure: Closure) -> None:
 
 async def lift_closure(unit: Unit, store_id: str, on: date) -> None:
     """Lift a closure that staff set; a day that the feed closes stays closed."""
-    require_role(unit.role, *STAFF, "system")
     await _require_store(unit.db, store_id)
     if not await feed.reopen_store(unit.db, store_id, on, now=unit.now, by=unit.actor):
         raise NotFound("no_such_closure", "staff did not close the store on that day")

@@ -25,12 +25,11 @@ from services.enrollment.queries import (
 )
 from services.enrollment.settings import Settings
 from shared.database import Db
-from shared.http import Caller, Commanding, InStore, Limit, Working
-from shared.messaging import Unit, Work, patient
+from shared.http import Commanding, InStore, Limit, Reading, Working
+from shared.messaging import Caller, Unit, Work, patient
 from shared.messaging import store as lock_of_store
 from shared.messaging.unit import TooLarge
 from shared.pages import Page
-from shared.problems import STAFF
 from shared.values import Day, Id, Input, for_example
 
 T = TypeVar("T")
@@ -206,30 +205,30 @@ class Numbered(Input):
 
 
 @router.post("/patients/lookup")
-async def look_up(body: Numbered, request: Request, caller: Commanding, work: Working) -> PatientFound:
+async def look_up(body: Numbered, request: Request, caller: Reading, work: Working) -> PatientFound:
     """The id here of a patient of the source. Asked by a body: paths and queries end up in logs."""
-    caller.require("system", *STAFF)
     patient_id = imports.pseudonym(_pseudonym_key(request), body.source, body.number)
-    async with work.read() as db:
+    async with work.read_as(caller, patient(patient_id)) as db:
         return await queries.patient_found(db, patient_id)
 
 
 @router.get("/patients/{patient_id}")
-async def get_patient(patient_id: PatientId, work: Working) -> PatientRecord:
+async def get_patient(patient_id: PatientId, caller: Reading, work: Working) -> PatientRecord:
     """Status, consent, profile and revision; what the patient reported, for the pharmacist to decide on."""
-    async with work.read() as db:
+    async with work.read_as(caller, patient(patient_id)) as db:
         return await queries.patient_record(db, patient_id, work.now())
 
 
 @router.get("/patients/{patient_id}/consents")
-async def get_consents(patient_id: PatientId, work: Working) -> ConsentHistory:
+async def get_consents(patient_id: PatientId, caller: Reading, work: Working) -> ConsentHistory:
     """What the patient agreed to when, who recorded it and how it was given, oldest first."""
-    async with work.read() as db:
+    async with work.read_as(caller, patient(patient_id)) as db:
         return await queries.consent_history(db, patient_id)
 
 
 @router.get("/patients")
 async def list_patients(
+    caller: Reading,
     work: Working,
     store_id: InStore = None,
     status: Standing | None = None,
@@ -238,13 +237,15 @@ async def list_patients(
 ) -> Page[PatientLine]:
     """Patient ids with status and revision."""
     async with work.read() as db:
-        return await queries.patients(db, store_id=store_id, status=status, after=after, limit=limit)
+        stores = caller.reach.narrowed(store_id)
+        return await queries.patients(db, stores=stores, status=status, after=after, limit=limit)
 
 
 @router.get("/candidates")
 async def list_candidates(
-    work: Working, store_id: InStore = None, after: Cursor = "", limit: Limit = 100
+    caller: Reading, work: Working, store_id: InStore = None, after: Cursor = "", limit: Limit = 100
 ) -> Page[CandidateLine]:
     """Who would benefit and is not enrolled yet, with reasons as codes and words."""
     async with work.read() as db:
-        return await queries.candidate_lines(db, store_id=store_id, after=after, limit=limit)
+        stores = caller.reach.narrowed(store_id)
+        return await queries.candidate_lines(db, stores=stores, after=after, limit=limit)

@@ -10,6 +10,7 @@ from services.enrollment.domain.candidates import ANSWERS, Answer, Answered, ans
 from services.enrollment.domain.consent import How
 from services.enrollment.domain.profile import Standing
 from services.enrollment.store import candidates, consents, feed, profiles, reports
+from shared.access import Stores
 from shared.database import Db
 from shared.events import Reason
 from shared.events.enrollment import Channel, Consent, CyclePolicy, Profile
@@ -180,10 +181,10 @@ async def consent_history(db: Db, patient_id: str) -> ConsentHistory:
 
 
 async def patients(
-    db: Db, *, store_id: str | None, status: Standing | None, after: str, limit: int
+    db: Db, *, stores: Stores, status: Standing | None, after: str, limit: int
 ) -> Page[PatientLine]:
     """Patients by id."""
-    found = await feed.list_patients(db, store_id=store_id, status=status, after=after, limit=limit + 1)
+    found = await feed.list_patients(db, stores=stores, status=status, after=after, limit=limit + 1)
     lines = [PatientLine.model_validate(each, from_attributes=True) for each in found]
     return page_of(lines, limit, "patient_id")
 
@@ -200,9 +201,9 @@ async def store_closures(db: Db, store_id: str) -> StoreClosures:
     return StoreClosures.model_validate(published, from_attributes=True)
 
 
-async def candidate_lines(db: Db, *, store_id: str | None, after: str, limit: int) -> Page[CandidateLine]:
+async def candidate_lines(db: Db, *, stores: Stores, after: str, limit: int) -> Page[CandidateLine]:
     """Who would benefit, by patient id, with reasons in words."""
-    found = await candidates.list_candidates(db, store_id=store_id, after=after, limit=limit + 1)
+    found = await candidates.list_candidates(db, stores=stores, after=after, limit=limit + 1)
     answers = await candidates.load_answers(db, [each.patient_id for each in found])
     lines = [
         CandidateLine(

@@ -17,10 +17,9 @@ from services.fulfillment.queries import (
     NextDue,
     Package,
 )
-from shared.http import Caller, Commanding, InStore, Limit, Working
-from shared.messaging import Unit, Work, patient
+from shared.http import Commanding, InStore, Limit, Reading, Working
+from shared.messaging import Caller, Unit, Work, patient, store
 from shared.pages import Page
-from shared.problems import STAFF
 from shared.values import Cursor, Day, Id
 
 router = APIRouter()
@@ -32,7 +31,6 @@ router = APIRouter()
 @router.post("/fill-orders/lease")
 async def lease_fill_orders(body: commands.LeaseRequest, caller: Commanding, work: Working) -> FillOrders:
     """Lease up to `limit` fills that are due, the longest due first."""
-    caller.require(*commands.FILLERS)  # here already: an answer that is given again names drugs
 
     async def decide(patient_ids: Sequence[str], unit: Unit) -> FillOrders:
         leased = await commands.lease_fills(unit, patient_ids, body)
@@ -42,10 +40,10 @@ async def lease_fill_orders(body: commands.LeaseRequest, caller: Commanding, wor
 
 
 @router.get("/fill-orders/next-due")
-async def next_due(work: Working) -> NextDue:
+async def next_due(caller: Reading, work: Working) -> NextDue:
     """When the next fill falls due, or fell due: when the dispensing system is to come."""
     async with work.read() as db:
-        return await queries.next_due(db)
+        return await queries.next_due(db, caller.reach.stores)
 
 
 @router.post("/fill-orders/{order_id}/result")
@@ -53,7 +51,7 @@ async def report_result(
     order_id: Id, body: commands.FillResult, caller: Commanding, work: Working
 ) -> Package:
     """Record what became of a leased fill. The same result reported again is answered again."""
-    place = await _place(work, caller, commands.FILLERS, order_id=order_id)
+    place = await _place(work, caller, order_id=order_id)
     locks = [patient(place.patient_id), *([f"fill:{body.new_fill_id}"] if body.new_fill_id else [])]
     decide = _package(lambda unit: commands.report_fill(unit, order_id, body))
     return await work.command(caller, locks, decide)
@@ -67,7 +65,7 @@ async def verify_package(
     package_id: Id, body: commands.Verification, caller: Commanding, work: Working
 ) -> Package:
     """Every filled item is verified but those excepted: the package is ready, in a bin of its own."""
-    place = await _place(work, caller, commands.PHARMACIST, package_id=package_id)
+    place = await _place(work, caller, package_id=package_id)
     locks = [patient(place.patient_id), f"bins:{place.store_id}"]
     decide = _package(lambda unit: commands.verify_package(unit, package_id, body))
     return await work.command(caller, locks, decide)
@@ -78,7 +76,7 @@ async def cancel_package(
     package_id: Id, body: commands.Cancellation, caller: Commanding, work: Working
 ) -> Package:
     """Stop a visit's fills for good, whatever the plan says; what is filled goes back to stock."""
-    place = await _place(work, caller, commands.PHARMACIST, package_id=package_id)
+    place = await _place(work, caller, package_id=package_id)
     decide = _package(lambda unit: commands.cancel_package(unit, package_id, body))
     return await work.command(caller, [patient(place.patient_id)], decide)
 
@@ -88,7 +86,7 @@ async def record_consultation(
     visit_id: Id, body: commands.ConsultationDone, caller: Commanding, work: Working
 ) -> ConsultationRecord:
     """The talk was offered, and held or declined: recorded once per visit."""
-    place = await _place(work, caller, commands.PHARMACIST, visit_id=visit_id)
+    place = await _place(work, caller, visit_id=visit_id)
 
     async def decide(unit: Unit) -> ConsultationRecord:
         await commands.record_consultation(unit, visit_id, body)
@@ -102,6 +100,7 @@ async def record_consultation(
 
 @router.get("/packages")
 async def list_packages(
+    caller: Reading,
     work: Working,
     store_id: InStore = None,
     status: PackageStatus | None = None,
@@ -112,7 +111,12 @@ async def list_packages(
     """Packages with their items and whom they are for."""
     async with work.read() as db:
         return await queries.packages(
-            db, store_id=store_id, status=status, visit_on=on, after=after, limit=limit
+            db,
+            stores=caller.reach.narrowed(store_id),
+            status=status,
+            visit_on=on,
+            after=after,
+            limit=limit,
         )
 
 
@@ -121,7 +125,7 @@ async def hand_over_package(
     package_id: Id, body: commands.HandOver, caller: Commanding, work: Working
 ) -> Package:
     """Give a ready package to the patient, or to a caregiver whom the patient's consent lets collect."""
-    place = await _place(work, caller, STAFF, package_id=package_id)
+    place = await _place(work, caller, package_id=package_id)
     decide = _package(lambda unit: commands.hand_over_package(unit, package_id, body))
     return await work.command(caller, [patient(place.patient_id)], decide)
 
@@ -129,14 +133,16 @@ async def hand_over_package(
 # ---- how every command on a package runs ----
 
 
-async def _place(work: Work, caller: Caller, roles: Sequence[str], **named: str) -> Place:
+async def _place(work: Work, caller: Caller, **named: str) -> Place:
     """Whom to lock for a command on what a visit_id, package_id or order_id names.
 
-    Raises NotFound; NotAllowed before that: who may not is not told what there is.
+    Raises NotFound, also where it is another store's: a patient may have packages at several.
     """
-    caller.require(*roles)
-    async with work.read() as db:
-        return await queries.place_of(db, **named)
+    return await work.locate(
+        caller,
+        lambda db: queries.place_of(db, **named),
+        lambda place: [patient(place.patient_id), store(place.store_id)],
+    )
 
 
 def _package(command: Callable[[Unit], Awaitable[WorkOrder]]) -> Callable[[Unit], Awaitable[Package]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Self
@@ -24,6 +25,7 @@ from services.fulfillment.domain import (
 from services.fulfillment.publishing import state_of
 from services.fulfillment.store import reads
 from shared import words
+from shared.access import Stores
 from shared.database import Db
 from shared.events import Event
 from shared.events.planner import ConditionKind
@@ -97,9 +99,9 @@ class NextDue(Output):
     next_due: datetime | None
 
 
-async def next_due(db: Db) -> NextDue:
-    """When the dispensing system is to come."""
-    return NextDue(next_due=await tables.next_due(db, "due_fills"))
+async def next_due(db: Db, stores: Collection[str] | None) -> NextDue:
+    """When the dispensing system is to come, for these stores or for all."""
+    return NextDue(next_due=await tables.next_due(db, "due_fills", stores))
 
 
 # ---- packages ----
@@ -260,7 +262,7 @@ def _unknown_visit() -> NotFound:
 async def packages(
     db: Db,
     *,
-    store_id: str | None,
+    stores: Stores,
     status: PackageStatus | None,
     visit_on: date | None,
     after: str,
@@ -268,7 +270,7 @@ async def packages(
 ) -> Page[NamedPackage]:
     """Packages by id, with their items and whom they are for."""
     orders = await reads.packages(
-        db, store_id=store_id, status=status, visit_on=visit_on, after=after, limit=limit + 1
+        db, stores=stores, status=status, visit_on=visit_on, after=after, limit=limit + 1
     )
     contacts = await reads.contacts_of(db, {order.patient_id for order in orders})
     named = [NamedPackage.named(order, contacts.get(order.patient_id)) for order in orders]

@@ -5,26 +5,43 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Query
 
 from services.outreach import queries
 from services.outreach.commands import contacts, patients, prescribers, texts
 from services.outreach.commands.effects import Reply
-from services.outreach.commands.leasing import MAY_LEASE, LeasedContacts, LeaseRequest
+from services.outreach.commands.leasing import LeasedContacts, LeaseRequest
 from services.outreach.commands.stopping import OptedOut
 from services.outreach.queries import CallListLine, Ledger, NextDue, UnreadText
-from shared.http import Commanding, InStore, Limit, Role, Working
-from shared.messaging import Unit, patient
+from shared.database import Db
+from shared.http import Commanding, InStore, Limit, Reading, Working
+from shared.messaging import Caller, Unit, Work, patient
+from shared.messaging import store as lock_of_store
 from shared.pages import Page
 from shared.values import Id, Text
+
+
+class HasPatient(Protocol):
+    @property
+    def patient_id(self) -> str: ...
+
+
+Owned = TypeVar("Owned", bound=HasPatient)
 
 router = APIRouter()
 
 PatientId = Id
 StoreId = Annotated[Id, Query(alias="store")]
+
+
+async def _whose(
+    work: Work, caller: Caller, known: Callable[[Db, UUID], Awaitable[Owned]], id_: UUID
+) -> Owned:
+    """What an id names, to learn whom to lock. Raises NotFound, also where it is out of the caller's reach."""
+    return await work.locate(caller, lambda db: known(db, id_), lambda found: [patient(found.patient_id)])
 
 
 def _written(decide: Callable[[Unit], Awaitable[Reply]]) -> Callable[[Unit], Awaitable[dict[str, Any]]]:
@@ -42,7 +59,6 @@ def _written(decide: Callable[[Unit], Awaitable[Reply]]) -> Callable[[Unit], Awa
 @router.post("/contacts/lease")
 async def lease_contacts(body: LeaseRequest, caller: Commanding, work: Working) -> LeasedContacts:
     """Lease contacts that are due, one per patient; to a person also those that no dialer may make."""
-    caller.require(*MAY_LEASE)  # here already: an answer that is given again holds names
 
     async def decide(patient_ids: Sequence[str], unit: Unit) -> LeasedContacts:
         return await contacts.lease_due(unit, patient_ids, body)
@@ -55,8 +71,7 @@ async def lease_contact(
     contact_id: UUID, body: LeaseRequest, caller: Commanding, work: Working
 ) -> LeasedContacts:
     """Lease one contact of the call list to a member of staff, due or not; a question only to a pharmacist."""
-    async with work.read() as db:
-        contact = await queries.known_contact(db, contact_id)
+    contact = await _whose(work, caller, queries.known_contact, contact_id)
     unkept = replace(caller, idempotency_key=None)  # its answer has a name and a number: it is not stored
     decide = partial(contacts.lease_chosen, contact_id=contact_id, wanted=body)
     return await work.command(unkept, [patient(contact.patient_id)], decide)
@@ -65,8 +80,7 @@ async def lease_contact(
 @router.post("/contacts/{contact_id}/outcome", response_model_exclude_unset=True)
 async def report_outcome(contact_id: UUID, body: contacts.Report, caller: Commanding, work: Working) -> Reply:
     """Take the outcome of a leased contact; the same outcome of the same lease again gets the same answer."""
-    async with work.read() as db:
-        contact = await queries.known_contact(db, contact_id)
+    contact = await _whose(work, caller, queries.known_contact, contact_id)
     decide = _written(partial(contacts.report, contact_id=contact_id, said=body, sealer=work.sealer))
     locks = [patient(contact.patient_id)]
     return Reply.model_validate(await work.command(caller, locks, decide, even_if_parked=body.overtakes))
@@ -77,21 +91,21 @@ async def close_contact(
     contact_id: UUID, body: contacts.CloseRequest, caller: Commanding, work: Working
 ) -> contacts.ContactClosed:
     """Staff overrule the program: this contact is not made. A question is a pharmacist's to close."""
-    async with work.read() as db:
-        contact = await queries.known_contact(db, contact_id)
+    contact = await _whose(work, caller, queries.known_contact, contact_id)
     decide = partial(contacts.close, contact_id=contact_id, said=body)
     return await work.command(caller, [patient(contact.patient_id)], decide)
 
 
 @router.get("/contacts/next-due")
-async def next_due(work: Working, medsync_role: Annotated[Role, Header()] = Role.system) -> NextDue:
+async def next_due(caller: Reading, work: Working) -> NextDue:
     """When the next contact may be leased in this role (or might have been since): when to come back."""
     async with work.read() as db:
-        return await queries.next_due(db, queries.due_for(medsync_role))
+        return await queries.next_due(db, queries.due_for(caller.role), caller.reach.stores)
 
 
 @router.get("/call-list")
 async def call_list(
+    caller: Reading,
     work: Working,
     store_id: StoreId,
     after: Annotated[Text, Query(max_length=80)] = "",
@@ -101,14 +115,14 @@ async def call_list(
 
     Urgent ones first, with the reason, then by visit. `left_out` says what a pharmacist keeps out of what is asked.
     """
-    async with work.read() as db:
+    async with work.read_as(caller, lock_of_store(store_id)) as db:
         return await queries.call_list(db, store_id, work.now(), after, limit)
 
 
 @router.get("/patients/{patient_id}/contacts")
-async def get_ledger(patient_id: PatientId, work: Working) -> Ledger:
+async def get_ledger(patient_id: PatientId, caller: Reading, work: Working) -> Ledger:
     """The ledger of one patient: every contact of the last year, on every channel, with its attempts."""
-    async with work.read() as db:
+    async with work.read_as(caller, patient(patient_id)) as db:
         return await queries.ledger(db, patient_id, work.now())
 
 
@@ -139,8 +153,8 @@ async def opt_out(
 
 @router.get("/texts")
 async def unread_texts(
+    caller: Reading,
     work: Working,
-    medsync_role: Annotated[Role, Header(description="one of the store's people")],
     store_id: InStore = None,
     after: Annotated[Text, Query(max_length=80)] = "",
     limit: Limit = 100,
@@ -150,8 +164,7 @@ async def unread_texts(
         return await queries.unread_texts(
             db,
             work.sealer,
-            role=medsync_role,
-            store_id=store_id,
+            stores=caller.reach.narrowed(store_id),
             now=work.now(),
             after=after,
             limit=limit,
@@ -161,8 +174,7 @@ async def unread_texts(
 @router.post("/texts/{text_id}/read", response_model_exclude_unset=True)
 async def read_text(text_id: UUID, body: texts.Reading, caller: Commanding, work: Working) -> texts.TextRead:
     """A member of staff read the message: what they made of it follows, and contact goes on as it allows."""
-    async with work.read() as db:
-        text = await queries.known_text(db, text_id)
+    text = await _whose(work, caller, queries.known_text, text_id)
     decide = _written(partial(texts.read_text, text_id=text_id, reading=body))
     locks = [patient(text.patient_id)]
     return texts.TextRead.model_validate(
@@ -176,7 +188,6 @@ async def read_text(text_id: UUID, body: texts.Reading, caller: Commanding, work
 @router.post("/prescriber-contacts/lease")
 async def lease_renewals(body: LeaseRequest, caller: Commanding, work: Working) -> prescribers.LeasedRequests:
     """Lease the requests to prescribers that are due of up to `limit` patients: each holds all that is open."""
-    caller.require(*MAY_LEASE)  # here already: an answer that is given again holds names
 
     async def decide(patient_ids: Sequence[str], unit: Unit) -> prescribers.LeasedRequests:
         return await prescribers.lease_renewals(unit, patient_ids, body)
@@ -189,14 +200,13 @@ async def report_renewal(
     contact_id: UUID, body: prescribers.RenewalReport, caller: Commanding, work: Working
 ) -> prescribers.RequestState:
     """Take a prescriber's answer; the same answer under the same lease again gets the same reply."""
-    async with work.read() as db:
-        renewal = await queries.known_renewal(db, contact_id)
+    renewal = await _whose(work, caller, queries.known_renewal, contact_id)
     decide = partial(prescribers.report_renewal, contact_id=contact_id, report=body)
     return await work.command(caller, [patient(renewal.patient_id)], decide)
 
 
 @router.get("/prescriber-contacts/next-due")
-async def next_due_with_prescribers(work: Working) -> NextDue:
+async def next_due_with_prescribers(caller: Reading, work: Working) -> NextDue:
     """When a prescriber is to be asked next (or might have been since)."""
     async with work.read() as db:
-        return await queries.next_due(db, queries.DUE_RENEWALS)
+        return await queries.next_due(db, queries.DUE_RENEWALS, caller.reach.stores)

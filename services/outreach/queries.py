@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -13,12 +14,13 @@ from services.outreach.domain.renewals import Renewal
 from services.outreach.store import reads, renewals, texts
 from services.outreach.store.texts import Text
 from shared import words
+from shared.access import Stores
 from shared.database import Db
 from shared.events import Reason
 from shared.events.enrollment import Channel
 from shared.messaging import tables
 from shared.pages import Page, page_of
-from shared.problems import STAFF, NotFound, require_role
+from shared.problems import NotFound
 from shared.sealing import SealBroken, Sealer
 from shared.values import Output
 
@@ -142,9 +144,9 @@ def due_for(role: str) -> str:
     return DUE_FOR[by_of(role)]
 
 
-async def next_due(db: Db, view: str) -> NextDue:
-    """When the next contact in this view may be leased."""
-    return NextDue(next_due=await tables.next_due(db, view))
+async def next_due(db: Db, view: str, stores: Collection[str] | None) -> NextDue:
+    """When the next contact in this view may be leased; of these stores alone, where some are given."""
+    return NextDue(next_due=await tables.next_due(db, view, stores))
 
 
 async def call_list(db: Db, store_id: str, now: datetime, after: str, limit: int) -> Page[CallListLine]:
@@ -169,11 +171,10 @@ async def ledger(db: Db, patient_id: str, now: datetime) -> Ledger:
 
 
 async def unread_texts(
-    db: Db, sealer: Sealer, *, role: str, store_id: str | None, now: datetime, after: str, limit: int
+    db: Db, sealer: Sealer, *, stores: Stores, now: datetime, after: str, limit: int
 ) -> Page[UnreadText]:
-    """Messages that nobody read yet, of one store or of all. Raises NotAllowed to anyone but staff."""
-    require_role(role, *STAFF)
-    found = await texts.unread_texts(db, store_id, after, limit + 1)
+    """Messages that nobody read yet, of some stores or of all."""
+    found = await texts.unread_texts(db, stores, after, limit + 1)
     lines = [_unread_text(text, position, sealer, now) for position, text in found]
     return page_of(lines, limit, "position")
 

@@ -24,7 +24,7 @@ from services.planner.queries import PlanSummary, plan_of, summary_of
 from services.planner.recompute import Planned, recompute, recompute_changed, recompute_exclusions
 from shared.events.planner import PlanBlocked, PlanComputed
 from shared.messaging import Unit, Work, patient
-from shared.problems import STAFF, Conflict, Invalid, NotFound, require_role
+from shared.problems import Conflict, Invalid, NotFound, require_role
 from shared.values import WHOLE, Day, FreeText, Id, Input, Output, Text, for_example
 from shared.words import render
 from shared.words.plans import of_drug, why
@@ -119,7 +119,6 @@ def _check(wanted: DecisionWanted, record: store.Record, today: date) -> None:
 
 async def revoke(unit: Unit, patient_id: str, decision_id: UUID) -> DecisionTaken:
     """Revoke a decision, by whoever may make it; the record of it stays. Planned anew at once."""
-    require_role(unit.role, *STAFF)
     record = await _enrolled(unit, patient_id)
     decision = await store.load_staff_decision(unit.db, patient_id, decision_id)
     if decision is None:
@@ -214,9 +213,9 @@ async def replan_some(unit: Unit, work: Work, wanted: Replan) -> Replanned:
 
     `work` locks them, and says who is parked, and whose plan is too large: they are passed over and named.
     """
-    require_role(unit.role, "pharmacist", "system")
+    stores = unit.reach.narrowed(wanted.store)
     found = await store.enrolled_after(
-        unit.db, store=wanted.store, payer=wanted.payer, after=wanted.after, limit=wanted.limit
+        unit.db, stores=stores, payer=wanted.payer, after=wanted.after, limit=wanted.limit
     )
     await work.lock(unit, [patient(patient_id) for patient_id in found])
     free = await work.unparked(unit, found)
@@ -224,7 +223,7 @@ async def replan_some(unit: Unit, work: Work, wanted: Replan) -> Replanned:
     return Replanned(
         patients=None
         if wanted.after
-        else await store.count_enrolled(unit.db, store=wanted.store, payer=wanted.payer),
+        else await store.count_enrolled(unit.db, stores=stores, payer=wanted.payer),
         looked_at=len(found),
         changed=[_moved(before, planned) for before, planned in changed.pairs],
         parked=sorted(set(found) - set(free)),

@@ -20,8 +20,9 @@ from services.planner.queries import (
     WhatIfAnswer,
 )
 from services.planner.what_if import WhatIf
-from shared.http import Commanding, InStore, Limit, Working
+from shared.http import Commanding, InStore, Limit, Reading, Working
 from shared.messaging import Unit, patient
+from shared.messaging import store as lock_of_store
 from shared.pages import Page
 from shared.values import Id, Text
 
@@ -37,6 +38,7 @@ Cursor = Annotated[str, Query(pattern=r"^[!-~]{0,64}$")]
 
 @router.get("/plans")
 async def list_plans(
+    caller: Reading,
     work: Working,
     store_id: InStore = None,
     status: Status | None = None,
@@ -45,36 +47,38 @@ async def list_plans(
 ) -> Page[PlanLine]:
     """One line per patient, by patient id; `why` is the code of the plan's first reason."""
     async with work.read() as db:
-        return await queries.plan_lines(db, store_id=store_id, status=status, after=after, limit=limit)
+        stores = caller.reach.narrowed(store_id)
+        return await queries.plan_lines(db, stores=stores, status=status, after=after, limit=limit)
 
 
 @router.post("/plans/what-if")
-async def what_if(question: WhatIf, work: Working) -> WhatIfAnswer:
+async def what_if(question: WhatIf, caller: Reading, work: Working) -> WhatIfAnswer:
     """The plan that a document gives, or a known patient with changes; nothing is kept or published.
 
     `stands` is what the planner holds now of a known patient.
     """
-    return await queries.what_if(work, question)
+    return await queries.what_if(work, caller, question)
 
 
 @router.get("/stores/{store_id:id}/demand")
 async def get_demand(
-    store_id: StoreId, work: Working, days: Annotated[int, Query(ge=1, le=90)] = 14
+    store_id: StoreId, caller: Reading, work: Working, days: Annotated[int, Query(ge=1, le=90)] = 14
 ) -> StoreDemand:
     """The synchronized pickups, other visits and fills planned for each of the next days, from the plans that stand."""
-    async with work.read() as db:
+    async with work.read_as(caller, lock_of_store(store_id)) as db:
         return await queries.demand_of(db, store_id, days, work.now())
 
 
 @router.get("/plans/replan/stores")
 async def list_stores_to_replan(
+    caller: Reading,
     work: Working,
     store_id: InStore = None,
     payer: Annotated[Text | None, Query(min_length=1, max_length=64)] = None,
 ) -> StoresToReplan:
     """The stores with patients to be planned anew, and how many, to go through several at once."""
     async with work.read() as db:
-        return await queries.stores_to_replan(db, store_id=store_id, payer=payer)
+        return await queries.stores_to_replan(db, stores=caller.reach.narrowed(store_id), payer=payer)
 
 
 @router.post("/plans/replan")
@@ -92,16 +96,16 @@ async def replan_some(wanted: commands.Replan, work: Working, caller: Commanding
 
 
 @router.get("/plans/{patient_id}")
-async def get_plan(patient_id: PatientId, work: Working) -> PlanState:
+async def get_plan(patient_id: PatientId, caller: Reading, work: Working) -> PlanState:
     """The newest plan as it was published, or why there is none."""
-    async with work.read() as db:
+    async with work.read_as(caller, patient(patient_id)) as db:
         return await queries.plan_of(db, patient_id)
 
 
 @router.get("/plans/{patient_id}/explanation")
-async def get_explanation(patient_id: PatientId, work: Working) -> Explanation:
+async def get_explanation(patient_id: PatientId, caller: Reading, work: Working) -> Explanation:
     """The same in words: `sentences` to read from the top, `reasons` and `drugs` with the codes beside the words."""
-    async with work.read() as db:
+    async with work.read_as(caller, patient(patient_id)) as db:
         return await queries.explanation(db, patient_id)
 
 
@@ -134,7 +138,7 @@ async def revoke(patient_id: PatientId, ruling_id: UUID, caller: Commanding, wor
 
 
 @router.get("/plans/{patient_id}/rulings")
-async def list_decisions(patient_id: PatientId, work: Working) -> StaffDecisions:
+async def list_decisions(patient_id: PatientId, caller: Reading, work: Working) -> StaffDecisions:
     """All that staff decided about this patient's plans, by whom and why, the oldest first."""
-    async with work.read() as db:
+    async with work.read_as(caller, patient(patient_id)) as db:
         return await queries.staff_decisions(db, patient_id)

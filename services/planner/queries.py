@@ -20,10 +20,11 @@ from services.planner.recompute import calendar_of
 from services.planner.rules import RULES
 from services.planner.what_if import WhatIf, document_of, work_out
 from shared import beside
+from shared.access import Stores
 from shared.database import Db
 from shared.events import Reason
 from shared.events.planner import Action, Participation, PlanBlocked, PlanComputed, Step
-from shared.messaging import Work
+from shared.messaging import Caller, Work, patient
 from shared.pages import Page, page_of
 from shared.problems import Busy, Conflict, Invalid, Malformed, NotFound
 from shared.values import Output
@@ -73,10 +74,10 @@ class PlanState(Output):
 
 
 async def plan_lines(
-    db: Db, *, store_id: str | None, status: Status | None, after: str, limit: int
+    db: Db, *, stores: Stores, status: Status | None, after: str, limit: int
 ) -> Page[PlanLine]:
     """Patients by id, one line each."""
-    rows = await store.list_plans(db, store=store_id, status=status, after=after, limit=limit + 1)
+    rows = await store.list_plans(db, stores=stores, status=status, after=after, limit=limit + 1)
     return page_of([PlanLine.model_validate(row) for row in rows], limit, "patient_id")
 
 
@@ -247,7 +248,7 @@ class Held:
     stands: PlanSummary
 
 
-async def what_if(work: Work, question: WhatIf) -> WhatIfAnswer:
+async def what_if(work: Work, caller: Caller, question: WhatIf) -> WhatIfAnswer:
     """The plan that a document gives, or a known patient with changes; no connection is held while it is worked out.
 
     Raises:
@@ -260,7 +261,7 @@ async def what_if(work: Work, question: WhatIf) -> WhatIfAnswer:
         return await _worked_out(question.patient, None, work.now().date(), None)
     if question.patient_id is None or question.patient is not None:
         raise _malformed([Fault("", "", "give either patient, or patient_id with changes")])
-    async with work.read() as db:
+    async with work.read_as(caller, patient(question.patient_id)) as db:
         held = await _held(db, question.patient_id, work.now())
     return await _worked_out(held.document, question.changes, held.today, held.stands)
 
@@ -348,9 +349,9 @@ async def demand_of(db: Db, store_id: str, days: int, now: datetime) -> StoreDem
     )
 
 
-async def stores_to_replan(db: Db, *, store_id: str | None, payer: str | None) -> StoresToReplan:
+async def stores_to_replan(db: Db, *, stores: Stores, payer: str | None) -> StoresToReplan:
     """Where the patients of a store, or with a prescription of a payer, are."""
-    return StoresToReplan(stores=await store.enrolled_by_store(db, store=store_id, payer=payer))
+    return StoresToReplan(stores=await store.enrolled_by_store(db, stores=stores, payer=payer))
 
 
 # --- what staff decided ---

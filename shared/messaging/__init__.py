@@ -6,13 +6,14 @@ Read it in this order: `unit` (the one transaction), `intake` (events in), `rela
 
 from shared.events.serialized import SerializedEvent
 from shared.messaging.registry import Handlers, Jobs
-from shared.messaging.unit import Caller, Parked, Unit, Work, patient, store
+from shared.messaging.unit import Caller, OutOfReach, Parked, Unit, Work, patient, store
 from shared.problems import Refused
 
 __all__ = [
     "Caller",
     "Handlers",
     "Jobs",
+    "OutOfReach",
     "Parked",
     "Refused",
     "SerializedEvent",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
+
+from pydantic_core import from_json, to_json
 
 from shared.database import Db
 from shared.messaging.envelope import Delivery, Invalid, Record
 from shared.messaging.registry import Owner
+from shared.sealing import Sealer
 
 # ---- locks ----------------------------------------------------------------------------------------------------
 
@@ -609,20 +612,28 @@ def _not_parked(of: Owner) -> str:
     return f"not exists (select from fabric.parked p where p.key = '{of}:' || v.{of}_id)"
 
 
-async def due_owners(db: Db, view: str, now: datetime, limit: int, of: Owner) -> list[str]:
-    """Patients, or stores, with due work, the longest waiting first; none that is parked."""
+async def due_owners(
+    db: Db, view: str, now: datetime, limit: int, of: Owner, stores: Collection[str] | None = None
+) -> list[str]:
+    """Patients, or stores, with due work, the longest waiting first; none that is parked.
+
+    With `stores`, patients of these alone.
+    """
+    theirs, given = _of_stores(stores, 3)
     rows = await db.fetch(
         f"""
         select {of}_id as id
         from {view} v
         where due_at <= $1
           and {_not_parked(of)}
+          and {theirs}
         group by id
         order by min(due_at), id
         limit $2
         """,
         now,
         limit,
+        *given,
     )
     return [row["id"] for row in rows]
 
@@ -665,34 +676,106 @@ async def due_states(db: Db, views: Mapping[str, Owner], now: datetime, limit: i
     return [DueState(**row) for row in rows]
 
 
-async def next_due(db: Db, view: str) -> datetime | None:
-    """When the next piece of work falls due (or fell due) of any patient who is not parked."""
+async def next_due(db: Db, view: str, stores: Collection[str] | None = None) -> datetime | None:
+    """When the next piece of work falls due (or fell due) of any patient, or of one of `stores`, who is not parked."""
+    theirs, given = _of_stores(stores, 1)
     return await db.fetchval(
         f"""
         select min(due_at)
         from {view} v
         where {_not_parked("patient")}
-        """
+          and {theirs}
+        """,
+        *given,
     )
+
+
+# ---- whose it is ----------------------------------------------------------------------------------------------
+
+
+def _of_stores(stores: Collection[str] | None, place: int) -> tuple[str, list[list[str]]]:
+    """A condition on a patient's store, and its value as the parameter at `place`; none: no condition.
+
+    `places` is a view of each service: in which stores a patient is.
+    """
+    if stores is None:
+        return "true", []
+    return f"v.patient_id in (select patient_id from places where store_id = any(${place}))", [sorted(stores)]
+
+
+async def patients_in(db: Db, patient_ids: Collection[str], stores: Collection[str]) -> set[str]:
+    """Those of the patients who are in one of the stores."""
+    rows = await db.fetch(
+        """
+        select distinct patient_id
+        from places
+        where patient_id = any($1)
+          and store_id = any($2)
+        """,
+        sorted(patient_ids),
+        sorted(stores),
+    )
+    return {row["patient_id"] for row in rows}
 
 
 # ---- answers to commands --------------------------------------------------------------------------------------
 
 
-async def answer_to(db: Db, idempotency_key: str) -> tuple[str, Any] | None:
-    """The fingerprint and the answer of an earlier command with this key."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The answer that a caller's idempotency key had, sealed: it may name a person."""
+
+    actor: str
+    idempotency_key: str
+    fingerprint: str
+    sealed: bytes
+    key_id: str
+
+    @classmethod
+    def of(cls, sealer: Sealer, actor: str, key: str, fingerprint: str, answer: Any) -> Self:
+        key_id, sealed = sealer.seal(to_json(answer), bound_to=f"answer/{actor}/{key}")
+        return cls(actor, key, fingerprint, sealed, key_id)
+
+    def answer(self, sealer: Sealer) -> Any:
+        """Raises SealBroken where it was sealed with a key that is not held any more."""
+        bound_to = f"answer/{self.actor}/{self.idempotency_key}"
+        return from_json(sealer.open(self.sealed, key_id=self.key_id, bound_to=bound_to))
+
+
+async def answer_to(db: Db, actor: str, idempotency_key: str) -> Kept | None:
+    """The answer of an earlier command with this key, of this caller.
+
+    Keys that were kept before callers were told apart (actor '') are nobody's: they match no command, so that nothing
+    is done twice and nothing is shown to a stranger.
+    """
     row = await db.fetchrow(
-        "select fingerprint, answer from fabric.answers where idempotency_key = $1", idempotency_key
-    )
-    return (row["fingerprint"], row["answer"]) if row else None
-
-
-async def keep_answer(db: Db, idempotency_key: str, fingerprint: str, answer: Any) -> None:
-    await db.execute(
-        "insert into fabric.answers (idempotency_key, fingerprint, answer) values ($1, $2, $3)",
+        """
+        select actor, idempotency_key, fingerprint, sealed, key_id
+        from fabric.answers
+        where idempotency_key = $1
+          and actor in ($2, '')
+        order by actor desc
+        limit 1
+        """,
         idempotency_key,
-        fingerprint,
-        answer,
+        actor,
+    )
+    if row is None:
+        return None
+    return Kept(**row) if row["actor"] else Kept("", idempotency_key, "", b"", "")
+
+
+async def keep_answer(db: Db, kept: Kept) -> None:
+    await db.execute(
+        """
+        insert into fabric.answers (actor, idempotency_key, fingerprint, sealed, key_id)
+        values ($1, $2, $3, $4, $5)
+        """,
+        kept.actor,
+        kept.idempotency_key,
+        kept.fingerprint,
+        kept.sealed,
+        kept.key_id,
     )
 
 

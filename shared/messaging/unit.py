@@ -20,14 +20,14 @@ from copy import copy
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from hashlib import blake2b
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import asyncpg
 import structlog
-from pydantic_core import to_jsonable_python
 
+from shared.access import EVERYTHING, Reach
 from shared.clock import Clock
 from shared.database import Db
 from shared.events import Event
@@ -38,8 +38,8 @@ from shared.messaging.crashpoints import reach
 from shared.messaging.envelope import TRACE_PARENT, Delivery, headers_of, payload_of, typed_key
 from shared.messaging.outages import NOT_REPLICATED, PutBack, Unconfirmed, heeding, is_outage, is_timeout
 from shared.messaging.registry import Owner
-from shared.problems import Refused
-from shared.sealing import Sealer
+from shared.problems import NotFound, Refused
+from shared.sealing import SealBroken, Sealer
 
 log = structlog.get_logger()
 
@@ -90,6 +90,13 @@ class Parked(Exception):
         self.reasons = reasons
 
 
+class OutOfReach(NotFound):
+    """It is not there, or not the caller's: which of the two is not told."""
+
+    def __init__(self) -> None:
+        super().__init__("not_found", "nothing of that id is here, or it is not yours to see")
+
+
 class KeyReused(Exception):
     """An idempotency key came again with another command."""
 
@@ -103,6 +110,8 @@ class Caller:
     idempotency_key: str | None = None
     fingerprint: str = ""
     trace_parent: str | None = None
+    reach: Reach = EVERYTHING
+    license: str = ""  # of who calls, where the identity provider says it
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +136,8 @@ class Unit:
     emitted: list[tuple[Event | SerializedEvent, Cause]] = field(default_factory=list)
     marks: Mapping[str, str] = field(default_factory=dict)  # headers of what it publishes beside their own
     idle: bool = False  # found nothing to do: nobody is woken after it
+    reach: Reach = EVERYTHING  # of who commands
+    license: str = ""
 
     def today(self, time_zone: str) -> date:
         """The local date there. `time_zone` is an IANA name."""
@@ -192,6 +203,33 @@ class Work:
         """A connection for queries; whatever it writes is rolled back."""
         return self._read()
 
+    @asynccontextmanager
+    async def read_as(self, caller: Caller, *keys: Key) -> AsyncIterator[asyncpg.Connection]:
+        """The same for a caller who asks about these patients and stores, at one instant.
+
+        Raises OutOfReach where one is not theirs.
+        """
+        async with self._read("repeatable_read") as db:
+            await require_reach(db, caller.reach, keys)
+            yield db
+
+    async def locate(
+        self, caller: Caller, find: Callable[[Db], Awaitable[T]], keys: Callable[[T], Sequence[Key]]
+    ) -> T:
+        """What an id names, if whose it is (by `keys`) is within the caller's reach.
+
+        Raises NotFound as `find` does; OutOfReach to a caller of bounded reach, whether it is there or not.
+        """
+        async with self._read() as db:
+            try:
+                found = await find(db)
+            except NotFound:
+                if caller.reach.bounded:
+                    raise OutOfReach from None
+                raise
+            await require_reach(db, caller.reach, keys(found))
+            return found
+
     async def command(
         self,
         caller: Caller,
@@ -226,7 +264,8 @@ class Work:
         """
 
         async def claimed(unit: Unit) -> T:
-            return await decide(await self.free_owners(unit, view, limit), unit)
+            free = await self.free_owners(unit, view, limit, stores=caller.reach.stores)
+            return await decide(free, unit)
 
         return await self._once(caller, (), claimed)
 
@@ -239,36 +278,46 @@ class Work:
     ) -> T:
         """Run a command in its unit, or give the answer that its idempotency key had before."""
         key = caller.idempotency_key
-        locks = [*keys, f"command:{key}"] if key else keys
+        locks = [*keys, f"command:{caller.actor}:{key}"] if key else keys
         cause = _cause_of(caller)
         async with AsyncExitStack() as stack:
             stack.enter_context(log_ids(cause))
             unit = await stack.enter_async_context(
                 self.begin(locks, actor=caller.actor, role=caller.role, cause=cause)
             )
+            unit.reach, unit.license = caller.reach, caller.license
             reach("command.begun")
-            if key and (kept := await tables.answer_to(unit.db, key)):
-                if kept[0] != caller.fingerprint:
-                    raise KeyReused(key)
+            await require_reach(unit.db, caller.reach, keys)
+            if key and (kept := await tables.answer_to(unit.db, caller.actor, key)):
+                answered = _same_again(kept, caller, self.sealer)
                 await tables.leave_trace(unit.db)
-                return cast(T, kept[1])
+                return cast(T, answered)
             answer = await decide(unit)
             reach("command.decided")
             if key and keep(answer):
-                await tables.keep_answer(unit.db, key, caller.fingerprint, to_jsonable_python(answer))
+                kept = tables.Kept.of(self.sealer, caller.actor, key, caller.fingerprint, answer)
+                await tables.keep_answer(unit.db, kept)
             elif not unit.emitted:
                 await tables.leave_trace(unit.db)
             return answer
 
-    async def free_owners(self, unit: Unit, view: str, limit: int, of: Owner = "patient") -> list[str]:
+    async def free_owners(
+        self,
+        unit: Unit,
+        view: str,
+        limit: int,
+        of: Owner = "patient",
+        *,
+        stores: Collection[str] | None = None,
+    ) -> list[str]:
         """Patients, or stores, with due work, now locked by this unit, in their order of waiting.
 
         Candidates are read without locks and locked in sorted order, skipping those taken; the caller reads again
         what is still due. Claiming rows first and patients second deadlocks with the handlers. Whoever was parked
-        between the reading and the locking is left out.
+        between the reading and the locking is left out. With `stores`, patients of these alone.
         """
         limit = min(limit, LOCKS_A_TRANSACTION)
-        found = await tables.due_owners(unit.db, view, unit.now, limit * SIDE_BY_SIDE, of)
+        found = await tables.due_owners(unit.db, view, unit.now, limit * SIDE_BY_SIDE, of, stores)
         for start in range(0, len(found), limit):
             lock_of = {each: lock_key(KEY[of](each)) for each in found[start : start + limit]}
             got = await tables.try_lock(unit.db, sorted(lock_of.values()))
@@ -356,8 +405,8 @@ class Work:
         return True
 
     @asynccontextmanager
-    async def _read(self) -> AsyncIterator[asyncpg.Connection]:
-        async with self.connection() as db, db.transaction(readonly=True):
+    async def _read(self, isolation: str | None = None) -> AsyncIterator[asyncpg.Connection]:
+        async with self.connection() as db, db.transaction(isolation=isolation, readonly=True):
             yield db
 
     def _rows(self, unit: Unit) -> list[journal.Said]:
@@ -382,6 +431,37 @@ class Work:
             # Now, while whoever asked still listens: held in the outbox, it would keep back all that follows it.
             raise TooLarge(event, sizes.record_bytes(event.key, headers, payload))
         return event.TOPIC, event.key, headers, payload
+
+
+def _same_again(kept: tables.Kept, caller: Caller, sealer: Sealer) -> Any:
+    """The answer that was kept. Raises KeyReused where it answered something else, or cannot be opened any more."""
+    if kept.fingerprint != caller.fingerprint:
+        raise KeyReused(kept.idempotency_key)
+    try:
+        return kept.answer(sealer)
+    except SealBroken:
+        raise KeyReused(kept.idempotency_key) from None
+
+
+async def require_reach(db: Db, reach: Reach, keys: Collection[Key]) -> None:
+    """Raises OutOfReach where a patient or a store that is named so is out of it; other keys are nobody's."""
+    if not reach.bounded:
+        return
+    named = [key.partition(":") for key in keys]
+    patients = {name for kind, _, name in named if kind == "patient"}
+    if patients != await within(db, reach, patients):
+        raise OutOfReach
+    if not all(reach.has_store(name) for kind, _, name in named if kind == "store"):
+        raise OutOfReach
+
+
+async def within(db: Db, reach: Reach, patients: set[str]) -> set[str]:
+    """Those of the patients who are within reach."""
+    if reach.patients is not None:
+        return patients & reach.patients
+    if reach.stores is None or not patients:
+        return patients
+    return await tables.patients_in(db, patients, reach.stores)
 
 
 async def _first_look(looked: asyncio.Event) -> None:

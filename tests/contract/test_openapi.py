@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
@@ -20,8 +20,10 @@ from starlette.exceptions import HTTPException
 from cli.openapi import OPENAPI, documents
 from cli.schemas import read
 from shared import operations as fabric
+from shared.access import STAFF_ALONE
 from shared.contract import PROBLEMS, Documented
-from shared.http import PROBLEM_JSON, Commanding, Problem, install_problems
+from shared.http import PROBLEM_JSON, Commanding, Problem, admit, install_problems
+from shared.identity import Headed
 
 Operation = dict[str, Any]
 
@@ -88,15 +90,15 @@ def test_each_operation_says_its_problems_as_problem_details(service: str) -> No
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_command_says_who_calls_by_headers_and_may_be_sent_twice(service: str) -> None:
+def test_a_command_says_for_whom_it_is_and_may_be_sent_twice(service: str) -> None:
     commands = 0
     for where, operation in operations(service):
         headers = {p["name"]: p for p in operation.get("parameters", ()) if p["in"] == "header"}
-        if "medsync-actor" in headers and "idempotency-key" in headers:
+        if "idempotency-key" in headers:
             commands += 1
-            assert headers["medsync-actor"]["required"] and headers["medsync-role"]["required"], where
+            assert operation["security"] and operation["x-roles"], where
             assert "first answer" in headers["idempotency-key"]["description"], where
-            assert {"403", "409", "422"} <= operation["responses"].keys(), where
+            assert {"401", "403", "409", "422"} <= operation["responses"].keys(), where
     assert commands
 
 
@@ -218,7 +220,8 @@ def small() -> FastAPI:
             raise HTTPException(410)
         return {}
 
-    app = Documented(title="small")
+    app = Documented(title="small", dependencies=[Depends(admit)])
+    app.state.rows, app.state.identity = {"POST /things/{thing}": STAFF_ALONE}, Headed()
     install_problems(app)
     app.include_router(router)
     return app

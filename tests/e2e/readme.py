@@ -68,6 +68,8 @@ async def take(console: str, picture: Path) -> None:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = await browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
         await page.goto(console)
+        await page.get_by_role("link", name="manager-1").click()  # at the provider of this machine
+        await page.wait_for_url(f"{console}/**")
         stores = [
             await each.get_attribute("href") for each in await page.locator("a[href^='/stores/']").all()
         ]

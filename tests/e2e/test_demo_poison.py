@@ -15,6 +15,7 @@ import asyncpg
 import httpx
 import pytest
 
+from cli.sign_in import signed_in
 from shared import words
 from shared.events.planner import PlanComputed
 from shared.messaging.tail import tail
@@ -101,7 +102,9 @@ class Running(DemoProcess):
         return {patient_id: sorted(lines) for patient_id, lines in told.items()}
 
     async def _ask(self, method: str, path: str) -> Any:
-        headers = {"Medsync-Actor": "test", "Medsync-Role": "technician", "Idempotency-Key": path}
+        here = self._stack()["identity"]
+        token = await asyncio.to_thread(signed_in, here["issuer"], here["client_id"], Path(here["key_file"]))
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": path}
         async with httpx.AsyncClient(headers=headers, timeout=30) as client:
             answer = await client.request(method, self._stack()["services"]["planner"][0] + path)
         answer.raise_for_status()

@@ -16,6 +16,7 @@ from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 
 from shared import operations
+from shared.access import STAFF_ALONE
 from shared.database import Db
 from shared.events import EVENTS, Event
 from shared.events.base import PatientId
@@ -212,4 +213,5 @@ def create_app(name: str, settings: ServiceSettings) -> FastAPI:
         routers=[router] if name == "sender" else [],
         republish=no_state if name in OWNERS else None,
         revisions=REVISIONS.get(name, {}),
+        access={"POST /count": STAFF_ALONE},
     )

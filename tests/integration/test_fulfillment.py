@@ -66,7 +66,7 @@ from shared.events.planner import (
 from shared.messaging import Refused, patient
 from shared.messaging.topics import create_topics
 from shared.messaging.unit import Cause
-from shared.problems import Conflict, Invalid, NotAllowed, NotFound
+from shared.problems import Conflict, Invalid, NotFound
 from tests.running import SEALING_KEY, at_rest, everything_on, publish, running, tell
 from tests.without_broker import Unbrokered, without_broker
 
@@ -240,7 +240,7 @@ async def lease(service: Unbrokered, limit: int = 10) -> dict[str, Any]:
 
 async def report(service: Unbrokered, order: dict[str, Any], status: int = 200, **result: Any) -> Any:
     path = f"/fill-orders/{order['order_id']}/result"
-    return await service.send(path, status, role="technician", lease_id=order["lease_id"], **result)
+    return await service.send(path, status, role="system", lease_id=order["lease_id"], **result)
 
 
 async def fill_everything(service: Unbrokered) -> Any:
@@ -333,8 +333,8 @@ async def test_a_confirmed_visit_is_filled_verified_handed_over_and_talked_about
     assert (item.fill_id, item.filled_on, item.quantity) == ("fill-a", date(2026, 10, 11), Decimal("30.5"))
     actions = await service.rows("select action, role, licence from actions order by action_id")
     assert [tuple(row.values()) for row in actions] == [
-        ("fill", "technician", None),
-        ("fill", "technician", None),
+        ("fill", "system", None),
+        ("fill", "system", None),
         ("verification", "pharmacist", "RPH-1"),
         ("hand_over", "clerk", None),
         ("consultation", "pharmacist", None),
@@ -932,6 +932,16 @@ async def test_what_a_role_may_not_do_is_refused(
     await service.send(path, 200 if path.endswith("lease") else 404, role="pharmacist", **body)
 
 
+async def test_a_pharmacist_verifies_with_their_own_license(service: Unbrokered) -> None:
+    await with_work_order(service, "rx-a")
+    service.clock.set(DUE)
+    path = f"/packages/{(await fill_everything(service))['package_id']}/verification"
+    headers = {"Medsync-Actor": "rph-1", "Medsync-Role": "pharmacist", "Medsync-License": "RPH-1"}
+    other = await service.http.post(path, json={"licence": "RPH-2"}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "not_your_license")
+    assert (await service.http.post(path, json={"licence": "RPH-1"}, headers=headers)).status_code == 200
+
+
 async def test_leased_fills_are_not_answered_again_to_who_may_not_lease(service: Unbrokered) -> None:
     await with_work_order(service, "rx-a")
     service.clock.set(DUE)
@@ -948,9 +958,6 @@ async def test_commands_need_no_http_and_say_what_is_wrong_by_a_code(service: Un
     package_id = (await with_ready_package(service, "rx-a"))["package_id"]
     came = commands.HandOver(identifiers=("name", "birth_date"))
     keys = [patient("p1")]
-    async with service.work.begin(keys, cause=Cause("test", "test"), role="system") as unit:
-        with pytest.raises(NotAllowed, match="only clerk or technician or pharmacist may do this"):
-            await commands.hand_over_package(unit, package_id, came)
     async with service.work.begin(keys, cause=Cause("test", "test"), role="clerk") as unit:
         with pytest.raises(NotFound, match="unknown_visit"):
             await commands.hand_over_package(unit, "unknown", came)

@@ -16,6 +16,7 @@ import asyncpg
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 
+from shared.access import STAFF_ALONE
 from shared.events import Event
 from shared.events.enrollment import (
     ContactDetailsChanged,
@@ -241,4 +242,5 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         republish=current_state,
         revisions={"effects.revision": (PlanBlocked,)},
         take_again=leave_again,
+        access={f"POST /patients/{{patient_id}}/{what}": STAFF_ALONE for what in ("things", "contact")},
     )

@@ -33,10 +33,12 @@ def client_of(app: FastAPI) -> httpx.AsyncClient:
 async def test_every_service_counts_its_own_requests_by_the_template_of_their_route(name: str) -> None:
     async with client_of(app_of(name)) as one, client_of(app_of(name)) as other:
         await one.get("/ops/live")
-        await one.post("/ops/deadletters/12345/redrive", headers={"Medsync-Role": "nobody"})
+        await one.post(
+            "/ops/deadletters/12345/redrive", headers={"Medsync-Actor": "a", "Medsync-Role": "clerk"}
+        )
         told, others = (await one.get("/metrics")).text, (await other.get("/metrics")).text
     assert 'medsync_http_requests_total{method="GET",route="/ops/live",status="200"} 1.0' in told
-    assert 'refusals_total{code="invalid_request",route="/ops/deadletters/{number}/redrive"} 1.0' in told
+    assert 'refusals_total{code="not_allowed",route="/ops/deadletters/{number}/redrive"} 1.0' in told
     assert "12345" not in told and "/ops/live" not in others
 
 

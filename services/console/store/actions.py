@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -82,29 +83,43 @@ async def revealed_until(db: Db, patient_id: str, actor: str) -> datetime | None
     return until
 
 
-async def latest_actions(db: Db, limit: int) -> list[Action]:
+_ACTION = """at, actor, role, what, patient_id, service, letter,
+               case when what = 'reveal' and not $1 then '' else because end as because, came_of_it"""
+"""Why a name was revealed is for who may read `reasons` ($1)."""
+
+
+async def latest_actions(
+    db: Db, limit: int, stores: Collection[str] | None, *, reasons: bool
+) -> list[Action]:
+    """With patients of these stores alone, where some are given."""
     rows = await db.fetch(
-        """
-        select at, actor, role, what, patient_id, service, letter, because, came_of_it
+        f"""
+        select {_ACTION}
         from actions
+        where $3::text[] is null
+           or patient_id is null
+           or patient_id in (select patient_id from places where store_id = any($3))
         order by action_id desc
-        limit $1
+        limit $2
         """,
+        reasons,
         limit,
+        None if stores is None else sorted(stores),
     )
     return [Action(*row.values()) for row in rows]
 
 
-async def reveals_of(db: Db, patient_id: str) -> list[Action]:
+async def reveals_of(db: Db, patient_id: str, *, reasons: bool) -> list[Action]:
     """Who looked at this patient's name."""
     rows = await db.fetch(
-        """
-        select at, actor, role, what, patient_id, service, letter, because, came_of_it
+        f"""
+        select {_ACTION}
         from actions
         where what = 'reveal'
-          and patient_id = $1
+          and patient_id = $2
         order by action_id desc
         """,
+        reasons,
         patient_id,
     )
     return [Action(*row.values()) for row in rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -13,6 +13,7 @@ from services.console.domain.ahead import Renewal
 from services.console.domain.lines import Line
 from services.console.domain.today import Group
 from services.console.domain.visits import ConditionalFill, Facts, FillFact, Visit
+from shared.access import Stores
 from shared.database import Db
 from shared.events.base import Reason
 
@@ -29,6 +30,7 @@ class Filter:
     patient: str | None = None
     first: int | None = None  # lowest and highest number
     last: int | None = None
+    stores: frozenset[str] | None = None  # within the reader's reach; none: all
 
     def takes(self, line: Line) -> bool:
         """Whether it is one of them; the same in Python as `conditions` in SQL."""
@@ -36,20 +38,35 @@ class Filter:
         has = (line.service, line.kind, line.store_id, line.patient_id)
         return (
             all(want in (None, held) for want, held in zip(wanted, has, strict=True))
+            and (self.stores is None or line.store_id in self.stores)
             and (self.first is None or line.number >= self.first)
             and (self.last is None or line.number <= self.last)
         )
 
-    def conditions(self) -> tuple[tuple[str, str | int | None], ...]:
-        """Column and comparison, and the value where one is given."""
+    def conditions(self) -> tuple[Condition, ...]:
         return (
-            ("service =", self.service),
-            ("kind =", self.kind),
-            ("store_id =", self.store),
-            ("patient_id =", self.patient),
-            ("number >=", self.first),
-            ("number <=", self.last),
+            ("service = {}", self.service),
+            ("kind = {}", self.kind),
+            ("store_id = {}", self.store),
+            ("store_id = any({})", None if self.stores is None else sorted(self.stores)),
+            ("patient_id = {}", self.patient),
+            ("number >= {}", self.first),
+            ("number <= {}", self.last),
         )
+
+
+Condition = tuple[str, str | int | list[str] | None]
+"""A condition on a column, `{}` for its value, and the value where one is given."""
+
+
+def _said(conditions: Iterable[Condition], first: int) -> tuple[str, list[Any]]:
+    """Those that have a value, in SQL, and the values as parameters from `first` on.
+
+    Only what is given is said: the planner finds the index for it.
+    """
+    said = [(condition, value) for condition, value in conditions if value is not None]
+    filters = [f"and {condition.format(f'${place}')}" for place, (condition, _) in enumerate(said, first)]
+    return " ".join(filters), [value for _, value in said]
 
 
 async def at_one_instant(db: Db) -> None:
@@ -77,9 +94,7 @@ async def lines_before(db: Db, which: Filter, before: int, limit: int) -> list[L
 
 
 async def _lines(db: Db, which: Filter, clause: str, bound: int, limit: int) -> list[Line]:
-    """Only the conditions that are given are said: the planner finds the index for them."""
-    said = [(condition, value) for condition, value in which.conditions() if value is not None]
-    filters = " ".join(f"and {condition} ${place}" for place, (condition, _) in enumerate(said, 3))
+    filters, values = _said(which.conditions(), 3)
     rows = await db.fetch(
         f"""
         select event_id, service, kind, at, patient_id, store_id, correlation_id, causation_id,
@@ -90,7 +105,7 @@ async def _lines(db: Db, which: Filter, clause: str, bound: int, limit: int) -> 
         """,
         bound,
         limit,
-        *(value for _, value in said),
+        *values,
     )
     return [Line(*row.values()) for row in rows]
 
@@ -168,20 +183,24 @@ async def demand_of_day(db: Db, store_id: str, on: date) -> list[Demand]:
     return [Demand(**row) for row in rows]
 
 
-async def stores_page(db: Db, *, search: str, after: str, limit: int) -> list[Store]:
-    """Stores in order of their ids, whose id or name holds the text."""
+async def stores_page(
+    db: Db, *, stores: Collection[str] | None, search: str, after: str, limit: int
+) -> list[Store]:
+    """Stores in order of their ids, whose id or name holds the text: of these, or of all."""
     rows = await db.fetch(
         """
         select store_id, name, time_zone, open_weekdays, closed_on
         from stores
         where store_id > $1
           and ($2 = '' or store_id ilike '%' || $2 || '%' or name ilike '%' || $2 || '%')
+          and ($4::text[] is null or store_id = any($4))
         order by store_id
         limit $3
         """,
         after,
         search,
         limit,
+        None if stores is None else sorted(stores),
     )
     return [_store(row) for row in rows]
 
@@ -364,29 +383,34 @@ class PatientRow:
     urgent: bool = False  # some visit of the plan cannot wait
 
 
-async def whole_id(db: Db, beginning: str) -> str:
+async def whole_id(db: Db, beginning: str, stores: Collection[str] | None = None) -> str:
     """The id of the only patient whose pseudonym begins like this; what was given, where there is none or several."""
     rows = await db.fetch(
-        "select patient_id from patients where patient_id >= $1 and patient_id < $1 || '~' limit 2", beginning
+        """
+        select patient_id
+        from patients
+        where patient_id >= $1
+          and patient_id < $1 || '~'
+          and ($2::text[] is null or store_id = any($2))
+        limit 2
+        """,
+        beginning,
+        None if stores is None else sorted(stores),
     )
     return rows[0]["patient_id"] if len(rows) == 1 else beginning
 
 
 async def patients_page(
-    db: Db, *, store: str | None, status: str | None, prefix: str, after: str, limit: int
+    db: Db, *, stores: Stores, status: str | None, prefix: str, after: str, limit: int
 ) -> list[PatientRow]:
-    """Patients in order of their pseudonyms: of one store, in one status, beginning with some characters."""
-    said = [
-        (condition, value)
-        for condition, value in (
-            ("store_id =", store),
-            ("status =", status),
-            ("patient_id >=", prefix or None),
-            ("patient_id <", f"{prefix}~" if prefix else None),
-        )
-        if value
-    ]
-    filters = " ".join(f"and {condition} ${place}" for place, (condition, _) in enumerate(said, 3))
+    """Patients in order of their pseudonyms: of some stores, in one status, beginning with some characters."""
+    conditions: tuple[Condition, ...] = (
+        ("store_id = any({})", None if stores is None else list(stores)),
+        ("status = {}", status),
+        ("patient_id >= {}", prefix or None),
+        ("patient_id < {}", f"{prefix}~" if prefix else None),
+    )
+    filters, values = _said(conditions, 3)
     rows = await db.fetch(
         f"""
         select patient_id, status, since, store_id, plan_status, cycle, anchor_on
@@ -398,7 +422,7 @@ async def patients_page(
         """,
         after,
         limit,
-        *(value for _, value in said),
+        *values,
     )
     return [PatientRow(*row.values()) for row in rows]
 

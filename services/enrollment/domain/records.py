@@ -80,6 +80,12 @@ class Person:
     language: str
 
 
+def is_same_person(one: Person, other: Person) -> bool:
+    """Whether two records may be of one person: birth date and family name agree, whatever the case and the blanks."""
+    names = {" ".join(each.family_name.casefold().split()) for each in (one, other)}
+    return len(names) == 1 and one.birth_date == other.birth_date
+
+
 @dataclass(frozen=True)
 class Wishes:
     """How the patient wants to be served; none or empty: not said."""

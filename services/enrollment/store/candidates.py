@@ -9,6 +9,7 @@ from datetime import datetime
 from services.enrollment.domain.candidates import ANSWERS, Answer, Answered, History
 from services.enrollment.domain.profile import HISTORY
 from services.enrollment.store.profiles import fills_of, prescriptions_of
+from shared.access import Stores
 from shared.database import Db
 from shared.events import Reason
 from shared.upsert import row, upsert
@@ -137,18 +138,18 @@ async def save_candidates(
     await _keep_candidates(db, [row(each, "patient_id store_id reasons", since=now) for each in candidates])
 
 
-async def list_candidates(db: Db, *, store_id: str | None, after: str, limit: int) -> list[Candidate]:
+async def list_candidates(db: Db, *, stores: Stores, after: str, limit: int) -> list[Candidate]:
     """Who would benefit, by patient id."""
     rows = await db.fetch(
         """
         select patient_id, store_id, reasons, since
         from candidates
-        where patient_id > $1 and ($2::text is null or store_id = $2)
+        where patient_id > $1 and ($2::text[] is null or store_id = any($2))
         order by patient_id
         limit $3
         """,
         after,
-        store_id,
+        stores,
         limit,
     )
     return [

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from services.enrollment.domain.profile import Standing
 from services.enrollment.domain.records import Fed, FedFill, FedPatient, Person, Wishes
+from shared.access import Stores
 from shared.database import Db
 from shared.events.enrollment import (
     Circumstances,
@@ -362,7 +363,7 @@ async def save_people(db: Db, patients: Iterable[Fed[FedPatient]]) -> None:
 
 
 async def list_patients(
-    db: Db, *, store_id: str | None, status: Standing | None, after: str, limit: int
+    db: Db, *, stores: Stores, status: Standing | None, after: str, limit: int
 ) -> list[Patient]:
     """Patients by id."""
     rows = await db.fetch(
@@ -371,13 +372,13 @@ async def list_patients(
         from patients
         where
             patient_id > $1
-            and ($2::text is null or store_id = $2)
+            and ($2::text[] is null or store_id = any($2))
             and ($3::text is null or status = $3)
         order by patient_id
         limit $4
         """,
         after,
-        store_id,
+        stores,
         status,
         limit,
     )

@@ -129,6 +129,7 @@ class Lease:
     lease_id: str
     worker: str
     until: datetime
+    taken_by: str | None = None  # the caller who leased; none: leased before this was kept
 
 
 @dataclass(frozen=True, slots=True)

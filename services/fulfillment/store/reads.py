@@ -25,6 +25,7 @@ from services.fulfillment.domain import (
     Why,
     WorkOrder,
 )
+from shared.access import Stores
 from shared.database import Db
 from shared.events.planner import Condition
 
@@ -146,7 +147,7 @@ async def order_of(
 async def packages(
     db: Db,
     *,
-    store_id: str | None,
+    stores: Stores,
     status: PackageStatus | None,
     visit_on: date | None,
     after: str,
@@ -157,14 +158,14 @@ async def packages(
         """
         select *
         from work_orders
-        where ($1::text is null or store_id = $1)
+        where ($1::text[] is null or store_id = any($1))
           and ($2::text is null or status = $2)
           and ($3::date is null or visit_on = $3)
           and package_id > $4
         order by package_id
         limit $5
         """,
-        store_id,
+        stores,
         status,
         visit_on,
         after,
@@ -217,7 +218,8 @@ async def _with_items(db: Db, rows: Sequence[Any]) -> list[WorkOrder]:
 
 
 def _item(row: Any) -> Item:
-    lease = Lease(row["lease_id"], row["leased_by"], row["leased_until"]) if row["lease_id"] else None
+    taken = (row["lease_id"], row["leased_by"], row["leased_until"], row["taken_by"])
+    lease = Lease(*taken) if row["lease_id"] else None
     return Item(
         order_id=row["order_id"],
         rx_id=row["rx_id"],

@@ -175,7 +175,7 @@ _ITEM_FOR_GOOD = "visit_id patient_id rx_id"
 _keep_items = upsert(
     "items",
     "order_id",
-    f"{_ITEM} lease_id leased_by leased_until {_ITEM_OUTCOME} {_ITEM_FOR_GOOD}",
+    f"{_ITEM} lease_id leased_by leased_until taken_by {_ITEM_OUTCOME} {_ITEM_FOR_GOOD}",
     first=_ITEM_FOR_GOOD,
 )
 
@@ -235,6 +235,7 @@ def _item_row(order: WorkOrder, item: Item) -> Row:
         lease_id=lease.lease_id if lease else None,
         leased_by=lease.worker if lease else None,
         leased_until=lease.until if lease else None,
+        taken_by=lease.taken_by if lease else None,
         **dict(zip(_ITEM_OUTCOME.split(), _outcome_columns(item.outcome), strict=True)),
     )
 

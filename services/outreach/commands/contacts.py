@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from pydantic import Field
 
 from services.outreach.commands.effects import Reply, given, take_effect
-from services.outreach.commands.leasing import MAY_LEASE, LeasedContacts, LeaseRequest, lease_contacts
+from services.outreach.commands.leasing import LeasedContacts, LeaseRequest, lease_contacts, require_lease_of
 from services.outreach.commands.stopping import ENDS, heed
 from services.outreach.commands.texts import keep_text
 from services.outreach.domain.answers import Answer, Effect, Outcome, effect_of, understood
@@ -24,9 +24,10 @@ from services.outreach.queries import known_contact
 from services.outreach.recompute import recompute_contacts
 from services.outreach.store import attempts, reads, writes
 from services.outreach.store.attempts import Attempt
+from shared import access
 from shared.events.enrollment import Channel
 from shared.messaging import Unit
-from shared.problems import STAFF, Conflict, require_role
+from shared.problems import STAFF, Conflict
 from shared.sealing import Sealer
 from shared.values import FreeText, LenientInput, Output, for_example
 
@@ -40,7 +41,6 @@ HEEDED_LATE = frozenset({Outcome.stop, Outcome.wrong_number})
 async def lease_due(unit: Unit, patient_ids: Sequence[str], wanted: LeaseRequest) -> LeasedContacts:
     """Lease the most important contact that is due of each of these patients; to a person also what no dialer may
     make."""
-    require_role(unit.role, *MAY_LEASE)
     by, until = by_of(unit.role), unit.now + timedelta(minutes=wanted.minutes)
     cases = await recompute_contacts(unit, patient_ids)
     leases = [made for case in cases if (made := lease_next(case, by, unit.now, until, uuid4()))]
@@ -49,7 +49,6 @@ async def lease_due(unit: Unit, patient_ids: Sequence[str], wanted: LeaseRequest
 
 async def lease_chosen(unit: Unit, contact_id: UUID, wanted: LeaseRequest) -> LeasedContacts:
     """Lease one contact of the call list to a member of staff, due or not; a question only to a pharmacist."""
-    require_role(unit.role, *STAFF)
     contact = await _contact(unit, contact_id)
     [case] = await recompute_contacts(unit, [contact.patient_id])
     made = _lease_by_hand(case, contact_id, unit.now, unit.now + timedelta(minutes=wanted.minutes))
@@ -107,9 +106,10 @@ class Report(LenientInput):
 
 async def report(unit: Unit, contact_id: UUID, said: Report, sealer: Sealer) -> Reply:
     """Take the outcome of a leased contact; the same outcome of the same lease again gets the same answer."""
-    require_role(unit.role, *MAY_LEASE)
     contact = await _contact(unit, contact_id)
     attempt = await attempts.load_attempt(unit.db, said.lease_id)
+    if attempt:
+        require_lease_of(attempt, unit)
     if attempt and attempt.outcome and not (said.overtakes and attempt.outcome != said.came_of_it):
         return _same_again(attempt, contact_id, said)
     if attempt is None or attempt.contact_id != contact_id:
@@ -190,7 +190,6 @@ class ContactClosed(Output):
 
 async def close(unit: Unit, contact_id: UUID, said: CloseRequest) -> ContactClosed:
     """Staff overrule the program: this contact is not made. A question is a pharmacist's to close."""
-    require_role(unit.role, *STAFF)
     contact = await _contact(unit, contact_id)
     if contact.status is not Status.open:
         raise Conflict("not_open", f"the contact is {contact.status} already")
@@ -204,5 +203,5 @@ async def _contact(unit: Unit, contact_id: UUID) -> Contact:
     pharmacist."""
     contact = await known_contact(unit.db, contact_id)
     if contact.kind is Kind.question:
-        require_role(unit.role, "pharmacist")
+        access.require("answer a question", unit.role)
     return contact

@@ -21,11 +21,8 @@ from shared import words
 from shared.events.enrollment import Channel
 from shared.events.planner import Condition, OfferedDay, Visit, VisitKind
 from shared.messaging import Unit
-from shared.problems import STAFF
+from shared.problems import NotAllowed
 from shared.values import WHOLE, LenientInput, Output, Text, for_example
-
-MAY_LEASE = ("system", *STAFF)
-"""Roles that lease contacts: names and numbers go out with them."""
 
 
 class LeaseRequest(LenientInput):
@@ -145,11 +142,18 @@ def _attempt(unit: Unit, lease: Lease, by: By, worker: str) -> attempts.Attempt:
         kind=lease.contact.kind,
         made_by=by,
         actor=f"{unit.actor}/{worker}",
+        taken_by=unit.actor,
         at=unit.now,
         channel=lease.channel,
         until=lease.until,
         told=lease.case.plan if lease.contact.kind in ASKS else None,
     )
+
+
+def require_lease_of(attempt: attempts.Attempt, unit: Unit) -> None:
+    """A lease is reported by who took it. Raises NotAllowed."""
+    if attempt.taken_by not in (None, unit.actor):
+        raise NotAllowed("not_your_lease", "somebody else took this lease: lease the contact yourself")
 
 
 def _number_of(lease: Lease, person: Person) -> str | None:

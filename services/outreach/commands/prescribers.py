@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from pydantic import Field
 
-from services.outreach.commands.leasing import MAY_LEASE, LeaseRequest
+from services.outreach.commands.leasing import LeaseRequest, require_lease_of
 from services.outreach.domain.model import by_of
 from services.outreach.domain.renewals import (
     Renewal,
@@ -25,7 +25,7 @@ from services.outreach.store.attempts import Attempt
 from services.outreach.store.reads import Person
 from shared.events.outreach import RenewalAnswer
 from shared.messaging import Unit
-from shared.problems import Conflict, Invalid, require_role
+from shared.problems import Conflict, Invalid
 from shared.values import LenientInput, Output, for_example
 
 # ---- leases ---------------------------------------------------------------------------------------------------
@@ -65,7 +65,6 @@ class LeasedRequests(Output):
 
 async def lease_renewals(unit: Unit, patient_ids: Sequence[str], wanted: LeaseRequest) -> LeasedRequests:
     """Lease the requests to prescribers that are due of these patients: each holds all that is open."""
-    require_role(unit.role, *MAY_LEASE)
     until = unit.now + timedelta(minutes=wanted.minutes)
     due = requests_due(await renewals.open_renewals(unit.db, patient_ids), unit.now)
     leased = [ask(request, uuid4(), until) for request in due]
@@ -119,6 +118,7 @@ def _attempt(unit: Unit, renewal: Renewal, worker: str) -> Attempt:
         kind="renewal",
         made_by=by_of(unit.role),
         actor=f"{unit.actor}/{worker}",
+        taken_by=unit.actor,
         at=unit.now,
         until=renewal.lease_until,
     )
@@ -175,11 +175,12 @@ class RequestState(Output):
 
 async def report_renewal(unit: Unit, contact_id: UUID, report: RenewalReport) -> RequestState:
     """Take a prescriber's answer; the same answer under the same lease again gets the same reply."""
-    require_role(unit.role, "prescriber", *MAY_LEASE)
     renewal = await known_renewal(unit.db, contact_id)
     attempt = await attempts.load_attempt(unit.db, report.lease_id)
     if attempt is None or attempt.contact_id != contact_id:
         raise Conflict("foreign", "the contact was never leased under this lease_id")
+    if unit.role != "prescriber":  # who is asked; others ask for the lease
+        require_lease_of(attempt, unit)
     outcome = report.answer or "answered"
     if attempt.outcome == outcome and (attempt.answer or {}) == report.answers:
         return RequestState.model_validate(attempt.reply)

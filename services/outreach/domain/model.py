@@ -76,8 +76,8 @@ class By(StrEnum):
 
 
 def by_of(role: str) -> By:
-    """As whom a role makes contact: a system is a dialer."""
-    return By.dialer if role == "system" else By.person
+    """As whom a role makes contact: the chain's systems are dialers."""
+    return By.dialer if role in ("system", "dialer") else By.person
 
 
 class LeftOut(Fields):

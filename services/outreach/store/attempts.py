@@ -35,6 +35,9 @@ class Attempt:
     answer: Any = None
     reported_at: datetime | None = None
     reply: Any = None
+    taken_by: str | None = (
+        None  # the caller who leased; none: the patient called in, or it was before this was kept
+    )
 
 
 ATTEMPTS = TypeAdapter(list[Attempt])

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from shared.access import Stores
 from shared.database import Db
 from shared.events.enrollment import Channel
 from shared.resealing import KeptRows
@@ -74,8 +75,8 @@ async def load_text(db: Db, text_id: UUID) -> Text | None:
     return _text(row) if row else None
 
 
-async def unread_texts(db: Db, store_id: str | None, after: str, limit: int) -> list[tuple[str, Text]]:
-    """Messages that nobody read yet, of one store or of all; what escalated first comes first. Each with its place."""
+async def unread_texts(db: Db, stores: Stores, after: str, limit: int) -> list[tuple[str, Text]]:
+    """Messages that nobody read yet, of some stores or of all; what escalated first comes first. With places."""
     rows = await db.fetch(
         """
         select x.position, t.*
@@ -86,12 +87,12 @@ async def unread_texts(db: Db, store_id: str | None, after: str, limit: int) -> 
                    || '.' || t.text_id as position
         ) x
         where t.read_at is null
-          and ($1::text is null or t.store_id = $1)
+          and ($1::text[] is null or t.store_id = any($1))
           and x.position > $2
         order by x.position
         limit $3
         """,
-        store_id,
+        stores,
         after,
         limit,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
+from shared.access import Stores
 from shared.database import Db
 
 
@@ -71,30 +72,28 @@ async def due_looks(db: Db, patient_ids: Sequence[str], now: datetime) -> set[st
     return {row["patient_id"] for row in rows}
 
 
-def _chosen(store: str | None, payer: str | None) -> str:
-    """Patients who take part: of one store ($1) or everywhere, with a prescription of one payer ($2) or of any.
+def _chosen(stores: Stores, payer: str | None) -> str:
+    """Patients who take part: of some stores ($1) or everywhere, with a prescription of one payer ($2) or of any.
 
     A condition that does not apply is left out, not made true: an index is then used whatever the values.
     """
     paid = "jsonb_build_object('prescriptions', jsonb_build_array(jsonb_build_object('payer', $2::text)))"
-    of_store = "store_id = $1" if store else "$1::text is null"
+    of_store = "$1::text[] is null" if stores is None else "store_id = any($1::text[])"
     return f"enrolled and {of_store} and {f'profile @> {paid}' if payer else '$2::text is null'}"
 
 
-async def enrolled_after(
-    db: Db, *, store: str | None, payer: str | None, after: str, limit: int
-) -> list[str]:
+async def enrolled_after(db: Db, *, stores: Stores, payer: str | None, after: str, limit: int) -> list[str]:
     """The next ids of patients who take part, in their order."""
     rows = await db.fetch(
         f"""
         select patient_id
         from patients
-        where {_chosen(store, payer)}
+        where {_chosen(stores, payer)}
           and patient_id > $3
         order by patient_id
         limit $4
         """,
-        store,
+        stores,
         payer,
         after,
         limit,
@@ -102,22 +101,22 @@ async def enrolled_after(
     return [row["patient_id"] for row in rows]
 
 
-async def count_enrolled(db: Db, *, store: str | None, payer: str | None) -> int:
+async def count_enrolled(db: Db, *, stores: Stores, payer: str | None) -> int:
     """How many patients take part."""
-    return await db.fetchval(f"select count(*) from patients where {_chosen(store, payer)}", store, payer)
+    return await db.fetchval(f"select count(*) from patients where {_chosen(stores, payer)}", stores, payer)
 
 
-async def enrolled_by_store(db: Db, *, store: str | None, payer: str | None) -> dict[str, int]:
+async def enrolled_by_store(db: Db, *, stores: Stores, payer: str | None) -> dict[str, int]:
     """How many patients take part at each store."""
     rows = await db.fetch(
         f"""
         select store_id, count(*) as patients
         from patients
-        where {_chosen(store, payer)}
+        where {_chosen(stores, payer)}
         group by store_id
         order by store_id
         """,
-        store,
+        stores,
         payer,
     )
     return {row["store_id"]: row["patients"] for row in rows}

@@ -6,6 +6,7 @@ from typing import Any
 
 from services.planner.domain.progress import Status
 from services.planner.store.staff import load_exclusions
+from shared.access import Stores
 from shared.database import Db
 from shared.events import Event
 from shared.events.planner import DemandForecast, PlanBlocked, PlanCancelled, PlanComputed
@@ -25,7 +26,7 @@ async def load_plan(db: Db, patient_id: str) -> dict[str, Any] | None:
 
 
 async def list_plans(
-    db: Db, *, store: str | None, status: str | None, after: str, limit: int
+    db: Db, *, stores: Stores, status: str | None, after: str, limit: int
 ) -> list[dict[str, Any]]:
     """One line per patient, by patient id."""
     rows = await db.fetch(
@@ -35,12 +36,12 @@ async def list_plans(
             published -> 'reasons' -> 0 ->> 'code' as why
         from plans
         where patient_id > $3
-          and ($1::text is null or store_id = $1)
+          and ($1::text[] is null or store_id = any($1))
           and ($2::text is null or status = $2)
         order by patient_id
         limit $4
         """,
-        store,
+        stores,
         status,
         after,
         limit,

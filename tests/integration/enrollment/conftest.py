@@ -44,8 +44,10 @@ class Service:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    async def post(self, path: str, status: int = 200, **body: object) -> dict[str, Any]:
-        answer = await self.http.post(path, json=body, headers=STAFF)
+    async def post(
+        self, path: str, status: int = 200, role: str = "technician", **body: object
+    ) -> dict[str, Any]:
+        answer = await self.http.post(path, json=body, headers=STAFF | {"Medsync-Role": role})
         assert answer.status_code == status, answer.text
         return dict(answer.json())
 
@@ -108,7 +110,7 @@ async def service(fresh_database: Callable[[str], str], tmp_path: Path) -> Async
     )
     app.state.settings = settings
     transport = httpx.ASGITransport(app=app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=STAFF) as http:
         yield Service(app, http)
     await pool.close()
 

@@ -350,7 +350,9 @@ async def test_a_merge_gives_the_survivor_the_history_of_both(enrolled: Service)
     await enrolled.post(f"/patients/{P2}/consent")
     await enrolled.published()
     await enrolled.post(f"/patients/{P1}/disenrolment", status=422, reason="merged")
-    await enrolled.post(f"/patients/{P1}/disenrolment", reason="merged", survivor_id=P2)
+    await enrolled.post(f"/patients/{P1}/disenrolment", status=403, reason="merged", survivor_id=P2)
+    merge = {"role": "pharmacist", "reason": "merged", "survivor_id": P2}
+    await enrolled.post(f"/patients/{P1}/disenrolment", **merge)
     gone, changed = await enrolled.published()
     assert isinstance(gone, PatientDisenrolled) and isinstance(changed, ProfileChanged)
     assert (gone.survivor_id, changed.patient_id, len(changed.profile.fills)) == (P2, P2, 2)
@@ -366,7 +368,7 @@ async def test_commands_need_no_http_and_say_what_is_wrong_by_a_code(fed: Servic
     async with fed.work.begin([patient(P1)], cause=Cause("test", "test"), role="clerk") as unit:
         await commands.consent(unit, P1, commands.ConsentGiven(language="es"))
         with pytest.raises(NotAllowed, match="only pharmacist may do this; you act as clerk"):
-            await commands.release(unit, P1, "RX1")
+            await commands.state_circumstances(unit, P1, commands.Statement(reconciled_on=None))
         with pytest.raises(NotFound, match="unknown_patient"):
             await commands.consent(unit, P2, commands.ConsentGiven())
     assert (await fed.get(f"/patients/{P1}"))["consent"]["language"] == "es"

@@ -246,8 +246,9 @@ async def test_a_refused_command_leaves_one_line_without_what_it_said(ledger: Le
     assert refused.headers["content-type"] == PROBLEM_JSON
     lines = [each for each in logs if each["event"] == "command.refused"]
     assert [(each["route"], each["status"], each["code"]) for each in lines] == [
-        (ROUTE, 400, "invalid_request")
-    ] * 2
+        (ROUTE, 400, "invalid_request"),
+        (ROUTE, 401, "not_signed_in"),
+    ]
     assert (lines[0]["role"], lines[0]["actor"], lines[0]["trace_id"]) == ("pharmacist", "staff-1", TRACE)
     assert (lines[1]["actor"], len(lines[1]["trace_id"])) == (None, 32)
     assert NAME not in repr(logs)

@@ -27,6 +27,8 @@ def test_an_address_that_cannot_be_had_is_named_with_its_setting(host: str, says
             "MEDSYNC_DATABASE_URL": "postgres://nowhere",
             "MEDSYNC_KAFKA_BOOTSTRAP": "nowhere:9092",
             "MEDSYNC_SEALING_KEY": "5a" * 32,
+            "MEDSYNC_ISSUER": "https://id.chain.example",
+            "MEDSYNC_GRANTS_FILE": "grants.toml",
         }
         ran = subprocess.run(
             [sys.executable, "-m", "cli.main", "run", "planner"],

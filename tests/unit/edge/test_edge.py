@@ -9,15 +9,25 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import Response
 from pydantic import BaseModel
 
 from shared import edge
+from shared.access import PUBLIC, STAFF_ALONE
 from shared.edge import Edge, deepest, install_edge, is_ours
-from shared.http import Commanding, install_problems
+from shared.http import Commanding, admit, install_problems
+from shared.identity import Headed
 
 LOCAL = "http://localhost"
+OPEN = (
+    "POST /things",
+    "POST /imports/things",
+    "GET /patients/p-1",
+    "GET /static/page.css",
+    "GET /ops/ready",
+    "GET /slow",
+)
 
 
 class Body(BaseModel):
@@ -26,7 +36,9 @@ class Body(BaseModel):
 
 
 def app(**given: Any) -> FastAPI:
-    made = FastAPI()
+    made = FastAPI(dependencies=[Depends(admit)])
+    made.state.rows = dict.fromkeys(OPEN, PUBLIC) | {"POST /commands": STAFF_ALONE}
+    made.state.identity = Headed()
     made.state.go = asyncio.Event()
     install_problems(made)
     install_edge(made, Edge(**{"hosts": ("pharmacy.example",), **given}))

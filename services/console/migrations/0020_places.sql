@@ -1,0 +1,10 @@
+-- migrate:up
+
+-- In which stores a patient is: whose staff reach them.
+create view places as
+select patient_id, store_id
+from patients
+where store_id is not null;
+
+-- migrate:down
+drop view places;

@@ -1,0 +1,63 @@
+"""How a program proves at the identity provider that it is it: `private_key_jwt` (RFC 7523)."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from uuid import uuid4
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, RSAKey
+
+ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+ASSERTION_SECONDS = 60
+
+Key = ECKey | RSAKey
+
+
+class BadKey(Exception):
+    """A file that holds no private key; the text says which, and nothing of its content."""
+
+
+def read_key(file: Path) -> Key:
+    """A private key, as a JWK or PEM. Raises BadKey."""
+    try:
+        text = file.read_text()
+        if text.lstrip().startswith("{"):
+            said = json.loads(text)
+            key: Key = ECKey.import_key(said) if said.get("kty") == "EC" else RSAKey.import_key(said)
+        elif "EC PRIVATE" in text or not _is_rsa(text):
+            key = ECKey.import_key(text)
+        else:
+            key = RSAKey.import_key(text)
+        assert key.is_private
+    except (OSError, JoseError, ValueError, AssertionError) as error:
+        raise BadKey(f"{file} is no private key that can be read: {type(error).__name__}") from None
+    return key
+
+
+def _is_rsa(text: str) -> bool:
+    try:
+        RSAKey.import_key(text)
+    except (JoseError, ValueError):
+        return False
+    return True
+
+
+def proof(client_id: str, key: Key, audience: str) -> dict[str, str]:
+    """Fields of a form for the token endpoint: an assertion that is good once, for a minute."""
+    now = int(time.time())
+    claims = {
+        "iss": client_id,
+        "sub": client_id,
+        "aud": audience,
+        "iat": now,
+        "exp": now + ASSERTION_SECONDS,
+        "jti": str(uuid4()),
+    }
+    algorithm = "ES256" if isinstance(key, ECKey) else "RS256"
+    header = {"alg": algorithm, "typ": "JWT"} | ({"kid": key.kid} if key.kid else {})
+    signed = jwt.encode(header, claims, key, algorithms=[algorithm])
+    return {"client_assertion_type": ASSERTION, "client_assertion": signed}
