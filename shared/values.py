@@ -9,9 +9,21 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import date, datetime
+from enum import Enum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+)
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """What no text holds: control characters but tab and line feed, half surrogates, what is no character."""
@@ -154,8 +166,21 @@ def _text_alone(value: Any) -> Any:
     raise ValueError("is not text: write it in quotes")
 
 
-WORD = BeforeValidator(_text_alone)
-"""Of an `OpenEnum` in a request body, which by itself takes whatever it does not know, a number too, as `other`."""
+class _Word:
+    """Of an `OpenEnum` in a request body. By itself it takes whatever it does not know, a number too, as `other`; here
+    it takes any text so, and the document says it."""
+
+    def __get_pydantic_core_schema__(self, source: type[Enum], handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_before_validator_function(_text_alone, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        known = handler.resolve_ref_schema(handler(schema)).get("enum", [])
+        return {"type": "string", "examples": known, "description": "others are taken as `other`"}
+
+
+WORD = _Word()
 
 
 def for_example(**said: Any) -> ConfigDict:

@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 
@@ -24,7 +25,7 @@ async def aside(part: Callable[[], Coroutine[Any, Any, None]], *, name: str) -> 
         await part()
 
     def run() -> None:
-        with asyncio.Runner(loop_factory=type(here)) as runner:
+        with asyncio.Runner(loop_factory=type(here)) as runner, suppress(asyncio.CancelledError):
             runner.run(begin())
 
     with ThreadPoolExecutor(1, thread_name_prefix=name) as thread:

@@ -78,8 +78,8 @@ class Running(DemoProcess):
         await until(said, f"it says {text!r}", seconds=150)
 
     async def sql(self, statements: str) -> None:
-        """Straight into the planner's database."""
-        db = await asyncpg.connect(self._stack()["databases"]["planner"])
+        """Straight into the planner's database, as the role that owns its tables."""
+        db = await asyncpg.connect(self._stack()["databases"]["planner"], user="medsync_planner_owner")
         try:
             await db.execute(statements)
         finally:

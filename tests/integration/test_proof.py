@@ -38,6 +38,7 @@ from tests.running import SEALING_KEY, STAFF, at_rest, producing, record, runnin
 KEY = "pseudonyms-of-a-test-0123456789abcdef"
 PATIENT = pseudonym(KEY, "chain", "P1")
 FEED = {"Medsync-Actor": "feed", "Medsync-Role": "system"}
+OPERATOR = {"Medsync-Actor": "ops-1", "Medsync-Role": "operator"}
 NOW = datetime(2009, 10, 1, 15, tzinfo=UTC)
 PLAN: dict[str, Any] = {"patient_id": PATIENT, "store_id": "S1", "plan_id": "plan-1"}
 DRUG: dict[str, Any] = {"rx_id": "RX1", "drug_name": "x", "quantity": Decimal(30), "days_supply": 30}
@@ -163,7 +164,7 @@ async def scene(
         for sequence, event in enumerate(OTHERS, start=1):
             scene.ids[type(event)] = await scene.put(event, sequence, copies=2)
         await at_rest(service)
-        assert (await service.post("/ops/republish", json={}, headers=FEED)).status_code == 200
+        assert (await service.post("/ops/republish", json={}, headers=OPERATOR)).status_code == 200
         await at_rest(service)
     yield scene
 

@@ -30,7 +30,7 @@ from shared.messaging.intake import Intake
 from shared.messaging.topics import create_topics
 from tests import feed
 from tests.copies import Copies
-from tests.running import SEALING_KEY, STAFF, at_rest, record, running
+from tests.running import SEALING_KEY, STAFF, at_rest, record, running, until
 from tests.without_broker import Unbrokered, without_broker
 
 KEY = "pseudonyms-of-a-test-0123456789abcdef"
@@ -48,8 +48,9 @@ async def test_readers_follow_an_owner_that_was_put_back(
     await create_topics(stack.kafka, 4, prefix=f"{unique_name}.")
     database, of_outreach = fresh_database("enrollment"), fresh_database("outreach")
 
-    def enrollment(url: str) -> Any:
-        return running(create_enrollment(EnrollmentSettings(database_url=url, pseudonym_key=KEY, **shared)))
+    def enrollment(url: str, *, wait_ready: bool = True) -> Any:
+        made = create_enrollment(EnrollmentSettings(database_url=url, pseudonym_key=KEY, **shared))
+        return running(made, wait_ready=wait_ready)
 
     outreach = running(create_outreach(OutreachSettings(database_url=of_outreach, **shared)))
     async with outreach as reader:
@@ -69,7 +70,12 @@ async def test_readers_follow_an_owner_that_was_put_back(
             await at_rest(owner, reader)
         assert await _phone(of_outreach, P1) == "+19185550222"
 
-        async with enrollment(backup) as owner:
+        async with enrollment(backup, wait_ready=False) as owner:
+
+            async def refuses() -> bool:
+                return "medsync recovered enrollment" in (await owner.get("/ops/ready")).text
+
+            await until(refuses, "it sees that it was put back")
             report = await _accepted(owner.post("/ops/recovered", json={}, headers=STAFF))
             assert (report["epoch"], report["taken_again"]) == (2, 1)
             assert {P1, P2, P3} == {*report["patients"]}

@@ -16,10 +16,12 @@ from typing import Any
 import httpx
 import pytest
 
+from cli.sign_in import signed_in
+from deploy.local.identity import key_file
 from deploy.local.keys import write_keys
 from shared.events.enrollment import CONTACTS_TOPIC
 from tests import feed
-from tests.integration.enrollment.conftest import FEED, KEY, P1, STAFF
+from tests.integration.enrollment.conftest import KEY, P1
 
 ROOT = Path(__file__).parents[2]
 UP = """
@@ -97,16 +99,25 @@ def test_a_second_up_says_which_process_is_the_first(
 
 
 def test_an_operator_changes_the_key_while_it_runs(system: subprocess.Popen[bytes], directory: Path) -> None:
-    enrollment = _description(directory)["services"]["enrollment"][0]
+    described = _description(directory)
+    enrollment = described["services"]["enrollment"][0]
+
+    def as_program(name: str) -> dict[str, str]:
+        key = key_file(directory / "identity", name)
+        return {"Authorization": f"Bearer {signed_in(described['identity']['issuer'], name, key)}"}
+
     for kind, rows in (
         ("stores", [feed.store()]),
         ("patients", [feed.patient()]),
         ("prescriptions", [feed.prescription()]),
     ):
         body = {"source": "chain", "records": rows}
-        answer = httpx.post(f"{enrollment}/imports/{kind}", json=body, headers=FEED, trust_env=False)
+        answer = httpx.post(
+            f"{enrollment}/imports/{kind}", json=body, headers=as_program("chain-platform"), trust_env=False
+        )
         assert answer.is_success, answer.text
-    agreed = httpx.post(f"{enrollment}/patients/{P1}/consent", json={}, headers=STAFF, trust_env=False)
+    clerk = as_program("clerk-1")
+    agreed = httpx.post(f"{enrollment}/patients/{P1}/consent", json={}, headers=clerk, trust_env=False)
 
     def on_the_topic() -> str:
         code, said = _medsync(directory, "keys", "show")
