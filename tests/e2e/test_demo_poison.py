@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from cli.sign_in import signed_in
+from deploy.local.databases import url_of
 from shared import words
 from shared.events.planner import PlanComputed
 from shared.messaging.tail import tail
@@ -78,8 +79,8 @@ class Running(DemoProcess):
         await until(said, f"it says {text!r}", seconds=150)
 
     async def sql(self, statements: str) -> None:
-        """Straight into the planner's database, as the role that owns its tables."""
-        db = await asyncpg.connect(self._stack()["databases"]["planner"], user="medsync_planner_owner")
+        """Straight into the planner's database, as the administrator: a service's role owns no table."""
+        db = await asyncpg.connect(url_of(self._stack()["postgres"], "medsync_planner", None))
         try:
             await db.execute(statements)
         finally:
