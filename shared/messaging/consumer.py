@@ -91,6 +91,7 @@ class Consumer:
         self._batches = 0  # begun
         self._lookout = Lookout(intake.work, meter, prefix=topic_prefix)
         self._stands: dict[TopicPartition, int] = {}  # the partitions that may be read
+        self._told: dict[TopicPartition, int] = {}  # what Kafka took of it
         self._unassigned = Unassigned()
         self._look_wanted = asyncio.Event()
         self._look_wanted.set()
@@ -206,6 +207,7 @@ class Consumer:
         for tp in partitions:
             consumer.seek(tp, 0)  # anywhere: so that aiokafka does not go to where Kafka says
         self._stands.clear()
+        self._told.clear()
         self._suspects.assigned(partitions)
         self._look_wanted.set()
 
@@ -236,6 +238,7 @@ class Consumer:
                 self._stands[tp] = stands[tp]
                 consumer.seek(tp, stands[tp])
         self._resume(consumer)
+        await self._commit(consumer, {tp: at for tp, at in self._stands.items() if self._told.get(tp) != at})
 
     def _resume(self, consumer: AIOKafkaConsumer) -> None:
         if not self._resuming and not self.stopped_because:
@@ -371,13 +374,14 @@ class Consumer:
             singly -= len(few)
 
     async def _commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
-        """Tell Kafka, for tools that look at lag there."""
+        """Tell Kafka, for tools that look at lag there; what it does not take now it is told with the next look."""
         held = consumer.assignment()
         mine = {tp: offset for tp, offset in offsets.items() if tp in held}
         try:
             if mine:
                 async with asyncio.timeout(COMMIT_SECONDS):
                     await consumer.commit(mine)
+                self._told |= mine
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             self.commit_errors += 1
             log.warning("consumer.commit_failed", error=type(error).__name__)

@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaConnectionError
 
 from deploy.local import Addresses
 from shared.database import connect
@@ -16,6 +17,7 @@ from shared.events.enrollment import TOPIC
 from shared.messaging import tables
 from shared.messaging.consumer import LOOK_SECONDS
 from shared.messaging.lives import REVISION_BITS
+from tests.faults.system import lag_of
 from tests.integration.fabric import restores
 from tests.integration.fabric.given import Ledger, changed, status
 from tests.running import at_rest, record, until
@@ -209,3 +211,29 @@ async def test_moves_that_lie_behind_are_swept_away(ledger: Ledger) -> None:
         await publish(ledger, 4)
         await at_rest(client)
     assert await revisions(ledger) == {patient: [1, 2, 3, 4] for patient in PATIENTS}
+
+
+async def test_what_kafka_did_not_take_of_the_position_it_is_told_again(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else comes that would tell it: tools that look at lag there would show some for ever."""
+    commit = AIOKafkaConsumer.commit
+
+    async def refuses(self: AIOKafkaConsumer, offsets: Any) -> None:
+        raise KafkaConnectionError
+
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", refuses)
+    async with ledger.running() as client:
+        await publish(ledger, 1)
+        await at_rest(client)
+
+        async def left() -> int:
+            return await lag_of(ledger.bootstrap, f"{ledger.prefix}medsync-ledger", [ledger.prefix + TOPIC])
+
+        assert await left() == len(PATIENTS)
+        monkeypatch.setattr(AIOKafkaConsumer, "commit", commit)
+
+        async def told() -> bool:
+            return await left() == 0
+
+        await until(told, "Kafka knows the position", seconds=3 * LOOK_SECONDS)
