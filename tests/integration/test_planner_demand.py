@@ -35,7 +35,7 @@ from tests.integration.test_planner import (
     service,
     store_changed,
 )
-from tests.running import SEALING_KEY, at_rest, everything_on, publish, running
+from tests.running import SEALING_KEY, at_rest, everything_on, publish, running, until
 
 __all__ = ["service"]  # a fixture
 
@@ -209,8 +209,12 @@ async def test_over_kafka_it_is_the_stores_newest_record_of_a_topic_of_its_own(
     )
     async with running(create_app(settings)) as http:
         await publish(stack.kafka, [store_changed(), patient("p1")], prefix=prefix)
-        await at_rest(http)
-        assert (await http.get("/ops/status")).json()["next_due"] == SIX.isoformat().replace("+00:00", "Z")
+
+        async def due() -> bool:
+            said = (await http.get("/ops/status")).json()
+            return bool(said["next_due"] == SIX.isoformat().replace("+00:00", "Z"))
+
+        await until(due, "the forecast is due at six")
         clock.set(SIX)
         await at_rest(http)
     [record] = await everything_on(stack.kafka, prefix + DEMAND_TOPIC)
