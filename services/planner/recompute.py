@@ -34,8 +34,15 @@ class Planned:
 
 async def recompute(unit: Unit, records: Sequence[Record]) -> None:
     """Plan these patients as of now, save where they stand, and publish what is news."""
-    stores = await store.load_stores(unit.db, {record.store_id for record in records}, unit.now)
+    stores = await _stores_of(unit, records)
     await save_planned(unit, await plan_together(records, stores, unit.now))
+
+
+async def _stores_of(unit: Unit, records: Iterable[Record]) -> dict[str, StoreDays]:
+    """The stores of these patients, as they stay until the plans are saved."""
+    store_ids = {record.store_id for record in records}
+    await store.hold_stores(unit.db, store_ids)
+    return await store.load_stores(unit.db, store_ids, unit.now)
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ async def recompute_changed(
     `too_large` says of whom one of the events cannot be published.
     """
     records = await store.load_records(unit.db, patient_ids, unit.now)
-    stores = await store.load_stores(unit.db, {record.store_id for record in records.values()}, unit.now)
+    stores = await _stores_of(unit, records.values())
     # they may have left while their lock was waited for
     enrolled = [record for _, record in sorted(records.items()) if record.enrolled]
     pairs = zip(enrolled, await plan_together(enrolled, stores, unit.now), strict=True)

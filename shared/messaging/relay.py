@@ -54,9 +54,6 @@ REPLAY_WINDOW = 500
 
 POLL_SECONDS = 1.0
 
-IDLE_SECONDS = 0.2
-"""How long nothing is there, until it is noted that all is sent: a commit that waits for the disk."""
-
 GATHER_SECONDS = 0.02
 """After a window with which a tick ended, the next one may gather for as long as that took, at most so long: a
 transaction costs the broker and the database the same, be it for one event or for a hundred."""
@@ -391,10 +388,10 @@ class Relay:
         return rows
 
     async def _rest(self) -> None:
-        """Wait until something is there; after a while of it, note that all is sent."""
+        """Note that all is sent; where that is noted, wait until something is there."""
         if self._tick.done:
             await self._wait(min(POLL_SECONDS, self._lease_seconds / 3))
-        elif not await self._wait(IDLE_SECONDS):
+        else:
             await self.ask(journal.finish_tick, self._tick)
             self._tick = replace(self._tick, done=True)
 
@@ -562,13 +559,12 @@ class Relay:
                 await self._db.execute(journal.BY_INDEX)
             return await ask(self._db, *args, **kwargs)
 
-    async def _wait(self, seconds: float) -> bool:
-        """Until a commit is heard of, which it answers, or a while: polling is the truth."""
+    async def _wait(self, seconds: float) -> None:
+        """Until a commit is heard of, or a while: polling is the truth."""
         self.wait.over()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._heard.wait()
-        return self._heard.is_set()
 
     async def _drop_producers(self) -> None:
         producers, self._producers = self._producers, None

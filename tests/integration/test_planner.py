@@ -361,6 +361,22 @@ async def test_days_that_no_plan_reaches_plan_nobody_anew(proposed: Service) -> 
             assert await db.fetchval("select count(*) from replans") == planned_anew, closed_on
 
 
+@pytest.mark.parametrize("patient_first", [True, False])
+async def test_who_is_planned_while_their_store_becomes_known_is_planned_by_its_days(
+    service: Service, patient_first: bool
+) -> None:
+    """The two come from different partitions: in two transactions at once, of which neither sees the other."""
+    first, second = (enrolled(), store_changed()) if patient_first else (store_changed(), enrolled())
+    key = patient("p1") if patient_first else store_key("s1")
+    async with service.work.begin([key], cause=Cause("test", "test")) as unit:
+        await handlers.on.by_type[first.TYPE]([first], unit)
+        other = asyncio.create_task(service.handle(second))
+        await asyncio.wait([other], timeout=0.5)  # as far as it comes
+    await other
+    await service.do_due()
+    assert (await service.get("/plans/p1"))["status"] == "planned"
+
+
 async def test_from_the_proposal_to_the_next_cycle(proposed: Service) -> None:
     """The whole path: agreed, confirmed, handed over, planned again."""
     [offered] = (await proposed.get("/plans"))["items"]

@@ -33,7 +33,14 @@ from services.planner.store.inbound import (
     save_stores,
 )
 from services.planner.store.reads import current_state, list_plans, load_plan
-from services.planner.store.records import Record, StoreDays, load_records, load_stores, save_records
+from services.planner.store.records import (
+    Record,
+    StoreDays,
+    hold_stores,
+    load_records,
+    load_stores,
+    save_records,
+)
 from services.planner.store.staff import (
     add_staff_decision,
     list_staff_decisions,
@@ -57,6 +64,7 @@ __all__ = [
     "enrolled_after",
     "enrolled_by_store",
     "first_revision",
+    "hold_stores",
     "list_plans",
     "list_staff_decisions",
     "load_forecasts",

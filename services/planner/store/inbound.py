@@ -98,7 +98,15 @@ async def save_disenrollments(db: Db, events: Sequence[PatientDisenrolled]) -> s
 
 
 async def save_stores(db: Db, events: Sequence[StoreChanged], now: datetime) -> set[str]:
-    """Keep newer stores; says of which anything that plans depend on is news."""
+    """Keep newer stores, once nobody plans by what they were (`hold_stores`); says of which anything that plans depend
+    on is news."""
+    await db.execute(
+        """
+        select pg_advisory_xact_lock(hashtextextended('stores.' || store_id, 0))
+        from unnest($1::text[]) as store_id
+        """,
+        sorted({event.store_id for event in events}),
+    )
     held = await db.fetch("select * from stores where store_id = any($1)", [each.store_id for each in events])
     rows = await db.fetch(
         """

@@ -67,6 +67,18 @@ _BOOKED = "case when {plans}.booked_since < {now} then {plans}.booked_on else {p
 """A patient's day as it stood before this moment: so plans do not depend on whose event came first in one moment."""
 
 
+async def hold_stores(db: Db, store_ids: Iterable[str]) -> None:
+    """Have nobody change the days of these stores, nor make one of them known, until this transaction has ended: who
+    plans by them, or without them, would be overlooked by those who have the store's patients planned anew."""
+    await db.execute(
+        """
+        select pg_advisory_xact_lock_shared(hashtextextended('stores.' || store_id, 0))
+        from unnest($1::text[]) as store_id
+        """,
+        sorted(store_ids),
+    )
+
+
 async def load_stores(db: Db, store_ids: Collection[str], now: datetime) -> dict[str, StoreDays]:
     """The stores, with the synchronized pickups that were planned before now."""
     rows = await db.fetch(
