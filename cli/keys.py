@@ -16,7 +16,7 @@ from cli.brokers import broker
 from cli.deadletters import Actor, ask
 from cli.republish import republish_all
 from cli.system import described, find
-from shared.events import EVENTS
+from shared.events import EVENTS, owner_of
 from shared.messaging.journal import JOURNAL_DAYS
 from shared.messaging.tail import records
 from shared.resealing import KEY_HEADER
@@ -84,7 +84,7 @@ def reseal(actor: Actor = None) -> None:
             after = turn["next"]
         left = f"; {unopened} that no key opens are left as they are" if unopened else ""
         typer.echo(f"{name}: {done} sealed anew{left}")
-    for name in sorted({event.split(".")[1] for event, of in EVENTS.items() if of.SEALED}):
+    for name in sorted({owner_of(topic) for topic in SEALED_TOPICS}):
         typer.echo(f"{name} publishes again: ", nl=False)
         republish_all(name, store=None, patient=None)
 

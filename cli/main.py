@@ -13,9 +13,8 @@ from rich.console import Console
 from cli import clock, console, deadletters, events, gaps, keys, topics
 from cli.plan import command as plan
 from cli.proof.__main__ import main as prove
+from services import SERVICES
 from shared.clock import SteppedClock
-
-SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -8,7 +8,8 @@ from typing import Any
 
 from fastapi import FastAPI
 
-SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
+from services import SERVICES
+
 OPENAPI = Path(__file__).parents[1] / "openapi"
 
 UNUSED = "unused"

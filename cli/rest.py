@@ -81,14 +81,14 @@ class Observer:
 
     async def _states(self, services: Collection[str]) -> dict[str, dict[str, Any]]:
         """The status of those of them that answer."""
-        names = sorted(services)
-        states = await asyncio.gather(*(self._state(name) for name in names))
+        names, headers = sorted(services), staff_headers()
+        states = await asyncio.gather(*(self._state(name, headers) for name in names))
         return {name: state for name, state in zip(names, states, strict=True) if state}
 
-    async def _state(self, service: str) -> dict[str, Any] | None:
+    async def _state(self, service: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
         try:
             address = f"{self._urls[service]}/ops/status"
-            async with self._http.get(address, headers=staff_headers()) as answer:
+            async with self._http.get(address, headers=headers) as answer:
                 return await answer.json() if answer.ok else None
         except (aiohttp.ClientError, TimeoutError):
             return None

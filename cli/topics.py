@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from cli.brokers import broker
+from services import SERVICES
 from shared.broker_access import Rule, allow
-from shared.events import TOPICS, events_of
+from shared.events import TOPICS, topics_of
+from shared.messaging.topics import group_of, relay_group_of
 
-SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
 OPERATOR = "operator"
 
 app = typer.Typer(no_args_is_help=True, help="The topics, and who may do what with them.")
@@ -59,7 +60,7 @@ def every_rule(reads: Mapping[str, Sequence[str]], prefix: str) -> list[Rule]:
 
 
 def rules_of(service: str, reads: Sequence[str], prefix: str) -> Iterator[Rule]:
-    own = sorted({event.TOPIC for event in events_of(service)})
+    own = topics_of(service)
     for topic in own:
         yield Rule(service, "WRITE", "TOPIC", prefix + topic)
     # The relay marks how far it is as an offset of a topic of its own, and a recovery reads them: where a service
@@ -68,7 +69,6 @@ def rules_of(service: str, reads: Sequence[str], prefix: str) -> Iterator[Rule]:
         yield Rule(service, "READ", "TOPIC", prefix + topic)
     for topic in reads:
         yield Rule(service, "DESCRIBE_CONFIGS", "TOPIC", prefix + topic)
-    group = f"{prefix}medsync-{service}"
-    for name in (group, f"{group}-relay"):
-        yield Rule(service, "READ", "GROUP", name)
-    yield Rule(service, "WRITE", "TRANSACTIONAL_ID", f"{group}-relay-", "PREFIXED")
+    for group in (group_of(service, prefix), relay_group_of(service, prefix)):
+        yield Rule(service, "READ", "GROUP", group)
+    yield Rule(service, "WRITE", "TRANSACTIONAL_ID", f"{relay_group_of(service, prefix)}-", "PREFIXED")

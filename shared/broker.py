@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any, Literal, Self, TypeAlias
 
 import httpx
 from aiokafka.abc import AbstractTokenProvider
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError
 from pydantic import Field, SecretStr, model_validator
 
@@ -91,6 +94,17 @@ def client_of(broker: Broker) -> dict[str, Any]:
     if isinstance(broker, str):
         return {"bootstrap_servers": broker}
     return {"bootstrap_servers": broker.bootstrap, **broker.client}
+
+
+@asynccontextmanager
+async def asking(broker: Broker, **told: Any) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A client that asks the brokers, or has them keep something. Raises KafkaError where none answers."""
+    admin = AIOKafkaAdminClient(**client_of(broker), **told)
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
 
 
 class Tokens(AbstractTokenProvider):  # type: ignore[misc]

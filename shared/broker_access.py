@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from aiokafka.admin import AIOKafkaAdminClient
-
-from shared.broker import Broker, client_of
+from shared.broker import Broker, asking
 from shared.messaging.internals import create_acls
 
 
@@ -28,19 +26,11 @@ class Rule(NamedTuple):
 
 async def number_of_brokers(broker: Broker) -> int:
     """How many there are. Raises KafkaError where none answers, or they do not take who asks."""
-    admin = AIOKafkaAdminClient(**client_of(broker))
-    try:
-        await admin.start()
+    async with asking(broker) as admin:
         return len((await admin.describe_cluster())["brokers"])
-    finally:
-        await admin.close()
 
 
 async def allow(broker: Broker, rules: Sequence[Rule]) -> None:
     """Have the brokers keep these rules beside those that they have. Raises KafkaError where they refuse."""
-    admin = AIOKafkaAdminClient(**client_of(broker))
-    await admin.start()
-    try:
+    async with asking(broker) as admin:
         await create_acls(admin, rules)
-    finally:
-        await admin.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -28,22 +29,19 @@ def read_key(file: Path) -> Key:
         if text.lstrip().startswith("{"):
             said = json.loads(text)
             key: Key = ECKey.import_key(said) if said.get("kty") == "EC" else RSAKey.import_key(said)
-        elif "EC PRIVATE" in text or not _is_rsa(text):
-            key = ECKey.import_key(text)
         else:
-            key = RSAKey.import_key(text)
-        assert key.is_private
-    except (OSError, JoseError, ValueError, AssertionError) as error:
+            key = _of_pem(text)
+        if not key.is_private:
+            raise ValueError
+    except (OSError, JoseError, ValueError) as error:
         raise BadKey(f"{file} is no private key that can be read: {type(error).__name__}") from None
     return key
 
 
-def _is_rsa(text: str) -> bool:
-    try:
-        RSAKey.import_key(text)
-    except (JoseError, ValueError):
-        return False
-    return True
+def _of_pem(text: str) -> Key:
+    with suppress(JoseError, ValueError):
+        return RSAKey.import_key(text)
+    return ECKey.import_key(text)
 
 
 def proof(client_id: str, key: Key, audience: str) -> dict[str, str]:

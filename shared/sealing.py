@@ -125,11 +125,9 @@ class Sealer:
         """Raises BadRing or OSError where the file cannot be used. Later it goes on with what it read before."""
         self._given = [Key(id=key_id, key=SecretStr(key_hex))] if key_hex else []
         self._file, self._seen, self._look_at = file, 0, 0.0
-        self._ring = Ring(keys=tuple(self._given))
-        self._ciphers: dict[str, AESGCM] = {}
+        self._use(Ring(keys=tuple(self._given)))
         if file:
             self._take_up(file)
-        self._use(self._ring)
 
     @property
     def key_ids(self) -> Sequence[str]:

@@ -31,7 +31,7 @@ from shared.identity import Headed, Identity
 from shared.logging import configure_logging
 from shared.messaging import Handlers, Jobs, Work, journal, partitions, tables
 from shared.messaging.bell import Bell
-from shared.messaging.consumer import Consumer, group_of
+from shared.messaging.consumer import Consumer
 from shared.messaging.due import DueLoop
 from shared.messaging.intake import Intake
 from shared.messaging.lag import LagMeter
@@ -177,13 +177,8 @@ async def _start(
     stack.push_async_callback(slot.give_back)
     intake = Intake(work, handlers, topic_prefix=settings.topic_prefix)
     prefix = settings.topic_prefix
-    meter = LagMeter(
-        work,
-        broker,
-        group_of(name, prefix),
-        [prefix + topic for topic in handlers.topics],
-        prefix=prefix,
-    )
+    topics = [prefix + topic for topic in handlers.topics]
+    meter = LagMeter(work, broker, name, topics, prefix=prefix)
     consumer = Consumer(
         intake,
         meter,

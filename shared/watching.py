@@ -72,9 +72,8 @@ class Watched:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        scope.setdefault(
-            "state", {}
-        )  # so that whoever copies the scope on the way in notes the caller here too
+        # Whoever copies the scope on the way in notes the caller here too.
+        scope.setdefault("state", {})
         began, headers, answer = time.perf_counter(), Headers(scope=scope), Answer()
 
         async def note(message: Message) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
+from services import SERVICES
 
 ROOMS: Mapping[str, str] = {
     "app.py": "the composition root",

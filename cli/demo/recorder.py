@@ -76,9 +76,8 @@ class Recorder:
     bootstrap: str
     records: int = 0
     positions: dict[Place, int] = field(default_factory=dict)  # how far each partition was seen
-    known: set[str] = field(
-        default_factory=set
-    )  # ids of events: after a kill a topic holds some of them twice
+    # ids of events: after a kill a topic holds some of them twice
+    known: set[str] = field(default_factory=set)
     counts: Counter[str] = field(default_factory=Counter)
     days: defaultdict[date, Day] = field(default_factory=lambda: defaultdict(Day))  # not told yet
     fresh: dict[str, Line] = field(default_factory=dict)  # the last line of each kind since the board asked

@@ -15,9 +15,9 @@ import asyncpg
 
 from deploy.local.process import StackError
 from deploy.local.sql import on_server
+from services import SERVICES
 from shared.database import SERVER_SETTINGS
 
-SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
 _ROOT = Path(__file__).parents[2]
 _FABRIC = _ROOT / "shared" / "messaging" / "migrations"
 _LOCK = 7_633_501  # an advisory lock: two starts may set up one server at once
@@ -62,9 +62,8 @@ def install(admin_url: str, service: str, *directories: Path) -> None:
         """What was made when a service's role owned its database is the owner's from now on."""
         await admin.execute(f"alter database {database} owner to {owner}")
         await admin.execute(f"reassign owned by {role} to {owner}")
-        await admin.execute(
-            f"grant connect, temporary on database {database} to {role}"
-        )  # it went with the rest
+        # It went with the rest.
+        await admin.execute(f"grant connect, temporary on database {database} to {role}")
 
     async def grant(db: asyncpg.Connection) -> None:
         for schema in ("public", "fabric"):

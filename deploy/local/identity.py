@@ -29,7 +29,7 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
-from deploy.local.databases import SERVICES
+from services import SERVICES
 from shared.settings import is_loopback
 
 AUDIENCES = [f"medsync-{service}" for service in SERVICES]

@@ -13,12 +13,12 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from deploy.local.databases import SERVICES
 from deploy.local.keys import keys_of
 from deploy.local.services import Services, running
 from deploy.local.signing_in import LocalIdentity
 from deploy.local.supervisor import Addresses, LocalStack
 from deploy.setup import set_up
+from services import SERVICES
 from shared.broker import BrokerSettings
 from shared.files import write_private
 from shared.messaging.topics import PARTITIONS

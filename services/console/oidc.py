@@ -33,7 +33,7 @@ from shared.http import Problem
 from shared.identity import Unknown
 from shared.messaging import Work
 from shared.proof import proof, read_key
-from shared.sealing import SealBroken, Sealer
+from shared.sealing import SealBroken, Sealed, Sealer
 from shared.tokens import LEEWAY_SECONDS, Tokens
 
 COOKIE, BEGUN = "__Host-medsync", "__Host-medsync-sign-in"
@@ -80,7 +80,7 @@ class SignIn:
 
     async def _session_of(self, request: Request) -> tuple[Session, dict[str, Any]]:
         work: Work = request.app.state.work
-        session_hash = hash_of(request.cookies.get(COOKIE, ""))
+        session_hash = _session_hash(request)
         async with work.connection() as db:
             session = await sessions.find(db, session_hash, fresh_minutes=FRESH_MINUTES)
         if session is None:
@@ -102,7 +102,7 @@ class SignIn:
                     {"grant_type": "refresh_token", "refresh_token": held["refresh_token"]}
                 )
                 held = _held(got, held["refresh_token"])
-                await sessions.keep_tokens(db, session_hash, *_sealed(work.sealer, session_hash, held))
+                await sessions.keep_tokens(db, session_hash, _sealed(work.sealer, session_hash, held))
         return held
 
     async def token_for(self, request: Request, service: str) -> str:
@@ -163,8 +163,8 @@ class SignIn:
         proved = datetime.fromtimestamp(about.get("auth_time", about["iat"]), UTC)
         sealed = _sealed(work.sealer, hash_of(session_id), _held(got, ""))
         async with work.connection() as db, db.transaction():
-            await sessions.end(db, hash_of(request.cookies.get(COOKIE, "")))
-            await sessions.begin(db, hash_of(session_id), secrets.token_urlsafe(24), *sealed, proved)
+            await sessions.end(db, _session_hash(request))
+            await sessions.begin(db, hash_of(session_id), secrets.token_urlsafe(24), sealed, proved)
         _set(answer, COOKIE, session_id, sessions.WHOLE_HOURS * 3600)
         answer.delete_cookie(BEGUN, path="/", secure=True, httponly=True)
         return begun.to
@@ -172,7 +172,7 @@ class SignIn:
     async def end(self, request: Request, answer: Response) -> None:
         work: Work = request.app.state.work
         async with work.connection() as db:
-            await sessions.end(db, hash_of(request.cookies.get(COOKIE, "")))
+            await sessions.end(db, _session_hash(request))
         answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True)
 
     async def _who(self, id_token: str, nonce: str) -> dict[str, Any]:
@@ -223,6 +223,10 @@ def hash_of(session_id: str) -> bytes:
     return hashlib.sha256(session_id.encode()).digest()
 
 
+def _session_hash(request: Request) -> bytes:
+    return hash_of(request.cookies.get(COOKIE, ""))
+
+
 def check_form(request: Request, csrf: str, settings: Settings) -> None:
     """A form that a browser sends with its cookie comes from a page of ours. Raises a 403 problem."""
     session: Session | None = getattr(request.state, "session", None)
@@ -260,9 +264,8 @@ def _held(got: Mapping[str, Any], refresh_token: str) -> dict[str, Any]:
     }
 
 
-def _sealed(sealer: Sealer, session_hash: bytes, held: Mapping[str, Any]) -> tuple[bytes, str]:
-    key_id, sealed = sealer.seal(json.dumps(held).encode(), bound_to=f"session/{session_hash.hex()}")
-    return sealed, key_id
+def _sealed(sealer: Sealer, session_hash: bytes, held: Mapping[str, Any]) -> Sealed:
+    return sealer.seal(json.dumps(held).encode(), bound_to=f"session/{session_hash.hex()}")
 
 
 def _opened(sealer: Sealer, session: Session) -> dict[str, Any]:

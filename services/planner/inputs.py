@@ -37,9 +37,8 @@ from shared.events.planner import PlanBlocked, PlanComputed
 from shared.words import explain
 
 Weekday = Annotated[int, Field(ge=0, le=6, description="0 is Monday")]
-Cents = Annotated[
-    Decimal, Field(ge=0, max_digits=9, decimal_places=2)
-]  # whole ones: nobody pays a part of one
+# Whole ones: nobody pays a part of one.
+Cents = Annotated[Decimal, Field(ge=0, max_digits=9, decimal_places=2)]
 Money = Cents | None
 
 

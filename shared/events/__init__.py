@@ -32,6 +32,11 @@ def events_of(service: str) -> list[type[Event]]:
     return [event for event in EVENTS.values() if owner_of(event.TYPE) == service]
 
 
+def topics_of(service: str) -> list[str]:
+    """What a service alone publishes on."""
+    return sorted({event.TOPIC for event in events_of(service)})
+
+
 COMPACTED_TOPICS: frozenset[str] = frozenset(
     {enrollment.CONTACTS_TOPIC, enrollment.STORES_TOPIC, planner.DEMAND_TOPIC}
 )
@@ -47,4 +52,5 @@ __all__ = [
     "Reason",
     "events_of",
     "owner_of",
+    "topics_of",
 ]

@@ -36,7 +36,7 @@ from shared.messaging.polling import LANES, Poll, lane_of, rewind
 from shared.messaging.positions import Lookout, Span, Spans
 from shared.messaging.suspects import A_FEW, Suspects
 from shared.messaging.tables import Displaced
-from shared.messaging.topics import GATHERED_BYTES
+from shared.messaging.topics import GATHERED_BYTES, group_of
 from shared.messaging.unit import Caller
 from shared.messaging.waits import Wait
 from shared.messaging.watch import Unassigned, watch
@@ -432,9 +432,8 @@ async def _raw_records(message: KafkaAckableMessage) -> Any:
 def _reached(broker: Broker) -> dict[str, Any]:
     """How FastStream is told what other clients are."""
     told = client_of(broker)
-    servers = {
-        "bootstrap_servers": told["bootstrap_servers"].split(",")
-    }  # it would take one string for one server
+    # It would take one string for one server.
+    servers = {"bootstrap_servers": told["bootstrap_servers"].split(",")}
     if (context := told.get("ssl_context")) is None:
         return servers
     if (tokens := told.get("sasl_oauth_token_provider")) is not None:
@@ -442,11 +441,6 @@ def _reached(broker: Broker) -> dict[str, Any]:
     if (user := told.get("sasl_plain_username")) is not None:
         return servers | {"security": SASLScram512(user, told["sasl_plain_password"], context)}
     return servers | {"security": BaseSecurity(context)}
-
-
-def group_of(service: str, topic_prefix: str) -> str:
-    """The consumer group of a service."""
-    return f"{topic_prefix}medsync-{service}"
 
 
 class _Rebalances(ConsumerRebalanceListener):  # type: ignore[misc]

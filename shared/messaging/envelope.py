@@ -194,9 +194,8 @@ def _read(
         return Unhandled(record)
     owner = owner_of(record.topic)
     if headers.get("ce_source") not in {f"medsync/{name}" for name in (owner, *guests)}:
-        raise _Flaw(
-            FOREIGN, f"ce_source is not medsync/{owner}", event_type=event_type
-        )  # nor is its id believed
+        # Nor is its id believed.
+        raise _Flaw(FOREIGN, f"ce_source is not medsync/{owner}", event_type=event_type)
     event_id = _event_id(headers, event_type)
     if payload is None:
         raise _Flaw("tombstone", "no payload", event_id, event_type)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from shared.database import Db
@@ -70,6 +70,15 @@ class OutboxRow:
         return epoch_of(self.id)
 
 
+class Most(NamedTuple):
+    """How much is read at once: rows, and about so many bytes of payload together. Rows of the types that overtake do
+    not wait behind held ones."""
+
+    rows: int
+    bytes_: int
+    overtaking: Collection[str] = ()
+
+
 EPOCH_BITS = 40
 """Each life of a database numbers its outbox from a multiple of 2 to the 40th on: the number tells the life."""
 
@@ -119,6 +128,8 @@ _ROW = """
 """
 """Of what is sent: the event, and whether it is held already, or waits behind a held one of its key."""
 
+_FITTING = "select id, sum(size) over (order by id) - size as before from oldest"
+
 _UNSEEN = "(o.xid >= pg_snapshot_xmax({0}) or o.xid = any (array(select pg_snapshot_xip({0}))))"
 """What a snapshot had not seen, in words that the index on xid understands."""
 
@@ -139,9 +150,7 @@ async def last_tick(db: Db, range_: int) -> Tick:
     return Tick(**row)
 
 
-async def next_tick(
-    db: Db, last: Tick, ranges: int, *, limit: int, bytes_: int, overtaking: Collection[str] = ()
-) -> tuple[Tick, list[OutboxRow]] | None:
+async def next_tick(db: Db, last: Tick, ranges: int, most: Most) -> tuple[Tick, list[OutboxRow]] | None:
     """Write down the next tick, all that was committed since the last one, and read its first window; none where
     nothing was.
 
@@ -186,8 +195,7 @@ async def next_tick(
                 limit $8
             ) o
         ), fitting as (
-            select id, sum(size) over (order by id) - size as before
-            from oldest
+            {_FITTING}
         ), going as materialized (
             select {_ROW.format("$10")}
             from tick
@@ -210,9 +218,9 @@ async def next_tick(
         last.floor,
         ranges,
         last.system,
-        limit,
-        bytes_,
-        list(overtaking),
+        most.rows,
+        most.bytes_,
+        list(most.overtaking),
     )
     if not rows:
         return None
@@ -256,14 +264,12 @@ async def forget_ticks(db: Db) -> None:
 # ---- what is sent -----------------------------------------------------------------------------------------------
 
 
-async def window(
-    db: Db, tick: Tick, after: int, ranges: int, *, limit: int, bytes_: int, overtaking: Collection[str] = ()
-) -> list[OutboxRow]:
-    """The tick's next rows behind an id, of payloads up to about so many bytes together."""
+async def window(db: Db, tick: Tick, after: int, ranges: int, most: Most) -> list[OutboxRow]:
+    """The tick's next rows behind an id."""
     rows = await db.fetch(
         f"""
         with oldest as materialized (
-            select id, day, octet_length(payload) as size
+            select id, octet_length(payload) as size
             from fabric.outbox o
             where day between $1 and $2
               and id > $3
@@ -274,8 +280,7 @@ async def window(
             order by id
             limit $9
         ), fitting as (
-            select id, day, sum(size) over (order by id) - size as before
-            from oldest
+            {_FITTING}
         )
         select {_ROW.format("$11")}
         from fabric.outbox o
@@ -291,9 +296,9 @@ async def window(
         tick.upto,
         ranges,
         tick.range,
-        limit,
-        bytes_,
-        list(overtaking),
+        most.rows,
+        most.bytes_,
+        list(most.overtaking),
     )
     return [OutboxRow(*row) for row in rows]
 
@@ -325,15 +330,12 @@ async def held_that_may_go(
     stalled: Collection[tuple[str, int]],
     tick: Tick,
     ranges: int,
-    *,
-    limit: int,
-    bytes_: int,
-    overtaking: Collection[str] = (),
+    most: Most,
 ) -> list[OutboxRow]:
     """Held rows that wait for nothing more, oldest first: released, or not behind a refused one, and not for a
     stalled partition."""
     rows = await db.fetch(
-        """
+        f"""
         with oldest as materialized (
             select o.id, octet_length(o.payload) as size
             from fabric.held h
@@ -356,8 +358,7 @@ async def held_that_may_go(
             order by id
             limit $5
         ), fitting as (
-            select id, sum(size) over (order by id) - size as before
-            from oldest
+            {_FITTING}
         )
         select id, event_id, topic, key, headers, payload
         from fabric.outbox
@@ -368,9 +369,9 @@ async def held_that_may_go(
         [partition for _, partition in stalled],
         ranges,
         tick.range,
-        limit,
-        bytes_,
-        list(overtaking),
+        most.rows,
+        most.bytes_,
+        list(most.overtaking),
     )
     return [OutboxRow(*row) for row in rows]
 
@@ -404,27 +405,6 @@ async def release_held(db: Db, row_id: int) -> bool:
 
 
 # ---- who sends --------------------------------------------------------------------------------------------------
-
-
-async def refuse(db: Db, epoch: int, why: str) -> bool:
-    """Have every process hold still until another life of the database than this begins; says whether that is new."""
-    done = await db.execute(
-        """
-        insert into fabric.refusals (epoch, why)
-        values ($1, $2)
-        on conflict do nothing
-        """,
-        epoch,
-        why,
-    )
-    return bool(done == "INSERT 0 1")
-
-
-async def refusal(db: Db) -> str | None:
-    """Why nothing is published in this life of the database; none where all is well."""
-    return await db.fetchval(
-        "select why from fabric.refusals where epoch = (select max(epoch) from fabric.incarnations)"
-    )
 
 
 async def ranges(db: Db) -> int:
@@ -617,16 +597,16 @@ async def open_replay(db: Db, range_: int) -> Replay | None:
 
 
 async def replay_window(
-    db: Db, replay: Replay, tick: Tick, ranges: int, compacted: Collection[str], *, limit: int, bytes_: int
+    db: Db, replay: Replay, tick: Tick, ranges: int, compacted: Collection[str], most: Most
 ) -> list[OutboxRow]:
     """What of it comes next, of what was published up to the end of the tick.
 
     Compacted topics are replayed to the present whatever was asked: an old record must not stay a key's last.
     """
     rows = await db.fetch(
-        """
+        f"""
         with oldest as materialized (
-            select id, day, octet_length(payload) as size
+            select id, octet_length(payload) as size
             from fabric.outbox o
             where day >= ($1::timestamptz - interval '1 day')::date
               and id > $2
@@ -639,8 +619,7 @@ async def replay_window(
             order by id
             limit $10
         ), fitting as (
-            select id, sum(size) over (order by id) - size as before
-            from oldest
+            {_FITTING}
         )
         select id, event_id, topic, key, headers, payload
         from fabric.outbox
@@ -657,8 +636,8 @@ async def replay_window(
         replay.topic,
         ranges,
         tick.range,
-        limit,
-        bytes_,
+        most.rows,
+        most.bytes_,
     )
     return [OutboxRow(*row) for row in rows]
 

@@ -19,6 +19,7 @@ from aiokafka.structs import OffsetAndMetadata
 from shared.broker import Broker, client_of
 from shared.messaging import tables
 from shared.messaging.internals import held_by, partitions_of, topic_ids
+from shared.messaging.topics import group_of, relay_group_of
 from shared.messaging.unit import Work
 
 REQUEST_MS = 5000
@@ -154,10 +155,10 @@ class LagMeter:
     """Asks how far a service is in its topics, and what the broker says of them. Names are the broker's."""
 
     def __init__(
-        self, work: Work, broker: Broker, group: str, topics: Sequence[str], *, prefix: str = ""
+        self, work: Work, broker: Broker, service: str, topics: Sequence[str], *, prefix: str = ""
     ) -> None:
-        self._work, self._broker, self._group, self.topics = work, broker, group, topics
-        self._prefix = prefix
+        self._work, self._broker, self.topics, self._prefix = work, broker, topics, prefix
+        self._group, self._relay_group = group_of(service, prefix), relay_group_of(service, prefix)
         self._admin: AIOKafkaAdminClient | None = None
         self._ends = Ends(broker)
         self._ages = Ages()
@@ -232,10 +233,8 @@ class LagMeter:
     async def marks(self) -> Mapping[TopicPartition, OffsetAndMetadata]:
         """The offsets beside which the service's relays note how far it has published."""
         async with asyncio.timeout(READ_SECONDS):
-            found: Mapping[
-                TopicPartition, OffsetAndMetadata
-            ] = await self._asked().list_consumer_group_offsets(f"{self._group}-relay")
-        return found
+            offsets = await self._asked().list_consumer_group_offsets(self._relay_group)
+        return dict(offsets)
 
     async def nobodys(self, places: Collection[Place]) -> set[Place]:
         """Those of these partitions that no process of the group holds; none where it is between two assignments."""

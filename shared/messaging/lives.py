@@ -1,17 +1,61 @@
-"""Every SQL statement about the lives of a database: another one begins where it was put back to an older state."""
+"""The lives of a database: another one begins where it was put back to an older state. Until then it holds still."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from uuid import UUID
 
+import structlog
+
 from shared.database import Db
-from shared.messaging.journal import EPOCH_BITS, JOURNAL_DAYS, epoch_of
+from shared.messaging.journal import EPOCH_BITS, JOURNAL_DAYS, Tick, epoch_of
+from shared.messaging.producers import Mark
 
 REVISION_BITS = 32
 """Revisions of each life are counted from a multiple of 2 to the 32nd on: below 2 to the 53rd, as JSON needs it."""
 
 LIFE_SECONDS = 600.0
+
+log = structlog.get_logger()
+
+
+async def put_back(db: Db, service: str, tick: Tick, published: Mark | None) -> str | None:
+    """Why nothing may be published, nor be done, in this life of the database; then every process is told of it."""
+    why = cannot_go_on(service, tick, published)
+    if why and await _refuse(db, tick.epoch, why):
+        log.critical("relay.refuses", why=why)
+    return why
+
+
+def cannot_go_on(service: str, tick: Tick, published: Mark | None) -> str | None:
+    """Why nothing may be published: this database is older than what it published, or another one."""
+    cure = f"run: medsync recovered {service}"
+    if tick.system != tick.here:
+        return f"the database was restored into another PostgreSQL cluster; {cure}"
+    if published and published[:2] > (tick.epoch, tick.no):
+        return f"the database is older than what it published (it was restored, or failed over); {cure}"
+    return None
+
+
+async def _refuse(db: Db, epoch: int, why: str) -> bool:
+    """Have every process hold still until another life of the database than this begins; says whether that is new."""
+    done = await db.execute(
+        """
+        insert into fabric.refusals (epoch, why)
+        values ($1, $2)
+        on conflict do nothing
+        """,
+        epoch,
+        why,
+    )
+    return bool(done == "INSERT 0 1")
+
+
+async def refusal(db: Db) -> str | None:
+    """Why nothing is published in this life of the database; none where all is well."""
+    return await db.fetchval(
+        "select why from fabric.refusals where epoch = (select max(epoch) from fabric.incarnations)"
+    )
 
 
 async def not_in_journal(db: Db, ids: Sequence[int], event_ids: Sequence[UUID]) -> list[int]:

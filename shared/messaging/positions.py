@@ -16,11 +16,10 @@ from aiokafka.errors import LeaderNotAvailableError
 
 from shared.database import Db
 from shared.events import owner_of
-from shared.messaging import journal, tables
+from shared.messaging import journal, lives, tables
 from shared.messaging.envelope import Record
 from shared.messaging.lag import LagMeter, Place, Survey
 from shared.messaging.producers import Mark, marks_in
-from shared.messaging.relay import cannot_go_on
 from shared.messaging.tables import Gap, Move, Topic
 from shared.messaging.unit import Caller, Unit, Work
 
@@ -34,10 +33,10 @@ WHOLE = -1
 class Span:
     """The offsets of one partition that a batch settles; `first` moves with each transaction that settles some."""
 
-    first: (
-        int  # where the database stands: what is missing up to the first record are a transaction's markers
-    )
-    next: int  # where it stands when all is settled: behind the markers that follow the last record
+    first: int
+    """Where the database stands: what is missing up to the first record are a transaction's markers."""
+    next: int
+    """Where it stands when all is settled: behind the markers that follow the last record."""
 
 
 Spans = Mapping[Place, Span]
@@ -154,9 +153,7 @@ class Lookout:
         """
         for number in range(await journal.ranges(db)):
             tick = await journal.last_tick(db, number)
-            if why := cannot_go_on(self._work.service, tick, marks.get(number)):
-                if await journal.refuse(db, tick.epoch, why):
-                    log.critical("relay.refuses", why=why)
+            if await lives.put_back(db, self._work.service, tick, marks.get(number)):
                 return True
         if self._work.looked is not None:
             self._work.looked.set()

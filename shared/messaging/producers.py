@@ -12,11 +12,10 @@ from itertools import cycle
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
 from aiokafka.structs import OffsetAndMetadata
 
-from shared.broker import Broker, client_of
+from shared.broker import Broker, asking, client_of
 from shared.messaging import internals, sizes
 from shared.messaging.crashpoints import reach
 from shared.messaging.journal import OutboxRow
@@ -129,12 +128,8 @@ class Producers:
         await producer.send_offsets_to_transaction({self._mark_at: offset}, self._group)
 
     async def _read_mark(self) -> Mark | None:
-        admin = AIOKafkaAdminClient(**client_of(self._broker), request_timeout_ms=5_000)
-        try:
-            await admin.start()
+        async with asking(self._broker, request_timeout_ms=5_000) as admin:
             offsets = await admin.list_consumer_group_offsets(self._group)
-        finally:
-            await admin.close()
         return marks_in(offsets).get(self._range)
 
     def _producer(self, id_: str, client: str) -> AIOKafkaProducer:

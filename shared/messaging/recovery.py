@@ -20,7 +20,7 @@ import structlog
 from pydantic import ValidationError
 
 from shared.broker import Broker
-from shared.events import EVENTS, TOPICS, Event, events_of
+from shared.events import EVENTS, TOPICS, Event, topics_of
 from shared.messaging import lives
 from shared.messaging.envelope import Record
 from shared.messaging.journal import epoch_of
@@ -148,7 +148,7 @@ class Recovery:
 
 def own_topics(service: str) -> Sequence[str]:
     """The topics that a service publishes on."""
-    return sorted({event.TOPIC for event in events_of(service)}) or TOPICS
+    return topics_of(service) or TOPICS
 
 
 def told_in(record: Record, source: str) -> Told | None:

@@ -31,15 +31,16 @@ from aiokafka.errors import (
 
 from shared.broker import Broker
 from shared.database import Database, Db, connect
-from shared.events import COMPACTED_TOPICS, EVENTS, MODULES, TOPICS
-from shared.messaging import journal, sizes
+from shared.events import COMPACTED_TOPICS, EVENTS, TOPICS, topics_of
+from shared.messaging import journal, lives, sizes
 from shared.messaging.aside import aside
 from shared.messaging.bell import Bell
 from shared.messaging.crashpoints import reach
-from shared.messaging.journal import OutboxRow, Tick
+from shared.messaging.journal import Most, OutboxRow, Tick
 from shared.messaging.lag import Place
 from shared.messaging.outages import OUT_OF_STEP, is_outage, is_timeout
 from shared.messaging.producers import START_SECONDS, Headers, Mark, Producers, Stuck, Unanswered
+from shared.messaging.topics import relay_group_of
 from shared.messaging.waits import Wait
 
 P = ParamSpec("P")
@@ -115,8 +116,8 @@ class Relays:
         await aside(self._run, name="relays")
 
     async def _run(self) -> None:
-        """Into another number of ranges the journal is divided once nobody publishes any of it, and
-        all that was committed is published."""
+        """The journal is divided into another number of ranges once nobody publishes any of it, and all that was
+        committed is published."""
         first = self._relay(0)
         while True:
             try:
@@ -270,7 +271,7 @@ class Relay:
         epoch = await self.ask(journal.acquire_lease, self._holder, self._lease_seconds, self._range)
         if epoch is None:
             self.wait.over()  # another publishes, and tells what it waits for
-            self.refuses = await self.ask(journal.refusal)
+            self.refuses = await self.ask(lives.refusal)
             if self.refuses:
                 self._looked()
             # Else the other may not have looked yet: whoever reads the topics looks by himself (`Lookout`).
@@ -300,13 +301,9 @@ class Relay:
         published = await self._start_producers()
         while True:
             self._tick = await self.ask(journal.last_tick, self._range)
-            why = cannot_go_on(self._service, self._tick, published)
-            if why and why != self.refuses:
-                log.critical("relay.refuses", why=why)
-                await self.ask(journal.refuse, self._tick.epoch, why)
-            self.refuses = why
+            self.refuses = await self.ask(lives.put_back, self._service, self._tick, published)
             self._looked()
-            if not why:
+            if not self.refuses:
                 break
             await asyncio.sleep(POLL_SECONDS)
         self._after = sent_up_to(self._tick, published)
@@ -333,7 +330,7 @@ class Relay:
     def _producers_of(self, ids: int) -> Producers:
         return Producers(
             self._broker,
-            group=f"{self._prefix}medsync-{self._service}-relay",
+            group=relay_group_of(self._service, self._prefix),
             range_=self._range,
             ids=ids,
             client=f"{self._name}-relay",
@@ -364,9 +361,7 @@ class Relay:
                 self._tick,
                 self._after,
                 self._ranges,
-                limit=self._at_most,
-                bytes_=WINDOW_BYTES,
-                overtaking=OVERTAKING,
+                self._most(),
             )
             if rows:
                 return rows
@@ -376,9 +371,7 @@ class Relay:
             journal.next_tick,
             self._tick,
             self._ranges,
-            limit=self._at_most,
-            bytes_=WINDOW_BYTES,
-            overtaking=OVERTAKING,
+            self._most(),
         )
         if not fresh:
             return []
@@ -386,6 +379,9 @@ class Relay:
         self._after = self._tick.floor
         reach("relay.ticked")
         return rows
+
+    def _most(self, rows: int = WINDOW) -> Most:
+        return Most(min(self._at_most, rows), WINDOW_BYTES, OVERTAKING)
 
     async def _rest(self) -> None:
         """Note that all is sent; where that is noted, wait until something is there."""
@@ -424,9 +420,7 @@ class Relay:
             self._stalled,
             self._tick,
             self._ranges,
-            limit=self._at_most,
-            bytes_=WINDOW_BYTES,
-            overtaking=OVERTAKING,
+            self._most(),
         ):
             if await self._hold_the_too_large(rows):
                 continue
@@ -452,8 +446,7 @@ class Relay:
             self._tick,
             self._ranges,
             COMPACTED_TOPICS,
-            limit=min(self._at_most, REPLAY_WINDOW),
-            bytes_=WINDOW_BYTES,
+            self._most(REPLAY_WINDOW),
         )
         if rows:
             again = [("ce_replayed", datetime.now(UTC).isoformat().encode())]
@@ -587,16 +580,6 @@ class Relay:
         self.drop_connection()
 
 
-def cannot_go_on(service: str, tick: Tick, published: Mark | None) -> str | None:
-    """Why nothing may be published: this database is older than what it published, or another one."""
-    cure = f"run: medsync recovered {service}"
-    if tick.system != tick.here:
-        return f"the database was restored into another PostgreSQL cluster; {cure}"
-    if published and published[:2] > (tick.epoch, tick.no):
-        return f"the database is older than what it published (it was restored, or failed over); {cure}"
-    return None
-
-
 def sent_up_to(tick: Tick, published: Mark | None) -> int:
     """The last id of the tick that was sent. Where Kafka does not know, nothing of it: unless it was noted as done."""
     if tick.done:
@@ -620,12 +603,7 @@ def fits(row: OutboxRow) -> bool:
 
 def own_first(service: str) -> list[str]:
     """All topics, those of the service first."""
-    own = {
-        event.TOPIC
-        for event in EVENTS.values()
-        for module in MODULES
-        if module.__name__.endswith(f".{service}") and event.__module__ == module.__name__
-    }
+    own = topics_of(service)
     return sorted(TOPICS, key=lambda topic: (topic not in own, topic))
 
 

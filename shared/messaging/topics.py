@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.errors import for_code
 
-from shared.broker import Broker, client_of
+from shared.broker import Broker, asking
 from shared.events import COMPACTED_TOPICS, TOPICS
 
 PARTITIONS = 24
@@ -27,6 +27,16 @@ REPLICAS = 3
 ALREADY_EXISTS = 36
 
 
+def group_of(service: str, prefix: str) -> str:
+    """The consumer group of a service."""
+    return f"{prefix}medsync-{service}"
+
+
+def relay_group_of(service: str, prefix: str) -> str:
+    """Under which its relays mark how far they are; their transactional ids begin so too."""
+    return f"{group_of(service, prefix)}-relay"
+
+
 async def create_topics(
     broker: Broker,
     partitions: int = PARTITIONS,
@@ -35,14 +45,10 @@ async def create_topics(
     topics: Collection[str] = TOPICS,
 ) -> list[str]:
     """Create those that do not exist, on three brokers where there are as many; answers the names of the new ones."""
-    admin = AIOKafkaAdminClient(**client_of(broker))
-    await admin.start()
-    try:
+    async with asking(broker) as admin:
         replicas = min(REPLICAS, len((await admin.describe_cluster())["brokers"]))
         wanted = [_topic(prefix, name, partitions, replicas) for name in topics]
         answer = await admin.create_topics(wanted)
-    finally:
-        await admin.close()
     created = []
     for name, code, *rest in answer.topic_errors:
         if code == 0:

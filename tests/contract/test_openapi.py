@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from cli.openapi import OPENAPI, documents
 from cli.schemas import read
+from services import SERVICES
 from shared import operations as fabric
 from shared.access import STAFF_ALONE
 from shared.contract import PROBLEMS, Documented
@@ -27,7 +28,6 @@ from shared.identity import Headed
 
 Operation = dict[str, Any]
 
-SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
 
 documents_now = cache(documents)
 

@@ -27,6 +27,7 @@ from cli.schemas import (
     read,
     read_release,
 )
+from services import SERVICES
 from services.planner.inputs import read_patient
 from shared.events import EVENTS, MODULES
 from shared.events.enrollment import OpenHours
@@ -34,7 +35,6 @@ from shared.messaging import Handlers
 
 GOLDEN = Path(__file__).parent / "golden"
 RELEASES = sorted((SCHEMAS / "released").iterdir())
-SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
 SAMPLE = "medsync.planner.plan-computed.v1"
 NOW = generated()
 

@@ -402,9 +402,9 @@ MISTAKES = (
         "a database that was set back publishes as if nothing was",
         [
             (
-                "relay.py",
-                "            why = cannot_go_on(self._service, self._tick, published)\n",
-                "            why = None\n",
+                "lives.py",
+                "    why = cannot_go_on(service, tick, published)\n",
+                "    why = None\n",
             )
         ],
         (),

@@ -16,13 +16,13 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local import Addresses
+from services import SERVICES
 from shared.clock import SteppedClock
 from shared.events import Event, owner_of
 from shared.messaging.topics import create_topics
 from tests.pharmacy import NOW, as_record, pharmacy
 from tests.running import SEALING_KEY, at_rest, producing, running
 
-SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
 OF_EACH = 40
 PSEUDONYM_KEY = SecretStr("pseudonyms-of-a-test-0123456789abcdef")
 

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from pydantic import SecretStr
 
+from services import SERVICES
 from shared.clock import SteppedClock
 from shared.database import open_pool
 from shared.events import Event
@@ -31,8 +32,6 @@ from shared.sealing import Sealer
 from tests import feed
 from tests.pharmacy import NOW, pharmacy
 from tests.running import EVERYBODY, SEALING_KEY
-
-SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
 
 RAW = ("1e309", "NaN", str(10**400))
 ODD: tuple[Any, ...] = (

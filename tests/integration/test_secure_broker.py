@@ -23,8 +23,9 @@ from aiokafka.errors import (
 from pydantic import ValidationError
 
 from cli.proof.topics import read_topics
-from cli.topics import OPERATOR, SERVICES, declared, every_rule
+from cli.topics import OPERATOR, declared, every_rule
 from deploy.local.ports import free_port
+from services import SERVICES
 from shared.broker import BrokerSettings, Tokens, client_of
 from shared.broker_access import allow
 from shared.clock import SteppedClock

@@ -13,7 +13,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from deploy.local import jars
-from deploy.local.databases import SERVICES, role_of, url_of
+from deploy.local.databases import role_of, url_of
+from services import SERVICES
 from shared.settings import ServiceSettings
 
 FILE = Path(__file__).parents[2] / "docker-compose.yml"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.topics import SERVICES
 from deploy.local.keys import SEALING
+from services import SERVICES
 from services.enrollment.settings import Settings
 from shared.events import events_of
 

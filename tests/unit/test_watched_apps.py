@@ -10,7 +10,7 @@ import structlog
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from cli.main import SERVICES
+from services import SERVICES
 from shared import service as services
 
 KEY = SecretStr("5a" * 32)

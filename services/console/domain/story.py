@@ -55,9 +55,8 @@ def chains_of(lines: Sequence[Line]) -> list[Chain]:
             chain = replace(chain, links=chains.pop().links + chain.links)
         chains.append(chain)
     told = {line.event_id for chain in chains for _, line in chain.links}
-    circular = [
-        line for line in lines if line.event_id not in told
-    ]  # no honest sender makes one; shown all the same
+    # No honest sender makes one; shown all the same.
+    circular = [line for line in lines if line.event_id not in told]
     return chains + [
         Chain("It names itself as its cause", line.at, line.service, ((0, line),)) for line in circular
     ]

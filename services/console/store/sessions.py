@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.database import Db
+from shared.sealing import Sealed
 
 IDLE_MINUTES, WHOLE_HOURS = 15, 12
 """A session ends when nobody asked for so long, and in any case after so many hours."""
@@ -23,9 +24,7 @@ class Session:
     is_fresh: bool  # that was a few minutes ago
 
 
-async def begin(
-    db: Db, session_hash: bytes, csrf: str, tokens: bytes, key_id: str, signed_in_at: datetime
-) -> None:
+async def begin(db: Db, session_hash: bytes, csrf: str, tokens: Sealed, signed_in_at: datetime) -> None:
     """Keep a session, and forget those that are over."""
     await db.execute(
         """
@@ -38,13 +37,12 @@ async def begin(
     )
     await db.execute(
         """
-        insert into sessions (session_hash, csrf, tokens, key_id, signed_in_at)
+        insert into sessions (session_hash, csrf, key_id, tokens, signed_in_at)
         values ($1, $2, $3, $4, $5)
         """,
         session_hash,
         csrf,
-        tokens,
-        key_id,
+        *tokens,
         signed_in_at,
     )
 
@@ -75,9 +73,9 @@ async def find(db: Db, session_hash: bytes, *, fresh_minutes: int) -> Session | 
     return Session(**row) if row else None
 
 
-async def keep_tokens(db: Db, session_hash: bytes, tokens: bytes, key_id: str) -> None:
+async def keep_tokens(db: Db, session_hash: bytes, tokens: Sealed) -> None:
     await db.execute(
-        "update sessions set tokens = $2, key_id = $3 where session_hash = $1", session_hash, tokens, key_id
+        "update sessions set key_id = $2, tokens = $3 where session_hash = $1", session_hash, *tokens
     )
 
 

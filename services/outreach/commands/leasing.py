@@ -100,9 +100,8 @@ class LeasedContact(Output):
     offered: tuple[OfferedDay, ...]
     left_out: tuple[DrugLeftOut, ...]
     script: tuple[ScriptLine, ...]
-    script_language: Literal[
-        "en", "es"
-    ]  # of what is read out, and of the message; English where there is no other
+    # of what is read out, and of the message; English where there is no other
+    script_language: Literal["en", "es"]
     message: str  # for a machine, or as a text
 
 

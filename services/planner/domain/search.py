@@ -54,9 +54,8 @@ class Promises:
     """What the patient was told and what may still be broken. Days are ordinals."""
 
     pickup: int | None = None  # the next synchronized one
-    visits: Mapping[str, Mapping[int, PromisedItem]] = field(
-        default_factory=dict
-    )  # other fills, by rx_id and day
+    # other fills, by rx_id and day
+    visits: Mapping[str, Mapping[int, PromisedItem]] = field(default_factory=dict)
     joins: Mapping[str, int] = field(default_factory=dict)  # by rx_id
     moved: tuple[int, int] | None = None  # a visit's day, and the day asked for instead
     again: int | None = None  # the synchronized pickup after the next

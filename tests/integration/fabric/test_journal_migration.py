@@ -8,6 +8,7 @@ from pathlib import Path
 
 from shared.database import connect
 from shared.messaging import journal
+from shared.messaging.journal import Most
 from tests.integration.fabric.ticks import next_tick
 
 MIGRATIONS = Path(journal.__file__).parent / "migrations"
@@ -36,7 +37,7 @@ async def test_what_was_not_sent_is_carried_over_and_back(
     await db.execute(sql_of("0005_journal.sql", "up"))
     await journal.append(db, [("t", "p6", {}, b"{}")])
     first = await journal.last_tick(db, 0)
-    rows = await journal.window(db, first, 0, 1, limit=100, bytes_=1000)
+    rows = await journal.window(db, first, 0, 1, Most(100, 1000))
     assert [(row.id, row.kept) for row in rows] == [(3, True), (4, False), (5, False)]
     assert [row["held"] for row in await journal.refused_rows(db)] == ["large"]
     second, rows = await next_tick(db, first)

@@ -21,6 +21,7 @@ from shared.events.outreach import Channel, ContactOptedOut
 from shared.events.planner import TOPIC as PLANNER
 from shared.events.planner import PlanBlocked
 from shared.messaging import Unit, journal, relay, sizes, unit
+from shared.messaging.journal import Most
 from tests.integration.fabric.given import (
     Ledger,
     LedgerProcess,
@@ -329,7 +330,7 @@ async def test_windows_are_bounded_in_bytes_and_go_on_until_nothing_is_left(
     assert [row.id for row in first] == [1, 2, 3]
 
     async def window(after: int, limit: int, bytes_: int) -> list[int]:
-        return [row.id for row in await journal.window(db, tick, after, 1, limit=limit, bytes_=bytes_)]
+        return [row.id for row in await journal.window(db, tick, after, 1, Most(limit, bytes_))]
 
     assert await window(0, 2000, relay.WINDOW_BYTES) == [1, 2, 3]
     assert await window(2, 2, relay.WINDOW_BYTES) == [3, 4]
@@ -362,7 +363,7 @@ async def test_a_tick_and_its_windows_are_found_by_index_behind_a_long_journal(l
     for _ in range(2):
         await db.execute("select pg_stat_force_next_flush()")  # else the view below counts what came before
         async with db.transaction():
-            rows = await journal.window(db, old, 0, 1, limit=relay.WINDOW, bytes_=relay.WINDOW_BYTES)
+            rows = await journal.window(db, old, 0, 1, Most(relay.WINDOW, relay.WINDOW_BYTES))
             assert not await ask(db, old)
             await journal.finish_tick(db, old)
             assert await db.fetchval("select events from fabric.waiting(1000)") == 0

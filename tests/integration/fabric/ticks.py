@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.database import Db
 from shared.messaging import journal, relay
-from shared.messaging.journal import OutboxRow, Tick
+from shared.messaging.journal import Most, OutboxRow, Tick
 
 
 async def next_tick(db: Db, last: Tick | None = None) -> tuple[Tick, list[OutboxRow]]:
@@ -15,4 +15,4 @@ async def next_tick(db: Db, last: Tick | None = None) -> tuple[Tick, list[Outbox
 
 
 async def ask(db: Db, last: Tick) -> tuple[Tick, list[OutboxRow]] | None:
-    return await journal.next_tick(db, last, 1, limit=relay.WINDOW, bytes_=relay.WINDOW_BYTES)
+    return await journal.next_tick(db, last, 1, Most(relay.WINDOW, relay.WINDOW_BYTES))

@@ -8,7 +8,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from cli.openapi import SERVICES, app_of
+from cli.openapi import app_of
+from services import SERVICES
 from shared.contract import Documented
 from shared.docs import install_docs
 
