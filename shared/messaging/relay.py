@@ -11,6 +11,7 @@ import asyncio
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -177,6 +178,11 @@ class Relays:
         return next((relay.refuses for relay in self.each if relay.refuses), None)
 
     @property
+    def stalled(self) -> Counter[str]:
+        """How many partitions of each topic cannot be written; 1 where there is no such topic."""
+        return Counter(topic for relay in self.each for topic, _ in relay.stalled)
+
+    @property
     def complaints(self) -> list[str]:
         """What keeps events from leaving though the broker answers, in words for a person."""
         return [words for relay in self.each for words in relay.complaints]
@@ -231,9 +237,14 @@ class Relay:
             f"there is no topic {topic}"
             if partition == NO_TOPIC
             else f"partition {partition} of {topic} cannot be written"
-            for topic, partition in sorted(self._stalled)
+            for topic, partition in self.stalled
         ]
         return [*([self.refuses] if self.refuses else ()), *stalled]
+
+    @property
+    def stalled(self) -> list[Place]:
+        """The partitions that cannot be written."""
+        return sorted(self._stalled)
 
     # ---- leading
 

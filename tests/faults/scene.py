@@ -33,7 +33,7 @@ from tests.faults.standby import at, programs
 from tests.faults.system import ROOT, System, seeded
 from tests.running import until
 
-COMMANDS, RATE = 30, 4.0
+COMMANDS, RATE = 60, 4.0
 AWHILE = 24
 """Effects that pass between one act of a disaster and the next."""
 

@@ -44,7 +44,7 @@ async def test_what_a_disaster_takes_its_cure_brings_back_or_names(name: str) ->
     outcome = await run_disaster(BY_NAME[name], f"20/{name}")
     report.show([outcome], Console(width=150))
     assert [result for result in outcome.results if result["violations"]] == []
-    assert outcome.events >= 300
+    assert outcome.events >= 500
 
 
 def test_every_command_of_the_how_to_is_one_of_medsync() -> None:
