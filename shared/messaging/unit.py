@@ -459,6 +459,8 @@ async def within(db: Db, reach: Reach, patients: set[str]) -> set[str]:
     """Those of the patients who are within reach."""
     if reach.patients is not None:
         return patients & reach.patients
+    if reach.caregiver is not None:
+        return await tables.patients_of_caregiver(db, patients, reach.caregiver)
     if reach.stores is None or not patients:
         return patients
     return await tables.patients_in(db, patients, reach.stores)
