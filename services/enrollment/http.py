@@ -270,7 +270,7 @@ async def list_patients(
     limit: Limit = 100,
 ) -> Page[PatientLine]:
     """Patient ids with status and revision."""
-    async with work.read() as db:
+    async with work.read_as(caller) as db:
         stores = caller.reach.narrowed(store_id)
         return await queries.patients(db, stores=stores, status=status, after=after, limit=limit)
 
@@ -280,6 +280,6 @@ async def list_candidates(
     caller: Reading, work: Working, store_id: InStore = None, after: Cursor = "", limit: Limit = 100
 ) -> Page[CandidateLine]:
     """Who would benefit and is not enrolled yet, with reasons as codes and words."""
-    async with work.read() as db:
+    async with work.read_as(caller) as db:
         stores = caller.reach.narrowed(store_id)
         return await queries.candidate_lines(db, stores=stores, after=after, limit=limit)

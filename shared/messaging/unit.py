@@ -205,11 +205,12 @@ class Work:
 
     @asynccontextmanager
     async def read_as(self, caller: Caller, *keys: Key) -> AsyncIterator[asyncpg.Connection]:
-        """The same for a caller who asks about these patients and stores, at one instant.
+        """The same for a caller who asks about these patients and stores, or for a list, at one instant.
 
         Raises OutOfReach where one is not theirs.
         """
         async with self._read("repeatable_read") as db:
+            await bound(db, caller.reach)
             await require_reach(db, caller.reach, keys)
             yield db
 
@@ -221,6 +222,7 @@ class Work:
         Raises NotFound as `find` does; OutOfReach to a caller of bounded reach, whether it is there or not.
         """
         async with self._read() as db:
+            await bound(db, caller.reach)
             try:
                 found = await find(db)
             except NotFound:
@@ -287,6 +289,7 @@ class Work:
             )
             unit.reach, unit.license = caller.reach, caller.license
             reach("command.begun")
+            await bound(unit.db, caller.reach)
             await require_reach(unit.db, caller.reach, keys)
             if key and (kept := await tables.answer_to(unit.db, caller.actor, key)):
                 answered = _same_again(kept, caller, self.sealer)
@@ -441,6 +444,12 @@ def _same_again(kept: tables.Kept, caller: Caller, sealer: Sealer) -> Any:
         return kept.answer(sealer)
     except SealBroken:
         raise KeyReused(kept.idempotency_key) from None
+
+
+async def bound(db: Db, reach: Reach) -> None:
+    """Put up the second wall: the database shows the rest of this transaction no patient of another store."""
+    if reach.stores is not None:
+        await tables.see_only(db, reach.stores)
 
 
 async def require_reach(db: Db, reach: Reach, keys: Collection[Key]) -> None:
