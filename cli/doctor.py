@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,6 +39,7 @@ def examine() -> int:
             _brokers,
             _databases,
             roles_have_their_settings,
+            the_wall_stands,
         ]
     wrong = 0
     for check in checks:
@@ -190,6 +191,35 @@ async def _settings_lost() -> str | None:
         finally:
             await db.close()
     return " ".join(lost) or None
+
+
+def the_wall_stands() -> str | None:
+    """Row-level security binds the services: who is bound to some stores sees no other's patients"""
+    return asyncio.run(wall_lacking(find().databases))
+
+
+async def wall_lacking(databases: Mapping[str, str]) -> str | None:
+    """Where the second wall does not bind the role of a service; none: nowhere. `databases`: their URLs."""
+    lacking = []
+    for service, url in databases.items():
+        try:
+            db = await connect(url, name="medsync doctor")
+        except OSError:
+            return None  # said already
+        try:
+            unbound = await db.fetchval(
+                """
+                select string_agg(c.relname, ', ' order by c.relname)
+                from pg_policy p
+                join pg_class c on c.oid = p.polrelid
+                where not row_security_active(c.oid)
+                """
+            )
+            if unbound:
+                lacking.append(f"{service}: {await db.fetchval('select current_user')} owns {unbound}")
+        finally:
+            await db.close()
+    return f"{'; '.join(lacking)}: run deploy.setup, which has another role own them" if lacking else None
 
 
 async def _few_locks() -> str | None:

@@ -48,20 +48,28 @@ class Reach:
 
     stores: frozenset[str] | None = None
     patients: frozenset[str] | None = None
+    caregiver: str | None = None  # those alone of whom this person is recorded as a caregiver
 
     @property
     def bounded(self) -> bool:
-        return self.stores is not None or self.patients is not None
+        return self.stores is not None or self.of_patients
+
+    @property
+    def of_patients(self) -> bool:
+        """Whether patients are named, so that no store is within reach."""
+        return self.patients is not None or self.caregiver is not None
 
     def narrowed(self, store_id: str | None) -> Stores:
         """The stores of a list: the one that was asked for, or all within reach; none where it is out of it."""
+        if self.of_patients:
+            return []
         if store_id is None:
             return None if self.stores is None else sorted(self.stores)
         return [store_id] if self.has_store(store_id) else []
 
     def has_store(self, store_id: str | None) -> bool:
         """Whether a store's own data is within it: who acts for patients alone reaches no store."""
-        return self.patients is None and (self.stores is None or store_id in self.stores)
+        return not self.of_patients and (self.stores is None or store_id in self.stores)
 
 
 EVERYTHING = Reach()
@@ -75,7 +83,7 @@ class Principal:
     kind: Kind
     grants: Mapping[Role, frozenset[str] | None]  # each role with its stores; None: every store
     license: str = ""
-    patients: frozenset[str] = frozenset()  # for whom a patient or a caregiver may act
+    patients: frozenset[str] = frozenset()  # as whom a patient acts
 
     @property
     def roles(self) -> frozenset[Role]:
@@ -84,8 +92,10 @@ class Principal:
     def reach(self, role: Role) -> Reach:
         """What is within reach of the principal in a role: of a pharmacist at one store who is a clerk at another, as a
         pharmacist the one store alone."""
-        if role in (Role.patient, Role.caregiver):
+        if role is Role.patient:
             return Reach(patients=self.patients)
+        if role is Role.caregiver:
+            return Reach(caregiver=self.sub)
         return Reach(stores=self.grants[role])
 
 
@@ -202,6 +212,9 @@ ACCESS: Mapping[str, Rows] = {
     "enrollment": {
         "POST /imports/{kind}": _system(R.feed, R.system),
         "POST /patients/{patient_id}/consent": _patient(*STAFF, *OF_PATIENTS),
+        "POST /patients/{patient_id}/caregivers": _patient(*STAFF, R.patient),
+        "POST /patients/{patient_id}/caregivers/{caregiver_id}/end": _patient(*STAFF, R.patient),
+        "GET /patients/{patient_id}/caregivers": _patient(*STAFF, R.manager, R.patient, R.auditor),
         "POST /patients/{patient_id}/disenrolment": _patient(*STAFF, *OF_PATIENTS, R.feed, R.system),
         "POST /candidates/{patient_id}/answer": _patient(*STAFF, *OF_PATIENTS, R.dialer, R.system),
         "POST /patients/{patient_id}/prescriptions/{rx_id}/release": _patient(R.pharmacist),

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import keycloak
+
 EVERY = "MEDSYNC_EVERY_GROUP"
 NODE_PACKAGES = Path(__file__).parent / "contract" / "node" / "node_modules"
 NOT_RUN = "not run"
@@ -38,12 +40,17 @@ def _solver() -> str | None:
     return None if importlib.util.find_spec("ortools") else "OR-tools is missing: make setup"
 
 
+def _keycloak() -> str | None:
+    return None if keycloak.BUILT.exists() else "Keycloak is missing: python -m tests.keycloak"
+
+
 def _pooler() -> str | None:
     return None if shutil.which("pgbouncer", path=PATH) else "pgbouncer is missing: apt-get install pgbouncer"
 
 
 GROUPS: Mapping[str, Callable[[], str | None]] = {
     "browser": _browser,
+    "keycloak": _keycloak,
     "node": _node,
     "pooler": _pooler,
     "solver": _solver,

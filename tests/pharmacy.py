@@ -14,6 +14,7 @@ from shared.events.enrollment import (
     CandidateEnd,
     CandidateIdentified,
     CandidateWithdrawn,
+    CaregiversChanged,
     Channel,
     Consent,
     ConsentChanged,
@@ -342,6 +343,10 @@ class _Life:
             changes=("language",),
         )
         yield self.tell(amended, -1, "command:consent")
+        named = CaregiversChanged(
+            patient_id=self.patient_id, revision=4, store_id=self.store_id, caregiver_ids=("caregiver-1",)
+        )
+        yield self.tell(named, -1, "command:caregivers")
 
     def confirmed(self) -> Iterator[Told]:
         """Half filled."""

@@ -119,7 +119,7 @@ def _fetch(name: str, folder: Path) -> Path:
     from jgo.maven import MavenContext  # noqa: PLC0415 - takes 0.4 s, and is needed once per user
     from requests import RequestException  # noqa: PLC0415
 
-    _trust_this_machine()
+    trust_this_machine()
     *group, artifact, version, _ = name.split("/")
     context = MavenContext(repo_cache=folder)
     try:
@@ -131,7 +131,7 @@ def _fetch(name: str, folder: Path) -> Path:
         ) from None
 
 
-def _trust_this_machine() -> None:
+def trust_this_machine() -> None:
     """Use the machine's certificates, as pip does, not those of `requests`: a company's proxy is in them."""
     machines = ssl.get_default_verify_paths().cafile
     if machines and not os.environ.get("CURL_CA_BUNDLE"):

@@ -16,6 +16,7 @@ from shared.events import Event
 from shared.events.enrollment import (
     CandidateIdentified,
     CandidateWithdrawn,
+    CaregiversChanged,
     ConsentChanged,
     ContactDetailsChanged,
     PatientDisenrolled,
@@ -128,6 +129,11 @@ async def take_patient(events: Sequence[PatientEnrolled], unit: Unit) -> None:
 async def take_consent(events: Sequence[ConsentChanged], unit: Unit) -> None:
     """Keep what the patient now agrees to."""
     await writes.save_consents(unit.db, events, _times(events, unit))
+
+
+@shown(CaregiversChanged)
+async def take_caregivers(events: Sequence[CaregiversChanged], unit: Unit) -> None:
+    """A line alone: nobody but staff signs in here."""
 
 
 @shown(ProfileChanged)

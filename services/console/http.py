@@ -53,7 +53,7 @@ async def stores(
     request: Request, caller: Reading, work: Working, q: Text = "", after: Text = ""
 ) -> HTMLResponse:
     """Every store with its day in figures."""
-    async with work.read() as db:
+    async with work.read_as(caller) as db:
         shown = await queries.stores_page(db, work.now(), caller.reach.stores, q.strip()[:80], after)
     return page(request, "stores.html", shown, q=q)
 
@@ -91,7 +91,7 @@ async def stream(
 
     Of a patient the first characters are enough, where they fit one alone.
     """
-    async with work.read() as db:
+    async with work.read_as(caller) as db:
         which = Filter(
             service or None,
             kind or None,
@@ -138,7 +138,7 @@ async def patients(
     after: Text = "",
 ) -> HTMLResponse:
     """Patients by their pseudonyms."""
-    async with work.read() as db:
+    async with work.read_as(caller) as db:
         shown = await queries.patients_page(
             db, stores=caller.reach.narrowed(store or None), status=status, prefix=q.strip()[:64], after=after
         )

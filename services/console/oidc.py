@@ -122,6 +122,8 @@ class SignIn:
                 "subject_token_type": ACCESS_TOKEN,
                 "audience": f"medsync-{service}",
             }
+            if self.settings.exchange_scope:
+                form["scope"] = self.settings.exchange_scope.replace("{service}", service)
             got = await self._token(form)
             self._exchanged[key] = got["access_token"], now + got.get("expires_in", 60) - REFRESH_SECONDS
         return self._exchanged[key][0]
@@ -195,8 +197,12 @@ class SignIn:
     # ---- the provider
 
     async def _discovered(self) -> Mapping[str, Any]:
+        """Its discovery document. Raises a 503 problem where it has never answered."""
         if not self._found:
-            self._found = await self.tokens.discovered()
+            try:
+                self._found = await self.tokens.discovered()
+            except (httpx.HTTPError, ValueError, KeyError):
+                raise _no_answer() from None
         return self._found
 
     async def _token(self, form: Mapping[str, str]) -> dict[str, Any]:
@@ -208,7 +214,7 @@ class SignIn:
                 answer = await http.post(endpoint, data={**form, **proved})
             said: dict[str, Any] = answer.json()
         except (httpx.HTTPError, ValueError, KeyError):
-            raise Problem(503, "Unavailable", "the identity provider does not answer: try again") from None
+            raise _no_answer() from None
         if answer.is_error or "access_token" not in said:
             raise Unknown("the identity provider gave no token: sign in again")
         return said
@@ -216,6 +222,10 @@ class SignIn:
     @property
     def _back(self) -> str:
         return f"{self.settings.public_url.rstrip('/')}/signed-in"
+
+
+def _no_answer() -> Problem:
+    return Problem(503, "Unavailable", "the identity provider does not answer: try again")
 
 
 def hash_of(session_id: str) -> bytes:

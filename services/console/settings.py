@@ -40,6 +40,10 @@ class Settings(ServiceSettings):
         default=False,
         description="ask the provider for a token of each service (RFC 8693); else the person's own is passed on",
     )
+    exchange_scope: str = Field(
+        default="",
+        description="what is asked for beside the audience, where the provider wants it: to-{service}",
+    )
     max_readers: int = Field(default=1000, ge=1, description="of the live stream at once, in this process")
     reveal_minutes: int = Field(default=15, ge=1, description="how long a revealed name stays visible")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI
 
 from services.enrollment import http
-from services.enrollment.commands import disenroll_again
+from services.enrollment.commands import end_again
 from services.enrollment.handlers import on
 from services.enrollment.jobs import due
 from services.enrollment.publishing import REVISIONS
@@ -28,6 +28,6 @@ def create_app(settings: Settings) -> FastAPI:
         routers=[http.router],
         republish=profiles.current_state,
         revisions=REVISIONS,
-        take_again=disenroll_again,
+        take_again=end_again,
         large={"/imports/": IMPORT_BYTES},
     )

@@ -27,7 +27,7 @@ from services.enrollment.domain.profile import FINAL, Standing, consented_channe
 from services.enrollment.domain.records import is_same_person
 from services.enrollment.publishing import profiles_changed
 from services.enrollment.queries import known_patient
-from services.enrollment.store import candidates, consents, feed, profiles, reports
+from services.enrollment.store import candidates, caregivers, consents, feed, profiles, reports
 from services.enrollment.store.consents import Word
 from shared import access
 from shared.database import Db
@@ -35,15 +35,17 @@ from shared.events import Event
 from shared.events.enrollment import (
     CandidateEnd,
     CandidateWithdrawn,
+    CaregiversChanged,
     Channel,
     ConsentChanged,
     CyclePolicy,
     DisenrolmentReason,
     PatientDisenrolled,
 )
+from shared.identity import ACTOR_ID
 from shared.messaging import Caller, Unit, Work, patient
 from shared.messaging.envelope import marks_of_state
-from shared.problems import Conflict, Invalid, NotFound
+from shared.problems import Conflict, Invalid, NotAllowed, NotFound
 from shared.values import WHOLE, Day, FreeText, Id, Input, LenientInput, for_example
 
 T = TypeVar("T")
@@ -196,6 +198,53 @@ def _word(unit: Unit, how: How | None = None, document_id: str | None = None) ->
     return Word(unit.now, unit.actor, unit.role, how, document_id)
 
 
+MOST_CAREGIVERS = 10
+
+
+class CaregiverNamed(Input):
+    """A person who may act for the patient from now on, and how the patient said so."""
+
+    model_config = for_example(caregiver_id="7f3a91", how="paper", document_id="form-2026-119")
+
+    caregiver_id: Annotated[
+        str, Field(pattern=ACTOR_ID, description="by which the identity provider knows them: its `sub`")
+    ]
+    how: How | None = None
+    document_id: Id | None = Field(None, description="where the signed form or the recording is kept")
+
+
+async def name_caregiver(unit: Unit, patient_id: str, given: CaregiverNamed) -> None:
+    """Let a person act for the patient; who is a caregiver already stays one. Nobody names themselves."""
+    if given.caregiver_id == unit.actor:
+        raise NotAllowed("not_for_oneself", "you would give yourself this patient: somebody else has to")
+    known = await known_patient(unit.db, patient_id)
+    if known.disenrolled_for in FINAL:
+        why = f"the record is closed ({known.disenrolled_for}); look for another of the patient"
+        raise Conflict("record_closed", why)
+    held = await caregivers.in_force(unit.db, patient_id)
+    if given.caregiver_id in held:
+        return
+    if len(held) >= MOST_CAREGIVERS:
+        why = f"the patient has {len(held)} caregivers, the most there may be: end one of them first"
+        raise Conflict("too_many_caregivers", why)
+    word = _word(unit, given.how, given.document_id)
+    await caregivers.record(unit.db, patient_id, given.caregiver_id, word)
+    await _tell_caregivers(unit, patient_id)
+
+
+async def end_caregiver(unit: Unit, patient_id: str, caregiver_id: str) -> None:
+    """Let a person act for the patient no longer."""
+    await known_patient(unit.db, patient_id)
+    if not await caregivers.end(unit.db, patient_id, caregiver_id, _word(unit)):
+        raise NotFound("no_such_caregiver", "nobody of this id is a caregiver of the patient")
+    await _tell_caregivers(unit, patient_id)
+
+
+async def _tell_caregivers(unit: Unit, patient_id: str) -> None:
+    await consents.raise_revision(unit.db, patient_id)
+    unit.emit(await caregivers.told(unit.db, [patient_id]))
+
+
 class Disenrolment(LenientInput):
     """Why a patient is no longer enrolled; a merge names the patient who remains."""
 
@@ -246,13 +295,33 @@ async def _require_same_person(db: Db, patient_id: str, survivor_id: str) -> Non
         )
 
 
-async def disenroll_again(event: Event, at: datetime, caller: Caller, work: Work) -> bool:
-    """A departure that was published and lost takes place again, unless a consent given since then is in force.
+async def end_again(event: Event, at: datetime, caller: Caller, work: Work) -> bool:
+    """What was ended, published and lost is ended again: a patient's part, or that somebody acts for the patient."""
+    if isinstance(event, PatientDisenrolled):
+        return await _disenroll_again(event, at, caller, work)
+    if isinstance(event, CaregiversChanged):
+        return await _end_caregivers_again(event, at, caller, work)
+    return False
 
-    Of a patient who is not known any more there is nothing to end.
-    """
-    if not isinstance(event, PatientDisenrolled):
-        return False
+
+async def _end_caregivers_again(event: CaregiversChanged, at: datetime, caller: Caller, work: Work) -> bool:
+    """Whoever was no caregiver any more at that moment is none, unless they were named since."""
+
+    async def end(unit: Unit) -> bool:
+        held = await caregivers.in_force(unit.db, event.patient_id, since=at)
+        gone = set(held) - set(event.caregiver_ids)
+        for caregiver_id in gone:
+            await caregivers.end(unit.db, event.patient_id, caregiver_id, _word(unit))
+        if gone:
+            unit.marks = marks_of_state()
+            await _tell_caregivers(unit, event.patient_id)
+        return bool(gone)
+
+    return await work.command(caller, [patient(event.patient_id)], end, even_if_parked=True)
+
+
+async def _disenroll_again(event: PatientDisenrolled, at: datetime, caller: Caller, work: Work) -> bool:
+    """Unless a consent given since then is in force. Of a patient who is not known any more there is nothing to end."""
     patient_ids = [event.patient_id, *([event.survivor_id] if event.survivor_id else [])]
 
     async def leave(unit: Unit) -> bool:

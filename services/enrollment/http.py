@@ -15,6 +15,7 @@ from services.enrollment.domain.profile import Standing
 from services.enrollment.imports import Import, Imported, Kind
 from services.enrollment.queries import (
     CandidateLine,
+    Caregivers,
     ConsentHistory,
     PatientFound,
     PatientLine,
@@ -39,6 +40,7 @@ router = APIRouter()
 PatientId = Id
 RxId = Id
 StoreId = Id
+CaregiverId = Id
 Cursor = Annotated[str, Query(pattern=r"^[!-~]{0,64}$")]
 
 
@@ -106,6 +108,31 @@ async def consent(
     """Enroll a patient, or amend the consent of one who is enrolled: what is left out stays as it is."""
     command = partial(commands.consent, patient_id=patient_id, given=body)
     return await _answer_state(work, caller, patient_id, command)
+
+
+@router.post("/patients/{patient_id}/caregivers")
+async def name_caregiver(
+    patient_id: PatientId, body: commands.CaregiverNamed, caller: Commanding, work: Working
+) -> Caregivers:
+    """Let a person act for the patient, by their id at the identity provider."""
+    decide = _then(
+        lambda unit: commands.name_caregiver(unit, patient_id, body),
+        lambda db: queries.caregivers_of(db, patient_id),
+    )
+    return await work.command(caller, [patient(patient_id)], decide)
+
+
+@router.post("/patients/{patient_id}/caregivers/{caregiver_id:id}/end")
+async def end_caregiver(
+    patient_id: PatientId, caregiver_id: CaregiverId, caller: Commanding, work: Working
+) -> Caregivers:
+    """Let a person act for the patient no longer."""
+    decide = _then(
+        lambda unit: commands.end_caregiver(unit, patient_id, caregiver_id),
+        lambda db: queries.caregivers_of(db, patient_id),
+    )
+    # It always takes effect, whatever a dead letter waits for.
+    return await work.command(caller, [patient(patient_id)], decide, even_if_parked=True)
 
 
 @router.post("/patients/{patient_id}/disenrolment")
@@ -226,6 +253,13 @@ async def get_consents(patient_id: PatientId, caller: Reading, work: Working) ->
         return await queries.consent_history(db, patient_id)
 
 
+@router.get("/patients/{patient_id}/caregivers")
+async def get_caregivers(patient_id: PatientId, caller: Reading, work: Working) -> Caregivers:
+    """Who may act for the patient, and who could, with who recorded it and how the patient said so."""
+    async with work.read_as(caller, patient(patient_id)) as db:
+        return await queries.caregivers_of(db, patient_id)
+
+
 @router.get("/patients")
 async def list_patients(
     caller: Reading,
@@ -236,7 +270,7 @@ async def list_patients(
     limit: Limit = 100,
 ) -> Page[PatientLine]:
     """Patient ids with status and revision."""
-    async with work.read() as db:
+    async with work.read_as(caller) as db:
         stores = caller.reach.narrowed(store_id)
         return await queries.patients(db, stores=stores, status=status, after=after, limit=limit)
 
@@ -246,6 +280,6 @@ async def list_candidates(
     caller: Reading, work: Working, store_id: InStore = None, after: Cursor = "", limit: Limit = 100
 ) -> Page[CandidateLine]:
     """Who would benefit and is not enrolled yet, with reasons as codes and words."""
-    async with work.read() as db:
+    async with work.read_as(caller) as db:
         stores = caller.reach.narrowed(store_id)
         return await queries.candidate_lines(db, stores=stores, after=after, limit=limit)

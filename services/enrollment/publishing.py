@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from services.enrollment.store import profiles
 from shared.events.enrollment import (
+    CaregiversChanged,
     ConsentChanged,
     ContactDetailsChanged,
     PatientDisenrolled,
@@ -16,7 +17,13 @@ from shared.events.enrollment import (
 from shared.messaging import Unit
 
 REVISIONS = {
-    "patients.revision": (PatientEnrolled, ConsentChanged, ProfileChanged, PatientDisenrolled),
+    "patients.revision": (
+        PatientEnrolled,
+        ConsentChanged,
+        ProfileChanged,
+        PatientDisenrolled,
+        CaregiversChanged,
+    ),
     "people.revision": (ContactDetailsChanged,),
     "stores.published_revision": (StoreChanged,),
 }

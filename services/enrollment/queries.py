@@ -9,7 +9,7 @@ from typing import Any
 from services.enrollment.domain.candidates import ANSWERS, Answer, Answered, answer_in_words, in_words
 from services.enrollment.domain.consent import How
 from services.enrollment.domain.profile import Standing
-from services.enrollment.store import candidates, consents, feed, profiles, reports
+from services.enrollment.store import candidates, caregivers, consents, feed, profiles, reports
 from shared.access import Stores
 from shared.database import Db
 from shared.events import Reason
@@ -61,6 +61,26 @@ class ConsentHistory(Output):
 
     patient_id: str
     items: list[ConsentEntry]
+
+
+class CaregiverLine(Output):
+    """Who may act for a patient, or could until `ended_at`, and by whose word."""
+
+    caregiver_id: str
+    recorded_at: datetime
+    recorded_by: str
+    recorded_as: str
+    how: How | None
+    document_id: str | None
+    ended_at: datetime | None
+    ended_by: str | None
+
+
+class Caregivers(Output):
+    """Everybody who is or was a caregiver of a patient, oldest first."""
+
+    patient_id: str
+    items: list[CaregiverLine]
 
 
 class ReportedChange(Output):
@@ -178,6 +198,13 @@ async def consent_history(db: Db, patient_id: str) -> ConsentHistory:
         for entry in await consents.load_history(db, patient_id)
     ]
     return ConsentHistory(patient_id=patient_id, items=items)
+
+
+async def caregivers_of(db: Db, patient_id: str) -> Caregivers:
+    """Who may act for the patient, and who could. Raises NotFound."""
+    await known_patient(db, patient_id)
+    items = [CaregiverLine(**asdict(entry)) for entry in await caregivers.load_history(db, patient_id)]
+    return Caregivers(patient_id=patient_id, items=items)
 
 
 async def patients(

@@ -42,7 +42,7 @@ async def lease_fill_orders(body: commands.LeaseRequest, caller: Commanding, wor
 @router.get("/fill-orders/next-due")
 async def next_due(caller: Reading, work: Working) -> NextDue:
     """When the next fill falls due, or fell due: when the dispensing system is to come."""
-    async with work.read() as db:
+    async with work.read_as(caller) as db:
         return await queries.next_due(db, caller.reach.stores)
 
 
@@ -109,7 +109,7 @@ async def list_packages(
     limit: Limit = 100,
 ) -> Page[NamedPackage]:
     """Packages with their items and whom they are for."""
-    async with work.read() as db:
+    async with work.read_as(caller) as db:
         return await queries.packages(
             db,
             stores=caller.reach.narrowed(store_id),

@@ -28,6 +28,7 @@ from services.outreach.domain.renewals import renewal_of
 from services.outreach.recompute import recompute_contacts, recompute_opt_outs
 from services.outreach.store import reads, renewals, writes
 from shared.events.enrollment import (
+    CaregiversChanged,
     ConsentChanged,
     ContactDetailsChanged,
     PatientDisenrolled,
@@ -118,6 +119,12 @@ async def take_patient(events: Sequence[PatientEnrolled], unit: Unit) -> None:
     await recompute_opt_outs(unit, newer)
     plans = await reads.load_plans(unit.db, newer)
     await _take_up_plans(unit, {patient_id: plans.get(patient_id) for patient_id in newer})
+
+
+@on(CaregiversChanged)
+async def heed_caregivers(events: Sequence[CaregiversChanged], unit: Unit) -> None:
+    """Keep who may act for whom."""
+    await writes.save_caregivers(unit.db, events)
 
 
 @on(ConsentChanged)

@@ -99,7 +99,7 @@ async def close_contact(
 @router.get("/contacts/next-due")
 async def next_due(caller: Reading, work: Working) -> NextDue:
     """When the next contact may be leased in this role (or might have been since): when to come back."""
-    async with work.read() as db:
+    async with work.read_as(caller) as db:
         return await queries.next_due(db, queries.due_for(caller.role), caller.reach.stores)
 
 
@@ -160,7 +160,7 @@ async def unread_texts(
     limit: Limit = 100,
 ) -> Page[UnreadText]:
     """Messages that nobody read yet, of one store or of all: those that escalated first, then as they came."""
-    async with work.read() as db:
+    async with work.read_as(caller) as db:
         return await queries.unread_texts(
             db,
             work.sealer,
@@ -208,5 +208,5 @@ async def report_renewal(
 @router.get("/prescriber-contacts/next-due")
 async def next_due_with_prescribers(caller: Reading, work: Working) -> NextDue:
     """When a prescriber is to be asked next (or might have been since)."""
-    async with work.read() as db:
+    async with work.read_as(caller) as db:
         return await queries.next_due(db, queries.DUE_RENEWALS, caller.reach.stores)

@@ -12,7 +12,13 @@ from services.planner.domain.model import Rejection
 from services.planner.domain.progress import Progress, Status
 from services.planner.recompute import recompute, recompute_exclusions, withdraw
 from services.planner.store import Answer, Record
-from shared.events.enrollment import PatientDisenrolled, PatientEnrolled, ProfileChanged, StoreChanged
+from shared.events.enrollment import (
+    CaregiversChanged,
+    PatientDisenrolled,
+    PatientEnrolled,
+    ProfileChanged,
+    StoreChanged,
+)
 from shared.events.fulfillment import FillRejected
 from shared.events.outreach import (
     AlignmentAgreed,
@@ -73,6 +79,12 @@ async def cancel_plan(events: Sequence[PatientDisenrolled], unit: Unit) -> None:
     records = await store.load_records(unit.db, left, unit.now)
     await withdraw(unit, records.values())
     await recompute_exclusions(unit, dict.fromkeys(left, ()))
+
+
+@on(CaregiversChanged)
+async def heed_caregivers(events: Sequence[CaregiversChanged], unit: Unit) -> None:
+    """Keep who may act for whom."""
+    await store.save_caregivers(unit.db, events)
 
 
 @on(StoreChanged)

@@ -46,7 +46,7 @@ async def list_plans(
     limit: Limit = 100,
 ) -> Page[PlanLine]:
     """One line per patient, by patient id; `why` is the code of the plan's first reason."""
-    async with work.read() as db:
+    async with work.read_as(caller) as db:
         stores = caller.reach.narrowed(store_id)
         return await queries.plan_lines(db, stores=stores, status=status, after=after, limit=limit)
 
@@ -77,7 +77,7 @@ async def list_stores_to_replan(
     payer: Annotated[Text | None, Query(min_length=1, max_length=64)] = None,
 ) -> StoresToReplan:
     """The stores with patients to be planned anew, and how many, to go through several at once."""
-    async with work.read() as db:
+    async with work.read_as(caller) as db:
         return await queries.stores_to_replan(db, stores=caller.reach.narrowed(store_id), payer=payer)
 
 

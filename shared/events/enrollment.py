@@ -200,6 +200,18 @@ class ConsentChanged(Event):
     changes: tuple[str, ...] = ()  # scope, channels, language, caregiver, standing_instruction
 
 
+class CaregiversChanged(Event):
+    """Who may act for a patient from now on. The whole list; a later revision replaces it."""
+
+    TYPE: ClassVar[str] = "medsync.enrollment.caregivers-changed.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    revision: int
+    store_id: str
+    caregiver_ids: tuple[str, ...] = ()  # opaque: by which the identity provider knows them
+
+
 class ProfileChanged(Event):
     """The profile of an enrolled patient changed; carries it whole. One per patient and transaction."""
 

@@ -718,6 +718,29 @@ async def patients_in(db: Db, patient_ids: Collection[str], stores: Collection[s
     return {row["patient_id"] for row in rows}
 
 
+async def see_only(db: Db, stores: Collection[str]) -> None:
+    """Show the rest of this transaction the patients of these stores alone: what policies of the tables ask."""
+    await db.execute("select set_config('medsync.stores', $1, true)", to_json(sorted(stores)).decode())
+
+
+async def patients_of_caregiver(db: Db, patient_ids: Collection[str], caregiver_id: str) -> set[str]:
+    """Those of the patients of whom this person is a caregiver now.
+
+    `caregiving` is a view of each service in which caregivers may act.
+    """
+    rows = await db.fetch(
+        """
+        select patient_id
+        from caregiving
+        where patient_id = any($1)
+          and caregiver_id = $2
+        """,
+        sorted(patient_ids),
+        caregiver_id,
+    )
+    return {row["patient_id"] for row in rows}
+
+
 # ---- answers to commands --------------------------------------------------------------------------------------
 
 

@@ -205,11 +205,12 @@ class Work:
 
     @asynccontextmanager
     async def read_as(self, caller: Caller, *keys: Key) -> AsyncIterator[asyncpg.Connection]:
-        """The same for a caller who asks about these patients and stores, at one instant.
+        """The same for a caller who asks about these patients and stores, or for a list, at one instant.
 
         Raises OutOfReach where one is not theirs.
         """
         async with self._read("repeatable_read") as db:
+            await bound(db, caller.reach)
             await require_reach(db, caller.reach, keys)
             yield db
 
@@ -221,6 +222,7 @@ class Work:
         Raises NotFound as `find` does; OutOfReach to a caller of bounded reach, whether it is there or not.
         """
         async with self._read() as db:
+            await bound(db, caller.reach)
             try:
                 found = await find(db)
             except NotFound:
@@ -287,6 +289,7 @@ class Work:
             )
             unit.reach, unit.license = caller.reach, caller.license
             reach("command.begun")
+            await bound(unit.db, caller.reach)
             await require_reach(unit.db, caller.reach, keys)
             if key and (kept := await tables.answer_to(unit.db, caller.actor, key)):
                 answered = _same_again(kept, caller, self.sealer)
@@ -443,6 +446,12 @@ def _same_again(kept: tables.Kept, caller: Caller, sealer: Sealer) -> Any:
         raise KeyReused(kept.idempotency_key) from None
 
 
+async def bound(db: Db, reach: Reach) -> None:
+    """Put up the second wall: the database shows the rest of this transaction no patient of another store."""
+    if reach.stores is not None:
+        await tables.see_only(db, reach.stores)
+
+
 async def require_reach(db: Db, reach: Reach, keys: Collection[Key]) -> None:
     """Raises OutOfReach where a patient or a store that is named so is out of it; other keys are nobody's."""
     if not reach.bounded:
@@ -459,6 +468,8 @@ async def within(db: Db, reach: Reach, patients: set[str]) -> set[str]:
     """Those of the patients who are within reach."""
     if reach.patients is not None:
         return patients & reach.patients
+    if reach.caregiver is not None:
+        return await tables.patients_of_caregiver(db, patients, reach.caregiver)
     if reach.stores is None or not patients:
         return patients
     return await tables.patients_in(db, patients, reach.stores)

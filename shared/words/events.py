@@ -90,6 +90,15 @@ _AGREED = {
 }
 
 
+def _caregivers(event: enrollment.CaregiversChanged) -> str:
+    count = len(event.caregiver_ids)
+    return (
+        f"{counted(count, 'caregiver')} may act for the patient."
+        if count
+        else "No caregiver acts for the patient."
+    )
+
+
 def _picked_up(event: fulfillment.PackagePickedUp) -> str:
     left = f", {counted(len(event.left), 'fill')} left behind" if event.left else ""
     return (
@@ -178,6 +187,7 @@ def _template(text: str) -> Callable[[Event], str]:
 _WORDS: dict[str, Callable[[Any], str]] = {
     enrollment.PatientEnrolled.TYPE: _template("Patient enrolled, with consent."),
     enrollment.ConsentChanged.TYPE: _consent_changed,
+    enrollment.CaregiversChanged.TYPE: _caregivers,
     enrollment.ProfileChanged.TYPE: _profile_changed,
     enrollment.PatientDisenrolled.TYPE: _disenrolled,
     enrollment.CandidateIdentified.TYPE: _candidate,

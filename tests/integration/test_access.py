@@ -21,13 +21,17 @@ from pydantic import SecretStr
 from services.console import handlers as of_console
 from services.console.domain.lines import Line
 from services.console.store.reads import Filter
+from services.outreach.handlers import on as of_outreach
+from services.planner.handlers import on as of_planner
 from shared import grants
 from shared.access import ACCESS, FINER, OF_EVERY_SERVICE, STAFF_ALONE, About, Role, Row
+from shared.events.enrollment import CaregiversChanged
 from shared.grants import OF_PROGRAMS
 from shared.http import named
-from shared.messaging import Handlers, Jobs, Work
+from shared.messaging import Handlers, Jobs, Work, patient
 from shared.messaging.envelope import Record
 from shared.messaging.intake import Intake
+from shared.messaging.unit import Cause
 from shared.service import service_app
 from shared.settings import ServiceSettings
 from shared.tokens import Tokens
@@ -63,6 +67,9 @@ MAY_BE_EMPTY = frozenset(
     "GET /candidates",
 }
 """Lists that say no name, or that hold nothing of this pharmacy now; that they are bounded is asked below."""
+
+NOT_THERE = {"no_such_closure", "no_such_caregiver"}
+"""Of what was ended a moment before: whoever may ask is told so."""
 
 MERGE = {"reason": "merged", "survivor_id": "another"}
 
@@ -127,6 +134,7 @@ async def asked(name: str, url: str, folder: Path) -> AsyncIterator[Asked]:
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
         http.headers.update(EVERYBODY)
         known = await known_ids(name, work, http) | await more_ids(name, work, http)
+        await name_caregiver(name, work, http, known)
         app.state.identity = Tokens(
             provider.keys(),
             audience=f"medsync-{name}",
@@ -168,17 +176,36 @@ async def more_ids(name: str, work: Work, http: httpx.AsyncClient) -> dict[str, 
     return {}
 
 
+async def name_caregiver(name: str, work: Work, http: httpx.AsyncClient, known: Mapping[str, Any]) -> None:
+    """Have the patient a caregiver, where caregivers may act: as enrollment records it, and as others are told."""
+    if name == "enrollment":
+        said = {"caregiver_id": f"caregiver-{ALL}"}
+        named = await http.post(f"/patients/{known['patient_id']}/caregivers", json=said)
+        assert named.status_code == 200, named.text
+    elif name in ("planner", "outreach"):
+        handlers = {"planner": of_planner, "outreach": of_outreach}[name]
+        told = CaregiversChanged(
+            patient_id=known["patient_id"], revision=9, store_id="s1", caregiver_ids=(f"caregiver-{ALL}",)
+        )
+        async with work.begin([patient(told.patient_id)], cause=Cause("c", "c")) as unit:
+            await handlers.by_type[told.TYPE]([told], unit)
+
+
 def _taken(told: Told, offset: int) -> Record:
     sent: dict[str, Any] = as_record(told)
     return Record(told.event.TOPIC, 0, offset, sent["key"], tuple(sent["headers"]), sent["value"])
 
 
+ALL = "all"
+
+
 def everyone(provider: Provider, name: str) -> Callable[..., dict[str, str]]:
-    """Headers of somebody of one role: of every store unless told, and of no patient."""
+    """Headers of somebody of one role: of every store unless told, and of no patient. A caregiver is one of the
+    patient, or of nobody where they are elsewhere."""
 
     def who(role: str, where: str = "all", patients: str = "nobody", **more: Any) -> dict[str, str]:
         is_program = Role(role) in OF_PROGRAMS
-        sub = f"{role}-{where}" if is_program else f"{role}-9"
+        sub = f"{role}-{where}" if is_program or role == Role.caregiver else f"{role}-9"
         claims = {
             "sub": sub,
             "client_id": sub if is_program else "medsync-console",
@@ -246,13 +273,19 @@ async def test_what_belongs_to_another_store_or_patient_is_not_there(
     async with asked(name, fresh_database(name), tmp_path) as here:
         for route, row in routes(here.rows, About.patient, About.store):
             for role in sorted(row.roles):
-                answer = await here.ask(route, here.who(role, "elsewhere", patients="somebody-else"))
+                # Of whom somebody is a caregiver is no claim of the token.
+                claim = here.known.get("patient_id", "") if role is Role.caregiver else "somebody-else"
+                answer = await here.ask(route, here.who(role, "elsewhere", patients=claim))
                 if answer.status_code != 404 or answer.json()["code"] != "not_found":
                     through.append((route, role, answer.status_code, answer.text[:100]))
-            role = sorted(row.roles & {*Role} - {Role.patient, Role.caregiver})[0]
-            answer = await here.ask(route, here.who(role, "here"))
-            if answer.status_code == 404 and answer.json()["code"] != "no_such_closure":
-                vacuous.append((route, role, answer.text))
+            staff = sorted(row.roles - {Role.patient, Role.caregiver})[0]
+            for role in (staff, *row.roles & {Role.patient, Role.caregiver}):
+                where = "here" if role is staff else ALL
+                answer = await here.ask(
+                    route, here.who(role, where, patients=here.known.get("patient_id", ""))
+                )
+                if answer.status_code == 404 and answer.json()["code"] not in NOT_THERE:
+                    vacuous.append((route, role, answer.text))
     assert (through, vacuous) == ([], [])
 
 
@@ -296,7 +329,8 @@ async def test_finer_things_are_for_the_roles_of_the_table_alone(
         took = {
             role
             for role in here.rows[route].roles
-            if (await here.ask(route, here.who(role, patients=mine), body)).status_code != 403
+            if (await here.ask(route, here.who(role, patients=mine), body)).json().get("code")
+            not in ("not_allowed", "not_found")
         }
     assert took == FINER[what] & here.rows[route].roles
 

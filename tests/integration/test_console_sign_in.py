@@ -241,3 +241,14 @@ def test_a_client_needs_all_that_it_signs_in_with(here: Here) -> None:
     for name in ("client_key_file", "public_url"):
         with pytest.raises(ValidationError, match="MEDSYNC_CLIENT_ID"):
             settings_of("postgres://nowhere", here, **{name: None if name.endswith("file") else ""})
+
+
+async def test_where_the_provider_is_away_nobody_signs_in_and_is_told(browser: Browser) -> None:
+    tokens = browser.here.tokens("console")
+    tokens._keys.issuer = "http://127.0.0.1:1"
+    browser.app.state.identity = oidc.SignIn(settings_of("unused", browser.here), tokens)
+    answer = await browser.http.get("/sign-in", headers={"Accept": "application/json"})
+    assert (answer.status_code, answer.json()["detail"]) == (
+        503,
+        "the identity provider does not answer: try again",
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +13,16 @@ from pydantic import ValidationError
 
 from deploy.local import Addresses
 from deploy.local.sql import on_server
+from shared.access import EVERYTHING, Reach
 from shared.database import Database, DatabaseSettings, SettingsLost, connect, open_pool
+from shared.messaging.unit import bound
 from tests.certificates import Certificates, certificates
 from tests.integration.fabric.conftest import ledger
 from tests.integration.fabric.given import Ledger, changed
 from tests.ledger.app import create_app
 from tests.pooler import CONNECTIONS, pooled
 from tests.running import at_rest, running
+from tests.walled import behind_the_wall
 
 __all__ = ["ledger"]
 
@@ -72,6 +75,36 @@ async def test_commands_and_events_go_through_few_connections(ledger: Ledger, th
         range(EVENTS)
     )
     assert await ledger.letters() == []
+
+
+async def test_what_a_transaction_may_see_is_forgotten_with_it(
+    stack: Addresses, fresh_database: Callable[[str], str], known: Certificates, tmp_path: Path
+) -> None:
+    owned = fresh_database("planner")
+    db = await connect(owned, name="test")
+    await db.execute(
+        """
+        insert into patients (patient_id, revision, enrolled, store_id, profile)
+        select 'p' || n, 1, true, 's' || n % 4, '{}'
+        from generate_series(1, 40) n
+        """
+    )
+    await db.close()
+    url = behind_the_wall(stack.postgres, owned)
+    with pooled(url, tmp_path / "pooler", known) as through:
+        reached = Database(f"{through}?sslmode=require", pooled=True)
+        pool = await open_pool(reached, size=20, name="test")
+
+        async def seen(reach: Reach) -> int:
+            async with pool.acquire() as db, db.transaction():
+                await bound(db, reach)
+                await asyncio.sleep(0.01)
+                return int(await db.fetchval("select count(*) from patients"))
+
+        one, two = Reach(stores=frozenset({"s1"})), Reach(stores=frozenset({"s1", "s2"}))
+        found = await asyncio.gather(*(seen(reach) for _ in range(20) for reach in (EVERYTHING, one, two)))
+        await pool.close()
+    assert found == [40, 10, 20] * 20
 
 
 async def test_a_server_is_verified_and_its_name_with_it(

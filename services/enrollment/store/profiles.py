@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from services.enrollment.domain.profile import HISTORY, Standing, belongs, status_of
+from services.enrollment.store import caregivers
 from services.enrollment.store.consents import load_consents, stated_circumstances
 from services.enrollment.store.feed import load_patients, published_stores
 from shared.database import Db
@@ -195,7 +196,8 @@ async def current_state(
 ) -> list[Event]:
     """What is published, as it stands, for those who missed it: in order of key, revisions unchanged.
 
-    `limit` counts keys (stores and patients): an enrolled patient has two events, one who left has one.
+    `limit` counts keys (stores and patients): an enrolled patient has two events, one who left has one; who has or had
+    a caregiver has one more.
     """
     keys = await db.fetch(
         """
@@ -209,7 +211,8 @@ async def current_state(
             from patients
             where
                 (
-                    status = 'enrolled'
+                    exists (select from caregivers g where g.patient_id = patients.patient_id)
+                    or status = 'enrolled'
                     or status = 'disenrolled' and exists (
                         select from consents c where c.patient_id = patients.patient_id
                     )
@@ -232,6 +235,7 @@ async def current_state(
     events.extend(await enrollments(db, patient_ids))
     events.extend(await contact_details(db, patient_ids))
     events.extend(await departures(db, patient_ids))
+    events.extend(await caregivers.told(db, patient_ids))
     return sorted(events, key=lambda event: event.key)
 
 

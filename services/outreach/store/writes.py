@@ -10,6 +10,7 @@ from pydantic_core import to_jsonable_python
 from services.outreach.domain.model import Contact, Plan
 from shared.database import Db
 from shared.events.enrollment import (
+    CaregiversChanged,
     Consent,
     ConsentChanged,
     ContactDetailsChanged,
@@ -85,6 +86,14 @@ async def save_disenrolled(db: Db, events: Sequence[PatientDisenrolled]) -> list
         db, [row(event, "patient_id revision", enrolled=False) for event in events]
     )
     return [each["patient_id"] for each in kept]
+
+
+_keep_caregivers = upsert("caregivers", "patient_id", "revision caregiver_ids", newer="revision")
+
+
+async def save_caregivers(db: Db, events: Sequence[CaregiversChanged]) -> None:
+    """Keep who may act for these patients."""
+    await _keep_caregivers(db, [row(event, "patient_id revision caregiver_ids") for event in events])
 
 
 async def note_waiting(db: Db, waits: Mapping[str, bool]) -> None:

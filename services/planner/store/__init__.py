@@ -25,6 +25,7 @@ from services.planner.store.due import (
 from services.planner.store.inbound import (
     Answer,
     record_answers,
+    save_caregivers,
     save_disenrollments,
     save_profiles,
     save_rejections,
@@ -75,6 +76,7 @@ __all__ = [
     "planned_by_day",
     "record_answers",
     "revoke_staff_decision",
+    "save_caregivers",
     "save_disenrollments",
     "save_exclusions",
     "save_forecasts",

@@ -13,7 +13,13 @@ from services.planner.domain.model import Rejection, Renewal
 from services.planner.publishing import weekdays_of
 from services.planner.store.records import DAYS
 from shared.database import Db
-from shared.events.enrollment import PatientDisenrolled, PatientEnrolled, ProfileChanged, StoreChanged
+from shared.events.enrollment import (
+    CaregiversChanged,
+    PatientDisenrolled,
+    PatientEnrolled,
+    ProfileChanged,
+    StoreChanged,
+)
 from shared.events.outreach import RenewalAnswered
 from shared.upsert import row, upsert
 
@@ -66,6 +72,14 @@ async def save_profiles(
         consented,
     )
     return {each["patient_id"] for each in rows}
+
+
+_keep_caregivers = upsert("caregivers", "patient_id", "revision caregiver_ids", newer="revision")
+
+
+async def save_caregivers(db: Db, events: Sequence[CaregiversChanged]) -> None:
+    """Keep who may act for these patients."""
+    await _keep_caregivers(db, [row(event, "patient_id revision caregiver_ids") for event in events])
 
 
 async def save_disenrollments(db: Db, events: Sequence[PatientDisenrolled]) -> set[str]:

@@ -29,7 +29,7 @@ def test_every_revision_is_declared(service: str) -> None:
 
 
 def test_revisions_are_there() -> None:
-    assert len(publishing("enrollment")) == 6
+    assert len(publishing("enrollment")) == 7
     assert len(publishing("planner")) == 5
     assert own_topics("planner") == ["medsync.planner.demand.v1", "medsync.planner.v1"]
 
