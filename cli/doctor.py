@@ -36,6 +36,7 @@ def examine() -> int:
             services_are_ready,
             nothing_waits_for_a_person,
             nothing_lasts,
+            what_is_past_its_day_is_gone,
             _brokers,
             _databases,
             roles_have_their_settings,
@@ -154,6 +155,29 @@ def _warned(url: str) -> list[str]:
     except (httpx.TransportError, ValueError, KeyError):
         return []
     return [each["says"] for each in warnings if each["code"] not in SAID_OF_LETTERS]
+
+
+def what_is_past_its_day_is_gone() -> str | None:
+    """Records are removed once their day is past"""
+    first = {name: urls[0] for name, urls in find().services.items() if urls}
+    with ThreadPoolExecutor(max_workers=max(1, len(first))) as side_by_side:
+        told = side_by_side.map(_late, first.values())
+        late = [f"{name}: {what}" for name, what in zip(first, told, strict=True) if what]
+    return f"{'; '.join(late)}. `medsync retention show` says more" if late else None
+
+
+def _late(url: str) -> str | None:
+    """Which kinds of record this service should have removed by now."""
+    try:
+        found = httpx.get(f"{url}/ops/retention", headers=staff_headers(), timeout=10)
+    except httpx.TransportError:
+        return None  # said already: it is not ready
+    if found.is_error:
+        return f"does not say what is past its day (answers {found.status_code})"
+    told = found.json()
+    late = ", ".join(f"{each['past']} of {each['kind']}" for each in told["kinds"] if each["late"])
+    unsigned = "" if told["signed_off_by"] else " (nobody has signed off how long records are kept)"
+    return f"{late} past their day{unsigned}" if late else None
 
 
 def _brokers() -> str | None:

@@ -197,6 +197,7 @@ OF_EVERY_SERVICE: Rows = {
     "GET /ops/deadletters": _system(*LOOKERS),
     "GET /ops/replays": _system(*LOOKERS),
     "GET /ops/keys": _system(*LOOKERS),
+    "GET /ops/retention": _system(*LOOKERS),
     "GET /ops/deadletters/{number}": _system(R.operator),
     "POST /ops/gaps/{topic}/accept": _system(R.operator),
     "POST /ops/deadletters/{number}/redrive": _system(R.operator),
@@ -204,6 +205,7 @@ OF_EVERY_SERVICE: Rows = {
     "POST /ops/held/{row_id}/release": _system(R.operator),
     "POST /ops/replay": _system(R.operator),
     "POST /ops/keys/reseal": _system(R.operator),
+    "POST /ops/retention/run": _system(R.operator),
     "POST /ops/republish": _system(R.operator),
     "POST /ops/recovered": _system(R.operator),
 }

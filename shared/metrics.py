@@ -60,6 +60,12 @@ KINDS: dict[str, Kind] = {
     "medsync_held_rows": Kind("Events that the broker refused; their patients' later ones wait."),
     "medsync_parked": Kind("Patients and stores that wait for a person."),
     "medsync_dead_letters_open": Kind("Dead letters that nobody has redriven or skipped."),
+    "medsync_retention_past_rows": Kind(
+        "Records whose day is past and that were still there at the last look.", ("kind",)
+    ),
+    "medsync_retention_removed_total": Kind(
+        "Records removed because their day is past.", ("kind",), counter=True
+    ),
     "medsync_gaps": Kind("Topics, or partitions, that wait because events are missing.", ("topic",)),
     "medsync_oldest_snapshot_seconds": Kind("For how long a transaction has held the oldest snapshot."),
     "medsync_oldest_transaction_seconds": Kind("For how long the oldest open transaction has been open."),
@@ -198,6 +204,7 @@ async def _waiting(m: Machinery) -> list[Sample]:
         gaps = Counted(gap.topic for gap, _ in await tables.open_gaps(db))
         states = await m.due.states(db)
         lasting = await tables.lasting(db)
+        forgotten = await m.forgetting.noted(db)
     now = m.work.now()
     samples = [
         Sample("medsync_outbox_rows", counts["outbox"]),
@@ -209,6 +216,9 @@ async def _waiting(m: Machinery) -> list[Sample]:
         Sample("medsync_oldest_snapshot_seconds", lasting.snapshot_seconds),
         Sample("medsync_oldest_transaction_seconds", lasting.transaction_seconds),
     ]
+    for kind, left, removed in forgotten:
+        samples.append(Sample("medsync_retention_past_rows", left, (kind,)))
+        samples.append(Sample("medsync_retention_removed_total", removed, (kind,)))
     for state in states:
         age = max(0.0, (now - state.next_at).total_seconds()) if state.next_at else 0.0
         samples.append(Sample("medsync_due_waiting", state.owners, (state.view,)))

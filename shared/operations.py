@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
+from itertools import pairwise
 from typing import Annotated, Any, Protocol
 
 import asyncpg
@@ -22,6 +24,7 @@ from shared.messaging import Unit, Work, journal, tables
 from shared.messaging.consumer import Consumer
 from shared.messaging.due import DueLoop
 from shared.messaging.envelope import marks_of_state, typed_key
+from shared.messaging.forgetting import Forgetting, KindKept
 from shared.messaging.lag import DatabaseAway, LagMeter
 from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.parking import NoSuchLetter, Parking
@@ -73,6 +76,7 @@ class Machinery:
     republish: CurrentState | None
     recovery: Recovery
     kept: Sequence[Kept]
+    forgetting: Forgetting
 
 
 router = APIRouter(prefix="/ops", tags=[OPERATIONS])
@@ -400,6 +404,66 @@ async def reseal_kept(request: Request, body: Reseal, caller: Commanding) -> Tur
         return await m.work.command(caller, (), turn)
     except NoSuchPlace:
         raise Problem(422, "No such place", "give `after` as the answer before said it in `next`") from None
+
+
+class Retention(Output):
+    """How it stands with each kind of record, and who signed off how long it is kept."""
+
+    signed_off_by: str | None = Field(description="null: nobody, and nothing is removed")
+    signed_off_on: date | None
+    kinds: list[KindKept]
+
+
+@router.get("/retention")
+async def retention(request: Request) -> Retention:
+    """How long each kind of record is kept, and how much is past its day: what a run would remove. Counted up to
+    100,000 of each."""
+    m = _of(request)
+    async with m.work.read() as db:
+        kinds = await m.forgetting.kept(db)
+    signed = m.forgetting.policy.signed_off
+    return Retention(
+        signed_off_by=signed.by if signed else None, signed_off_on=signed.on if signed else None, kinds=kinds
+    )
+
+
+class RunRetention(Input):
+    """Where to go on: the `next` of the answer before."""
+
+    model_config = for_example(kind="")
+
+    kind: Cursor = ""
+
+
+class Removed(Output):
+    """What one turn removed; `next` is the kind to go on with, null at the end."""
+
+    kind: str
+    removed: int
+    next: str | None
+
+
+@router.post("/retention/run")
+async def run_retention(request: Request, body: RunRetention, caller: Commanding) -> Removed:
+    """Remove some of what is past its day, without waiting for the daily run; `next` says where to go on."""
+    m = _of(request)
+    names = list(m.forgetting.kinds)
+    name = body.kind or names[0]
+    if name not in names:
+        raise Problem(422, "No such kind", f"kinds are {', '.join(names)}")
+    if m.forgetting.policy.signed_off is None:
+        raise Problem(
+            409,
+            "Not signed off",
+            "nobody has signed off how long records are kept: name MEDSYNC_RETENTION_FILE",
+        )
+
+    async def turn(unit: Unit) -> int:
+        return await m.forgetting.batch(unit, m.forgetting.kinds[name])
+
+    removed = await m.work.command(caller, (), turn)
+    following = dict(pairwise(names)).get(name)
+    return Removed(kind=name, removed=removed, next=name if removed else following)
 
 
 class Republish(LenientInput):

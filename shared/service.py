@@ -33,6 +33,7 @@ from shared.messaging import Handlers, Jobs, Work, journal, partitions, tables
 from shared.messaging.bell import Bell
 from shared.messaging.consumer import Consumer
 from shared.messaging.due import DueLoop
+from shared.messaging.forgetting import OF_THE_FABRIC, Forgetting
 from shared.messaging.intake import Intake
 from shared.messaging.lag import LagMeter
 from shared.messaging.outages import BROKER_AWAY
@@ -41,6 +42,8 @@ from shared.messaging.partitions import Partition
 from shared.messaging.recovery import Recovery, Revisions, TakeAgain
 from shared.messaging.relay import Relay, Relays
 from shared.resealing import SET_ASIDE, Kept
+from shared.retention import SHIPPED, Kind
+from shared.retention import read as read_retention
 from shared.sealing import SealBroken, Sealer
 from shared.settings import ServiceSettings
 from shared.slots import Slot
@@ -71,6 +74,7 @@ def service_app(
     lanes: Mapping[str, int] | None = None,
     large: Mapping[str, int] | None = None,
     sealed: Sequence[Kept] = (),
+    forgets: Sequence[Kind] = (),
     access: Rows | None = None,
     identity: Identity | None = None,
 ) -> FastAPI:
@@ -81,7 +85,7 @@ def service_app(
 
     `about` says in its document what the service is for. `lanes` and `large` are bounds of some paths, see `Edge`.
     `republish`, `revisions` and `take_again`: how a service that publishes tells its state, and recovers. `sealed`: the
-    tables where it keeps what is sealed.
+    tables where it keeps what is sealed. `forgets`: what it removes once its day is past.
     """
 
     @asynccontextmanager
@@ -92,7 +96,7 @@ def service_app(
             try:
                 recovering = partial(Recovery, revisions=revisions, take_again=take_again)
                 kept = (*sealed, *SET_ASIDE)
-                await _start(app, stack, name, settings, handlers, jobs, republish, recovering, kept)
+                await _start(app, stack, name, settings, handlers, jobs, republish, recovering, kept, forgets)
             except Exception as error:  # its words quote no patient: none was read yet
                 log.critical("service.cannot_start", why=str(error)[:200], exc_info=error)
                 raise
@@ -159,12 +163,15 @@ async def _start(
     republish: operations.CurrentState | None,
     recovering: Callable[..., Recovery],
     kept: Sequence[Kept],
+    forgets: Sequence[Kind],
 ) -> None:
     """Open the pools, then run everything; at the end all parts stop at once, and the pools close after them.
 
     Commands and queries have a pool of their own: however many wait, events are taken and operations answered.
     """
     broker, sealer = settings.broker, _sealer(name, settings)
+    kinds = (*forgets, *OF_THE_FABRIC)
+    policy = read_retention(settings.retention_file or SHIPPED, name, kinds)
     label = f"medsync-{name}-{settings.slot}"
     pool = await _pool(settings, settings.pool_size, label)
     stack.push_async_callback(_close_pool, pool)
@@ -213,6 +220,7 @@ async def _start(
     app.state.work, app.state.settings = work.on(http_pool), settings
     due = DueLoop(work, jobs, bell)
     parking = Parking(work, handlers)
+    forgetting = Forgetting(work, kinds, policy)
     app.state.machinery = operations.Machinery(
         service=name,
         slot=settings.slot,
@@ -226,6 +234,7 @@ async def _start(
         republish=republish,
         recovery=recovery,
         kept=kept,
+        forgetting=forgetting,
     )
     parts: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = (
         slot.keep,
@@ -234,6 +243,7 @@ async def _start(
         due.run,
         partial(_consume, consumer, meter, settings.stuck_after_seconds),
         partial(_keep_house, work, parking),
+        forgetting.run,
         app.state.metrics.watch_loop,
     )
     tasks = [asyncio.create_task(_or_end_the_process(part)) for part in parts]

@@ -83,6 +83,10 @@ class ServiceSettings(BrokerSettings, DatabaseSettings):
     grants_file: Path | None = Field(
         default=None, description="which groups have which roles at which stores; needed with issuer"
     )
+    retention_file: Path | None = Field(
+        default=None,
+        description="how long records are kept, as the chain signed it off; left out: nothing is removed",
+    )
     topic_prefix: str = Field(default="", description="lets several installations share one cluster")
     allowed_hosts: str = Field(
         default="",

@@ -121,6 +121,7 @@ class Fabric:
     answers: frozenset[str] = frozenset()  # idempotency keys
     copies: Sequence[Copied] | None = None  # none: not recorded
     commands: Mapping[str, int] | None = None  # idempotency key to HTTP status; none: not recorded
+    forgotten: frozenset[str] = frozenset()  # kinds of record of which some were removed with age
 
     @property
     def withheld(self) -> frozenset[str]:

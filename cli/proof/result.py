@@ -45,7 +45,8 @@ def check(
 ) -> Callable[[Callable[[Record], Found]], Check]:
     """Make a check of a function: its claim begins with the invariant of the fabric that it stands for, if any.
 
-    `reads` names the service whose tables it needs; `whole` that every record written must still be on its topic.
+    `reads` names the service whose tables it needs; `whole` that every record written must still be on its
+    topic, and every row in those tables.
     """
 
     def make(look: Callable[[Record], Found]) -> Check:
@@ -56,6 +57,9 @@ def check(
             if whole and record.gone:
                 topics = ", ".join(sorted(record.gone))
                 return Result(claim, 0, note=f"not recorded: {topics} lost records with age", recorded=False)
+            if whole and reads and (forgotten := record.fabrics[reads].forgotten):
+                kinds = ", ".join(sorted(forgotten))
+                return Result(claim, 0, note=f"not recorded: {kinds} past their day are gone", recorded=False)
             looked_at, violations, note = look(record)
             if looked_at == NOT_RECORDED:
                 return Result(claim, 0, note=f"not recorded: {note}", recorded=False)

@@ -12,7 +12,7 @@ from services.console.handlers import on
 from services.console.oidc import SignIn
 from services.console.pages import SaidHere, install_pages
 from services.console.settings import Settings
-from services.console.store import writes
+from services.console.store import retention, writes
 from shared.identity import Identity
 from shared.messaging import Jobs
 from shared.service import identity_of, service_app
@@ -31,6 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
         routers=routers,
         lanes=lanes,
         sealed=(writes.SEALED_DETAILS,),
+        forgets=retention.KINDS,
         identity=_identity(settings),
     )
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))

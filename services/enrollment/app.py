@@ -10,7 +10,7 @@ from services.enrollment.handlers import on
 from services.enrollment.jobs import due
 from services.enrollment.publishing import REVISIONS
 from services.enrollment.settings import Settings
-from services.enrollment.store import profiles
+from services.enrollment.store import profiles, retention
 from shared.service import service_app
 
 IMPORT_BYTES = 4 * 1024 * 1024
@@ -29,5 +29,6 @@ def create_app(settings: Settings) -> FastAPI:
         republish=profiles.current_state,
         revisions=REVISIONS,
         take_again=end_again,
+        forgets=retention.KINDS,
         large={"/imports/": IMPORT_BYTES},
     )

@@ -9,7 +9,7 @@ from services.outreach.handlers import on
 from services.outreach.http import router
 from services.outreach.jobs import due
 from services.outreach.settings import Settings
-from services.outreach.store import stops, texts
+from services.outreach.store import retention, stops, texts
 from shared.service import service_app
 
 
@@ -25,4 +25,5 @@ def create_app(settings: Settings) -> FastAPI:
         republish=stops.current_state,
         take_again=stop_again,
         sealed=(texts.KEPT,),
+        forgets=retention.KINDS,
     )

@@ -206,7 +206,7 @@ async def close_visit(events: Sequence[PackagePickedUp], unit: Unit) -> None:
 @on(StockShort)
 async def note_short_item(events: Sequence[StockShort], unit: Unit) -> None:
     """Keep what the store has too little of, so that the next contact about the visit says so."""
-    await writes.save_short_items(unit.db, events)
+    await writes.save_short_items(unit.db, events, unit.now)
 
 
 async def _open(unit: Unit, contacts: Sequence[Contact]) -> None:

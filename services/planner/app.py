@@ -9,6 +9,7 @@ from services.planner.handlers import on
 from services.planner.jobs import due
 from services.planner.publishing import REVISIONS
 from services.planner.settings import Settings
+from services.planner.store import retention
 from shared.service import service_app
 
 
@@ -23,4 +24,5 @@ def create_app(settings: Settings) -> FastAPI:
         routers=[http.router],
         republish=store.current_state,
         revisions=REVISIONS,
+        forgets=retention.KINDS,
     )

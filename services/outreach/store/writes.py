@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from pydantic_core import to_jsonable_python
@@ -242,8 +243,10 @@ async def close_contact(db: Db, contact_id: UUID, by: str, because: str) -> None
     )
 
 
-_keep_short_items = upsert("short_items", "patient_id visit_id rx_id", "missing")
+_keep_short_items = upsert("short_items", "patient_id visit_id rx_id", "missing noted_at")
 
 
-async def save_short_items(db: Db, events: Sequence[StockShort]) -> None:
-    await _keep_short_items(db, [row(event, "patient_id visit_id rx_id missing") for event in events])
+async def save_short_items(db: Db, events: Sequence[StockShort], now: datetime) -> None:
+    await _keep_short_items(
+        db, [row(event, "patient_id visit_id rx_id missing", noted_at=now) for event in events]
+    )

@@ -53,6 +53,22 @@ from tests.unit.proof.given import (
 )
 
 
+def test_what_needs_every_row_is_not_judged_where_some_were_removed_with_age() -> None:
+    record = history()
+    fabrics = {
+        **record.fabrics,
+        "planner": replace(record.fabrics["planner"], forgotten=frozenset({"planner.answers"})),
+    }
+    removed = replace(record, fabrics=fabrics, planner=replace(record.planner, answers=Counter()))
+    for check in planner.PLANNER:
+        judged = check(removed)
+        assert (judged.recorded, judged.note) == (
+            False,
+            "not recorded: planner.answers past their day are gone",
+        )
+    assert all(check(removed).recorded for check in fulfillment.FULFILLMENT)
+
+
 def recorded() -> Record:
     """The history with what fault tests keep beside it."""
     record = history()
