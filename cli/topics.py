@@ -12,6 +12,7 @@ import typer
 from cli.brokers import broker
 from shared.broker_access import Rule, allow
 from shared.events import TOPICS, events_of
+from shared.events.audit import AUDIT_TOPIC
 
 SERVICES = ("enrollment", "planner", "outreach", "fulfillment", "console")
 OPERATOR = "operator"
@@ -55,13 +56,17 @@ def declared() -> dict[str, Sequence[str]]:
 def every_rule(reads: Mapping[str, Sequence[str]], prefix: str) -> list[Rule]:
     """Write only what one owns, read only what one declares. Principals are the services' own names."""
     rules = [rule for service, topics in reads.items() for rule in rules_of(service, topics, prefix)]
-    return rules + [Rule(OPERATOR, "READ", "TOPIC", prefix + topic) for topic in TOPICS]
+    looked_at = (*TOPICS, AUDIT_TOPIC)
+    return rules + [Rule(OPERATOR, "READ", "TOPIC", prefix + topic) for topic in looked_at]
 
 
 def rules_of(service: str, reads: Sequence[str], prefix: str) -> Iterator[Rule]:
     own = sorted({event.TOPIC for event in events_of(service)})
     for topic in own:
         yield Rule(service, "WRITE", "TOPIC", prefix + topic)
+    yield Rule(
+        service, "WRITE", "TOPIC", prefix + AUDIT_TOPIC
+    )  # each says how far its own audit is, and signs it
     # The relay marks how far it is as an offset of a topic of its own, and a recovery reads them: where a service
     # owns none, the first of all carries the marks.
     for topic in sorted({*reads, *(own or TOPICS[:1])}):
