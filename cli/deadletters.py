@@ -152,11 +152,16 @@ def _report(answer: dict[str, Any]) -> None:
 
 
 def ask(
-    method: str, url: str, *, actor: str | None = None, body: dict[str, Any] | None = None
+    method: str,
+    url: str,
+    *,
+    actor: str | None = None,
+    role: str = "operator",
+    body: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What a service answers; ends with its words where it refuses or does not answer."""
     try:
-        answer = httpx.request(method, url, headers=staff_headers(actor), json=body, timeout=30)
+        answer = httpx.request(method, url, headers=staff_headers(actor, role), json=body, timeout=30)
     except httpx.TransportError as error:
         raise SystemExit(f"{url} does not answer ({type(error).__name__}); does the service run?") from None
     if answer.is_error:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli import clock, console, deadletters, events, gaps, keys, retention, topics
+from cli import audit, clock, console, deadletters, events, gaps, keys, retention, topics
 from cli.plan import command as plan
 from cli.proof.__main__ import main as prove
 from services import SERVICES
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("prove")(prove)
 app.add_typer(clock.app, name="clock")
 app.add_typer(events.app, name="events")
+app.add_typer(audit.app, name="audit")
 app.add_typer(deadletters.app, name="deadletters")
 app.add_typer(gaps.app, name="gaps")
 app.add_typer(keys.app, name="keys")

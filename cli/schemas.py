@@ -21,6 +21,7 @@ from cli import openapi
 from services.planner.inputs import PatientInput
 from services.planner.what_if import WhatIf
 from shared.events import EVENTS
+from shared.events.audit import AuditHead
 
 COMPARED_BELOW = {"$ref", "$defs", "properties", "required", "items", "additionalProperties", "anyOf", "enum"}
 SAID_TO_PEOPLE = {"$id", "title", "description", "examples"}
@@ -51,6 +52,15 @@ def generated() -> dict[str, dict[str, Any]]:
             **event.model_json_schema(schema_generator=_OfTheWire, mode="serialization"),
         }
         for name, event in sorted(EVENTS.items())
+    } | {AuditHead.TYPE: _of_audit_head()}
+
+
+def _of_audit_head() -> dict[str, Any]:
+    return {
+        "$schema": DRAFT,
+        "$id": AuditHead.TYPE,
+        "$comment": _carriage(AuditHead.TOPIC, "service, life and day", False),
+        **AuditHead.model_json_schema(schema_generator=_OfTheWire, mode="serialization"),
     }
 
 

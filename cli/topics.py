@@ -13,6 +13,7 @@ from cli.brokers import broker
 from services import SERVICES
 from shared.broker_access import Rule, allow
 from shared.events import TOPICS, topics_of
+from shared.events.audit import AUDIT_TOPIC
 from shared.messaging.topics import group_of, relay_group_of
 
 OPERATOR = "operator"
@@ -56,13 +57,16 @@ def declared() -> dict[str, Sequence[str]]:
 def every_rule(reads: Mapping[str, Sequence[str]], prefix: str) -> list[Rule]:
     """Write only what one owns, read only what one declares. Principals are the services' own names."""
     rules = [rule for service, topics in reads.items() for rule in rules_of(service, topics, prefix)]
-    return rules + [Rule(OPERATOR, "READ", "TOPIC", prefix + topic) for topic in TOPICS]
+    looked_at = (*TOPICS, AUDIT_TOPIC)
+    return rules + [Rule(OPERATOR, "READ", "TOPIC", prefix + topic) for topic in looked_at]
 
 
 def rules_of(service: str, reads: Sequence[str], prefix: str) -> Iterator[Rule]:
     own = topics_of(service)
     for topic in own:
         yield Rule(service, "WRITE", "TOPIC", prefix + topic)
+    # Each says how far its own audit is, and signs it.
+    yield Rule(service, "WRITE", "TOPIC", prefix + AUDIT_TOPIC)
     # The relay marks how far it is as an offset of a topic of its own, and a recovery reads them: where a service
     # owns none, the first of all carries the marks.
     for topic in sorted({*reads, *(own or TOPICS[:1])}):

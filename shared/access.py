@@ -7,7 +7,7 @@ what is said (a merge, a question for a pharmacist) is in `FINER`; commands ask 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from shared.problems import NotAllowed
@@ -115,6 +115,7 @@ class Row:
 
     about: About
     roles: frozenset[Role] = frozenset()
+    personal: bool = False  # its answer names persons: whoever gets it is written down (`shared.audit`)
 
 
 Rows = Mapping[str, Row]
@@ -165,19 +166,29 @@ PUBLIC = Row(About.public)
 
 
 def _patient(*roles: Role) -> Row:
-    return Row(About.patient, frozenset(roles))
+    return Row(About.patient, frozenset(roles), personal=True)
 
 
 def _store(*roles: Role) -> Row:
-    return Row(About.store, frozenset(roles))
+    return Row(About.store, frozenset(roles), personal=True)
 
 
 def _stores(*roles: Role) -> Row:
-    return Row(About.stores, frozenset(roles))
+    return Row(About.stores, frozenset(roles), personal=True)
 
 
 def _system(*roles: Role) -> Row:
     return Row(About.system, frozenset(roles))
+
+
+def _naming(row: Row) -> Row:
+    """Of no patient, and yet its answer may name some."""
+    return replace(row, personal=True)
+
+
+def _figures(row: Row) -> Row:
+    """Its answer is times and numbers, and names nobody."""
+    return replace(row, personal=False)
 
 
 STAFF_ALONE = _patient(*STAFF)
@@ -198,7 +209,9 @@ OF_EVERY_SERVICE: Rows = {
     "GET /ops/replays": _system(*LOOKERS),
     "GET /ops/keys": _system(*LOOKERS),
     "GET /ops/retention": _system(*LOOKERS),
-    "GET /ops/deadletters/{number}": _system(R.operator),
+    "GET /ops/deadletters/{number}": _naming(_system(R.operator)),
+    "GET /ops/audit": _naming(_system(R.auditor)),
+    "GET /ops/audit/chain": _naming(_system(R.auditor)),
     "POST /ops/gaps/{topic}/accept": _system(R.operator),
     "POST /ops/deadletters/{number}/redrive": _system(R.operator),
     "POST /ops/deadletters/{number}/skip": _system(R.operator),
@@ -233,8 +246,8 @@ ACCESS: Mapping[str, Rows] = {
     "planner": {
         "GET /plans": _stores(*PEOPLE, *SYSTEMS, R.auditor),
         "POST /plans/what-if": _patient(*PEOPLE, R.system),
-        "GET /stores/{store_id}/demand": _store(*PEOPLE, R.feed, R.system),
-        "GET /plans/replan/stores": _stores(R.pharmacist, R.manager, R.operator, R.system),
+        "GET /stores/{store_id}/demand": _figures(_store(*PEOPLE, R.feed, R.system)),
+        "GET /plans/replan/stores": _figures(_stores(R.pharmacist, R.manager, R.operator, R.system)),
         "POST /plans/replan": _stores(R.pharmacist, R.operator, R.system),
         "GET /plans/{patient_id}": _patient(*PEOPLE, *SYSTEMS, *OF_PATIENTS, R.auditor),
         "GET /plans/{patient_id}/explanation": _patient(*PEOPLE, *SYSTEMS, *OF_PATIENTS, R.auditor),
@@ -247,7 +260,7 @@ ACCESS: Mapping[str, Rows] = {
         "POST /contacts/{contact_id}/lease": _patient(*STAFF),
         "POST /contacts/{contact_id}/outcome": _patient(*LEASING),
         "POST /contacts/{contact_id}/close": _patient(*STAFF),
-        "GET /contacts/next-due": _stores(*LEASING),
+        "GET /contacts/next-due": _figures(_stores(*LEASING)),
         "GET /call-list": _store(*PEOPLE, R.dialer, R.system),
         "GET /patients/{patient_id}/contacts": _patient(*PEOPLE, R.dialer, R.system, R.auditor),
         "POST /patients/{patient_id}/inbound": _patient(*STAFF, *OF_PATIENTS, R.dialer, R.system),
@@ -256,11 +269,11 @@ ACCESS: Mapping[str, Rows] = {
         "POST /texts/{text_id}/read": _patient(*STAFF),
         "POST /prescriber-contacts/lease": _stores(*LEASING),
         "POST /prescriber-contacts/{contact_id}/outcome": _patient(*LEASING, R.prescriber),
-        "GET /prescriber-contacts/next-due": _stores(*LEASING),
+        "GET /prescriber-contacts/next-due": _figures(_stores(*LEASING)),
     },
     "fulfillment": {
         "POST /fill-orders/lease": _stores(*FILLING),
-        "GET /fill-orders/next-due": _stores(*FILLING),
+        "GET /fill-orders/next-due": _figures(_stores(*FILLING)),
         "POST /fill-orders/{order_id}/result": _patient(*FILLING),
         "POST /packages/{package_id}/verification": _patient(R.pharmacist),
         "POST /packages/{package_id}/cancel": _patient(R.pharmacist),
@@ -276,6 +289,7 @@ ACCESS: Mapping[str, Rows] = {
         "GET /patients": _stores(*LOOKERS),
         "GET /patients/{patient_id}": _patient(*LOOKERS),
         "GET /health": _system(*LOOKERS),
+        "GET /audit": _naming(_system(R.auditor)),
         "GET /acting-as": PUBLIC,
         "POST /acting-as": PUBLIC,
         "GET /sign-in": PUBLIC,

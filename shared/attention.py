@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from shared.messaging.tables import Lasting
 
 UNPUBLISHED_SECONDS = 60.0
+UNCHAINED_SECONDS = 60.0
 SNAPSHOT_SECONDS = 3600.0
 TRANSACTION_SECONDS = 600.0
 """No transaction of ours takes half a minute."""
@@ -21,12 +22,20 @@ class Warned(BaseModel):
     says: str = Field(description="for people; no personal data")
 
 
-def warnings_of(found: Lasting, relay_waits: str | None) -> list[Warned]:
+def warnings_of(
+    found: Lasting, relay_waits: str | None, *, unchained: float, head_unpublished: float
+) -> list[Warned]:
     """What lasts longer than it should, and what waits for a person."""
     told = {
         "relay_waits": relay_waits and f"publishing fails {relay_waits}",
         "unpublished_events": found.unpublished_seconds > UNPUBLISHED_SECONDS
         and f"the oldest event that is not published waits for {_span(found.unpublished_seconds)}",
+        "audit_unchained": unchained > UNCHAINED_SECONDS
+        and f"the oldest row of the audit that is not chained waits for {_span(unchained)}: the log of the service "
+        "says why (audit.not_chained)",
+        "audit_head_unpublished": head_unpublished > UNCHAINED_SECONDS
+        and f"how far the audit is chained has not been published for {_span(head_unpublished)}: the broker is away, "
+        "or the topic medsync.audit.v1 is missing or may not be written (medsync topics acl)",
         "held_events": found.held
         and f"{found.held} events are held that the broker refused: medsync deadletters list",
         "parked": found.parked

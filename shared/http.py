@@ -20,13 +20,15 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.access import EVERYTHING, About, Row, Rows, role_for
+from shared.audit.asked import Asked, Entry
 from shared.identity import Identity, Unknown
 from shared.messaging import Caller, Parked, Work
 from shared.messaging import unit as units
 from shared.messaging.outages import PutBack, is_outage, is_timeout
 from shared.problems import Busy, Conflict, Malformed, NotAllowed, NotFound, Refused
-from shared.values import Id, clean
+from shared.values import Id, clean, is_id
 
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBLEM_JSON = "application/problem+json"
 FAULTS_NAMED = 20
 """Of a request that is not valid; the rest is counted."""
@@ -90,17 +92,35 @@ async def admit(request: Request) -> None:
     row = row_of(request)
     if row.about is About.public:
         return
+    asked = request.state.asked = _asked(request, row)
     identity: Identity = request.app.state.identity
     principal = await identity.principal_of(request)
     request.state.principal = principal
+    asked.by(principal)
     role = role_for(row, principal.roles)
+    asked.acting_as(role.value, principal.reach(role).stores)
     request.state.caller = Caller(
         principal.sub,
         role.value,
         trace_parent=request.headers.get("traceparent"),
         reach=EVERYTHING if row.about is About.system else principal.reach(role),
         license=principal.license,
+        asked=asked,
     )
+
+
+def _asked(request: Request, row: Row) -> Asked:
+    """What the audit is told of a request: the store and the patient that it names, if they have the form of ids."""
+    given = {**request.query_params, **request.path_params}
+    patients = [each for each in (given.get("patient_id"), given.get("patient")) if is_id(each)]
+    stores = [each for each in (given.get("store_id"), given.get("store")) if is_id(each)]
+    entry = Entry(
+        named(request.method, request.scope["route"].path),
+        store_id=stores[0] if stores else None,
+        patients=tuple(patients),
+        trace=getattr(request.state, "trace_id", None),
+    )
+    return Asked(entry, changes=request.method not in SAFE, personal=row.personal)
 
 
 def row_of(request: Request) -> Row:

@@ -21,6 +21,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from shared.audit import store as audit
 from shared.contract import OPERATIONS
 from shared.messaging import tables
 from shared.messaging.lag import DatabaseAway
@@ -66,6 +67,9 @@ KINDS: dict[str, Kind] = {
     "medsync_retention_removed_total": Kind(
         "Records removed because their day is past.", ("kind",), counter=True
     ),
+    "medsync_audit_unchained_rows": Kind("Rows of the audit that are not chained yet."),
+    "medsync_audit_unchained_seconds": Kind("For how long the oldest of them has waited."),
+    "medsync_audit_unpublished_seconds": Kind("For how long the head of the chain could not be published."),
     "medsync_gaps": Kind("Topics, or partitions, that wait because events are missing.", ("topic",)),
     "medsync_oldest_snapshot_seconds": Kind("For how long a transaction has held the oldest snapshot."),
     "medsync_oldest_transaction_seconds": Kind("For how long the oldest open transaction has been open."),
@@ -205,6 +209,7 @@ async def _waiting(m: Machinery) -> list[Sample]:
         states = await m.due.states(db)
         lasting = await tables.lasting(db)
         forgotten = await m.forgetting.noted(db)
+        unchained = await audit.waiting(db)
     now = m.work.now()
     samples = [
         Sample("medsync_outbox_rows", counts["outbox"]),
@@ -212,6 +217,8 @@ async def _waiting(m: Machinery) -> list[Sample]:
         Sample("medsync_held_rows", counts["held"]),
         Sample("medsync_parked", counts["parked"]),
         Sample("medsync_dead_letters_open", counts["dead_letters"]),
+        Sample("medsync_audit_unchained_rows", unchained.rows),
+        Sample("medsync_audit_unchained_seconds", unchained.seconds),
         *(Sample("medsync_gaps", gaps[topic], (topic,)) for topic in m.consumer.intake.handlers.topics),
         Sample("medsync_oldest_snapshot_seconds", lasting.snapshot_seconds),
         Sample("medsync_oldest_transaction_seconds", lasting.transaction_seconds),
@@ -239,6 +246,7 @@ def _of_process(m: Machinery) -> list[Sample]:
         Sample("medsync_waits_seconds", m.consumer.wait.seconds, ("consumption",)),
         Sample("medsync_waits_seconds", m.due.wait.seconds, ("due_work",)),
         Sample("medsync_waits_seconds", m.relay.wait.seconds, ("relay",)),
+        Sample("medsync_audit_unpublished_seconds", m.chainer.unpublished_seconds),
         Sample("medsync_relay_leads", m.relay.leads),
         Sample("medsync_relay_takeovers_total", m.relay.takeovers),
         Sample("medsync_relay_published_total", m.relay.published),

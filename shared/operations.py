@@ -16,6 +16,8 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from shared.attention import Warned, warnings_of
+from shared.audit import store as audit
+from shared.audit.chaining import Chainer
 from shared.contract import OPERATIONS
 from shared.database import Db
 from shared.events import TOPICS, Event
@@ -77,6 +79,7 @@ class Machinery:
     recovery: Recovery
     kept: Sequence[Kept]
     forgetting: Forgetting
+    chainer: Chainer
 
 
 router = APIRouter(prefix="/ops", tags=[OPERATIONS])
@@ -181,7 +184,12 @@ async def _warnings(m: Machinery) -> list[Warned]:
     """None where the database does not answer: that is what is missing then."""
     try:
         async with asyncio.timeout(PROBE_SECONDS), m.work.connection() as db:
-            return warnings_of(await tables.lasting(db), m.relay.wait.lasts)
+            return warnings_of(
+                await tables.lasting(db),
+                m.relay.wait.lasts,
+                unchained=(await audit.waiting(db)).seconds,
+                head_unpublished=m.chainer.unpublished_seconds,
+            )
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
         return []
 

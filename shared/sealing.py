@@ -6,6 +6,7 @@ service that reads the file in between opens whatever another seals, and none ha
 
 from __future__ import annotations
 
+import hmac
 import os
 import secrets
 from collections.abc import Sequence
@@ -34,6 +35,9 @@ NONCE_BYTES, KEY_BYTES = 12, 32
 
 LOOK_SECONDS = 5.0
 """How often a service looks whether the ring's file changed."""
+
+SIGNING = b"medsync/signing/v1"
+"""What makes of a key the one that signs: a key that encrypts does nothing else."""
 
 EVER = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -165,6 +169,20 @@ class Sealer:
         except (InvalidTag, ValueError):
             raise SealBroken("the payload or its subject was changed") from None
 
+    def sign(self, said: bytes) -> Sealed:
+        """A proof that who holds the ring said it, with the key that seals now. Raises SealBroken where none does."""
+        if (key_id := self.key_id) is None:
+            raise SealBroken("this service holds no key that seals")
+        return Sealed(key_id, hmac.digest(self._signing[key_id], said, "sha256"))
+
+    def is_signed(self, said: bytes, *, key_id: str, signature: bytes) -> bool | None:
+        """Whether it was said by who holds the ring; None where this ring has no such key."""
+        if key_id not in self._signing:
+            self._look(at_once=True)
+        if (key := self._signing.get(key_id)) is None:
+            return None
+        return hmac.compare_digest(hmac.digest(key, said, "sha256"), signature)
+
     def _look(self, *, at_once: bool = False) -> None:
         """Take up the file where it changed; what cannot be read now does not take away what was."""
         if self._file is None or (monotonic() < self._look_at and not at_once):
@@ -189,4 +207,6 @@ class Sealer:
 
     def _use(self, ring: Ring) -> None:
         self._ring = ring
-        self._ciphers = {key.id: AESGCM(bytes.fromhex(key.key.get_secret_value())) for key in ring.keys}
+        keys = {key.id: bytes.fromhex(key.key.get_secret_value()) for key in ring.keys}
+        self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
+        self._signing = {key_id: hmac.digest(key, SIGNING, "sha256") for key_id, key in keys.items()}

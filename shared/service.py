@@ -22,6 +22,10 @@ from fastapi.routing import APIRoute
 
 from shared import docs, grants, metrics, operations
 from shared.access import ACCESS, OF_EVERY_SERVICE, Rows, missing
+from shared.audit import http as audit
+from shared.audit.chaining import Chainer
+from shared.audit.recording import Audited
+from shared.audit.store import KEPT_REASONS
 from shared.clock import clock_of
 from shared.contract import Documented
 from shared.database import open_pool
@@ -34,6 +38,7 @@ from shared.messaging.bell import Bell
 from shared.messaging.consumer import Consumer
 from shared.messaging.due import DueLoop
 from shared.messaging.forgetting import OF_THE_FABRIC, Forgetting
+from shared.messaging.heads import Heads
 from shared.messaging.intake import Intake
 from shared.messaging.lag import LagMeter
 from shared.messaging.outages import BROKER_AWAY
@@ -95,7 +100,7 @@ def service_app(
         async with AsyncExitStack() as stack:
             try:
                 recovering = partial(Recovery, revisions=revisions, take_again=take_again)
-                kept = (*sealed, *SET_ASIDE)
+                kept = (*sealed, KEPT_REASONS, *SET_ASIDE)
                 await _start(app, stack, name, settings, handlers, jobs, republish, recovering, kept, forgets)
             except Exception as error:  # its words quote no patient: none was read yet
                 log.critical("service.cannot_start", why=str(error)[:200], exc_info=error)
@@ -116,15 +121,21 @@ def service_app(
     )
     app.state.rows = {**OF_EVERY_SERVICE, **(ACCESS.get(name, {}) if access is None else access)}
     app.state.identity = identity or identity_of(name, settings) or Headed()
+    app.add_middleware(
+        Audited
+    )  # the innermost: what keeps a row from being written is answered as any other error
     install_problems(app)
     app.add_middleware(SlashesInIds)
     install_edge(app, Edge(settings.hosts, settings.max_in_flight, lanes or {}, large or {}))
     docs.install_docs(app)
     app.include_router(operations.router)
+    app.include_router(audit.router)
     for router in routers:
         app.include_router(router)
     metrics.install(app)
-    _require_rows(name, app.state.rows, (*routers, operations.router, metrics.router, docs.router))
+    _require_rows(
+        name, app.state.rows, (*routers, operations.router, audit.router, metrics.router, docs.router)
+    )
     return app
 
 
@@ -219,6 +230,7 @@ async def _start(
     work.refuses, work.looked = lambda: relay.refuses, relay.looked
     app.state.work, app.state.settings = work.on(http_pool), settings
     due = DueLoop(work, jobs, bell)
+    chainer = Chainer(work, Heads(broker, prefix=prefix, client=f"{label}-audit"))
     parking = Parking(work, handlers)
     forgetting = Forgetting(work, kinds, policy)
     app.state.machinery = operations.Machinery(
@@ -235,12 +247,14 @@ async def _start(
         recovery=recovery,
         kept=kept,
         forgetting=forgetting,
+        chainer=chainer,
     )
     parts: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = (
         slot.keep,
         bell.run,
         relay.run,
         due.run,
+        chainer.run,
         partial(_consume, consumer, meter, settings.stuck_after_seconds),
         partial(_keep_house, work, parking),
         forgetting.run,

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from datetime import date, datetime
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 from pydantic import (
     AfterValidator,
@@ -87,8 +87,16 @@ Text = Annotated[
 ]
 """Text in one line: what is searched for, a name of something."""
 
-Id = Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
+ID = re.compile(r"[!-~]{1,64}")
+
+Id = Annotated[str, Field(pattern=f"^{ID.pattern}$")]
 """An id of this system, or of a system that feeds it: printable ASCII without blanks."""
+
+
+def is_id(value: object) -> TypeGuard[str]:
+    """Whether a value has the form of an id."""
+    return isinstance(value, str) and ID.fullmatch(value) is not None
+
 
 Cursor = Annotated[str, Field(pattern=r"^[!-~]{0,80}$")]
 """Where a page or a turn goes on; empty at the first."""

@@ -72,15 +72,15 @@ class Watched:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        # Whoever copies the scope on the way in notes the caller here too.
-        scope.setdefault("state", {})
         began, headers, answer = time.perf_counter(), Headers(scope=scope), Answer()
+        # Set here, so that whoever copies the scope on the way in notes the caller here too.
+        trace_id = scope.setdefault("state", {})["trace_id"] = trace_id_of(headers)
 
         async def note(message: Message) -> None:
             answer.note(message, time.perf_counter() - began)
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(trace_id=trace_id_of(headers)):
+        with structlog.contextvars.bound_contextvars(trace_id=trace_id):
             try:
                 await self._app(scope, receive, note)
             finally:

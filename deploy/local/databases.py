@@ -68,6 +68,7 @@ def install(admin_url: str, service: str, *directories: Path) -> None:
     async def grant(db: asyncpg.Connection) -> None:
         for schema in ("public", "fabric"):
             await db.execute(_GRANTS.format(schema=schema, role=role))
+        await db.execute(_AUDIT_GRANTS.format(role=role))
 
     on_server(url_of(admin_url, database, None), hand_over)
     migrate(as_owner, *directories)
@@ -81,6 +82,16 @@ grant usage, select, update on all sequences in schema {schema} to {role};
 alter default privileges in schema {schema} grant select, insert, update, delete on tables to {role};
 alter default privileges in schema {schema} grant usage, select, update on sequences to {role};
 """
+
+_AUDIT_GRANTS = """
+revoke all on fabric.audit, fabric.audit_chain from {role};
+grant select on fabric.audit, fabric.audit_chain to {role};
+grant insert on fabric.audit_chain to {role};
+grant insert (actor, kind, role, store_id, patients, route, outcome, reason, trace, correlation, times)
+    on fabric.audit to {role};
+"""
+"""What is written of who did what is neither changed nor deleted; its number, transaction and moment are the
+database's."""
 
 
 def migrate(url: str, *directories: Path) -> None:

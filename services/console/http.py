@@ -19,7 +19,7 @@ from services.console.domain.today import Part
 from services.console.oidc import SignIn, require_fresh
 from services.console.pages import ACTOR, ROLE, SIGNING_IN, Acting, known, page
 from services.console.rebuild import rebuild
-from services.console.services import look_at, tell
+from services.console.services import look_at, tell, who_looked
 from services.console.settings import Settings
 from services.console.store.reads import Filter
 from shared.access import Role, may
@@ -176,6 +176,14 @@ async def health(request: Request, caller: Reading, work: Working) -> HTMLRespon
     states, actions = await asyncio.gather(look_at(request), done())
     waiting = any(state.letters or state.held for state in states)
     return page(request, "health.html", states=states, actions=actions, waiting=waiting)
+
+
+@pages.get("/audit")
+async def audit(request: Request, caller: Reading, patient: Text = "", actor: Text = "") -> HTMLResponse:
+    """Who looked at a patient, or what somebody did and saw, in every service."""
+    patient, actor = patient.strip(), actor.strip()
+    found = await who_looked(request, patient, actor) if patient or actor else None
+    return page(request, "audit.html", found=found, patient=patient, actor=actor)
 
 
 # ---- who is looking -------------------------------------------------------------------------------------------

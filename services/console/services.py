@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 from fastapi import FastAPI, Request
@@ -16,6 +19,7 @@ from shared.http import Problem
 
 PATIENCE = httpx.Timeout(3.0)
 LETTERS_SHOWN = 50
+ROWS_SHOWN = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,47 @@ async def _get(client: httpx.AsyncClient, url: str, who: dict[str, str]) -> dict
         found
         if answer.is_success
         else {"url": url, "away": found.get("detail", f"answers {answer.status_code}")}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """Rows of every service's audit, the newest first; which services did not answer, and which have more."""
+
+    rows: tuple[dict[str, Any], ...]
+    away: Mapping[str, str]
+    more: tuple[str, ...]
+
+
+async def who_looked(request: Request, patient: str, actor: str) -> Audited:
+    """Who did or saw what, by every service's audit, asked as the person."""
+    settings: Settings = request.app.state.settings
+    which = urlencode(
+        {name: given for name, given in (("patient", patient), ("actor", actor)) if given}
+        | {"limit": ROWS_SHOWN}
+    )
+
+    async def ask(client: httpx.AsyncClient, service: str, url: str) -> dict[str, Any]:
+        who = await in_the_name_of(request, service)
+        return await _get(client, f"{url}/ops/audit?{which}", who)
+
+    async with (
+        httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as out,
+        _to_itself(request.app) as home,
+    ):
+        of_each = {"console": ask(home, "console", "http://localhost")}
+        of_each |= {name: ask(out, name, urls[0]) for name, urls in settings.services.items() if urls}
+        told = dict(zip(of_each, await asyncio.gather(*of_each.values()), strict=True))
+    unknown = {name: "its address is not given" for name, urls in settings.services.items() if not urls}
+    rows = [
+        each | {"service": name, "at": datetime.fromisoformat(each["at"])}
+        for name, answer in told.items()
+        for each in answer.get("items", ())
+    ]
+    return Audited(
+        rows=tuple(sorted(rows, key=lambda row: row["at"], reverse=True)),
+        away=unknown | {name: answer["away"] for name, answer in told.items() if "away" in answer},
+        more=tuple(name for name, answer in told.items() if answer.get("next")),
     )
 
 

@@ -171,5 +171,9 @@ class Parking:
     def _unit(self, caller: Caller, key: str | None) -> Any:
         name = f"redrive:{caller.actor}"
         return self.work.begin(
-            [key] if key else [], cause=Cause(name, name), actor=caller.actor, role=caller.role
+            [key] if key else [],
+            cause=Cause(name, name),
+            actor=caller.actor,
+            role=caller.role,
+            asked=caller.asked,
         )

@@ -122,7 +122,9 @@ class Recovery:
         cause = Cause("recovered", "command:recovered")
         for tries_left in reversed(range(TRIES)):
             try:
-                async with self.work.begin((), cause=cause, actor=caller.actor, role=caller.role) as unit:
+                async with self.work.begin(
+                    (), cause=cause, actor=caller.actor, role=caller.role, asked=caller.asked
+                ) as unit:
                     return await lives.begin_life(
                         unit.db, self._columns, above=above, by=caller.actor, why=because
                     )

@@ -9,6 +9,7 @@ from aiokafka.errors import for_code
 
 from shared.broker import Broker, asking
 from shared.events import COMPACTED_TOPICS, TOPICS
+from shared.events.audit import AUDIT_TOPIC
 
 PARTITIONS = 24
 """The default for a chain; the local stack uses 4."""
@@ -42,7 +43,7 @@ async def create_topics(
     partitions: int = PARTITIONS,
     *,
     prefix: str = "",
-    topics: Collection[str] = TOPICS,
+    topics: Collection[str] = (*TOPICS, AUDIT_TOPIC),
 ) -> list[str]:
     """Create those that do not exist, on three brokers where there are as many; answers the names of the new ones."""
     async with asking(broker) as admin:
@@ -61,7 +62,7 @@ async def create_topics(
 def _topic(prefix: str, name: str, partitions: int, replicas: int) -> NewTopic:
     keep = (
         {"cleanup.policy": "compact"}
-        if name in COMPACTED_TOPICS
+        if name in COMPACTED_TOPICS or name == AUDIT_TOPIC
         else {"retention.ms": str(RETENTION_DAYS * 86_400_000)}
     )
     return NewTopic(prefix + name, partitions, replicas, topic_configs=keep | STAMPED)

@@ -17,7 +17,7 @@ from contextlib import (
     suppress,
 )
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from hashlib import blake2b
 from typing import Any, TypeVar, cast
@@ -28,6 +28,9 @@ import asyncpg
 import structlog
 
 from shared.access import EVERYTHING, Reach
+from shared.audit import store as audit
+from shared.audit.asked import Asked, Entry
+from shared.audit.recording import Recorder
 from shared.clock import Clock
 from shared.database import Db
 from shared.events import Event
@@ -112,6 +115,7 @@ class Caller:
     trace_parent: str | None = None
     reach: Reach = EVERYTHING
     license: str = ""  # of who calls, where the identity provider says it
+    asked: Asked | None = field(default=None, compare=False)  # what the audit is told of the request
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +142,9 @@ class Unit:
     idle: bool = False  # found nothing to do: nobody is woken after it
     reach: Reach = EVERYTHING  # of who commands
     license: str = ""
+    about: set[Key] = field(default_factory=set)  # what it is about, for the audit
+    outcome: str = "done"
+    because: str | None = None  # what who commands gave as a reason
 
     def today(self, time_zone: str) -> date:
         """The local date there. `time_zone` is an IANA name."""
@@ -182,6 +189,7 @@ class Work:
         self.looked: asyncio.Event | None = None  # whether the database may have been put back
         self.process = uuid4()  # so that the next one knows that this one ended
         self.set_aside: Counter[str] = Counter()  # events that were too large for the broker, by type
+        self.audit = Recorder(self.connection, sealer)
 
     def on(self, pool: asyncpg.Pool) -> Work:
         """The same, on the connections of another pool."""
@@ -202,6 +210,10 @@ class Work:
     def read(self) -> AbstractAsyncContextManager[asyncpg.Connection]:
         """A connection for queries; whatever it writes is rolled back."""
         return self._read()
+
+    def read_at_once(self) -> AbstractAsyncContextManager[asyncpg.Connection]:
+        """The same, at one instant."""
+        return self._read("repeatable_read")
 
     @asynccontextmanager
     async def read_as(self, caller: Caller, *keys: Key) -> AsyncIterator[asyncpg.Connection]:
@@ -267,6 +279,7 @@ class Work:
 
         async def claimed(unit: Unit) -> T:
             free = await self.free_owners(unit, view, limit, stores=caller.reach.stores)
+            unit.about |= {patient(each) for each in free}
             return await decide(free, unit)
 
         return await self._once(caller, (), claimed)
@@ -285,7 +298,7 @@ class Work:
         async with AsyncExitStack() as stack:
             stack.enter_context(log_ids(cause))
             unit = await stack.enter_async_context(
-                self.begin(locks, actor=caller.actor, role=caller.role, cause=cause)
+                self.begin(locks, actor=caller.actor, role=caller.role, cause=cause, asked=caller.asked)
             )
             unit.reach, unit.license = caller.reach, caller.license
             reach("command.begun")
@@ -293,6 +306,7 @@ class Work:
             await require_reach(unit.db, caller.reach, keys)
             if key and (kept := await tables.answer_to(unit.db, caller.actor, key)):
                 answered = _same_again(kept, caller, self.sealer)
+                unit.outcome = "repeated"
                 await tables.leave_trace(unit.db)
                 return cast(T, answered)
             answer = await decide(unit)
@@ -354,9 +368,16 @@ class Work:
 
     @asynccontextmanager
     async def begin(
-        self, keys: Sequence[Key], *, cause: Cause, actor: str = "system", role: str = "system"
+        self,
+        keys: Sequence[Key],
+        *,
+        cause: Cause,
+        actor: str = "system",
+        role: str = "system",
+        asked: Asked | None = None,
     ) -> AsyncIterator[Unit]:
-        """One transaction with its locks taken; commits at the end, with the outbox rows of what was emitted.
+        """One transaction with its locks taken; commits at the end, with the outbox rows of what was emitted, and the
+        row of the audit where somebody asked for it.
 
         Raises PutBack where the database is older than what was published from it.
         """
@@ -369,12 +390,17 @@ class Work:
                 async with db.transaction():
                     await _lock(db, keys)
                     reach("unit.locked")
-                    unit = Unit(db, self.clock.now(), actor, role, cause)
+                    unit = Unit(db, self.clock.now(), actor, role, cause, about={*keys})
                     yield unit
+                    patients = audit.patients_in(unit.about)
+                    if asked and asked.is_news(patients):
+                        await audit.append(db, self.sealer, [_entry(asked, unit, patients)])
                     if unit.emitted:
                         await journal.append(unit.db, self._rows(unit))
                     reach("unit.outbox_written")
                     said.clear()
+            if asked:
+                asked.note_written(patients)
             reach("unit.committed")
         if not unit.idle:
             self.bell.ring(outbox=bool(unit.emitted))
@@ -509,6 +535,19 @@ def log_ids(of: Cause | Delivery) -> AbstractContextManager[None]:
 def due_cause(view: str) -> Cause:
     """Due work begins a correlation of its own."""
     return Cause(str(uuid4()), f"due:{view}")
+
+
+def _entry(asked: Asked, unit: Unit, patients: Collection[str]) -> Entry:
+    """The audit's row of a unit; a store that it is about goes before the caller's own."""
+    stores = sorted(name for kind, _, name in (key.partition(":") for key in unit.about) if kind == "store")
+    return replace(
+        asked.entry,
+        store_id=stores[0] if len(stores) == 1 else asked.entry.store_id,
+        patients=tuple(patients),
+        outcome=unit.outcome,
+        because=unit.because,
+        correlation=unit.cause.correlation_id,
+    )
 
 
 def _cause_of(caller: Caller) -> Cause:

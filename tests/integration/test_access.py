@@ -463,8 +463,11 @@ async def test_why_a_name_was_revealed_is_for_auditors(
             role: (await here.ask("GET /patients/{patient_id}", here.who(role))).text
             for role in (Role.clerk, Role.pharmacist, Role.auditor)
         }
-    assert all("clerk-9" in page for page in seen.values())
-    assert {role for role, page in seen.items() if "curious about it" in page} == {Role.auditor}
+        address = f"/audit?patient={here.known['patient_id']}"
+        audit = {role: await here.http.get(address, headers=here.who(role)) for role in seen}
+    assert all("clerk-9" in page and "curious" not in page for page in seen.values())
+    assert {role for role, page in audit.items() if "curious about it" in page.text} == {Role.auditor}
+    assert {role for role, page in audit.items() if page.status_code == 403} == {Role.clerk, Role.pharmacist}
 
 
 def _line(store_id: str | None) -> Line:

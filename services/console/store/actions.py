@@ -24,18 +24,16 @@ class Action:
     came_of_it: str | None
 
 
-async def record_reveal(
-    db: Db, *, patient_id: str, actor: str, role: str, because: str, minutes: int
-) -> None:
+async def record_reveal(db: Db, *, patient_id: str, actor: str, role: str, minutes: int) -> None:
+    """Why is in the audit."""
     await db.execute(
         """
         insert into actions (actor, role, what, patient_id, because, until)
-        values ($1, $2, 'reveal', $3, $4, clock_timestamp() + make_interval(mins => $5))
+        values ($1, $2, 'reveal', $3, '', clock_timestamp() + make_interval(mins => $4))
         """,
         actor,
         role,
         patient_id,
-        because,
         minutes,
     )
 

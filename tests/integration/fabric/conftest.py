@@ -11,6 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.local import Addresses
 from shared.events import TOPICS
+from shared.events.audit import AUDIT_TOPIC
 from shared.messaging.topics import create_topics
 from tests.integration.fabric.given import Ledger
 
@@ -34,6 +35,6 @@ async def delete_topics(bootstrap: str, prefix: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        await admin.delete_topics([prefix + topic for topic in TOPICS])
+        await admin.delete_topics([prefix + topic for topic in (*TOPICS, AUDIT_TOPIC)])
     finally:
         await admin.close()

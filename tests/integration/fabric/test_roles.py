@@ -50,6 +50,11 @@ async def test_a_service_works_makes_its_partitions_and_begins_another_life(apar
         answer = await client.post("/ops/recovered", json={"because": "only to see"})
         assert answer.status_code == 200, answer.text
 
+        async def is_chained() -> bool:
+            return bool(await apart.sql("select 1 from fabric.audit_chain where seal is not null"))
+
+        await until(is_chained, "its commands are in the audit's chain")
+
 
 @pytest.mark.parametrize(
     "forbidden",
@@ -63,6 +68,13 @@ async def test_a_service_works_makes_its_partitions_and_begins_another_life(apar
         "create or replace function fabric.drop_partition(partition text) returns void language sql as ''",
         "alter function fabric.drop_partition(text) security invoker",
         "set role postgres",
+        "update fabric.audit set actor = 'nobody'",
+        "delete from fabric.audit",
+        "truncate fabric.audit",
+        "update fabric.audit_chain set hash = ''",
+        "delete from fabric.audit_chain",
+        "insert into fabric.audit (at, actor, kind, role, patients, route, outcome, times) "
+        "values (now(), '', '', '', '{}', '', '', 1)",
     ],
 )
 async def test_its_role_changes_no_table(apart: Ledger, forbidden: str) -> None:

@@ -6,6 +6,7 @@ from collections import defaultdict
 
 from cli.topics import OPERATOR, declared, every_rule
 from shared.events import TOPICS, owner_of
+from shared.events.audit import AUDIT_TOPIC
 
 RULES = every_rule(declared(), "eu.")
 
@@ -15,6 +16,7 @@ def test_every_topic_has_one_writer_who_owns_it() -> None:
     for rule in RULES:
         if (rule.operation, rule.resource) == ("WRITE", "TOPIC"):
             writers[rule.name].append(rule.principal)
+    assert set(writers.pop(f"eu.{AUDIT_TOPIC}")) == set(declared()), "each says how far its own audit is"
     assert writers == {f"eu.{topic}": [owner_of(topic)] for topic in TOPICS}
 
 
