@@ -20,11 +20,12 @@ import structlog
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
-from shared import docs, grants, metrics, operations
+from shared import datakeys, docs, grants, metrics, operations
 from shared.access import ACCESS, OF_EVERY_SERVICE, Rows, missing
 from shared.clock import clock_of
 from shared.contract import Documented
 from shared.database import open_pool
+from shared.datakeys import IN_CLEAR_A_TURN, InClear
 from shared.edge import Edge, install_edge
 from shared.http import SlashesInIds, admit, install_problems, named
 from shared.identity import Headed, Identity
@@ -40,6 +41,7 @@ from shared.messaging.parking import Parking
 from shared.messaging.partitions import Partition
 from shared.messaging.recovery import Recovery, Revisions, TakeAgain
 from shared.messaging.relay import Relay, Relays
+from shared.messaging.unit import Cause
 from shared.resealing import SET_ASIDE, Kept
 from shared.sealing import SealBroken, Sealer
 from shared.settings import ServiceSettings
@@ -70,7 +72,7 @@ def service_app(
     take_again: TakeAgain | None = None,
     lanes: Mapping[str, int] | None = None,
     large: Mapping[str, int] | None = None,
-    sealed: Sequence[Kept] = (),
+    in_clear: Sequence[InClear] = (),
     access: Rows | None = None,
     identity: Identity | None = None,
 ) -> FastAPI:
@@ -80,8 +82,8 @@ def service_app(
     `identity` is how it learns who calls; left out: by tokens where an issuer is set, else by headers.
 
     `about` says in its document what the service is for. `lanes` and `large` are bounds of some paths, see `Edge`.
-    `republish`, `revisions` and `take_again`: how a service that publishes tells its state, and recovers. `sealed`: the
-    tables where it keeps what is sealed.
+    `republish`, `revisions` and `take_again`: how a service that publishes tells its state, and recovers.
+    `in_clear`: what is sealed as it starts, where a release of before did not.
     """
 
     @asynccontextmanager
@@ -91,8 +93,10 @@ def service_app(
         async with AsyncExitStack() as stack:
             try:
                 recovering = partial(Recovery, revisions=revisions, take_again=take_again)
-                kept = (*sealed, *SET_ASIDE)
-                await _start(app, stack, name, settings, handlers, jobs, republish, recovering, kept)
+                kept = (*datakeys.KEPT, *SET_ASIDE)
+                await _start(
+                    app, stack, name, settings, handlers, jobs, republish, recovering, kept, in_clear
+                )
             except Exception as error:  # its words quote no patient: none was read yet
                 log.critical("service.cannot_start", why=str(error)[:200], exc_info=error)
                 raise
@@ -159,6 +163,7 @@ async def _start(
     republish: operations.CurrentState | None,
     recovering: Callable[..., Recovery],
     kept: Sequence[Kept],
+    in_clear: Sequence[InClear],
 ) -> None:
     """Open the pools, then run everything; at the end all parts stop at once, and the pools close after them.
 
@@ -175,6 +180,7 @@ async def _start(
     slot = Slot(work, settings.slot)
     await slot.take()
     stack.push_async_callback(slot.give_back)
+    await _seal_in_clear(work, in_clear)
     intake = Intake(work, handlers, topic_prefix=settings.topic_prefix)
     prefix = settings.topic_prefix
     meter = LagMeter(
@@ -243,6 +249,22 @@ async def _start(
     )
     tasks = [asyncio.create_task(_or_end_the_process(part)) for part in parts]
     stack.push_async_callback(_stop, tasks)
+
+
+async def _seal_in_clear(work: Work, in_clear: Sequence[InClear]) -> None:
+    """Before anything is read: what a release of before left in clear. Some patients at a time; cut off, it goes on."""
+    for each in in_clear:
+        sealed, after = 0, ""
+        while True:
+            async with work.whatever_was_published().begin((), cause=Cause("sealing", "sealing")) as unit:
+                found = await each.find(unit.db, after, IN_CLEAR_A_TURN)
+                await work.lock(unit, [f"{each.of}:{one}" for one in found])
+                if found:
+                    await each.seal(unit.db, unit.keys, found)
+            if not found:
+                break
+            sealed, after = sealed + len(found), found[-1]
+            log.info("people.sealed", number=sealed)
 
 
 async def _or_end_the_process(part: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -30,7 +30,7 @@ def create_app(settings: Settings) -> FastAPI:
         jobs=Jobs(),
         routers=routers,
         lanes=lanes,
-        sealed=(writes.SEALED_DETAILS,),
+        in_clear=(writes.IN_CLEAR,),
         identity=_identity(settings),
     )
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))

@@ -9,6 +9,7 @@ from services.fulfillment.handlers import on
 from services.fulfillment.jobs import due
 from services.fulfillment.queries import current_state
 from services.fulfillment.settings import Settings
+from services.fulfillment.store import writes
 from shared.service import service_app
 
 
@@ -22,4 +23,5 @@ def create_app(settings: Settings) -> FastAPI:
         jobs=due,
         routers=[http.router],
         republish=current_state,
+        in_clear=(writes.IN_CLEAR,),
     )

@@ -30,6 +30,7 @@ import structlog
 from shared.access import EVERYTHING, Reach
 from shared.clock import Clock
 from shared.database import Db
+from shared.datakeys import DataKeys
 from shared.events import Event
 from shared.events.serialized import SerializedEvent
 from shared.messaging import journal, sizes, tables
@@ -132,6 +133,7 @@ class Unit:
     actor: str
     role: str
     cause: Cause
+    keys: DataKeys
     at_hand: dict[Key, Delivery] = field(default_factory=dict)  # the events being handled, by typed key
     emitted: list[tuple[Event | SerializedEvent, Cause]] = field(default_factory=list)
     marks: Mapping[str, str] = field(default_factory=dict)  # headers of what it publishes beside their own
@@ -177,6 +179,7 @@ class Work:
         bell: Bell,
     ) -> None:
         self.pool, self.service, self.clock, self.sealer, self.bell = pool, service, clock, sealer, bell
+        self.keys = DataKeys(sealer)
         self.group = f"medsync-{service}"  # of its consumers, without the installation's prefix
         self.refuses: Callable[[], str | None] = lambda: None
         self.looked: asyncio.Event | None = None  # whether the database may have been put back
@@ -366,7 +369,7 @@ class Work:
                 async with db.transaction():
                     await _lock(db, keys)
                     reach("unit.locked")
-                    unit = Unit(db, self.clock.now(), actor, role, cause)
+                    unit = Unit(db, self.clock.now(), actor, role, cause, self.keys)
                     yield unit
                     if unit.emitted:
                         await journal.append(unit.db, self._rows(unit))
