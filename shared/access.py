@@ -238,6 +238,7 @@ ACCESS: Mapping[str, Rows] = {
         "POST /stores/{store_id}/closures": _store(*PEOPLE, R.feed, R.system),
         "POST /stores/{store_id}/closures/{on}/lift": _store(*PEOPLE, R.feed, R.system),
         "POST /patients/lookup": _patient(*PEOPLE, *SYSTEMS),
+        "POST /patients/search": _stores(*PEOPLE),
         "GET /patients/{patient_id}": _patient(*PEOPLE, *SYSTEMS, *OF_PATIENTS, R.auditor),
         "GET /patients/{patient_id}/consents": _patient(*PEOPLE, *SYSTEMS, *OF_PATIENTS, R.auditor),
         "GET /patients": _stores(*PEOPLE, *SYSTEMS, R.auditor),

@@ -20,7 +20,7 @@ import structlog
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 
-from shared import docs, grants, metrics, operations
+from shared import datakeys, docs, grants, metrics, operations
 from shared.access import ACCESS, OF_EVERY_SERVICE, Rows, missing
 from shared.audit import http as audit
 from shared.audit.chaining import Chainer
@@ -29,6 +29,7 @@ from shared.audit.store import KEPT_REASONS
 from shared.clock import clock_of
 from shared.contract import Documented
 from shared.database import open_pool
+from shared.datakeys import IN_CLEAR_A_TURN, InClear
 from shared.edge import Edge, install_edge
 from shared.http import SlashesInIds, admit, install_problems, named
 from shared.identity import Headed, Identity
@@ -46,6 +47,7 @@ from shared.messaging.parking import Parking
 from shared.messaging.partitions import Partition
 from shared.messaging.recovery import Recovery, Revisions, TakeAgain
 from shared.messaging.relay import Relay, Relays
+from shared.messaging.unit import Cause
 from shared.resealing import SET_ASIDE, Kept
 from shared.retention import SHIPPED, Kind
 from shared.retention import read as read_retention
@@ -78,8 +80,8 @@ def service_app(
     take_again: TakeAgain | None = None,
     lanes: Mapping[str, int] | None = None,
     large: Mapping[str, int] | None = None,
-    sealed: Sequence[Kept] = (),
     forgets: Sequence[Kind] = (),
+    in_clear: Sequence[InClear] = (),
     access: Rows | None = None,
     identity: Identity | None = None,
 ) -> FastAPI:
@@ -89,8 +91,8 @@ def service_app(
     `identity` is how it learns who calls; left out: by tokens where an issuer is set, else by headers.
 
     `about` says in its document what the service is for. `lanes` and `large` are bounds of some paths, see `Edge`.
-    `republish`, `revisions` and `take_again`: how a service that publishes tells its state, and recovers. `sealed`: the
-    tables where it keeps what is sealed. `forgets`: what it removes once its day is past.
+    `republish`, `revisions` and `take_again`: how a service that publishes tells its state, and recovers.
+    `forgets`: what it removes once its day is past. `in_clear`: what is sealed as it starts, where a release of before did not.
     """
 
     @asynccontextmanager
@@ -100,8 +102,10 @@ def service_app(
         async with AsyncExitStack() as stack:
             try:
                 recovering = partial(Recovery, revisions=revisions, take_again=take_again)
-                kept = (*sealed, KEPT_REASONS, *SET_ASIDE)
-                await _start(app, stack, name, settings, handlers, jobs, republish, recovering, kept, forgets)
+                kept = (*datakeys.KEPT, KEPT_REASONS, *SET_ASIDE)
+                await _start(
+                    app, stack, name, settings, handlers, jobs, republish, recovering, kept, forgets, in_clear
+                )
             except Exception as error:  # its words quote no patient: none was read yet
                 log.critical("service.cannot_start", why=str(error)[:200], exc_info=error)
                 raise
@@ -175,6 +179,7 @@ async def _start(
     recovering: Callable[..., Recovery],
     kept: Sequence[Kept],
     forgets: Sequence[Kind],
+    in_clear: Sequence[InClear],
 ) -> None:
     """Open the pools, then run everything; at the end all parts stop at once, and the pools close after them.
 
@@ -193,6 +198,7 @@ async def _start(
     slot = Slot(work, settings.slot)
     await slot.take()
     stack.push_async_callback(slot.give_back)
+    await _seal_in_clear(work, in_clear)
     intake = Intake(work, handlers, topic_prefix=settings.topic_prefix)
     prefix = settings.topic_prefix
     topics = [prefix + topic for topic in handlers.topics]
@@ -262,6 +268,22 @@ async def _start(
     )
     tasks = [asyncio.create_task(_or_end_the_process(part)) for part in parts]
     stack.push_async_callback(_stop, tasks)
+
+
+async def _seal_in_clear(work: Work, in_clear: Sequence[InClear]) -> None:
+    """Before anything is read: what a release of before left in clear. Some patients at a time; cut off, it goes on."""
+    for each in in_clear:
+        sealed, after = 0, ""
+        while True:
+            async with work.whatever_was_published().begin((), cause=Cause("sealing", "sealing")) as unit:
+                found = await each.find(unit.db, after, IN_CLEAR_A_TURN)
+                await work.lock(unit, [f"{each.of}:{one}" for one in found])
+                if found:
+                    await each.seal(unit.db, unit.keys, found)
+            if not found:
+                break
+            sealed, after = sealed + len(found), found[-1]
+            log.info("people.sealed", number=sealed)
 
 
 async def _or_end_the_process(part: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -30,7 +30,7 @@ def create_app(settings: Settings) -> FastAPI:
         jobs=Jobs(),
         routers=routers,
         lanes=lanes,
-        sealed=(writes.SEALED_DETAILS,),
+        in_clear=(writes.IN_CLEAR,),
         forgets=retention.KINDS,
         identity=_identity(settings),
     )

@@ -150,8 +150,8 @@ async def take_leave(events: Sequence[PatientDisenrolled], unit: Unit) -> None:
 
 @shown(ContactDetailsChanged)
 async def take_details(events: Sequence[ContactDetailsChanged], unit: Unit) -> None:
-    """Keep names and numbers apart, sealed as they came."""
-    await writes.save_sealed(unit.db, [(each, *_sealed(unit.origin(each))) for each in events])
+    """Keep names and numbers apart, sealed."""
+    await writes.save_sealed(unit.db, unit.keys, events)
 
 
 @shown(StoreChanged)
@@ -335,9 +335,3 @@ def _times(events: Sequence[Event], unit: Unit) -> writes.Times:
     """The business time of each event's patient's event. None of what is only told again: the time held stays."""
     times: dict[str, datetime | None] = dict.fromkeys((each.key for each in events), None)
     return times | {each.key: unit.origin(each).at for each in unit.news(events)}
-
-
-def _sealed(came: Delivery) -> tuple[str, bytes]:
-    """The id of the key, and the payload as it came."""
-    headers = dict(came.record.headers)
-    return (headers.get("ce_sealingkeyid") or b"").decode(), came.record.value or b""

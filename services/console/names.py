@@ -25,12 +25,7 @@ async def details_of(db: Db, work: Work, patient_id: str, viewer: str | None) ->
     until = await actions.revealed_until(db, patient_id, viewer) if viewer else None
     if until is None:
         return None
-    kept = await reads.sealed_details(db, patient_id)
-    if kept is None:
-        return Revealed(until, None)
-    key_id, sealed = kept
     try:
-        plain = work.sealer.open(sealed, key_id=key_id, bound_to=f"{ContactDetailsChanged.TYPE}/{patient_id}")
+        return Revealed(until, await reads.details(db, work.keys, patient_id))
     except SealBroken:
         return Revealed(until, None)
-    return Revealed(until, ContactDetailsChanged.model_validate_json(plain))

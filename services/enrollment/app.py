@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import FastAPI
 
 from services.enrollment import http
@@ -10,7 +12,8 @@ from services.enrollment.handlers import on
 from services.enrollment.jobs import due
 from services.enrollment.publishing import REVISIONS
 from services.enrollment.settings import Settings
-from services.enrollment.store import profiles, retention
+from services.enrollment.store import people, profiles, retention
+from shared.datakeys import DataKeys
 from shared.service import service_app
 
 IMPORT_BYTES = 4 * 1024 * 1024
@@ -26,9 +29,10 @@ def create_app(settings: Settings) -> FastAPI:
         handlers=on,
         jobs=due,
         routers=[http.router],
-        republish=profiles.current_state,
+        republish=partial(profiles.current_state, keys=DataKeys(settings.sealer)),
         revisions=REVISIONS,
         take_again=end_again,
+        in_clear=(people.IN_CLEAR,),
         forgets=retention.KINDS,
         large={"/imports/": IMPORT_BYTES},
     )

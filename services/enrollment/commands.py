@@ -27,7 +27,7 @@ from services.enrollment.domain.profile import FINAL, Standing, consented_channe
 from services.enrollment.domain.records import is_same_person
 from services.enrollment.publishing import profiles_changed
 from services.enrollment.queries import known_patient
-from services.enrollment.store import candidates, caregivers, consents, feed, profiles, reports
+from services.enrollment.store import candidates, caregivers, consents, feed, people, profiles, reports
 from services.enrollment.store.consents import Word
 from shared import access
 from shared.database import Db
@@ -145,7 +145,7 @@ async def consent(unit: Unit, patient_id: str, given: ConsentGiven) -> None:
 
 async def _enroll(unit: Unit, patient_id: str, given: ConsentGiven) -> None:
     stopped = await consents.opted_out_channels(unit.db, patient_id)
-    person = (await feed.load_fed_patients(unit.db, [patient_id]))[patient_id].value.person
+    person = (await people.load_fed_patients(unit.db, unit.keys, [patient_id]))[patient_id].value.person
     terms = Terms(
         scope=given.scope,
         channels=consented_channels(given.channels, stopped),
@@ -158,7 +158,7 @@ async def _enroll(unit: Unit, patient_id: str, given: ConsentGiven) -> None:
     )
     await consents.enrol(unit.db, patient_id, terms, _word(unit, given.how, given.document_id))
     unit.emit(await profiles.enrollments(unit.db, [patient_id]))
-    unit.emit(await profiles.contact_details(unit.db, [patient_id]))
+    unit.emit(await profiles.contact_details(unit.db, unit.keys, [patient_id]))
 
 
 async def _amend(unit: Unit, patient_id: str, given: ConsentGiven) -> None:
@@ -189,7 +189,7 @@ async def _tell_amended(unit: Unit, patient_id: str, changes: Collection[str]) -
         )
     if "language" in changes:
         await consents.raise_person_revision(unit.db, patient_id)
-        unit.emit(await profiles.contact_details(unit.db, [patient_id]))
+        unit.emit(await profiles.contact_details(unit.db, unit.keys, [patient_id]))
     if not PREFERENCES.isdisjoint(changes):
         unit.emit(await profiles_changed(unit, {patient_id: ("preferences",)}))
 
@@ -273,7 +273,7 @@ async def disenroll(unit: Unit, patient_id: str, why: Disenrolment) -> None:
         access.require("merge", unit.role)
     known = await known_patient(unit.db, patient_id)
     if why.survivor_id:
-        await _require_same_person(unit.db, patient_id, why.survivor_id)
+        await _require_same_person(unit, patient_id, why.survivor_id)
     if isinstance(why.reason, Answer) and _may_answer(known):
         await _keep_answer(unit, known, why.reason, None)
     elif not _is_over(known, merges=merges):
@@ -282,12 +282,12 @@ async def disenroll(unit: Unit, patient_id: str, why: Disenrolment) -> None:
         await _end(unit, known, reason, why.survivor_id)
 
 
-async def _require_same_person(db: Db, patient_id: str, survivor_id: str) -> None:
+async def _require_same_person(unit: Unit, patient_id: str, survivor_id: str) -> None:
     """Two records are merged for good: only those that name one person. Raises Conflict, NotFound."""
-    survivor = await known_patient(db, survivor_id)
+    survivor = await known_patient(unit.db, survivor_id)
     if survivor.disenrolled_for == DisenrolmentReason.merged:
         raise Conflict("merged_itself", "the survivor was merged into another patient: name that one")
-    fed = await feed.load_fed_patients(db, [patient_id, survivor_id])
+    fed = await people.load_fed_patients(unit.db, unit.keys, [patient_id, survivor_id])
     if not is_same_person(*(fed[each].value.person for each in (patient_id, survivor_id))):
         raise Conflict(
             "not_the_same_person",

@@ -239,6 +239,17 @@ async def look_up(body: Numbered, request: Request, caller: Reading, work: Worki
         return await queries.patient_found(db, patient_id)
 
 
+@router.post("/patients/search")
+async def search_patients(
+    body: queries.Asked, caller: Reading, work: Working, after: Cursor = "", limit: Limit = 50
+) -> Page[PatientLine]:
+    """Patients by family name and birth date, or by number, whole and whatever the case. Asked by a body: paths and
+    queries end up in logs."""
+    async with work.read() as db:
+        stores = caller.reach.narrowed(None)
+        return await queries.people_found(db, work.keys, body, stores=stores, after=after, limit=limit)
+
+
 @router.get("/patients/{patient_id}")
 async def get_patient(patient_id: PatientId, caller: Reading, work: Working) -> PatientRecord:
     """Status, consent, profile and revision; what the patient reported, for the pharmacist to decide on."""

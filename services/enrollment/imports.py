@@ -42,7 +42,7 @@ from services.enrollment.domain.records import (
 )
 from services.enrollment.domain.written import Problem, is_unknown, texts_of
 from services.enrollment.publishing import profiles_changed
-from services.enrollment.store import candidates, feed, profiles
+from services.enrollment.store import candidates, feed, people, profiles
 from shared.events.enrollment import DisenrolmentReason, Prescription, StoreChanged
 from shared.messaging import Unit, patient, store
 from shared.messaging.unit import Key, TooLarge
@@ -267,18 +267,18 @@ async def take_patients(reading: Reading[FedPatient], unit: Unit) -> Taken[FedPa
     known = await feed.load_patients(unit.db, _patient_ids(reading))
     reading = reading.refuse(check_patients(reading, stores=stores, merged=_merged_away(known)))
 
-    held = await feed.load_fed_patients(unit.db, _patient_ids(reading))
+    held = await people.load_fed_patients(unit.db, unit.keys, _patient_ids(reading))
     merged = merge(held, reading.good)
     served = {
         fed.patient_id: changes
         for fed in merged.changed
         if (changes := _changes(fed.value, held[fed.key].value if fed.key in held else None))
     }
-    people = [fed for fed in merged.changed if _person(fed) != _person(held.get(fed.key))]
+    changed = [fed for fed in merged.changed if _person(fed) != _person(held.get(fed.key))]
     await feed.save_patients(unit.db, merged.save)
-    await feed.save_people(unit.db, people)
+    await people.save_people(unit.db, unit.keys, changed)
 
-    unit.emit(await profiles.contact_details(unit.db, [fed.patient_id for fed in people]))
+    unit.emit(await profiles.contact_details(unit.db, unit.keys, [fed.patient_id for fed in changed]))
     unit.emit(await profiles_changed(unit, served))
     return reading, merged
 

@@ -21,7 +21,7 @@ async def identify_candidates(patients: Sequence[str], unit: Unit) -> None:
     """Find out who would benefit; tell it once, and again where a reason came or went, or a day to ask again came."""
     await candidates.end_waiting(unit.db, patients, unit.now)
     checked = await candidates.take_due_checks(unit.db, patients, unit.now)
-    histories = await candidates.load_histories(unit.db, checked, unit.now)
+    histories = await candidates.load_histories(unit.db, unit.keys, checked, unit.now)
     held = await candidates.load_candidate_reasons(unit.db, checked)
 
     found = [

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import date, datetime
-from typing import Any
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
 
 from services.enrollment.domain.candidates import ANSWERS, Answer, Answered, answer_in_words, in_words
 from services.enrollment.domain.consent import How
 from services.enrollment.domain.profile import Standing
-from services.enrollment.store import candidates, caregivers, consents, feed, profiles, reports
+from services.enrollment.store import candidates, caregivers, consents, feed, people, profiles, reports
 from shared.access import Stores
 from shared.database import Db
+from shared.datakeys import DataKeys
 from shared.events import Reason
 from shared.events.enrollment import Channel, Consent, CyclePolicy, Profile
 from shared.pages import Page, page_of
 from shared.problems import NotFound
-from shared.values import Output
+from shared.values import Day, Input, Output, Text, for_example
 
 
 class PatientLine(Output):
@@ -155,6 +158,24 @@ class PatientFound(Output):
     survivor_id: str | None  # whom the record was merged into
 
 
+class Asked(Input):
+    """Who is looked for: somebody of a family name and birth date, or with a number; where all is given, of both."""
+
+    model_config = for_example(family_name="Lovelace", birth_date="1951-12-10")
+
+    family_name: Annotated[Text, Field(min_length=1, max_length=120)] | None = None
+    birth_date: Day | None = None
+    phone: Annotated[str, Field(pattern=r"^\+[1-9][0-9]{6,14}$", description="E.164")] | None = None
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if (self.family_name is None) != (self.birth_date is None):
+            raise ValueError("family_name goes with birth_date: a name alone is not searched by")
+        if self.family_name is None and self.phone is None:
+            raise ValueError("give family_name and birth_date, or phone")
+        return self
+
+
 async def patient_found(db: Db, patient_id: str) -> PatientFound:
     """Raises NotFound where the patient was not imported."""
     known = await known_patient(db, patient_id)
@@ -212,6 +233,21 @@ async def patients(
 ) -> Page[PatientLine]:
     """Patients by id."""
     found = await feed.list_patients(db, stores=stores, status=status, after=after, limit=limit + 1)
+    lines = [PatientLine.model_validate(each, from_attributes=True) for each in found]
+    return page_of(lines, limit, "patient_id")
+
+
+async def people_found(
+    db: Db, keys: DataKeys, asked: Asked, *, stores: Stores, after: str, limit: int
+) -> Page[PatientLine]:
+    """Patients who are as asked, by id."""
+    index = await keys.held_index(db)
+    if index is None:  # nobody was imported yet
+        return page_of([], limit, "patient_id")
+    hashes = {people.of_phone(index, asked.phone)} if asked.phone else set()
+    if asked.family_name and asked.birth_date:
+        hashes.add(people.of_name(index, asked.family_name, asked.birth_date))
+    found = await people.find_people(db, hashes, stores=stores, after=after, limit=limit + 1)
     lines = [PatientLine.model_validate(each, from_attributes=True) for each in found]
     return page_of(lines, limit, "patient_id")
 

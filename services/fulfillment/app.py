@@ -9,7 +9,7 @@ from services.fulfillment.handlers import on
 from services.fulfillment.jobs import due
 from services.fulfillment.queries import current_state
 from services.fulfillment.settings import Settings
-from services.fulfillment.store import retention
+from services.fulfillment.store import retention, writes
 from shared.service import service_app
 
 
@@ -24,4 +24,5 @@ def create_app(settings: Settings) -> FastAPI:
         routers=[http.router],
         republish=current_state,
         forgets=retention.KINDS,
+        in_clear=(writes.IN_CLEAR,),
     )

@@ -150,7 +150,7 @@ async def keep_names(events: Sequence[ContactDetailsChanged], unit: Unit) -> Non
         Contact(event.patient_id, event.revision, event.given_name, event.family_name, event.birth_date)
         for event in events
     ]
-    await writes.save_contacts(unit.db, contacts)
+    await writes.save_contacts(unit.db, unit.keys, contacts)
 
 
 @on(StoreChanged)

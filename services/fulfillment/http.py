@@ -112,6 +112,7 @@ async def list_packages(
     async with work.read_as(caller) as db:
         return await queries.packages(
             db,
+            work.keys,
             stores=caller.reach.narrowed(store_id),
             status=status,
             visit_on=on,

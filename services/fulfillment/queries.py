@@ -27,6 +27,7 @@ from services.fulfillment.store import reads
 from shared import words
 from shared.access import Stores
 from shared.database import Db
+from shared.datakeys import DataKeys
 from shared.events import Event
 from shared.events.planner import ConditionKind
 from shared.messaging import tables
@@ -261,6 +262,7 @@ def _unknown_visit() -> NotFound:
 
 async def packages(
     db: Db,
+    keys: DataKeys,
     *,
     stores: Stores,
     status: PackageStatus | None,
@@ -272,6 +274,6 @@ async def packages(
     orders = await reads.packages(
         db, stores=stores, status=status, visit_on=visit_on, after=after, limit=limit + 1
     )
-    contacts = await reads.contacts_of(db, {order.patient_id for order in orders})
+    contacts = await reads.contacts_of(db, keys, {order.patient_id for order in orders})
     named = [NamedPackage.named(order, contacts.get(order.patient_id)) for order in orders]
     return page_of(named, limit, "package_id")

@@ -9,7 +9,7 @@ from services.outreach.handlers import on
 from services.outreach.http import router
 from services.outreach.jobs import due
 from services.outreach.settings import Settings
-from services.outreach.store import retention, stops, texts
+from services.outreach.store import numbers, retention, stops
 from shared.service import service_app
 
 
@@ -24,6 +24,6 @@ def create_app(settings: Settings) -> FastAPI:
         routers=[router],
         republish=stops.current_state,
         take_again=stop_again,
-        sealed=(texts.KEPT,),
+        in_clear=numbers.IN_CLEAR,
         forgets=retention.KINDS,
     )

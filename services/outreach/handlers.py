@@ -155,7 +155,7 @@ async def stop_contacts(events: Sequence[PatientDisenrolled], unit: Unit) -> Non
 async def take_details(events: Sequence[ContactDetailsChanged], unit: Unit) -> None:
     """Keep names and numbers apart; contacts that waited for them, or for another time zone, are scheduled. A number
     that somebody stopped is stopped for the patient too."""
-    newer = await writes.save_details(unit.db, events)
+    newer = await writes.save_details(unit.db, unit.keys, events)
     await recompute_opt_outs(unit, newer)
     await recompute_contacts(unit, newer)
 

@@ -81,7 +81,7 @@ async def lease_contact(
 async def report_outcome(contact_id: UUID, body: contacts.Report, caller: Commanding, work: Working) -> Reply:
     """Take the outcome of a leased contact; the same outcome of the same lease again gets the same answer."""
     contact = await _whose(work, caller, queries.known_contact, contact_id)
-    decide = _written(partial(contacts.report, contact_id=contact_id, said=body, sealer=work.sealer))
+    decide = _written(partial(contacts.report, contact_id=contact_id, said=body))
     locks = [patient(contact.patient_id)]
     return Reply.model_validate(await work.command(caller, locks, decide, even_if_parked=body.overtakes))
 
@@ -136,7 +136,7 @@ async def inbound(patient_id: PatientId, body: patients.Inbound, caller: Command
     Words that end contact end it, whatever comes with them. Words that only a person can make sense of wait for one;
     those that staff report were read by them.
     """
-    decide = _written(partial(patients.inbound, patient_id=patient_id, said=body, sealer=work.sealer))
+    decide = _written(partial(patients.inbound, patient_id=patient_id, said=body))
     return Reply.model_validate(
         await work.command(caller, [patient(patient_id)], decide, even_if_parked=body.overtakes)
     )
@@ -163,7 +163,7 @@ async def unread_texts(
     async with work.read_as(caller) as db:
         return await queries.unread_texts(
             db,
-            work.sealer,
+            work.keys,
             stores=caller.reach.narrowed(store_id),
             now=work.now(),
             after=after,
@@ -174,7 +174,7 @@ async def unread_texts(
 @router.post("/texts/{text_id}/read", response_model_exclude_unset=True)
 async def read_text(text_id: UUID, body: texts.Reading, caller: Commanding, work: Working) -> texts.TextRead:
     """A member of staff read the message: what they made of it follows, and contact goes on as it allows."""
-    text = await _whose(work, caller, queries.known_text, text_id)
+    text = await _whose(work, caller, lambda db, each: queries.known_text(db, work.keys, each), text_id)
     decide = _written(partial(texts.read_text, text_id=text_id, reading=body))
     locks = [patient(text.patient_id)]
     return texts.TextRead.model_validate(

@@ -16,12 +16,12 @@ from services.outreach.store.texts import Text
 from shared import words
 from shared.access import Stores
 from shared.database import Db
+from shared.datakeys import DataKeys
 from shared.events import Reason
 from shared.events.enrollment import Channel
 from shared.messaging import tables
 from shared.pages import Page, page_of
 from shared.problems import NotFound
-from shared.sealing import SealBroken, Sealer
 from shared.values import Output
 
 DUE_FOR = {By.dialer: "due_contacts", By.person: "due_contacts_for_people"}
@@ -131,9 +131,9 @@ async def known_renewal(db: Db, contact_id: UUID) -> Renewal:
     return found
 
 
-async def known_text(db: Db, text_id: UUID) -> Text:
+async def known_text(db: Db, keys: DataKeys, text_id: UUID) -> Text:
     """Raises NotFound where there is no message with this id."""
-    found = await texts.load_text(db, text_id)
+    found = await texts.load_text(db, keys, text_id)
     if found is None:
         raise NotFound("unknown_text", "there is no message with this id")
     return found
@@ -171,20 +171,15 @@ async def ledger(db: Db, patient_id: str, now: datetime) -> Ledger:
 
 
 async def unread_texts(
-    db: Db, sealer: Sealer, *, stores: Stores, now: datetime, after: str, limit: int
+    db: Db, keys: DataKeys, *, stores: Stores, now: datetime, after: str, limit: int
 ) -> Page[UnreadText]:
     """Messages that nobody read yet, of some stores or of all."""
-    found = await texts.unread_texts(db, stores, after, limit + 1)
-    lines = [_unread_text(text, position, sealer, now) for position, text in found]
+    found = await texts.unread_texts(db, keys, stores, after, limit + 1)
+    lines = [_unread_text(text, position, now) for position, text in found]
     return page_of(lines, limit, "position")
 
 
-def _unread_text(text: Text, position: str, sealer: Sealer, now: datetime) -> UnreadText:
-    bound_to = texts.bound_to(text.text_id)
-    try:
-        said = sealer.open(text.sealed, key_id=text.key_id, bound_to=bound_to).decode()
-    except SealBroken:
-        said = None
+def _unread_text(text: Text, position: str, now: datetime) -> UnreadText:
     escalated = text.escalates_at <= now
     return UnreadText(
         position=position,
@@ -194,7 +189,7 @@ def _unread_text(text: Text, position: str, sealer: Sealer, now: datetime) -> Un
         received_at=text.received_at,
         channel=text.channel,
         number=text.number,
-        text=said,
+        text=text.words,
         cut=text.cut,
         seems=text.seems,
         due_at=text.due_at,

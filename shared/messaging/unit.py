@@ -33,6 +33,7 @@ from shared.audit.asked import Asked, Entry
 from shared.audit.recording import Recorder
 from shared.clock import Clock
 from shared.database import Db
+from shared.datakeys import DataKeys
 from shared.events import Event
 from shared.events.serialized import SerializedEvent
 from shared.messaging import journal, sizes, tables
@@ -136,6 +137,7 @@ class Unit:
     actor: str
     role: str
     cause: Cause
+    keys: DataKeys
     at_hand: dict[Key, Delivery] = field(default_factory=dict)  # the events being handled, by typed key
     emitted: list[tuple[Event | SerializedEvent, Cause]] = field(default_factory=list)
     marks: Mapping[str, str] = field(default_factory=dict)  # headers of what it publishes beside their own
@@ -184,6 +186,7 @@ class Work:
         bell: Bell,
     ) -> None:
         self.pool, self.service, self.clock, self.sealer, self.bell = pool, service, clock, sealer, bell
+        self.keys = DataKeys(sealer)
         self.group = f"medsync-{service}"  # of its consumers, without the installation's prefix
         self.refuses: Callable[[], str | None] = lambda: None
         self.looked: asyncio.Event | None = None  # whether the database may have been put back
@@ -390,7 +393,7 @@ class Work:
                 async with db.transaction():
                     await _lock(db, keys)
                     reach("unit.locked")
-                    unit = Unit(db, self.clock.now(), actor, role, cause, about={*keys})
+                    unit = Unit(db, self.clock.now(), actor, role, cause, self.keys, about={*keys})
                     yield unit
                     patients = audit.patients_in(unit.about)
                     if asked and asked.is_news(patients):

@@ -30,6 +30,7 @@ from services.console.settings import Settings
 from services.console.store import reads, rebuilding, writes
 from shared.clock import SteppedClock
 from shared.database import connect, open_pool
+from shared.datakeys import DATA_KEY, DataKeys
 from shared.events import EVENTS
 from shared.events.enrollment import CandidateWithdrawn
 from shared.events.fulfillment import PackageReopened
@@ -68,17 +69,25 @@ async def console(
 
 
 async def dump(url: str) -> dict[str, list[str]]:
-    """Every row of the read model as text, in order; numbers of the stream are no part of it."""
-    db = await asyncpg.connect(url)
+    """Every row of the read model as text, in order, and what is sealed, opened; numbers of the stream are no part."""
+    db = await connect(url, name="test")
     try:
+        keys = DataKeys(Sealer(SEALING_KEY))
+        sealed = await db.fetch(
+            f"select patient_id, d.sealed, {DATA_KEY} from sealed_details d join fabric.data_keys k using (patient_id) "
+            "order by patient_id"
+        )
         return {
-            table: [
-                row["row"]
-                for row in await db.fetch(
-                    f"select (to_jsonb(t) - 'number')::text as row from {table} t order by {key}"
-                )
-            ]
-            for table, key in rebuilding.MODEL.items()
+            "opened": [str(keys.open(row)) for row in sealed],
+            **{
+                table: [
+                    row["row"]
+                    for row in await db.fetch(
+                        f"select (to_jsonb(t) - 'number' - 'sealed')::text as row from {table} t order by {key}"
+                    )
+                ]
+                for table, key in rebuilding.MODEL.items()
+            },
         }
     finally:
         await db.close()

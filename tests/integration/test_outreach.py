@@ -378,8 +378,8 @@ async def test_commands_need_no_http_and_say_what_is_wrong_by_a_code(known: Serv
             lease_id=leased.lease_id, outcome=Outcome.answered, answer=Answer(anchor_on=VISIT.on)
         )
         with pytest.raises(NotFound, match="unknown_contact"):
-            await contacts.report(unit, uuid4(), said, known.work.sealer)
-        reply = await contacts.report(unit, leased.contact_id, said, known.work.sealer)
+            await contacts.report(unit, uuid4(), said)
+        reply = await contacts.report(unit, leased.contact_id, said)
     assert reply.written() == {
         "contacts": [
             {"contact_id": str(leased.contact_id), "kind": "alignment", "status": "answered"},

@@ -20,6 +20,7 @@ from services.enrollment.imports import pseudonym
 from services.enrollment.settings import Settings as EnrollmentSettings
 from services.outreach.app import create_app as create_outreach
 from services.outreach.settings import Settings as OutreachSettings
+from shared.datakeys import DATA_KEY, DataKeys
 from shared.events import Event
 from shared.events.enrollment import Channel, Consent, PatientEnrolled, Profile
 from shared.events.fulfillment import PackageReady
@@ -28,6 +29,7 @@ from shared.messaging import Jobs
 from shared.messaging.envelope import Record
 from shared.messaging.intake import Intake
 from shared.messaging.topics import create_topics
+from shared.sealing import Sealer
 from tests import feed
 from tests.copies import Copies
 from tests.running import SEALING_KEY, STAFF, at_rest, record, running, until
@@ -220,8 +222,11 @@ async def _ask(url: str, query: str, *values: Any) -> list[Any]:
 
 
 async def _phone(url: str, patient_id: str) -> str:
-    (row,) = await _ask(url, "select number from phones where patient_id = $1", patient_id)
-    return str(row["number"])
+    query = (
+        f"select patient_id, d.sealed, {DATA_KEY} from details d join fabric.data_keys k using (patient_id)"
+    )
+    (row,) = await _ask(url, f"{query} where patient_id = $1", patient_id)
+    return str(DataKeys(Sealer(SEALING_KEY)).open(row)["phones"][0]["number"])
 
 
 async def _enrolled(url: str) -> dict[str, bool]:

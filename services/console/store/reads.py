@@ -15,7 +15,9 @@ from services.console.domain.today import Group
 from services.console.domain.visits import ConditionalFill, Facts, FillFact, Visit
 from shared.access import Stores
 from shared.database import Db
+from shared.datakeys import DATA_KEY, DataKeys
 from shared.events.base import Reason
+from shared.events.enrollment import ContactDetailsChanged
 
 # ---- the stream
 
@@ -529,10 +531,18 @@ async def renewals_of(db: Db, patient_id: str) -> list[Renewal]:
     return [Renewal(*row.values()) for row in rows]
 
 
-async def sealed_details(db: Db, patient_id: str) -> tuple[str, bytes] | None:
-    """The id of the key, and the sealed names and numbers."""
-    row = await db.fetchrow("select key_id, sealed from sealed_details where patient_id = $1", patient_id)
-    return (row["key_id"], row["sealed"]) if row else None
+async def details(db: Db, keys: DataKeys, patient_id: str) -> ContactDetailsChanged | None:
+    """Names and numbers, where they are known. Raises SealBroken."""
+    row = await db.fetchrow(
+        f"""
+        select patient_id, d.sealed, {DATA_KEY}
+        from sealed_details d
+        left join fabric.data_keys k using (patient_id)
+        where patient_id = $1
+        """,
+        patient_id,
+    )
+    return ContactDetailsChanged.model_validate(keys.open(row)) if row else None
 
 
 async def calls_of_day(db: Db, store_id: str, since: datetime, until: datetime) -> dict[str, int]:

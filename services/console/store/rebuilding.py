@@ -32,12 +32,13 @@ async def prepare_rebuild(db: Db) -> None:
 
 
 async def digest(db: Db, state: str) -> None:
-    """Keep a digest of every row of the model, under a name; numbers of the stream are no part of it."""
+    """Keep a digest of every row of the model, under a name; numbers of the stream are no part of
+    it, nor is what is sealed, which looks different each time."""
     for table, key in MODEL.items():
         await db.execute(
             f"""
             insert into digests (state, of_table, key, digest)
-            select $1, '{table}', {key}, md5((to_jsonb({table}) - 'number')::text)
+            select $1, '{table}', {key}, md5((to_jsonb({table}) - 'number' - 'sealed')::text)
             from {table}
             """,
             state,

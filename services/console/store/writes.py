@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TypeAlias
+
+from pydantic_core import from_json
 
 from services.console.domain.lines import Line
 from services.console.domain.visits import ConditionalFill
 from shared.database import Db
+from shared.datakeys import DataKeys, InClear, hexed
 from shared.events.enrollment import (
     CandidateIdentified,
     CandidateWithdrawn,
@@ -47,7 +51,7 @@ from shared.events.planner import (
     Visit,
 )
 from shared.messaging.envelope import Delivery
-from shared.resealing import KeptRows
+from shared.sealing import SealBroken
 from shared.upsert import Row, row, upsert
 
 Times: TypeAlias = Mapping[str, datetime | None]
@@ -249,25 +253,65 @@ async def save_left(db: Db, events: Sequence[PatientDisenrolled], times: Times) 
 _keep_sealed = upsert("sealed_details", "patient_id", "revision key_id sealed", newer="revision")
 
 
-SEALED_DETAILS = KeptRows(
-    "sealed_details", row="patient_id", bound_to=f"'{ContactDetailsChanged.TYPE}/' || patient_id"
-)
-
-
-async def save_sealed(db: Db, details: Sequence[tuple[ContactDetailsChanged, str, bytes]]) -> None:
-    """Keep (event, id of the key, sealed payload); of the event itself nothing but whose it is."""
+async def save_sealed(db: Db, keys: DataKeys, details: Sequence[ContactDetailsChanged]) -> None:
+    """Keep names and numbers; of the event in clear nothing but whose it is."""
+    sealed = await keys.seal(db, {event.patient_id: event for event in details})
     await _keep_sealed(
         db,
         [
-            {
-                "patient_id": event.patient_id,
-                "revision": event.revision,
-                "key_id": key_id,
-                "sealed": rf"\x{sealed.hex()}",
-            }
-            for event, key_id, sealed in details
+            row(event, "patient_id revision", key_id=None, sealed=hexed(sealed[event.patient_id]))
+            for event in details
         ],
     )
+
+
+async def _sealed_as_it_came(db: Db, after: str, limit: int) -> list[str]:
+    rows = await db.fetch(
+        """
+        select patient_id
+        from sealed_details
+        where key_id is not null
+          and patient_id > $1
+        order by patient_id
+        limit $2
+        """,
+        after,
+        limit,
+    )
+    return [each["patient_id"] for each in rows]
+
+
+async def _seal_anew(db: Db, keys: DataKeys, patient_ids: Collection[str]) -> None:
+    rows = await db.fetch(
+        """
+        select patient_id, key_id, sealed
+        from sealed_details
+        where patient_id = any($1)
+          and key_id is not null
+        """,
+        list(patient_ids),
+    )
+    came = {}
+    for each in rows:
+        bound_to = f"{ContactDetailsChanged.TYPE}/{each['patient_id']}"
+        with suppress(SealBroken):  # its key is gone: nobody can read it
+            came[each["patient_id"]] = from_json(
+                keys.sealer.open(each["sealed"], key_id=each["key_id"], bound_to=bound_to)
+            )
+    sealed = await keys.seal(db, came)
+    await db.execute(
+        """
+        update sealed_details d
+        set sealed = s.sealed, key_id = null
+        from unnest($1::text[], $2::bytea[]) s (patient_id, sealed)
+        where d.patient_id = s.patient_id
+        """,
+        list(sealed),
+        list(sealed.values()),
+    )
+
+
+IN_CLEAR = InClear(_sealed_as_it_came, _seal_anew)
 
 
 _keep_stores = upsert(

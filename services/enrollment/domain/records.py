@@ -82,8 +82,13 @@ class Person:
 
 def is_same_person(one: Person, other: Person) -> bool:
     """Whether two records may be of one person: birth date and family name agree, whatever the case and the blanks."""
-    names = {" ".join(each.family_name.casefold().split()) for each in (one, other)}
+    names = {normal_name(each.family_name) for each in (one, other)}
     return len(names) == 1 and one.birth_date == other.birth_date
+
+
+def normal_name(name: str) -> str:
+    """A name as it is compared and found: whatever the case and the blanks."""
+    return " ".join(name.casefold().split())
 
 
 @dataclass(frozen=True)

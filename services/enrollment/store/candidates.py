@@ -8,9 +8,11 @@ from datetime import datetime
 
 from services.enrollment.domain.candidates import ANSWERS, Answer, Answered, History
 from services.enrollment.domain.profile import HISTORY
+from services.enrollment.store.people import opened
 from services.enrollment.store.profiles import fills_of, prescriptions_of
 from shared.access import Stores
 from shared.database import Db
+from shared.datakeys import DATA_KEY, DataKeys
 from shared.events import Reason
 from shared.upsert import row, upsert
 
@@ -79,14 +81,22 @@ async def take_due_checks(db: Db, patient_ids: Collection[str], now: datetime) -
     return [row["patient_id"] for row in rows]
 
 
-async def load_histories(db: Db, patient_ids: Sequence[str], now: datetime) -> list[tuple[History, str]]:
+async def load_histories(
+    db: Db, keys: DataKeys, patient_ids: Sequence[str], now: datetime
+) -> list[tuple[History, str]]:
     """What decides whether these patients would benefit, each with the time zone of the store."""
     rows = await db.fetch(
-        """
+        f"""
         select
-            p.patient_id, p.store_id, w.birth_date, s.time_zone, coalesce(p.long_term_care, false) as long_term_care
+            p.patient_id,
+            p.store_id,
+            s.time_zone,
+            coalesce(p.long_term_care, false) as long_term_care,
+            w.sealed,
+            {DATA_KEY}
         from patients p
         join people w using (patient_id)
+        left join fabric.data_keys k using (patient_id)
         join stores s using (store_id)
         where p.patient_id = any($1)
         order by p.patient_id
@@ -100,7 +110,7 @@ async def load_histories(db: Db, patient_ids: Sequence[str], now: datetime) -> l
             History(
                 row["patient_id"],
                 row["store_id"],
-                row["birth_date"],
+                opened(keys, row).birth_date,
                 prescriptions[row["patient_id"]],
                 fills[row["patient_id"]],
                 row["long_term_care"],

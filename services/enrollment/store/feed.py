@@ -8,14 +8,11 @@ from datetime import date, datetime
 from typing import Any, TypeVar
 
 from services.enrollment.domain.profile import Standing
-from services.enrollment.domain.records import Fed, FedFill, FedPatient, Person, Wishes
+from services.enrollment.domain.records import Fed, FedFill, FedPatient
 from shared.access import Stores
 from shared.database import Db
 from shared.events.enrollment import (
-    Circumstances,
-    CyclePolicy,
     Fill,
-    Phone,
     Prescription,
     StoreChanged,
 )
@@ -32,18 +29,18 @@ async def load_stores(db: Db, store_ids: Collection[str]) -> dict[str, Fed[Store
             row["store_id"],
             row["revision"],
             _store(row),
-            digest=_digest_of(row["fed_digest"], row["revision"]),
+            digest=digest_of(row["fed_digest"], row["revision"]),
         )
         for row in rows
     }
 
 
-def _kept_digest(fed: Fed[Any]) -> str | None:
+def kept_digest(fed: Fed[Any]) -> str | None:
     """With its revision: a process of the version before writes a revision, and leaves the digest of an earlier one."""
     return f"{fed.revision}:{fed.digest}" if fed.digest else None
 
 
-def _digest_of(kept: str | None, revision: int) -> str:
+def digest_of(kept: str | None, revision: int) -> str:
     of, _, digest = (kept or "").partition(":")
     return digest if of == str(revision) else ""
 
@@ -199,7 +196,7 @@ async def save_stores(db: Db, stores: Iterable[Fed[StoreChanged]], now: datetime
             published_revision = greatest(held.published_revision + 1, excluded.published_revision)
         where excluded.revision > held.revision
         """,
-        [{**fed.value.model_dump(mode="json"), "fed_digest": _kept_digest(fed)} for fed in stores],
+        [{**fed.value.model_dump(mode="json"), "fed_digest": kept_digest(fed)} for fed in stores],
         now,
     )
 
@@ -226,10 +223,10 @@ async def load_patients(db: Db, patient_ids: Collection[str]) -> dict[str, Patie
         """,
         list(patient_ids),
     )
-    return {row["patient_id"]: _patient(row) for row in rows}
+    return {row["patient_id"]: patient_of(row) for row in rows}
 
 
-def _patient(row: Mapping[str, Any]) -> Patient:
+def patient_of(row: Mapping[str, Any]) -> Patient:
     return Patient(
         patient_id=row["patient_id"],
         store_id=row["store_id"],
@@ -237,63 +234,6 @@ def _patient(row: Mapping[str, Any]) -> Patient:
         revision=row["revision"],
         disenrolled_for=row["disenrolled_for"],
         survivor_id=row["survivor_id"],
-    )
-
-
-async def load_fed_patients(db: Db, patient_ids: Collection[str]) -> dict[str, Fed[FedPatient]]:
-    """What the feed last said of these patients."""
-    rows = await db.fetch(
-        """
-        select
-            p.patient_id,
-            p.fed_revision,
-            p.fed_digest,
-            p.store_id,
-            p.cycle_policy,
-            p.must_weekdays,
-            p.preferred_weekday,
-            coalesce(p.long_term_care, false) as long_term_care,
-            coalesce(p.circumstances, '{}') as circumstances,
-            w.number,
-            w.given_name,
-            w.family_name,
-            w.birth_date,
-            w.phones,
-            w.address,
-            w.time_zone,
-            w.language
-        from patients p
-        join people w using (patient_id)
-        where p.patient_id = any($1)
-        """,
-        list(patient_ids),
-    )
-    return {row["patient_id"]: _fed_patient(row) for row in rows}
-
-
-def _fed_patient(row: Mapping[str, Any]) -> Fed[FedPatient]:
-    person = Person(
-        given_name=row["given_name"],
-        family_name=row["family_name"],
-        birth_date=row["birth_date"],
-        phones=tuple(Phone.model_validate(phone) for phone in row["phones"]),
-        address=row["address"],
-        time_zone=row["time_zone"],
-        language=row["language"],
-    )
-    wishes = Wishes(
-        cycle_policy=CyclePolicy(row["cycle_policy"]) if row["cycle_policy"] else None,
-        must_weekdays=tuple(row["must_weekdays"]),
-        preferred_weekday=row["preferred_weekday"],
-    )
-    circumstances = Circumstances.model_validate(row["circumstances"])
-    value = FedPatient(row["number"], row["store_id"], wishes, person, row["long_term_care"], circumstances)
-    return Fed(
-        row["patient_id"],
-        row["fed_revision"],
-        value,
-        row["patient_id"],
-        _digest_of(row["fed_digest"], row["fed_revision"]),
     )
 
 
@@ -306,7 +246,7 @@ _keep_patients = upsert(
 
 
 async def save_patients(db: Db, patients: Iterable[Fed[FedPatient]]) -> None:
-    """Save what does not identify; `save_people` saves the rest."""
+    """Save what does not identify; `people.save_people` saves the rest."""
     await _keep_patients(
         db,
         [
@@ -317,45 +257,7 @@ async def save_patients(db: Db, patients: Iterable[Fed[FedPatient]]) -> None:
                 **row(fed.value.wishes, "cycle_policy must_weekdays preferred_weekday"),
                 "long_term_care": fed.value.long_term_care,
                 "circumstances": fed.value.circumstances.model_dump(mode="json", exclude_defaults=True),
-                "fed_digest": _kept_digest(fed),
-            }
-            for fed in patients
-        ],
-    )
-
-
-async def save_people(db: Db, patients: Iterable[Fed[FedPatient]]) -> None:
-    """Save who these patients are, under the next revision of their contact details."""
-    await db.execute(
-        """
-        insert into people (
-            patient_id, number, given_name, family_name, birth_date, phones, address, time_zone, language, revision
-        )
-        select
-            patient_id, number, given_name, family_name, birth_date, phones, address, time_zone, language,
-            (select fabric.first_revision()) + 1
-        from jsonb_populate_recordset(null::people, $1)
-        on conflict (patient_id) do update set
-            given_name = excluded.given_name,
-            family_name = excluded.family_name,
-            birth_date = excluded.birth_date,
-            phones = excluded.phones,
-            address = excluded.address,
-            time_zone = excluded.time_zone,
-            language = excluded.language,
-            revision = people.revision + 1
-        """,
-        [
-            {
-                "patient_id": fed.patient_id,
-                "number": fed.value.number,
-                "given_name": fed.value.person.given_name,
-                "family_name": fed.value.person.family_name,
-                "birth_date": fed.value.person.birth_date.isoformat(),
-                "phones": [phone.model_dump() for phone in fed.value.person.phones],
-                "address": fed.value.person.address,
-                "time_zone": fed.value.person.time_zone,
-                "language": fed.value.person.language,
+                "fed_digest": kept_digest(fed),
             }
             for fed in patients
         ],
@@ -382,7 +284,7 @@ async def list_patients(
         status,
         limit,
     )
-    return [_patient(row) for row in rows]
+    return [patient_of(row) for row in rows]
 
 
 async def load_prescriptions(db: Db, rx_ids: Collection[str]) -> dict[str, Fed[Prescription]]:
@@ -417,7 +319,7 @@ def _fed_prescription(row: Mapping[str, Any]) -> Fed[Prescription]:
         row["fed_revision"],
         prescription,
         row["patient_id"],
-        _digest_of(row["fed_digest"], row["fed_revision"]),
+        digest_of(row["fed_digest"], row["fed_revision"]),
     )
 
 
@@ -441,7 +343,7 @@ async def save_prescriptions(db: Db, prescriptions: Iterable[Fed[Prescription]])
 
 
 def _fed_row(fed: Fed[Any]) -> Row:
-    return row(fed, "patient_id", fed_revision=fed.revision, fed_digest=_kept_digest(fed))
+    return row(fed, "patient_id", fed_revision=fed.revision, fed_digest=kept_digest(fed))
 
 
 async def mark_superseded(db: Db, renewals: Mapping[str, str]) -> None:
@@ -467,7 +369,7 @@ async def load_fills(db: Db, fill_ids: Collection[str]) -> dict[str, Fed[FedFill
             row["fed_revision"],
             FedFill(Fill.model_validate({**row, "elsewhere": bool(row["elsewhere"])}), row["reversed"]),
             row["patient_id"],
-            _digest_of(row["fed_digest"], row["fed_revision"]),
+            digest_of(row["fed_digest"], row["fed_revision"]),
         )
         for row in rows
     }

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
 from services.enrollment.domain.profile import HISTORY, Standing, belongs, status_of
 from services.enrollment.store import caregivers
 from services.enrollment.store.consents import load_consents, stated_circumstances
 from services.enrollment.store.feed import load_patients, published_stores
+from services.enrollment.store.people import opened
 from shared.database import Db
+from shared.datakeys import DATA_KEY, DataKeys
 from shared.events import Event
 from shared.events.enrollment import (
     Circumstances,
@@ -167,39 +170,48 @@ async def _stock_reports_of(db: Db, patient_ids: Sequence[str]) -> dict[str, lis
     return found
 
 
-async def contact_details(db: Db, patient_ids: Collection[str]) -> list[ContactDetailsChanged]:
+async def contact_details(
+    db: Db, keys: DataKeys, patient_ids: Collection[str]
+) -> list[ContactDetailsChanged]:
     """Names and numbers of those of these patients who are enrolled; the language agreed with the consent."""
     rows = await db.fetch(
-        """
-        select
-            w.patient_id,
-            w.revision,
-            w.given_name,
-            w.family_name,
-            w.birth_date,
-            w.phones,
-            w.address,
-            w.time_zone,
-            c.language
+        f"""
+        select w.patient_id, w.revision, w.sealed, w.time_zone, c.language, {DATA_KEY}
         from people w
+        left join fabric.data_keys k using (patient_id)
         join consents c on c.patient_id = w.patient_id and c.ended_at is null
         where w.patient_id = any($1)
         order by w.patient_id
         """,
         list(patient_ids),
     )
-    return [ContactDetailsChanged.model_validate(dict(row)) for row in rows]
+    return [_contact_details(keys, row) for row in rows]
+
+
+def _contact_details(keys: DataKeys, row: Mapping[str, Any]) -> ContactDetailsChanged:
+    who = opened(keys, row)
+    return ContactDetailsChanged(
+        patient_id=row["patient_id"],
+        revision=row["revision"],
+        given_name=who.given_name,
+        family_name=who.family_name,
+        birth_date=who.birth_date,
+        phones=who.phones,
+        address=who.address,
+        time_zone=row["time_zone"],
+        language=row["language"],
+    )
 
 
 async def current_state(
-    db: Db, *, patient: str | None, store: str | None, after: str, limit: int
+    db: Db, *, keys: DataKeys, patient: str | None, store: str | None, after: str, limit: int
 ) -> list[Event]:
     """What is published, as it stands, for those who missed it: in order of key, revisions unchanged.
 
     `limit` counts keys (stores and patients): an enrolled patient has two events, one who left has one; who has or had
     a caregiver has one more.
     """
-    keys = await db.fetch(
+    found = await db.fetch(
         """
         select key, is_store
         from (
@@ -229,11 +241,11 @@ async def current_state(
         after,
         limit,
     )
-    stores = await published_stores(db, [row["key"] for row in keys if row["is_store"]])
-    patient_ids = [row["key"] for row in keys if not row["is_store"]]
+    stores = await published_stores(db, [row["key"] for row in found if row["is_store"]])
+    patient_ids = [row["key"] for row in found if not row["is_store"]]
     events: list[Event] = [*stores]
     events.extend(await enrollments(db, patient_ids))
-    events.extend(await contact_details(db, patient_ids))
+    events.extend(await contact_details(db, keys, patient_ids))
     events.extend(await departures(db, patient_ids))
     events.extend(await caregivers.told(db, patient_ids))
     return sorted(events, key=lambda event: event.key)

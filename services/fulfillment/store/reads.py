@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from datetime import date
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from services.fulfillment.domain import (
     Contact,
     Facts,
@@ -27,6 +29,7 @@ from services.fulfillment.domain import (
 )
 from shared.access import Stores
 from shared.database import Db
+from shared.datakeys import DATA_KEY, DataKeys
 from shared.events.planner import Condition
 
 # ---- what is known ----------------------------------------------------------------------------------------------
@@ -58,10 +61,21 @@ async def facts_around(db: Db, orders: Collection[WorkOrder]) -> dict[str, Facts
     }
 
 
-async def contacts_of(db: Db, patient_ids: Collection[str]) -> dict[str, Contact]:
+async def contacts_of(db: Db, keys: DataKeys, patient_ids: Collection[str]) -> dict[str, Contact]:
     """Who these patients are, where it is known."""
-    rows = await db.fetch("select * from contacts where patient_id = any($1)", list(patient_ids))
-    return {row["patient_id"]: Contact(**row) for row in rows}
+    rows = await db.fetch(
+        f"""
+        select patient_id, c.revision, c.sealed, {DATA_KEY}
+        from contacts c
+        left join fabric.data_keys k using (patient_id)
+        where patient_id = any($1)
+        """,
+        list(patient_ids),
+    )
+    return {row["patient_id"]: CONTACT.validate_python({**row, **keys.open(row)}) for row in rows}
+
+
+CONTACT = TypeAdapter(Contact)
 
 
 # ---- work orders ------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,7 @@ from services.fulfillment.domain import (
     WorkOrder,
 )
 from shared.database import Db
+from shared.datakeys import DataKeys, InClear, hexed
 from shared.upsert import Row, row, upsert
 
 
@@ -109,16 +110,54 @@ async def save_stores(db: Db, stores: Sequence[Store], *, known_at: datetime) ->
     )
 
 
-_keep_contacts = upsert(
-    "contacts", "patient_id", "revision given_name family_name birth_date", newer="revision"
-)
+_keep_contacts = upsert("contacts", "patient_id", "revision sealed", newer="revision")
 
 
-async def save_contacts(db: Db, contacts: Sequence[Contact]) -> None:
-    """Keep names for the pickup desk."""
+async def save_contacts(db: Db, keys: DataKeys, contacts: Sequence[Contact]) -> None:
+    """Keep names for the pickup desk, sealed."""
+    sealed = await keys.seal(db, {each.patient_id: row(each, NAMES) for each in contacts})
     await _keep_contacts(
-        db, [row(each, "patient_id revision given_name family_name birth_date") for each in contacts]
+        db, [row(each, "patient_id revision", sealed=hexed(sealed[each.patient_id])) for each in contacts]
     )
+
+
+NAMES = "given_name family_name birth_date"
+
+
+async def _in_clear(db: Db, after: str, limit: int) -> list[str]:
+    rows = await db.fetch(
+        "select patient_id from contacts where sealed is null and patient_id > $1 order by patient_id limit $2",
+        after,
+        limit,
+    )
+    return [each["patient_id"] for each in rows]
+
+
+async def _seal_in_clear(db: Db, keys: DataKeys, patient_ids: Collection[str]) -> None:
+    rows = await db.fetch(
+        """
+        select patient_id, given_name, family_name, birth_date
+        from contacts
+        where patient_id = any($1)
+          and sealed is null
+        """,
+        list(patient_ids),
+    )
+    said = {each["patient_id"]: {name: each[name] for name in NAMES.split()} for each in rows}
+    sealed = await keys.seal(db, said)
+    await db.execute(
+        """
+        update contacts c
+        set sealed = s.sealed, given_name = null, family_name = null, birth_date = null
+        from unnest($1::text[], $2::bytea[]) s (patient_id, sealed)
+        where c.patient_id = s.patient_id
+        """,
+        list(sealed),
+        list(sealed.values()),
+    )
+
+
+IN_CLEAR = InClear(_in_clear, _seal_in_clear)
 
 
 # ---- work orders ------------------------------------------------------------------------------------------------

@@ -28,7 +28,6 @@ from shared import access
 from shared.events.enrollment import Channel
 from shared.messaging import Unit
 from shared.problems import STAFF, Conflict
-from shared.sealing import Sealer
 from shared.values import FreeText, LenientInput, Output, for_example
 
 HEEDED_LATE = frozenset({Outcome.stop, Outcome.wrong_number})
@@ -104,7 +103,7 @@ class Report(LenientInput):
         return self.came_of_it in HEEDED_LATE
 
 
-async def report(unit: Unit, contact_id: UUID, said: Report, sealer: Sealer) -> Reply:
+async def report(unit: Unit, contact_id: UUID, said: Report) -> Reply:
     """Take the outcome of a leased contact; the same outcome of the same lease again gets the same answer."""
     contact = await _contact(unit, contact_id)
     attempt = await attempts.load_attempt(unit.db, said.lease_id)
@@ -125,12 +124,15 @@ async def report(unit: Unit, contact_id: UUID, said: Report, sealer: Sealer) -> 
         else await _effect(unit, contact, attempt, said.came_of_it, meant.answer)
     )
     reply = await take_effect(unit, effect)
-    channel, number = attempt.channel or Channel.other, await attempts.leased_number(unit.db, said.lease_id)
+    channel, number = (
+        attempt.channel or Channel.other,
+        await attempts.leased_number(unit.db, unit.keys, said.lease_id),
+    )
     reply = reply.beside(await heed(unit, contact.patient_id, said.came_of_it, said.heard, channel, number))
     if meant.for_a_person and unit.role not in STAFF:  # staff have read what they report
         [case] = await reads.load_cases(unit.db, [contact.patient_id], unit.now)
         text = said.answer.text
-        kept = await keep_text(unit, sealer, case, text, said.heard.meaning, channel, number)
+        kept = await keep_text(unit, case, text, said.heard.meaning, channel, number)
         reply = reply.beside(Reply(text_id=kept))
     await recompute_contacts(unit, [contact.patient_id])
     if not attempt.outcome:

@@ -113,12 +113,13 @@ class LeasedContacts(Output):
 
 async def lease_contacts(unit: Unit, leases: Sequence[Lease], by: By, worker: str) -> LeasedContacts:
     """Write the leases down and read the names and numbers that they need."""
-    people = await reads.load_people(unit.db, [lease.contact.patient_id for lease in leases])
+    people = await reads.load_people(unit.db, unit.keys, [lease.contact.patient_id for lease in leases])
     numbers = {lease.lease_id: _number_of(lease, people[lease.contact.patient_id]) for lease in leases}
     await writes.save_contacts(unit.db, [contact for lease in leases for contact in lease.case.contacts])
     await attempts.add_attempts(unit.db, [_attempt(unit, lease, by, worker) for lease in leases])
     await attempts.save_leased_numbers(
         unit.db,
+        unit.keys,
         {
             lease.contact.patient_id: (lease.lease_id, number)
             for lease in leases

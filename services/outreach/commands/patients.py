@@ -27,7 +27,6 @@ from services.outreach.store import attempts
 from shared.events.enrollment import Channel
 from shared.messaging import Unit
 from shared.problems import STAFF
-from shared.sealing import Sealer
 from shared.values import WORD, LenientInput, Text, for_example
 
 
@@ -64,7 +63,7 @@ class Inbound(LenientInput):
         return self.heard.meaning in ENDS or (self.words_alone and self.heard.meaning is not Meaning.yes)
 
 
-async def inbound(unit: Unit, patient_id: str, said: Inbound, sealer: Sealer) -> Reply:
+async def inbound(unit: Unit, patient_id: str, said: Inbound) -> Reply:
     """Take what the patient says; the attempts that are open are closed, and a dialer's lease is taken back.
 
     Words that end contact end it, whatever comes with them. Words that only a person can make sense of wait for one;
@@ -84,7 +83,7 @@ async def inbound(unit: Unit, patient_id: str, said: Inbound, sealer: Sealer) ->
     which_number = ends is Outcome.wrong_number and not reply.wrong_number
     if which_number or (meant.for_a_person and unit.role not in STAFF):
         text = said.answer.text
-        kept = await keep_text(unit, sealer, case, text, heard.meaning, said.channel, said.number)
+        kept = await keep_text(unit, case, text, heard.meaning, said.channel, said.number)
         reply = reply.beside(Reply(text_id=kept))
     call = call_of_theirs(unit, patient_id, effect, meant.answer, reply, ends or Outcome.answered)
     await attempts.add_attempts(unit.db, [call])

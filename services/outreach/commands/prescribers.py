@@ -74,7 +74,7 @@ async def lease_renewals(unit: Unit, patient_ids: Sequence[str], wanted: LeaseRe
 
 async def _lease_requests(unit: Unit, requests: Sequence[Request], worker: str) -> LeasedRequests:
     """Write the leases down and read the names that the prescriber needs."""
-    people = await reads.load_people(unit.db, [request.first.patient_id for request in requests])
+    people = await reads.load_people(unit.db, unit.keys, [request.first.patient_id for request in requests])
     await renewals.save_renewals(unit.db, [renewal for request in requests for renewal in request.renewals])
     await attempts.add_attempts(unit.db, [_attempt(unit, request.first, worker) for request in requests])
     return LeasedRequests(

@@ -17,6 +17,7 @@ from services.outreach.domain.answers import Outcome
 from services.outreach.domain.texts import Heard, Meaning
 from services.outreach.domain.words import help_message, started_message, stopped_message
 from services.outreach.store import reads, stops
+from services.outreach.store.numbers import indexes_of
 from shared.events import Event
 from shared.events.enrollment import Channel
 from shared.events.outreach import ContactOptedIn, ContactOptedOut
@@ -72,8 +73,11 @@ async def require_known(unit: Unit, patient_id: str) -> None:
 
 
 async def _numbers_meant(unit: Unit, patient_id: str, channel: Channel, number: str | None) -> Sequence[str]:
-    """The number that is named, else those of the patient that the channel reaches: of a letter, none."""
-    return [number] if number else await stops.numbers_reached(unit.db, patient_id, channel)
+    """By their indexes: the number that is named, else those of the patient that the channel reaches; of a letter,
+    none."""
+    if number:
+        return await indexes_of(unit.db, unit.keys, [number])
+    return await stops.numbers_reached(unit.db, patient_id, channel)
 
 
 async def opt_out(
@@ -140,7 +144,7 @@ async def _reply_to(
     unit: Unit, patient_id: str, words: Callable[[str, str, str], str], *, spanish: bool
 ) -> str | None:
     """A message to the patient, in the language of theirs; None where the patient's pharmacy is not known."""
-    person = (await reads.load_people(unit.db, [patient_id])).get(patient_id)
+    person = (await reads.load_people(unit.db, unit.keys, [patient_id])).get(patient_id)
     if person is None:
         return None
     return words(person.store_name, person.store_phone, "es" if spanish else person.language)

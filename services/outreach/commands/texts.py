@@ -21,19 +21,18 @@ from services.outreach.store.texts import Text
 from shared.events.enrollment import Channel
 from shared.messaging import Unit
 from shared.problems import Conflict, Invalid
-from shared.sealing import Sealer
 from shared.values import LenientInput, for_example
 
 
 async def keep_text(
-    unit: Unit, sealer: Sealer, case: Case, text: str, meaning: Meaning, channel: Channel, number: str | None
+    unit: Unit, case: Case, text: str, meaning: Meaning, channel: Channel, number: str | None
 ) -> UUID:
     """Keep a message for a person to read; until then dialers make no contact with the patient."""
     text_id = uuid4()
-    key_id, sealed = sealer.seal(text[:LONGEST].encode(), bound_to=texts.bound_to(text_id))
     until = deadlines(unit.now, case.calendar, ZoneInfo(case.zone or "UTC"))
     await texts.add_text(
         unit.db,
+        unit.keys,
         Text(
             text_id=text_id,
             patient_id=case.patient_id,
@@ -41,8 +40,7 @@ async def keep_text(
             received_at=unit.now,
             channel=channel,
             number=number,
-            sealed=sealed,
-            key_id=key_id,
+            words=text[:LONGEST],
             cut=len(text) > LONGEST,
             seems=None if meaning is Meaning.unclear else meaning.value,
             due_at=until.due_at,
@@ -88,7 +86,7 @@ class TextRead(Reply):
 
 async def read_text(unit: Unit, text_id: UUID, reading: Reading) -> TextRead:
     """A member of staff read the message: what they made of it follows, and contact goes on as it allows."""
-    text = await known_text(unit.db, text_id)
+    text = await known_text(unit.db, unit.keys, text_id)
     if reading.meaning is ReadAs.answer and not reading.answer.says_more:
         raise Invalid("answer_missing", "answer: say what the patient answered, or choose another meaning")
     if text.read_at:

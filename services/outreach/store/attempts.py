@@ -13,6 +13,7 @@ from pydantic_core import to_jsonable_python
 
 from services.outreach.domain.model import By, Plan
 from shared.database import Db
+from shared.datakeys import DATA_KEY, DataKeys, hexed
 from shared.events.enrollment import Channel
 from shared.upsert import upsert
 
@@ -80,21 +81,36 @@ async def report_attempt(
     )
 
 
-_keep_leased_numbers = upsert("lent_numbers", "patient_id", "lease_id number")
+_keep_leased_numbers = upsert("lent_numbers", "patient_id", "lease_id number sealed")
 
 
-async def save_leased_numbers(db: Db, numbers: Mapping[str, tuple[UUID, str]]) -> None:
-    """Keep which number went out with which lease (patient to lease and number)."""
+async def save_leased_numbers(db: Db, keys: DataKeys, numbers: Mapping[str, tuple[UUID, str]]) -> None:
+    """Keep which number went out with which lease (patient to lease and number), sealed."""
+    sealed = await keys.seal(db, {patient_id: number for patient_id, (_, number) in numbers.items()})
     await _keep_leased_numbers(
         db,
         [
-            {"patient_id": patient_id, "lease_id": lease_id, "number": number}
-            for patient_id, (lease_id, number) in numbers.items()
+            {
+                "patient_id": patient_id,
+                "lease_id": lease_id,
+                "number": None,
+                "sealed": hexed(sealed[patient_id]),
+            }
+            for patient_id, (lease_id, _) in numbers.items()
         ],
     )
 
 
-async def leased_number(db: Db, lease_id: UUID) -> str | None:
+async def leased_number(db: Db, keys: DataKeys, lease_id: UUID) -> str | None:
     """The number that went out with a lease which is not reported yet."""
-    number: str | None = await db.fetchval("select number from lent_numbers where lease_id = $1", lease_id)
-    return number
+    row = await db.fetchrow(
+        f"""
+        select patient_id, n.sealed, {DATA_KEY}
+        from lent_numbers n
+        left join fabric.data_keys k using (patient_id)
+        where lease_id = $1
+          and n.sealed is not null
+        """,
+        lease_id,
+    )
+    return str(keys.open(row)) if row else None

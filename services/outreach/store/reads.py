@@ -12,7 +12,8 @@ from pydantic import TypeAdapter
 
 from services.outreach.domain.model import By, Calendar, Call, Case, Contact, Kind, Plan
 from shared.database import Db
-from shared.events.enrollment import Channel, Phone
+from shared.datakeys import DATA_KEY, DataKeys
+from shared.events.enrollment import Channel, ContactDetailsChanged, Phone
 
 CONTACTS = TypeAdapter(list[Contact])
 
@@ -46,7 +47,7 @@ async def load_cases(db: Db, patient_ids: Collection[str], now: datetime) -> lis
                s.closed_on,
                l.plan,
                coalesce(l.in_hospital, false) as in_hospital,
-               d.address > '' as has_address,
+               d.has_address,
                array(
                    select n.kind
                    from phones n
@@ -214,43 +215,50 @@ class Person:
     short_visits: frozenset[str]  # visits with items that the store has too little of
 
 
-async def load_people(db: Db, patient_ids: Collection[str]) -> dict[str, Person]:
+async def load_people(db: Db, keys: DataKeys, patient_ids: Collection[str]) -> dict[str, Person]:
     """Names and numbers of these patients, for a lease or for the answer to a stop."""
     rows = await db.fetch(
-        """
+        f"""
         select p.patient_id, p.caregiver, p.language,
-               concat_ws(' ', d.given_name, d.family_name) as name,
-               d.birth_date,
-               coalesce(d.address, '') as address,
+               d.sealed, {DATA_KEY},
                coalesce(s.name, '') as store_name,
                coalesce(s.phone, '') as store_phone,
                array(
-                   select jsonb_build_object('number', n.number, 'kind', n.kind)
+                   select n.position
                    from phones n
                    where n.patient_id = p.patient_id
                      and not exists (select from stopped_numbers x where x.number = n.number)
                    order by n.position
-               ) as phones,
+               ) as positions,
                array(select visit_id from short_items i where i.patient_id = p.patient_id) as short_visits
         from patients p
         left join details d using (patient_id)
+        left join fabric.data_keys k using (patient_id)
         left join plans l using (patient_id)
         left join stores s on s.store_id = coalesce(l.plan ->> 'store_id', p.store_id)
         where p.patient_id = any($1)
         """,
         list(patient_ids),
     )
-    return {
-        row["patient_id"]: Person(
-            **{name: row[name] for name in ("patient_id", "name", "birth_date", "address", "language")},
-            caregiver=row["caregiver"],
-            phones=tuple(Phone.model_validate(phone) for phone in row["phones"]),
-            store_name=row["store_name"],
-            store_phone=row["store_phone"],
-            short_visits=frozenset(row["short_visits"]),
-        )
-        for row in rows
-    }
+    return {row["patient_id"]: _person(keys, row) for row in rows}
+
+
+def _person(keys: DataKeys, row: Any) -> Person:
+    who = ContactDetailsChanged(
+        patient_id=row["patient_id"], revision=0, **(keys.open(row) if row["sealed"] else {})
+    )
+    return Person(
+        patient_id=row["patient_id"],
+        name=" ".join(filter(None, (who.given_name, who.family_name))),
+        birth_date=who.birth_date,
+        address=who.address,
+        language=row["language"],
+        caregiver=row["caregiver"],
+        phones=tuple(who.phones[position] for position in row["positions"]),
+        store_name=row["store_name"],
+        store_phone=row["store_phone"],
+        short_visits=frozenset(row["short_visits"]),
+    )
 
 
 async def call_list(db: Db, store_id: str, now: datetime, after: str, limit: int) -> list[dict[str, Any]]:

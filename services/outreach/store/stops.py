@@ -82,8 +82,8 @@ async def take_back_from_dialers(db: Db, patient_ids: Collection[str]) -> None:
 
 
 async def numbers_reached(db: Db, patient_id: str, channel: Channel) -> list[str]:
-    """The patient's numbers that the channel may use: a mobile for texts, any for calls. Each once: the mobile may be
-    on record as the number at home too."""
+    """The patient's numbers that the channel may use, by their indexes: a mobile for texts, any for calls. Each once:
+    the mobile may be on record as the number at home too."""
     rows = await db.fetch(
         """
         select distinct number

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from shared.access import Stores
 from shared.database import Db
+from shared.datakeys import DATA_KEY, DataKeys
 from shared.events.enrollment import Channel
-from shared.resealing import KeptRows
+from shared.sealing import SealBroken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """A message that a person has to read; `sealed` are its words."""
+    """A message that a person has to read; `words` are None where no key opens them."""
 
     text_id: UUID
     patient_id: str
@@ -23,8 +25,7 @@ class Text:
     received_at: datetime
     channel: Channel
     number: str | None
-    sealed: bytes
-    key_id: str
+    words: str | None
     cut: bool
     seems: str | None
     due_at: datetime
@@ -34,35 +35,33 @@ class Text:
     meaning: str | None = None
 
 
-def bound_to(text_id: UUID) -> str:
-    """What the seal of a message is bound to."""
-    return f"text/{text_id}"
+OF_TEXT = [each.name for each in fields(Text) if each.name not in ("number", "words")]
 
 
-KEPT = KeptRows("texts", row="text_id", type="uuid", bound_to="'text/' || text_id")
+def _text(keys: DataKeys, row: Any) -> Text:
+    try:
+        said = keys.open(row)
+    except SealBroken:
+        said = {"words": None, "number": None}
+    return Text(**{name: row[name] for name in OF_TEXT} | {"channel": Channel(row["channel"])} | said)
 
 
-def _text(row: Any) -> Text:
-    return Text(**(dict(row) | {"channel": Channel(row["channel"])}))
-
-
-async def add_text(db: Db, text: Text) -> None:
+async def add_text(db: Db, keys: DataKeys, text: Text) -> None:
+    """Keep a message: what was said, and from which number, sealed."""
+    sealed = await keys.seal(db, {text.patient_id: {"words": text.words, "number": text.number}})
     await db.execute(
         """
         insert into texts (
-            text_id, patient_id, store_id, received_at, channel, number, sealed, key_id, cut, seems, due_at,
-            escalates_at
+            text_id, patient_id, store_id, received_at, channel, sealed, cut, seems, due_at, escalates_at
         )
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
         """,
         text.text_id,
         text.patient_id,
         text.store_id,
         text.received_at,
         text.channel.value,
-        text.number,
-        text.sealed,
-        text.key_id,
+        sealed[text.patient_id],
         text.cut,
         text.seems,
         text.due_at,
@@ -70,17 +69,23 @@ async def add_text(db: Db, text: Text) -> None:
     )
 
 
-async def load_text(db: Db, text_id: UUID) -> Text | None:
-    row = await db.fetchrow("select * from texts where text_id = $1", text_id)
-    return _text(row) if row else None
+async def load_text(db: Db, keys: DataKeys, text_id: UUID) -> Text | None:
+    row = await db.fetchrow(
+        f"select t.*, {DATA_KEY} from texts t left join fabric.data_keys k using (patient_id) where text_id = $1",
+        text_id,
+    )
+    return _text(keys, row) if row else None
 
 
-async def unread_texts(db: Db, stores: Stores, after: str, limit: int) -> list[tuple[str, Text]]:
+async def unread_texts(
+    db: Db, keys: DataKeys, stores: Stores, after: str, limit: int
+) -> list[tuple[str, Text]]:
     """Messages that nobody read yet, of some stores or of all; what escalated first comes first. With places."""
     rows = await db.fetch(
-        """
-        select x.position, t.*
+        f"""
+        select x.position, t.*, {DATA_KEY}
         from texts t
+        left join fabric.data_keys k using (patient_id)
         cross join lateral (
             select to_char(t.escalates_at at time zone 'UTC', 'YYYYMMDDHH24MISS')
                    || '.' || to_char(t.received_at at time zone 'UTC', 'YYYYMMDDHH24MISS')
@@ -96,10 +101,7 @@ async def unread_texts(db: Db, stores: Stores, after: str, limit: int) -> list[t
         after,
         limit,
     )
-    return [
-        (row["position"], _text({name: value for name, value in row.items() if name != "position"}))
-        for row in rows
-    ]
+    return [(row["position"], _text(keys, row)) for row in rows]
 
 
 async def note_text_read(db: Db, text_id: UUID, by: str, meaning: str, now: datetime) -> None:
@@ -109,4 +111,47 @@ async def note_text_read(db: Db, text_id: UUID, by: str, meaning: str, now: date
         now,
         by,
         meaning,
+    )
+
+
+async def sealed_with_the_ring(db: Db, after: str, limit: int) -> list[str]:
+    """Some patients with messages that are sealed as they were once: with a key of the ring itself."""
+    rows = await db.fetch(
+        """
+        select distinct patient_id
+        from texts
+        where key_id is not null
+          and patient_id > $1
+        order by patient_id
+        limit $2
+        """,
+        after,
+        limit,
+    )
+    return [row["patient_id"] for row in rows]
+
+
+async def of_the_ring(db: Db, patient_ids: Collection[str]) -> list[Any]:
+    """These patients' messages of that kind."""
+    return list(
+        await db.fetch(
+            """
+            select text_id, patient_id, number, sealed, key_id
+            from texts
+            where patient_id = any($1)
+              and key_id is not null
+            """,
+            list(patient_ids),
+        )
+    )
+
+
+async def reseal(db: Db, keys: DataKeys, text: Any, words: str) -> None:
+    """Seal one of them with its patient's key, with the number."""
+    said = {text["patient_id"]: {"words": words, "number": text["number"]}}
+    sealed = await keys.seal(db, said)
+    await db.execute(
+        "update texts set sealed = $2, key_id = null, number = null where text_id = $1",
+        text["text_id"],
+        sealed[text["patient_id"]],
     )

@@ -9,7 +9,9 @@ from uuid import UUID
 from pydantic_core import to_jsonable_python
 
 from services.outreach.domain.model import Contact, Plan
+from services.outreach.store.numbers import of_number
 from shared.database import Db
+from shared.datakeys import DataKeys, hexed
 from shared.events.enrollment import (
     CaregiversChanged,
     Consent,
@@ -134,17 +136,29 @@ async def save_stores(db: Db, events: Sequence[StoreChanged]) -> None:
 _keep_details = upsert(
     "details",
     "patient_id",
-    "revision given_name family_name birth_date address time_zone",
+    "revision sealed has_address time_zone",
     newer="revision",
 )
 
 
-async def save_details(db: Db, events: Sequence[ContactDetailsChanged]) -> list[str]:
-    """Keep names and numbers. Return the ids that were new."""
+async def save_details(db: Db, keys: DataKeys, events: Sequence[ContactDetailsChanged]) -> list[str]:
+    """Keep names and numbers, sealed; and by what a number is known again. Return the ids that were new."""
+    sealed = await keys.seal(
+        db,
+        {
+            event.patient_id: row(event, "given_name family_name birth_date address phones")
+            for event in events
+        },
+    )
     kept = await _keep_details(
         db,
         [
-            row(event, "patient_id revision given_name family_name birth_date address time_zone")
+            row(
+                event,
+                "patient_id revision time_zone",
+                sealed=hexed(sealed[event.patient_id]),
+                has_address=bool(event.address),
+            )
             for event in events
         ],
     )
@@ -155,6 +169,7 @@ async def save_details(db: Db, events: Sequence[ContactDetailsChanged]) -> list[
         if event.patient_id in newer
         for position, phone in enumerate(event.phones)
     ]
+    index = await keys.index(db)
     await db.execute("delete from phones where patient_id = any($1)", list(newer))
     await db.execute(
         """
@@ -164,7 +179,7 @@ async def save_details(db: Db, events: Sequence[ContactDetailsChanged]) -> list[
         """,
         [patient_id for patient_id, _, _ in phones],
         [position for _, position, _ in phones],
-        [phone.number for _, _, phone in phones],
+        [of_number(index, phone.number) for _, _, phone in phones],
         [phone.kind for _, _, phone in phones],
     )
     return sorted(newer)

@@ -167,7 +167,9 @@ async def test_what_is_published_again_of_a_store_holds_its_closures(fed: Servic
     await close(fed, "2009-10-12")
     published = await fed.only(StoreChanged)
     async with fed.work.read() as db:
-        again = await profiles.current_state(db, patient=None, store="S1", after="", limit=10)
+        again = await profiles.current_state(
+            db, keys=fed.work.keys, patient=None, store="S1", after="", limit=10
+        )
     assert published in again
 
 

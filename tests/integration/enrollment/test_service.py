@@ -678,10 +678,11 @@ async def test_what_is_published_again_is_what_was_published(enrolled: Service) 
     await enrolled.feed("fills", records.fill(fill_id="F3"))
     told = (await enrolled.published())[-1]
     assert isinstance(told, ProfileChanged)
+    keys = enrolled.work.keys
     async with enrolled.work.read() as db:
-        events = await profiles.current_state(db, patient=None, store=None, after="", limit=10)
-        only_patient = await profiles.current_state(db, patient=P1, store=None, after="", limit=10)
-        nothing = await profiles.current_state(db, patient=None, store="S1", after="z", limit=10)
+        events = await profiles.current_state(db, keys=keys, patient=None, store=None, after="", limit=10)
+        only_patient = await profiles.current_state(db, keys=keys, patient=P1, store=None, after="", limit=10)
+        nothing = await profiles.current_state(db, keys=keys, patient=None, store="S1", after="z", limit=10)
     assert sorted(type(event).__name__ for event in events) == [
         "ContactDetailsChanged",
         "PatientEnrolled",

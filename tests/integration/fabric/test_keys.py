@@ -14,11 +14,11 @@ import httpx
 import pytest
 
 from deploy.local.databases import migrations_of
-from services.console.store import writes
-from services.outreach.store import texts
+from shared import datakeys
 from shared.database import connect
+from shared.datakeys import DATA_KEY, DataKeys
 from shared.events.enrollment import CONTACTS_TOPIC, ContactDetailsChanged
-from shared.resealing import Kept, reseal
+from shared.resealing import reseal
 from shared.sealing import Ring, SealBroken, Sealer
 from tests.integration.fabric.given import Ledger
 from tests.integration.fabric.test_sealing import new_id, record
@@ -113,57 +113,34 @@ async def test_what_waits_for_a_person_is_sealed_anew_and_opens_without_the_old_
     assert b"Canarius" in Sealer(file=ring).open(letter["payload"], key_id="2", bound_to=bound_to)
 
 
-@pytest.mark.parametrize(
-    ("service", "kept", "row", "bound_to"),
-    [
-        (
-            "outreach",
-            texts.KEPT,
-            """
-            insert into texts (text_id, patient_id, store_id, received_at, channel, sealed, key_id, cut, due_at,
-                               escalates_at)
-            values ($1::text::uuid, 'p', 's', now(), 'sms', $3, $2, false, now(), now())
-            """,
-            "text/{}",
-        ),
-        (
-            "console",
-            writes.SEALED_DETAILS,
-            "insert into sealed_details (patient_id, revision, key_id, sealed) values ($1, 1, $2, $3)",
-            f"{ContactDetailsChanged.TYPE}/{{}}",
-        ),
-    ],
-)
-async def test_what_a_service_keeps_sealed_is_sealed_anew(
-    fresh_database: Callable[..., str], ring: Path, service: str, kept: Kept, row: str, bound_to: str
-) -> None:
-    old = Sealer(file=ring)
-    url = await asyncio.to_thread(fresh_database, service, *migrations_of(service))
+async def test_the_keys_of_patients_are_sealed_anew(fresh_database: Callable[..., str], ring: Path) -> None:
+    """And nothing else has to be: what they seal opens without the old key of the ring, and is found as before."""
+    url = await asyncio.to_thread(fresh_database, "enrollment", *migrations_of("enrollment"))
     db: asyncpg.Connection = await connect(url, name="test")
     try:
+        keys = DataKeys(Sealer(file=ring))
         ids = sorted(str(uuid4()) for _ in range(450))
-        for id_ in ids:
-            await db.execute(row, id_, *old.seal(id_.encode(), bound_to=bound_to.format(id_)))
+        sealed = await keys.seal(db, {each: {"name": each} for each in ids})
+        found_by = (await keys.index(db)).of("name", "Canarius")
         rotate(ring, after=0)
         done, after = 0, ""
         while True:
             async with db.transaction():
-                turn = await reseal(db, Sealer(file=ring), [kept], after)
+                turn = await reseal(db, Sealer(file=ring), datakeys.KEPT, after)
             done += turn.resealed
             if turn.next is None:
                 break
             after = turn.next
-        assert done == len(ids)
-        assert await kept.by_key(db) == {"2": len(ids)}
+        assert done == len(ids) + 1
+        assert [await kept.by_key(db) for kept in datakeys.KEPT] == [{"2": len(ids)}, {"2": 1}]
         Ring.read(ring).without("1").write(ring)
-        new = Sealer(file=ring)
-        for each in await kept.rows(db, "", len(ids)):
-            assert (
-                new.open(each.sealed, key_id=each.key_id, bound_to=bound_to.format(each.id))
-                == each.id.encode()
-            )
-            with pytest.raises(SealBroken):
-                old.open(each.sealed, key_id="1", bound_to=bound_to.format(each.id))
+        new = DataKeys(Sealer(file=ring))
+        rows = await db.fetch(f"select patient_id, {DATA_KEY} from fabric.data_keys k")
+        assert all(
+            new.open({**row, "sealed": sealed[row["patient_id"]]}) == {"name": row["patient_id"]}
+            for row in rows
+        )
+        assert (await new.index(db)).of("name", "Canarius") == found_by
     finally:
         await db.close()
 

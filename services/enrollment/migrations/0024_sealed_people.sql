@@ -1,0 +1,39 @@
+-- migrate:up
+
+-- Who the patient is, sealed with a key of their own (fabric.data_keys). What stood in clear is sealed as the service
+-- starts, and these columns stay empty.
+alter table people
+    add column sealed bytea,
+    alter column number drop not null,
+    alter column given_name drop not null,
+    alter column family_name drop not null,
+    alter column birth_date drop not null,
+    alter column phones drop not null,
+    alter column address drop not null;
+
+-- By what people are found: hashes, made with a key that is not in clear here, of a family name and birth date together
+-- and of each phone number. A name alone would be told by how often it occurs.
+create table blind_indexes (
+    patient_id text not null references people,
+    hash text not null,
+    primary key (patient_id, hash)
+);
+
+create index blind_indexes_by_hash on blind_indexes (hash);
+
+-- migrate:down
+
+-- What is sealed cannot be opened here: the next feed brings it again.
+drop table blind_indexes;
+update patients
+set fed_revision = -1, fed_digest = null
+where patient_id in (select patient_id from people where sealed is not null);
+delete from people where sealed is not null;
+alter table people
+    drop column sealed,
+    alter column number set not null,
+    alter column given_name set not null,
+    alter column family_name set not null,
+    alter column birth_date set not null,
+    alter column phones set not null,
+    alter column address set not null;
