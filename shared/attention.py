@@ -21,9 +21,11 @@ class Warned(BaseModel):
     says: str = Field(description="for people; no personal data")
 
 
-def warnings_of(found: Lasting, relay_waits: str | None) -> list[Warned]:
+def warnings_of(found: Lasting, relay_waits: str | None, *, grants_unread: bool) -> list[Warned]:
     """What lasts longer than it should, and what waits for a person."""
     told = {
+        "grants_unread": grants_unread
+        and "the file of grants cannot be read as it is now, and what it said before is in force: the log says where",
         "relay_waits": relay_waits and f"publishing fails {relay_waits}",
         "unpublished_events": found.unpublished_seconds > UNPUBLISHED_SECONDS
         and f"the oldest event that is not published waits for {_span(found.unpublished_seconds)}",

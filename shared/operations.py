@@ -116,7 +116,7 @@ async def ready(request: Request) -> JSONResponse:
     """
     m = _of(request)
     of_http, (of_consuming, _), warnings = await asyncio.gather(
-        _http_lacks(m), _consuming_lacks(m, PROBE_SECONDS), _warnings(m)
+        _http_lacks(m), _consuming_lacks(m, PROBE_SECONDS), _warnings(request)
     )
     missing = [*of_http, *of_consuming]
     answer = Readiness(ready=not of_http, consuming=not of_consuming, missing=missing, warnings=warnings)
@@ -133,7 +133,7 @@ async def consuming(request: Request) -> JSONResponse:
     is missing. `warnings` makes no 503: starting the process again would not help.
     """
     m = _of(request)
-    (missing, lag), warnings = await asyncio.gather(_consuming_lacks(m), _warnings(m))
+    (missing, lag), warnings = await asyncio.gather(_consuming_lacks(m), _warnings(request))
     answer = Consuming(consuming=not missing, missing=missing, lag=lag, warnings=warnings)
     return JSONResponse(answer.model_dump(), status_code=503 if missing else 200)
 
@@ -173,11 +173,13 @@ async def _consuming_lacks(m: Machinery, patience: float | None = None) -> tuple
     return missing, lag
 
 
-async def _warnings(m: Machinery) -> list[Warned]:
+async def _warnings(request: Request) -> list[Warned]:
     """None where the database does not answer: that is what is missing then."""
+    m, identity = _of(request), request.app.state.identity
     try:
         async with asyncio.timeout(PROBE_SECONDS), m.work.connection() as db:
-            return warnings_of(await tables.lasting(db), m.relay.wait.lasts)
+            lasting = await tables.lasting(db)
+            return warnings_of(lasting, m.relay.wait.lasts, grants_unread=identity.grants_unread)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
         return []
 
