@@ -93,7 +93,7 @@ async def admit(request: Request) -> None:
     identity: Identity = request.app.state.identity
     principal = await identity.principal_of(request)
     request.state.principal = principal
-    role = role_for(row, principal.roles)
+    role = role_for(row, principal.roles_about(request.path_params.get("patient_id")))
     request.state.caller = Caller(
         principal.sub,
         role.value,
