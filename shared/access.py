@@ -89,6 +89,11 @@ class Principal:
     def roles(self) -> frozenset[Role]:
         return frozenset(self.grants)
 
+    def roles_about(self, patient_id: str | None) -> frozenset[Role]:
+        """In which it may act about a patient: who is a caregiver too is a patient where it is about themselves."""
+        of_others = Role.caregiver in self.grants and patient_id not in self.patients
+        return self.roles - {Role.patient} if of_others else self.roles
+
     def reach(self, role: Role) -> Reach:
         """What is within reach of the principal in a role: of a pharmacist at one store who is a clerk at another, as a
         pharmacist the one store alone."""

@@ -23,10 +23,12 @@ class Warned(BaseModel):
 
 
 def warnings_of(
-    found: Lasting, relay_waits: str | None, *, unchained: float, head_unpublished: float
+    found: Lasting, relay_waits: str | None, *, unchained: float, head_unpublished: float, grants_unread: bool
 ) -> list[Warned]:
     """What lasts longer than it should, and what waits for a person."""
     told = {
+        "grants_unread": grants_unread
+        and "the file of grants cannot be read as it is now, and what it said before is in force: the log says where",
         "relay_waits": relay_waits and f"publishing fails {relay_waits}",
         "unpublished_events": found.unpublished_seconds > UNPUBLISHED_SECONDS
         and f"the oldest event that is not published waits for {_span(found.unpublished_seconds)}",

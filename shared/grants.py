@@ -23,18 +23,25 @@ from __future__ import annotations
 
 import tomllib
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, Literal
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.access import Role
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Stores = Literal["all"] | list[Name]
+
+LOOK_SECONDS = 5.0
+"""How often a service looks whether the file changed."""
+
+log = structlog.get_logger()
 
 OF_PROGRAMS = frozenset({Role.feed, Role.dialer, Role.dispensing, Role.system})
 
@@ -128,6 +135,54 @@ class Grants:
             {role: None if role in everywhere else frozenset(stores) for role, stores in roles.items()},
             self._licenses.get(sub, ""),
         )
+
+
+class GrantsFile:
+    """The file as it is now: read again when it changed. One that cannot be read leaves in force what was before."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = monotonic) -> None:
+        """Raises BadGrants."""
+        self._path, self._clock = path, clock
+        self._grants = read(path)
+        self._seen = _state_of(path)
+        self._look_at = clock() + LOOK_SECONDS
+        self._unread = False
+
+    def of(self, sub: str, groups: Collection[object], *, is_service: bool = False) -> Granted:
+        """As `Grants.of`."""
+        self._look()
+        return self._grants.of(sub, groups, is_service=is_service)
+
+    @property
+    def unread(self) -> bool:
+        """Whether what it says now is not in force."""
+        self._look()
+        return self._unread
+
+    def _look(self) -> None:
+        if self._clock() < self._look_at:
+            return
+        self._look_at = self._clock() + LOOK_SECONDS
+        if (state := _state_of(self._path)) == self._seen:
+            return
+        self._seen = state
+        try:
+            self._grants = read(self._path)
+        except BadGrants as error:
+            self._unread = True
+            log.error("grants.unread", why=str(error), in_force="what was before")
+        else:
+            self._unread = False
+            log.info("grants.read", file=str(self._path))
+
+
+def _state_of(path: Path) -> tuple[int, ...] | None:
+    """What tells that a file is another; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
 
 
 class BadGrants(Exception):

@@ -97,7 +97,7 @@ async def admit(request: Request) -> None:
     principal = await identity.principal_of(request)
     request.state.principal = principal
     asked.by(principal)
-    role = role_for(row, principal.roles)
+    role = role_for(row, principal.roles_about(request.path_params.get("patient_id")))
     asked.acting_as(role.value, principal.reach(role).stores)
     request.state.caller = Caller(
         principal.sub,

@@ -29,6 +29,11 @@ class Unknown(Refused):
 class Identity(Protocol):
     """How a service learns who calls."""
 
+    @property
+    def grants_unread(self) -> bool:
+        """Whether the file of who may do what cannot be read as it is now."""
+        ...
+
     async def principal_of(self, request: Request) -> Principal:
         """Raises Unknown."""
         ...
@@ -41,6 +46,8 @@ class Headed:
     `Medsync-Role` may name several roles; `Medsync-Stores` and `Medsync-Patients` bound the reach: left out, every
     store and no patient. Each is separated by commas.
     """
+
+    grants_unread = False  # there is none
 
     async def principal_of(self, request: Request) -> Principal:
         return headed(request.headers)

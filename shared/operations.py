@@ -123,7 +123,7 @@ async def ready(request: Request) -> JSONResponse:
     """
     m = _of(request)
     of_http, (of_consuming, _), warnings = await asyncio.gather(
-        _http_lacks(m), _consuming_lacks(m, PROBE_SECONDS), _warnings(m)
+        _http_lacks(m), _consuming_lacks(m, PROBE_SECONDS), _warnings(request)
     )
     missing = [*of_http, *of_consuming]
     answer = Readiness(ready=not of_http, consuming=not of_consuming, missing=missing, warnings=warnings)
@@ -140,7 +140,7 @@ async def consuming(request: Request) -> JSONResponse:
     is missing. `warnings` makes no 503: starting the process again would not help.
     """
     m = _of(request)
-    (missing, lag), warnings = await asyncio.gather(_consuming_lacks(m), _warnings(m))
+    (missing, lag), warnings = await asyncio.gather(_consuming_lacks(m), _warnings(request))
     answer = Consuming(consuming=not missing, missing=missing, lag=lag, warnings=warnings)
     return JSONResponse(answer.model_dump(), status_code=503 if missing else 200)
 
@@ -180,8 +180,9 @@ async def _consuming_lacks(m: Machinery, patience: float | None = None) -> tuple
     return missing, lag
 
 
-async def _warnings(m: Machinery) -> list[Warned]:
+async def _warnings(request: Request) -> list[Warned]:
     """None where the database does not answer: that is what is missing then."""
+    m, identity = _of(request), request.app.state.identity
     try:
         async with asyncio.timeout(PROBE_SECONDS), m.work.connection() as db:
             return warnings_of(
@@ -189,6 +190,7 @@ async def _warnings(m: Machinery) -> list[Warned]:
                 m.relay.wait.lasts,
                 unchained=(await audit.waiting(db)).seconds,
                 head_unpublished=m.chainer.unpublished_seconds,
+                grants_unread=identity.grants_unread,
             )
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
         return []

@@ -151,7 +151,7 @@ def identity_of(name: str, settings: ServiceSettings) -> Tokens | None:
         Keys(settings.issuer, settings.jwks_url),
         audience=settings.audience or f"medsync-{name}",
         algorithms=settings.algorithms,
-        grants=grants.read(settings.grants_file),
+        grants=grants.GrantsFile(settings.grants_file),
     )
 
 

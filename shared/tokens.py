@@ -21,7 +21,7 @@ from joserfc.errors import ExpiredTokenError, InvalidClaimError, JoseError, Miss
 from joserfc.jwk import KeySet
 
 from shared.access import Kind, Principal
-from shared.grants import Grants
+from shared.grants import Grants, GrantsFile
 from shared.identity import ACTOR_ID, Unknown, listed
 from shared.problems import Busy
 
@@ -109,7 +109,9 @@ class Keys:
 class Tokens:
     """Believes access tokens of one issuer, for one audience, signed with pinned algorithms."""
 
-    def __init__(self, keys: Keys, *, audience: str, algorithms: tuple[str, ...], grants: Grants) -> None:
+    def __init__(
+        self, keys: Keys, *, audience: str, algorithms: tuple[str, ...], grants: Grants | GrantsFile
+    ) -> None:
         self._keys, self._grants, self._algorithms = keys, grants, algorithms
         self._claims = jwt.JWTClaimsRegistry(
             leeway=LEEWAY_SECONDS,
@@ -120,6 +122,11 @@ class Tokens:
             sub={"essential": True},
             client_id={"essential": True},
         )
+
+    @property
+    def grants_unread(self) -> bool:
+        """Whether the chain's file says something that cannot be read, and what it said before is in force."""
+        return isinstance(self._grants, GrantsFile) and self._grants.unread
 
     async def principal_of(self, request: Request) -> Principal:
         """Raises Unknown, or Busy where no keys are there yet."""

@@ -14,7 +14,7 @@ import secrets
 import sys
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
@@ -30,6 +30,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet
 
 from services import SERVICES
+from shared.files import write_private
 from shared.settings import is_loopback
 
 AUDIENCES = [f"medsync-{service}" for service in SERVICES]
@@ -299,6 +300,28 @@ def _choice(people: Mapping[str, str], asked: Mapping[str, str]) -> str:
 # ---- on a machine -----------------------------------------------------------------------------------------------
 
 
+class Staff(Mapping[str, str]):
+    """Whom it knows, with their groups, by the stores that the file names now."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._read, self._people = file, "", people_of(())
+
+    def _now(self) -> Mapping[str, str]:
+        text = self._file.read_text() if self._file.exists() else "[]"
+        if text != self._read:
+            self._read, self._people = text, people_of(json.loads(text))
+        return self._people
+
+    def __getitem__(self, sub: str) -> str:
+        return self._now()[sub]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._now())
+
+    def __len__(self) -> int:
+        return len(self._now())
+
+
 def people_of(stores: Sequence[str]) -> dict[str, str]:
     """Whom it knows, with their groups: some of every store, and a pharmacist of each."""
     return PEOPLE | {f"pharmacist-of-{store}": f"pharmacist-{store}" for store in stores}
@@ -311,10 +334,9 @@ def grants_of(stores: Sequence[str]) -> str:
         f'[[group]]\nname = "{role}"\nroles = ["{role}"]\nstores = "all"\n'
         for role in sorted(set(PEOPLE.values()))
     ]
-    parts += [
-        f'[[group]]\nname = "pharmacist-{store}"\nroles = ["pharmacist"]\nstores = ["{store}"]\n'
-        for store in stores
-    ]
+    for store in stores:
+        name, only = json.dumps(f"pharmacist-{store}"), json.dumps([store])
+        parts.append(f'[[group]]\nname = {name}\nroles = ["pharmacist"]\nstores = {only}\n')
     parts += [
         f'[[service]]\nclient = "{client}"\nroles = {json.dumps(roles)}\nstores = "all"\n'
         for client, roles in PROGRAMS.items()
@@ -325,9 +347,14 @@ def grants_of(stores: Sequence[str]) -> str:
 def prepare(folder: Path, stores: Sequence[str] = ()) -> dict[str, ECKey]:
     """Make the programs' keys where they are not there yet, for their owner alone, and write the file of grants."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "grants.toml").write_text(grants_of(stores))
-    (folder / "stores.json").write_text(json.dumps(list(stores)))
+    know(folder, stores)
     return {client: _kept_key(key_file(folder, client)) for client in PROGRAMS}
+
+
+def know(folder: Path, stores: Sequence[str]) -> None:
+    """Have a pharmacist of each of these stores, at once: who reads a file meanwhile reads the old one."""
+    write_private(folder / "grants.toml", grants_of(stores))
+    write_private(folder / "stores.json", json.dumps(list(stores)))
 
 
 def key_file(folder: Path, client: str) -> Path:
@@ -355,7 +382,7 @@ def main() -> None:
         f"http://127.0.0.1:{port}",
         prepare(folder, stores),
         redirects=(f"{console}/signed-in",),
-        people=people_of(stores),
+        people=Staff(known),
         key=_kept_key(folder / "provider.key.json"),  # so that tokens outlive a restart
     )
     uvicorn.run(create_app(provider), host="127.0.0.1", port=port, log_level="warning")

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
-from deploy.local.identity import key_file, prepare
+from deploy.local.identity import key_file, know, prepare
 from deploy.local.ports import free_port
 from deploy.local.process import Process
 
 START_SECONDS = 60.0
+LOOK_SECONDS = 5.0
 
 
 class LocalIdentity:
-    """The provider of `folder`, which signs people in to the console at an address."""
+    """The provider of `folder`, which signs people in to the console at an address.
 
-    def __init__(self, folder: Path, stores: Sequence[str], console: str, logs: Path) -> None:
+    `stores` answers which there are now: it knows a pharmacist of each.
+    """
+
+    def __init__(self, folder: Path, stores: Callable[[], Sequence[str]], console: str, logs: Path) -> None:
+        self._stores, self._known = stores, list(stores())
+        self._look_at = 0.0
         self._folder, self._console, self._logs = folder.absolute(), console, logs
         self._port = free_port()
         self._process: Process | None = None
-        prepare(self._folder, stores)
+        prepare(self._folder, self._known)
 
     @property
     def issuer(self) -> str:
@@ -60,9 +67,14 @@ class LocalIdentity:
             self._process.kill()
 
     def tend(self) -> None:
-        """Start it again where it ended."""
+        """Start it again where it ended, and have it know the pharmacists of new stores."""
         if self._process and self._process.exit_code is not None:
             self._start()
+        if time.monotonic() > self._look_at:
+            self._look_at = time.monotonic() + LOOK_SECONDS
+            if new := [store for store in self._stores() if store not in self._known]:
+                self._known += new
+                know(self._folder, self._known)
 
     def _start(self) -> None:
         command = [

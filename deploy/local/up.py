@@ -9,13 +9,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+import asyncpg
+
 from deploy.local.keys import keys_of
 from deploy.local.services import Services, running
 from deploy.local.signing_in import LocalIdentity
+from deploy.local.sql import on_server
 from deploy.local.supervisor import Addresses, LocalStack
 from deploy.setup import set_up
 from services import SERVICES
@@ -28,6 +32,7 @@ DIRECTORY = Path(__file__).parents[2] / ".medsync"
 
 ONE_OF_EACH = dict.fromkeys(SERVICES, 1)
 _LOCAL_PARTITIONS = 4
+STORES_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -101,7 +106,10 @@ def installation(
             say=say,
         )
         identity = LocalIdentity(
-            directory / "identity", stores, services.urls.get("console", [""])[0], directory / "logs"
+            directory / "identity",
+            partial(_stores, databases["enrollment"], stores),
+            services.urls.get("console", [""])[0],
+            directory / "logs",
         )
         services.tell(identity.settings())
         number = sum(processes.values())
@@ -119,6 +127,19 @@ def installation(
             if number:
                 say(f"  all are ready, after {time.monotonic() - began:.1f} s")
             yield Installation(stack, databases, services, identity)
+
+
+def _stores(url: str, known: Sequence[str]) -> list[str]:
+    """The stores that are known before the feed comes, and those that it brought; of a large chain a hundred."""
+
+    async def find(db: asyncpg.Connection) -> list[str]:
+        rows = await db.fetch("select store_id from stores order by store_id limit $1", STORES_SHOWN)
+        return [row["store_id"] for row in rows]
+
+    try:
+        return [*known, *(store_id for store_id in on_server(url, find) if store_id not in known)]
+    except (OSError, asyncpg.PostgresError):
+        return list(known)
 
 
 def _environment(addresses: Addresses, clock_file: Path | None) -> dict[str, str]:

@@ -70,6 +70,10 @@ class SignIn:
 
     # ---- who looks
 
+    @property
+    def grants_unread(self) -> bool:
+        return self.tokens.grants_unread
+
     async def principal_of(self, request: Request) -> Principal:
         """Whose session, or whose token, a request comes with. Raises Unknown."""
         if "authorization" in request.headers:

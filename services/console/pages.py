@@ -61,6 +61,8 @@ class Viewer:
 class SaidHere:
     """Who looks, by the headers of a proxy or, with `sign_in`, by what the person said in this browser: no proof."""
 
+    grants_unread = False  # there is none
+
     def __init__(self, *, sign_in: bool) -> None:
         self._sign_in = sign_in
 

@@ -9,9 +9,12 @@ import stat
 import subprocess
 import sys
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -20,6 +23,7 @@ from cli.sign_in import signed_in
 from deploy.local.identity import key_file
 from deploy.local.keys import write_keys
 from shared.events.enrollment import CONTACTS_TOPIC
+from shared.proof import proof, read_key
 from tests import feed
 from tests.integration.enrollment.conftest import KEY, P1
 
@@ -144,8 +148,80 @@ def test_an_operator_changes_the_key_while_it_runs(system: subprocess.Popen[byte
     code, said = _medsync(directory, "doctor")
     assert "ok     Kafka answers, and takes who we are" in said
     assert "ok     The roles of services have timeouts of their own" in said
+    assert "ok     Row-level security binds the services" in said
     key = json.loads((directory / "keys" / "sealing.json").read_text())["keys"][1]["key"]
     assert not [log for log in (directory / "logs").iterdir() if key in log.read_text()]
+
+
+def test_a_pharmacist_of_each_store_of_the_feed_signs_in(
+    system: subprocess.Popen[bytes], directory: Path
+) -> None:
+    described = _description(directory)
+    issuer, enrollment = described["identity"]["issuer"], described["services"]["enrollment"][0]
+    key = key_file(directory / "identity", "chain-platform")
+    headers = {"Authorization": f"Bearer {signed_in(issuer, 'chain-platform', key)}"}
+    for store_id in ("S1", "S2"):
+        body = {"source": "chain", "records": [feed.store(store_id=store_id)]}
+        fed = httpx.post(f"{enrollment}/imports/stores", json=body, headers=headers, trust_env=False)
+        assert fed.is_success, fed.text
+
+    def reached(store_id: str) -> set[str]:
+        """The stores whose closures the store's pharmacist may state."""
+        token = _token_of(f"pharmacist-of-{store_id}", issuer, directory)
+        who = {"Authorization": f"Bearer {token or 'none'}"}
+        said = {"on": "2030-01-02", "why": "repairs"}
+        where = {each: f"{enrollment}/stores/{each}/closures" for each in ("S1", "S2")}
+        answers = {
+            each: httpx.post(url, json=said, headers=who, trust_env=False) for each, url in where.items()
+        }
+        return {each for each, answer in answers.items() if answer.status_code == 200}
+
+    _eventually(lambda: reached("S2") == {"S2"}, lambda: "no pharmacist of S2 signs in", deadline=40)
+    assert reached("S1") == {"S1"}
+
+
+def test_a_file_of_grants_that_cannot_be_read_is_warned_of(
+    system: subprocess.Popen[bytes], directory: Path
+) -> None:
+    url = _description(directory)["services"]["enrollment"][0]
+    file = directory / "identity" / "grants.toml"
+    before = file.read_text()
+
+    def warned() -> bool:
+        ready = httpx.get(f"{url}/ops/ready", trust_env=False)
+        assert ready.status_code == 200
+        return "grants_unread" in [each["code"] for each in ready.json()["warnings"]]
+
+    assert not warned()
+    file.write_text("[[group")
+    _eventually(warned, lambda: "nobody is warned", deadline=20)
+    lines = map(json.loads, (directory / "logs" / "enrollment-0.log").read_text().splitlines())
+    assert "error" in [each["level"] for each in lines if each["event"] == "grants.unread"]
+    file.write_text(before)
+    _eventually(lambda: not warned(), lambda: "the warning stays", deadline=20)
+
+
+def _token_of(sub: str, issuer: str, directory: Path) -> str:
+    """The access token of who is chosen on the provider's page; none where they are not there yet."""
+    verifier = "v" * 50
+    asked = {
+        "client_id": "medsync-console",
+        "redirect_uri": "/signed-in",
+        "state": "s",
+        "code_challenge": urlsafe_b64encode(sha256(verifier.encode()).digest()).decode().rstrip("="),
+        "code_challenge_method": "S256",
+        "sub": sub,
+    }
+    chosen = httpx.get(f"{issuer}/authorize", params=asked, trust_env=False)
+    if chosen.status_code != 303:
+        return ""
+    form = {
+        "grant_type": "authorization_code",
+        "code": parse_qs(urlsplit(chosen.headers["location"]).query)["code"][0],
+        "redirect_uri": "/signed-in",
+        "code_verifier": verifier,
+    } | proof("medsync-console", read_key(key_file(directory / "identity", "medsync-console")), issuer)
+    return str(httpx.post(f"{issuer}/token", data=form, trust_env=False).json()["access_token"])
 
 
 def test_a_stop_ends_services_first_and_leaves_nothing(

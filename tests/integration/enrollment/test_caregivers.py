@@ -11,7 +11,8 @@ from services.enrollment import commands
 from services.enrollment.store import profiles
 from shared.events.enrollment import CaregiversChanged
 from shared.messaging import Caller
-from tests.integration.enrollment.conftest import NOW, P1, Service
+from tests import feed as records
+from tests.integration.enrollment.conftest import NOW, P1, P2, Service
 
 CAREGIVERS = f"/patients/{P1}/caregivers"
 
@@ -35,6 +36,19 @@ async def test_a_caregiver_reaches_the_patient_while_it_is_recorded(fed: Service
     (entry,) = (await fed.get(CAREGIVERS))["items"]
     word = ("caregiver_id", "recorded_by", "recorded_as", "how", "document_id", "ended_by")
     assert [entry[each] for each in word] == ["c-1", "staff-7", "technician", "paper", "DOC-7", "staff-7"]
+
+
+async def test_a_patient_may_be_somebody_elses_caregiver(fed: Service) -> None:
+    await fed.feed("patients", records.patient(patient_number="P2"))
+    await fed.post(CAREGIVERS, caregiver_id="c-1")
+    both = {"Medsync-Actor": "c-1", "Medsync-Role": "patient,caregiver", "Medsync-Patients": P2}
+    for patient_id, role in ((P1, "caregiver"), (P2, "patient")):
+        agreed = await fed.http.post(f"/patients/{patient_id}/consent", json={}, headers=both)
+        assert agreed.status_code == 200, agreed.text
+        (entry,) = (await fed.get(f"/patients/{patient_id}/consents"))["items"]
+        assert entry["recorded_as"] == role
+    await fed.post(f"{CAREGIVERS}/c-1/end")
+    assert (await fed.http.get(f"/patients/{P1}", headers=both)).status_code == 404
 
 
 async def test_who_is_one_already_is_told_once(fed: Service) -> None:

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey, OctKey, RSAKey
 from pydantic import SecretStr, ValidationError
+from structlog.testing import capture_logs
 
 from shared import grants
 from shared.access import Kind, Principal, Role
-from shared.grants import BadGrants
+from shared.grants import LOOK_SECONDS, BadGrants, GrantsFile
 from shared.identity import Unknown
 from shared.problems import Busy
 from shared.settings import ServiceSettings
@@ -199,6 +200,43 @@ def test_a_file_that_cannot_be_read_says_where(text: str, why: str, tmp_path: Pa
     file.write_text(text)
     with pytest.raises(BadGrants, match=why):
         grants.read(file)
+
+
+async def test_a_changed_file_counts_without_a_restart_and_one_that_cannot_be_read_does_not(
+    provider: Provider, tmp_path: Path
+) -> None:
+    clock = Clock()
+    file = tmp_path / "grants.toml"
+
+    def say(text: str) -> None:
+        file.write_text(GRANTS + text)
+        clock.now += LOOK_SECONDS + 1
+
+    say('[[group]]\nname = "g"\nroles = ["clerk"]\nstores = ["s1"]\n')
+    tokens = Tokens(
+        provider.keys(), audience="medsync-planner", algorithms=ALGORITHMS, grants=GrantsFile(file, clock)
+    )
+    token = provider.token(groups=["g"])
+
+    async def roles() -> dict[Role, Any]:
+        return dict((await tokens.principal_in(token)).grants)
+
+    assert (await roles(), tokens.grants_unread) == ({Role.clerk: {"s1"}}, False)
+    say('[[group]]\nname = "g"\nroles = ["manager"]\nstores = ["s2"]\n')
+    assert await roles() == {Role.manager: {"s2"}}
+    with capture_logs() as said:
+        for bad in ('[[group]]\nname = "g"\nroles = ["king"]\n', "[[group"):
+            say(bad)
+            assert (await roles(), tokens.grants_unread) == ({Role.manager: {"s2"}}, True)
+        clock.now += LOOK_SECONDS + 1
+        assert tokens.grants_unread
+        file.unlink()
+        clock.now += LOOK_SECONDS + 1
+        assert (await roles(), tokens.grants_unread) == ({Role.manager: {"s2"}}, True)
+    assert [(each["event"], each["log_level"]) for each in said] == [("grants.unread", "error")] * 3
+    assert "group.0.roles.0" in said[0]["why"]
+    say("")
+    assert (await roles(), tokens.grants_unread) == ({}, False), "who lost the role has it no longer"
 
 
 # ---- settings
