@@ -1,8 +1,8 @@
 """What the audit costs: pages and commands with it and without, beside one another: `python -m benchmarks.audit`.
 
 The console's pages of a store with 500 patients, asked by one reader and by sixteen at once; and a command of the
-ledger of tests, which changes one row and publishes an event, by one caller and by eight. Contenders take turns, another
-one first in each round; while the audit is on, its rows are chained and sealed as in a service. Without it is a patch of
+ledger of tests, which changes one row and publishes an event, by one caller and by eight. Contenders take turns,
+another one first in each round; while the audit is on, rows are chained and sealed. Without it is a patch of
 this process: the product has no such switch.
 """
 

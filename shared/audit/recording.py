@@ -79,7 +79,7 @@ class Recorder:
     async def _write(self, entries: Sequence[Entry], written: Sequence[asyncio.Future[None]]) -> None:
         error: Exception | None = None
         try:
-            async with self._connection() as db, db.transaction():
+            async with self._connection() as db:  # one statement: it has no reason that a unit gives
                 await store.append(db, self._sealer, entries)
         except Exception as why:
             error = why
@@ -95,7 +95,7 @@ class Recorder:
         await asyncio.sleep(STRANGERS_SECONDS)
         seen, self._strangers, self._counting = self._strangers, Counter(), False
         try:
-            async with self._connection() as db, db.transaction():
+            async with self._connection() as db:
                 await store.append(db, self._sealer, [replace(each, times=n) for each, n in seen.items()])
         except Exception as error:
             log.warning("audit.strangers_not_written", error=type(error).__name__, number=seen.total())

@@ -177,6 +177,27 @@ async def test_an_auditor_finds_who_looked_and_others_do_not(
         assert looked.json()["items"], "who looks at the audit is in it"
 
 
+async def test_the_auditors_page_says_who_looked_and_which_service_is_not_in_it(
+    fresh_database: Callable[[str], str], tmp_path: Path
+) -> None:
+    async with asked("console", fresh_database("console"), tmp_path) as here:
+        patient, auditor = here.known["patient_id"], here.who(Role.auditor)
+        asking = await here.http.get("/audit", headers=auditor)
+        nobody = await here.http.get("/audit?patient=somebody", headers=auditor)
+        again = await here.http.get("/audit?patient=somebody", headers=auditor)
+        await here.ask("GET /patients/{patient_id}", here.who(Role.clerk))
+        page = (await here.http.get(f"/audit?patient={patient}", headers=auditor)).text
+        linked = (await here.ask("GET /patients/{patient_id}", auditor)).text
+        unlinked = (await here.ask("GET /patients/{patient_id}", here.who(Role.clerk))).text
+    assert "Name a patient" in asking.text
+    assert "Nobody looked at this patient" in nobody.text
+    assert "auditor-9" in again.text, "who looked is the one who asked before"
+    assert "clerk-9" in page and "GET /patients/{patient_id}" in page
+    assert "is not in this list: its address is not given" in page
+    assert f"/audit?patient={patient}" in linked
+    assert "/audit" not in unlinked, "it is in nobody else's way"
+
+
 async def test_a_reason_is_sealed_and_told_to_auditors_alone(
     fresh_database: Callable[[str], str], tmp_path: Path
 ) -> None:

@@ -25,6 +25,7 @@ from shared.events.audit import AuditHead
 from shared.messaging import Work
 from shared.messaging.bell import Bell
 from shared.messaging.heads import Heads, published
+from shared.resealing import reseal
 from shared.sealing import Ring, Sealer
 from tests.integration.fabric.given import Ledger
 from tests.running import SEALING_KEY, until
@@ -506,6 +507,50 @@ async def test_a_reason_can_be_forgotten_and_its_row_stands(copy: Copy) -> None:
     found = await copy.verdict()
     assert found.wrong == []
     assert f"{len(copy.reasons)} reasons are forgotten" in found.remarks[-1]
+
+
+async def test_what_a_restore_lost_is_a_remark_once_another_life_has_begun(copy: Copy) -> None:
+    end = copy.seals[-3]
+    await copy.db.execute("delete from fabric.audit where id > $1", await copy.row_at(end))
+    await copy.db.execute("delete from fabric.audit_chain where position > $1", end)
+    links = await store.links(copy.db, copy.work.sealer, 0, 1000)
+    for epoch, cut in ((1, [end + 1]), (2, [])):
+        verifier = Verifier(SERVICE, [Sealer(SEALING_KEY)], copy.heads)
+        verifier.take(links)
+        found = verifier.verdict(epoch=epoch)
+        assert sorted({each.position for each in found.wrong}) == cut
+    assert sum("lost when the database was put back" in each for each in found.remarks) == 2
+
+
+async def test_reasons_are_sealed_anew_and_the_chain_stands(
+    work: Work, chainer: Chainer, tmp_path: Path
+) -> None:
+    file = tmp_path / "ring.json"
+    Ring().rotated(datetime.now(UTC), timedelta()).write(file)
+    async with work.connection() as db:
+        entries = [entry(f"a{n}", because=f"why {n}") for n in range(450)]
+        await store.append(db, Sealer(file=file), entries)
+        Ring.read(file).rotated(datetime.now(UTC), timedelta()).write(file)
+        after: str | None = ""
+        while after is not None:
+            assert len(after) <= 80, "the route takes no longer one"
+            after = (await reseal(db, Sealer(file=file), [store.KEPT_REASONS], after)).next
+        assert await store.KEPT_REASONS.by_key(db) == {"2": 450}
+    Ring.read(file).without("1").write(file)
+    work.sealer = Sealer(file=file)
+    await chainer.turn()
+    assert (await look_through(work, None, Sealer(file=file))).wrong == []
+    async with work.read() as db:
+        (newest,) = await store.found(db, work.sealer, store.Filter(actor="a449"), None, 10)
+    assert newest["because"] == "why 449"
+
+
+async def test_a_forged_head_is_passed_over(copy: Copy) -> None:
+    forged = copy.heads[-1].model_copy(update={"count": 9999})
+    copy.heads.append(forged)
+    found = await copy.verdict()
+    assert found.wrong == []
+    assert any("not signed by this ring" in each for each in found.remarks)
 
 
 def test_a_row_is_hashed_as_documented() -> None:
