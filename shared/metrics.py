@@ -208,7 +208,7 @@ async def _waiting(m: Machinery) -> list[Sample]:
         gaps = Counted(gap.topic for gap, _ in await tables.open_gaps(db))
         states = await m.due.states(db)
         lasting = await tables.lasting(db)
-        forgotten = await m.forgetting.noted(db)
+        past = await m.removing.noted(db)
         unchained = await audit.waiting(db)
     now = m.work.now()
     samples = [
@@ -223,7 +223,7 @@ async def _waiting(m: Machinery) -> list[Sample]:
         Sample("medsync_oldest_snapshot_seconds", lasting.snapshot_seconds),
         Sample("medsync_oldest_transaction_seconds", lasting.transaction_seconds),
     ]
-    for kind, left, removed in forgotten:
+    for kind, left, removed in past:
         samples.append(Sample("medsync_retention_past_rows", left, (kind,)))
         samples.append(Sample("medsync_retention_removed_total", removed, (kind,)))
     for state in states:

@@ -26,13 +26,13 @@ from shared.messaging import Unit, Work, journal, tables
 from shared.messaging.consumer import Consumer
 from shared.messaging.due import DueLoop
 from shared.messaging.envelope import marks_of_state, typed_key
-from shared.messaging.forgetting import Forgetting, KindKept
 from shared.messaging.lag import DatabaseAway, LagMeter
 from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.parking import NoSuchLetter, Parking
 from shared.messaging.positions import WHOLE, cure, said
 from shared.messaging.recovery import Recovery
 from shared.messaging.relay import Relays
+from shared.messaging.removing import KindKept, Removing
 from shared.resealing import Kept, NoSuchPlace, Turn, reseal
 from shared.values import (
     Cursor,
@@ -78,7 +78,7 @@ class Machinery:
     republish: CurrentState | None
     recovery: Recovery
     kept: Sequence[Kept]
-    forgetting: Forgetting
+    removing: Removing
     chainer: Chainer
 
 
@@ -430,8 +430,8 @@ async def retention(request: Request) -> Retention:
     100,000 of each."""
     m = _of(request)
     async with m.work.read() as db:
-        kinds = await m.forgetting.kept(db)
-    signed = m.forgetting.policy.signed_off
+        kinds = await m.removing.kept(db)
+    signed = m.removing.policy.signed_off
     return Retention(
         signed_off_by=signed.by if signed else None, signed_off_on=signed.on if signed else None, kinds=kinds
     )
@@ -457,11 +457,11 @@ class Removed(Output):
 async def run_retention(request: Request, body: RunRetention, caller: Commanding) -> Removed:
     """Remove some of what is past its day, without waiting for the daily run; `next` says where to go on."""
     m = _of(request)
-    names = list(m.forgetting.kinds)
+    names = list(m.removing.kinds)
     name = body.kind or names[0]
     if name not in names:
         raise Problem(422, "No such kind", f"kinds are {', '.join(names)}")
-    if m.forgetting.policy.signed_off is None:
+    if m.removing.policy.signed_off is None:
         raise Problem(
             409,
             "Not signed off",
@@ -469,7 +469,7 @@ async def run_retention(request: Request, body: RunRetention, caller: Commanding
         )
 
     async def turn(unit: Unit) -> int:
-        return await m.forgetting.batch(unit, m.forgetting.kinds[name])
+        return await m.removing.batch(unit, m.removing.kinds[name])
 
     removed = await m.work.command(caller, (), turn)
     following = dict(pairwise(names)).get(name)

@@ -12,7 +12,7 @@ from = 2026-01-01                     # the rule holds from then
 until = 2027-12-31                    # to then; left out: still
 source = "42 CFR 423.505(d)"
 
-A kind without a rule that holds today is kept. What a service may not forget whatever the file says (what is open, what
+A kind without a rule that holds today is kept. What a service may not remove whatever the file says (what is open, what
 a plan still needs) is in its own statements, `services/*/store/retention.py`.
 """
 
@@ -42,10 +42,10 @@ Text = Annotated[str, Field(min_length=1, max_length=400)]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of record that a service forgets.
+    """A kind of record that a service removes in its time.
 
     `past` selects `id` (text) and `patient_id` of what may go: its moment is before $1, and nothing needs it any more.
-    `forget` are the statements that remove these ids ($1, text[]), of these patients where one asks ($2); the last one
+    `remove` are the statements that remove these ids ($1, text[]), of these patients where one asks ($2); the last one
     removes the rows that are counted.
     """
 
@@ -53,7 +53,7 @@ class Kind:
     after: str  # from when on its days are counted, in words
     least_days: int  # the service itself still reads what is younger
     past: str
-    forget: tuple[str, ...]
+    remove: tuple[str, ...]
     of_patients: bool = True  # locked, and left alone while they are parked
     by_machine_time: bool = False  # as it was written by the database's clock
 

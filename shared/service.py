@@ -38,7 +38,6 @@ from shared.messaging import Handlers, Jobs, Work, journal, partitions, tables
 from shared.messaging.bell import Bell
 from shared.messaging.consumer import Consumer
 from shared.messaging.due import DueLoop
-from shared.messaging.forgetting import OF_THE_FABRIC, Forgetting
 from shared.messaging.heads import Heads
 from shared.messaging.intake import Intake
 from shared.messaging.lag import LagMeter
@@ -47,6 +46,7 @@ from shared.messaging.parking import Parking
 from shared.messaging.partitions import Partition
 from shared.messaging.recovery import Recovery, Revisions, TakeAgain
 from shared.messaging.relay import Relay, Relays
+from shared.messaging.removing import OF_THE_FABRIC, Removing
 from shared.messaging.unit import Cause
 from shared.resealing import SET_ASIDE, Kept
 from shared.retention import SHIPPED, Kind
@@ -80,7 +80,7 @@ def service_app(
     take_again: TakeAgain | None = None,
     lanes: Mapping[str, int] | None = None,
     large: Mapping[str, int] | None = None,
-    forgets: Sequence[Kind] = (),
+    removes: Sequence[Kind] = (),
     in_clear: Sequence[InClear] = (),
     access: Rows | None = None,
     identity: Identity | None = None,
@@ -92,7 +92,8 @@ def service_app(
 
     `about` says in its document what the service is for. `lanes` and `large` are bounds of some paths, see `Edge`.
     `republish`, `revisions` and `take_again`: how a service that publishes tells its state, and recovers.
-    `forgets`: what it removes once its day is past. `in_clear`: what is sealed as it starts, where a release of before did not.
+    `removes`: what it removes once its day is past. `in_clear`: what is sealed as it starts, where a release of before
+    did not.
     """
 
     @asynccontextmanager
@@ -104,7 +105,7 @@ def service_app(
                 recovering = partial(Recovery, revisions=revisions, take_again=take_again)
                 kept = (*datakeys.KEPT, KEPT_REASONS, *SET_ASIDE)
                 await _start(
-                    app, stack, name, settings, handlers, jobs, republish, recovering, kept, forgets, in_clear
+                    app, stack, name, settings, handlers, jobs, republish, recovering, kept, removes, in_clear
                 )
             except Exception as error:  # its words quote no patient: none was read yet
                 log.critical("service.cannot_start", why=str(error)[:200], exc_info=error)
@@ -178,7 +179,7 @@ async def _start(
     republish: operations.CurrentState | None,
     recovering: Callable[..., Recovery],
     kept: Sequence[Kept],
-    forgets: Sequence[Kind],
+    removes: Sequence[Kind],
     in_clear: Sequence[InClear],
 ) -> None:
     """Open the pools, then run everything; at the end all parts stop at once, and the pools close after them.
@@ -186,7 +187,7 @@ async def _start(
     Commands and queries have a pool of their own: however many wait, events are taken and operations answered.
     """
     broker, sealer = settings.broker, _sealer(name, settings)
-    kinds = (*forgets, *OF_THE_FABRIC)
+    kinds = (*removes, *OF_THE_FABRIC)
     policy = read_retention(settings.retention_file or SHIPPED, name, kinds)
     label = f"medsync-{name}-{settings.slot}"
     pool = await _pool(settings, settings.pool_size, label)
@@ -238,7 +239,7 @@ async def _start(
     due = DueLoop(work, jobs, bell)
     chainer = Chainer(work, Heads(broker, prefix=prefix, client=f"{label}-audit"))
     parking = Parking(work, handlers)
-    forgetting = Forgetting(work, kinds, policy)
+    removing = Removing(work, kinds, policy)
     app.state.machinery = operations.Machinery(
         service=name,
         slot=settings.slot,
@@ -252,7 +253,7 @@ async def _start(
         republish=republish,
         recovery=recovery,
         kept=kept,
-        forgetting=forgetting,
+        removing=removing,
         chainer=chainer,
     )
     parts: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = (
@@ -263,7 +264,7 @@ async def _start(
         chainer.run,
         partial(_consume, consumer, meter, settings.stuck_after_seconds),
         partial(_keep_house, work, parking),
-        forgetting.run,
+        removing.run,
         app.state.metrics.watch_loop,
     )
     tasks = [asyncio.create_task(_or_end_the_process(part)) for part in parts]

@@ -31,7 +31,7 @@ def create_app(settings: Settings) -> FastAPI:
         routers=routers,
         lanes=lanes,
         in_clear=(writes.IN_CLEAR,),
-        forgets=retention.KINDS,
+        removes=retention.KINDS,
         identity=_identity(settings),
     )
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))

@@ -33,6 +33,6 @@ def create_app(settings: Settings) -> FastAPI:
         revisions=REVISIONS,
         take_again=end_again,
         in_clear=(people.IN_CLEAR,),
-        forgets=retention.KINDS,
+        removes=retention.KINDS,
         large={"/imports/": IMPORT_BYTES},
     )

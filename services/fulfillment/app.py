@@ -23,6 +23,6 @@ def create_app(settings: Settings) -> FastAPI:
         jobs=due,
         routers=[http.router],
         republish=current_state,
-        forgets=retention.KINDS,
+        removes=retention.KINDS,
         in_clear=(writes.IN_CLEAR,),
     )

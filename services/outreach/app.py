@@ -25,5 +25,5 @@ def create_app(settings: Settings) -> FastAPI:
         republish=stops.current_state,
         take_again=stop_again,
         in_clear=numbers.IN_CLEAR,
-        forgets=retention.KINDS,
+        removes=retention.KINDS,
     )

@@ -24,5 +24,5 @@ def create_app(settings: Settings) -> FastAPI:
         routers=[http.router],
         republish=store.current_state,
         revisions=REVISIONS,
-        forgets=retention.KINDS,
+        removes=retention.KINDS,
     )

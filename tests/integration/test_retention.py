@@ -1,4 +1,4 @@
-"""Records are forgotten on their day and not a day before, on real databases; what is open or still needed stays."""
+"""Records are removed on their day and not a day before, on real databases; what is open or still needed stays."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from services.planner.store.retention import KINDS as OF_PLANNER
 from shared.clock import SteppedClock
 from shared.database import open_pool
 from shared.grants import SignedOff
-from shared.messaging import Work, forgetting, patient
+from shared.messaging import Work, patient, removing
 from shared.messaging.bell import Bell
-from shared.messaging.forgetting import OF_THE_FABRIC, Forgetting
+from shared.messaging.removing import OF_THE_FABRIC, Removing
 from shared.messaging.unit import Cause
 from shared.retention import SHIPPED, Kind, Policy, Rule, read
 from shared.sealing import Sealer
@@ -61,14 +61,14 @@ def policy(*kinds: Kind, days: int | None = None, signed: bool = True) -> Policy
 
 
 class Service:
-    """One process of a service, as far as it forgets."""
+    """One process of a service, as far as it removes records."""
 
     def __init__(self, work: Work, clock: SteppedClock) -> None:
         self.work, self.clock = work, clock
 
-    async def forget(self, by: Policy, *kinds: Kind) -> None:
+    async def remove(self, by: Policy, *kinds: Kind) -> None:
         for kind in kinds:
-            await Forgetting(self.work, kinds, by).work_off(kind)
+            await Removing(self.work, kinds, by).work_off(kind)
 
     async def sql(self, statement: str, *values: Any) -> None:
         async with self.work.connection() as db:
@@ -480,12 +480,12 @@ async def test_a_record_goes_on_its_day_and_not_a_day_before(service: Service, k
     service.clock.set(moment + timedelta(days=days))
     await write(service, CASES[kind].goes, moment)
     before = await rows(service, kind)
-    await service.forget(policy(of), of)
+    await service.remove(policy(of), of)
     assert await rows(service, kind) == before
 
     service.clock.advance(timedelta(days=1))
     a_day_later = days - 1 if of.by_machine_time else days  # nobody sets the database's clock
-    await service.forget(policy(of, days=a_day_later), of)
+    await service.remove(policy(of, days=a_day_later), of)
     assert await rows(service, kind) == [KEPT_BESIDE.get(kind, 0)] * len(before)
 
 
@@ -493,7 +493,7 @@ async def test_a_record_goes_on_its_day_and_not_a_day_before(service: Service, k
 async def test_what_is_open_or_needed_stays_however_old(service: Service, kind: str) -> None:
     await write(service, CASES[kind].stays, LONG_AGO)
     before = await rows(service, kind)
-    await service.forget(policy(KINDS[kind]), KINDS[kind])
+    await service.remove(policy(KINDS[kind]), KINDS[kind])
     assert await rows(service, kind) == before
 
 
@@ -516,16 +516,16 @@ async def many_attempts(service: Service, number: int) -> None:
 async def test_without_a_signature_it_is_counted_and_nothing_goes(service: Service) -> None:
     await many_attempts(service, 3)
     unsigned = policy(ATTEMPTS, signed=False)
-    await service.forget(unsigned, ATTEMPTS)
+    await service.remove(unsigned, ATTEMPTS)
     assert await service.count("attempts") == 3
     async with service.work.read() as db:
-        (told,) = await Forgetting(service.work, [ATTEMPTS], unsigned).kept(db)
+        (told,) = await Removing(service.work, [ATTEMPTS], unsigned).kept(db)
     assert (told.past, told.removed, told.done_on, told.late) == (3, 0, None, True)
 
 
 async def test_looking_changes_nothing_and_says_what_a_run_would_remove(service: Service) -> None:
     await many_attempts(service, 3)
-    process = Forgetting(service.work, [ATTEMPTS], policy(ATTEMPTS))
+    process = Removing(service.work, [ATTEMPTS], policy(ATTEMPTS))
     async with service.work.read() as db:  # read-only: what it wrote would fail
         (told,) = await process.kept(db)
     assert (told.past, told.late, await service.count("attempts")) == (3, True, 3)
@@ -539,13 +539,13 @@ async def test_a_kind_without_a_rule_that_holds_is_kept(service: Service) -> Non
     await many_attempts(service, 3)
     (rule,) = policy(ATTEMPTS).keep
     over = rule.model_copy(update={"ends_on": NOW.date() - timedelta(days=1)})
-    await service.forget(policy(ATTEMPTS).model_copy(update={"keep": (over,)}), ATTEMPTS)
+    await service.remove(policy(ATTEMPTS).model_copy(update={"keep": (over,)}), ATTEMPTS)
     assert await service.count("attempts") == 3
 
 
 async def test_a_run_that_is_cut_off_goes_on_where_it_was(service: Service) -> None:
     await many_attempts(service, 2500)
-    running = asyncio.create_task(Forgetting(service.work, [ATTEMPTS], policy(ATTEMPTS)).run())
+    running = asyncio.create_task(Removing(service.work, [ATTEMPTS], policy(ATTEMPTS)).run())
 
     async def begun() -> bool:
         return await service.count("attempts") < 2500
@@ -554,14 +554,14 @@ async def test_a_run_that_is_cut_off_goes_on_where_it_was(service: Service) -> N
     running.cancel()
     await asyncio.wait([running])
     assert 0 < await service.count("attempts") < 2500
-    await service.forget(policy(ATTEMPTS), ATTEMPTS)
+    await service.remove(policy(ATTEMPTS), ATTEMPTS)
     assert await service.count("attempts") == 0
     assert await service.count("fabric.retention where removed = 2500 and done_on is not null") == 1
 
 
 async def test_while_one_process_removes_another_leaves_it_to_it(service: Service) -> None:
     await many_attempts(service, 1000)
-    one, other = (Forgetting(service.work, [ATTEMPTS], policy(ATTEMPTS)) for _ in range(2))
+    one, other = (Removing(service.work, [ATTEMPTS], policy(ATTEMPTS)) for _ in range(2))
     async with service.work.begin((), cause=Cause("test", "test")) as unit:
         assert await one.batch(unit, ATTEMPTS) == 500
         await other.work_off(ATTEMPTS)
@@ -571,7 +571,7 @@ async def test_while_one_process_removes_another_leaves_it_to_it(service: Servic
 
 async def test_two_processes_remove_each_record_once(service: Service) -> None:
     await many_attempts(service, 3000)
-    both = [Forgetting(service.work, [ATTEMPTS], policy(ATTEMPTS)) for _ in range(2)]
+    both = [Removing(service.work, [ATTEMPTS], policy(ATTEMPTS)) for _ in range(2)]
     while await service.count("attempts"):
         await asyncio.gather(*(each.work_off(ATTEMPTS) for each in both))
     assert await service.count("fabric.retention where removed = 3000") == 1
@@ -591,11 +591,11 @@ async def test_who_is_at_work_or_parked_is_left_alone_and_the_others_go(service:
         """
     )
     async with service.work.begin([patient("p3")], cause=Cause("test", "test")):
-        await service.forget(policy(ATTEMPTS), ATTEMPTS)
+        await service.remove(policy(ATTEMPTS), ATTEMPTS)
         async with service.work.read() as db:
             left = await db.fetch("select patient_id, count(*) from attempts group by 1 order by 1")
     assert [tuple(row) for row in left] == [("p3", 30), ("p7", 30)]
-    await service.forget(policy(ATTEMPTS), ATTEMPTS)  # the same day: not all was done
+    await service.remove(policy(ATTEMPTS), ATTEMPTS)  # the same day: not all was done
     assert await service.count("attempts") == 30
 
 
@@ -606,7 +606,7 @@ async def test_a_busy_year_leaves_no_more_than_its_last_days(
     """Lines of the stream, plans and visits of twenty patients, as many every day."""
     rng, kinds = random.Random(7), [KINDS[f"console.{each}"] for each in ("stream", "plans", "visits")]
     by, sizes = policy(*kinds), []
-    monkeypatch.setattr(forgetting, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(removing, "PAUSE_SECONDS", 0)
     await service.sql(
         "insert into patients (patient_id, plan_revision) select 'p' || n, 0 from generate_series(0, 19) n"
     )
@@ -635,7 +635,7 @@ async def test_a_busy_year_leaves_no_more_than_its_last_days(
             who,
             day + 1,
         )
-        await service.forget(by, *kinds)
+        await service.remove(by, *kinds)
         sizes.append([await service.count(each) for each in ("stream", "plans", "visits")])
     most = [max(at[place] for at in sizes[:80]) for place in range(3)]
     assert [kind.least_days for kind in kinds] == [60, 60, 60]

@@ -1,4 +1,4 @@
-"""What the console forgets once its day is past. A rebuild takes what the topics keep, two weeks: older days are gone
+"""What the console removes once its day is past. A rebuild takes what the topics keep, two weeks: older days are gone
 with it."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LINES = Kind(
         where coalesce(at, uuid_extract_timestamp(event_id)) < $1
           and number < (select max(number) from stream) -- readers go on after the newest
     """,
-    forget=("delete from stream where event_id = any($1::text[]::uuid[])",),
+    remove=("delete from stream where event_id = any($1::text[]::uuid[])",),
 )
 
 PLANS = Kind(
@@ -30,7 +30,7 @@ PLANS = Kind(
         where coalesce(l.at, uuid_extract_timestamp(l.event_id)) < $1
           and l.revision < p.plan_revision
     """,
-    forget=("delete from plans where patient_id = any($2) and patient_id || '/' || revision = any($1)",),
+    remove=("delete from plans where patient_id = any($2) and patient_id || '/' || revision = any($1)",),
 )
 
 VISITS = Kind(
@@ -47,7 +47,7 @@ VISITS = Kind(
           and coalesce(v.package not in ('ready', 'to_verify'), true)
           and v.plan_revision is distinct from p.plan_revision
     """,
-    forget=(
+    remove=(
         "delete from fills where visit_id = any($1)",
         "delete from visits where visit_id = any($1)",
     ),
@@ -58,7 +58,7 @@ RENEWALS = Kind(
     after="it was needed",
     least_days=400,
     past=f"select patient_id || '/' || rx_id as id, patient_id from renewals where needed_by < {DAY}",
-    forget=("delete from renewals where patient_id = any($2) and patient_id || '/' || rx_id = any($1)",),
+    remove=("delete from renewals where patient_id = any($2) and patient_id || '/' || rx_id = any($1)",),
 )
 
 ACTIONS = Kind(
@@ -73,7 +73,7 @@ ACTIONS = Kind(
         where at < $1
           and coalesce(until < $1, true)
     """,
-    forget=("delete from actions where action_id = any($1::text[]::bigint[])",),
+    remove=("delete from actions where action_id = any($1::text[]::bigint[])",),
 )
 
 KINDS = (LINES, PLANS, VISITS, RENEWALS, ACTIONS)

@@ -1,4 +1,4 @@
-"""What enrollment forgets once its day is past. What is in force, and the last word of each patient, stays: the newest
+"""What enrollment removes once its day is past. What is in force, and the last word of each patient, stays: the newest
 consent, the newest answer, a stop that counts."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ FILLS = Kind(
         where handed_over_on < {DAY}
           and filled_on < {DAY}
     """,
-    forget=("delete from fills where fill_id = any($1)",),
+    remove=("delete from fills where fill_id = any($1)",),
 )
 
 REPORTED_CHANGES = Kind(
@@ -29,7 +29,7 @@ REPORTED_CHANGES = Kind(
         where c.reported_on < {DAY}
           and r.expires_on < {DAY}
     """,
-    forget=(
+    remove=(
         """
         delete from reported_changes
         where patient_id = any($2)
@@ -51,7 +51,7 @@ PRESCRIPTIONS = Kind(
           and not exists (select from fills f where f.rx_id = r.rx_id)
           and not exists (select from reported_changes c where c.rx_id = r.rx_id)
     """,
-    forget=("delete from prescriptions where rx_id = any($1)",),
+    remove=("delete from prescriptions where rx_id = any($1)",),
 )
 
 CONSENTS = Kind(
@@ -66,7 +66,7 @@ CONSENTS = Kind(
               select from consents n where n.patient_id = c.patient_id and n.consent_id > c.consent_id
           )
     """,
-    forget=("delete from consents where consent_id = any($1::text[]::bigint[])",),
+    remove=("delete from consents where consent_id = any($1::text[]::bigint[])",),
 )
 
 CONSENT_HISTORY = Kind(
@@ -82,7 +82,7 @@ CONSENT_HISTORY = Kind(
             where n.patient_id = h.patient_id and n.entry_id > h.entry_id and n.valid_from < $1
         )
     """,
-    forget=("delete from consent_history where entry_id = any($1::text[]::bigint[])",),
+    remove=("delete from consent_history where entry_id = any($1::text[]::bigint[])",),
 )
 
 STATEMENTS = Kind(
@@ -106,7 +106,7 @@ STATEMENTS = Kind(
               )
           )
     """,
-    forget=("delete from statements where statement_id = any($1::text[]::bigint[])",),
+    remove=("delete from statements where statement_id = any($1::text[]::bigint[])",),
 )
 
 CANDIDATE_ANSWERS = Kind(
@@ -122,7 +122,7 @@ CANDIDATE_ANSWERS = Kind(
             where n.patient_id = a.patient_id and n.answer_id > a.answer_id and n.recorded_at < $1
         )
     """,
-    forget=("delete from candidate_answers where answer_id = any($1::text[]::bigint[])",),
+    remove=("delete from candidate_answers where answer_id = any($1::text[]::bigint[])",),
 )
 
 KINDS = (

@@ -1,4 +1,4 @@
-"""What fulfillment forgets once its day is past: a package whole, with all that was done to it."""
+"""What fulfillment removes once its day is past: a package whole, with all that was done to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKAGES = Kind(
               select from items i where i.visit_id = w.visit_id and i.status in ('to_fill', 'leased')
           )
     """,
-    forget=(
+    remove=(
         "delete from consultations where visit_id = any($1)",
         "delete from actions where visit_id = any($1)",
         "delete from items where visit_id = any($1)",
@@ -41,7 +41,7 @@ CONFIRMATIONS = Kind(
         where c.received_at < $1
           and not exists (select from work_orders w where w.visit_id = c.visit_id)
     """,
-    forget=("delete from confirmations where confirmation_id = any($1::text[]::bigint[])",),
+    remove=("delete from confirmations where confirmation_id = any($1::text[]::bigint[])",),
 )
 
 KINDS = (PACKAGES, CONFIRMATIONS)

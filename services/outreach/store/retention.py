@@ -1,4 +1,4 @@
-"""What outreach forgets once its day is past, and what of it stays. A stop stays for as long as it counts."""
+"""What outreach removes once its day is past, and what of it stays. A stop stays for as long as it counts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CONTACTS = Kind(
               )
           )
     """,
-    forget=("delete from contacts where contact_id = any($1::text[]::uuid[])",),
+    remove=("delete from contacts where contact_id = any($1::text[]::uuid[])",),
 )
 
 ATTEMPTS = Kind(
@@ -59,7 +59,7 @@ ATTEMPTS = Kind(
               )
           )
     """,
-    forget=("delete from attempts where lease_id = any($1::text[]::uuid[])",),
+    remove=("delete from attempts where lease_id = any($1::text[]::uuid[])",),
 )
 
 TEXTS = Kind(
@@ -67,7 +67,7 @@ TEXTS = Kind(
     after="a person read it",
     least_days=30,
     past="select text_id::text as id, patient_id from texts where read_at < $1",
-    forget=("delete from texts where text_id = any($1::text[]::uuid[])",),
+    remove=("delete from texts where text_id = any($1::text[]::uuid[])",),
 )
 
 RENEWALS = Kind(
@@ -82,7 +82,7 @@ RENEWALS = Kind(
           and coalesce(asked_at < $1, true)
           and needed_by < {DAY}
     """,
-    forget=("delete from renewals where contact_id = any($1::text[]::uuid[])",),
+    remove=("delete from renewals where contact_id = any($1::text[]::uuid[])",),
 )
 
 SHORT_ITEMS = Kind(
@@ -99,7 +99,7 @@ SHORT_ITEMS = Kind(
               where c.patient_id = i.patient_id and c.visit_id = i.visit_id and c.status in ('open', 'promised')
           )
     """,
-    forget=(
+    remove=(
         """
         delete from short_items
         where patient_id = any($2)

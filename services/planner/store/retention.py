@@ -1,4 +1,4 @@
-"""What the planner forgets once its day is past. A plan is one row of its patient, written over by the next."""
+"""What the planner removes once its day is past. A plan is one row of its patient, written over by the next."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ANSWERS = Kind(
     after="the patient answered",
     least_days=60,
     past="select answer_id::text as id, patient_id from answers where answered_at < $1",
-    forget=("delete from answers where answer_id = any($1::text[]::bigint[])",),
+    remove=("delete from answers where answer_id = any($1::text[]::bigint[])",),
 )
 
 RULINGS = Kind(
@@ -36,7 +36,7 @@ RULINGS = Kind(
                select from plans p where p.patient_id = r.patient_id and p.cycle > r.cycle
            )
     """,
-    forget=("delete from rulings where ruling_id = any($1::text[]::uuid[])",),
+    remove=("delete from rulings where ruling_id = any($1::text[]::uuid[])",),
 )
 
 REJECTIONS = Kind(
@@ -50,7 +50,7 @@ REJECTIONS = Kind(
           and coalesce(x.next_fill_on < {DAY}, true)
           and {NOT_IN_PROFILE}
     """,
-    forget=("delete from rejections where patient_id = any($2) and patient_id || '/' || rx_id = any($1)",),
+    remove=("delete from rejections where patient_id = any($2) and patient_id || '/' || rx_id = any($1)",),
 )
 
 RENEWALS = Kind(
@@ -65,7 +65,7 @@ RENEWALS = Kind(
           and coalesce(x.answered_at < $1, true)
           and {NOT_IN_PROFILE}
     """,
-    forget=("delete from renewals where patient_id = any($2) and patient_id || '/' || rx_id = any($1)",),
+    remove=("delete from renewals where patient_id = any($2) and patient_id || '/' || rx_id = any($1)",),
 )
 
 KINDS = (ANSWERS, RULINGS, REJECTIONS, RENEWALS)

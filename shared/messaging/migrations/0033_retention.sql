@@ -1,6 +1,6 @@
 -- migrate:up
 
--- How far this service is with forgetting each kind of record whose day is past.
+-- How far this service is with removing each kind of record whose day is past.
 create table fabric.retention (
     kind text primary key,
     done_on date, -- by the service's clock: nothing was past its day any more; null: never yet

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.messaging import forgetting
-from shared.messaging.forgetting import OF_THE_FABRIC
+from shared.messaging import removing
+from shared.messaging.removing import OF_THE_FABRIC
 from shared.retention import BadRetention
 from tests.integration.fabric.given import Ledger
 from tests.integration.fabric.test_operator import Terminal
@@ -133,7 +133,7 @@ async def test_a_service_removes_by_itself_and_after_a_kill_goes_on(ledger: Ledg
 async def test_the_daily_look_comes_back_with_the_day(
     ledger: Ledger, signed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forgetting, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(removing, "LOOK_SECONDS", 0.1)
     async with ledger.running(retention_file=signed):
         await until(lambda: _done(ledger), "the first look is over")
         await closed_letters(ledger, 5, 500)

@@ -43,7 +43,7 @@ OF_THE_FABRIC: Sequence[Kind] = (
               and d.closed_at < $1
               and not exists (select from fabric.parked p where p.dead_letter_id = d.id)
         """,
-        forget=("delete from fabric.dead_letters where id = any($1::text[]::bigint[])",),
+        remove=("delete from fabric.dead_letters where id = any($1::text[]::bigint[])",),
     ),
 )
 """What every service keeps; inbox, journal and answers have days of their own (`shared.service`)."""
@@ -65,7 +65,7 @@ class KindKept:
     late: bool  # it should have been removed by now
 
 
-class Forgetting:
+class Removing:
     """Removes what is past its day, by the policy; nothing where nobody has signed that off."""
 
     def __init__(self, work: Work, kinds: Sequence[Kind], policy: Policy) -> None:
@@ -134,7 +134,7 @@ class Forgetting:
                 before,
                 patients,
             )
-        return await _forget(unit.db, kind, found)
+        return await _delete(unit.db, kind, found)
 
     async def _lock(self, unit: Unit, patient_ids: set[str]) -> list[str]:
         """Those of them whom nobody works on now, and who are not parked."""
@@ -205,10 +205,10 @@ async def _count(db: Db, kind: Kind, before: datetime) -> int:
     return found
 
 
-async def _forget(db: Db, kind: Kind, rows: Sequence[Mapping[str, Any]]) -> int:
+async def _delete(db: Db, kind: Kind, rows: Sequence[Mapping[str, Any]]) -> int:
     """Remove these; says how many were there."""
     ids, patients, done = [row["id"] for row in rows], [row["patient_id"] for row in rows], "DELETE 0"
-    for statement in kind.forget if rows else ():
+    for statement in kind.remove if rows else ():
         done = await db.execute(statement, *((ids, patients) if "$2" in statement else (ids,)))
     return int(done.removeprefix("DELETE "))
 
