@@ -34,6 +34,7 @@ from shared.messaging import Handlers, Jobs, Work, journal, partitions, tables
 from shared.messaging.bell import Bell
 from shared.messaging.consumer import Consumer, group_of
 from shared.messaging.due import DueLoop
+from shared.messaging.forgetting import Personal
 from shared.messaging.intake import Intake
 from shared.messaging.lag import LagMeter
 from shared.messaging.outages import BROKER_AWAY
@@ -47,6 +48,8 @@ from shared.sealing import SealBroken, Sealer
 from shared.settings import ServiceSettings
 from shared.slots import Slot
 from shared.tokens import Keys, Tokens
+
+NOTHING = Personal()
 
 INBOX_DAYS = 35
 """How long taken ids are kept: longer than any topic keeps its records."""
@@ -73,6 +76,7 @@ def service_app(
     lanes: Mapping[str, int] | None = None,
     large: Mapping[str, int] | None = None,
     in_clear: Sequence[InClear] = (),
+    personal: Personal = NOTHING,
     access: Rows | None = None,
     identity: Identity | None = None,
 ) -> FastAPI:
@@ -83,7 +87,7 @@ def service_app(
 
     `about` says in its document what the service is for. `lanes` and `large` are bounds of some paths, see `Edge`.
     `republish`, `revisions` and `take_again`: how a service that publishes tells its state, and recovers.
-    `in_clear`: what is sealed as it starts, where a release of before did not.
+    `in_clear`: what is sealed as it starts, where a release of before did not. `personal`: what goes with a patient.
     """
 
     @asynccontextmanager
@@ -95,7 +99,17 @@ def service_app(
                 recovering = partial(Recovery, revisions=revisions, take_again=take_again)
                 kept = (*datakeys.KEPT, *SET_ASIDE)
                 await _start(
-                    app, stack, name, settings, handlers, jobs, republish, recovering, kept, in_clear
+                    app,
+                    stack,
+                    name,
+                    settings,
+                    handlers,
+                    jobs,
+                    republish,
+                    recovering,
+                    kept,
+                    in_clear,
+                    personal,
                 )
             except Exception as error:  # its words quote no patient: none was read yet
                 log.critical("service.cannot_start", why=str(error)[:200], exc_info=error)
@@ -164,6 +178,7 @@ async def _start(
     recovering: Callable[..., Recovery],
     kept: Sequence[Kept],
     in_clear: Sequence[InClear],
+    personal: Personal,
 ) -> None:
     """Open the pools, then run everything; at the end all parts stop at once, and the pools close after them.
 
@@ -237,6 +252,7 @@ async def _start(
         republish=republish,
         recovery=recovery,
         kept=kept,
+        personal=personal,
     )
     parts: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = (
         slot.keep,

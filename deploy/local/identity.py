@@ -48,7 +48,7 @@ PEOPLE = {
     "auditor-1": "auditor",
 }
 PROGRAMS = {
-    "medsync-cli": ["operator", "feed"],
+    "medsync-cli": ["operator", "feed", "privacy"],
     "medsync-console": [],
     "chain-platform": ["feed"],
     "dialer-1": ["dialer"],

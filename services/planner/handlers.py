@@ -12,7 +12,14 @@ from services.planner.domain.model import Rejection
 from services.planner.domain.progress import Progress, Status
 from services.planner.recompute import recompute, recompute_exclusions, withdraw
 from services.planner.store import Answer, Record
-from shared.events.enrollment import PatientDisenrolled, PatientEnrolled, ProfileChanged, StoreChanged
+from services.planner.store.forgetting import PERSONAL
+from shared.events.enrollment import (
+    PatientDisenrolled,
+    PatientEnrolled,
+    PatientErased,
+    ProfileChanged,
+    StoreChanged,
+)
 from shared.events.fulfillment import FillRejected
 from shared.events.outreach import (
     AlignmentAgreed,
@@ -23,6 +30,7 @@ from shared.events.outreach import (
     RescheduleRequested,
 )
 from shared.messaging import Handlers, Unit
+from shared.messaging.forgetting import forget
 
 on = Handlers()
 
@@ -73,6 +81,12 @@ async def cancel_plan(events: Sequence[PatientDisenrolled], unit: Unit) -> None:
     records = await store.load_records(unit.db, left, unit.now)
     await withdraw(unit, records.values())
     await recompute_exclusions(unit, dict.fromkeys(left, ()))
+
+
+@on(PatientErased)
+async def forget_patients(events: Sequence[PatientErased], unit: Unit) -> None:
+    """Destroy what says who these patients are."""
+    await forget(unit, PERSONAL, [event.patient_id for event in events])
 
 
 @on(StoreChanged)

@@ -140,6 +140,7 @@ class Unit:
     idle: bool = False  # found nothing to do: nobody is woken after it
     reach: Reach = EVERYTHING  # of who commands
     license: str = ""
+    about: set[str] = field(default_factory=set)  # patients whom the answer to a command is about
 
     def today(self, time_zone: str) -> date:
         """The local date there. `time_zone` is an IANA name."""
@@ -268,6 +269,7 @@ class Work:
 
         async def claimed(unit: Unit) -> T:
             free = await self.free_owners(unit, view, limit, stores=caller.reach.stores)
+            unit.about |= {*free}
             return await decide(free, unit)
 
         return await self._once(caller, (), claimed)
@@ -289,6 +291,7 @@ class Work:
                 self.begin(locks, actor=caller.actor, role=caller.role, cause=cause)
             )
             unit.reach, unit.license = caller.reach, caller.license
+            unit.about = {each.removeprefix("patient:") for each in keys if each.startswith("patient:")}
             reach("command.begun")
             await require_reach(unit.db, caller.reach, keys)
             if key and (kept := await tables.answer_to(unit.db, caller.actor, key)):
@@ -298,7 +301,9 @@ class Work:
             answer = await decide(unit)
             reach("command.decided")
             if key and keep(answer):
-                kept = tables.Kept.of(self.sealer, caller.actor, key, caller.fingerprint, answer)
+                kept = tables.Kept.of(
+                    self.sealer, caller.actor, key, caller.fingerprint, answer, sorted(unit.about)
+                )
                 await tables.keep_answer(unit.db, kept)
             elif not unit.emitted:
                 await tables.leave_trace(unit.db)
