@@ -22,7 +22,16 @@ from shared.messaging import Unit, Work, journal, tables
 from shared.messaging.consumer import Consumer
 from shared.messaging.due import DueLoop
 from shared.messaging.envelope import marks_of_state, typed_key
-from shared.messaging.forgetting import Forgotten, Personal, erased, forget, held_of, how_far, known_again
+from shared.messaging.forgetting import (
+    Forgotten,
+    Personal,
+    erased,
+    forget,
+    forget_published,
+    held_of,
+    how_far,
+    known_again,
+)
 from shared.messaging.lag import DatabaseAway, LagMeter
 from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.parking import NoSuchLetter, Parking
@@ -450,6 +459,7 @@ async def erase_again(request: Request, body: Erasures, caller: Commanding) -> d
         found = await known_again(unit.db, m.personal, body.hashes)
         await m.work.lock(unit, [f"patient:{each}" for each in found])
         await forget(unit, m.personal, found)
+        await forget_published(unit.db, found)
         return {"erased": len(found)}
 
     return await m.work.command(caller, (), again)

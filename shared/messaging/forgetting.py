@@ -118,15 +118,20 @@ async def erased(db: Db, after: str, limit: int) -> list[str]:
 
 
 async def known_again(db: Db, personal: Personal, hashes: Collection[str]) -> list[str]:
-    """Patients of these hashes of whom this database has anything: it may have been put back."""
+    """Patients of these hashes of whom this database has anything, and does not know that they are forgotten."""
     every = " union ".join(
         f"select patient_id from {table}" for table in (*personal.rows, *personal.kept, "fabric.data_keys")
     )
+    await db.execute("set local statement_timeout = 0")
     rows = await db.fetch(
         f"""
         select patient_id
         from ({every}) every
-        where encode(sha256(convert_to('erased/' || patient_id, 'UTF8')), 'hex') = any($1)
+        where encode(sha256(convert_to('erased/' || patient_id, 'UTF8')), 'hex') = any (
+            select unnest($1::text[])
+            except
+            select patient_hash from fabric.erased
+        )
         """,
         list(hashes),
         timeout=LOOK_THROUGH_SECONDS,

@@ -325,6 +325,12 @@ async def test_a_database_of_before_is_told_by_the_others_whom_to_forget(chain: 
         assert answer == {"erased": 1}
         await chain.forgotten(P1, ("outreach",))
         assert (await chain.ask("outreach", "/ops/erasures"))["items"] == [hash_of(P1)]
+        again = await chain.post("outreach", "/ops/erasures", {"hashes": [hash_of(P1)]})
+        assert again == {"erased": 0}, "it is known by now"
+        assert await chain.post("enrollment", "/ops/erasures", {"hashes": [hash_of(P1)]}) == {"erased": 1}
+        urls = {name: chain.urls[name] for name in ("enrollment", "outreach")}
+        both = Chain(chain.stack, chain.prefix, urls, chain.clock)
+        assert await both.tables_with(*CANARIES) == {}, "the journal too"
         other = await chain.ask("outreach", f"/ops/privacy/{P2}")
         assert other["erased_at"] is None
         assert other["holds"]["details"] == 1
