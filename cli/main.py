@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from cli import audit, clock, console, deadletters, events, gaps, keys, retention, topics
+from cli import audit, clock, console, deadletters, events, gaps, keys, privacy, retention, topics
 from cli.plan import command as plan
 from cli.proof.__main__ import main as prove
 from services import SERVICES
@@ -28,6 +28,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(deadletters.app, name="deadletters")
 app.add_typer(gaps.app, name="gaps")
 app.add_typer(keys.app, name="keys")
+app.add_typer(privacy.app, name="privacy")
 app.add_typer(topics.app, name="topics")
 app.add_typer(retention.app, name="retention")
 app.add_typer(console.app, name="console")

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import typer
 
+from cli.privacy import erase_again
 from cli.republish import republish_all
 from cli.sign_in import staff_headers
 from cli.system import find
@@ -40,6 +41,8 @@ def recover(service: str, because: str) -> None:
         typer.echo(line)
     if report["lost"]:
         typer.echo(f"Whose they were is in {write_ids(report)}: ids alone, for your eyes alone.")
+    if again := erase_again(find(), service):  # before it tells anything of them
+        typer.echo(f"Forgotten again, as the other services remember: {again}.")
     typer.echo("Telling everybody how things stand: ", nl=False)
     republish_all(service, store=None, patient=None)
 

@@ -22,6 +22,7 @@ class Role(StrEnum):
     manager = "manager"  # of a store
     operator = "operator"  # runs the services; sees no patient
     auditor = "auditor"
+    privacy = "privacy"  # tells patients what is held, and has them forgotten
     prescriber = "prescriber"
     patient = "patient"
     caregiver = "caregiver"
@@ -214,6 +215,10 @@ OF_EVERY_SERVICE: Rows = {
     "GET /ops/replays": _system(*LOOKERS),
     "GET /ops/keys": _system(*LOOKERS),
     "GET /ops/retention": _system(*LOOKERS),
+    "GET /ops/privacy/{patient_id}": _system(R.privacy, R.operator),
+    "GET /ops/privacy/{patient_id}/export": _naming(_system(R.privacy)),
+    "GET /ops/erasures": _system(R.privacy, R.operator),
+    "POST /ops/erasures": _system(R.operator),
     "GET /ops/deadletters/{number}": _naming(_system(R.operator)),
     "GET /ops/audit": _naming(_system(R.auditor)),
     "GET /ops/audit/chain": _naming(_system(R.auditor)),
@@ -240,10 +245,14 @@ ACCESS: Mapping[str, Rows] = {
         "POST /patients/{patient_id}/prescriptions/{rx_id}/release": _patient(R.pharmacist),
         "POST /patients/{patient_id}/circumstances": _patient(*STAFF),
         "POST /patients/{patient_id}/rhythm": _patient(*STAFF),
+        "GET /patients/{patient_id}/erasure": _patient(R.privacy, R.auditor),
+        "POST /patients/{patient_id}/erasure": _patient(R.privacy),
+        "POST /patients/{patient_id}/legal-hold": _patient(R.privacy),
+        "POST /patients/{patient_id}/legal-hold/lift": _patient(R.privacy),
         "POST /stores/{store_id}/closures": _store(*PEOPLE, R.feed, R.system),
         "POST /stores/{store_id}/closures/{on}/lift": _store(*PEOPLE, R.feed, R.system),
-        "POST /patients/lookup": _patient(*PEOPLE, *SYSTEMS),
-        "POST /patients/search": _stores(*PEOPLE),
+        "POST /patients/lookup": _patient(*PEOPLE, *SYSTEMS, R.privacy),
+        "POST /patients/search": _stores(*PEOPLE, R.privacy),
         "GET /patients/{patient_id}": _patient(*PEOPLE, *SYSTEMS, *OF_PATIENTS, R.auditor),
         "GET /patients/{patient_id}/consents": _patient(*PEOPLE, *SYSTEMS, *OF_PATIENTS, R.auditor),
         "GET /patients": _stores(*PEOPLE, *SYSTEMS, R.auditor),

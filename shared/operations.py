@@ -26,6 +26,16 @@ from shared.messaging import Unit, Work, journal, tables
 from shared.messaging.consumer import Consumer
 from shared.messaging.due import DueLoop
 from shared.messaging.envelope import marks_of_state, typed_key
+from shared.messaging.forgetting import (
+    Forgotten,
+    Personal,
+    erased,
+    forget,
+    forget_published,
+    held_of,
+    how_far,
+    known_again,
+)
 from shared.messaging.lag import DatabaseAway, LagMeter
 from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.parking import NoSuchLetter, Parking
@@ -80,6 +90,7 @@ class Machinery:
     kept: Sequence[Kept]
     removing: Removing
     chainer: Chainer
+    personal: Personal
 
 
 router = APIRouter(prefix="/ops", tags=[OPERATIONS])
@@ -474,6 +485,58 @@ async def run_retention(request: Request, body: RunRetention, caller: Commanding
     removed = await m.work.command(caller, (), turn)
     following = dict(pairwise(names)).get(name)
     return Removed(kind=name, removed=removed, next=name if removed else following)
+
+
+ERASURES_A_TURN = 1000
+
+
+@router.get("/privacy/{patient_id}")
+async def privacy(request: Request, patient_id: Id) -> Forgotten:
+    """Whether this service has forgotten who a patient is, and what it still holds of that: numbers of rows alone."""
+    m = _of(request)
+    async with m.work.read() as db:
+        return await how_far(db, m.personal, patient_id)
+
+
+@router.get("/privacy/{patient_id}/export")
+async def export(request: Request, patient_id: Id) -> dict[str, Any]:
+    """Everything that this service holds of a patient, for the patient: by table, what is sealed opened as `said`."""
+    m = _of(request)
+    async with m.work.read() as db:
+        return {"service": m.service, "held": await held_of(db, m.work.keys, m.personal, patient_id)}
+
+
+@router.get("/erasures")
+async def erasures(request: Request, after: Cursor = "") -> dict[str, Any]:
+    """Who was forgotten, by hashes of their ids: for a service whose database was put back."""
+    async with _of(request).work.read() as db:
+        found = await erased(db, after, ERASURES_A_TURN)
+    return {"items": found, "next": found[-1] if len(found) == ERASURES_A_TURN else None}
+
+
+class Erasures(Input):
+    """Hashes of who was forgotten, as another service has them."""
+
+    model_config = for_example(hashes=["0" * 64])
+
+    hashes: Annotated[
+        list[Annotated[str, Field(pattern="^[0-9a-f]{64}$")]], Field(max_length=ERASURES_A_TURN)
+    ]
+
+
+@router.post("/erasures")
+async def erase_again(request: Request, body: Erasures, caller: Commanding) -> dict[str, int]:
+    """Forget again whom a database that was put back still knows."""
+    m = _of(request)
+
+    async def again(unit: Unit) -> dict[str, int]:
+        found = await known_again(unit.db, m.personal, body.hashes)
+        await m.work.lock(unit, [f"patient:{each}" for each in found])
+        await forget(unit, m.personal, found)
+        await forget_published(unit.db, found)
+        return {"erased": len(found)}
+
+    return await m.work.command(caller, (), again)
 
 
 class Republish(LenientInput):

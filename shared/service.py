@@ -38,6 +38,7 @@ from shared.messaging import Handlers, Jobs, Work, journal, partitions, tables
 from shared.messaging.bell import Bell
 from shared.messaging.consumer import Consumer
 from shared.messaging.due import DueLoop
+from shared.messaging.forgetting import Personal
 from shared.messaging.heads import Heads
 from shared.messaging.intake import Intake
 from shared.messaging.lag import LagMeter
@@ -55,6 +56,8 @@ from shared.sealing import SealBroken, Sealer
 from shared.settings import ServiceSettings
 from shared.slots import Slot
 from shared.tokens import Keys, Tokens
+
+NOTHING = Personal()
 
 INBOX_DAYS = 35
 """How long taken ids are kept: longer than any topic keeps its records."""
@@ -82,6 +85,7 @@ def service_app(
     large: Mapping[str, int] | None = None,
     removes: Sequence[Kind] = (),
     in_clear: Sequence[InClear] = (),
+    personal: Personal = NOTHING,
     access: Rows | None = None,
     identity: Identity | None = None,
 ) -> FastAPI:
@@ -92,8 +96,8 @@ def service_app(
 
     `about` says in its document what the service is for. `lanes` and `large` are bounds of some paths, see `Edge`.
     `republish`, `revisions` and `take_again`: how a service that publishes tells its state, and recovers.
-    `removes`: what it removes once its day is past. `in_clear`: what is sealed as it starts, where a release of before
-    did not.
+    `removes`: what it removes once its day is past. `personal`: what goes with a patient who is forgotten. `in_clear`:
+    what is sealed as it starts, where a release of before did not.
     """
 
     @asynccontextmanager
@@ -105,7 +109,18 @@ def service_app(
                 recovering = partial(Recovery, revisions=revisions, take_again=take_again)
                 kept = (*datakeys.KEPT, KEPT_REASONS, *SET_ASIDE)
                 await _start(
-                    app, stack, name, settings, handlers, jobs, republish, recovering, kept, removes, in_clear
+                    app,
+                    stack,
+                    name,
+                    settings,
+                    handlers,
+                    jobs,
+                    republish,
+                    recovering,
+                    kept,
+                    removes,
+                    in_clear,
+                    personal,
                 )
             except Exception as error:  # its words quote no patient: none was read yet
                 log.critical("service.cannot_start", why=str(error)[:200], exc_info=error)
@@ -126,9 +141,8 @@ def service_app(
     )
     app.state.rows = {**OF_EVERY_SERVICE, **(ACCESS.get(name, {}) if access is None else access)}
     app.state.identity = identity or identity_of(name, settings) or Headed()
-    app.add_middleware(
-        Audited
-    )  # the innermost: what keeps a row from being written is answered as any other error
+    # The innermost: what keeps a row from being written is answered as any other error.
+    app.add_middleware(Audited)
     install_problems(app)
     app.add_middleware(SlashesInIds)
     install_edge(app, Edge(settings.hosts, settings.max_in_flight, lanes or {}, large or {}))
@@ -181,6 +195,7 @@ async def _start(
     kept: Sequence[Kept],
     removes: Sequence[Kind],
     in_clear: Sequence[InClear],
+    personal: Personal,
 ) -> None:
     """Open the pools, then run everything; at the end all parts stop at once, and the pools close after them.
 
@@ -255,6 +270,7 @@ async def _start(
         kept=kept,
         removing=removing,
         chainer=chainer,
+        personal=personal,
     )
     parts: tuple[Callable[[], Coroutine[Any, Any, None]], ...] = (
         slot.keep,

@@ -25,6 +25,7 @@ from shared.events.enrollment import (
     OpenHours,
     PatientDisenrolled,
     PatientEnrolled,
+    PatientErased,
     Phone,
     Prescription,
     Profile,
@@ -214,6 +215,7 @@ class _Life:
                 patient_id=self.patient_id, store_id=self.store_id, reason=CandidateEnd.declined
             )
             yield self.tell(declined, -39, "command:answer")
+            yield self.tell(PatientErased(patient_id=self.patient_id), -38, "command:erase")
         if self.number % 16 == 15:
             return
         enrolled = self.tell(

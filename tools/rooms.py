@@ -35,7 +35,11 @@ NOT_EVERYWHERE: Mapping[str, str] = {
 """Rooms that a service has where it has the thing; under these names alone."""
 
 OWN: Mapping[str, Mapping[str, str]] = {
-    "enrollment": {"imports.py": "the feed: what each kind of record does to what is held"},
+    "enrollment": {
+        "imports.py": "the feed: what each kind of record does to what is held",
+        "erasing.py": "who is forgotten: what stands against it, and what every service is told",
+        "policy": "for how long records stay, with sources",
+    },
     "planner": {
         "policy": "dated figures of payers and states, with their sources",
         "rules.py": "the policy as read at the start",

@@ -15,6 +15,7 @@ PATIENT_DISENROLLED = "medsync.enrollment.patient-disenrolled.v1"
 CANDIDATE_IDENTIFIED = "medsync.enrollment.candidate-identified.v1"
 CANDIDATE_WITHDRAWN = "medsync.enrollment.candidate-withdrawn.v1"
 CONTACT_DETAILS_CHANGED = "medsync.enrollment.contact-details-changed.v1"
+PATIENT_ERASED = "medsync.enrollment.patient-erased.v1"
 STORE_CHANGED = "medsync.enrollment.store-changed.v1"
 
 PLAN_COMPUTED = "medsync.planner.plan-computed.v1"
@@ -36,7 +37,7 @@ CONTACT_OPTED_IN = "medsync.outreach.contact-opted-in.v1"
 RENEWAL_REQUESTED = "medsync.outreach.renewal-requested.v1"
 RENEWAL_ANSWERED = "medsync.outreach.renewal-answered.v1"
 
-OVERTAKING = frozenset({PATIENT_DISENROLLED, CONTACT_OPTED_IN, CONTACT_OPTED_OUT})
+OVERTAKING = frozenset({PATIENT_DISENROLLED, PATIENT_ERASED, CONTACT_OPTED_IN, CONTACT_OPTED_OUT})
 """What leaves though an earlier event of its patient is held: the earlier one, once released, stands behind it."""
 
 FILL_COMPLETED = "medsync.fulfillment.fill-completed.v1"
@@ -58,6 +59,7 @@ TOPICS: Mapping[str, frozenset[str]] = {
             PATIENT_DISENROLLED,
             CANDIDATE_IDENTIFIED,
             CANDIDATE_WITHDRAWN,
+            PATIENT_ERASED,
         }
     ),
     "medsync.enrollment.contacts.v1": frozenset({CONTACT_DETAILS_CHANGED}),
@@ -128,6 +130,7 @@ TAKES: Mapping[str, frozenset[str]] = {
             PATIENT_ENROLLED,
             PROFILE_CHANGED,
             PATIENT_DISENROLLED,
+            PATIENT_ERASED,
             STORE_CHANGED,
             ALIGNMENT_AGREED,
             PICKUP_CONFIRMED,
@@ -146,6 +149,7 @@ TAKES: Mapping[str, frozenset[str]] = {
             PATIENT_ENROLLED,
             CONSENT_CHANGED,
             PATIENT_DISENROLLED,
+            PATIENT_ERASED,
             CONTACT_DETAILS_CHANGED,
             STORE_CHANGED,
             PACKAGE_READY,
@@ -165,6 +169,7 @@ TAKES: Mapping[str, frozenset[str]] = {
             PATIENT_ENROLLED,
             CONSENT_CHANGED,
             PATIENT_DISENROLLED,
+            PATIENT_ERASED,
             CONTACT_DETAILS_CHANGED,
             STORE_CHANGED,
         }

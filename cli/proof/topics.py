@@ -114,7 +114,7 @@ def decode(topic: str, record: ConsumerRecord[bytes, bytes]) -> Event:
     event_type = sys.intern(headers.get("ce_type", ""))
     key = sys.intern((record.key or b"").decode(errors="replace"))
     said = _read_payload(record.value, event_type, flaws)
-    _look_at_envelope(headers, event_type, key, said.subject, flaws)
+    _look_at_envelope(headers, event_type, key, said.subject, flaws, tombstone=record.value is None)
     here = f"{topic}/{record.partition}/{record.offset}"
     payload = record.value or b""
     return Event(
@@ -149,7 +149,7 @@ def _flat(headers: Sequence[tuple[str, bytes | None]]) -> list[bytes]:
 
 
 def _look_at_envelope(
-    headers: Mapping[str, str], event_type: str, key: str, subject: str, flaws: list[str]
+    headers: Mapping[str, str], event_type: str, key: str, subject: str, flaws: list[str], *, tombstone: bool
 ) -> None:
     flaws += [f"no {name}" for name in sorted(ATTRIBUTES) if not headers.get(name)]
     if headers.get("ce_specversion", "1.0") != "1.0":
@@ -163,7 +163,7 @@ def _look_at_envelope(
     if headers.get("ce_subject", key) != key:
         flaws.append("ce_subject is not the record key")
     if event_type in SEALED:
-        flaws += [] if headers.get("ce_sealingkeyid") else ["no ce_sealingkeyid"]
+        flaws += [] if tombstone or headers.get("ce_sealingkeyid") else ["no ce_sealingkeyid"]
     elif subject != key:
         flaws.append("the record key is not the id in the payload")
 

@@ -49,7 +49,7 @@ PEOPLE = {
     "auditor-1": "auditor",
 }
 PROGRAMS = {
-    "medsync-cli": ["operator", "feed", "auditor"],
+    "medsync-cli": ["operator", "feed", "auditor", "privacy"],
     "medsync-console": [],
     "chain-platform": ["feed"],
     "dialer-1": ["dialer"],

@@ -13,6 +13,7 @@ from services.console.oidc import SignIn
 from services.console.pages import SaidHere, install_pages
 from services.console.settings import Settings
 from services.console.store import retention, writes
+from services.console.store.forgetting import PERSONAL
 from shared.identity import Identity
 from shared.messaging import Jobs
 from shared.service import identity_of, service_app
@@ -28,6 +29,7 @@ def create_app(settings: Settings) -> FastAPI:
         settings=settings,
         handlers=on,
         jobs=Jobs(),
+        personal=PERSONAL,
         routers=routers,
         lanes=lanes,
         in_clear=(writes.IN_CLEAR,),

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from services.console.domain.lines import Line
 from services.console.store import writes
+from services.console.store.forgetting import PERSONAL
 from shared import words
 from shared.events import Event
 from shared.events.enrollment import (
@@ -21,6 +22,7 @@ from shared.events.enrollment import (
     ContactDetailsChanged,
     PatientDisenrolled,
     PatientEnrolled,
+    PatientErased,
     ProfileChanged,
     StoreChanged,
 )
@@ -56,8 +58,10 @@ from shared.events.planner import (
     PlanComputed,
     RenewalNeeded,
 )
+from shared.events.tombstones import ContactDetailsForgotten
 from shared.messaging import Handlers, Unit
 from shared.messaging.envelope import Delivery
+from shared.messaging.forgetting import forget
 
 on = Handlers()
 
@@ -152,6 +156,18 @@ async def take_leave(events: Sequence[PatientDisenrolled], unit: Unit) -> None:
 async def take_details(events: Sequence[ContactDetailsChanged], unit: Unit) -> None:
     """Keep names and numbers apart, sealed."""
     await writes.save_sealed(unit.db, unit.keys, events)
+
+
+@shown(PatientErased)
+async def forget_patients(events: Sequence[PatientErased], unit: Unit) -> None:
+    """Destroy what says who these patients are; what was on its way is taken by the tombstone behind it."""
+    await forget(unit, PERSONAL, [event.patient_id for event in events], for_good=False)
+
+
+@shown(ContactDetailsForgotten)
+async def forget_details(events: Sequence[ContactDetailsForgotten], unit: Unit) -> None:
+    """Nothing of these patients comes any more behind it: they are forgotten for good."""
+    await forget(unit, PERSONAL, [event.patient_id for event in events])
 
 
 @shown(StoreChanged)

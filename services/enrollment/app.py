@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import partial
 
 from fastapi import FastAPI
 
 from services.enrollment import http
 from services.enrollment.commands import end_again
+from services.enrollment.erasing import erase_again
 from services.enrollment.handlers import on
 from services.enrollment.jobs import due
 from services.enrollment.publishing import REVISIONS
 from services.enrollment.settings import Settings
-from services.enrollment.store import people, profiles, retention
+from services.enrollment.store import erasures, people, profiles, retention
 from shared.datakeys import DataKeys
+from shared.events import Event
+from shared.messaging import Caller, Work
 from shared.service import service_app
 
 IMPORT_BYTES = 4 * 1024 * 1024
 """Five hundred records of eight kilobytes."""
+
+
+async def take_again(event: Event, at: datetime, caller: Caller, work: Work) -> bool:
+    """What was ended stays ended, and who was forgotten is forgotten, though a database forgot it."""
+    return await end_again(event, at, caller, work) or await erase_again(event, at, caller, work)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -31,7 +40,8 @@ def create_app(settings: Settings) -> FastAPI:
         routers=[http.router],
         republish=partial(profiles.current_state, keys=DataKeys(settings.sealer)),
         revisions=REVISIONS,
-        take_again=end_again,
+        take_again=take_again,
+        personal=erasures.PERSONAL,
         in_clear=(people.IN_CLEAR,),
         removes=retention.KINDS,
         large={"/imports/": IMPORT_BYTES},

@@ -25,6 +25,7 @@ from services.enrollment.domain.candidates import ANSWERS, Answer, answered
 from services.enrollment.domain.consent import PREFERENCES, How, Terms, amend
 from services.enrollment.domain.profile import FINAL, Standing, consented_channels
 from services.enrollment.domain.records import is_same_person
+from services.enrollment.erasing import require_remembered
 from services.enrollment.publishing import profiles_changed
 from services.enrollment.queries import known_patient
 from services.enrollment.store import candidates, caregivers, consents, feed, people, profiles, reports
@@ -134,6 +135,7 @@ async def consent(unit: Unit, patient_id: str, given: ConsentGiven) -> None:
     Consent is the patient's own: a prescriber's referral or a system's idea of it is none.
     """
     known = await known_patient(unit.db, patient_id)
+    await require_remembered(unit.db, patient_id)
     if known.disenrolled_for in FINAL:
         why = f"the record is closed ({known.disenrolled_for}); look for another of the patient"
         raise Conflict("cannot_be_enrolled", why)
@@ -287,6 +289,8 @@ async def _require_same_person(unit: Unit, patient_id: str, survivor_id: str) ->
     survivor = await known_patient(unit.db, survivor_id)
     if survivor.disenrolled_for == DisenrolmentReason.merged:
         raise Conflict("merged_itself", "the survivor was merged into another patient: name that one")
+    for each in (patient_id, survivor_id):
+        await require_remembered(unit.db, each)
     fed = await people.load_fed_patients(unit.db, unit.keys, [patient_id, survivor_id])
     if not is_same_person(*(fed[each].value.person for each in (patient_id, survivor_id))):
         raise Conflict(

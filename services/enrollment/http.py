@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 from fastapi import APIRouter, Query, Request
 from pydantic import ConfigDict
 
-from services.enrollment import commands, imports, queries
+from services.enrollment import commands, erasing, imports, queries
 from services.enrollment.domain.profile import Standing
 from services.enrollment.imports import Import, Imported, Kind
 from services.enrollment.queries import (
@@ -25,6 +25,7 @@ from services.enrollment.queries import (
     StoreClosures,
 )
 from services.enrollment.settings import Settings
+from services.enrollment.store import erasures
 from shared.database import Db
 from shared.http import Commanding, InStore, Limit, Reading, Working
 from shared.messaging import Caller, Unit, Work, patient
@@ -217,6 +218,45 @@ async def lift(store_id: StoreId, on: Day, caller: Commanding, work: Working) ->
         lambda db: queries.store_closures(db, store_id),
     )
     return await work.command(caller, [lock_of_store(store_id)], decide)
+
+
+# --- what is forgotten ---
+
+
+@router.get("/patients/{patient_id}/erasure")
+async def preview_erasure(patient_id: PatientId, caller: Reading, work: Working) -> erasing.Erasure:
+    """What stands against forgetting the patient, what stays and until when; nothing is done."""
+    async with work.read_as(caller, patient(patient_id)) as db:
+        return await erasing.preview(db, patient_id, work.now().date())
+
+
+@router.post("/patients/{patient_id}/erasure")
+async def erase(
+    patient_id: PatientId, body: erasing.Because, caller: Commanding, work: Working
+) -> erasing.Erasure:
+    """Forget who the patient is: here at once, in every other service as it hears of it. It cannot be undone."""
+    async with work.read() as db:
+        records = [patient_id, *await erasures.merged_into(db, patient_id)]
+    decide = partial(erasing.erase, patient_id=patient_id, locked=records)
+    return await work.command(caller, [patient(each) for each in records], decide, even_if_parked=True)
+
+
+@router.post("/patients/{patient_id}/legal-hold")
+async def hold(
+    patient_id: PatientId, body: erasing.Because, caller: Commanding, work: Working
+) -> erasing.Erasure:
+    """Keep everything of the patient's, whoever asks to be forgotten, until the hold is lifted."""
+    decide = partial(erasing.hold, patient_id=patient_id, why=body)
+    return await work.command(caller, [patient(patient_id)], decide, even_if_parked=True)
+
+
+@router.post("/patients/{patient_id}/legal-hold/lift")
+async def lift_hold(
+    patient_id: PatientId, body: erasing.Because, caller: Commanding, work: Working
+) -> erasing.Erasure:
+    """Lift the legal hold."""
+    decide = partial(erasing.lift_hold, patient_id=patient_id, why=body)
+    return await work.command(caller, [patient(patient_id)], decide, even_if_parked=True)
 
 
 # --- queries ---

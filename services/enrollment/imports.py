@@ -45,6 +45,7 @@ from services.enrollment.publishing import profiles_changed
 from services.enrollment.store import candidates, feed, people, profiles
 from shared.events.enrollment import DisenrolmentReason, Prescription, StoreChanged
 from shared.messaging import Unit, patient, store
+from shared.messaging.forgetting import erased_among
 from shared.messaging.unit import Key, TooLarge
 from shared.values import LenientInput, Output
 
@@ -55,6 +56,13 @@ AFTER_THE_LAST = timedelta(minutes=10)
 """How long, at most, a patient waits to be looked at as a candidate while more is fed: a feed may never end."""
 
 ID = r"^[!-~]{1,64}$"
+
+
+ERASED = Problem(
+    "patient_number",
+    "the patient was erased on request, and nothing is taken of them any more: take them out of the feed; who comes "
+    "back gets a new number",
+)
 
 
 class Kind(StrEnum):
@@ -190,6 +198,9 @@ def without(kind: Kind, reading: Reading[Any], error: TooLarge) -> Reading[Any]:
 async def take(unit: Unit, kind: Kind, given: Import, reading: Reading[Any]) -> Imported:
     """Take what is newer than what is held; answer what was not taken, and why. Sent twice, it changes nothing."""
     layout, take_kind = IMPORTS[kind]
+    if layout.patient:
+        erased = await erased_among(unit.db, _patient_ids(reading))
+        reading = reading.refuse({i: ERASED for i, fed in reading.good.items() if fed.patient_id in erased})
     taken, merged = await take_kind(reading, unit)
     if not given.more:
         alone = given.more is None

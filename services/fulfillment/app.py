@@ -10,6 +10,7 @@ from services.fulfillment.jobs import due
 from services.fulfillment.queries import current_state
 from services.fulfillment.settings import Settings
 from services.fulfillment.store import retention, writes
+from services.fulfillment.store.forgetting import PERSONAL
 from shared.service import service_app
 
 
@@ -21,6 +22,7 @@ def create_app(settings: Settings) -> FastAPI:
         settings=settings,
         handlers=on,
         jobs=due,
+        personal=PERSONAL,
         routers=[http.router],
         republish=current_state,
         removes=retention.KINDS,

@@ -20,12 +20,14 @@ from services.fulfillment.domain import (
 )
 from services.fulfillment.recompute import recompute_orders, save_changes
 from services.fulfillment.store import reads, writes
+from services.fulfillment.store.forgetting import PERSONAL
 from shared.events.enrollment import (
     ConsentChanged,
     ContactDetailsChanged,
     DisenrolmentReason,
     PatientDisenrolled,
     PatientEnrolled,
+    PatientErased,
     StoreChanged,
 )
 from shared.events.outreach import PickupConfirmed
@@ -37,7 +39,9 @@ from shared.events.planner import (
     PlanComputed,
     Visit,
 )
+from shared.events.tombstones import ContactDetailsForgotten
 from shared.messaging import Handlers, Refused, Unit
+from shared.messaging.forgetting import forget
 
 on = Handlers()
 
@@ -151,6 +155,18 @@ async def keep_names(events: Sequence[ContactDetailsChanged], unit: Unit) -> Non
         for event in events
     ]
     await writes.save_contacts(unit.db, unit.keys, contacts)
+
+
+@on(PatientErased)
+async def forget_patients(events: Sequence[PatientErased], unit: Unit) -> None:
+    """Destroy what says who these patients are; what was on its way is taken by the tombstone behind it."""
+    await forget(unit, PERSONAL, [event.patient_id for event in events], for_good=False)
+
+
+@on(ContactDetailsForgotten)
+async def forget_details(events: Sequence[ContactDetailsForgotten], unit: Unit) -> None:
+    """Nothing of these patients comes any more behind it: they are forgotten for good."""
+    await forget(unit, PERSONAL, [event.patient_id for event in events])
 
 
 @on(StoreChanged)

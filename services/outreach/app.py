@@ -10,6 +10,7 @@ from services.outreach.http import router
 from services.outreach.jobs import due
 from services.outreach.settings import Settings
 from services.outreach.store import numbers, retention, stops
+from services.outreach.store.forgetting import PERSONAL
 from shared.service import service_app
 
 
@@ -21,6 +22,7 @@ def create_app(settings: Settings) -> FastAPI:
         settings=settings,
         handlers=on,
         jobs=due,
+        personal=PERSONAL,
         routers=[router],
         republish=stops.current_state,
         take_again=stop_again,

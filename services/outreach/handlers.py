@@ -27,17 +27,21 @@ from services.outreach.domain.model import (
 from services.outreach.domain.renewals import renewal_of
 from services.outreach.recompute import recompute_contacts, recompute_opt_outs
 from services.outreach.store import reads, renewals, writes
+from services.outreach.store.forgetting import PERSONAL
 from shared.events.enrollment import (
     CaregiversChanged,
     ConsentChanged,
     ContactDetailsChanged,
     PatientDisenrolled,
     PatientEnrolled,
+    PatientErased,
     StoreChanged,
 )
 from shared.events.fulfillment import PackagePickedUp, PackageReady, PickupMissed, StockShort
 from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded
+from shared.events.tombstones import ContactDetailsForgotten
 from shared.messaging import Handlers, Unit
+from shared.messaging.forgetting import forget
 
 on = Handlers()
 
@@ -158,6 +162,18 @@ async def take_details(events: Sequence[ContactDetailsChanged], unit: Unit) -> N
     newer = await writes.save_details(unit.db, unit.keys, events)
     await recompute_opt_outs(unit, newer)
     await recompute_contacts(unit, newer)
+
+
+@on(PatientErased)
+async def forget_patients(events: Sequence[PatientErased], unit: Unit) -> None:
+    """Destroy what says who these patients are; what was on its way is taken by the tombstone behind it."""
+    await forget(unit, PERSONAL, [event.patient_id for event in events], for_good=False)
+
+
+@on(ContactDetailsForgotten)
+async def forget_details(events: Sequence[ContactDetailsForgotten], unit: Unit) -> None:
+    """Nothing of these patients comes any more behind it: they are forgotten for good."""
+    await forget(unit, PERSONAL, [event.patient_id for event in events])
 
 
 @on(StoreChanged)

@@ -10,6 +10,7 @@ from services.planner.jobs import due
 from services.planner.publishing import REVISIONS
 from services.planner.settings import Settings
 from services.planner.store import retention
+from services.planner.store.forgetting import PERSONAL
 from shared.service import service_app
 
 
@@ -21,6 +22,7 @@ def create_app(settings: Settings) -> FastAPI:
         settings=settings,
         handlers=on,
         jobs=due,
+        personal=PERSONAL,
         routers=[http.router],
         republish=store.current_state,
         revisions=REVISIONS,

@@ -12,10 +12,12 @@ from services.planner.domain.model import Rejection
 from services.planner.domain.progress import Progress, Status
 from services.planner.recompute import recompute, recompute_exclusions, withdraw
 from services.planner.store import Answer, Record
+from services.planner.store.forgetting import PERSONAL
 from shared.events.enrollment import (
     CaregiversChanged,
     PatientDisenrolled,
     PatientEnrolled,
+    PatientErased,
     ProfileChanged,
     StoreChanged,
 )
@@ -29,6 +31,7 @@ from shared.events.outreach import (
     RescheduleRequested,
 )
 from shared.messaging import Handlers, Unit
+from shared.messaging.forgetting import forget
 
 on = Handlers()
 
@@ -85,6 +88,12 @@ async def cancel_plan(events: Sequence[PatientDisenrolled], unit: Unit) -> None:
 async def heed_caregivers(events: Sequence[CaregiversChanged], unit: Unit) -> None:
     """Keep who may act for whom."""
     await store.save_caregivers(unit.db, events)
+
+
+@on(PatientErased)
+async def forget_patients(events: Sequence[PatientErased], unit: Unit) -> None:
+    """Destroy what says who these patients are."""
+    await forget(unit, PERSONAL, [event.patient_id for event in events])
 
 
 @on(StoreChanged)

@@ -303,6 +303,19 @@ class ContactDetailsChanged(Event):
     language: str = "en"
 
 
+class PatientErased(Event):
+    """Who the patient is was destroyed, on request: whoever holds a name, a number or free text does the same.
+
+    On the topic of contact details a tombstone follows: a record of the patient's key without a payload.
+    """
+
+    TYPE: ClassVar[str] = "medsync.enrollment.patient-erased.v1"
+    TOPIC: ClassVar[str] = TOPIC
+    OVERTAKES: ClassVar[bool] = True
+
+    patient_id: PatientId
+
+
 class OpenHours(Fields):
     """One weekday's hours with a pharmacist on duty, local time."""
 

@@ -15,8 +15,9 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
-from shared.events import EVENTS, Event, owner_of
+from shared.events import COMPACTED_TOPICS, EVENTS, Event, owner_of
 from shared.events.serialized import SerializedEvent
+from shared.events.tombstones import TOMBSTONES
 from shared.sealing import SealBroken, Sealer
 
 STRUCTURED = "application/cloudevents+json"
@@ -137,7 +138,7 @@ def marks_of_state(group: str | None = None) -> dict[str, str]:
 def payload_of(event: Event | SerializedEvent, sealer: Sealer) -> tuple[bytes, dict[str, str]]:
     """The payload, sealed where the event says so, and the headers that tell how."""
     plain = (event.json if isinstance(event, SerializedEvent) else event.model_dump_json()).encode()
-    if not _kind(event).SEALED:
+    if not _kind(event).SEALED or not plain:  # nothing is a tombstone
         return plain, {}
     key_id, sealed = sealer.seal(plain, bound_to=f"{event.TYPE}/{event.key}")
     return sealed, {"ce_sealingkeyid": key_id}
@@ -187,9 +188,13 @@ def _read(
         attributes, payload = _unfold(record)
         headers = {"traceparent": headers.get("traceparent", "")} | attributes
     event_type = headers.get("ce_type")
+    if record.value is None and not headers and record.topic in COMPACTED_TOPICS:
+        return Unhandled(
+            record
+        )  # a tool's tombstone: who sent it is not said, so it forgets and parks nobody
     if not event_type:
         raise _Flaw("missing_attribute", "no ce_type")
-    model = handled.get(event_type)
+    model = _tombstone(record, event_type, handled) or handled.get(event_type)
     if model is None or headers.get("ce_for", group) != group:
         return Unhandled(record)
     owner = owner_of(record.topic)
@@ -197,11 +202,11 @@ def _read(
         # Nor is its id believed.
         raise _Flaw(FOREIGN, f"ce_source is not medsync/{owner}", event_type=event_type)
     event_id = _event_id(headers, event_type)
-    if payload is None:
-        raise _Flaw("tombstone", "no payload", event_id, event_type)
-    if model.SEALED:
-        payload = _opened(payload, headers, model, sealer, event_id)
-    event = _parsed(payload, model, event_id)
+    event = (
+        _gone(record, model, event_id)
+        if model in TOMBSTONES.values()
+        else _said(payload, headers, model, sealer, event_id)
+    )
     if record.key is None or record.key.decode(errors="replace") != event.key:
         raise _Flaw("key_mismatch", "the record key is not the id in the body", event_id, event_type)
     if record.topic != model.TOPIC:
@@ -219,6 +224,29 @@ def _read(
         at=_instant(headers.get("ce_time", "")),
         is_state=headers.get("ce_state") == "true",
     )
+
+
+def _tombstone(record: Record, event_type: str, handled: Mapping[str, type[Event]]) -> type[Event] | None:
+    """As what a record without a payload is read, where this reader heeds it."""
+    model = TOMBSTONES.get(event_type) if record.value is None else None
+    return model if model and model.TYPE in handled else None
+
+
+def _gone(record: Record, model: type[Event], event_id: UUID) -> Event:
+    try:
+        return model.model_validate({f"{model.KEYED_BY}_id": (record.key or b"").decode()})
+    except ValueError:
+        raise _Flaw("key_mismatch", "the record key is no id", event_id, model.TYPE) from None
+
+
+def _said(
+    payload: bytes | None, headers: Mapping[str, str], model: type[Event], sealer: Sealer, event_id: UUID
+) -> Event:
+    if payload is None:
+        raise _Flaw("tombstone", "no payload", event_id, model.TYPE)
+    if model.SEALED:
+        payload = _opened(payload, headers, model, sealer, event_id)
+    return _parsed(payload, model, event_id)
 
 
 def _instant(text: str) -> datetime | None:

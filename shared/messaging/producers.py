@@ -170,7 +170,12 @@ async def _send_to(
     sent = []
     batch = producer.create_batch()
     for row in rows:
-        fields = {"key": row.key.encode(), "value": row.payload, "timestamp": None, "headers": made(row)}
+        fields = {
+            "key": row.key.encode(),
+            "value": row.payload or None,
+            "timestamp": None,
+            "headers": made(row),
+        }
         if batch.append(**fields) is None:
             sent.append(await producer.send_batch(batch, topic, partition=partition))
             batch = producer.create_batch()

@@ -753,11 +753,14 @@ class Kept:
     fingerprint: str
     sealed: bytes
     key_id: str
+    patients: Sequence[str] = ()  # whom it is about
 
     @classmethod
-    def of(cls, sealer: Sealer, actor: str, key: str, fingerprint: str, answer: Any) -> Self:
+    def of(
+        cls, sealer: Sealer, actor: str, key: str, fingerprint: str, answer: Any, patients: Sequence[str]
+    ) -> Self:
         key_id, sealed = sealer.seal(to_json(answer), bound_to=f"answer/{actor}/{key}")
-        return cls(actor, key, fingerprint, sealed, key_id)
+        return cls(actor, key, fingerprint, sealed, key_id, patients)
 
     def answer(self, sealer: Sealer) -> Any:
         """Raises SealBroken where it was sealed with a key that is not held any more."""
@@ -791,14 +794,15 @@ async def answer_to(db: Db, actor: str, idempotency_key: str) -> Kept | None:
 async def keep_answer(db: Db, kept: Kept) -> None:
     await db.execute(
         """
-        insert into fabric.answers (actor, idempotency_key, fingerprint, sealed, key_id)
-        values ($1, $2, $3, $4, $5)
+        insert into fabric.answers (actor, idempotency_key, fingerprint, sealed, key_id, patients)
+        values ($1, $2, $3, $4, $5, $6)
         """,
         kept.actor,
         kept.idempotency_key,
         kept.fingerprint,
         kept.sealed,
         kept.key_id,
+        list(kept.patients),
     )
 
 

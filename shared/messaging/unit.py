@@ -315,7 +315,9 @@ class Work:
             answer = await decide(unit)
             reach("command.decided")
             if key and keep(answer):
-                kept = tables.Kept.of(self.sealer, caller.actor, key, caller.fingerprint, answer)
+                kept = tables.Kept.of(
+                    self.sealer, caller.actor, key, caller.fingerprint, answer, audit.patients_in(unit.about)
+                )
                 await tables.keep_answer(unit.db, kept)
             elif not unit.emitted:
                 await tables.leave_trace(unit.db)

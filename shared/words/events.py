@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from shared.events import Event, enrollment, fulfillment, outreach, planner
+from shared.events.tombstones import ContactDetailsForgotten
 from shared.words.formats import counted, rejected, sentence, short_date, without
 from shared.words.reasons import render
 
@@ -193,6 +194,10 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     enrollment.CandidateIdentified.TYPE: _candidate,
     enrollment.CandidateWithdrawn.TYPE: _no_candidate,
     enrollment.ContactDetailsChanged.TYPE: _template("Contact details updated."),
+    enrollment.PatientErased.TYPE: _template(
+        "The patient was forgotten on request: name and numbers were destroyed."
+    ),
+    ContactDetailsForgotten.TYPE: _template("Contact details destroyed."),
     enrollment.StoreChanged.TYPE: _template("Store {store_id} updated its hours, closures or details."),
     planner.PlanComputed.TYPE: _plan_computed,
     planner.PlanBlocked.TYPE: _plan_blocked,

@@ -49,6 +49,7 @@ PLAIN: Mapping[str, Any] = {
     "POST /patients/{patient_id}/disenrolment": {"reason": "moved_away"},
     "POST /patients/{patient_id}/circumstances": {"payday": 3},
     "POST /patients/lookup": {"source": "chain", "number": "P1"},
+    "POST /patients/search": {"phone": "+19185550101"},
     "POST /plans/{patient_id}/rulings": {"kind": "day", "on": "2026-11-02", "why": "a reason"},
     "POST /patients/{patient_id}/inbound": {"answer": {"text": "what is it about?"}},
     "POST /plans/replan": {"dry_run": True},

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from cli.proof.contract import CONTACT_DETAILS_CHANGED, HOLDS, SEALED_HELD, name
 from cli.proof.record import Event, Record
 from cli.proof.result import Found, check
+from cli.proof.topics import fingerprint
 
 
 @check("I8 each service holds the newest state published")
@@ -33,11 +34,16 @@ def newest_is_held(record: Record) -> Found:
     return Found(looked_at, found)
 
 
+TOMBSTONE = fingerprint(b"")
+"""Of a record that takes away what is held of its key."""
+
+
 @check("I8 contact details reached their readers")
 def details_are_held(record: Record) -> Found:
     """Names and numbers are sealed: the proof looks at who has some, and whether all hold the same revision."""
     readers = {place: record.held[place] for place in SEALED_HELD.items() if place in record.held}
-    told = {event.key for event in record.of(CONTACT_DETAILS_CHANGED)}
+    last = {event.key: event for event in record.of(CONTACT_DETAILS_CHANGED)}
+    told = {key for key, event in last.items() if event.payload != TOMBSTONE}
 
     def found() -> Iterator[str]:
         for (service, table), held in readers.items():

@@ -21,10 +21,24 @@ create table blind_indexes (
 
 create index blind_indexes_by_hash on blind_indexes (hash);
 
+-- Patients of whose records nothing may be destroyed: a lawsuit, an investigation.
+create table legal_holds (
+    hold_id bigint generated always as identity primary key,
+    patient_id text not null references patients,
+    because text not null,
+    held_at timestamptz not null,
+    held_by text not null,
+    lifted_at timestamptz,
+    lifted_by text,
+    lifted_because text
+);
+
+create unique index legal_holds_in_force on legal_holds (patient_id) where lifted_at is null;
+
 -- migrate:down
 
 -- What is sealed cannot be opened here: the next feed brings it again.
-drop table blind_indexes;
+drop table legal_holds, blind_indexes;
 update patients
 set fed_revision = -1, fed_digest = null
 where patient_id in (select patient_id from people where sealed is not null);

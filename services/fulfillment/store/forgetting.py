@@ -1,0 +1,28 @@
+"""What fulfillment holds of who patients are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from shared.database import Db
+from shared.messaging.forgetting import Personal
+
+
+async def _reword(db: Db, patient_ids: Collection[str]) -> None:
+    """The reasons that staff gave in their own words."""
+    await db.execute(
+        """
+        update actions
+        set detail = detail - 'reason'
+        where visit_id in (select visit_id from work_orders where patient_id = any($1))
+          and detail ? 'reason'
+        """,
+        list(patient_ids),
+    )
+
+
+PERSONAL = Personal(
+    rows=("contacts",),
+    kept=("patients", "plans", "confirmations", "work_orders", "items", "exclusions"),
+    reword=_reword,
+)
