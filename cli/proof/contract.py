@@ -15,6 +15,7 @@ PATIENT_DISENROLLED = "medsync.enrollment.patient-disenrolled.v1"
 CANDIDATE_IDENTIFIED = "medsync.enrollment.candidate-identified.v1"
 CANDIDATE_WITHDRAWN = "medsync.enrollment.candidate-withdrawn.v1"
 CONTACT_DETAILS_CHANGED = "medsync.enrollment.contact-details-changed.v1"
+CAREGIVERS_CHANGED = "medsync.enrollment.caregivers-changed.v1"
 PATIENT_ERASED = "medsync.enrollment.patient-erased.v1"
 STORE_CHANGED = "medsync.enrollment.store-changed.v1"
 
@@ -59,6 +60,7 @@ TOPICS: Mapping[str, frozenset[str]] = {
             PATIENT_DISENROLLED,
             CANDIDATE_IDENTIFIED,
             CANDIDATE_WITHDRAWN,
+            CAREGIVERS_CHANGED,
             PATIENT_ERASED,
         }
     ),
@@ -130,6 +132,7 @@ TAKES: Mapping[str, frozenset[str]] = {
             PATIENT_ENROLLED,
             PROFILE_CHANGED,
             PATIENT_DISENROLLED,
+            CAREGIVERS_CHANGED,
             PATIENT_ERASED,
             STORE_CHANGED,
             ALIGNMENT_AGREED,
@@ -149,6 +152,7 @@ TAKES: Mapping[str, frozenset[str]] = {
             PATIENT_ENROLLED,
             CONSENT_CHANGED,
             PATIENT_DISENROLLED,
+            CAREGIVERS_CHANGED,
             PATIENT_ERASED,
             CONTACT_DETAILS_CHANGED,
             STORE_CHANGED,

@@ -124,7 +124,7 @@ def shuffled(data: st.DataObject, topics: Sequence[Sequence[Arrival]]) -> list[A
 
 
 @pytest.mark.slow
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(st.data())
 def test_the_order_of_topics_does_not_matter(data: st.DataObject) -> None:
     topics = data.draw(histories())
