@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, TextIO
 from urllib.parse import urlencode
 
+import structlog
 import typer
 from pydantic import ValidationError
 from rich.box import SIMPLE_HEAD
@@ -138,6 +140,9 @@ def verify(
 
     3: nothing is wrong, but something could not be checked: no ring of keys, or nothing that was published.
     """
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING)
+    )  # no "keys.read"
     of_each = _sealers(ring)
     told = _in_file(file) if file else _of_services(service)
     code, any_told = 0, False
