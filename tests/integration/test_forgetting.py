@@ -382,6 +382,42 @@ async def test_a_restored_enrollment_forgets_again(chain: Chain, copies: Copies)
         assert await restored.tables_with(*CANARIES) == {}
 
 
+async def test_a_service_seals_as_it_starts_what_a_release_of_before_left(chain: Chain) -> None:
+    """More than it takes in one turn; and only then it answers."""
+    db = await connect(chain.urls["enrollment"], name="test")
+    try:
+        await db.execute(
+            """
+            insert into stores (store_id, revision, name, state, time_zone, hours, closed_on, daily_cap, phone,
+                                published_revision)
+            values ('S1', 1, 'One', 'OK', 'America/Chicago', '[]', '{}', 0, '', 1)
+            """
+        )
+        await db.execute(
+            """
+            insert into patients (patient_id, fed_revision, store_id, must_weekdays)
+            select 'p' || n, 1, 'S1', '{}' from generate_series(1, 1100) n
+            """
+        )
+        await db.execute(
+            """
+            insert into people (patient_id, number, given_name, family_name, birth_date, phones, address, language,
+                                revision)
+            select 'p' || n, 'N' || n, 'Quetzalina', 'Zwetschgenbaum', '1937-04-13',
+                   '[{"number": "+19185559731", "kind": "home"}]', '7 Kolibriweg', 'en', 1
+            from generate_series(1, 1100) n
+            """
+        )
+    finally:
+        await db.close()
+    async with chain.running("enrollment"):
+        named = {"family_name": "zwetschgenbaum", "birth_date": "1937-04-13"}
+        found = await chain.post("enrollment", "/patients/search?limit=500", named)
+        assert len(found["items"]) == 500
+        only = Chain(chain.stack, chain.prefix, {"enrollment": chain.urls["enrollment"]}, chain.clock)
+        assert await only.tables_with(*CANARIES) == {}
+
+
 def a_record(value: bytes | None, **headers: str) -> Any:
     given = tuple((name, text.encode()) for name, text in headers.items())
     return Record(CONTACTS_TOPIC, 0, 0, b"p1", given, value)
