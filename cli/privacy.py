@@ -74,7 +74,15 @@ def erase(
     preview = _ask(system.url("enrollment"), "GET", f"/patients/{patient}/erasure")
     for line in lines_of(preview):
         typer.echo(line)
-    if preview["against"]:
+    waits = [
+        (name, why)
+        for name in system.services
+        for record in preview["records"]
+        if (why := _ask(system.url(name), "GET", f"/ops/privacy/{record}")["waits_for"])
+    ]
+    for name, why in waits:
+        typer.echo(f"Refused: {name} waits, {why}.")
+    if preview["against"] or waits:
         raise typer.Exit(1)
     if dry_run:
         return

@@ -94,7 +94,7 @@ class Because(Input):
     because: Annotated[FreeText, Field(min_length=3, max_length=200)]
 
 
-async def erase(unit: Unit, patient_id: str, locked: list[str]) -> Erasure:
+async def erase(unit: Unit, patient_id: str, why: Because, locked: list[str]) -> Erasure:
     """Forget who the patient is, here, and have every other service do so. Done twice, it tells them again.
 
     Raises Conflict where something stands against it; `locked` are the records that are the patient's.
@@ -106,6 +106,7 @@ async def erase(unit: Unit, patient_id: str, locked: list[str]) -> Erasure:
         first = ruling.against[0]
         raise Conflict(first.code, "; ".join(each.words for each in ruling.against))
     await _forget(unit, records)
+    await erasures.record(unit.db, records, why.because, now=unit.now, by=unit.actor)
     return _answer(records, ruling, erased=True)
 
 

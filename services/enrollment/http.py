@@ -237,7 +237,7 @@ async def erase(
     """Forget who the patient is: here at once, in every other service as it hears of it. It cannot be undone."""
     async with work.read() as db:
         records = [patient_id, *await erasures.merged_into(db, patient_id)]
-    decide = partial(erasing.erase, patient_id=patient_id, locked=records)
+    decide = partial(erasing.erase, patient_id=patient_id, why=body, locked=records)
     return await work.command(caller, [patient(each) for each in records], decide, even_if_parked=True)
 
 

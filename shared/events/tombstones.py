@@ -15,6 +15,7 @@ class ContactDetailsForgotten(Event):
 
     TYPE: ClassVar[str] = f"tombstone:{ContactDetailsChanged.TYPE}"
     TOPIC: ClassVar[str] = CONTACTS_TOPIC
+    OVERTAKES: ClassVar[bool] = True  # forgetting waits for nobody who has to look at a dead letter
 
     patient_id: PatientId
 

@@ -27,17 +27,23 @@ async def _nothing(db: Db, patient_ids: Collection[str]) -> None:
     pass
 
 
+async def _for_nothing(db: Db, patient_id: str) -> str | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Personal:
     """What a service holds of who patients are, beside what the fabric does.
 
     `rows`: tables whose rows of a patient go. `kept`: the other tables with rows of patients, which stay. `reword`:
-    takes out of these what staff wrote in their own words. All have a column `patient_id`.
+    takes out of these what staff wrote in their own words. All have a column `patient_id`. `waits`: what has to be over
+    before somebody's name may go, in words.
     """
 
     rows: Sequence[str] = ()
     kept: Sequence[str] = ()
     reword: Callable[[Db, Collection[str]], Awaitable[None]] = _nothing
+    waits: Callable[[Db, str], Awaitable[str | None]] = _for_nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Forgotten:
 
     erased_at: datetime | None
     holds: dict[str, int]  # table to rows that say who the patient is
+    waits_for: str | None = None  # while it does, the name is needed
 
 
 def hash_of(patient_id: str) -> str:
@@ -146,7 +153,7 @@ async def how_far(db: Db, personal: Personal, patient_id: str) -> Forgotten:
         if number := await db.fetchval(f"select count(*) from {table} where patient_id = $1", patient_id):
             holds[table] = number
     at = await db.fetchval("select erased_at from fabric.erased where patient_hash = $1", hash_of(patient_id))
-    return Forgotten(at, holds)
+    return Forgotten(at, holds, await personal.waits(db, patient_id))
 
 
 async def held_of(

@@ -347,24 +347,13 @@ async def test_what_was_set_aside_is_forgotten_too(chain: Chain) -> None:
         await chain.post("enrollment", f"/patients/{P1}/disenrolment", {"reason": "revoked"})
         await chain.post("enrollment", f"/patients/{P1}/erasure", BECAUSE, **OFFICER)
 
-        async def gone() -> bool:
-            db = await connect(chain.urls["outreach"], name="test")
-            try:
-                return not await db.fetchval(
-                    "select count(*) from fabric.dead_letters where payload is not null"
-                ) and not await db.fetchval(
-                    "select count(*) from fabric.parked_events where topic = $1 and payload is not null",
-                    CONTACTS_TOPIC,
-                )
-            finally:
-                await db.close()
-
-        await until(gone, "what was set aside is taken away")
+        await chain.forgotten(P1, ("enrollment", "outreach"))  # though the patient is parked
         letters = (await chain.http["outreach"].get("/ops/deadletters", headers=EVERYBODY)).json()["items"]
         for letter in letters:
             await chain.post("outreach", f"/ops/deadletters/{letter['id']}/redrive", {})
-        await chain.forgotten(P1, ("enrollment", "outreach"))
         await chain.rest()
+        letters = (await chain.http["outreach"].get("/ops/deadletters", headers=EVERYBODY)).json()["items"]
+        assert letters == [], "what was a letter is a tombstone"
         urls = {name: chain.urls[name] for name in ("enrollment", "outreach")}
         assert await Chain(chain.stack, chain.prefix, urls, chain.clock).tables_with(*CANARIES) == {}
 
@@ -391,6 +380,42 @@ async def test_a_restored_enrollment_forgets_again(chain: Chain, copies: Copies)
         assert report["taken_again"] == 1
         await restored.forgotten(P1, ("enrollment",))
         assert await restored.tables_with(*CANARIES) == {}
+
+
+async def test_a_service_seals_as_it_starts_what_a_release_of_before_left(chain: Chain) -> None:
+    """More than it takes in one turn; and only then it answers."""
+    db = await connect(chain.urls["enrollment"], name="test")
+    try:
+        await db.execute(
+            """
+            insert into stores (store_id, revision, name, state, time_zone, hours, closed_on, daily_cap, phone,
+                                published_revision)
+            values ('S1', 1, 'One', 'OK', 'America/Chicago', '[]', '{}', 0, '', 1)
+            """
+        )
+        await db.execute(
+            """
+            insert into patients (patient_id, fed_revision, store_id, must_weekdays)
+            select 'p' || n, 1, 'S1', '{}' from generate_series(1, 1100) n
+            """
+        )
+        await db.execute(
+            """
+            insert into people (patient_id, number, given_name, family_name, birth_date, phones, address, language,
+                                revision)
+            select 'p' || n, 'N' || n, 'Quetzalina', 'Zwetschgenbaum', '1937-04-13',
+                   '[{"number": "+19185559731", "kind": "home"}]', '7 Kolibriweg', 'en', 1
+            from generate_series(1, 1100) n
+            """
+        )
+    finally:
+        await db.close()
+    async with chain.running("enrollment"):
+        named = {"family_name": "zwetschgenbaum", "birth_date": "1937-04-13"}
+        found = await chain.post("enrollment", "/patients/search?limit=500", named)
+        assert len(found["items"]) == 500
+        only = Chain(chain.stack, chain.prefix, {"enrollment": chain.urls["enrollment"]}, chain.clock)
+        assert await only.tables_with(*CANARIES) == {}
 
 
 def a_record(value: bytes | None, **headers: str) -> Any:

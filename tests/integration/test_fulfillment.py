@@ -21,6 +21,7 @@ from services.fulfillment.app import create_app
 from services.fulfillment.domain import PackageStatus
 from services.fulfillment.settings import Settings
 from services.fulfillment.store import reads
+from services.fulfillment.store.forgetting import PERSONAL
 from shared import words
 from shared.clock import SteppedClock
 from shared.events import Event
@@ -65,6 +66,7 @@ from shared.events.planner import (
     VisitKind,
 )
 from shared.messaging import Refused, patient
+from shared.messaging.forgetting import how_far
 from shared.messaging.topics import create_topics
 from shared.messaging.unit import Cause
 from shared.problems import Conflict, Invalid, NotFound
@@ -474,6 +476,18 @@ async def test_an_older_revision_changes_nothing(service: Unbrokered) -> None:
     for old in (disenrolled(revision=4), planned(2), enrolled(revision=1), cancelled(3)):
         await service.handle(old)
     assert await states(service) == before == {"rx-a": "to_fill"}
+
+
+async def test_a_name_is_needed_until_the_package_is_gone(service: Unbrokered) -> None:
+    async def waits_for() -> str | None:
+        async with service.work.read() as db:
+            return (await how_far(db, PERSONAL, "p1")).waits_for
+
+    assert await waits_for() is None
+    await with_work_order(service, "rx-a")
+    assert "package" in (await waits_for() or "")
+    await service.handle(disenrolled())
+    assert await waits_for() is None
 
 
 async def test_an_older_calendar_name_or_exclusion_changes_nothing(service: Unbrokered) -> None:

@@ -116,11 +116,18 @@ async def start(name: str, app: FastAPI, folder: Path) -> Work:
         consumer=SimpleNamespace(accept_gaps=nothing),
         recovery=SimpleNamespace(recover=recovered),
         kept=SET_ASIDE,
+        personal=personal_of(name),
         relay=SimpleNamespace(refuses=None),
     )
     if name in ("planner", "outreach", "fulfillment"):
         await tell(work, handlers, import_module(f"services.{name}.jobs").due)
     return work
+
+
+def personal_of(name: str) -> Any:
+    return import_module(
+        f"services.{name}.store.{'erasures' if name == 'enrollment' else 'forgetting'}"
+    ).PERSONAL
 
 
 async def nothing(*_: Any, **__: Any) -> tuple[Event, ...]:

@@ -52,7 +52,11 @@ async def test_the_terminal_signs_in_as_a_program(here: Here, monkeypatch: pytes
     monkeypatch.setenv("MEDSYNC_CLIENT_KEY_FILE", str(here.key_of("medsync-cli")))
     scheme, _, token = sign_in.staff_headers()["Authorization"].partition(" ")
     principal = await here.tokens("enrollment").principal_in(token)
-    assert (scheme, principal.kind, principal.roles) == ("Bearer", Kind.service, {Role.operator, Role.feed})
+    assert (scheme, principal.kind, principal.roles) == (
+        "Bearer",
+        Kind.service,
+        {Role.operator, Role.feed, Role.privacy},
+    )
     assert here.key_of("medsync-cli").stat().st_mode & 0o777 == 0o600
     monkeypatch.setenv("MEDSYNC_CLIENT_ID", "dialer-1")
     with pytest.raises(SystemExit, match="invalid_client"):

@@ -33,12 +33,21 @@ create table legal_holds (
     lifted_because text
 );
 
+-- Who had whom forgotten, when, and why.
+create table erasures (
+    erasure_id bigint generated always as identity primary key,
+    patient_id text not null references patients,
+    because text not null,
+    erased_at timestamptz not null,
+    erased_by text not null
+);
+
 create unique index legal_holds_in_force on legal_holds (patient_id) where lifted_at is null;
 
 -- migrate:down
 
 -- What is sealed cannot be opened here: the next feed brings it again.
-drop table legal_holds, blind_indexes;
+drop table erasures, legal_holds, blind_indexes;
 update patients
 set fed_revision = -1, fed_digest = null
 where patient_id in (select patient_id from people where sealed is not null);

@@ -50,6 +50,20 @@ async def lift(db: Db, patient_id: str, because: str, *, now: datetime, by: str)
     return lifted is not None
 
 
+async def record(db: Db, patient_ids: Collection[str], because: str, *, now: datetime, by: str) -> None:
+    """Keep who had these patients forgotten, and why."""
+    await db.execute(
+        """
+        insert into erasures (patient_id, because, erased_at, erased_by)
+        select unnest($1::text[]), $2, $3, $4
+        """,
+        list(patient_ids),
+        because,
+        now,
+        by,
+    )
+
+
 async def merged_into(db: Db, patient_id: str) -> list[str]:
     """The records that are this patient's too: those merged into it."""
     rows = await db.fetch(
@@ -103,6 +117,7 @@ PERSONAL = Personal(
         "fills",
         "reported_changes",
         "legal_holds",
+        "erasures",
     ),
     reword=_reword,
 )

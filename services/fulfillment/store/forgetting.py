@@ -21,8 +21,18 @@ async def _reword(db: Db, patient_ids: Collection[str]) -> None:
     )
 
 
+async def _waits(db: Db, patient_id: str) -> str | None:
+    """Whoever collects a package is asked for their name."""
+    number = await db.fetchval(
+        "select count(*) from work_orders where patient_id = $1 and status in ('filling', 'to_verify', 'ready')",
+        patient_id,
+    )
+    return "a package is not handed over yet: hand it over, or cancel it" if number else None
+
+
 PERSONAL = Personal(
     rows=("contacts",),
     kept=("patients", "plans", "confirmations", "work_orders", "items", "exclusions"),
     reword=_reword,
+    waits=_waits,
 )

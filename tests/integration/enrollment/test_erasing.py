@@ -43,6 +43,9 @@ async def test_records_that_were_merged_are_forgotten_together(enrolled: Service
     await enrolled.published()
     done = await erase(enrolled)
     assert done["records"] == [P1, P2]
+    kept = await enrolled.rows("select patient_id, because, erased_by from erasures")
+    assert {(each["because"], each["erased_by"]) for each in kept} == {("request 2026-118", "staff-7")}
+    assert {each["patient_id"] for each in kept} == {P1, P2}
     told = [each for each in await enrolled.published() if isinstance(each, PatientErased)]
     assert {each.patient_id for each in told} == {P1, P2}
     async with enrolled.work.read() as db:
