@@ -24,7 +24,7 @@ from shared.messaging.forgetting import erased_among, forget, forget_published
 from shared.problems import Conflict
 from shared.values import FreeText, Input, Output, for_example
 
-RETENTION = Path(__file__).parent / "policy" / "retention.toml"
+RETENTION = Path(__file__).parent / "policy" / "erasure.toml"
 
 
 @cache

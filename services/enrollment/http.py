@@ -235,7 +235,7 @@ async def erase(
     patient_id: PatientId, body: erasing.Because, caller: Commanding, work: Working
 ) -> erasing.Erasure:
     """Forget who the patient is: here at once, in every other service as it hears of it. It cannot be undone."""
-    async with work.read() as db:
+    async with work.read_as(caller, patient(patient_id)) as db:
         records = [patient_id, *await erasures.merged_into(db, patient_id)]
     decide = partial(erasing.erase, patient_id=patient_id, why=body, locked=records)
     return await work.command(caller, [patient(each) for each in records], decide, even_if_parked=True)
@@ -285,7 +285,7 @@ async def search_patients(
 ) -> Page[PatientLine]:
     """Patients by family name and birth date, or by number, whole and whatever the case. Asked by a body: paths and
     queries end up in logs."""
-    async with work.read() as db:
+    async with work.read_as(caller) as db:
         stores = caller.reach.narrowed(None)
         return await queries.people_found(db, work.keys, body, stores=stores, after=after, limit=limit)
 

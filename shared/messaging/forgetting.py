@@ -77,7 +77,8 @@ async def forget(
 
 
 async def _forget_copies(db: Db, ids: Sequence[str]) -> None:
-    """Letters and events set aside become tombstones; kept answers say no more than that the key was used."""
+    """Letters and events set aside become tombstones; kept answers say no more than that the key was used; of the audit
+    the rows stay, without what people gave as their reasons."""
     keys = [patient(each) for each in ids]
     for table in ("fabric.dead_letters", "fabric.parked_events"):
         await db.execute(
@@ -91,6 +92,15 @@ async def _forget_copies(db: Db, ids: Sequence[str]) -> None:
             SEALED_TOPICS,
             [each.encode() for each in ids],
         )
+    await db.execute(
+        """
+        delete from fabric.audit_reasons r
+        using fabric.audit a
+        where a.reason = r.digest
+          and a.patients && $1::text[]
+        """,
+        list(ids),
+    )
     await db.execute("update fabric.answers set sealed = '' where patients && $1::text[]", list(ids))
 
 

@@ -26,8 +26,10 @@ from shared.messaging import Handlers, Jobs, Work
 from shared.messaging.bell import Bell
 from shared.messaging.envelope import typed_key
 from shared.messaging.parking import Parking
+from shared.messaging.removing import OF_THE_FABRIC, Removing
 from shared.messaging.unit import Cause
 from shared.resealing import SET_ASIDE
+from shared.retention import SHIPPED, read
 from shared.sealing import Sealer
 from tests import feed
 from tests.pharmacy import NOW, pharmacy
@@ -108,6 +110,7 @@ async def start(name: str, app: FastAPI, folder: Path) -> Work:
         await open_pool(url, size=4, name="test"), service=name, clock=clock, sealer=sealer, bell=bell
     )
     app.state.work = work
+    kinds = (*import_module(f"services.{name}.store.retention").KINDS, *OF_THE_FABRIC)
     app.state.machinery = SimpleNamespace(
         service=name,
         work=work,
@@ -117,6 +120,7 @@ async def start(name: str, app: FastAPI, folder: Path) -> Work:
         recovery=SimpleNamespace(recover=recovered),
         kept=SET_ASIDE,
         personal=personal_of(name),
+        removing=Removing(work, kinds, read(SHIPPED, name, kinds)),
         relay=SimpleNamespace(refuses=None),
     )
     if name in ("planner", "outreach", "fulfillment"):

@@ -106,7 +106,15 @@ async def _reword(db: Db, patient_ids: Collection[str]) -> None:
 
 
 PERSONAL = Personal(
-    rows=("blind_indexes", "people", "statements", "candidates", "candidate_checks", "tellings"),
+    rows=(
+        "blind_indexes",
+        "people",
+        "statements",
+        "candidates",
+        "candidate_checks",
+        "tellings",
+        "caregivers",
+    ),
     kept=(
         "patients",
         "consents",

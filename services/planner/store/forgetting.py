@@ -1,4 +1,4 @@
-"""What the planner holds of who patients are: nothing but what staff may have written in their own words."""
+"""What the planner holds of who patients are: who acts for them, and what staff may have written in their own words."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ async def _reword(db: Db, patient_ids: Collection[str]) -> None:
 
 
 PERSONAL = Personal(
+    rows=("caregivers",),
     kept=(
         "patients",
         "plans",
