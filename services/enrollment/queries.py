@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import date, datetime
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from services.enrollment.domain.candidates import ANSWERS, Answer, Answered, answer_in_words, in_words
 from services.enrollment.domain.consent import How
@@ -19,7 +19,7 @@ from shared.events import Reason
 from shared.events.enrollment import Channel, Consent, CyclePolicy, Profile
 from shared.pages import Page, page_of
 from shared.problems import NotFound
-from shared.values import Day, Input, Output, Text, for_example
+from shared.values import Day, Input, Output, Text
 
 
 class PatientLine(Output):
@@ -161,7 +161,25 @@ class PatientFound(Output):
 class Asked(Input):
     """Who is looked for: somebody of a family name and birth date, or with a number; where all is given, of both."""
 
-    model_config = for_example(family_name="Lovelace", birth_date="1951-12-10")
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"family_name": "Lovelace", "birth_date": "1951-12-10"}],
+            "anyOf": [
+                {
+                    "required": ["family_name", "birth_date"],
+                    "properties": {"family_name": {"type": "string"}, "birth_date": {"type": "string"}},
+                },
+                {
+                    "required": ["phone"],
+                    "properties": {
+                        "phone": {"type": "string"},
+                        "family_name": {"type": "null"},
+                        "birth_date": {"type": "null"},
+                    },
+                },
+            ],
+        }
+    )
 
     family_name: Annotated[Text, Field(min_length=1, max_length=120)] | None = None
     birth_date: Day | None = None
