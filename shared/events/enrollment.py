@@ -81,13 +81,27 @@ class Drug(Fields):
     lead_days: Days = 0  # more than usual until the store has it: special order
 
 
+class DirectionsRead(Fields):
+    """What the directions say, without their words. Fractions are written as such: `3/2`."""
+
+    digest: str = ""  # the same for the same words of one patient
+    as_needed: bool = False  # they leave it to the patient whether it is taken at all
+    refused: str | None = None  # why no daily use is read in them; where there is none, what follows is
+    most: str | None = None  # of `unit`, taken a day
+    times: str | None = None  # a day, at most
+    unit: str = ""  # tablet, mL, drop, unit, puff, …; empty: not said
+    basis: str = "explicit"  # or as_needed, as_directed
+    course_days: int | None = None  # taken for so many days, then no more
+
+
 class Prescription(Fields):
     """One prescription of the profile."""
 
     rx_id: str
     drug: Drug
     status: PrescriptionStatus = PrescriptionStatus.active
-    directions: str = ""
+    directions: str = ""  # empty on the topics: the words stay with enrollment
+    directions_read: DirectionsRead | None = None
     as_needed: bool = False
     units_per_day: Quantity | None = None  # maximum daily use; none where the directions do not say
     usual_quantity: Quantity

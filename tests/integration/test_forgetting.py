@@ -175,7 +175,10 @@ async def a_life(chain: Chain) -> None:
         chain, "patients", feed.patient(**WHO), feed.patient(patient_number="P2", mobile_phone="918-555-0102")
     )
     await import_(
-        chain, "prescriptions", feed.prescription(), feed.prescription(rx_id="RX2", patient_number="P2")
+        chain,
+        "prescriptions",
+        feed.prescription(directions="1 daily, says Zinnober"),
+        feed.prescription(rx_id="RX2", patient_number="P2"),
     )
     await import_(chain, "fills", feed.fill(), feed.fill(fill_id="F2", rx_id="RX2", patient_number="P2"))
     for each in (P1, P2):

@@ -6,7 +6,16 @@ from collections.abc import Collection, Iterable
 from datetime import date, timedelta
 from enum import StrEnum
 
-from shared.events.enrollment import Channel, DisenrolmentReason, Fill, Prescription, PrescriptionStatus
+from shared.directions import said_in
+from shared.events.enrollment import (
+    Channel,
+    DirectionsRead,
+    DisenrolmentReason,
+    Fill,
+    Prescription,
+    PrescriptionStatus,
+    Profile,
+)
 
 HISTORY = timedelta(days=400)
 """How far back the fills of a profile go: a year, and a 30-day fill before it."""
@@ -60,6 +69,28 @@ def _use(prescription: Prescription) -> tuple[object, ...]:
     taken = prescription.directions.casefold() if daily is None else daily
     names = (drug.ingredient.casefold(), drug.strength.casefold(), drug.form.casefold())
     return (*names, taken, prescription.as_needed)
+
+
+def for_others(profile: Profile, patient_id: str) -> Profile:
+    """The profile as it is published: free text stays here, and what is read in it is told."""
+    return profile.model_copy(
+        update={"prescriptions": tuple(_without_words(each, patient_id) for each in profile.prescriptions)}
+    )
+
+
+def _without_words(prescription: Prescription, patient_id: str) -> Prescription:
+    said = said_in(prescription.directions, patient_id)
+    told = DirectionsRead(
+        digest=said.digest,
+        as_needed=said.as_needed,
+        refused=said.refused,
+        most=None if said.most is None else str(said.most),
+        times=None if said.times is None else str(said.times),
+        unit=said.unit,
+        basis=said.basis,
+        course_days=said.course_days,
+    )
+    return prescription.model_copy(update={"directions": "", "directions_read": told})
 
 
 def belongs(prescription: Prescription, fills: Iterable[Fill]) -> bool:

@@ -327,7 +327,11 @@ def _prescription(values: Values, today: date) -> Prescription:
             name=values["drug_name"],
             **{name: values[name] for name in Drug.model_fields if name not in ("code", "name")},
         ),
-        **{name: values[name] for name in Prescription.model_fields if name != "drug"},
+        **{
+            name: values[name]
+            for name in Prescription.model_fields
+            if name not in ("drug", "directions_read")
+        },
     )
 
 

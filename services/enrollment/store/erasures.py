@@ -98,9 +98,13 @@ async def newest_records(db: Db, patient_ids: Collection[str]) -> dict[Record, d
 
 
 async def _reword(db: Db, patient_ids: Collection[str]) -> None:
-    """What the feed said of their days, and a fingerprint of it."""
+    """What the feed said of their days, and a fingerprint of it; the words of their directions."""
     await db.execute(
         "update patients set circumstances = null, fed_digest = null where patient_id = any($1)",
+        list(patient_ids),
+    )
+    await db.execute(
+        "update prescriptions set directions = '', fed_digest = null where patient_id = any($1)",
         list(patient_ids),
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from services.enrollment.domain.profile import HISTORY, Standing, belongs, status_of
+from services.enrollment.domain.profile import HISTORY, Standing, belongs, for_others, status_of
 from services.enrollment.store import caregivers
 from services.enrollment.store.consents import load_consents, stated_circumstances
 from services.enrollment.store.feed import load_patients, published_stores
@@ -54,7 +54,7 @@ async def next_profiles(db: Db, patient_ids: Collection[str], now: datetime) -> 
         now,
     )
     revisions = {row["patient_id"]: row["revision"] for row in rows}
-    profiles = await load_profiles(db, revisions)
+    profiles = await _for_others(db, revisions)
     return [
         Published(patient_id, revisions[patient_id], profiles[patient_id]) for patient_id in sorted(revisions)
     ]
@@ -109,6 +109,12 @@ async def load_profiles(
             **dict(Circumstances.model_validate({**row["circumstances"], **stated.get(patient_id, {})})),
         )
     return profiles
+
+
+async def _for_others(db: Db, patient_ids: Collection[str]) -> dict[str, Profile]:
+    """The profiles of these patients as they are published."""
+    profiles = await load_profiles(db, patient_ids)
+    return {patient_id: for_others(profile, patient_id) for patient_id, profile in profiles.items()}
 
 
 async def prescriptions_of(db: Db, patient_ids: Sequence[str]) -> dict[str, list[Prescription]]:
@@ -255,7 +261,7 @@ async def enrollments(db: Db, patient_ids: Collection[str]) -> list[PatientEnrol
     """The enrollment of each of these patients who is enrolled, under the revision that stands."""
     consents = await load_consents(db, patient_ids)
     patients = await load_patients(db, consents)
-    profiles = await load_profiles(db, consents)
+    profiles = await _for_others(db, consents)
     return [
         PatientEnrolled(
             patient_id=patient_id,

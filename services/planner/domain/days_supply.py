@@ -11,9 +11,9 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 
-from services.planner.domain.directions import COUNTED, Basis, DailyUse, Refusal, exact, read, units_a_day
 from services.planner.domain.model import Fill, Prescription, Rules
 from services.planner.domain.payers import PayerRule
+from shared.directions import COUNTED, Basis, DailyUse, Refusal, exact, units_a_day
 
 DOSES = frozenset({"drop", "puff", "spray", "unit", "mL"})
 """What directions count where the drug's facts say how many of them a unit of quantity holds."""
@@ -62,7 +62,7 @@ def _container_days(quantity: Fraction, each: Prescription) -> Fraction | None:
 
 def _doses_a_day(each: Prescription) -> Fraction | None:
     """The most that is taken, with what is lost at each use."""
-    use = read(each.directions)
+    use = each.said.use
     times = use.times if isinstance(use, DailyUse) else Fraction(1)
     lost = Fraction(each.drug.priming_doses or 0) * times
     if each.units_per_day:
@@ -77,7 +77,7 @@ def is_certain(each: Prescription) -> bool:
     """Is what is used a day beyond doubt? By the drug's facts, or by the directions and the file alike."""
     if each.drug.doses_per_unit or each.drug.in_use_days:
         return True
-    use = read(each.directions)
+    use = each.said.use
     stated = isinstance(use, DailyUse) and use.basis is Basis.explicit and use.unit in COUNTED
     return stated and each.units_per_day is not None and agree(use, each.units_per_day)
 
@@ -93,7 +93,7 @@ def agree(use: DailyUse | Refusal, units_per_day: Decimal) -> bool:
 
 
 @lru_cache(maxsize=10_000)
-def whole_units(directions: str, units_per_day: Decimal | None) -> int:
+def whole_units(use: DailyUse | Refusal, units_per_day: Decimal | None) -> int:
     """Units of which a short or long fill is a multiple, for no dose is dispensed in part: 6 where 6 tablets are taken
     once a week.
 
@@ -102,7 +102,6 @@ def whole_units(directions: str, units_per_day: Decimal | None) -> int:
     """
     if units_per_day is None:
         return 1
-    use = read(directions)
     if isinstance(use, DailyUse) and agree(use, units_per_day):
         return (use.most / use.times).numerator if use.times < 1 else 1
     a_week = int((units_per_day * 7).to_integral_value())

@@ -9,7 +9,6 @@ from datetime import date, timedelta
 from functools import lru_cache
 
 from services.planner.domain.days_supply import whole_units
-from services.planner.domain.directions import DailyUse, Refusal, read, says_as_needed
 from services.planner.domain.forms import FORMS
 from services.planner.domain.model import (
     ConditionKind,
@@ -35,6 +34,7 @@ from services.planner.domain.stock import (
     stock_key,
     stocks_of,
 )
+from shared.directions import DailyUse, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,10 +282,10 @@ def never_synchronized(each: Prescription, rules: Rules) -> Reason | None:
 
 def _short_course(each: Prescription) -> Reason | None:
     """Directions that end by themselves, or leave it to the patient whether it is taken at all."""
-    use = read(each.directions)
+    use = each.said.use
     if isinstance(use, DailyUse) and use.course_days:
         return because("short_course", days=use.course_days)
-    return because("as_needed_by_directions") if says_as_needed(each.directions) else None
+    return because("as_needed_by_directions") if each.said.as_needed else None
 
 
 def superseded_by(
@@ -364,7 +364,7 @@ def divisible(each: Prescription, rules: Rules) -> tuple[Participation, Reason]:
 def _use(each: Prescription) -> tuple[object, ...]:
     """Same ingredient, strength, form and directions: only that is a renewal."""
     drug = each.drug
-    directions = each.directions.casefold().strip() if each.units_per_day is None else each.units_per_day
+    directions = each.said.digest if each.units_per_day is None else each.units_per_day
     return (*stock_key(drug), drug.form.casefold(), directions, each.as_needed)
 
 
@@ -394,7 +394,7 @@ def _unclear(each: Prescription, rules: Rules) -> Reason | None:
         return because("days_supply_unknown")
     if each.units_per_day or _rides(each, rules):
         return None
-    use = read(each.directions) if each.units_per_day is None else Refusal.empty
+    use = each.said.use if each.units_per_day is None else Refusal.empty
     return because("directions_other_unit") if isinstance(use, DailyUse) else NOT_READ[use]
 
 
@@ -456,7 +456,7 @@ def _used_up(each: Prescription, rules: Rules, first_workable: date) -> Reason |
     """A ride-along is dispensed whole or not at all."""
     if each.expires_on < first_workable:
         return because("expired", on=each.expires_on)
-    least = each.usual_quantity if _rides(each, rules) else whole_units(each.directions, each.units_per_day)
+    least = each.usual_quantity if _rides(each, rules) else whole_units(each.said.use, each.units_per_day)
     return because("no_quantity_left") if each.quantity_left < least else None
 
 

@@ -9,9 +9,9 @@ from datetime import date, timedelta
 from fractions import Fraction
 
 from services.planner.domain.days_supply import contradict, is_counted, true_days
-from services.planner.domain.directions import Refusal, read
 from services.planner.domain.model import Fill, Prescription, Profile, Reason, Rules, because
 from services.planner.domain.stock import StockKey, stock_key
+from shared.directions import Refusal
 
 Fills = tuple[Fill, ...]
 
@@ -24,14 +24,14 @@ def use_by_fills(each: Prescription, profile: Profile) -> Fraction | None:
 
     None where the directions leave it to prescriber or patient: then fills say nothing of the next ones.
     """
-    if not isinstance(read(each.directions), Refusal) or read(each.directions) is Refusal.as_directed:
+    if not isinstance(each.said.use, Refusal) or each.said.use is Refusal.as_directed:
         return None
-    key, directions = stock_key(each.drug), each.directions.casefold().split()
+    key = stock_key(each.drug)
     of_stock = {other.rx_id: other for other in profile.prescriptions if stock_key(other.drug) == key}
     here = [fill for fill in profile.fills if fill.rx_id in of_stock and not fill.elsewhere]
     last = sorted(here, key=lambda fill: fill.handed_over_on)[-WITNESSES:]
     agree = len(last) == WITNESSES and all(
-        of_stock[fill.rx_id].directions.casefold().split() == directions
+        of_stock[fill.rx_id].said.digest == each.said.digest
         and fill.days_supply == each.usual_days
         and fill.quantity == each.usual_quantity
         for fill in last

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from services.planner.domain.limits import DispensingLimit, Disuse, HighCost, LargerFill, StateSchedule
 from services.planner.domain.payers import PayerRule, SyncLaw
+from shared.directions import Directions, said_in
 
 
 class Participation(StrEnum):
@@ -111,6 +112,7 @@ class Prescription:
     units_per_day: Decimal | None = None  # none where the directions do not say
     status: str = "active"  # active, on_hold, discontinued, superseded, outside
     directions: str = ""
+    directions_read: Directions | None = None  # instead of their words
     as_needed: bool = False
     prescriber_id: str = ""
     payer: str | None = None
@@ -124,6 +126,11 @@ class Prescription:
     fill_from: date | None = None  # not before, by the prescriber's word; none: at once
     second_payer: str | None = None  # on file, said, never computed with; so is a coupon
     coupon: str | None = None
+
+    @property
+    def said(self) -> Directions:
+        """What the directions say: as it was told, else as their words are read."""
+        return self.directions_read or said_in(self.directions)
 
 
 @dataclass(frozen=True, slots=True)

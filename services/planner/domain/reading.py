@@ -20,13 +20,13 @@ from services.planner.domain.days_supply import (
     is_counted,
     true_days,
 )
-from services.planner.domain.directions import COUNTED, Basis, DailyUse, exact, read, units_a_day
 from services.planner.domain.evidence import believed_fills, use_by_fills
 from services.planner.domain.forms import form_of
 from services.planner.domain.limits import last_day, limits_on, quantity_by_law, schedule_in
 from services.planner.domain.model import Fill, Prescription, Profile, Reason, Rules, because
 from services.planner.domain.payers import is_cash, rule_on
 from services.planner.domain.stock import stock_key
+from shared.directions import COUNTED, Basis, DailyUse, exact, units_a_day
 
 Said = list[Reason]
 Remarks = Mapping[str, tuple[Reason, ...]]
@@ -72,7 +72,7 @@ def _formed(each: Prescription) -> Prescription:
 def _daily_use(each: Prescription, profile: Profile, rules: Rules, remarks: Said) -> Prescription:
     """The daily use as given, else as the directions say, else as three fills do; of what is counted in tablets or
     capsules."""
-    use = read(each.directions)
+    use = each.said.use
     if each.drug.form.casefold() not in rules.divisible_forms:
         return each
     counted = use if isinstance(use, DailyUse) and use.unit in COUNTED else None

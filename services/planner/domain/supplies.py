@@ -68,7 +68,7 @@ def medication_of(
         monthly_copay=_monthly_copay(each, rule),
         granted_by=grant.law.name if grant else "",
         consents=grant.law.consents if grant else (),
-        whole_units=1 if packs else whole_units(each.directions, each.units_per_day),
+        whole_units=1 if packs else whole_units(each.said.use, each.units_per_day),
         least_bridge=rules.minimum_short_fill_days,
         short_sizes=None if packs else rule.short_sizes(paid.usual_days, law),
         after_change=rule is not CASH
@@ -132,7 +132,7 @@ def _within_plan(each: Prescription, rule: PayerRule) -> Prescription:
     sizes = [days for days in rule.days_supplies if days <= each.usual_days]
     if not sizes:
         return each
-    most, doses = max(sizes), whole_units(each.directions, each.units_per_day)
+    most, doses = max(sizes), whole_units(each.said.use, each.units_per_day)
     quantity, days = short_fill(most, each.units_per_day, each.usual_quantity, doses)
     if days > most and quantity > doses:  # rounded up
         quantity -= doses

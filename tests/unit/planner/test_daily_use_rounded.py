@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from services.planner.domain.directions import exact, units_a_day
 from services.planner.faults import BadInput
 from services.planner.inputs import answer, plan, read_patient
+from shared.directions import exact, units_a_day
 
 TODAY = date(2026, 6, 10)
 

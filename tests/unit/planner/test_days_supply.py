@@ -160,7 +160,7 @@ def test_what_is_not_taken_every_day_is_dispensed_by_whole_doses(
     directions: str, per_day: str, units: int
 ) -> None:
     each, _ = read(weekly(directions, per_day, 30, 30))
-    assert whole_units(each.directions, each.units_per_day) == units
+    assert whole_units(each.said.use, each.units_per_day) == units
 
 
 @pytest.mark.parametrize(

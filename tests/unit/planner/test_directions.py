@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.planner.domain.directions import (
+from shared.directions import (
     Basis,
     DailyUse,
     Refusal,

@@ -13,6 +13,7 @@ from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
+from hashlib import sha256
 from math import ceil
 
 
@@ -22,6 +23,10 @@ class Basis(StrEnum):
     explicit = "explicit"  # the directions state it
     as_needed = "as_needed"  # an estimate: the most that may be taken when needed
     as_directed = "as_directed"  # stated, but the prescriber may have said otherwise
+
+    @classmethod
+    def _missing_(cls, value: object) -> Basis:
+        return cls.as_directed  # as a later reader says it
 
 
 class Refusal(StrEnum):
@@ -33,6 +38,10 @@ class Refusal(StrEnum):
     no_amount = "no_amount"  # how often, but not how much: creams
     no_frequency = "no_frequency"  # how much, but not how often
     not_understood = "not_understood"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Refusal:
+        return cls.not_understood  # as a later reader says it
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,50 @@ def read(directions: str) -> DailyUse | Refusal:
 def says_as_needed(directions: str) -> bool:
     """Do they leave it to the patient whether it is taken at all?"""
     return bool(AS_NEEDED.search(_plain(directions)))
+
+
+@dataclass(frozen=True, slots=True)
+class Directions:
+    """What directions say, without their words: what others are told of them."""
+
+    digest: str = ""
+    """Of the words: the same for the same, whatever the blanks and the case, of one patient."""
+
+    as_needed: bool = False
+    """They leave it to the patient whether it is taken at all."""
+
+    refused: Refusal | None = None
+    """Why they give no daily use; where there is none, they give what follows."""
+
+    most: Fraction | None = None
+    times: Fraction | None = None
+    unit: str = ""
+    basis: Basis = Basis.explicit
+    course_days: int | None = None
+
+    @property
+    def use(self) -> DailyUse | Refusal:
+        """The most that is taken a day, or why it cannot be told."""
+        if self.most is None or self.times is None or self.refused:
+            return self.refused or Refusal.not_understood
+        return DailyUse(self.most, self.times, self.unit, self.basis, self.course_days)
+
+
+@lru_cache(maxsize=10_000)
+def said_in(words: str, of: str = "") -> Directions:
+    """What these words say. `of` is whose they are, so that nobody else's have their digest.
+
+    >>> said_in("Take 1 tablet twice daily").use.most
+    Fraction(2, 1)
+    """
+    use = read(words)
+    same = " ".join(words.casefold().split())
+    digest = sha256(f"{of}\0{same}".encode()).hexdigest()[:16] if same else ""
+    if isinstance(use, Refusal):
+        return Directions(digest, says_as_needed(words), use)
+    return Directions(
+        digest, says_as_needed(words), None, use.most, use.times, use.unit, use.basis, use.course_days
+    )
 
 
 STRENGTH = r"\d[\d,.]* ?(?:mg|mcg|gm?|grams?|meq|milligrams?|micrograms?|units?)"
