@@ -78,7 +78,7 @@ KINDS: dict[str, Kind] = {
     "medsync_due_age_seconds": Kind("For how long the oldest due work has waited.", ("view",)),
     "medsync_pool_connections": Kind("Connections of the pool: in_use, free, or not yet open.", ("state",)),
     "medsync_relay_leads": Kind("1 if this process publishes the outbox, else 0."),
-    "medsync_relay_stalled": Kind("Partitions that cannot be written; theirs wait.", ("topic",)),
+    "medsync_relay_stalled": Kind("Partitions that cannot be written; theirs wait."),
     "medsync_relay_takeovers_total": Kind("Times that it became the one.", counter=True),
     "medsync_relay_published_total": Kind("Events that it published.", counter=True),
     "medsync_events_total": Kind(
@@ -250,7 +250,7 @@ def _of_process(m: Machinery) -> list[Sample]:
         Sample("medsync_relay_leads", m.relay.leads),
         Sample("medsync_relay_takeovers_total", m.relay.takeovers),
         Sample("medsync_relay_published_total", m.relay.published),
-        *(Sample("medsync_relay_stalled", number, (topic,)) for topic, number in m.relay.stalled.items()),
+        Sample("medsync_relay_stalled", m.relay.stalled),
         *(Sample("medsync_events_total", getattr(tally, name), (name,)) for name in outcomes),
         Sample("medsync_events_stored_behind_total", tally.stored_behind),
         *(Sample("medsync_events_handled_total", n, (kind,)) for kind, n in tally.by_type.items()),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -15,6 +17,7 @@ from services.enrollment.jobs import due
 from services.enrollment.publishing import REVISIONS
 from services.enrollment.settings import Settings
 from services.enrollment.store import erasures, people, profiles, retention
+from shared.database import Db
 from shared.datakeys import DataKeys
 from shared.events import Event
 from shared.messaging import Caller, Work
@@ -29,6 +32,11 @@ async def take_again(event: Event, at: datetime, caller: Caller, work: Work) -> 
     return await end_again(event, at, caller, work) or await erase_again(event, at, caller, work)
 
 
+async def _current_state(settings: Settings, db: Db, **part: Any) -> Sequence[Event]:
+    """What is published, as it stands. The ring is read when somebody asks: logs are set up then."""
+    return await profiles.current_state(db, keys=DataKeys(settings.sealer), **part)
+
+
 def create_app(settings: Settings) -> FastAPI:
     """One process of the service."""
     return service_app(
@@ -38,7 +46,7 @@ def create_app(settings: Settings) -> FastAPI:
         handlers=on,
         jobs=due,
         routers=[http.router],
-        republish=partial(profiles.current_state, keys=DataKeys(settings.sealer)),
+        republish=partial(_current_state, settings),
         revisions=REVISIONS,
         take_again=take_again,
         personal=erasures.PERSONAL,

@@ -13,7 +13,7 @@ from shared.audit.model import Link, Row, Stray
 from shared.contract import OPERATIONS
 from shared.http import Working
 from shared.problems import NotAllowed
-from shared.values import Id, Instant, Output, RowNumber
+from shared.values import Id, Instant, Output, RowNumber, Text
 
 STRAYS = 1000
 """Of rows that are in no place of the chain: as many are told."""
@@ -49,7 +49,7 @@ class Page(Output):
 async def audit(
     work: Working,
     patient: Id | None = None,
-    actor: Annotated[str | None, Query(max_length=80)] = None,
+    actor: Annotated[Text, Query(max_length=80)] | None = None,
     since: Instant | None = None,
     until: Instant | None = None,
     before: RowNumber | None = None,

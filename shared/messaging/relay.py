@@ -11,7 +11,6 @@ import asyncio
 import os
 import socket
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -178,9 +177,9 @@ class Relays:
         return next((relay.refuses for relay in self.each if relay.refuses), None)
 
     @property
-    def stalled(self) -> Counter[str]:
-        """How many partitions of each topic cannot be written; 1 where there is no such topic."""
-        return Counter(topic for relay in self.each for topic, _ in relay.stalled)
+    def stalled(self) -> int:
+        """How many partitions cannot be written; a topic that is not there is one."""
+        return len({place for relay in self.each for place in relay.stalled})
 
     @property
     def complaints(self) -> list[str]:

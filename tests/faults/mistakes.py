@@ -256,15 +256,17 @@ MISTAKES = (
         [
             (
                 "unit.py",
-                "                    yield unit\n"
                 "                    if unit.emitted:\n"
                 "                        await journal.append(unit.db, self._rows(unit))\n"
                 '                    reach("unit.outbox_written")\n'
                 "                    said.clear()\n"
+                "            if asked:\n"
+                "                asked.note_written(patients)\n"
                 '            reach("unit.committed")\n',
-                "                    yield unit\n"
                 '                    reach("unit.outbox_written")\n'
                 "                    said.clear()\n"
+                "            if asked:\n"
+                "                asked.note_written(patients)\n"
                 '            reach("unit.committed")\n'
                 "            if unit.emitted:\n"
                 "                await journal.append(db, self._rows(unit))\n",

@@ -150,7 +150,7 @@ class Scene:
             said += out
             brief = " ".join(out.split())
             if code:
-                self.sayings.refused.append(f"{' '.join(lines.split())} ended with {code}: {brief[-300:]}")
+                self.sayings.refused.append(f"{' '.join(lines.split())} ended with {code}: {brief[-1500:]}")
             else:
                 self.sayings.heard.append(f"{' '.join(lines.split())}: {brief[:400]}")
         return said

@@ -55,7 +55,7 @@ async def test_the_terminal_signs_in_as_a_program(here: Here, monkeypatch: pytes
     assert (scheme, principal.kind, principal.roles) == (
         "Bearer",
         Kind.service,
-        {Role.operator, Role.feed, Role.privacy},
+        {Role.operator, Role.feed, Role.privacy, Role.auditor},
     )
     assert here.key_of("medsync-cli").stat().st_mode & 0o777 == 0o600
     monkeypatch.setenv("MEDSYNC_CLIENT_ID", "dialer-1")

@@ -90,7 +90,9 @@ async def test_a_closed_record_gets_no_caregiver(fed: Service) -> None:
 async def test_those_who_missed_it_are_told_again_also_that_there_is_none_any_more(fed: Service) -> None:
     async def again() -> list[tuple[str, ...]]:
         async with fed.work.read() as db:
-            events = await profiles.current_state(db, keys=fed.work.keys, patient=P1, store=None, after="", limit=10)
+            events = await profiles.current_state(
+                db, keys=fed.work.keys, patient=P1, store=None, after="", limit=10
+            )
         return [each.caregiver_ids for each in events if isinstance(each, CaregiversChanged)]
 
     assert await again() == []
