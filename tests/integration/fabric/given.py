@@ -115,6 +115,11 @@ class Ledger:
         try:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=STAFF) as client:
                 yield LedgerProcess(process, client, log)
+        except BaseException:
+            print(
+                f"--- the end of {log.name}, exit code {process.exit_code}", log.read_text()[-6000:], sep="\n"
+            )
+            raise
         finally:
             if process.exit_code is None:
                 process.kill()

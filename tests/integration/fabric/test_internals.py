@@ -37,7 +37,11 @@ async def test_which_partitions_have_a_leader_and_which_topic_is_not_there(ledge
         assert await internals.leaders_of(producer, ledger.prefix + "nowhere") == {}
         assert time.monotonic() - began < 5  # the public way waits for ten
         topic = ledger.prefix + TOPICS[0]
-        assert await internals.leaders_of(producer, topic) == dict.fromkeys(range(4), True)
+
+        async def led() -> bool:
+            return await internals.leaders_of(producer, topic) == dict.fromkeys(range(4), True)
+
+        await until(led, "the broker tells who leads a topic that was just made")
         lost = producer.client.cluster._partitions[topic][2]
         producer.client.cluster._partitions[topic][2] = lost._replace(leader=-1)
         assert (await internals.leaders_of(producer, topic))[2] is False
