@@ -23,7 +23,7 @@ from shared.messaging.outages import BROKER_AWAY
 from shared.messaging.unit import Work
 
 A_TURN = 500
-PAUSE_SECONDS = 1.0
+PAUSE_SECONDS = 2.0
 HEAD_SECONDS = 2.0
 
 log = structlog.get_logger()

@@ -9,6 +9,7 @@ import sys
 from dataclasses import fields, is_dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,6 +24,7 @@ from services.planner.faults import BadInput
 from services.planner.inputs import PatientInput, plan, read_patient
 from services.planner.rules import RULES
 from services.planner.what_if import changed, document_of, read_changed
+from shared.directions import Basis, Directions, Refusal
 from shared.events.planner import PlanComputed
 from tests.unit.planner.cases import EVERY_DAY, TODAY, in_days, random_patient, taking
 
@@ -128,6 +130,16 @@ def test_everything_that_the_rules_know_can_be_given() -> None:
         units_per_day=Decimal("0.5"),
         status="on_hold",
         directions="half a day",
+        directions_read=Directions(
+            "0c9b1f7a5d3e2846",
+            True,
+            Refusal.by_weight,
+            Fraction(3, 2),
+            Fraction(1),
+            "tablet",
+            Basis.as_needed,
+            7,
+        ),
         as_needed=True,
         prescriber_id="dr-2",
         payer="part_d",
