@@ -158,10 +158,11 @@ def ask(
     actor: str | None = None,
     role: str = "operator",
     body: dict[str, Any] | None = None,
+    seconds: float = 30,
 ) -> dict[str, Any]:
     """What a service answers; ends with its words where it refuses or does not answer."""
     try:
-        answer = httpx.request(method, url, headers=staff_headers(actor, role), json=body, timeout=30)
+        answer = httpx.request(method, url, headers=staff_headers(actor, role), json=body, timeout=seconds)
     except httpx.TransportError as error:
         raise SystemExit(f"{url} does not answer ({type(error).__name__}); does the service run?") from None
     if answer.is_error:

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
 
-from cli.sign_in import staff_headers
+from cli.deadletters import ask
 from cli.system import System, find
 from shared.files import write_private
 
@@ -166,11 +165,5 @@ def erase_again(system: System, service: str) -> int:
     return number
 
 
-def _ask(url: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-    """What a service answers. SystemExit, with its words, where it refuses."""
-    answer = httpx.request(
-        method, f"{url}{path}", json=body, headers=staff_headers(role="privacy,operator"), timeout=ASK_SECONDS
-    )
-    if answer.is_error:
-        raise SystemExit(f"{answer.status_code}: {answer.json().get('detail', answer.text)}")
-    return answer.json()
+def _ask(url: str, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    return ask(method, f"{url}{path}", role="privacy,operator", body=body, seconds=ASK_SECONDS)

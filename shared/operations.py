@@ -22,7 +22,7 @@ from shared.contract import OPERATIONS
 from shared.database import Db
 from shared.events import TOPICS, Event
 from shared.http import Commanding, Problem
-from shared.messaging import Unit, Work, journal, tables
+from shared.messaging import Unit, Work, journal, patient, tables
 from shared.messaging.consumer import Consumer
 from shared.messaging.due import DueLoop
 from shared.messaging.envelope import marks_of_state, typed_key
@@ -531,7 +531,7 @@ async def erase_again(request: Request, body: Erasures, caller: Commanding) -> d
 
     async def again(unit: Unit) -> dict[str, int]:
         found = await known_again(unit.db, m.personal, body.hashes)
-        await m.work.lock(unit, [f"patient:{each}" for each in found])
+        await m.work.lock(unit, [patient(each) for each in found])
         await forget(unit, m.personal, found)
         await forget_published(unit.db, found)
         return {"erased": len(found)}

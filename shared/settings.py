@@ -4,6 +4,7 @@ that holds one: `MEDSYNC_DATABASE_URL_FILE`."""
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from socket import gethostname
@@ -139,7 +140,7 @@ class ServiceSettings(BrokerSettings, DatabaseSettings):
         """The brokers, as every client here reaches them."""
         return self.at(self.kafka_bootstrap)
 
-    @property
+    @cached_property
     def sealer(self) -> Sealer:
         """Raises BadRing or OSError where the ring cannot be read."""
         return Sealer(

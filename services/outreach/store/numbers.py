@@ -108,10 +108,6 @@ async def _index_numbers(db: Db, keys: DataKeys, numbers: Collection[str]) -> No
         )
 
 
-async def _texts_as_they_came(db: Db, after: str, limit: int) -> list[str]:
-    return await texts.sealed_with_the_ring(db, after, limit)
-
-
 async def _seal_texts(db: Db, keys: DataKeys, patient_ids: Collection[str]) -> None:
     for text in await texts.of_the_ring(db, patient_ids):
         bound_to = f"text/{text['text_id']}"
@@ -123,6 +119,6 @@ async def _seal_texts(db: Db, keys: DataKeys, patient_ids: Collection[str]) -> N
 IN_CLEAR = (
     InClear(_details_in_clear, _seal_details),
     InClear(_numbers_in_clear, _index_numbers, of="phone"),
-    InClear(_texts_as_they_came, _seal_texts),
+    InClear(texts.sealed_with_the_ring, _seal_texts),
 )
 """The details before the numbers: they hold those of before in clear."""
