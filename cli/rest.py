@@ -3,7 +3,8 @@
 A service is at rest where it has nothing due, nothing to publish and nothing to take in. Only three things stir it
 then: the clock, a command, and a record on a topic that it consumes. So one look at each service that may have been
 stirred is enough, if afterward no topic ends elsewhere than the services saw it end: one question to the broker says
-that none of them stirred another behind our back.
+that none of them stirred another behind our back. It asks for what is sent: a relay has nothing more to publish some
+moments before its records can be read.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Observer:
     def __init__(self, urls: Mapping[str, str], kafka: Broker, *, patience: float = 120.0) -> None:
         self._urls, self._patience = urls, patience
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(20))
-        self._ends = Ends(kafka)
+        self._ends = Ends(kafka, sent=True)
         self._connected = False
         self._at_rest: dict[
             str, dict[str, Any]
@@ -117,9 +118,12 @@ def _quiet(state: dict[str, Any]) -> bool:
 
 
 def _busy(waited_for: Collection[str], states: Mapping[str, dict[str, Any]]) -> str:
-    return "; ".join(
-        f"{name}: {state['due_now']} due, {state['outbox']} in the outbox, {state['lag']} behind"
-        if (state := states.get(name))
-        else f"{name} does not answer"
-        for name in sorted(waited_for)
-    )
+    return "; ".join(f"{name}{_waits_for(states.get(name))}" for name in sorted(waited_for))
+
+
+def _waits_for(state: dict[str, Any] | None) -> str:
+    if state is None:
+        return " does not answer"
+    if _quiet(state):
+        return ": a transaction on its topics is not over"
+    return f": {state['due_now']} due, {state['outbox']} in the outbox, {state['lag']} behind"

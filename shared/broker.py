@@ -89,11 +89,16 @@ Broker: TypeAlias = str | Secured
 """The brokers' addresses, host:port and comma-separated, where they ask nobody anything; else how they are reached."""
 
 
+METADATA_MS = 10_000
+"""How old a client's knowledge of topics and partitions may be. Partitions that were added are shared out only once the
+leader of the group knows of them, whatever the other members know; by default that may take five minutes."""
+
+
 def client_of(broker: Broker) -> dict[str, Any]:
-    """What every client of aiokafka is told: the brokers' addresses, and how it proves who it is."""
+    """What every client of aiokafka is told: where the brokers are, how it proves who it is, when it looks again."""
     if isinstance(broker, str):
-        return {"bootstrap_servers": broker}
-    return {"bootstrap_servers": broker.bootstrap, **broker.client}
+        return {"bootstrap_servers": broker, "metadata_max_age_ms": METADATA_MS}
+    return {"bootstrap_servers": broker.bootstrap, "metadata_max_age_ms": METADATA_MS, **broker.client}
 
 
 @asynccontextmanager

@@ -27,6 +27,8 @@ EVERYBODY = {
 
 SEALING_KEY = "5a" * 32
 
+READABLE_SECONDS = 0.1
+
 
 @asynccontextmanager
 async def running(app: FastAPI, *, wait_ready: bool = True) -> AsyncIterator[httpx.AsyncClient]:
@@ -60,21 +62,26 @@ async def until(condition: Callable[[], Awaitable[Any]], what: str, *, seconds: 
 
 
 async def at_rest(*clients: httpx.AsyncClient, seconds: float = 60.0) -> None:
-    """Until nothing is due, no outbox row waits, and no record is untaken: twice in a row, nothing having moved."""
+    """Until nothing is due, no outbox row waits, and no record is untaken: twice in a row, nothing having moved.
+
+    A while lies between: what was published can be read some moments after its relay knows that it is.
+    """
     before: list[Any] = []
 
-    async def quiet() -> bool:
+    async def rests() -> bool:
         nonlocal before
         answers = [await client.get("/ops/status") for client in clients]
         if any(answer.is_error for answer in answers):  # a server is away
             return False
         states = [answer.json() for answer in answers]
         marks = [(s["committed"], s["end"], s["published"]) for s in states]
-        still = all(not (s["due_now"] or s["outbox"] or s["lag"]) for s in states) and marks == before
-        before = marks
+        quiet = not any(s["due_now"] or s["outbox"] or s["lag"] for s in states)
+        still, before = quiet and marks == before, marks
+        if quiet and not still:
+            await asyncio.sleep(READABLE_SECONDS)
         return still
 
-    await until(quiet, "every service is at rest", seconds=seconds)
+    await until(rests, "every service is at rest", seconds=seconds)
 
 
 class Told(Protocol):

@@ -78,7 +78,7 @@ def provider_here(folder: Path) -> Iterator[Here]:
     """It answers while the context lasts."""
     port = free_port()
     provider = Provider(f"http://127.0.0.1:{port}", prepare(folder), redirects=(CALLBACK,))
-    server = uvicorn.Server(uvicorn.Config(create_app(provider), port=port, log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(create_app(provider), port=port, log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:

@@ -433,7 +433,10 @@ def _reached(broker: Broker) -> dict[str, Any]:
     """How FastStream is told what other clients are."""
     told = client_of(broker)
     # It would take one string for one server.
-    servers = {"bootstrap_servers": told["bootstrap_servers"].split(",")}
+    servers = {
+        "bootstrap_servers": told["bootstrap_servers"].split(","),
+        "metadata_max_age_ms": told["metadata_max_age_ms"],
+    }
     if (context := told.get("ssl_context")) is None:
         return servers
     if (tokens := told.get("sasl_oauth_token_provider")) is not None:

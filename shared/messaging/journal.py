@@ -501,6 +501,17 @@ async def acquire_lease(db: Db, holder: str, seconds: float, range_: int = 0) ->
     )
 
 
+async def shared_among(db: Db, topic: str, partitions: int) -> int:
+    """Among how many partitions a topic's keys are shared out: as many as there were when first asked."""
+    await db.execute(
+        "insert into fabric.topics_published (topic, partitions) values ($1, $2) on conflict do nothing",
+        topic,
+        partitions,
+    )
+    number: int = await db.fetchval("select partitions from fabric.topics_published where topic = $1", topic)
+    return number
+
+
 async def transactional_ids(db: Db, range_: int) -> int:
     """Which pair of ids the range's relay sends with."""
     number: int = await db.fetchval("select ids from fabric.relay_lease where range = $1", range_)

@@ -83,10 +83,11 @@ class Ages:
 
 
 class Ends:
-    """Asks where topics end, as readers of committed records see it."""
+    """Asks where topics end: as readers of committed records see it, or `sent` so far. A transaction's commit is
+    answered before its records can be read."""
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(self, broker: Broker, *, sent: bool = False) -> None:
+        self._broker, self._sent = broker, sent
         self._reader: AIOKafkaConsumer | None = None
 
     async def start(self) -> None:
@@ -94,7 +95,7 @@ class Ends:
         reader = AIOKafkaConsumer(
             **client_of(self._broker),
             enable_auto_commit=False,
-            isolation_level="read_committed",
+            isolation_level="read_uncommitted" if self._sent else "read_committed",
             request_timeout_ms=REQUEST_MS,
         )
         try:

@@ -219,6 +219,7 @@ class Relay:
         self._after = 0  # the last id of the tick that was sent
         self._ranges = 1
         self._at_most = WINDOW
+        self._shared_among: dict[str, int] = {}  # the partitions of each topic that is written
         self._stalled: dict[Place, Stall] = {}
         self._held_again_at = 0.0
         self._replay_again_at = 0.0
@@ -514,9 +515,12 @@ class Relay:
             topic: await self._producers.leaders(self._prefix + topic)
             for topic in {row.topic for row in rows}
         }
+        for topic, there in leaders.items():
+            if there and topic not in self._shared_among:
+                self._shared_among[topic] = await self.ask(journal.shared_among, topic, len(there))
         for row in rows:
             has_leader = leaders[row.topic]
-            partition = journal.hash_of(row.key) % len(has_leader) if has_leader else NO_TOPIC
+            partition = journal.hash_of(row.key) % self._shared_among[row.topic] if has_leader else NO_TOPIC
             place = self._prefix + row.topic, partition
             if not has_leader.get(partition):
                 self._stall(place)

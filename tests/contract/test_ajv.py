@@ -10,6 +10,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 from cli.schemas import INPUTS, SCHEMAS
 from services.planner.publishing import serialized
 from shared.events import EVENTS
+from shared.events.audit import AuditHead
 from tests.pharmacy import pharmacy
 from tests.unit.planner.test_published import outcomes, payload
 
@@ -26,6 +28,16 @@ GOLDEN, NODE = HERE / "golden", HERE / "node"
 STORE = "medsync.enrollment.store-changed.v1"
 PLAN = "medsync.planner.plan-computed.v1"
 EXAMPLES = HERE.parents[1] / "examples"
+
+HEAD = AuditHead(
+    service="planner",
+    epoch=2,
+    count=7,
+    hash="00ff",
+    sealed_at=datetime(2009, 10, 5, tzinfo=UTC),
+    key_id="k1",
+    signature="ab12",
+)
 
 needs_node = pytest.mark.needs("node")
 
@@ -62,9 +74,10 @@ def test_every_schema_compiles_and_every_event_is_as_its_schema_says(tmp_path: P
     for each in told:
         (tmp_path / f"{each.event.TYPE}.{each.event_id}.json").write_text(each.event.model_dump_json())
     assert {each.event.TYPE for each in told} == EVENTS.keys(), "at least one event of every type"
+    (tmp_path / f"{AuditHead.TYPE}.json").write_text(HEAD.model_dump_json())
     assert in_ajv(SCHEMAS, GOLDEN, tmp_path) == {
-        "schemas": len(EVENTS),
-        "events": len(EVENTS) + len(told),
+        "schemas": len(EVENTS) + 1,
+        "events": len(EVENTS) + len(told) + 1,
         "wrong": [],
     }
 

@@ -38,7 +38,6 @@ class Claims:
     once: bool = (
         False  # nobody sends anything again on purpose: readers of committed records see each event once
     )
-    partitions_stay: bool = True
 
 
 STRICT = Claims()
@@ -52,8 +51,6 @@ def judge(history: History, lost: Lost, kept: Claims) -> list[Result]:
         results += [once_for_readers(history), newest_is_last(history.published)]
     if not kept.ordered:
         results = [result for result in results if not result.name.startswith(ORDER)]
-    if not kept.partitions_stay:
-        results = [result for result in results if not result.name.startswith("I6 per patient, topics")]
     return results
 
 

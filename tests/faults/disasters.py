@@ -582,7 +582,7 @@ DISASTERS = (
     Disaster("broker-lost", lose_the_brokers_disk, close_every_gap, AGAIN),
     Disaster("retention", retention_passes, partial(close_the_gap, readers=("ledger",)), AGAIN),
     Disaster("topic-anew", topic_made_anew, partial(close_the_gap, readers=("ledger", "reader")), AGAIN),
-    Disaster("partitions", add_partitions, accept_the_partitions, Claims(partitions_stay=False)),
+    Disaster("partitions", add_partitions, accept_the_partitions, Claims(once=True)),
     Disaster(
         "leaderless",
         lose_a_partitions_leader,

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from cli.rest import NeverAtRest, Observer
 from deploy.local import Addresses
+from shared.events.fulfillment import TOPIC
 from tests import feed
 from tests.console_process import Installed, installed
 from tests.running import STAFF
@@ -60,6 +62,37 @@ async def test_who_keeps_it_from_rest_is_named(
                 await observer.until_rest()
         finally:
             await observer.close()
+
+
+@pytest.mark.timeout(120)
+async def test_what_is_sent_and_cannot_be_read_yet_is_waited_for(
+    stack: Addresses, fresh_database: Callable[[str], str], unique_name: str, tmp_path: Path
+) -> None:
+    """So it is for some moments after a relay has published all: the broker answers a commit before it is visible."""
+    async with installed(
+        stack, fresh_database, unique_name, tmp_path, processes={"enrollment": 1}, now=NOW
+    ) as here:
+        observer = Observer({"enrollment": here.url(service="enrollment")}, stack.kafka, patience=2)
+        producer = AIOKafkaProducer(bootstrap_servers=stack.kafka, transactional_id=unique_name)
+        await producer.start()
+        try:
+            await observer.until_rest()
+            async with producer.transaction():
+                await producer.send_and_wait(here.prefix + TOPIC, b"{}", key=b"p1")
+                with pytest.raises(
+                    NeverAtRest, match=r"enrollment: a transaction on its topics is not over$"
+                ):
+                    await observer.until_rest(())
+                raise Undone
+        except Undone:
+            assert await observer.until_rest(()) == {"enrollment"}
+        finally:
+            await producer.stop()
+            await observer.close()
+
+
+class Undone(Exception):
+    """Ends the transaction without its record."""
 
 
 async def consent_of_a_patient(http: httpx.AsyncClient, here: Installed) -> None:

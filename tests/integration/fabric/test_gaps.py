@@ -164,6 +164,26 @@ async def test_partitions_that_are_added_are_told(ledger: Ledger, admin: AIOKafk
     assert await ledger.count(f"fabric.topics where topic = '{TOPIC}' and partitions = 6") == 1
 
 
+@pytest.mark.slow
+async def test_partitions_that_were_added_and_accepted_are_read_by_processes_that_go_on(
+    ledger: Ledger, admin: AIOKafkaAdminClient
+) -> None:
+    """The group shares them out once its leader knows of them."""
+    async with ledger.running() as client:
+        await publish(ledger, 1)
+        await at_rest(client)
+        await admin.create_partitions({ledger.prefix + TOPIC: NewPartitions(total_count=6)})
+        await gaps(client)
+        await accept(client)
+        await publish(ledger, 2)
+
+        async def all_are_read() -> bool:
+            return await revisions(ledger) == {patient: [1, 2] for patient in PATIENTS}
+
+        await until(all_are_read, "the added partitions are read", seconds=30)
+        assert (await client.get("/ops/consuming")).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("config", "why"),
     [({"retention.ms": "60000"}, "retention_shortened"), ({"cleanup.policy": "compact"}, "cleanup_changed")],

@@ -11,9 +11,10 @@ from typing import Any
 
 import httpx
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from shared.broker import asking
 from shared.database import connect
 from shared.events import Event, owner_of
 from shared.events.enrollment import CONTACTS_TOPIC, ContactDetailsChanged
@@ -318,6 +319,22 @@ async def allow_records_of(ledger: Ledger, size: int) -> None:
     change = ConfigResource(ConfigResourceType.TOPIC, topic, configs={"max.message.bytes": str(size)})
     await admin.alter_configs([change])
     await admin.close()
+
+
+async def test_no_key_moves_to_a_partition_that_somebody_adds(ledger: Ledger) -> None:
+    """Not for a process that knows of it from its start, either."""
+    async with ledger.running() as client:
+        await commands(client, range(1, 3))
+        await at_rest_but(ledger, 0)
+    before = {record.key: record.partition for record in await ledger.topic(PLANNER)}
+    async with asking(ledger.bootstrap) as admin:
+        await admin.create_partitions({ledger.prefix + PLANNER: NewPartitions(total_count=6)})
+    async with ledger.running(wait_ready=False) as client:
+        await commands(client, range(3, 5))
+        await at_rest_but(ledger, 0)
+    after = [(record.key, record.partition) for record in await ledger.topic(PLANNER)]
+    assert len(after) == 4 * len(before)
+    assert set(after) == set(before.items())
 
 
 async def test_windows_are_bounded_in_bytes_and_go_on_until_nothing_is_left(
