@@ -375,6 +375,8 @@ class Consumer:
 
     async def _commit(self, consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]) -> None:
         """Tell Kafka, for tools that look at lag there; what it does not take now it is told with the next look."""
+        if internals.joins_again(consumer):
+            return  # with the next look: else the group's leader has all share out anew without end
         held = consumer.assignment()
         mine = {tp: offset for tp, offset in offsets.items() if tp in held}
         try:

@@ -148,6 +148,14 @@ async def rejoin(consumer: AIOKafkaConsumer) -> None:
     consumer._coordinator.request_rejoin()
 
 
+def joins_again(consumer: AIOKafkaConsumer) -> bool:
+    """Whether it is about to join its group anew, or has asked to and waits for the others.
+
+    What it commits meanwhile is handled after that, when the group takes no commits: the error has it join once more.
+    """
+    return bool(consumer._coordinator._rejoin_needed_fut.done())
+
+
 async def topic_ids(
     admin: AIOKafkaAdminClient, topics: Collection[str]
 ) -> tuple[str, dict[str, tuple[UUID, dict[int, bool]]]]:

@@ -139,13 +139,16 @@ async def test_a_group_says_what_its_members_hold_and_shares_it_out_anew(ledger:
 
         await until(held, "the member holds every partition")
         first = consumer._subscription.subscription.assignment
+        assert not internals.joins_again(consumer)
         await internals.rejoin(consumer)
+        assert internals.joins_again(consumer)
 
         async def anew() -> bool:
             return consumer._subscription.subscription.assignment is not first
 
         await until(anew, "it is given another assignment")
         await until(held, "it holds every partition again")
+        assert not internals.joins_again(consumer)
     finally:
         await consumer.stop()
         await admin.close()
