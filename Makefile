@@ -31,7 +31,7 @@ oracle: setup ## the planner against an exact search, a solver, and the years th
 unit: setup ## the quick tests that need no servers: seconds (`make test` runs the slow ones too)
 	@$(RUN) pytest tests/unit tests/contract -m "not slow and not long" -p no:schemathesis $(TEST_ARGS)
 
-bench: bench-plan bench-replan bench-feed bench-demo bench-hop bench-latency bench-growth bench-backlog bench-console_page bench-audit ## what the fabric carries, beside fair opponents, and how fast the planner and the console are (BENCH_ARGS=--strict); each alone: make bench-hop
+bench: bench-plan bench-replan bench-feed bench-demo bench-hop bench-latency bench-growth bench-backlog bench-console_page bench-audit bench-wires ## what the fabric carries, beside fair opponents, and how fast the planner and the console are (BENCH_ARGS=--strict); each alone: make bench-hop
 
 bench-%: setup
 	@$(RUN) benchmarks.$* $(BENCH_ARGS)

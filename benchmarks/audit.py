@@ -59,13 +59,13 @@ _number = count(1)
 async def benchmark(bench: Bench, rounds: int) -> Sequence[Target]:
     """Pages, then commands."""
     spare_the_collector()  # as cli.serve does
-    console = await _work(
+    console = await work_of(
         bench, "console", await asyncio.to_thread(bench.database, *migrations_of("console"))
     )
     told = pharmacy(PATIENTS, spread=28)
     await fill(Intake(console, handlers.on), told)
     pages = {"a store's day": "/stores/s1", "a patient": f"/patients/{told[-1].event.key}"}
-    books = await _work(bench, "ledger", await asyncio.to_thread(bench.database, *LEDGER))
+    books = await work_of(bench, "ledger", await asyncio.to_thread(bench.database, *LEDGER))
     kinds: dict[str, tuple[Work, int, Callable[[httpx.AsyncClient], Awaitable[None]]]] = {
         **{f"{name}, one reader": (console, 1, _page(path)) for name, path in pages.items()},
         **{f"{name}, 16 at once": (console, 16, _page(path)) for name, path in pages.items()},
@@ -77,7 +77,7 @@ async def benchmark(bench: Bench, rounds: int) -> Sequence[Target]:
         for number in range(rounds):
             for kind, (work, at_once, ask) in kinds.items():
                 for side in in_turn((ON, OFF), number):
-                    took[kind, side] += await _round(_app(work, side == ON), at_once, ask)
+                    took[kind, side] += await _round(app_of(work, side == ON), at_once, ask)
     for work in (console, books):
         await work.pool.close()
     return _told(took, list(kinds))
@@ -102,7 +102,7 @@ def _told(took: dict[tuple[str, str], list[float]], kinds: Sequence[str]) -> Seq
     ]
 
 
-async def _work(bench: Bench, service: str, url: str) -> Work:
+async def work_of(bench: Bench, service: str, url: str) -> Work:
     clock = SteppedClock(bench.folder / "clock")
     clock.set(NOW)
     pool = await open_pool(url, size=8, name="benchmark")
@@ -110,7 +110,7 @@ async def _work(bench: Bench, service: str, url: str) -> Work:
     return Work(pool, service=service, clock=clock, sealer=Sealer(SEALING_KEY), bell=bell)
 
 
-def _app(work: Work, audited: bool) -> FastAPI:
+def app_of(work: Work, audited: bool) -> FastAPI:
     """The routes alone, with the audit or without."""
     app = FastAPI(dependencies=[Depends(admit), *([] if audited else [Depends(_forget)])])
     app.state.rows = ACCESS["console"] | {"POST /patients/{patient_id}/things": STAFF_ALONE}
