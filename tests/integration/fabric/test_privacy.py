@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+from shared.database import connect
 from shared.events import TOPICS
 from shared.events.enrollment import (
     CONTACTS_TOPIC,
@@ -20,6 +21,7 @@ from shared.events.enrollment import (
     Profile,
     ProfileChanged,
 )
+from tests.dumps import tables_with
 from tests.integration.fabric.given import Ledger, changed
 from tests.running import at_rest
 
@@ -92,7 +94,9 @@ async def test_no_canary_gets_out(ledger: Ledger) -> None:
             patient_id="p", revision=1, given_name=NAME, family_name=NAME, phones=(Phone(number=NUMBER),)
         )
         body = details.model_dump(mode="json")
-        assert (await client.post("/patients/p/contact", json=body)).status_code == 200
+        traced = {"traceparent": NAME, "tracestate": f"a={NUMBER}", "baggage": f"drug={DRUG}"}
+        kept = {"Idempotency-Key": "once"}
+        assert (await client.post("/patients/p/contact", json=body, headers=traced | kept)).status_code == 200
         assert (await client.post("/patients/p/contact", json=body | {"revision": NAME})).status_code == 400
         broken = {"revision": 1, "fail_with": f"{NAME} {NUMBER} {DRUG}"}
         answers = [
@@ -118,6 +122,10 @@ async def test_no_canary_gets_out(ledger: Ledger) -> None:
         told += [await client.get(f"/ops/deadletters/{letters[0]['id']}"), *answers[:1]]
         process.process.send(signal.SIGTERM)
         await process.ended()
+    db = await connect(ledger.database_url, name="test")
+    in_tables = set(await tables_with(db, *CANARIES))
+    await db.close()
+    assert in_tables <= {"fabric.dead_letters", "public.effects"}, "where they belong"
 
     assert len(letters) >= 8
     for where, text in {
