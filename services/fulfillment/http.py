@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from fastapi import APIRouter
 
-from services.fulfillment import commands, queries
+from services.fulfillment import queries
+from services.fulfillment.commands import counter, dispensing, packages
 from services.fulfillment.domain import PackageStatus, Place, WorkOrder
 from services.fulfillment.queries import (
     ConsultationRecord,
@@ -29,11 +30,11 @@ router = APIRouter()
 
 
 @router.post("/fill-orders/lease")
-async def lease_fill_orders(body: commands.LeaseRequest, caller: Commanding, work: Working) -> FillOrders:
+async def lease_fill_orders(body: dispensing.LeaseRequest, caller: Commanding, work: Working) -> FillOrders:
     """Lease up to `limit` fills that are due, the longest due first."""
 
     async def decide(patient_ids: Sequence[str], unit: Unit) -> FillOrders:
-        leased = await commands.lease_fills(unit, patient_ids, body)
+        leased = await dispensing.lease_fills(unit, patient_ids, body)
         return FillOrders(orders=[FillOrder.of(*each) for each in leased])
 
     return await work.claim(caller, "due_fills", body.limit, decide)
@@ -48,12 +49,12 @@ async def next_due(caller: Reading, work: Working) -> NextDue:
 
 @router.post("/fill-orders/{order_id}/result")
 async def report_result(
-    order_id: Id, body: commands.FillResult, caller: Commanding, work: Working
+    order_id: Id, body: dispensing.FillResult, caller: Commanding, work: Working
 ) -> Package:
     """Record what became of a leased fill. The same result reported again is answered again."""
     place = await _place(work, caller, order_id=order_id)
     locks = [patient(place.patient_id), *([f"fill:{body.new_fill_id}"] if body.new_fill_id else [])]
-    decide = _package(lambda unit: commands.report_fill(unit, order_id, body))
+    decide = _package(lambda unit: dispensing.report_fill(unit, order_id, body))
     return await work.command(caller, locks, decide)
 
 
@@ -62,34 +63,34 @@ async def report_result(
 
 @router.post("/packages/{package_id}/verification")
 async def verify_package(
-    package_id: Id, body: commands.Verification, caller: Commanding, work: Working
+    package_id: Id, body: packages.Verification, caller: Commanding, work: Working
 ) -> Package:
     """Every filled item is verified but those excepted: the package is ready, in a bin of its own."""
     place = await _place(work, caller, package_id=package_id)
     locks = [patient(place.patient_id), f"bins:{place.store_id}"]
-    decide = _package(lambda unit: commands.verify_package(unit, package_id, body))
+    decide = _package(lambda unit: packages.verify_package(unit, package_id, body))
     return await work.command(caller, locks, decide)
 
 
 @router.post("/packages/{package_id}/cancel")
 async def cancel_package(
-    package_id: Id, body: commands.Cancellation, caller: Commanding, work: Working
+    package_id: Id, body: packages.Cancellation, caller: Commanding, work: Working
 ) -> Package:
     """Stop a visit's fills for good, whatever the plan says; what is filled goes back to stock."""
     place = await _place(work, caller, package_id=package_id)
-    decide = _package(lambda unit: commands.cancel_package(unit, package_id, body))
+    decide = _package(lambda unit: packages.cancel_package(unit, package_id, body))
     return await work.command(caller, [patient(place.patient_id)], decide)
 
 
 @router.post("/visits/{visit_id}/consultation")
 async def record_consultation(
-    visit_id: Id, body: commands.ConsultationDone, caller: Commanding, work: Working
+    visit_id: Id, body: packages.ConsultationDone, caller: Commanding, work: Working
 ) -> ConsultationRecord:
     """The talk was offered, and held or declined: recorded once per visit."""
     place = await _place(work, caller, visit_id=visit_id)
 
     async def decide(unit: Unit) -> ConsultationRecord:
-        await commands.record_consultation(unit, visit_id, body)
+        await packages.record_consultation(unit, visit_id, body)
         return ConsultationRecord(visit_id=visit_id, outcome=body.outcome, topics=list(body.topics))
 
     return await work.command(caller, [patient(place.patient_id)], decide)
@@ -123,11 +124,11 @@ async def list_packages(
 
 @router.post("/packages/{package_id}/hand-over")
 async def hand_over_package(
-    package_id: Id, body: commands.HandOver, caller: Commanding, work: Working
+    package_id: Id, body: counter.HandOver, caller: Commanding, work: Working
 ) -> Package:
     """Give a ready package to the patient, or to a caregiver whom the patient's consent lets collect."""
     place = await _place(work, caller, package_id=package_id)
-    decide = _package(lambda unit: commands.hand_over_package(unit, package_id, body))
+    decide = _package(lambda unit: counter.hand_over_package(unit, package_id, body))
     return await work.command(caller, [patient(place.patient_id)], decide)
 
 

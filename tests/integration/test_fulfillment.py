@@ -16,8 +16,9 @@ import pytest
 from pydantic import SecretStr
 
 from deploy.local import Addresses
-from services.fulfillment import commands, handlers, jobs
+from services.fulfillment import handlers, jobs
 from services.fulfillment.app import create_app
+from services.fulfillment.commands import counter
 from services.fulfillment.domain import PackageStatus
 from services.fulfillment.settings import Settings
 from services.fulfillment.store import reads
@@ -973,18 +974,18 @@ async def test_leased_fills_are_not_answered_again_to_who_may_not_lease(service:
 
 async def test_commands_need_no_http_and_say_what_is_wrong_by_a_code(service: Unbrokered) -> None:
     package_id = (await with_ready_package(service, "rx-a"))["package_id"]
-    came = commands.HandOver(identifiers=("name", "birth_date"))
+    came = counter.HandOver(identifiers=("name", "birth_date"))
     keys = [patient("p1")]
     async with service.work.begin(keys, cause=Cause("test", "test"), role="clerk") as unit:
         with pytest.raises(NotFound, match="unknown_visit"):
-            await commands.hand_over_package(unit, "unknown", came)
+            await counter.hand_over_package(unit, "unknown", came)
         with pytest.raises(Invalid, match="not_released: the patient consented to no caregiver"):
-            await commands.hand_over_package(
+            await counter.hand_over_package(
                 unit, package_id, came.model_copy(update={"collected_by": "caregiver"})
             )
-        done = await commands.hand_over_package(unit, package_id, came)
+        done = await counter.hand_over_package(unit, package_id, came)
         with pytest.raises(Conflict, match="unknown_transition: the package is picked_up"):
-            await commands.hand_over_package(unit, package_id, came)
+            await counter.hand_over_package(unit, package_id, came)
     assert done.status is PackageStatus.picked_up
     assert [type(event) for event in await service.published()] == [PackagePickedUp]
     answer = await service.send(

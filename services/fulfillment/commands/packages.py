@@ -1,0 +1,104 @@
+"""The pharmacist verifies packages, stops a visit, and talks with the patient."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from services.fulfillment.commands.common import (
+    License,
+    Reason,
+    Topic,
+    calendar_of,
+    load,
+    note,
+    save,
+)
+from services.fulfillment.domain import (
+    Why,
+    WorkOrder,
+    verify,
+    withdraw,
+)
+from services.fulfillment.store import reads, writes
+from shared.events.fulfillment import Consultation, ConsultationHeld
+from shared.messaging import Unit
+from shared.problems import Conflict
+from shared.values import Id, LenientInput, for_example
+
+
+class ExceptedItem(LenientInput):
+    """A filled prescription that is not handed over, and why."""
+
+    rx_id: Id
+    reason: Reason
+
+
+class Verification(LenientInput):
+    """Who verified the package, and what they keep back."""
+
+    model_config = for_example(
+        licence="RPH-20417", excepted=[{"rx_id": "RX1002", "reason": "the label shows the old dose"}]
+    )
+
+    licence: License
+    excepted: tuple[ExceptedItem, ...] = ()
+
+
+async def verify_package(unit: Unit, package_id: str, verification: Verification) -> WorkOrder:
+    """Release a package: every filled item is verified but those excepted, and it gets a bin of its own.
+
+    The bins of its store have to be locked too.
+    """
+    order, facts = await load(unit, package_id=package_id)
+    bin_number = await reads.free_bin(unit.db, order.store_id)
+    calendar = calendar_of(facts)
+    after = verify(
+        order,
+        excepted=[item.rx_id for item in verification.excepted],
+        bin_number=bin_number,
+        today=unit.today(calendar.time_zone),
+        store=calendar,
+    )
+    excepted = [item.model_dump() for item in verification.excepted]
+    await note(unit, order, "verification", verification.licence, excepted=excepted)
+    return await save(unit, order, after)
+
+
+class Cancellation(LenientInput):
+    """Why a visit's fills are stopped."""
+
+    model_config = for_example(reason="the patient is in the hospital")
+
+    reason: Reason
+
+
+async def cancel_package(unit: Unit, package_id: str, cancellation: Cancellation) -> WorkOrder:
+    """Stop a visit's fills for good, whatever the plan says; what is filled goes back to stock."""
+    order, facts = await load(unit, package_id=package_id)
+    await note(unit, order, "cancellation", None, reason=cancellation.reason)
+    return await save(unit, order, withdraw(order, Why.withdrawn, facts.store))
+
+
+class ConsultationDone(LenientInput):
+    """Whether the patient wanted the talk, and what it was about."""
+
+    model_config = for_example(outcome="held", topics=["new_drug", "side_effects"])
+
+    outcome: Literal["held", "declined"]
+    topics: tuple[Topic, ...] = ()
+
+
+async def record_consultation(unit: Unit, visit_id: str, consultation: ConsultationDone) -> None:
+    """Record, once per visit, that the talk was offered, and held or declined."""
+    order, _ = await load(unit, visit_id=visit_id)
+    if not await writes.save_consultation(unit.db, visit_id, consultation.outcome, consultation.topics):
+        raise Conflict("recorded_already", "this visit's consultation was recorded before")
+    unit.emit(
+        ConsultationHeld(
+            patient_id=order.patient_id,
+            visit_id=visit_id,
+            outcome=Consultation(consultation.outcome),
+            topics=consultation.topics,
+        )
+    )
+    await note(unit, order, "consultation", None, outcome=consultation.outcome)
