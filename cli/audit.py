@@ -25,7 +25,7 @@ from cli.brokers import broker
 from cli.deadletters import ask
 from cli.system import described, find
 from shared.audit.chain import Verified, Verifier
-from shared.audit.model import Link, Stray
+from shared.audit.model import AuditLink, AuditStray
 from shared.events.audit import AuditHead
 from shared.messaging.heads import published
 from shared.messaging.outages import BROKER_AWAY
@@ -120,8 +120,8 @@ class Told:
     service: str
     epoch: int
     heads: list[AuditHead] | None
-    links: Iterable[Link]
-    strays: list[Stray] = field(default_factory=list)  # known once the links are read
+    links: Iterable[AuditLink]
+    strays: list[AuditStray] = field(default_factory=list)  # known once the links are read
 
 
 @app.command()
@@ -182,15 +182,15 @@ def _of_services(service: str | None) -> Iterator[Told]:
         yield told
 
 
-def _links(told: Told) -> Iterator[Link]:
+def _links(told: Told) -> Iterator[AuditLink]:
     """From the service, page by page; at the end it tells the strays, and which life of its database this is."""
     url, after = find().url(told.service), 0
     while True:
         page = ask("GET", f"{url}/ops/audit/chain?after={after}&limit={PAGE}", role="auditor")
-        yield from (Link.model_validate(each) for each in page["items"])
+        yield from (AuditLink.model_validate(each) for each in page["items"])
         told.epoch = page["epoch"]
         if page["next"] is None:
-            told.strays = [Stray.model_validate(each) for each in page["strays"]]
+            told.strays = [AuditStray.model_validate(each) for each in page["strays"]]
             return
         after = page["next"]
 
@@ -269,9 +269,9 @@ def _take_line(said: Mapping[str, Any], told: dict[str, Told], ended: set[str]) 
             each.heads = None
         case {"link": link}:
             assert isinstance(each.links, list)
-            each.links.append(Link.model_validate(link))
+            each.links.append(AuditLink.model_validate(link))
         case {"stray": stray}:
-            each.strays.append(Stray.model_validate(stray))
+            each.strays.append(AuditStray.model_validate(stray))
         case {"end": {"epoch": int(epoch)}}:
             each.epoch = epoch
             ended.add(name)

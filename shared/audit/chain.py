@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from shared.audit.model import Link, Reason, Row, Seal, Stray
+from shared.audit.model import AuditLink, AuditReason, AuditRow, AuditSeal, AuditStray
 from shared.events.audit import AuditHead
 
 LATE = timedelta(minutes=2)
@@ -46,12 +46,12 @@ def first_hash(service: str) -> str:
     return hashlib.sha256(f"medsync audit of {service}".encode()).hexdigest()
 
 
-def next_hash(before: str, row: Row) -> str:
+def next_hash(before: str, row: AuditRow) -> str:
     """The hash of a row and of all that stands before it."""
     return hashlib.sha256(bytes.fromhex(before) + canonical(row)).hexdigest()
 
 
-def canonical(row: Row) -> bytes:
+def canonical(row: AuditRow) -> bytes:
     """A row as it is hashed: JSON with its names in order, no blanks, the moment in UTC with microseconds."""
     values = dict(row) | {"at": row.at.astimezone(UTC).isoformat(timespec="microseconds")}
     return _json(values)
@@ -62,14 +62,14 @@ def digest_of(text: str, salt: str) -> str:
     return hashlib.sha256(bytes.fromhex(salt) + text.encode()).hexdigest()[:48]
 
 
-def sealed(service: str, position: int, hash_: str, seal: Seal, before: str) -> bytes:
+def sealed(service: str, position: int, hash_: str, seal: AuditSeal, before: str) -> bytes:
     """What a seal signs: nothing of it, nor of the seals before it, can be changed without the key. `before`: the
     `trace_of` the one before; empty for the first."""
     at = seal.sealed_at.astimezone(UTC).isoformat(timespec="microseconds")
     return _json(["seal", service, position, hash_, at, seal.upto, seal.system, seal.floor, before])
 
 
-def trace_of(seal: Seal) -> str:
+def trace_of(seal: AuditSeal) -> str:
     """What the next seal signs of this one: also one whose key is gone is held by those that follow."""
     return hashlib.sha256(_json(seal.model_dump(mode="json"))).hexdigest()
 
@@ -117,20 +117,20 @@ class Verifier:
             0,
             0,
         )  # positions of the last seal, and of the last one that a key has checked
-        self._seal: Seal | None = None
+        self._seal: AuditSeal | None = None
         self._before = ""
         self._at: dict[int, str] = {}  # hashes that heads are compared with
         self._wrong: list[Wrong] = []
         self._forgotten = 0
 
-    def take(self, links: Iterable[Link]) -> None:
+    def take(self, links: Iterable[AuditLink]) -> None:
         """The next links."""
         for link in links:
             self._take(link)
             if link.position in self._compared:
                 self._at[link.position] = link.hash
 
-    def verdict(self, strays: Iterable[Stray] = (), epoch: int = 1) -> Verified:
+    def verdict(self, strays: Iterable[AuditStray] = (), epoch: int = 1) -> Verified:
         """`epoch`: which life of its database this is."""
         unchecked: list[str] = []
         remarks: list[str] = []
@@ -156,7 +156,7 @@ class Verifier:
         )
         return Verified(self._service, self._position, self._hash, at, order, unchecked, remarks)
 
-    def _take(self, link: Link) -> None:
+    def _take(self, link: AuditLink) -> None:
         expected = self._position + 1
         if link.position != expected:
             self._say("missing in the chain", expected, link.position - 1)
@@ -170,7 +170,7 @@ class Verifier:
         if link.seal:
             self._check_seal(link, link.seal)
 
-    def _reason_is_right(self, row: Row, reason: Reason | None) -> bool:
+    def _reason_is_right(self, row: AuditRow, reason: AuditReason | None) -> bool:
         if row.reason is None:
             return reason is None
         if reason is None or reason.state == "forgotten":
@@ -178,7 +178,7 @@ class Verifier:
             return True
         return reason.state == "open" and digest_of(reason.text, reason.salt) == row.reason
 
-    def _check_seal(self, link: Link, seal: Seal) -> None:
+    def _check_seal(self, link: AuditLink, seal: AuditSeal) -> None:
         said = sealed(self._service, link.position, link.hash, seal, self._before)
         signed = self._signed(said, seal.key_id, seal.signature)
         if signed:
@@ -218,7 +218,7 @@ class Verifier:
             else:
                 self._say("another hash was published of it", at)
 
-    def _is_wrong(self, stray: Stray) -> bool:
+    def _is_wrong(self, stray: AuditStray) -> bool:
         if not self._seal:
             return False
         before = stray.row.at < self._seal.sealed_at - LATE

@@ -15,7 +15,7 @@ import structlog
 from shared.audit import store
 from shared.audit.asked import Entry
 from shared.audit.chain import first_hash, next_hash, published, sealed, trace_of
-from shared.audit.model import Row, Seal
+from shared.audit.model import AuditRow, AuditSeal
 from shared.audit.store import End
 from shared.database import Db
 from shared.events.audit import AuditHead
@@ -88,7 +88,7 @@ class Chainer:
         self.head = head
         return not whole
 
-    async def _found(self, db: Db, end: End) -> tuple[list[Row], str]:
+    async def _found(self, db: Db, end: End) -> tuple[list[AuditRow], str]:
         """What is to be chained. In another cluster snapshots mean nothing: there it is whatever is not chained yet.
 
         That another key seals from now on, or another cluster serves, is a row itself: so the newest key seals all.
@@ -103,7 +103,7 @@ class Chainer:
     def _own(self, what: str) -> Entry:
         return Entry("the chain of the audit", f"medsync-{self._work.service}", "service", outcome=what)
 
-    async def _add(self, db: Db, end: End, rows: list[Row], upto: str | None) -> AuditHead | None:
+    async def _add(self, db: Db, end: End, rows: list[AuditRow], upto: str | None) -> AuditHead | None:
         service, sealer = self._work.service, self._work.sealer
         # Rows of before a move have transactions of another cluster; each is in the chain by the end of this turn.
         moved = end.system not in (None, end.here)
@@ -112,7 +112,9 @@ class Chainer:
         for row in rows:
             hashes.append(next_hash(hashes[-1], row))
         count = end.position + len(rows)
-        unsigned = Seal(sealed_at=end.now, key_id="", signature="", upto=upto, system=end.here, floor=floor)
+        unsigned = AuditSeal(
+            sealed_at=end.now, key_id="", signature="", upto=upto, system=end.here, floor=floor
+        )
         key_id, signature = sealer.sign(
             sealed(service, count, hashes[-1], unsigned, trace_of(end.seal) if end.seal else "")
         )

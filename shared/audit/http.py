@@ -9,7 +9,7 @@ from pydantic import Field
 
 from shared.access import Role
 from shared.audit import store
-from shared.audit.model import Link, Row, Stray
+from shared.audit.model import AuditLink, AuditRow, AuditStray
 from shared.contract import OPERATIONS
 from shared.http import Working
 from shared.problems import NotAllowed
@@ -30,18 +30,18 @@ router = APIRouter(prefix="/ops/audit", tags=[OPERATIONS], dependencies=[Depends
 Some = Annotated[int, Query(ge=1, le=500)]
 
 
-class Told(Row):
+class AuditEntry(AuditRow):
     """One row, with its place in the chain and the reason that was given."""
 
     position: int | None = Field(description="none: it is not chained yet")
     because: str | None
 
 
-class Page(Output):
+class AuditPage(Output):
     """Rows, the newest first; `next` is where to go on, as `before`."""
 
     service: str
-    items: list[Told]
+    items: list[AuditEntry]
     next: int | None
 
 
@@ -54,13 +54,13 @@ async def audit(
     until: Instant | None = None,
     before: RowNumber | None = None,
     limit: Some = 100,
-) -> Page:
+) -> AuditPage:
     """Who did what, who was refused, and who saw whom; of one patient, by one actor, in a time."""
     which = store.Filter(patient, actor, since, until)
     async with work.read() as db:
         found = await store.found(db, work.sealer, which, before, limit + 1)
-    items = [Told(**each) for each in found[:limit]]
-    return Page(service=work.service, items=items, next=items[-1].id if len(found) > limit else None)
+    items = [AuditEntry(**each) for each in found[:limit]]
+    return AuditPage(service=work.service, items=items, next=items[-1].id if len(found) > limit else None)
 
 
 class Chain(Output):
@@ -68,8 +68,8 @@ class Chain(Output):
 
     service: str
     epoch: int = Field(description="which life of its database this is")
-    items: list[Link]
-    strays: list[Stray]
+    items: list[AuditLink]
+    strays: list[AuditStray]
     next: int | None
 
 

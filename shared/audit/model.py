@@ -11,7 +11,7 @@ from shared.values import Output
 Hex = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$")]
 
 
-class Row(Output):
+class AuditRow(Output):
     """One row: who did or saw what. Nothing in it is personal but patients' ids."""
 
     id: int
@@ -30,7 +30,7 @@ class Row(Output):
     times: int
 
 
-class Reason(Output):
+class AuditReason(Output):
     """What a person gave as a reason. Its digest is in the row."""
 
     state: Literal["open", "forgotten", "broken"] = Field(
@@ -40,7 +40,7 @@ class Reason(Output):
     text: str = ""
 
 
-class Seal(Output):
+class AuditSeal(Output):
     """Who holds the ring has seen the chain up to here."""
 
     sealed_at: AwareDatetime
@@ -51,19 +51,19 @@ class Seal(Output):
     floor: int
 
 
-class Link(Output):
+class AuditLink(Output):
     """One place of the chain, with its row; none where the row is gone."""
 
     position: int
     row_id: int
     hash: Hex
-    row: Row | None
-    reason: Reason | None = None
-    seal: Seal | None = None
+    row: AuditRow | None
+    reason: AuditReason | None = None
+    seal: AuditSeal | None = None
 
 
-class Stray(Output):
+class AuditStray(Output):
     """A row that is not in the chain."""
 
-    row: Row
+    row: AuditRow
     settled: bool = Field(description="the chain says that it holds every row of that time")

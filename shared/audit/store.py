@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.audit.asked import Entry
 from shared.audit.chain import digest_of
-from shared.audit.model import Link, Reason, Row, Seal, Stray
+from shared.audit.model import AuditLink, AuditReason, AuditRow, AuditSeal, AuditStray
 from shared.database import Db
 from shared.resealing import KeptRows
 from shared.sealing import SealBroken, Sealer
@@ -75,7 +75,7 @@ class End:
 
     position: int
     hash: str | None
-    seal: Seal | None  # the last link has one
+    seal: AuditSeal | None  # the last link has one
     upto: str
     floor: int
     system: int | None
@@ -147,7 +147,7 @@ _COLUMNS = """
 """
 
 
-async def unchained(db: Db, upto: str, floor: int, limit: int | None) -> tuple[list[Row], str]:
+async def unchained(db: Db, upto: str, floor: int, limit: int | None) -> tuple[list[AuditRow], str]:
     """The oldest rows that are to be chained, and the snapshot that saw them: its transactions are all over."""
     rows = await db.fetch(
         f"""
@@ -164,7 +164,7 @@ async def unchained(db: Db, upto: str, floor: int, limit: int | None) -> tuple[l
     return [_row(row) for row in rows], rows[0]["upto"] if rows else upto
 
 
-async def add_links(db: Db, first: int, ids: Sequence[int], hashes: Sequence[str], seal: Seal) -> None:
+async def add_links(db: Db, first: int, ids: Sequence[int], hashes: Sequence[str], seal: AuditSeal) -> None:
     """Add links from a position on, the last of them sealed."""
     await db.execute(
         """
@@ -215,7 +215,7 @@ async def waiting(db: Db) -> Waiting:
 # ---- what auditors read -----------------------------------------------------------------------------------------
 
 
-async def links(db: Db, sealer: Sealer, after: int, limit: int) -> list[Link]:
+async def links(db: Db, sealer: Sealer, after: int, limit: int) -> list[AuditLink]:
     """The chain behind a position, with rows and reasons."""
     rows = await db.fetch(
         f"""
@@ -237,7 +237,7 @@ async def links(db: Db, sealer: Sealer, after: int, limit: int) -> list[Link]:
         limit,
     )
     return [
-        Link(
+        AuditLink(
             position=row["position"],
             row_id=row["row_id"],
             hash=row["hash"],
@@ -249,7 +249,7 @@ async def links(db: Db, sealer: Sealer, after: int, limit: int) -> list[Link]:
     ]
 
 
-async def strays(db: Db, limit: int) -> list[Stray]:
+async def strays(db: Db, limit: int) -> list[AuditStray]:
     """Rows that are in no place of the chain, the oldest first: those that wait, and any that should not be there."""
     end = await chain_end(db)
     rows = await db.fetch(
@@ -266,7 +266,7 @@ async def strays(db: Db, limit: int) -> list[Stray]:
         end.here,
         limit,
     )
-    return [Stray(row=_row(row), settled=bool(row["settled"])) for row in rows]
+    return [AuditStray(row=_row(row), settled=bool(row["settled"])) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,14 +312,14 @@ async def found(
     return told
 
 
-def _row(row: Any) -> Row:
-    return Row(**{name: row[name] for name in Row.model_fields})
+def _row(row: Any) -> AuditRow:
+    return AuditRow(**{name: row[name] for name in AuditRow.model_fields})
 
 
-def _seal(row: Any) -> Seal | None:
+def _seal(row: Any) -> AuditSeal | None:
     if row["seal"] is None:
         return None
-    return Seal(
+    return AuditSeal(
         sealed_at=row["sealed_at"],
         key_id=row["key_id"],
         signature=row["seal"],
@@ -329,16 +329,16 @@ def _seal(row: Any) -> Seal | None:
     )
 
 
-def _reason(sealer: Sealer, row: Any) -> Reason | None:
+def _reason(sealer: Sealer, row: Any) -> AuditReason | None:
     if row["reason"] is None:
         return None
     if row["reason_sealed"] is None:
-        return Reason(state="forgotten")
+        return AuditReason(state="forgotten")
     try:
         plain = sealer.open(row["reason_sealed"], key_id=row["reason_key"], bound_to=f"audit/{row['reason']}")
-        return Reason(state="open", **json.loads(plain))
+        return AuditReason(state="open", **json.loads(plain))
     except (SealBroken, ValueError):
-        return Reason(state="broken")
+        return AuditReason(state="broken")
 
 
 def patients_in(keys: Collection[str]) -> list[str]:

@@ -18,7 +18,7 @@ from shared.audit import chain, store
 from shared.audit.asked import Entry
 from shared.audit.chain import Verified, Verifier
 from shared.audit.chaining import A_TURN, Chainer
-from shared.audit.model import Link
+from shared.audit.model import AuditLink
 from shared.clock import SystemClock
 from shared.database import open_pool
 from shared.events.audit import AuditHead
@@ -199,7 +199,7 @@ async def test_a_running_service_chains_within_seconds_and_publishes_its_head(le
         answer = await first.client.get("/ops/audit/chain", headers=AUDITOR)
         metrics = (await second.client.get("/metrics")).text
     verifier = Verifier(SERVICE, [Sealer(SEALING_KEY)], heads)
-    verifier.take([Link.model_validate(each) for each in answer.json()["items"]])
+    verifier.take([AuditLink.model_validate(each) for each in answer.json()["items"]])
     found = verifier.verdict()
     assert (found.wrong, found.unchecked) == ([], [])
     assert {head.key for head in heads} == {f"{SERVICE}.1.{heads[0].sealed_at:%Y-%m-%d}"}
@@ -571,6 +571,6 @@ def test_a_row_is_hashed_as_documented() -> None:
         "correlation": None,
         "times": 1,
     }
-    told = chain.canonical(Link(position=1, row_id=1, hash="", row=row).row)  # type: ignore[arg-type]
+    told = chain.canonical(AuditLink(position=1, row_id=1, hash="", row=row).row)  # type: ignore[arg-type]
     assert json.loads(told) == row | {"at": "2026-12-01T00:00:00.000000+00:00"}
     assert told.startswith(b'{"actor":"a","at":"2026-12-01T00:00:00.000000+00:00","correlation":null')
