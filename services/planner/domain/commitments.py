@@ -82,8 +82,8 @@ def apply_promised_visits(
             kept.append(item)
             drugs[item.rx_id], payable[item.rx_id] = rx_id, medication.payment.payable_from
             codes[item.rx_id] = medication.opening_codes(visit.on.toordinal())
-            if item.rx_id != promised.rx_id:
-                in_place_of[item.rx_id] = promised.rx_id
+            if told := promised.in_place_of or (promised.rx_id if item.rx_id != promised.rx_id else None):
+                in_place_of[item.rx_id] = told
             waits_for = medication.lacks(visit.on.toordinal(), item.quantity, medication.quantity_left)
             if item.rx_id == rx_id and waits_for:
                 lacks[item.rx_id] = waits_for

@@ -327,6 +327,7 @@ class PromisedItem:
     kind: FillKind
     quantity: Decimal
     days_supply: int
+    in_place_of: str | None = None  # the rx_id that was told, where a renewal took its place since
 
 
 @dataclass(frozen=True, slots=True)

@@ -337,7 +337,7 @@ def _planned(progress: Progress, plan: Plan) -> Progress:
 
 
 def _promised(item: Item) -> PromisedItem:
-    return PromisedItem(item.rx_id, item.kind, item.quantity, item.days_supply)
+    return PromisedItem(item.rx_id, item.kind, item.quantity, item.days_supply, item.in_place_of)
 
 
 def _halted(progress: Progress) -> Progress:

@@ -273,7 +273,13 @@ async def _load_visits(db: Db, patient_ids: Sequence[str]) -> dict[str, list[Ope
 
 
 def _item_of(held: Mapping[str, Any]) -> PromisedItem:
-    return PromisedItem(held["rx_id"], FillKind(held["kind"]), Decimal(held["quantity"]), held["days_supply"])
+    return PromisedItem(
+        held["rx_id"],
+        FillKind(held["kind"]),
+        Decimal(held["quantity"]),
+        held["days_supply"],
+        held.get("in_place_of"),
+    )
 
 
 async def _load_rejections(db: Db, patient_ids: Sequence[str]) -> dict[str, list[Rejection]]:
@@ -399,7 +405,7 @@ def _visit_rows(record: Record) -> list[Row]:
             "items": [
                 row(
                     item,
-                    "rx_id kind quantity days_supply",
+                    "rx_id kind quantity days_supply in_place_of",
                     waits_to_the_end=item.rx_id in visit.wait_to_the_end,
                     at_counter=item in visit.at_counter,
                 )

@@ -470,3 +470,21 @@ def test_what_was_confirmed_for_today_is_filled_today_when_its_renewal_comes_tod
     _, plan = planned(at, renewed(used_up, "a", "b"))
     assert isinstance(plan, Plan)
     assert not any(item.condition for item in plan.visits[0].items)
+
+
+def test_a_renewal_takes_the_place_of_what_was_confirmed_in_every_plan_until_the_visit_is_over(
+    agreed: Progress,
+) -> None:
+    used_up = replace(
+        PROFILE,
+        prescriptions=tuple(replace(each, quantity_left=Decimal(0)) for each in PROFILE.prescriptions),
+    )
+    at, _ = planned(confirmed(agreed, pickup(agreed)), used_up)
+    at, first = planned(at, renewed(used_up, "a"))
+    _, second = planned(at, renewed(used_up, "a"))
+    for plan in (first, second):
+        [visit] = [visit for visit in plan.visits if visit.kind is VisitKind.synchronized]
+        assert [(item.rx_id, item.in_place_of) for item in visit.items] == [
+            ("rx-a-2", "rx-a"),
+            ("rx-b", None),
+        ]
