@@ -294,6 +294,7 @@ ACCESS: Mapping[str, Rows] = {
         "POST /packages/{package_id}/cancel": _patient(R.pharmacist),
         "POST /visits/{visit_id}/consultation": _patient(R.pharmacist),
         "GET /packages": _stores(*PEOPLE, R.dispensing, R.system),
+        "POST /packages/{package_id}/offers": _patient(*STAFF),
         "POST /packages/{package_id}/hand-over": _patient(*STAFF),
     },
     "console": {

@@ -231,7 +231,7 @@ def install_problems(app: FastAPI) -> None:
     async def refused(_: Request, error: Refused) -> JSONResponse:
         status, title = status_and_title(error)
         errors = {"errors": error.errors[:FAULTS_NAMED]} if isinstance(error, Malformed) else {}
-        answer = as_problem(status, title, error.message, code=error.code, **errors)
+        answer = as_problem(status, title, error.message, code=error.code, **errors, **error.named)
         if status == HTTPStatus.UNAUTHORIZED:
             answer.headers["WWW-Authenticate"] = "Bearer"
         return answer

@@ -17,6 +17,8 @@ class Refused(Exception):
     programs may rely on (`unknown_patient`); `message` says what is wrong and what to do, and holds no personal data.
     """
 
+    named: Mapping[str, Sequence[str]] = {}  # ids that it is about, by what they are; the sentence has none
+
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.code, self.message = code, message
@@ -45,7 +47,11 @@ class Busy(Refused):
 
 
 class Conflict(Refused):
-    """It does not go with how things stand (409)."""
+    """It does not go with how things stand (409). `named`: the ids of what stands against it, beside the sentence."""
+
+    def __init__(self, code: str, message: str, **named: Sequence[str]) -> None:
+        super().__init__(code, message)
+        self.named = named
 
 
 class NotAllowed(Refused):

@@ -11,6 +11,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -313,41 +314,57 @@ class Bench:
         self._dispensing, self._looked_after = dispensing, 0
         self.verified = 0
 
+    @property
+    def reported(self) -> int:
+        """Fills of which the dispensing system said what came of them."""
+        return self._dispensing.reported
+
     async def look(self, now: datetime) -> list[Piece]:
         if self._looked_after == self._dispensing.reported:
             return []
         self._looked_after = self._dispensing.reported
         packages = await self._actor.every("fulfillment", "/packages", status="to_verify")
-        return [self._verify(package["package_id"]) for package in packages]
+        return [self._verify(package) for package in packages]
 
     def next_at(self, now: datetime) -> datetime | None:
         return None
 
-    async def _verify(self, package: str) -> None:
-        path = f"/packages/{package}/verification"
-        await self._actor.post("fulfillment", path, {"licence": "RPH-1"}, key=f"verify:{package}")
+    async def _verify(self, package: dict[str, Any]) -> None:
+        """Again, where something was filled since: that is another command."""
+        number, filled = package["package_id"], sum(item["state"] == "filled" for item in package["items"])
+        path, key = f"/packages/{number}/verification", f"verify:{number}:{filled}"
+        await self._actor.post("fulfillment", path, {"licence": "RPH-1"}, key=key)
         self.verified += 1
 
 
+@dataclass
+class Waiting:
+    """Somebody at the counter for whom something more is being filled."""
+
+    until: datetime
+    packages: frozenset[str]
+
+
 class PickupDesk:
-    """Patients come, show who they are, take their package and talk with the pharmacist.
+    """Patients come, show who they are, say whether they want what else is due, take their package and talk with the
+    pharmacist.
 
     Looks at the shelf when something was verified, and when someone is to come. Who comes for one package takes the
-    others that are ready as well.
+    others that are ready as well, and waits an hour at most for what is filled besides.
     """
 
     def __init__(self, services: Services, behavior: Behavior, bench: Bench) -> None:
         self._clerk = Actor("clerk-1", "clerk", services)
         self._pharmacist = Actor("pharmacist-2", "pharmacist", services)
-        self._behavior, self._bench, self._looked_after = behavior, bench, 0
+        self._behavior, self._bench, self._looked_after = behavior, bench, (0, 0)
         self._expected: dict[str, tuple[datetime, dict[str, Any]]] = {}
+        self._waiting: dict[str, Waiting] = {}  # by patient
 
     async def look(self, now: datetime) -> list[Piece]:
-        if self._looked_after == self._bench.verified and not any(
-            at <= now for at, _ in self._expected.values()
-        ):
+        acted = self._bench.verified, self._bench.reported if self._waiting else 0
+        if self._looked_after == acted and not any(at <= now for at in self._moments()):
             return []
-        self._looked_after = self._bench.verified
+        self._looked_after = acted
         ready = await self._clerk.every("fulfillment", "/packages", status="ready")
         self._expected = {
             package["package_id"]: (at, package)
@@ -355,28 +372,74 @@ class PickupDesk:
             if (at := self._comes_at(package)) is not None
         }
         here = {package["patient_id"] for at, package in self._expected.values() if at <= now}
+        here |= self._waiting.keys()
         shelf: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for package in sorted(ready, key=lambda each: (each["on"], each["package_id"])):
             shelf[package["patient_id"]].append(package)
         for package in (each for patient in here for each in shelf[patient]):
             self._expected.pop(package["package_id"], None)
-        return [self._serve(shelf[patient]) for patient in sorted(here)]
+        return [self._serve(patient, shelf[patient], now) for patient in sorted(here)]
 
     def next_at(self, now: datetime) -> datetime | None:
-        return min((at for at, _ in self._expected.values()), default=None)
+        return min(self._moments(), default=None)
+
+    def _moments(self) -> list[datetime]:
+        """When somebody comes, or has waited long enough."""
+        return [
+            *(at for at, _ in self._expected.values()),
+            *(waiting.until for waiting in self._waiting.values()),
+        ]
 
     def _comes_at(self, package: dict[str, Any]) -> datetime | None:
         late = self._behavior.comes_after(package["patient_id"], package["visit_id"])
         return None if late is None else local(date.fromisoformat(package["on"]) + late, 16)
 
-    async def _serve(self, packages: Sequence[dict[str, Any]]) -> None:
-        """Who is here takes every package that waits, the earliest first."""
+    async def _serve(self, patient: str, packages: Sequence[dict[str, Any]], now: datetime) -> None:
+        """Who is here says whether they want what else is due, waits for that, and takes every package, the earliest
+        first."""
+        waiting = self._waiting.get(patient)
+        if waiting is None or waiting.until > now:
+            answered = [await self._ask(package) for package in packages]
+            numbers = {package["package_id"] for package in answered}
+            missing = waiting.packages - numbers if waiting else frozenset[str]()
+            if missing or any(map(_also_due, answered)):
+                until = waiting.until if waiting else now + timedelta(hours=1)
+                self._waiting[patient] = Waiting(until, missing | numbers)
+                return
+        self._waiting.pop(patient, None)
         for package in packages:
             await self._hand_over(package)
 
+    async def _ask(self, package: dict[str, Any]) -> dict[str, Any]:
+        """Put what is to be asked; answers the package as it is then."""
+        number, visit, patient = (package[name] for name in ("package_id", "visit_id", "patient_id"))
+        answers = [
+            {
+                "rx_id": item["rx_id"],
+                "answer": "fill" if self._behavior.agrees(patient, visit, item["rx_id"]) else "decline",
+            }
+            for item in package["items"]
+            if item["state"] == "offered"
+        ]
+        if not answers:
+            return package
+        key = f"offers:{number}:{'+'.join(each['rx_id'] for each in answers)}"
+        try:
+            answered: dict[str, Any] = await self._clerk.post(
+                "fulfillment", f"/packages/{number}/offers", {"answers": answers}, key=key
+            )
+        except Refusal as refusal:
+            if refusal.status not in (409, 422):  # it is no longer due, or the package went back
+                raise
+            return package
+        package["items"] = answered["items"]
+        return package
+
     async def _hand_over(self, package: dict[str, Any]) -> None:
         number, visit = package["package_id"], package["visit_id"]
-        body = {"identifiers": ["name", "birth_date"], "collected_by": "patient"}
+        body: dict[str, Any] = {"identifiers": ["name", "birth_date"], "collected_by": "patient"}
+        if later := _also_due(package):
+            body["later_rx_ids"] = later
         try:
             await self._clerk.post(
                 "fulfillment", f"/packages/{number}/hand-over", body, key=f"hand-over:{number}"
@@ -387,3 +450,8 @@ class PickupDesk:
             return
         talk = {"outcome": "held" if self._behavior.talks(package["patient_id"], visit) else "declined"}
         await self._pharmacist.post("fulfillment", f"/visits/{visit}/consultation", talk, key=f"talk:{visit}")
+
+
+def _also_due(package: dict[str, Any]) -> list[str]:
+    """What is to be filled before the patient leaves."""
+    return [item["rx_id"] for item in package["items"] if item["state"] in ("offered", "to_fill", "leased")]

@@ -125,5 +125,9 @@ class Behavior:
         )
         return None if days is None else timedelta(days=days)
 
+    def agrees(self, patient_id: str, visit_id: str, rx_id: str) -> bool:
+        """Whether who is at the counter wants it filled while they wait."""
+        return self.draw("agrees at the counter", patient_id, visit_id, rx_id) < 0.92
+
     def talks(self, patient_id: str, visit_id: str) -> bool:
         return self.draw("talks", patient_id, visit_id) < 0.8

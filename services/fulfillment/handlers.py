@@ -223,6 +223,23 @@ def plan_of(event: PlanComputed) -> Plan:
             for visit in event.visits
         },
         urgent=frozenset(visit.visit_id for visit in event.visits if visit.urgent),
+        offers={visit.visit_id: offers for visit in event.visits if (offers := _offers_of(visit))},
+    )
+
+
+def _offers_of(visit: Visit) -> tuple[ConfirmedItem, ...]:
+    """What the plan has to be asked about at the counter."""
+    return tuple(
+        ConfirmedItem(
+            item.rx_id,
+            item.drug_name,
+            item.quantity,
+            item.days_supply,
+            item.days_supply_billed,
+            item.clarification_codes,
+        )
+        for item in visit.items
+        if item.at_counter
     )
 
 

@@ -122,6 +122,16 @@ async def list_packages(
         )
 
 
+@router.post("/packages/{package_id}/offers")
+async def answer_offers(
+    package_id: Id, body: counter.OfferAnswers, caller: Commanding, work: Working
+) -> Package:
+    """What the patient says to what became due since the visit was confirmed: filled while they wait, or declined."""
+    place = await _place(work, caller, package_id=package_id)
+    decide = _package(lambda unit: counter.answer_package_offers(unit, package_id, body))
+    return await work.command(caller, [patient(place.patient_id)], decide)
+
+
 @router.post("/packages/{package_id}/hand-over")
 async def hand_over_package(
     package_id: Id, body: counter.HandOver, caller: Commanding, work: Working

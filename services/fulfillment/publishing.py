@@ -15,6 +15,7 @@ from services.fulfillment.domain import (
     Rejected,
     Short,
     WorkOrder,
+    why_for_later,
     why_not_filled,
 )
 from shared.events import Event
@@ -103,6 +104,7 @@ def _of_package(order: WorkOrder, *, was_ready: bool = False) -> Iterator[Event]
                 taken=manifest(order, ItemStatus.filled),
                 left=manifest(order, ItemStatus.withheld),
                 not_filled=not_filled(order),
+                declined=for_later(order),
             )
         case PackageStatus.returned, _, _:
             yield PackageReturned(**package, items=manifest(order, ItemStatus.withheld))
@@ -140,6 +142,15 @@ def manifest(order: WorkOrder, *statuses: ItemStatus) -> tuple[PackagedItem, ...
 def _confirmed_as(item: Item) -> str | None:
     """The prescription that was confirmed, where another took its place."""
     return item.rx_id if item.renewed_as else None
+
+
+def for_later(order: WorkOrder) -> tuple[NotFilledItem, ...]:
+    """What else was due, and was declined at the counter."""
+    return tuple(
+        NotFilledItem(rx_id=item.rx_to_fill, drug_name=item.drug_name, reason=reason)
+        for item in order.items
+        if (reason := why_for_later(item))
+    )
 
 
 def not_filled(order: WorkOrder) -> tuple[NotFilledItem, ...]:

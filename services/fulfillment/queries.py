@@ -139,6 +139,7 @@ class PackageItem(Output):
     why: Why | None  # it is withheld or cancelled
     because: str | None = None  # in words, where its condition was not met, it was discontinued or excluded
     condition: ItemCondition | None = None  # it is filled only if this is met
+    question: str | None = None  # to be put to the patient before the package is handed over
     due_at: datetime | None
     fill_id: str | None = None
     filled_on: date | None = None
@@ -159,6 +160,7 @@ class PackageItem(Output):
             why=item.why,
             because=words.render(reason) if (reason := why_left_out(item)) else None,
             condition=ItemCondition.of(item),
+            question=words.ALSO_DUE if item.status is ItemStatus.offered else None,
             due_at=item.due_at,
         )
         match item.outcome:

@@ -157,11 +157,23 @@ def unchanged(published: str | None, payload: Payload) -> bool:
 
 def _compared(plan: Mapping[str, Any]) -> dict[str, Any]:
     rhythm = plan.get("rhythm") or {}
+    said = {name: value for name, value in plan.items() if name not in UNCOMPARED}
+    if "visits" in said:
+        said["visits"] = [_without_new_defaults(visit) for visit in said["visits"]]
     return {
-        **{name: value for name, value in plan.items() if name not in UNCOMPARED},
+        **said,
         "reasons": [each for each in plan["reasons"] if each["code"] not in YEAR_AHEAD],
         "rhythm": {name: value for name, value in rhythm.items() if name not in COUNTS_OF_THE_YEAR},
     }
+
+
+def _without_new_defaults(visit: Mapping[str, Any]) -> dict[str, Any]:
+    """As a release before would have said it: what is new and says nothing is no news."""
+    items = [
+        {name: value for name, value in item.items() if name != "at_counter" or value}
+        for item in visit["items"]
+    ]
+    return {**visit, "items": items}
 
 
 def plan_cancelled(

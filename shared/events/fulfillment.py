@@ -33,11 +33,11 @@ class PackagedItem(Fields):
 
 
 class NotFilledItem(Fields):
-    """A fill that was confirmed and is not in the package: what it depended on did not come in time."""
+    """A fill that is not in the package: what it depended on did not come in time, or the patient declined it."""
 
     rx_id: str
     drug_name: str
-    reason: Reason  # condition_not_met
+    reason: Reason  # condition_not_met, declined_at_counter
 
 
 class FillCompleted(Event):
@@ -134,6 +134,7 @@ class PackagePickedUp(Event):
     taken: tuple[PackagedItem, ...]
     left: tuple[PackagedItem, ...] = ()
     not_filled: tuple[NotFilledItem, ...] = ()
+    declined: tuple[NotFilledItem, ...] = ()  # due as well, and not wanted, or not waited for: planned anew
 
 
 class PickupMissed(Event):

@@ -85,6 +85,9 @@ class PlannedItem(Fields):
     in_place_of: str | None = (
         None  # the rx_id whose place in this visit a renewal took; said while the visit stands
     )
+    at_counter: bool = (
+        False  # due by now, and not confirmed: filled only if the patient, asked at the pickup, agrees
+    )
     reason: Reason
 
 

@@ -8,6 +8,9 @@ from shared.words.formats import short_date
 URGENT = "Urgent: a drug runs out before the store could have it ready the usual way. Call today, fill today."
 """Why a visit comes first."""
 
+ALSO_DUE = "Also due now. Fill it while you wait?"
+"""What the patient is asked at the counter."""
+
 _ANOTHER_DAY = "The patient wants another day. Call to set one."
 _UNREAD = "Read today: it may ask us to stop. No automated calls or texts until someone has read it."
 _ESCALATED = "Overdue: read this first. No automated calls or texts until someone has; staff may call."

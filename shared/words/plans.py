@@ -159,6 +159,8 @@ def of_fill(visit: Visit, item: PlannedItem, besides: Collection[str], *, dated:
     """One fill: when, how many units and days, why so many, and what its claim needs."""
     why = render(item.reason).rstrip(".")
     parts = [f"On {spoken(visit.on)}, {item.quantity.normalize():f} units: {why[0].lower()}{why[1:]}"]
+    if item.at_counter:
+        parts.insert(0, "Ask at pickup: also due now")
     if item.condition:
         parts.append(f"only {of_condition(item.condition)}")
     if item.payable_from and dated:

@@ -519,6 +519,7 @@ REASONS: dict[str, str] = {
     "renewal_refills": "{left:refill} left: too few for the fills that are planned.",
     "renewal_expiry": "The prescription expires on {expires_on}, before the pickup after next.",
     # why a fill that was confirmed is not in the package
+    "declined_at_counter": "Due at the pickup, and not wanted then.",
     "condition_not_met": "Not filled: {kind:not_met} by {needed_by:short_date}.",
 }
 

@@ -131,6 +131,7 @@ def planned(
     conditional: Mapping[str, Condition] | None = None,
     renewals: Mapping[str, str] | None = None,
     urgent: bool = False,
+    at_counter: Sequence[str] = (),
 ) -> PlanComputed:
     """A plan of one visit with these items; without any it has no visit. `renewals`: by rx_id whose place it took."""
     items = tuple(
@@ -142,6 +143,7 @@ def planned(
             days_supply=30,
             condition=(conditional or {}).get(rx),
             in_place_of=(renewals or {}).get(rx),
+            at_counter=rx in at_counter,
             reason=BECAUSE,
         )
         for rx in rx_ids
@@ -717,19 +719,90 @@ async def test_what_comes_when_the_package_is_ready_is_added_and_verified_again(
     assert (await hand_over(service, package))["status"] == "picked_up"
 
 
-async def test_who_comes_before_the_late_fill_is_made_gets_the_rest(service: Unbrokered) -> None:
+async def test_who_does_not_wait_for_the_late_fill_gets_the_rest(service: Unbrokered) -> None:
     await with_conditional_order(service)
     await at(service, DUE)
     package = await verify(service, await fill_everything(service))
     await service.handle(planned(2, *RX))
     order = (await lease(service))["rx-b"]
-    assert (await hand_over(service, package))["status"] == "picked_up"
+    path = f"/packages/{package['package_id']}/hand-over"
+    problem = await service.send(path, 409, role="clerk", identifiers=["name", "birth_date"])
+    assert (problem["code"], problem["rx_ids"]) == ("also_due", ["rx-b"])
+    assert (await hand_over(service, package, later_rx_ids=["rx-b"]))["status"] == "picked_up"
     problem = await report(service, order, 409, result="filled", fill_id="fill-b")
     assert "reverse the claim" in problem["detail"]
     picked_up = (await service.published())[-1]
     assert isinstance(picked_up, PackagePickedUp)
     assert [item.rx_id for item in picked_up.taken] == ["rx-a"]
-    assert [item.rx_id for item in picked_up.not_filled] == ["rx-b"]
+    assert [item.rx_id for item in picked_up.declined] == ["rx-b"]
+
+
+# ---- what became due after the confirmation ----
+
+
+async def with_offer(service: Unbrokered) -> dict[str, Any]:
+    """A package that is ready, to which a newer plan adds something to be asked about at the counter."""
+    package = await with_ready_package(service, "rx-a")
+    await service.handle(planned(2, "rx-a", "rx-b", at_counter=["rx-b"]))
+    return package
+
+
+async def answer(service: Unbrokered, package: dict[str, Any], status: int = 200, **said: Any) -> Any:
+    path = f"/packages/{package['package_id']}/offers"
+    return await service.send(path, status, role="clerk", answers=[{"rx_id": "rx-b", **said}])
+
+
+async def test_what_became_due_is_offered_filled_while_the_patient_waits_and_handed_over(
+    service: Unbrokered,
+) -> None:
+    package = await with_offer(service)
+    shown = (await the_package(service))["items"][1]
+    assert (shown["state"], shown["question"], shown["due_at"]) == ("offered", words.ALSO_DUE, None)
+    assert await lease(service) == {}, "nobody agreed to it"
+    path = f"/packages/{package['package_id']}/hand-over"
+    problem = await service.send(path, 409, role="clerk", identifiers=["name", "birth_date"])
+    assert (problem["code"], problem["rx_ids"]) == ("also_due", ["rx-b"])
+
+    answered = await answer(service, package, answer="fill")
+    assert (answered["status"], answered["items"][1]["state"]) == ("ready", "to_fill")
+    await service.send(path, 409, role="clerk", identifiers=["name", "birth_date"])
+    assert (await fill_everything(service))["status"] == "to_verify"
+    await verify(service, package)
+    taken = await hand_over(service, package)
+    assert [item["state"] for item in taken["items"]] == ["filled", "filled"]
+    *_, done = await service.published()
+    assert isinstance(done, PackagePickedUp) and [item.rx_id for item in done.taken] == ["rx-a", "rx-b"]
+    assert [(each["action"], each["detail"]) for each in await noted(service)][-3:-2] == [
+        ("offers", {"answers": [{"rx_id": "rx-b", "answer": "fill", "reason": None}]})
+    ]
+
+
+async def noted(service: Unbrokered) -> list[Any]:
+    return await service.rows("select action, detail from actions where action <> 'fill' order by action_id")
+
+
+async def test_what_the_patient_declines_is_told_and_not_offered_again(service: Unbrokered) -> None:
+    package = await with_offer(service)
+    await answer(service, package, answer="decline", reason="no_time")
+    await service.handle(planned(3, "rx-a", "rx-b", at_counter=["rx-b"]))
+    assert await states(service) == {"rx-a": "filled", "rx-b": "cancelled declined"}
+    await hand_over(service, package)
+    *_, done = await service.published()
+    assert isinstance(done, PackagePickedUp)
+    assert [(each.rx_id, each.reason.code) for each in done.declined] == [("rx-b", "declined_at_counter")]
+
+
+async def test_an_offer_is_kept_and_taken_back_as_plans_say(service: Unbrokered) -> None:
+    package = await with_offer(service)
+    await service.handle(planned(3, "rx-a"))
+    assert await states(service) == {"rx-a": "filled", "rx-b": "cancelled not_planned"}
+    problem = await answer(service, package, 422, answer="fill")
+    assert problem["code"] == "not_offered"
+    await service.handle(planned(4, "rx-a", "rx-b", at_counter=["rx-b"]))
+    assert await states(service) == {"rx-a": "filled", "rx-b": "offered"}
+    await service.handle(disenrolled())
+    assert await states(service) == {"rx-a": "filled", "rx-b": "cancelled not_enrolled"}
+    assert (await hand_over(service, package))["status"] == "picked_up"
 
 
 async def test_a_plan_that_gives_a_conditional_fill_up_says_that_it_was_not_met(service: Unbrokered) -> None:

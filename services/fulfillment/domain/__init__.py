@@ -7,6 +7,7 @@ and from what people do (fill, verify, hand over).
 - `work_order`: the values, and the two tables of moves that every change goes through;
 - `facts`: what is known of patient, plan and store;
 - `filling`: what is to be filled and when, concluded anew from the facts each time; leases and their results;
+- `offers`: what became due since the confirmation, and is asked about at the counter;
 - `package`: verification, hand-over, missed pickups, return to stock; why an item is left out.
 """
 
@@ -31,12 +32,14 @@ from services.fulfillment.domain.filling import (
     reconcile,
     report,
 )
+from services.fulfillment.domain.offers import answer_offers
 from services.fulfillment.domain.package import (
     bin_label,
     check_collector,
     hand_over,
     miss,
     verify,
+    why_for_later,
     why_left_out,
     why_not_filled,
     withdraw,
@@ -81,6 +84,7 @@ __all__ = [
     "Store",
     "Why",
     "WorkOrder",
+    "answer_offers",
     "bin_label",
     "changes",
     "check_collector",
@@ -97,6 +101,7 @@ __all__ = [
     "settle",
     "short_id",
     "verify",
+    "why_for_later",
     "why_left_out",
     "why_not_filled",
     "withdraw",

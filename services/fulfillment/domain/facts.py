@@ -43,6 +43,8 @@ class Plan:
     renewals: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """By visit and prescription the renewal that took its place there."""
     urgent: frozenset[str] = frozenset()  # visits that cannot wait
+    offers: Mapping[str, tuple[ConfirmedItem, ...]] = field(default_factory=dict)
+    """By visit what nobody confirmed, to be asked about at the counter."""
 
     def renewal_of(self, visit_id: str, rx_id: str) -> str | None:
         """The prescription that took the place of this one in a visit."""
@@ -103,7 +105,7 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ConfirmedItem:
-    """One fill that the patient wants."""
+    """One fill that the patient wants, or is to be asked about."""
 
     rx_id: str
     drug_name: str

@@ -8,8 +8,10 @@ from datetime import date, datetime, timedelta
 from itertools import chain
 
 from services.fulfillment.domain.facts import Confirmation, Facts, Plan, Store
+from services.fulfillment.domain.offers import with_offers
 from services.fulfillment.domain.work_order import (
     CLOSING,
+    CONCLUDED,
     FINAL,
     MORNING,
     Filled,
@@ -30,19 +32,6 @@ from shared.problems import Conflict
 
 FILL_LEAD = timedelta(days=3)
 """Fills are ordered three days ahead (R13.1, R15.1)."""
-
-CONCLUDED = frozenset(
-    {
-        Why.died,
-        Why.excluded,
-        Why.discontinued,
-        Why.plan_cancelled,
-        Why.not_enrolled,
-        Why.not_planned,
-        Why.condition_not_met,
-    }
-)
-"""Why an item is cancelled by the facts alone: concluded anew when they change."""
 
 RECALLED = frozenset({Why.died, Why.excluded, Why.discontinued})
 """What takes even a filled item out of its package."""
@@ -73,7 +62,9 @@ def confirm(order: WorkOrder | None, confirmation: Confirmation) -> WorkOrder | 
     )
     ids = {item.order_id for item in wanted}
     dropped = tuple(
-        replace(item, status=ItemStatus.cancelled, why=Why.declined, due_at=None, gives_up_at=None)
+        item
+        if item.at_counter
+        else replace(item, status=ItemStatus.cancelled, why=Why.declined, due_at=None, gives_up_at=None)
         for item in (order.items if order else ())
         if item.order_id not in ids
     )
@@ -92,7 +83,7 @@ def confirm(order: WorkOrder | None, confirmation: Confirmation) -> WorkOrder | 
 
 
 def _begun(order: WorkOrder) -> bool:
-    untouched = (ItemStatus.to_fill, ItemStatus.cancelled)
+    untouched = (ItemStatus.offered, ItemStatus.to_fill, ItemStatus.cancelled)
     return any(item.status not in untouched or item.why is Why.withdrawn for item in order.items)
 
 
@@ -107,11 +98,16 @@ def reconcile(order: WorkOrder, facts: Facts, now: datetime) -> WorkOrder:
 
     A conditional fill waits until a plan has it on this visit without a condition, itself or a renewal in its place;
     when the store fills, the visit goes on without it. What comes after that is added while the package is there.
+    So is what a plan has to be asked about at the counter, as an offer.
     """
     if order.status in FINAL:
         return order
     calendar = facts.store.revision if facts.store else 0
     after = order.each(lambda item: _reconsider(item, order, facts, now))
+    plan = _plan_for(order, facts)
+    if plan:
+        offers = plan.offers.get(order.visit_id, ())
+        after = with_offers(after, offers, lambda item: _against(item, order, facts, now) is None)
     if order.status is PackageStatus.ready and _recalled(after) > _recalled(order):
         after = after.become(PackageStatus.to_verify)
     return settle(replace(after, store_revision=calendar), facts.store)
@@ -128,7 +124,7 @@ def _reconsider(item: Item, order: WorkOrder, facts: Facts, now: datetime) -> It
     match item.status:
         case ItemStatus.filled if why in RECALLED:
             return item.become(ItemStatus.withheld, why=why)
-        case ItemStatus.to_fill | ItemStatus.leased if why:
+        case ItemStatus.offered | ItemStatus.to_fill | ItemStatus.leased if why:
             return item.become(ItemStatus.cancelled, why=why, due_at=None, gives_up_at=None)
         case ItemStatus.cancelled if item.why in CONCLUDED and why:
             return replace(item, why=why)
@@ -147,13 +143,19 @@ def _as_planned(item: Item, order: WorkOrder, plan: Plan | None) -> Item:
     visit = plan.visits.get(order.visit_id, {}) if plan else {}
     renewed_as = plan.renewal_of(order.visit_id, item.rx_id) if plan else None
     if plan is None or (renewed_as or item.rx_id) not in visit:
-        return replace(item, waits_for=item.condition, renewed_as=None, urgent=False)
+        return replace(item, waits_for=item.condition, renewed_as=None, urgent=item.at_counter)
     waits_for = plan.conditions.get(order.visit_id, {}).get(renewed_as or item.rx_id)
-    return replace(item, waits_for=waits_for, renewed_as=renewed_as, urgent=order.visit_id in plan.urgent)
+    urgent = item.at_counter or order.visit_id in plan.urgent
+    return replace(item, waits_for=waits_for, renewed_as=renewed_as, urgent=urgent)
 
 
 def _may_come_back(item: Item, order: WorkOrder) -> bool:
-    """Whether a cancellation may be taken back; of a ready package only for what comes late, complete."""
+    """Whether a cancellation may be taken back; of a ready package only for what comes late, complete.
+
+    What nobody confirmed is offered again instead.
+    """
+    if item.at_counter:
+        return False
     ready = order.status is PackageStatus.ready
     return not ready or (item.why is Why.condition_not_met and item.waits_for is None)
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import date
 
 from services.fulfillment.domain.facts import Patient, Store
+from services.fulfillment.domain.offers import leave_for_later
 from services.fulfillment.domain.work_order import (
     FINAL,
     MISSED_AFTER,
-    OPEN,
     Item,
     ItemStatus,
     PackageStatus,
@@ -48,14 +48,19 @@ def verify(
 
 
 def hand_over(
-    order: WorkOrder, *, identifiers: Collection[str], left: Collection[str], today: date
+    order: WorkOrder,
+    *,
+    identifiers: Collection[str],
+    left: Collection[str],
+    today: date,
+    later: Collection[str] = (),
 ) -> WorkOrder:
     """Give a ready package to who came for it; what the patient leaves (rx ids) goes back to stock.
 
-    A conditional fill that was to be added late, and is not made yet, is not made for it any more.
+    What else is due, and not filled yet, is for `later` (rx ids) in so many words, or the package stays.
 
     Raises:
-        Conflict: the package is not ready.
+        Conflict: the package is not ready, or something else is due.
         Invalid: fewer than two identifiers, nothing taken, or the payer's window is over (selling then risks
             recoupment: R15.7).
     """
@@ -67,7 +72,7 @@ def hand_over(
         raise Invalid(
             "not_released", f"the last saleable day was {order.return_on}: reverse the claims and fill anew"
         )
-    order = _withhold(_without_late(order), left, Why.left)
+    order = _withhold(leave_for_later(order, later), left, Why.left)
     if not order.having(ItemStatus.filled):
         raise Invalid("not_released", "nothing is taken: leave the package in will-call, or cancel it")
     return settle(order.become(PackageStatus.picked_up, handed_over_on=today), None)
@@ -102,7 +107,7 @@ def withdraw(order: WorkOrder, why: Why, store: Store | None) -> WorkOrder:
 
     def stop(item: Item) -> Item:
         match item.status:
-            case ItemStatus.to_fill | ItemStatus.leased:
+            case ItemStatus.offered | ItemStatus.to_fill | ItemStatus.leased:
                 return item.become(ItemStatus.cancelled, why=why, due_at=None, gives_up_at=None)
             case ItemStatus.cancelled:
                 return replace(item, why=why)
@@ -113,15 +118,6 @@ def withdraw(order: WorkOrder, why: Why, store: Store | None) -> WorkOrder:
     if order.status in FINAL:
         raise unknown_transition("package", order.status, PackageStatus.cancelled)
     return settle(order.each(stop), store)
-
-
-def _without_late(order: WorkOrder) -> WorkOrder:
-    def stop(item: Item) -> Item:
-        if item.status not in OPEN:
-            return item
-        return item.become(ItemStatus.cancelled, why=Why.condition_not_met, due_at=None, gives_up_at=None)
-
-    return order.each(stop)
 
 
 def _withhold(order: WorkOrder, rx_ids: Collection[str], why: Why) -> WorkOrder:
@@ -141,6 +137,14 @@ def why_not_filled(item: Item) -> Reason | None:
     return Reason(
         code=Why.condition_not_met.value, params=condition.model_dump(mode="json") if condition else {}
     )
+
+
+def why_for_later(item: Item) -> Reason | None:
+    """The reason of an item that was due when the package was handed over, and declined for then; none of any other."""
+    due = item.at_counter or item.late
+    if not due or item.status is not ItemStatus.cancelled or item.why is not Why.declined:
+        return None
+    return Reason(code="declined_at_counter")
 
 
 def why_left_out(item: Item) -> Reason | None:

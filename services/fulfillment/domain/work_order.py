@@ -30,6 +30,7 @@ CLOSING = time(21)
 class ItemStatus(StrEnum):
     """Where one fill stands."""
 
+    offered = "offered"  # due since the visit was confirmed: the patient is asked at the counter
     to_fill = "to_fill"
     leased = "leased"  # the dispensing system works on it
     filled = "filled"
@@ -56,7 +57,7 @@ class Why(StrEnum):
     not_enrolled = "not_enrolled"
     plan_cancelled = "plan_cancelled"
     not_planned = "not_planned"  # a newer plan no longer has it on this visit
-    declined = "declined"  # a later confirmation leaves it out
+    declined = "declined"  # a later confirmation leaves it out, or the patient at the counter does
     discontinued = "discontinued"
     excluded = "excluded"  # by a pharmacist, after it was planned
     condition_not_met = "condition_not_met"  # what it depended on did not come in time
@@ -70,7 +71,21 @@ class Why(StrEnum):
 OPEN = frozenset({ItemStatus.to_fill, ItemStatus.leased})
 FINAL = frozenset({PackageStatus.picked_up, PackageStatus.returned})
 
+CONCLUDED = frozenset(
+    {
+        Why.died,
+        Why.excluded,
+        Why.discontinued,
+        Why.plan_cancelled,
+        Why.not_enrolled,
+        Why.not_planned,
+        Why.condition_not_met,
+    }
+)
+"""Why an item is cancelled by the facts alone: concluded anew when they change."""
+
 ITEM_MOVES: Mapping[ItemStatus, frozenset[ItemStatus]] = {
+    ItemStatus.offered: frozenset({ItemStatus.to_fill, ItemStatus.cancelled}),
     ItemStatus.to_fill: frozenset({ItemStatus.leased, ItemStatus.cancelled}),
     ItemStatus.leased: frozenset(
         {ItemStatus.to_fill, ItemStatus.filled, ItemStatus.rejected, ItemStatus.short, ItemStatus.cancelled}
@@ -79,7 +94,7 @@ ITEM_MOVES: Mapping[ItemStatus, frozenset[ItemStatus]] = {
     ItemStatus.rejected: frozenset(),
     ItemStatus.short: frozenset(),
     ItemStatus.withheld: frozenset(),
-    ItemStatus.cancelled: frozenset({ItemStatus.to_fill}),
+    ItemStatus.cancelled: frozenset({ItemStatus.to_fill, ItemStatus.offered}),
 }
 
 PACKAGE_MOVES: Mapping[PackageStatus, frozenset[PackageStatus]] = {
@@ -151,9 +166,12 @@ class Item:
     condition: Condition | None = None  # with which it was confirmed
     waits_for: Condition | None = None  # the same, as the newest plan has it; none: nothing, it may be filled
     gives_up_at: datetime | None = None  # when the visit goes on without it
-    late: bool = False  # its condition was met after that: it is added, and nothing waits for it
+    late: bool = (
+        False  # its condition was met after that, or the patient agreed at the counter: nothing waits for it
+    )
     renewed_as: str | None = None  # the prescription that took the place of the one confirmed
     urgent: bool = False  # its visit cannot wait
+    at_counter: bool = False  # nobody confirmed it: it was offered
 
     @property
     def rx_to_fill(self) -> str:

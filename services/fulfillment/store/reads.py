@@ -27,6 +27,7 @@ from services.fulfillment.domain import (
     Why,
     WorkOrder,
 )
+from services.fulfillment.store.writes import OFFERS
 from shared.access import Stores
 from shared.database import Db
 from shared.datakeys import DATA_KEY, DataKeys
@@ -253,6 +254,7 @@ def _item(row: Any) -> Item:
         late=row["late"],
         renewed_as=row["renewed_as"],
         urgent=row["urgent"],
+        at_counter=row["at_counter"],
     )
 
 
@@ -290,6 +292,7 @@ def _plan(row: Any) -> Plan:
         },
         renewals=row["content"].get("renewals", {}),
         urgent=frozenset(row["content"].get("urgent", ())),
+        offers=OFFERS.validate_python(row["content"].get("offers", {})),
     )
 
 

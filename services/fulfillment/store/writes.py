@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from services.fulfillment.domain import (
     Change,
     Confirmation,
+    ConfirmedItem,
     Contact,
     Exclusions,
     Filled,
@@ -207,7 +210,7 @@ _keep_orders = upsert("work_orders", "visit_id", f"{_ORDER} {_ORDER_FOR_GOOD}", 
 
 _ITEM = (
     "drug_name quantity days_supply status why due_at days_supply_billed clarification_codes condition waits_for "
-    "gives_up_at late renewed_as urgent"
+    "gives_up_at late renewed_as urgent at_counter"
 )
 _ITEM_OUTCOME = "fill_id filled_on reject_code next_fill_on missing"
 _ITEM_FOR_GOOD = "visit_id patient_id rx_id"
@@ -307,7 +310,12 @@ def _content(plan: Plan) -> dict[str, Any]:
         },
         "renewals": {visit_id: dict(renewals) for visit_id, renewals in plan.renewals.items()},
         "urgent": sorted(plan.urgent),
+        "offers": OFFERS.dump_python(dict(plan.offers), mode="json"),
     }
+
+
+OFFERS = TypeAdapter(dict[str, tuple[ConfirmedItem, ...]])
+"""What a plan has to be asked about at the counter, as it is kept."""
 
 
 def _calendar(store: Store) -> dict[str, Any]:

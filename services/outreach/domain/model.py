@@ -193,7 +193,7 @@ def plan_of(event: PlanComputed) -> Plan:
         store_id=event.store_id,
         agreed=event.agreed,
         anchor_on=event.anchor_on,
-        visits=event.visits,
+        visits=tuple(_to_confirm(visit) for visit in event.visits),
         offered=event.offered,
         rx_ids=tuple(drug.rx_id for drug in event.drugs),
         left_out=tuple(
@@ -203,6 +203,13 @@ def plan_of(event: PlanComputed) -> Plan:
             if reason.code == EXCLUDED
         ),
     )
+
+
+def _to_confirm(visit: Visit) -> Visit:
+    """The visit without what the patient is asked about at the counter alone."""
+    if not any(item.at_counter for item in visit.items):
+        return visit
+    return visit.model_copy(update={"items": tuple(each for each in visit.items if not each.at_counter)})
 
 
 def replanned(plan: Plan | None, known: Collection[Contact], now: datetime) -> list[Contact]:

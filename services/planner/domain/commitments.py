@@ -24,7 +24,7 @@ from services.planner.domain.payment import Payment
 
 @dataclass(frozen=True, slots=True)
 class FixedVisit:
-    """A visit that stays on its day: it may lose fills, and gains none."""
+    """A visit that stays on its day: it may lose fills, and gains only what is asked about at the pickup."""
 
     visit: PromisedVisit
     items: tuple[PromisedItem, ...]  # that may still be filled
@@ -34,6 +34,7 @@ class FixedVisit:
     codes: Mapping[str, tuple[str, ...]]  # by rx_id: the opening codes of its fill
     lacks: Mapping[str, ConditionKind]  # by rx_id: what a conditional fill still waits for
     in_place_of: Mapping[str, str]  # by rx_id of a renewal: the one that was told
+    at_counter: frozenset[str] = frozenset()  # the rx_ids that nobody confirmed: asked about at the pickup
 
 
 def fixed_visits(
@@ -81,14 +82,15 @@ def apply_promised_visits(
             kept.append(item)
             drugs[item.rx_id], payable[item.rx_id] = rx_id, medication.payment.payable_from
             codes[item.rx_id] = medication.opening_codes(visit.on.toordinal())
-            if item.rx_id != promised.rx_id:
-                in_place_of[item.rx_id] = promised.rx_id
+            if told := promised.in_place_of or (promised.rx_id if item.rx_id != promised.rx_id else None):
+                in_place_of[item.rx_id] = told
             waits_for = medication.lacks(visit.on.toordinal(), item.quantity, medication.quantity_left)
             if item.rx_id == rx_id and waits_for:
                 lacks[item.rx_id] = waits_for
             if medication.after_short:
                 after_short.add(item.rx_id)
-            by_rx[rx_id] = _filled(medication, item, visit, joins, today)
+            joined = _joins_at(visit, item, medication, joins)
+            by_rx[rx_id] = filled_at(visit, item, medication, joined=joined, today=today)
         if kept:
             details = (drugs, payable, frozenset(after_short), codes, lacks, in_place_of)
             standing.append(FixedVisit(visit, tuple(kept), *details))
@@ -118,15 +120,11 @@ def _joins_at(
     return item.kind is not FillKind.bridge or medication.fixed_quantity is not None
 
 
-def _filled(
-    medication: Medication,
-    item: PromisedItem,
-    visit: PromisedVisit,
-    joins: Mapping[str, date] | None,
-    today: date,
+def filled_at(
+    visit: PromisedVisit, item: PromisedItem, medication: Medication, *, joined: bool, today: date
 ) -> Medication:
-    day = visit.on.toordinal()
-    payment, joined = medication.payment, _joins_at(visit, item, medication, joins)
+    """The drug after that fill of it. `joined`: with it, it keeps the rhythm."""
+    day, payment = visit.on.toordinal(), medication.payment
     payer, paid_until = medication.next_paid(day, item.days_supply, medication.paid_until)
     still_settled = payment.override if payment.staff_settled and not joined else None
     return replace(

@@ -84,7 +84,7 @@ def with_steps(
             steps=steps_of(
                 visit.kind,
                 visit.on,
-                visit.items,
+                [item for item in visit.items if not item.at_counter],
                 calendar,
                 rules,
                 leads,
@@ -161,6 +161,7 @@ def _standing_item(
         days_supply_billed=billed,
         condition=condition_of(standing.lacks.get(item.rx_id), needed_by(standing.visit.on)),
         in_place_of=standing.in_place_of.get(item.rx_id),
+        at_counter=item.rx_id in standing.at_counter,
     )
 
 

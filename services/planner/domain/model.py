@@ -327,6 +327,7 @@ class PromisedItem:
     kind: FillKind
     quantity: Decimal
     days_supply: int
+    in_place_of: str | None = None  # the rx_id that was told, where a renewal took its place since
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,6 +409,7 @@ class Item:
     standing_instruction_allowed: bool = False  # without a confirmed call: no rule allows it yet
     condition: Condition | None = None  # filled only if this is met by then; None: filled
     in_place_of: str | None = None  # the rx_id whose place a renewal took in a visit that stands
+    at_counter: bool = False  # not confirmed: due by now, filled only if the patient says so at the pickup
 
 
 @dataclass(frozen=True, slots=True)

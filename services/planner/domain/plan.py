@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from uuid import uuid5
 
 from services.planner.domain import explain, explain_day
+from services.planner.domain.at_counter import ask_at_counter
 from services.planner.domain.availability import (
     as_open_to,
     can_come_on,
@@ -135,6 +136,7 @@ def _plan(at: Situation) -> Plan | Blocked:
         timed(medication, part, at.profile, at.commitments, at.rules, at.today)
         for medication, part in zip(medications, taking_part, strict=True)
     ]
+    medications, standing = ask_at_counter(medications, standing, at.commitments, at.today)
     pin = pin_of(at, near, standing)
     question = question_of(at, medications, standing, workable, pin)
     found = choose_day(question, at.commitments, pin, standing)

@@ -17,6 +17,7 @@ from services.planner.domain.calendar import Calendar
 from services.planner.domain.model import (
     Blocked,
     Commitments,
+    Item,
     Plan,
     Profile,
     PromisedItem,
@@ -49,6 +50,7 @@ class OpenVisit:
     confirmed: bool = False
     # rx_ids of fills that depend on what may come on the visit's own day
     wait_to_the_end: frozenset[str] = frozenset()
+    at_counter: tuple[PromisedItem, ...] = ()  # to be asked about at the pickup: the next plan decides anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,14 +227,11 @@ def as_of(progress: Progress, today: date, rules: Rules) -> Progress:
 
 
 def waits_for_visit(progress: Progress, today: date) -> bool:
-    """While a confirmed visit whose day has come is open, nothing is planned anew.
+    """While a confirmed visit whose day is over is open, nothing is planned anew.
 
-    But what some of it depends on may come on that day, and the store hears of it by a plan alone.
+    On its day it is: what became fillable since is asked about at the pickup, and the store hears of that by a plan.
     """
-    return any(
-        visit.confirmed and visit.on <= today and not (visit.on == today and visit.wait_to_the_end)
-        for visit in progress.visits
-    )
+    return any(visit.confirmed and visit.on < today for visit in progress.visits)
 
 
 def _look_again_on(progress: Progress, rules: Rules, outcome: Plan | None = None) -> date | None:
@@ -323,20 +322,22 @@ def _planned(progress: Progress, plan: Plan) -> Progress:
                 visit.visit_id,
                 visit.kind,
                 visit.on,
-                tuple(
-                    PromisedItem(item.rx_id, item.kind, item.quantity, item.days_supply)
-                    for item in visit.items
-                ),
+                tuple(_promised(item) for item in visit.items if not item.at_counter),
                 confirmed=visit.visit_id in confirmed,
                 wait_to_the_end=frozenset(
                     item.rx_id
                     for item in visit.items
                     if item.condition and item.condition.needed_by >= visit.on
                 ),
+                at_counter=tuple(_promised(item) for item in visit.items if item.at_counter),
             )
             for visit in plan.visits
         ),
     )
+
+
+def _promised(item: Item) -> PromisedItem:
+    return PromisedItem(item.rx_id, item.kind, item.quantity, item.days_supply, item.in_place_of)
 
 
 def _halted(progress: Progress) -> Progress:

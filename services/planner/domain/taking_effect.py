@@ -1,7 +1,8 @@
 """From when a staff decision counts, where a visit was confirmed before it: a decision is never taken and lost.
 
-A visit that is confirmed gains nothing, and on its day nothing is planned anew. A decision that this leaves without
-any effect is refused; of one that counts only later, or only in part, it is said what and when.
+A visit that is confirmed gains only what the patient is asked about at the pickup, and from its day on staff decide
+nothing about it any more. A decision that this leaves without any effect is refused; of one that counts only later, or
+only in part, it is said what and when.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from services.planner.domain.model import Reason, StaffDecision, StaffDecisionKind, VisitKind, because
-from services.planner.domain.progress import OpenVisit, Progress, waits_for_visit
+from services.planner.domain.progress import OpenVisit, Progress
 
 Kind = StaffDecisionKind
 
@@ -55,10 +56,12 @@ def _later(progress: Progress, today: date) -> list[Reason]:
 
 
 def _due(progress: Progress, today: date) -> list[OpenVisit]:
-    """The confirmed visits, the first one first, until whose end nothing is planned anew."""
-    if not waits_for_visit(progress, today):
+    """The confirmed visits whose day has come, the first one first; but one that waits to the end of its day for what
+    some of it depends on."""
+    due = [visit for visit in progress.visits if visit.confirmed and visit.on <= today]
+    if all(visit.on == today and visit.wait_to_the_end for visit in due):
         return []
-    return sorted((v for v in progress.visits if v.confirmed and v.on <= today), key=lambda visit: visit.on)
+    return sorted(due, key=lambda visit: visit.on)
 
 
 def _confirmed_pickup(progress: Progress) -> OpenVisit | None:

@@ -255,19 +255,31 @@ async def _load_visits(db: Db, patient_ids: Sequence[str]) -> dict[str, list[Ope
     )
     found: dict[str, list[OpenVisit]] = defaultdict(list)
     for held in rows:
-        items = tuple(
-            PromisedItem(
-                item["rx_id"], FillKind(item["kind"]), Decimal(item["quantity"]), item["days_supply"]
-            )
-            for item in held["items"]
-        )
+        asked = [item for item in held["items"] if item.get("at_counter")]
+        items = [item for item in held["items"] if item not in asked]
         waiting = frozenset(item["rx_id"] for item in held["items"] if item.get("waits_to_the_end"))
         found[held["patient_id"]].append(
             OpenVisit(
-                held["visit_id"], VisitKind(held["kind"]), held["on_day"], items, held["confirmed"], waiting
+                held["visit_id"],
+                VisitKind(held["kind"]),
+                held["on_day"],
+                tuple(_item_of(item) for item in items),
+                held["confirmed"],
+                waiting,
+                tuple(_item_of(item) for item in asked),
             )
         )
     return found
+
+
+def _item_of(held: Mapping[str, Any]) -> PromisedItem:
+    return PromisedItem(
+        held["rx_id"],
+        FillKind(held["kind"]),
+        Decimal(held["quantity"]),
+        held["days_supply"],
+        held.get("in_place_of"),
+    )
 
 
 async def _load_rejections(db: Db, patient_ids: Sequence[str]) -> dict[str, list[Rejection]]:
@@ -393,10 +405,11 @@ def _visit_rows(record: Record) -> list[Row]:
             "items": [
                 row(
                     item,
-                    "rx_id kind quantity days_supply",
+                    "rx_id kind quantity days_supply in_place_of",
                     waits_to_the_end=item.rx_id in visit.wait_to_the_end,
+                    at_counter=item in visit.at_counter,
                 )
-                for item in visit.items
+                for item in (*visit.items, *visit.at_counter)
             ],
         }
         for visit in record.progress.visits

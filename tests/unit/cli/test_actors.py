@@ -32,6 +32,7 @@ def package(number: str, patient: str, on: date = ON) -> dict[str, Any]:
         "patient_id": patient,
         "visit_id": f"visit-{number}",
         "on": on.isoformat(),
+        "items": [],
     }
 
 

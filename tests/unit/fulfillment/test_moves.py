@@ -13,13 +13,14 @@ from shared.problems import Conflict
 from tests.unit.fulfillment.given import confirmed
 
 ITEMS = {
+    "offered": "to_fill cancelled",
     "to_fill": "leased cancelled",
     "leased": "to_fill filled rejected short cancelled",
     "filled": "withheld",
     "rejected": "",
     "short": "",
     "withheld": "",
-    "cancelled": "to_fill",
+    "cancelled": "to_fill offered",
 }
 PACKAGES = {
     "filling": "filling to_verify returned cancelled",

@@ -85,7 +85,7 @@ def test_everything_that_the_rules_know_can_be_given() -> None:
             model.PromisedVisit(
                 model.VisitKind.synchronized,
                 in_days(16),
-                (model.PromisedItem("rx-a", model.FillKind.full, Decimal(30), 30),),
+                (model.PromisedItem("rx-a", model.FillKind.full, Decimal(30), 30, "rx-a1"),),
                 confirmed=True,
             ),
         ),

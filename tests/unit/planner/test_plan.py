@@ -311,16 +311,18 @@ def test_an_agreed_day_stays_whatever_else_would_be_better() -> None:
     assert codes(plan.reasons)[0] == "anchor_agreed"
 
 
-def test_a_confirmed_visit_stays_loses_what_may_not_be_filled_and_gains_nothing() -> None:
+def test_a_confirmed_visit_stays_loses_what_may_not_be_filled_and_gains_what_else_is_due_to_be_asked_about() -> (
+    None
+):
     anchor = told_visit(SYNCHRONIZED, 5, "a", "b", confirmed=True)
     profile = taking({"a": 7, "b": 8, "c": 9})
     plan = planned(profile, pinned(5, anchor))
-    assert trips(plan) == [(SYNCHRONIZED, 5, ["a", "b"]), (BRIDGE, 8, ["c"])]
-    assert of(plan, "c").action is Action.join_later
+    assert trips(plan) == [(SYNCHRONIZED, 5, ["a", "b", "c"])]
+    assert [item.rx_id for item in plan.visits[0].items if item.at_counter] == ["rx-c"]
     held = replace(
         profile, prescriptions=(prescription("a"), prescription("b", status="on_hold"), prescription("c"))
     )
-    assert trips(planned(held, pinned(5, anchor)))[0] == (SYNCHRONIZED, 5, ["a"])
+    assert trips(planned(held, pinned(5, anchor)))[0] == (SYNCHRONIZED, 5, ["a", "c"])
 
 
 def test_a_confirmed_fill_that_the_payer_refuses_by_then_is_given_up() -> None:

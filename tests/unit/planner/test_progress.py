@@ -137,11 +137,13 @@ def test_what_was_put_into_a_visit_after_the_patient_was_asked_is_not_declined(a
     assert after is not None
     assert [item.rx_id for item in pickup(after).items] == [promised.rx_id]
     assert not after.declined_until
-    _, plan = planned(after)
+    at, plan = planned(after)
     assert isinstance(plan, Plan)
-    [bridged] = [visit for visit in plan.visits if added.rx_id in {item.rx_id for item in visit.items}]
-    assert bridged.on == in_days(21), "early enough to be paid, without a late claim, at the pickup after"
-    assert plan.next_anchor_on == in_days(47)
+    [asked] = [visit for visit in plan.visits if added.rx_id in {item.rx_id for item in visit.items}]
+    assert asked.visit_id == visit.visit_id
+    assert [item.rx_id for item in asked.items if item.at_counter] == [added.rx_id]
+    assert [item.rx_id for item in pickup(at).items] == [promised.rx_id], "nobody confirmed the other one"
+    assert progress.commitments_of(at).visits[-1].items == pickup(after).items
 
 
 def test_a_confirmation_of_drugs_that_the_visit_no_longer_has_says_nothing_of_those_it_has(
@@ -289,7 +291,7 @@ def test_the_next_cycle_begins_when_the_pickup_was_handed_over(agreed: Progress)
 def test_while_a_confirmed_visit_is_open_nothing_is_planned_until_it_is_given_up(agreed: Progress) -> None:
     at = confirmed(agreed, pickup(agreed))
     at = replace(at, visits=(pickup(at),))
-    for days in (0, 11):
+    for days in (1, 11):
         waiting, outcome = planned(at, today=in_days(PINNED + days))
         assert outcome is None
         assert waiting.look_again_on == in_days(PINNED + 12)
@@ -468,7 +470,21 @@ def test_what_was_confirmed_for_today_is_filled_today_when_its_renewal_comes_tod
     _, plan = planned(at, renewed(used_up, "a", "b"))
     assert isinstance(plan, Plan)
     assert not any(item.condition for item in plan.visits[0].items)
-    at, _ = planned(at, renewed(used_up, "a", "b"))
-    assert planned(at, renewed(used_up, "a", "b"))[1] is None, (
-        "nothing waits any more but the patient's coming"
+
+
+def test_a_renewal_takes_the_place_of_what_was_confirmed_in_every_plan_until_the_visit_is_over(
+    agreed: Progress,
+) -> None:
+    used_up = replace(
+        PROFILE,
+        prescriptions=tuple(replace(each, quantity_left=Decimal(0)) for each in PROFILE.prescriptions),
     )
+    at, _ = planned(confirmed(agreed, pickup(agreed)), used_up)
+    at, first = planned(at, renewed(used_up, "a"))
+    _, second = planned(at, renewed(used_up, "a"))
+    for plan in (first, second):
+        [visit] = [visit for visit in plan.visits if visit.kind is VisitKind.synchronized]
+        assert [(item.rx_id, item.in_place_of) for item in visit.items] == [
+            ("rx-a-2", "rx-a"),
+            ("rx-b", None),
+        ]
