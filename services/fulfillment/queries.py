@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Self
 
 from services.fulfillment.domain import (
+    TOPICS,
     Contact,
     Filled,
     Item,
@@ -207,6 +208,16 @@ class Package(Output):
         )
 
 
+class HandedOver(Output):
+    """Packages that were handed over together."""
+
+    packages: list[Package]
+
+    @classmethod
+    def of(cls, orders: Iterable[WorkOrder]) -> Self:
+        return cls(packages=[Package.of(order) for order in orders])
+
+
 class NamedPackage(Package):
     """A package as the pickup desk sees it."""
 
@@ -228,10 +239,28 @@ class NamedPackage(Package):
         )
 
 
+class CounselingTopic(Output):
+    """Something that a talk may be about."""
+
+    topic: str
+    words: str
+
+
+class CounselingTopics(Output):
+    """All of them."""
+
+    items: list[CounselingTopic]
+
+    @classmethod
+    def all(cls) -> Self:
+        return cls(items=[CounselingTopic(topic=topic, words=words) for topic, words in TOPICS.items()])
+
+
 class ConsultationRecord(Output):
-    """What was recorded of a visit's talk with the pharmacist."""
+    """What was recorded of one of a visit's talks with the pharmacist, without its words."""
 
     visit_id: str
+    number: int  # the first is 1
     outcome: str
     topics: list[str]
 

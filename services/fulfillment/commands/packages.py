@@ -22,8 +22,7 @@ from services.fulfillment.domain import (
 from services.fulfillment.store import reads, writes
 from shared.events.fulfillment import Consultation, ConsultationHeld
 from shared.messaging import Unit
-from shared.problems import Conflict
-from shared.values import Id, LenientInput, for_example
+from shared.values import FreeText, Id, LenientInput, for_example
 
 
 class ExceptedItem(LenientInput):
@@ -82,17 +81,22 @@ async def cancel_package(unit: Unit, package_id: str, cancellation: Cancellation
 class ConsultationDone(LenientInput):
     """Whether the patient wanted the talk, and what it was about."""
 
-    model_config = for_example(outcome="held", topics=["new_drug", "side_effects"])
+    model_config = for_example(
+        outcome="held", topics=["new_drug", "side_effects"], words="will call if the cough stays"
+    )
 
     outcome: Literal["held", "declined"]
     topics: tuple[Topic, ...] = ()
+    words: FreeText | None = None  # the pharmacist's own, kept sealed
 
 
-async def record_consultation(unit: Unit, visit_id: str, consultation: ConsultationDone) -> None:
-    """Record, once per visit, that the talk was offered, and held or declined."""
+async def record_consultation(unit: Unit, visit_id: str, consultation: ConsultationDone) -> int:
+    """Record that a talk was offered, and held or declined. Returns which of the visit's it is, from 1."""
     order, _ = await load(unit, visit_id=visit_id)
-    if not await writes.save_consultation(unit.db, visit_id, consultation.outcome, consultation.topics):
-        raise Conflict("recorded_already", "this visit's consultation was recorded before")
+    number = await writes.save_consultation(unit.db, visit_id, consultation.outcome, consultation.topics)
+    if consultation.words:
+        said = {"words": consultation.words}
+        await writes.save_counter_note(unit.db, unit.keys, order, "consultation", said, number)
     unit.emit(
         ConsultationHeld(
             patient_id=order.patient_id,
@@ -101,4 +105,5 @@ async def record_consultation(unit: Unit, visit_id: str, consultation: Consultat
             topics=consultation.topics,
         )
     )
-    await note(unit, order, "consultation", None, outcome=consultation.outcome)
+    await note(unit, order, "consultation", None, outcome=consultation.outcome, number=number)
+    return number

@@ -7,11 +7,14 @@ and from what people do (fill, verify, hand over).
 - `work_order`: the values, and the two tables of moves that every change goes through;
 - `facts`: what is known of patient, plan and store;
 - `filling`: what is to be filled and when, concluded anew from the facts each time; leases and their results;
+- `counseling`: what a talk may be about;
+- `identity`: who stands at the counter, and who may collect;
 - `package`: verification, hand-over, missed pickups, return to stock; why an item is left out.
 """
 
 from __future__ import annotations
 
+from services.fulfillment.domain.counseling import TOPICS
 from services.fulfillment.domain.facts import (
     Confirmation,
     ConfirmedItem,
@@ -31,9 +34,18 @@ from services.fulfillment.domain.filling import (
     reconcile,
     report,
 )
+from services.fulfillment.domain.identity import (
+    Compared,
+    Proof,
+    WrongTry,
+    attest,
+    check_collector,
+    compare,
+    judge,
+)
 from services.fulfillment.domain.package import (
     bin_label,
-    check_collector,
+    check_scanned,
     hand_over,
     miss,
     verify,
@@ -61,7 +73,9 @@ from services.fulfillment.domain.work_order import (
 )
 
 __all__ = [
+    "TOPICS",
     "Change",
+    "Compared",
     "Confirmation",
     "ConfirmedItem",
     "Contact",
@@ -76,18 +90,24 @@ __all__ = [
     "Patient",
     "Place",
     "Plan",
+    "Proof",
     "Rejected",
     "Short",
     "Store",
     "Why",
     "WorkOrder",
+    "WrongTry",
+    "attest",
     "bin_label",
     "changes",
     "check_collector",
     "check_fill_id",
+    "check_scanned",
+    "compare",
     "confirm",
     "expire_leases",
     "hand_over",
+    "judge",
     "last_saleable_day",
     "lease",
     "miss",

@@ -6,11 +6,12 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import date
 
-from services.fulfillment.domain.facts import Patient, Store
+from services.fulfillment.domain.facts import Store
 from services.fulfillment.domain.work_order import (
     FINAL,
     MISSED_AFTER,
     OPEN,
+    Filled,
     Item,
     ItemStatus,
     PackageStatus,
@@ -21,9 +22,6 @@ from services.fulfillment.domain.work_order import (
 )
 from shared.events import Reason
 from shared.problems import Invalid
-
-IDENTIFIERS = frozenset({"name", "birth_date", "address", "phone", "photo_id"})
-"""By what a person at the pickup desk is identified; two are needed (R15.3)."""
 
 BINS_A_RACK = 20
 
@@ -47,22 +45,17 @@ def verify(
     return settle(order, store)
 
 
-def hand_over(
-    order: WorkOrder, *, identifiers: Collection[str], left: Collection[str], today: date
-) -> WorkOrder:
+def hand_over(order: WorkOrder, *, left: Collection[str], today: date) -> WorkOrder:
     """Give a ready package to who came for it; what the patient leaves (rx ids) goes back to stock.
 
     A conditional fill that was to be added late, and is not made yet, is not made for it any more.
 
     Raises:
         Conflict: the package is not ready.
-        Invalid: fewer than two identifiers, nothing taken, or the payer's window is over (selling then risks
-            recoupment: R15.7).
+        Invalid: nothing is taken, or the payer's window is over (selling then risks recoupment: R15.7).
     """
     if order.status is not PackageStatus.ready or not order.return_on:
         raise unknown_transition("package", order.status, PackageStatus.picked_up)
-    if len(IDENTIFIERS & set(identifiers)) < 2:
-        raise Invalid("not_released", f"two identifiers are needed, of {', '.join(sorted(IDENTIFIERS))}")
     if today > order.return_on:
         raise Invalid(
             "not_released", f"the last saleable day was {order.return_on}: reverse the claims and fill anew"
@@ -73,18 +66,27 @@ def hand_over(
     return settle(order.become(PackageStatus.picked_up, handed_over_on=today), None)
 
 
-def check_collector(collected_by: str, patient: Patient | None, *, overruled: bool) -> None:
-    """A caregiver collects where the patient's consent says so, or where a pharmacist overrules that with a reason.
+def check_scanned(order: WorkOrder, scanned_bin: str, labels: Collection[str], left: Collection[str]) -> None:
+    """What was scanned is this package: its bin, and the label (fill id or rx id) of each item that is taken.
 
     Raises:
-        Invalid: neither is the case.
+        Invalid: another bin, a label of nothing in it, or an item without its label.
     """
-    consented = patient is not None and patient.caregiver_may_collect
-    if collected_by == "caregiver" and not consented and not overruled:
-        raise Invalid(
-            "not_released",
-            "the patient consented to no caregiver; a pharmacist may overrule that, with a reason",
-        )
+    own = bin_label(order.bin) if order.bin else None
+    if scanned_bin != own:
+        raise Invalid("scan_mismatch", f"bin {scanned_bin} was scanned: this package is in {own}")
+    packed = {item.rx_to_fill: labels_of(item) for item in order.having(ItemStatus.filled)}
+    if foreign := set(labels).difference(*packed.values()):
+        raise Invalid("scan_mismatch", f"not of this package: {', '.join(sorted(foreign))}")
+    missing = [rx_id for rx_id, own in packed.items() if rx_id not in left and own.isdisjoint(labels)]
+    if missing:
+        raise Invalid("scan_mismatch", f"not scanned: {', '.join(sorted(missing))}")
+
+
+def labels_of(item: Item) -> frozenset[str]:
+    """What may be printed on an item's label."""
+    fill_id = {item.outcome.fill_id} if isinstance(item.outcome, Filled) else set()
+    return frozenset({item.rx_to_fill, *fill_id})
 
 
 def miss(order: WorkOrder, *, today: date, store: Store | None) -> WorkOrder:

@@ -78,6 +78,22 @@ async def contacts_of(db: Db, keys: DataKeys, patient_ids: Collection[str]) -> d
 CONTACT = TypeAdapter(Contact)
 
 
+async def caregivers_of(db: Db, patient_ids: Collection[str]) -> dict[str, frozenset[str]]:
+    """Who is recorded as a caregiver of these patients."""
+    rows = await db.fetch(
+        "select patient_id, caregiver_ids from caregivers where patient_id = any($1)", list(patient_ids)
+    )
+    return {row["patient_id"]: frozenset(row["caregiver_ids"]) for row in rows}
+
+
+async def wrong_tries(db: Db, visit_id: str) -> int:
+    """How often what was presented for a package was not what is held. A hand-over that follows ends it."""
+    tries: int = await db.fetchval(
+        "select count(*) from actions where visit_id = $1 and action = 'wrong_try'", visit_id
+    )
+    return tries
+
+
 # ---- work orders ------------------------------------------------------------------------------------------------
 
 
