@@ -21,6 +21,7 @@ from services.fulfillment.domain import (
     Why,
     WorkOrder,
     bin_label,
+    kept_apart,
     why_left_out,
 )
 from services.fulfillment.publishing import state_of
@@ -172,6 +173,22 @@ class PackageItem(Output):
         return found
 
 
+class KeptApart(Output):
+    """What belongs to a package and is not in its bin."""
+
+    rx_id: str
+    place: str  # fridge, oversize
+    label: str | None = None
+
+    @classmethod
+    def of(cls, order: WorkOrder) -> tuple[Self, ...]:
+        return tuple(
+            cls(rx_id=item.rx_to_fill, place=item.place, label=item.place_label)
+            for item in kept_apart(order)
+            if item.place
+        )
+
+
 class Package(Output):
     """The package of a visit. Commands answer it without a name: answers are kept for a repeated command."""
 
@@ -187,6 +204,7 @@ class Package(Output):
     return_on: date | None
     handed_over_on: date | None
     urgent: bool = False  # the visit cannot wait
+    places: tuple[KeptApart, ...] = ()  # what has to be fetched from elsewhere
     items: list[PackageItem]
 
     @classmethod
@@ -204,6 +222,7 @@ class Package(Output):
             return_on=order.return_on,
             handed_over_on=order.handed_over_on,
             urgent=any(item.urgent for item in order.items),
+            places=KeptApart.of(order),
             items=[PackageItem.of(item) for item in order.items],
         )
 

@@ -371,3 +371,39 @@ async def test_a_visit_has_several_talks_and_one_that_is_sent_again_is_one(servi
 async def test_the_topics_of_a_talk_are_published_with_words(service: Unbrokered) -> None:
     topics = (await service.get("/counseling-topics"))["items"]
     assert {"topic": "storage", "words": "How to store it"} in topics
+
+
+# ---- what is not in the bin ----
+
+
+async def test_what_is_in_the_fridge_is_listed_and_not_forgotten(service: Unbrokered) -> None:
+    await with_work_order(service, *RX)
+    service.clock.set(DUE)
+    for rx_id, order in (await lease(service)).items():
+        package = await report(service, order, result="filled", fill_id=f"fill-{rx_id}")
+    path = f"/packages/{package['package_id']}/verification"
+    places = [{"rx_id": "rx-b", "place": "fridge", "label": "F2"}]
+    said: dict[str, Any] = {"licence": "RPH-1", "places": [{"rx_id": "rx-z", "place": "fridge"}]}
+    await service.send(path, 422, role="pharmacist", **said)
+    ready = await service.send(path, role="pharmacist", licence="RPH-1", places=places)
+    assert ready["places"] == places
+    (listed,) = (await service.get("/packages", status="ready"))["items"]
+    assert listed["places"] == places
+
+    problem = await hand_over(service, package, 422, presented=ADA)
+    assert (problem["code"], problem["detail"].endswith(": rx-b (F2)")) == ("left_in_place", True)
+    await hand_over(service, package, 422, presented=ADA, collected_places=["rx-a"])
+    done = await hand_over(service, package, presented=ADA, collected_places=["rx-b"])
+    assert done["status"] == "picked_up"
+
+
+async def test_what_is_left_stays_in_the_fridge(service: Unbrokered) -> None:
+    await with_work_order(service, *RX)
+    service.clock.set(DUE)
+    for rx_id, order in (await lease(service)).items():
+        package = await report(service, order, result="filled", fill_id=f"fill-{rx_id}")
+    path = f"/packages/{package['package_id']}/verification"
+    places = [{"rx_id": "rx-b", "place": "oversize"}]
+    await service.send(path, role="pharmacist", licence="RPH-1", places=places)
+    done = await hand_over(service, package, presented=ADA, left_rx_ids=["rx-b"])
+    assert done["places"] == []

@@ -18,6 +18,7 @@ from services.fulfillment.domain import (
     WrongTry,
     attest,
     check_collector,
+    check_places,
     check_scanned,
     compare,
     hand_over,
@@ -84,6 +85,9 @@ class Taken(LenientInput):
 
     left_rx_ids: tuple[Id, ...] = ()
     scanned: Scanned | None = None
+    collected_places: tuple[
+        Id, ...
+    ] = ()  # the rx ids that were fetched from the fridge or the oversize shelf
 
 
 class Collector(LenientInput):
@@ -266,6 +270,7 @@ def _taken(unit: Unit, pickup: Pickup, each: Collected, around: AtTheCounter) ->
     after = hand_over(order, left=taken.left_rx_ids, today=today)
     if taken.scanned:
         check_scanned(order, taken.scanned.bin, taken.scanned.labels, taken.left_rx_ids)
+    check_places(after, taken.collected_places)
     return after
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from services.fulfillment.commands.common import (
     License,
@@ -16,13 +18,14 @@ from services.fulfillment.commands.common import (
 from services.fulfillment.domain import (
     Why,
     WorkOrder,
+    put,
     verify,
     withdraw,
 )
 from services.fulfillment.store import reads, writes
 from shared.events.fulfillment import Consultation, ConsultationHeld
 from shared.messaging import Unit
-from shared.values import FreeText, Id, LenientInput, for_example
+from shared.values import FreeText, Id, LenientInput, Text, for_example
 
 
 class ExceptedItem(LenientInput):
@@ -32,8 +35,16 @@ class ExceptedItem(LenientInput):
     reason: Reason
 
 
+class PlacedItem(LenientInput):
+    """A filled prescription that is not in the package's bin, and where it is."""
+
+    rx_id: Id
+    place: Literal["fridge", "oversize"]
+    label: Annotated[Text, Field(min_length=1, max_length=40)] | None = None  # of the shelf or drawer
+
+
 class Verification(LenientInput):
-    """Who verified the package, and what they keep back."""
+    """Who verified the package, what they keep back, and what of it is not in the bin."""
 
     model_config = for_example(
         licence="RPH-20417", excepted=[{"rx_id": "RX1002", "reason": "the label shows the old dose"}]
@@ -41,6 +52,7 @@ class Verification(LenientInput):
 
     licence: License
     excepted: tuple[ExceptedItem, ...] = ()
+    places: tuple[PlacedItem, ...] = ()
 
 
 async def verify_package(unit: Unit, package_id: str, verification: Verification) -> WorkOrder:
@@ -52,7 +64,7 @@ async def verify_package(unit: Unit, package_id: str, verification: Verification
     bin_number = await reads.free_bin(unit.db, order.store_id)
     calendar = calendar_of(facts)
     after = verify(
-        order,
+        put(order, {item.rx_id: (item.place, item.label) for item in verification.places}),
         excepted=[item.rx_id for item in verification.excepted],
         bin_number=bin_number,
         today=unit.today(calendar.time_zone),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import date
 
@@ -89,6 +89,41 @@ def labels_of(item: Item) -> frozenset[str]:
     return frozenset({item.rx_to_fill, *fill_id})
 
 
+def put(order: WorkOrder, places: Mapping[str, tuple[str, str | None]]) -> WorkOrder:
+    """Note where items are that are not in the bin: by rx id a place, and which shelf there. What was noted stays.
+
+    Raises:
+        Invalid: a prescription is not in the package.
+    """
+    _require_filled(order, places)
+    return order.each(
+        lambda item: (
+            replace(item, place=places[item.rx_to_fill][0], place_label=places[item.rx_to_fill][1])
+            if item.rx_to_fill in places
+            else item
+        )
+    )
+
+
+def check_places(order: WorkOrder, collected: Collection[str]) -> None:
+    """What is taken and is not in the bin was fetched from where it is (rx ids), so that no insulin is forgotten.
+
+    Raises:
+        Invalid: something was not.
+    """
+    left = [item for item in kept_apart(order) if item.rx_to_fill not in collected]
+    if left:
+        where = ", ".join(f"{item.rx_to_fill} ({item.place_label or item.place})" for item in left)
+        raise Invalid(
+            "left_in_place", f"fetch what is not in the bin, and say so in collected_places: {where}"
+        )
+
+
+def kept_apart(order: WorkOrder) -> tuple[Item, ...]:
+    """What is in the package and not in its bin."""
+    return tuple(item for item in order.having(ItemStatus.filled) if item.place)
+
+
 def miss(order: WorkOrder, *, today: date, store: Store | None) -> WorkOrder:
     """Note that the patient has not come; days passed over in an outage are noted once."""
     waited = (today - order.awaited_from).days
@@ -126,10 +161,14 @@ def _without_late(order: WorkOrder) -> WorkOrder:
     return order.each(stop)
 
 
-def _withhold(order: WorkOrder, rx_ids: Collection[str], why: Why) -> WorkOrder:
+def _require_filled(order: WorkOrder, rx_ids: Collection[str]) -> None:
     unknown = set(rx_ids) - {item.rx_to_fill for item in order.having(ItemStatus.filled)}
     if unknown:
         raise Invalid("not_released", f"{len(unknown)} of the prescriptions named are not in the package")
+
+
+def _withhold(order: WorkOrder, rx_ids: Collection[str], why: Why) -> WorkOrder:
+    _require_filled(order, rx_ids)
     return order.each(
         lambda item: item.become(ItemStatus.withheld, why=why) if item.rx_to_fill in rx_ids else item
     )

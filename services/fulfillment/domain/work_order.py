@@ -154,6 +154,8 @@ class Item:
     late: bool = False  # its condition was met after that: it is added, and nothing waits for it
     renewed_as: str | None = None  # the prescription that took the place of the one confirmed
     urgent: bool = False  # its visit cannot wait
+    place: str | None = None  # fridge or oversize, where it is not in the package's bin
+    place_label: str | None = None  # which shelf or drawer there
 
     @property
     def rx_to_fill(self) -> str:

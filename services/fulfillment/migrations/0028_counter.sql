@@ -30,7 +30,16 @@ alter table consultations
     drop constraint consultations_pkey,
     add primary key (visit_id, number);
 
+-- Where a part of a package is that is not in its bin.
+alter table items
+    add column place text, -- fridge, oversize
+    add column place_label text; -- which shelf or drawer, as it is labeled there
+
 -- migrate:down
+
+alter table items
+    drop column place,
+    drop column place_label;
 
 delete from consultations where number > 1;
 alter table consultations

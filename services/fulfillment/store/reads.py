@@ -269,6 +269,8 @@ def _item(row: Any) -> Item:
         late=row["late"],
         renewed_as=row["renewed_as"],
         urgent=row["urgent"],
+        place=row["place"],
+        place_label=row["place_label"],
     )
 
 

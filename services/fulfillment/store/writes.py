@@ -217,7 +217,7 @@ _keep_orders = upsert("work_orders", "visit_id", f"{_ORDER} {_ORDER_FOR_GOOD}", 
 
 _ITEM = (
     "drug_name quantity days_supply status why due_at days_supply_billed clarification_codes condition waits_for "
-    "gives_up_at late renewed_as urgent"
+    "gives_up_at late renewed_as urgent place place_label"
 )
 _ITEM_OUTCOME = "fill_id filled_on reject_code next_fill_on missing"
 _ITEM_FOR_GOOD = "visit_id patient_id rx_id"
