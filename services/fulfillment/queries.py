@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Self
@@ -22,6 +22,7 @@ from services.fulfillment.domain import (
     WorkOrder,
     bin_label,
     kept_apart,
+    to_pay,
     why_left_out,
 )
 from services.fulfillment.publishing import state_of
@@ -144,6 +145,7 @@ class PackageItem(Output):
     due_at: datetime | None
     fill_id: str | None = None
     filled_on: date | None = None
+    patient_pay: Decimal | None = None  # US dollars; null: not known
     reject_code: str | None = None
     next_fill_on: date | None = None
     missing: Decimal | None = None
@@ -164,8 +166,10 @@ class PackageItem(Output):
             due_at=item.due_at,
         )
         match item.outcome:
-            case Filled(fill_id, filled_on):
-                return found.model_copy(update={"fill_id": fill_id, "filled_on": filled_on})
+            case Filled(fill_id, filled_on, patient_pay):
+                return found.model_copy(
+                    update={"fill_id": fill_id, "filled_on": filled_on, "patient_pay": patient_pay}
+                )
             case Rejected(code, next_fill_on):
                 return found.model_copy(update={"reject_code": code, "next_fill_on": next_fill_on})
             case Short(missing):
@@ -204,6 +208,7 @@ class Package(Output):
     return_on: date | None
     handed_over_on: date | None
     urgent: bool = False  # the visit cannot wait
+    patient_pay: Decimal | None = None  # US dollars for what is in it; null: of some it is not known
     places: tuple[KeptApart, ...] = ()  # what has to be fetched from elsewhere
     items: list[PackageItem]
 
@@ -222,19 +227,21 @@ class Package(Output):
             return_on=order.return_on,
             handed_over_on=order.handed_over_on,
             urgent=any(item.urgent for item in order.items),
+            patient_pay=to_pay([order]),
             places=KeptApart.of(order),
             items=[PackageItem.of(item) for item in order.items],
         )
 
 
 class HandedOver(Output):
-    """Packages that were handed over together."""
+    """Packages that were handed over together, and what the patients pay for them."""
 
     packages: list[Package]
+    patient_pay: Decimal | None = None  # US dollars; null: of some it is not known
 
     @classmethod
-    def of(cls, orders: Iterable[WorkOrder]) -> Self:
-        return cls(packages=[Package.of(order) for order in orders])
+    def of(cls, orders: Sequence[WorkOrder]) -> Self:
+        return cls(packages=[Package.of(order) for order in orders], patient_pay=to_pay(orders))
 
 
 class NamedPackage(Package):

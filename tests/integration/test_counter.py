@@ -407,3 +407,35 @@ async def test_what_is_left_stays_in_the_fridge(service: Unbrokered) -> None:
     await service.send(path, role="pharmacist", licence="RPH-1", places=places)
     done = await hand_over(service, package, presented=ADA, left_rx_ids=["rx-b"])
     assert done["places"] == []
+
+
+# ---- what is paid ----
+
+
+async def test_what_the_patient_pays_is_shown_where_the_payer_said_it_and_summed_at_the_hand_over(
+    service: Unbrokered,
+) -> None:
+    await with_work_order(service, *RX)
+    service.clock.set(DUE)
+    orders = await lease(service)
+    filled: dict[str, Any] = {"result": "filled", "fill_id": "fill-a"}
+    for amount in ("-1", "1.005", "a lot"):
+        await report(service, orders["rx-a"], 400, **filled, patient_pay=amount)
+    package = await report(service, orders["rx-a"], **filled, patient_pay="10.50")
+    assert (package["items"][0]["patient_pay"], package["patient_pay"]) == ("10.50", "10.50")
+    await report(service, orders["rx-a"], 409, **filled, patient_pay="99")
+    package = await report(service, orders["rx-b"], result="filled", fill_id="fill-b", patient_pay="0")
+    path = f"/packages/{package['package_id']}/verification"
+    await service.send(path, role="pharmacist", licence="RPH-1")
+    done = await service.send("/hand-overs", role="clerk", **together(package))
+    assert (done["patient_pay"], done["packages"][0]["patient_pay"]) == ("10.50", "10.50")
+
+
+async def test_a_sum_of_which_a_part_is_not_known_is_not_said(service: Unbrokered) -> None:
+    await with_work_order(service, *RX)
+    service.clock.set(DUE)
+    orders = await lease(service)
+    await report(service, orders["rx-a"], result="filled", fill_id="fill-a", patient_pay="10.50")
+    package = await report(service, orders["rx-b"], result="filled", fill_id="fill-b")
+    assert [item["patient_pay"] for item in package["items"]] == ["10.50", None]
+    assert package["patient_pay"] is None

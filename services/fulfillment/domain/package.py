@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 
 from services.fulfillment.domain.facts import Store
 from services.fulfillment.domain.work_order import (
@@ -122,6 +123,13 @@ def check_places(order: WorkOrder, collected: Collection[str]) -> None:
 def kept_apart(order: WorkOrder) -> tuple[Item, ...]:
     """What is in the package and not in its bin."""
     return tuple(item for item in order.having(ItemStatus.filled) if item.place)
+
+
+def to_pay(orders: Iterable[WorkOrder]) -> Decimal | None:
+    """What is paid for all that is in these packages; None where it is not known of each: half a sum misleads."""
+    prices = [item.patient_pay for order in orders for item in order.having(ItemStatus.filled)]
+    known = [price for price in prices if price is not None]
+    return sum(known, Decimal()) if known and len(known) == len(prices) else None
 
 
 def miss(order: WorkOrder, *, today: date, store: Store | None) -> WorkOrder:

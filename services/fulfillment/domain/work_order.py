@@ -102,6 +102,7 @@ class Filled:
 
     fill_id: str
     filled_on: date = field(compare=False)  # reported again on a later day, it is the same fill
+    patient_pay: Decimal | None = None  # US dollars, where the payer's answer carried it
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +162,11 @@ class Item:
     def rx_to_fill(self) -> str:
         """The prescription that is filled."""
         return self.renewed_as or self.rx_id
+
+    @property
+    def patient_pay(self) -> Decimal | None:
+        """What the patient pays for it; None where that is not known."""
+        return self.outcome.patient_pay if isinstance(self.outcome, Filled) else None
 
     @property
     def filled_on(self) -> date | None:

@@ -33,13 +33,15 @@ alter table consultations
 -- Where a part of a package is that is not in its bin.
 alter table items
     add column place text, -- fridge, oversize
-    add column place_label text; -- which shelf or drawer, as it is labeled there
+    add column place_label text, -- which shelf or drawer, as it is labeled there
+    add column patient_pay numeric; -- US dollars, where the payer's answer carried it
 
 -- migrate:down
 
 alter table items
     drop column place,
-    drop column place_label;
+    drop column place_label,
+    drop column patient_pay;
 
 delete from consultations where number > 1;
 alter table consultations

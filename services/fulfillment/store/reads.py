@@ -276,7 +276,7 @@ def _item(row: Any) -> Item:
 
 def _outcome(row: Any) -> FillOutcome | None:
     if row["fill_id"] is not None:
-        return Filled(row["fill_id"], row["filled_on"])
+        return Filled(row["fill_id"], row["filled_on"], row["patient_pay"])
     if row["reject_code"] is not None:
         return Rejected(row["reject_code"], row["next_fill_on"])
     return Short(row["missing"]) if row["missing"] is not None else None

@@ -219,12 +219,12 @@ _ITEM = (
     "drug_name quantity days_supply status why due_at days_supply_billed clarification_codes condition waits_for "
     "gives_up_at late renewed_as urgent place place_label"
 )
-_ITEM_OUTCOME = "fill_id filled_on reject_code next_fill_on missing"
+_ITEM_OUTCOME = "fill_id filled_on reject_code next_fill_on missing"  # beside `patient_pay`
 _ITEM_FOR_GOOD = "visit_id patient_id rx_id"
 _keep_items = upsert(
     "items",
     "order_id",
-    f"{_ITEM} lease_id leased_by leased_until taken_by {_ITEM_OUTCOME} {_ITEM_FOR_GOOD}",
+    f"{_ITEM} lease_id leased_by leased_until taken_by patient_pay {_ITEM_OUTCOME} {_ITEM_FOR_GOOD}",
     first=_ITEM_FOR_GOOD,
 )
 
@@ -298,7 +298,7 @@ def _item_row(order: WorkOrder, item: Item) -> Row:
     lease = item.lease
     return row(
         item,
-        f"order_id rx_id {_ITEM}",
+        f"order_id rx_id patient_pay {_ITEM}",
         visit_id=order.visit_id,
         patient_id=order.patient_id,
         lease_id=lease.lease_id if lease else None,
