@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from datetime import date
@@ -22,6 +23,7 @@ from shared.events.fulfillment import ConsultationHeld, PackagePickedUp
 from shared.messaging.forgetting import forget, held_of
 from shared.messaging.unit import Cause
 from tests.dumps import tables_with
+from tests.integration import test_outreach as of_outreach
 from tests.integration.test_fulfillment import (
     DUE,
     NOW,
@@ -34,9 +36,11 @@ from tests.integration.test_fulfillment import (
     with_ready_package,
     with_work_order,
 )
+from tests.integration.test_outreach import two_processes
 from tests.running import SEALING_KEY
 from tests.without_broker import Unbrokered, without_broker
 
+ROOT = Path(__file__).parents[2]
 ADA = {"name": "Ada Canary", "birth_date": "1940-12-10"}
 BO = {"name": "Bo Canary", "phone": "(918) 555-0199"}
 SAID = ("Canary", "1940-12-10", "5550105", "5550199", "Elm Rd", "D-4711", "Cousin", "M 0 0 L 9 9", "cough")
@@ -75,27 +79,40 @@ async def hand_over(
     return await service.send(f"/packages/{package['package_id']}/hand-over", status, role=role, **body)
 
 
-async def with_household(service: Unbrokered, *, caregiver: bool = False) -> list[dict[str, Any]]:
-    """A package of Ada's and one of Bo's, ready at one store."""
-    ada = await with_ready_package(service, *RX)
-    await service.handle(enrolled("p2", caregiver=caregiver))
-    await service.handle(
-        ContactDetailsChanged(
-            patient_id="p2",
-            revision=1,
-            given_name="Bo",
-            family_name="Canary",
-            phones=(Phone(number="+19185550199"),),
-        )
+async def details(service: Unbrokered, patient_id: str, **more: Any) -> None:
+    await service.handle(ContactDetailsChanged(patient_id=patient_id, **more))
+
+
+async def filled_for_two(service: Unbrokered, *, caregiver: bool) -> list[str]:
+    """Ids of a package of Ada's and one of Bo's, filled at one store."""
+    await details(
+        service,
+        "p2",
+        revision=1,
+        given_name="Bo",
+        family_name="Canary",
+        phones=(Phone(number="+19185550199"),),
     )
+    await with_work_order(service, *RX)
+    await service.handle(enrolled("p2", caregiver=caregiver))
     await service.handle(planned(1, "rx-c", patient_id="p2"))
     await service.handle(confirmed("rx-c", patient_id="p2"))
-    (order,) = (await lease(service)).values()
-    package = await report(service, order, result="filled", fill_id="fill-c")
-    path = f"/packages/{package['package_id']}/verification"
-    bo = await service.send(path, role="pharmacist", licence="RPH-1")
+    service.clock.set(DUE)
+    package_ids = {}
+    for rx_id, order in (await lease(service)).items():
+        package = await report(service, order, result="filled", fill_id=f"fill-{rx_id}")
+        package_ids[package["patient_id"]] = package["package_id"]
+    return [package_ids["p1"], package_ids["p2"]]
+
+
+async def with_household(service: Unbrokered, *, caregiver: bool = False) -> list[dict[str, Any]]:
+    """The same, ready."""
+    ready = [
+        await service.send(f"/packages/{each}/verification", role="pharmacist", licence="RPH-1")
+        for each in await filled_for_two(service, caregiver=caregiver)
+    ]
     await service.published()
-    return [ada, bo]
+    return ready
 
 
 def together(*packages: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -439,3 +456,47 @@ async def test_a_sum_of_which_a_part_is_not_known_is_not_said(service: Unbrokere
     package = await report(service, orders["rx-b"], result="filled", fill_id="fill-b")
     assert [item["patient_pay"] for item in package["items"]] == ["10.50", None]
     assert package["patient_pay"] is None
+
+
+# ---- the how-to ----
+
+STEP = re.compile(r"```\n(\w+): (GET|POST) (\S+)(?: → (\d+) (\w+))?\n(.*?)```", re.S)
+
+
+async def test_the_how_to_works_as_it_stands(
+    service: Unbrokered, fresh_database: Callable[[str], str], tmp_path: Path
+) -> None:
+    ada, bo = await filled_for_two(service, caregiver=True)
+    birth = date(1940, 12, 10)
+    await details(service, "p1", revision=2, given_name="Ada", family_name="Byron", birth_date=birth)
+    phones = (Phone(number="+19185550199"),)
+    await details(service, "p2", revision=2, given_name="Bo", family_name="Byron", phones=phones)
+    steps = STEP.findall((ROOT / "docs" / "how-to" / "hand-over.md").read_text())
+    done = []
+    (tmp_path / "outreach").mkdir()
+    async with two_processes(fresh_database("outreach"), tmp_path / "outreach") as outreach:
+        for event in (of_outreach.store(), of_outreach.enrolled(), of_outreach.details(), of_outreach.plan()):
+            await outreach.handle(event)
+        names = {"{ada}": ada, "{bo}": bo, "{rx}": of_outreach.VISIT.items[0].rx_id}
+        for role, method, path, status, code, body in steps:
+            http = outreach.http if path.endswith("/inbound") else service.http
+            headers = {"Medsync-Actor": f"{role}-1", "Medsync-Role": role, "Content-Type": "application/json"}
+            for name, own in names.items():
+                path, body = path.replace(name, own), body.replace(name, own)
+            answer = await http.request(method, path, content=body, headers=headers)
+            assert (answer.status_code, answer.json().get("code")) == (int(status or 200), code or None), (
+                path,
+                answer.text,
+            )
+            done.append(path.rpartition("/")[2])
+            if done == ["verification"]:  # the other one too
+                await service.send(f"/packages/{bo}/verification", role="pharmacist", licence="RPH-1")
+    assert done == [
+        "verification",
+        "packages?status=ready",
+        "hand-over",
+        "hand-overs",
+        "counseling-topics",
+        "consultation",
+        "inbound",
+    ]
