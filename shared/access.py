@@ -293,9 +293,11 @@ ACCESS: Mapping[str, Rows] = {
         "POST /packages/{package_id}/verification": _patient(R.pharmacist),
         "POST /packages/{package_id}/cancel": _patient(R.pharmacist),
         "POST /visits/{visit_id}/consultation": _patient(R.pharmacist),
+        "GET /counseling-topics": _system(*PEOPLE, R.dispensing, R.system),
         "GET /packages": _stores(*PEOPLE, R.dispensing, R.system),
         "POST /packages/{package_id}/offers": _patient(*STAFF),
-        "POST /packages/{package_id}/hand-over": _patient(*STAFF),
+        "POST /packages/{package_id}/hand-over": _patient(*PEOPLE),
+        "POST /hand-overs": _patient(*PEOPLE),
     },
     "console": {
         "GET /": _stores(*LOOKERS),
@@ -320,6 +322,7 @@ ACCESS: Mapping[str, Rows] = {
 FINER: Mapping[str, frozenset[Role]] = {
     "merge": frozenset({R.pharmacist, R.feed, R.system}),
     "reconcile a stay": frozenset({R.pharmacist}),
+    "release without proof": frozenset({R.pharmacist, R.manager}),
     "answer a question": frozenset({R.pharmacist}),
     "read why a name was revealed": frozenset({R.auditor}),
 }

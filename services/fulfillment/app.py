@@ -16,7 +16,7 @@ from shared.service import service_app
 
 def create_app(settings: Settings) -> FastAPI:
     """One process of the service."""
-    return service_app(
+    app = service_app(
         name="fulfillment",
         about=__doc__,
         settings=settings,
@@ -28,3 +28,5 @@ def create_app(settings: Settings) -> FastAPI:
         removes=retention.KINDS,
         in_clear=(writes.IN_CLEAR,),
     )
+    app.state.settings = settings
+    return app

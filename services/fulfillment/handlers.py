@@ -22,6 +22,7 @@ from services.fulfillment.recompute import recompute_orders, save_changes
 from services.fulfillment.store import reads, writes
 from services.fulfillment.store.forgetting import PERSONAL
 from shared.events.enrollment import (
+    CaregiversChanged,
     ConsentChanged,
     ContactDetailsChanged,
     DisenrolmentReason,
@@ -149,12 +150,26 @@ async def stop_for_patients(events: Sequence[PatientDisenrolled], unit: Unit) ->
 
 @on(ContactDetailsChanged)
 async def keep_names(events: Sequence[ContactDetailsChanged], unit: Unit) -> None:
-    """Names and birth dates, for the pickup desk."""
+    """Who the patients are, for the pickup desk."""
     contacts = [
-        Contact(event.patient_id, event.revision, event.given_name, event.family_name, event.birth_date)
+        Contact(
+            event.patient_id,
+            event.revision,
+            event.given_name,
+            event.family_name,
+            event.birth_date,
+            event.address,
+            tuple(phone.number for phone in event.phones),
+        )
         for event in events
     ]
     await writes.save_contacts(unit.db, unit.keys, contacts)
+
+
+@on(CaregiversChanged)
+async def keep_caregivers(events: Sequence[CaregiversChanged], unit: Unit) -> None:
+    """Who is recorded as a caregiver, and so may collect."""
+    await writes.save_caregivers(unit.db, events)
 
 
 @on(PatientErased)

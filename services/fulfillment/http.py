@@ -4,26 +4,42 @@ or a query, and answer."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Annotated, TypeVar
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Request
 
 from services.fulfillment import queries
 from services.fulfillment.commands import counter, dispensing, packages
-from services.fulfillment.domain import PackageStatus, Place, WorkOrder
+from services.fulfillment.domain import PackageStatus, Place, WorkOrder, WrongTry
 from services.fulfillment.queries import (
     ConsultationRecord,
+    CounselingTopics,
     FillOrder,
     FillOrders,
+    HandedOver,
     NamedPackage,
     NextDue,
     Package,
 )
+from services.fulfillment.settings import Settings
 from shared.http import Commanding, InStore, Limit, Reading, Working
 from shared.messaging import Caller, Unit, Work, patient, store
 from shared.pages import Page
+from shared.problems import Invalid
 from shared.values import Cursor, Day, Id
 
 router = APIRouter()
+
+T = TypeVar("T")
+
+
+async def _attested(request: Request) -> bool:
+    settings: Settings = request.app.state.settings
+    return settings.attested_identifiers
+
+
+Attested = Annotated[bool, Depends(_attested)]
+"""Whether names of identifiers are believed at the counter."""
 
 
 # ---- the dispensing system ----
@@ -86,14 +102,21 @@ async def cancel_package(
 async def record_consultation(
     visit_id: Id, body: packages.ConsultationDone, caller: Commanding, work: Working
 ) -> ConsultationRecord:
-    """The talk was offered, and held or declined: recorded once per visit."""
+    """The talk was offered, and held or declined. A visit may have several."""
     place = await _place(work, caller, visit_id=visit_id)
 
     async def decide(unit: Unit) -> ConsultationRecord:
-        await packages.record_consultation(unit, visit_id, body)
-        return ConsultationRecord(visit_id=visit_id, outcome=body.outcome, topics=list(body.topics))
+        number = await packages.record_consultation(unit, visit_id, body)
+        topics = list(body.topics)
+        return ConsultationRecord(visit_id=visit_id, number=number, outcome=body.outcome, topics=topics)
 
     return await work.command(caller, [patient(place.patient_id)], decide)
+
+
+@router.get("/counseling-topics")
+async def list_counseling_topics() -> CounselingTopics:
+    """What a talk may be about. Others are taken too."""
+    return CounselingTopics.all()
 
 
 # ---- the pickup desk ----
@@ -134,12 +157,45 @@ async def answer_offers(
 
 @router.post("/packages/{package_id}/hand-over")
 async def hand_over_package(
-    package_id: Id, body: counter.HandOver, caller: Commanding, work: Working
+    package_id: Id, body: counter.HandOver, caller: Commanding, work: Working, attested: Attested
 ) -> Package:
-    """Give a ready package to the patient, or to a caregiver whom the patient's consent lets collect."""
+    """Give a ready package to the patient, or to whom the patient's consent lets collect.
+
+    What was presented is compared with what is held; what differs is named and counted, and nothing is released.
+    """
     place = await _place(work, caller, package_id=package_id)
-    decide = _package(lambda unit: counter.hand_over_package(unit, package_id, body))
-    return await work.command(caller, [patient(place.patient_id)], decide)
+
+    async def decide(unit: Unit) -> Package | WrongTry:
+        done = await counter.hand_over_package(unit, package_id, body, attested=attested)
+        return done if isinstance(done, WrongTry) else Package.of(done)
+
+    return _released(await work.command(caller, [patient(place.patient_id)], decide, keep=_is_released))
+
+
+@router.post("/hand-overs")
+async def hand_over_packages(
+    body: counter.HandOvers, caller: Commanding, work: Working, attested: Attested
+) -> HandedOver:
+    """Give several packages of one store to one person: of one patient, or of a household; all of them or none."""
+    places = [await _place(work, caller, package_id=bag.package_id) for bag in body.packages]
+
+    async def decide(unit: Unit) -> HandedOver | WrongTry:
+        done = await counter.hand_over_packages(unit, body, attested=attested)
+        return done if isinstance(done, WrongTry) else HandedOver.of(done)
+
+    locks = [patient(place.patient_id) for place in places]
+    return _released(await work.command(caller, locks, decide, keep=_is_released))
+
+
+def _is_released(answer: object) -> bool:
+    return not isinstance(answer, WrongTry)
+
+
+def _released(answer: T | WrongTry) -> T:
+    """A wrong try is refused once it is written down and committed. Raises Invalid."""
+    if isinstance(answer, WrongTry):
+        raise Invalid("not_released", answer.why)
+    return answer
 
 
 # ---- how every command on a package runs ----

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Self
 
 from services.fulfillment.domain import (
+    TOPICS,
     Contact,
     Filled,
     Item,
@@ -20,6 +21,8 @@ from services.fulfillment.domain import (
     Why,
     WorkOrder,
     bin_label,
+    kept_apart,
+    to_pay,
     why_left_out,
 )
 from services.fulfillment.publishing import state_of
@@ -143,6 +146,7 @@ class PackageItem(Output):
     due_at: datetime | None
     fill_id: str | None = None
     filled_on: date | None = None
+    patient_pay: Decimal | None = None  # US dollars; null: not known
     reject_code: str | None = None
     next_fill_on: date | None = None
     missing: Decimal | None = None
@@ -164,13 +168,31 @@ class PackageItem(Output):
             due_at=item.due_at,
         )
         match item.outcome:
-            case Filled(fill_id, filled_on):
-                return found.model_copy(update={"fill_id": fill_id, "filled_on": filled_on})
+            case Filled(fill_id, filled_on, patient_pay):
+                return found.model_copy(
+                    update={"fill_id": fill_id, "filled_on": filled_on, "patient_pay": patient_pay}
+                )
             case Rejected(code, next_fill_on):
                 return found.model_copy(update={"reject_code": code, "next_fill_on": next_fill_on})
             case Short(missing):
                 return found.model_copy(update={"missing": missing})
         return found
+
+
+class KeptApart(Output):
+    """What belongs to a package and is not in its bin."""
+
+    rx_id: str
+    place: str  # fridge, oversize
+    label: str | None = None
+
+    @classmethod
+    def of(cls, order: WorkOrder) -> tuple[Self, ...]:
+        return tuple(
+            cls(rx_id=item.rx_to_fill, place=item.place, label=item.place_label)
+            for item in kept_apart(order)
+            if item.place
+        )
 
 
 class Package(Output):
@@ -188,6 +210,8 @@ class Package(Output):
     return_on: date | None
     handed_over_on: date | None
     urgent: bool = False  # the visit cannot wait
+    patient_pay: Decimal | None = None  # US dollars for what is in it; null: of some it is not known
+    places: tuple[KeptApart, ...] = ()  # what has to be fetched from elsewhere
     items: list[PackageItem]
 
     @classmethod
@@ -205,8 +229,21 @@ class Package(Output):
             return_on=order.return_on,
             handed_over_on=order.handed_over_on,
             urgent=any(item.urgent for item in order.items),
+            patient_pay=to_pay([order]),
+            places=KeptApart.of(order),
             items=[PackageItem.of(item) for item in order.items],
         )
+
+
+class HandedOver(Output):
+    """Packages that were handed over together, and what the patients pay for them."""
+
+    packages: list[Package]
+    patient_pay: Decimal | None = None  # US dollars; null: of some it is not known
+
+    @classmethod
+    def of(cls, orders: Sequence[WorkOrder]) -> Self:
+        return cls(packages=[Package.of(order) for order in orders], patient_pay=to_pay(orders))
 
 
 class NamedPackage(Package):
@@ -230,10 +267,28 @@ class NamedPackage(Package):
         )
 
 
+class CounselingTopic(Output):
+    """Something that a talk may be about."""
+
+    topic: str
+    words: str
+
+
+class CounselingTopics(Output):
+    """All of them."""
+
+    items: list[CounselingTopic]
+
+    @classmethod
+    def all(cls) -> Self:
+        return cls(items=[CounselingTopic(topic=topic, words=words) for topic, words in TOPICS.items()])
+
+
 class ConsultationRecord(Output):
-    """What was recorded of a visit's talk with the pharmacist."""
+    """What was recorded of one of a visit's talks with the pharmacist, without its words."""
 
     visit_id: str
+    number: int  # the first is 1
     outcome: str
     topics: list[str]
 

@@ -113,6 +113,8 @@ class Asked:
             return PLAIN[route]
         if route == "POST /plans/what-if":
             return {"patient_id": self.known["patient_id"], "changes": {"wanted_on": "2026-11-02"}}
+        if route == "POST /hand-overs":
+            return {"packages": [{"package_id": self.known["package_id"]}]}
         kinds = operation.get("requestBody", {}).get("content", {})
         for each in kinds.values():
             name = each["schema"].get("$ref", "").rpartition("/")[2]

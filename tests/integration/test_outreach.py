@@ -42,6 +42,7 @@ from shared.events.enrollment import (
 from shared.events.fulfillment import PackagePickedUp, PackageReady, PickupMissed, StockShort
 from shared.events.outreach import (
     AlignmentAgreed,
+    ChangeReported,
     ContactOptedOut,
     PatientUnreached,
     PickupConfirmed,
@@ -49,6 +50,7 @@ from shared.events.outreach import (
     QuestionRaised,
     RenewalAnswered,
     RenewalRequested,
+    RescheduleRequested,
 )
 from shared.events.planner import (
     Condition,
@@ -942,6 +944,48 @@ async def test_a_patient_who_calls_in_takes_the_dialers_lease_back(known: Servic
     assert (await known.report(lent, "no_answer", status=409))["code"] == "taken_back"
     refused = await known.post("/patients/p1/inbound", 422, by=CLERK, answer={"anchor_on": "2026-10-20"})
     assert refused["code"] == "wrong_decision"
+
+
+@pytest.mark.parametrize("role", ["clerk", "technician", "pharmacist"])
+async def test_what_is_said_at_the_counter_counts_as_on_the_phone_and_nobody_calls_back(
+    known: Service, role: str
+) -> None:
+    await known.handle(plan(VISIT))
+    await known.at(datetime(2026, 10, 13, 14, tzinfo=UTC))
+    [lent] = await known.lease()
+    by = {"Medsync-Actor": f"{role}-1", "Medsync-Role": role}
+    rx_id = VISIT.items[0].rx_id
+    said = {
+        "reschedule_to": "2026-10-22",
+        "question": True,
+        "changes": [
+            {"rx_id": rx_id, "change": "stopped"},
+            {"rx_id": rx_id, "change": "on_hand", "days_left": 9},
+        ],
+    }
+    reply = await known.post("/patients/p1/inbound", by=by, channel="counter", answer=said)
+    assert [(each["kind"], each["status"]) for each in reply["contacts"]] == [("confirmation", "rescheduled")]
+    events = await known.published()
+    assert [type(event) for event in events] == [
+        ChangeReported,
+        ChangeReported,
+        QuestionRaised,
+        RescheduleRequested,
+    ]
+    assert (await known.report(lent, "no_answer", status=409))["code"] == "taken_back"
+    assert (await known.get("/call-list?store=s1"))["items"] == []
+    await known.post("/patients/p1/inbound", by=by, channel="counter", answer={"question": True})
+    assert (await known.get("/call-list?store=s1"))["items"] == []
+    await known.post("/patients/p1/inbound", by=by, channel="phone", answer={"question": True})
+    [waiting] = (await known.get("/call-list?store=s1"))["items"]
+    assert waiting["kind"] == "question"
+
+
+async def test_who_says_stop_at_the_counter_is_taken_at_their_word(known: Service) -> None:
+    await known.post("/patients/p1/inbound", by=CLERK, channel="counter", answer={"text": "stop"})
+    [event] = await known.published()
+    assert isinstance(event, ContactOptedOut)
+    assert event.channel is Channel.other
 
 
 async def test_only_a_pharmacist_answers_questions(known: Service) -> None:

@@ -136,6 +136,8 @@ async def test_a_dump_of_fulfillment_names_nobody(fresh_database: Database, tmp_
         await service.handle(SOMEBODY.model_copy(update={"patient_id": "p2"}))
         async with service.work.pool.acquire() as db:
             assert await tables_with(db, *CANARIES) == []
+            held = (await contacts_of(db, service.work.keys, ["p1"]))["p1"]
+            assert (held.address, held.phones) == ("1 Elm Rd", (NUMBER,))
             await db.execute(
                 """
                 update contacts

@@ -26,6 +26,7 @@ License = Annotated[
 ]
 RejectCode = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,3}$", description="NCPDP")]
 Units = Annotated[Decimal, Field(gt=0, max_digits=12, decimal_places=4, description="of the drug")]
+Dollars = Annotated[Decimal, Field(ge=0, max_digits=9, decimal_places=2, description="US dollars")]
 Reason = Annotated[FreeText, Field(min_length=3)]
 Topic = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 from pydantic import Field, model_validator
 
 from services.fulfillment.commands.common import (
+    Dollars,
     License,
     LongId,
     RejectCode,
@@ -86,6 +87,7 @@ class FillResult(LenientInput):
     lease_id: Id
     result: Literal["filled", "rejected", "short"]
     fill_id: LongId | None = None  # with filled
+    patient_pay: Dollars | None = None  # with filled, where the payer's answer carried it
     reject_code: RejectCode | None = None  # with rejected
     next_fill_on: Day | None = None  # with rejected, where the payer names it
     missing: Units | None = None  # with short
@@ -100,7 +102,7 @@ class FillResult(LenientInput):
         """Raises ValueError where the result lacks its field."""
         match self.result:
             case "filled" if self.fill_id:
-                return Filled(self.fill_id, today)
+                return Filled(self.fill_id, today, self.patient_pay)
             case "rejected" if self.reject_code:
                 return Rejected(self.reject_code, self.next_fill_on)
             case "short" if self.missing:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from services.fulfillment.commands.common import (
     License,
@@ -16,14 +18,14 @@ from services.fulfillment.commands.common import (
 from services.fulfillment.domain import (
     Why,
     WorkOrder,
+    put,
     verify,
     withdraw,
 )
 from services.fulfillment.store import reads, writes
 from shared.events.fulfillment import Consultation, ConsultationHeld
 from shared.messaging import Unit
-from shared.problems import Conflict
-from shared.values import Id, LenientInput, for_example
+from shared.values import FreeText, Id, LenientInput, Text, for_example
 
 
 class ExceptedItem(LenientInput):
@@ -33,8 +35,16 @@ class ExceptedItem(LenientInput):
     reason: Reason
 
 
+class PlacedItem(LenientInput):
+    """A filled prescription that is not in the package's bin, and where it is."""
+
+    rx_id: Id
+    place: Literal["fridge", "oversize"]
+    label: Annotated[Text, Field(min_length=1, max_length=40)] | None = None  # of the shelf or drawer
+
+
 class Verification(LenientInput):
-    """Who verified the package, and what they keep back."""
+    """Who verified the package, what they keep back, and what of it is not in the bin."""
 
     model_config = for_example(
         licence="RPH-20417", excepted=[{"rx_id": "RX1002", "reason": "the label shows the old dose"}]
@@ -42,6 +52,7 @@ class Verification(LenientInput):
 
     licence: License
     excepted: tuple[ExceptedItem, ...] = ()
+    places: tuple[PlacedItem, ...] = ()
 
 
 async def verify_package(unit: Unit, package_id: str, verification: Verification) -> WorkOrder:
@@ -53,7 +64,7 @@ async def verify_package(unit: Unit, package_id: str, verification: Verification
     bin_number = await reads.free_bin(unit.db, order.store_id)
     calendar = calendar_of(facts)
     after = verify(
-        order,
+        put(order, {item.rx_id: (item.place, item.label) for item in verification.places}),
         excepted=[item.rx_id for item in verification.excepted],
         bin_number=bin_number,
         today=unit.today(calendar.time_zone),
@@ -82,17 +93,22 @@ async def cancel_package(unit: Unit, package_id: str, cancellation: Cancellation
 class ConsultationDone(LenientInput):
     """Whether the patient wanted the talk, and what it was about."""
 
-    model_config = for_example(outcome="held", topics=["new_drug", "side_effects"])
+    model_config = for_example(
+        outcome="held", topics=["new_drug", "side_effects"], words="will call if the cough stays"
+    )
 
     outcome: Literal["held", "declined"]
     topics: tuple[Topic, ...] = ()
+    words: FreeText | None = None  # the pharmacist's own, kept sealed
 
 
-async def record_consultation(unit: Unit, visit_id: str, consultation: ConsultationDone) -> None:
-    """Record, once per visit, that the talk was offered, and held or declined."""
+async def record_consultation(unit: Unit, visit_id: str, consultation: ConsultationDone) -> int:
+    """Record that a talk was offered, and held or declined. Returns which of the visit's it is, from 1."""
     order, _ = await load(unit, visit_id=visit_id)
-    if not await writes.save_consultation(unit.db, visit_id, consultation.outcome, consultation.topics):
-        raise Conflict("recorded_already", "this visit's consultation was recorded before")
+    number = await writes.save_consultation(unit.db, visit_id, consultation.outcome, consultation.topics)
+    if consultation.words:
+        said = {"words": consultation.words}
+        await writes.save_counter_note(unit.db, unit.keys, order, "consultation", said, number)
     unit.emit(
         ConsultationHeld(
             patient_id=order.patient_id,
@@ -101,4 +117,5 @@ async def record_consultation(unit: Unit, visit_id: str, consultation: Consultat
             topics=consultation.topics,
         )
     )
-    await note(unit, order, "consultation", None, outcome=consultation.outcome)
+    await note(unit, order, "consultation", None, outcome=consultation.outcome, number=number)
+    return number

@@ -8,11 +8,14 @@ and from what people do (fill, verify, hand over).
 - `facts`: what is known of patient, plan and store;
 - `filling`: what is to be filled and when, concluded anew from the facts each time; leases and their results;
 - `offers`: what became due since the confirmation, and is asked about at the counter;
+- `counseling`: what a talk may be about;
+- `identity`: who stands at the counter, and who may collect;
 - `package`: verification, hand-over, missed pickups, return to stock; why an item is left out.
 """
 
 from __future__ import annotations
 
+from services.fulfillment.domain.counseling import TOPICS
 from services.fulfillment.domain.facts import (
     Confirmation,
     ConfirmedItem,
@@ -32,12 +35,25 @@ from services.fulfillment.domain.filling import (
     reconcile,
     report,
 )
+from services.fulfillment.domain.identity import (
+    Compared,
+    Proof,
+    WrongTry,
+    attest,
+    check_collector,
+    compare,
+    judge,
+)
 from services.fulfillment.domain.offers import answer_offers
 from services.fulfillment.domain.package import (
     bin_label,
-    check_collector,
+    check_places,
+    check_scanned,
     hand_over,
+    kept_apart,
     miss,
+    put,
+    to_pay,
     verify,
     why_for_later,
     why_left_out,
@@ -64,7 +80,9 @@ from services.fulfillment.domain.work_order import (
 )
 
 __all__ = [
+    "TOPICS",
     "Change",
+    "Compared",
     "Confirmation",
     "ConfirmedItem",
     "Contact",
@@ -79,27 +97,37 @@ __all__ = [
     "Patient",
     "Place",
     "Plan",
+    "Proof",
     "Rejected",
     "Short",
     "Store",
     "Why",
     "WorkOrder",
+    "WrongTry",
     "answer_offers",
+    "attest",
     "bin_label",
     "changes",
     "check_collector",
     "check_fill_id",
+    "check_places",
+    "check_scanned",
+    "compare",
     "confirm",
     "expire_leases",
     "hand_over",
+    "judge",
+    "kept_apart",
     "last_saleable_day",
     "lease",
     "miss",
     "order_day",
+    "put",
     "reconcile",
     "report",
     "settle",
     "short_id",
+    "to_pay",
     "verify",
     "why_for_later",
     "why_left_out",

@@ -92,6 +92,8 @@ class Contact:
     given_name: str
     family_name: str
     birth_date: date | None
+    address: str = ""
+    phones: tuple[str, ...] = ()
 
 
 class Facts(NamedTuple):

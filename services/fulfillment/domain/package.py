@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import date
+from decimal import Decimal
 
-from services.fulfillment.domain.facts import Patient, Store
+from services.fulfillment.domain.facts import Store
 from services.fulfillment.domain.offers import leave_for_later
 from services.fulfillment.domain.work_order import (
     FINAL,
     MISSED_AFTER,
+    Filled,
     Item,
     ItemStatus,
     PackageStatus,
@@ -21,9 +23,6 @@ from services.fulfillment.domain.work_order import (
 )
 from shared.events import Reason
 from shared.problems import Invalid
-
-IDENTIFIERS = frozenset({"name", "birth_date", "address", "phone", "photo_id"})
-"""By what a person at the pickup desk is identified; two are needed (R15.3)."""
 
 BINS_A_RACK = 20
 
@@ -48,12 +47,7 @@ def verify(
 
 
 def hand_over(
-    order: WorkOrder,
-    *,
-    identifiers: Collection[str],
-    left: Collection[str],
-    today: date,
-    later: Collection[str] = (),
+    order: WorkOrder, *, left: Collection[str], today: date, later: Collection[str] = ()
 ) -> WorkOrder:
     """Give a ready package to who came for it; what the patient leaves (rx ids) goes back to stock.
 
@@ -61,13 +55,10 @@ def hand_over(
 
     Raises:
         Conflict: the package is not ready, or something else is due.
-        Invalid: fewer than two identifiers, nothing taken, or the payer's window is over (selling then risks
-            recoupment: R15.7).
+        Invalid: nothing is taken, or the payer's window is over (selling then risks recoupment: R15.7).
     """
     if order.status is not PackageStatus.ready or not order.return_on:
         raise unknown_transition("package", order.status, PackageStatus.picked_up)
-    if len(IDENTIFIERS & set(identifiers)) < 2:
-        raise Invalid("not_released", f"two identifiers are needed, of {', '.join(sorted(IDENTIFIERS))}")
     if today > order.return_on:
         raise Invalid(
             "not_released", f"the last saleable day was {order.return_on}: reverse the claims and fill anew"
@@ -78,18 +69,69 @@ def hand_over(
     return settle(order.become(PackageStatus.picked_up, handed_over_on=today), None)
 
 
-def check_collector(collected_by: str, patient: Patient | None, *, overruled: bool) -> None:
-    """A caregiver collects where the patient's consent says so, or where a pharmacist overrules that with a reason.
+def check_scanned(order: WorkOrder, scanned_bin: str, labels: Collection[str], left: Collection[str]) -> None:
+    """What was scanned is this package: its bin, and the label (fill id or rx id) of each item that is taken.
 
     Raises:
-        Invalid: neither is the case.
+        Invalid: another bin, a label of nothing in it, or an item without its label.
     """
-    consented = patient is not None and patient.caregiver_may_collect
-    if collected_by == "caregiver" and not consented and not overruled:
-        raise Invalid(
-            "not_released",
-            "the patient consented to no caregiver; a pharmacist may overrule that, with a reason",
+    own = bin_label(order.bin) if order.bin else None
+    if scanned_bin != own:
+        raise Invalid("scan_mismatch", f"bin {scanned_bin} was scanned: this package is in {own}")
+    packed = {item.rx_to_fill: labels_of(item) for item in order.having(ItemStatus.filled)}
+    if foreign := set(labels).difference(*packed.values()):
+        raise Invalid("scan_mismatch", f"not of this package: {', '.join(sorted(foreign))}")
+    missing = [rx_id for rx_id, own in packed.items() if rx_id not in left and own.isdisjoint(labels)]
+    if missing:
+        raise Invalid("scan_mismatch", f"not scanned: {', '.join(sorted(missing))}")
+
+
+def labels_of(item: Item) -> frozenset[str]:
+    """What may be printed on an item's label."""
+    fill_id = {item.outcome.fill_id} if isinstance(item.outcome, Filled) else set()
+    return frozenset({item.rx_to_fill, *fill_id})
+
+
+def put(order: WorkOrder, places: Mapping[str, tuple[str, str | None]]) -> WorkOrder:
+    """Note where items are that are not in the bin: by rx id a place, and which shelf there. What was noted stays.
+
+    Raises:
+        Invalid: a prescription is not in the package.
+    """
+    _require_filled(order, places)
+    return order.each(
+        lambda item: (
+            replace(item, place=places[item.rx_to_fill][0], place_label=places[item.rx_to_fill][1])
+            if item.rx_to_fill in places
+            else item
         )
+    )
+
+
+def check_places(order: WorkOrder, collected: Collection[str]) -> None:
+    """What is taken and is not in the bin was fetched from where it is (rx ids), so that no insulin is forgotten.
+
+    Raises:
+        Invalid: something was not.
+    """
+    left = [item for item in kept_apart(order) if item.rx_to_fill not in collected]
+    if left:
+        where = ", ".join(f"{item.rx_to_fill} ({item.place_label or item.place})" for item in left)
+        raise Invalid(
+            "left_in_place", f"fetch what is not in the bin, and say so in collected_places: {where}"
+        )
+
+
+def kept_apart(order: WorkOrder) -> tuple[Item, ...]:
+    """What is in the package and not in its bin."""
+    return tuple(item for item in order.having(ItemStatus.filled) if item.place)
+
+
+def to_pay(orders: Iterable[WorkOrder]) -> Decimal | None:
+    """What is paid for all that is in these packages; None where it is not known of each: half a sum misleads."""
+    prices = [item.patient_pay for order in orders for item in order.having(ItemStatus.filled)]
+    known = [price for price in prices if price is not None]
+    return sum(known, Decimal()) if known and len(known) == len(prices) else None
 
 
 def miss(order: WorkOrder, *, today: date, store: Store | None) -> WorkOrder:
@@ -120,10 +162,14 @@ def withdraw(order: WorkOrder, why: Why, store: Store | None) -> WorkOrder:
     return settle(order.each(stop), store)
 
 
-def _withhold(order: WorkOrder, rx_ids: Collection[str], why: Why) -> WorkOrder:
+def _require_filled(order: WorkOrder, rx_ids: Collection[str]) -> None:
     unknown = set(rx_ids) - {item.rx_to_fill for item in order.having(ItemStatus.filled)}
     if unknown:
         raise Invalid("not_released", f"{len(unknown)} of the prescriptions named are not in the package")
+
+
+def _withhold(order: WorkOrder, rx_ids: Collection[str], why: Why) -> WorkOrder:
+    _require_filled(order, rx_ids)
     return order.each(
         lambda item: item.become(ItemStatus.withheld, why=why) if item.rx_to_fill in rx_ids else item
     )

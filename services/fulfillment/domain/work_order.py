@@ -117,6 +117,7 @@ class Filled:
 
     fill_id: str
     filled_on: date = field(compare=False)  # reported again on a later day, it is the same fill
+    patient_pay: Decimal | None = None  # US dollars, where the payer's answer carried it
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +173,18 @@ class Item:
     renewed_as: str | None = None  # the prescription that took the place of the one confirmed
     urgent: bool = False  # its visit cannot wait
     at_counter: bool = False  # nobody confirmed it: it was offered
+    place: str | None = None  # fridge or oversize, where it is not in the package's bin
+    place_label: str | None = None  # which shelf or drawer there
 
     @property
     def rx_to_fill(self) -> str:
         """The prescription that is filled."""
         return self.renewed_as or self.rx_id
+
+    @property
+    def patient_pay(self) -> Decimal | None:
+        """What the patient pays for it; None where that is not known."""
+        return self.outcome.patient_pay if isinstance(self.outcome, Filled) else None
 
     @property
     def filled_on(self) -> date | None:

@@ -13,9 +13,9 @@ async def _reword(db: Db, patient_ids: Collection[str]) -> None:
     await db.execute(
         """
         update actions
-        set detail = detail - 'reason'
+        set detail = detail - '{reason,release_reason}'::text[]
         where visit_id in (select visit_id from work_orders where patient_id = any($1))
-          and detail ? 'reason'
+          and detail ?| '{reason,release_reason}'
         """,
         list(patient_ids),
     )
@@ -31,7 +31,7 @@ async def _waits(db: Db, patient_id: str) -> str | None:
 
 
 PERSONAL = Personal(
-    rows=("contacts",),
+    rows=("contacts", "counter_notes", "caregivers"),
     kept=("patients", "plans", "confirmations", "work_orders", "items", "exclusions"),
     reword=_reword,
     waits=_waits,

@@ -79,6 +79,22 @@ async def contacts_of(db: Db, keys: DataKeys, patient_ids: Collection[str]) -> d
 CONTACT = TypeAdapter(Contact)
 
 
+async def caregivers_of(db: Db, patient_ids: Collection[str]) -> dict[str, frozenset[str]]:
+    """Who is recorded as a caregiver of these patients."""
+    rows = await db.fetch(
+        "select patient_id, caregiver_ids from caregivers where patient_id = any($1)", list(patient_ids)
+    )
+    return {row["patient_id"]: frozenset(row["caregiver_ids"]) for row in rows}
+
+
+async def wrong_tries(db: Db, visit_id: str) -> int:
+    """How often what was presented for a package was not what is held. A hand-over that follows ends it."""
+    tries: int = await db.fetchval(
+        "select count(*) from actions where visit_id = $1 and action = 'wrong_try'", visit_id
+    )
+    return tries
+
+
 # ---- work orders ------------------------------------------------------------------------------------------------
 
 
@@ -255,12 +271,14 @@ def _item(row: Any) -> Item:
         renewed_as=row["renewed_as"],
         urgent=row["urgent"],
         at_counter=row["at_counter"],
+        place=row["place"],
+        place_label=row["place_label"],
     )
 
 
 def _outcome(row: Any) -> FillOutcome | None:
     if row["fill_id"] is not None:
-        return Filled(row["fill_id"], row["filled_on"])
+        return Filled(row["fill_id"], row["filled_on"], row["patient_pay"])
     if row["reject_code"] is not None:
         return Rejected(row["reject_code"], row["next_fill_on"])
     return Short(row["missing"]) if row["missing"] is not None else None

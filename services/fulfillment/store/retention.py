@@ -23,6 +23,7 @@ PACKAGES = Kind(
           )
     """,
     remove=(
+        "delete from counter_notes where visit_id = any($1)",
         "delete from consultations where visit_id = any($1)",
         "delete from actions where visit_id = any($1)",
         "delete from items where visit_id = any($1)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -27,6 +27,7 @@ from services.fulfillment.domain import (
 )
 from shared.database import Db
 from shared.datakeys import DataKeys, InClear, hexed
+from shared.events.enrollment import CaregiversChanged
 from shared.upsert import Row, row, upsert
 
 
@@ -118,13 +119,14 @@ _keep_contacts = upsert("contacts", "patient_id", "revision sealed", newer="revi
 
 async def save_contacts(db: Db, keys: DataKeys, contacts: Sequence[Contact]) -> None:
     """Keep names for the pickup desk, sealed."""
-    sealed = await keys.seal(db, {each.patient_id: row(each, NAMES) for each in contacts})
+    sealed = await keys.seal(db, {each.patient_id: row(each, SEALED) for each in contacts})
     await _keep_contacts(
         db, [row(each, "patient_id revision", sealed=hexed(sealed[each.patient_id])) for each in contacts]
     )
 
 
-NAMES = "given_name family_name birth_date"
+NAMES = "given_name family_name birth_date"  # once in clear
+SEALED = f"{NAMES} address phones"
 
 
 async def _in_clear(db: Db, after: str, limit: int) -> list[str]:
@@ -161,6 +163,14 @@ async def _seal_in_clear(db: Db, keys: DataKeys, patient_ids: Collection[str]) -
 
 
 IN_CLEAR = InClear(_in_clear, _seal_in_clear)
+
+
+_keep_caregivers = upsert("caregivers", "patient_id", "revision caregiver_ids", newer="revision")
+
+
+async def save_caregivers(db: Db, events: Sequence[CaregiversChanged]) -> None:
+    """Keep who may act for patients."""
+    await _keep_caregivers(db, [row(event, "patient_id revision caregiver_ids") for event in events])
 
 
 # ---- work orders ------------------------------------------------------------------------------------------------
@@ -210,14 +220,14 @@ _keep_orders = upsert("work_orders", "visit_id", f"{_ORDER} {_ORDER_FOR_GOOD}", 
 
 _ITEM = (
     "drug_name quantity days_supply status why due_at days_supply_billed clarification_codes condition waits_for "
-    "gives_up_at late renewed_as urgent at_counter"
+    "gives_up_at late renewed_as urgent at_counter place place_label"
 )
-_ITEM_OUTCOME = "fill_id filled_on reject_code next_fill_on missing"
+_ITEM_OUTCOME = "fill_id filled_on reject_code next_fill_on missing"  # beside `patient_pay`
 _ITEM_FOR_GOOD = "visit_id patient_id rx_id"
 _keep_items = upsert(
     "items",
     "order_id",
-    f"{_ITEM} lease_id leased_by leased_until taken_by {_ITEM_OUTCOME} {_ITEM_FOR_GOOD}",
+    f"{_ITEM} lease_id leased_by leased_until taken_by patient_pay {_ITEM_OUTCOME} {_ITEM_FOR_GOOD}",
     first=_ITEM_FOR_GOOD,
 )
 
@@ -249,19 +259,39 @@ async def note(db: Db, action: Action) -> None:
     )
 
 
-async def save_consultation(db: Db, visit_id: str, outcome: str, topics: Sequence[str]) -> bool:
-    """Record the talk of a visit; says whether it is the first."""
-    done: str = await db.execute(
+async def save_consultation(db: Db, visit_id: str, outcome: str, topics: Sequence[str]) -> int:
+    """Record a talk of a visit, whose patient is locked; says which it is, from 1."""
+    number: int = await db.fetchval(
         """
-        insert into consultations (visit_id, outcome, topics)
-        values ($1, $2, $3)
-        on conflict do nothing
+        insert into consultations (visit_id, number, outcome, topics)
+        select $1, coalesce(max(number), 0) + 1, $2, $3
+        from consultations
+        where visit_id = $1
+        returning number
         """,
         visit_id,
         outcome,
         topics,
     )
-    return done == "INSERT 0 1"
+    return number
+
+
+async def save_counter_note(
+    db: Db, keys: DataKeys, order: WorkOrder, about: str, said: Mapping[str, Any], number: int = 1
+) -> None:
+    """Keep what was said and shown at the counter, sealed."""
+    sealed = await keys.seal(db, {order.patient_id: said})
+    await db.execute(
+        """
+        insert into counter_notes (visit_id, about, number, patient_id, sealed)
+        values ($1, $2, $3, $4, $5)
+        """,
+        order.visit_id,
+        about,
+        number,
+        order.patient_id,
+        sealed[order.patient_id],
+    )
 
 
 # ---- values as rows ---------------------------------------------------------------------------------------------
@@ -271,7 +301,7 @@ def _item_row(order: WorkOrder, item: Item) -> Row:
     lease = item.lease
     return row(
         item,
-        f"order_id rx_id {_ITEM}",
+        f"order_id rx_id patient_pay {_ITEM}",
         visit_id=order.visit_id,
         patient_id=order.patient_id,
         lease_id=lease.lease_id if lease else None,

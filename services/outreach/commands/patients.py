@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from services.outreach.commands.effects import Reply, call_of_theirs, take_effect
 from services.outreach.commands.stopping import ENDS, Number, OptedOut, heed, require_known
@@ -33,15 +35,27 @@ from shared.values import WORD, LenientInput, Text, for_example
 class Inbound(LenientInput):
     """The patient called, wrote or walked in. `visit_id` where it is not about the nearest visit to confirm.
 
-    `channel` and `number`: how the patient's own words came, and from which number.
+    `channel` and `number`: how the patient's own words came, and from which number. `counter`: the patient stands
+    there, and nobody calls them back.
     """
 
     model_config = for_example(channel="text", number="+19185550105", answer={"text": "Yes, Tuesday works"})
 
     visit_id: Text | None = None
-    channel: Annotated[Channel, WORD] = Channel.text
+    channel: Annotated[Literal["counter"] | Annotated[Channel, WORD], Field(union_mode="left_to_right")] = (
+        Channel.text
+    )
     number: Number | None = None
     answer: Answer = Answer()
+
+    @property
+    def at_counter(self) -> bool:
+        return not isinstance(self.channel, Channel)
+
+    @property
+    def came_by(self) -> Channel:
+        """As it is published: at the counter it is about the patient alone, not about a number."""
+        return self.channel if isinstance(self.channel, Channel) else Channel.other
 
     @cached_property
     def heard(self) -> Heard:
@@ -73,7 +87,7 @@ async def inbound(unit: Unit, patient_id: str, said: Inbound) -> Reply:
     if said.has_words:
         await require_known(unit, patient_id)
     ends = ENDS.get(heard.meaning)
-    reply = await heed(unit, patient_id, ends or Outcome.answered, heard, said.channel, said.number)
+    reply = await heed(unit, patient_id, ends or Outcome.answered, heard, said.came_by, said.number)
     [case] = await recompute_contacts(unit, [patient_id])
     meant = understood(said.answer, heard.meaning, asked(case, said.visit_id))
     effect = Effect(())
@@ -83,7 +97,7 @@ async def inbound(unit: Unit, patient_id: str, said: Inbound) -> Reply:
     which_number = ends is Outcome.wrong_number and not reply.wrong_number
     if which_number or (meant.for_a_person and unit.role not in STAFF):
         text = said.answer.text
-        kept = await keep_text(unit, case, text, heard.meaning, said.channel, said.number)
+        kept = await keep_text(unit, case, text, heard.meaning, said.came_by, said.number)
         reply = reply.beside(Reply(text_id=kept))
     call = call_of_theirs(unit, patient_id, effect, meant.answer, reply, ends or Outcome.answered)
     await attempts.add_attempts(unit.db, [call])
@@ -96,7 +110,8 @@ def _heard(case: Case, said: Inbound, meant: Understood, now: datetime) -> tuple
     if said.words_alone and not meant.answer.says_more:
         return Effect(()), meant
     try:
-        return called_in(case, meant.visit_id or said.visit_id, meant.answer, now), meant
+        visit_id = meant.visit_id or said.visit_id
+        return called_in(case, visit_id, meant.answer, now, at_counter=said.at_counter), meant
     except Unfit:
         if said.words_alone:
             return Effect(()), Understood(said.answer, for_a_person=True)

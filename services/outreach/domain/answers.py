@@ -194,11 +194,19 @@ def effect_of(
     return Effect((contact,))
 
 
-def heard(contact: Contact, answer: Answer, told: Plan | None, case: Case, now: datetime) -> Effect:
-    """What the patient's own words mean, on a call of ours or of theirs. Raises `Unfit`."""
+def heard(
+    contact: Contact,
+    answer: Answer,
+    told: Plan | None,
+    case: Case,
+    now: datetime,
+    *,
+    at_counter: bool = False,
+) -> Effect:
+    """What the patient's own words mean, on a call of ours or of theirs, or at the counter. Raises `Unfit`."""
     _check(contact, answer, told, case, now)
     _check_changes(answer, told or case.plan)
-    events, call_backs = beside(answer, case, contact.visit_id, now)
+    events, call_backs = beside(answer, case, contact.visit_id, now, at_counter=at_counter)
     draft = _Draft(contact, call_backs, events)
     if contact.kind not in ASKS:
         if contact.status is Status.open:
@@ -208,7 +216,9 @@ def heard(contact: Contact, answer: Answer, told: Plan | None, case: Case, now: 
     return draft.effect()
 
 
-def called_in(case: Case, visit_id: str | None, answer: Answer, now: datetime) -> Effect:
+def called_in(
+    case: Case, visit_id: str | None, answer: Answer, now: datetime, *, at_counter: bool = False
+) -> Effect:
     """The patient called or walked in: hear the answer, and close the attempts that are open.
 
     Without a `visit_id` the answer is about the proposal, or about the nearest visit still to be confirmed. What waits
@@ -219,14 +229,16 @@ def called_in(case: Case, visit_id: str | None, answer: Answer, now: datetime) -
     """
     closed = [_interrupted(contact, now) for contact in case.contacts if contact.status is Status.open]
     contact = _asked_about(case, closed, visit_id, now)
-    if contact is None:
-        if answer.decisions:
-            raise Unfit("nothing_to_answer", "the patient has no such visit to decide on")
+    if contact is None and answer.decisions:
+        raise Unfit("nothing_to_answer", "the patient has no such visit to decide on")
+    if contact is None or not (answer.decisions or contact in closed):
+        # What was decided stays so where nothing is decided anew: it is not asked again.
+        visit_id = contact.visit_id if contact else visit_id
         _check_changes(answer, case.plan)
-        events, call_backs = beside(answer, case, visit_id, now)
+        events, call_backs = beside(answer, case, visit_id, now, at_counter=at_counter)
         effect = Effect(tuple(call_backs), tuple(events))
     else:
-        effect = heard(contact, answer, case.plan, case, now)
+        effect = heard(contact, answer, case.plan, case, now, at_counter=at_counter)
     touched = {each.contact_id for each in effect.contacts}
     others = (each for each in closed if each.contact_id not in touched)
     return Effect((*effect.contacts, *others), effect.events, effect.stale)
@@ -280,9 +292,10 @@ def _check_changes(answer: Answer, plan: Plan | None) -> None:
 
 
 def beside(
-    answer: Answer, case: Case, visit_id: str | None, now: datetime
+    answer: Answer, case: Case, visit_id: str | None, now: datetime, *, at_counter: bool
 ) -> tuple[list[Event], list[Contact]]:
-    """Reported changes and questions, whatever the decision; with a question, a pharmacist is to call back."""
+    """Reported changes and questions, whatever the decision; with a question, a pharmacist is to call back, but for who
+    stands at the counter: they are answered there."""
     if not case.enrolled:
         return [], []
     today = now.astimezone(ZoneInfo(case.zone or "UTC")).date()
@@ -298,6 +311,9 @@ def beside(
     ]
     if not answer.question:
         return events, []
+    raised = QuestionRaised(patient_id=case.patient_id, visit_id=visit_id)
+    if at_counter:
+        return [*events, raised], []
     call_back = Contact(
         contact_id=contact_id(case.patient_id, Kind.question, now.isoformat()),
         patient_id=case.patient_id,
@@ -306,7 +322,7 @@ def beside(
         opened_at=now,
         visit_id=visit_id,
     )
-    return [*events, QuestionRaised(patient_id=case.patient_id, visit_id=visit_id)], [call_back]
+    return [*events, raised], [call_back]
 
 
 def _decide(draft: _Draft, answer: Answer, told: Plan | None, case: Case, now: datetime) -> None:

@@ -47,8 +47,6 @@ from tests.unit.fulfillment.given import (
     states,
 )
 
-TWO = ("name", "birth_date")
-
 
 def ready(*rx_ids: str, on: date = date(2026, 10, 13)) -> WorkOrder:
     return verify(filled(*rx_ids), excepted=(), bin_number=3, today=on, store=EVERY_DAY)
@@ -102,7 +100,7 @@ def test_only_a_package_that_waits_for_it_is_verified(order: WorkOrder) -> None:
 
 def test_the_patient_takes_the_package_and_leaves_an_item() -> None:
     order = ready("rx-a", "rx-b")
-    done = hand_over(order, identifiers=TWO, left=["rx-b"], today=VISIT_ON)
+    done = hand_over(order, left=["rx-b"], today=VISIT_ON)
     event = only_event(order, done)
     assert isinstance(event, PackagePickedUp)
     assert [(item.rx_id, item.fill_id, item.filled_on) for item in event.taken] == [
@@ -113,24 +111,21 @@ def test_the_patient_takes_the_package_and_leaves_an_item() -> None:
 
 
 @pytest.mark.parametrize(
-    ("identifiers", "left", "today", "words"),
+    ("left", "today", "words"),
     [
-        (["name"], [], VISIT_ON, "two identifiers are needed"),
-        (["name", "name"], [], VISIT_ON, "two identifiers are needed"),
-        (["name", "shoe size"], [], VISIT_ON, "two identifiers are needed"),
-        (TWO, ["rx-a"], VISIT_ON, "nothing is taken"),
-        (TWO, ["rx-z"], VISIT_ON, "not in the package"),
-        (TWO, [], date(2026, 10, 23), "the last saleable day was 2026-10-22"),
+        (["rx-a"], VISIT_ON, "nothing is taken"),
+        (["rx-z"], VISIT_ON, "not in the package"),
+        ([], date(2026, 10, 23), "the last saleable day was 2026-10-22"),
     ],
 )
-def test_the_release_gate(identifiers: list[str], left: list[str], today: date, words: str) -> None:
+def test_the_release_gate(left: list[str], today: date, words: str) -> None:
     with pytest.raises(Invalid, match=f"not_released: .*{words}"):
-        hand_over(ready("rx-a"), identifiers=identifiers, left=left, today=today)
+        hand_over(ready("rx-a"), left=left, today=today)
 
 
 def test_only_a_ready_package_is_handed_over() -> None:
     with pytest.raises(Conflict, match="unknown_transition: the package is to_verify"):
-        hand_over(filled("rx-a"), identifiers=TWO, left=(), today=VISIT_ON)
+        hand_over(filled("rx-a"), left=(), today=VISIT_ON)
 
 
 # ---- changes while it waits ----
@@ -158,19 +153,19 @@ def test_a_recalled_drug_leaves_a_ready_package_which_waits_for_a_pharmacist(fac
     assert isinstance(reopened, PackageReopened)
     assert {item.rx_id: item.state for item in reopened.items} == {"rx-a": "withheld", "rx-b": "filled"}
     with pytest.raises(Conflict, match="unknown_transition: the package is to_verify"):
-        hand_over(waiting, identifiers=TWO, left=(), today=VISIT_ON)
+        hand_over(waiting, left=(), today=VISIT_ON)
 
     again = verify(waiting, excepted=(), bin_number=2, today=VISIT_ON, store=EVERY_DAY)
     assert reconcile(again, facts, AHEAD) == again
     assert reconcile(again, KNOWN, AHEAD) == again, "revoked: what was withheld stays out of this package"
-    done = hand_over(again, identifiers=TWO, left=(), today=VISIT_ON)
+    done = hand_over(again, left=(), today=VISIT_ON)
     event = only_event(again, done)
     assert isinstance(event, PackagePickedUp)
     assert [item.rx_id for item in event.taken] == ["rx-b"]
 
 
 def test_what_was_handed_over_is_not_called_back_by_an_exclusion() -> None:
-    done = hand_over(ready("rx-a"), identifiers=TWO, left=(), today=VISIT_ON)
+    done = hand_over(ready("rx-a"), left=(), today=VISIT_ON)
     assert reconcile(done, KNOWN._replace(excluded=frozenset({"rx-a"})), AHEAD) == done
 
 
@@ -201,7 +196,7 @@ def test_staff_withdraw_a_work_order_for_good() -> None:
 
 
 def test_what_was_handed_over_is_not_withdrawn() -> None:
-    done = hand_over(ready("rx-a"), identifiers=TWO, left=(), today=VISIT_ON)
+    done = hand_over(ready("rx-a"), left=(), today=VISIT_ON)
     with pytest.raises(Conflict, match="unknown_transition: the package is picked_up"):
         withdraw(done, Why.withdrawn, EVERY_DAY)
 

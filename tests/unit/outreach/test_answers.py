@@ -330,3 +330,14 @@ def test_a_yes_is_about_what_was_asked() -> None:
 
 def test_words_do_not_overrule_the_decision_beside_them() -> None:
     assert understood(Answer(decline=True), Meaning.yes, [ASKED]).answer == Answer(decline=True)
+
+
+def test_who_decided_and_then_only_asks_is_not_asked_again() -> None:
+    later = called_in(case(plan=plan(VISIT)), None, Answer(question=True), NOW)
+    assert [(each.kind, each.visit_id) for each in later.contacts] == [(Kind.question, VISIT.visit_id)]
+    again = called_in(case(plan=plan(VISIT)), None, Answer(decline=True), NOW)
+    assert [each.kind for each in again.contacts] == [Kind.confirmation], (
+        "what was decided may be decided anew"
+    )
+    nothing = called_in(case(plan=plan(VISIT)), None, Answer(question=True), NOW, at_counter=True)
+    assert nothing.contacts == ()
