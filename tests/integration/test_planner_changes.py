@@ -230,6 +230,34 @@ async def test_a_day_that_closes_moves_its_agreed_visits_earlier_and_leaves_the_
     assert [visit.visit_id for visit in moved.visits if visit.on < moved.anchor_on] == bridges
 
 
+async def test_an_agreed_day_comes_true_once_the_store_is_open_again_for_nobody_was_told_another(
+    service: Service,
+) -> None:
+    await service.handle(store_changed())
+    plan = await agree(service, only(await service.handle(enrolled()), PlanComputed))
+    await service.handle(store_changed(2, closed_on=(plan.anchor_on,)))
+    assert only(await service.do_due(), PlanComputed).anchor_on != plan.anchor_on
+    await service.handle(store_changed(3))
+    assert only(await service.do_due(), PlanComputed).anchor_on == plan.anchor_on
+
+
+async def test_a_day_planned_after_a_miss_binds_nothing_until_it_is_told(service: Service) -> None:
+    """The day that was chosen closes before any call: another is chosen, and nothing moved that anybody knew of."""
+    first = await agreed_in_step(service)
+    missed = PatientUnreached(
+        patient_id="p1",
+        plan_id=first.plan_id,
+        plan_revision=first.revision,
+        visit_id=pickup(first).visit_id,
+        attempts=3,
+    )
+    second = only(await service.handle(missed), PlanComputed)
+    await service.handle(store_changed(2, closed_on=(second.anchor_on,)))
+    third = only(await service.do_due(), PlanComputed)
+    assert "anchor_moved_closed" not in {reason.code for reason in third.reasons}
+    assert third.reasons[0].code.startswith("anchor_best")
+
+
 async def test_a_store_whose_packages_take_longer_has_its_patients_planned_anew(proposed: Service) -> None:
     await proposed.handle(store_changed(2, lead_days=6, delivery_weekdays=(1,)))
     plan = only(await proposed.do_due(), PlanComputed)
