@@ -123,7 +123,7 @@ async def report(unit: Unit, contact_id: UUID, said: Report) -> Reply:
         if over
         else await _effect(unit, contact, attempt, said.came_of_it, meant.answer)
     )
-    reply = await take_effect(unit, effect)
+    reply = await take_effect(unit, effect, said.answer.asked)
     channel, number = (
         attempt.channel or Channel.other,
         await attempts.leased_number(unit.db, unit.keys, said.lease_id),

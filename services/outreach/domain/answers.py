@@ -91,6 +91,7 @@ class Answer:
     confirm_visits: Names = ()
     changes: Annotated[tuple[Change, ...], Field(max_length=MOST)] = ()
     question: StrictBool = False
+    asked: Message = ""  # the question in words, for the pharmacist; kept sealed
     text: Message = ""  # as the patient wrote it: `texts` says what it means
 
     @property
@@ -296,7 +297,7 @@ def beside(
         )
         for change in answer.changes
     ]
-    if not answer.question:
+    if not (answer.question or answer.asked.strip()):
         return events, []
     call_back = Contact(
         contact_id=contact_id(case.patient_id, Kind.question, now.isoformat()),
