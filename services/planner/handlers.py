@@ -29,6 +29,7 @@ from shared.events.outreach import (
     PickupDeclined,
     RenewalAnswered,
     RescheduleRequested,
+    VisitAnnounced,
 )
 from shared.messaging import Handlers, Unit
 from shared.messaging.forgetting import forget
@@ -38,7 +39,15 @@ on = Handlers()
 HEARD_FROM = frozenset({"handed_over", "on_hand", "stopped"})
 """Changes of a profile that the patient made: they came, or told of a drug."""
 
-A = TypeVar("A", AlignmentAgreed, PickupConfirmed, PickupDeclined, PatientUnreached, RescheduleRequested)
+A = TypeVar(
+    "A",
+    AlignmentAgreed,
+    PickupConfirmed,
+    PickupDeclined,
+    PatientUnreached,
+    RescheduleRequested,
+    VisitAnnounced,
+)
 
 
 # --- who takes part, and what they take ---
@@ -179,6 +188,14 @@ async def move_visit(events: Sequence[RescheduleRequested], unit: Unit) -> None:
 def _newest(record: Record, event: AlignmentAgreed | PickupConfirmed) -> bool:
     """Whether the plan that was read to the patient is the one that stands: what is newer nobody heard."""
     return event.plan_revision == record.revision
+
+
+@on(VisitAnnounced)
+async def keep_announced_day(events: Sequence[VisitAnnounced], unit: Unit) -> None:
+    """A day that the patient was told is promised, though they did not say anything to it yet."""
+    await _take_answers(
+        unit, events, lambda record, event: progress.visit_announced(record.progress, event.visit_id)
+    )
 
 
 async def _take_answers(

@@ -49,6 +49,7 @@ from shared.events.outreach import (
     QuestionRaised,
     RenewalAnswered,
     RenewalRequested,
+    VisitAnnounced,
 )
 from shared.events.planner import (
     Condition,
@@ -931,6 +932,31 @@ async def test_ready_reminder_missed_and_picked_up(known: Service) -> None:
     assert await known.lease() == []
     assert set((await known.statuses()).values()) == {"done"}
     assert await known.published() == []
+
+
+@pytest.mark.parametrize(
+    ("channel", "outcome", "told"),
+    [
+        ("text", "voicemail", True),
+        ("text", "no_answer", False),
+        ("phone", "voicemail", False),
+        ("phone", "answered", True),
+    ],
+)
+async def test_a_day_counts_as_told_once_it_was_read_out_or_a_text_that_names_it_is_out(
+    known: Service, channel: str, outcome: str, told: bool
+) -> None:
+    await known.handle(enrolled(revision=2, channels=(Channel(channel),)))
+    await known.handle(plan(VISIT))
+    await known.at(datetime(2026, 10, 13, 14, tzinfo=UTC))
+    [lent] = await known.lease()
+    assert (lent["kind"], lent["channel"]) == ("confirmation", channel)
+    await known.report(lent, outcome)
+    published = await known.published()
+    assert [type(event) for event in published] == [VisitAnnounced] * told
+    for event in published:
+        assert isinstance(event, VisitAnnounced)
+        assert (event.visit_id, event.on) == (VISIT.visit_id, VISIT.on)
 
 
 async def test_nobody_is_told_of_a_package_that_is_ready_no_longer(known: Service) -> None:

@@ -26,12 +26,14 @@ from services.outreach.domain.model import (
 from services.outreach.domain.review import declined, pickup
 from services.outreach.domain.texts import Meaning
 from shared.events import Event
+from shared.events.enrollment import Channel
 from shared.events.outreach import (
     AlignmentAgreed,
     ChangeReported,
     QuestionRaised,
     ReportedChange,
     RescheduleRequested,
+    VisitAnnounced,
 )
 from shared.events.planner import Visit
 from shared.problems import Invalid
@@ -193,6 +195,27 @@ def effect_of(
     if delivered and contact.status is Status.open:
         contact = replace(contact, status=Status.done)
     return Effect((contact,))
+
+
+def announced(
+    contact: Contact, outcome: Outcome, channel: Channel | None, told: Plan | None
+) -> VisitAnnounced | None:
+    """What an attempt to have a visit confirmed told the patient, where nothing was decided: its day, if it was read
+    out, or a text or a letter that names it is out. A message on a machine names no day."""
+    written = channel in (Channel.text, Channel.letter) and outcome is Outcome.voicemail
+    visit = told.visit(contact.visit_id) if told else None
+    if contact.kind is not Kind.confirmation or visit is None or told is None or channel is None:
+        return None
+    if contact.status is not Status.open or not (written or outcome is Outcome.answered):
+        return None
+    return VisitAnnounced(
+        patient_id=told.patient_id,
+        plan_id=told.plan_id,
+        plan_revision=told.revision,
+        visit_id=visit.visit_id,
+        on=visit.on,
+        channel=channel,
+    )
 
 
 def heard(contact: Contact, answer: Answer, told: Plan | None, case: Case, now: datetime) -> Effect:

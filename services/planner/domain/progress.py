@@ -233,7 +233,7 @@ def reschedule_requested(progress: Progress, visit_id: str, wanted_on: date) -> 
 def visit_announced(progress: Progress, visit_id: str) -> Progress | None:
     """The patient was told the day of a visit, and said nothing yet: it is promised, and not confirmed."""
     visit = progress.visit(visit_id)
-    if visit is None or not progress.agreed or visit.promised:
+    if visit is None or not progress.agreed:
         return None
     is_pickup = visit.kind is VisitKind.synchronized and visit.on == progress.anchor_on
     return replace(
