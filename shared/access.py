@@ -282,6 +282,8 @@ ACCESS: Mapping[str, Rows] = {
         "POST /patients/{patient_id}/opt-out": _patient(*STAFF, *OF_PATIENTS, R.dialer, R.system),
         "GET /texts": _stores(*STAFF),
         "POST /texts/{text_id}/read": _patient(*STAFF),
+        "GET /questions": _stores(*STAFF),
+        "POST /questions/{question_id}/answer": _patient(R.pharmacist),
         "POST /prescriber-contacts/lease": _stores(*LEASING),
         "POST /prescriber-contacts/{contact_id}/outcome": _patient(*LEASING, R.prescriber),
         "GET /prescriber-contacts/next-due": _figures(_stores(*LEASING)),

@@ -62,6 +62,7 @@ from shared.events.outreach import (
     RenewalRequested,
     ReportedChange,
     RescheduleRequested,
+    VisitAnnounced,
 )
 from shared.events.planner import (
     Action,
@@ -417,6 +418,15 @@ class _Life:
             yield self.tell(missed, 0, "due:due_missed_pickups")
 
     def moved(self) -> Iterator[Told]:
+        announced = VisitAnnounced(
+            patient_id=self.patient_id,
+            plan_id="plan-1",
+            plan_revision=2,
+            visit_id=self.visit,
+            on=self.anchor,
+            channel=Channel.text,
+        )
+        yield self.tell(announced, -4, "command:outcome")
         wanted = RescheduleRequested(
             patient_id=self.patient_id,
             plan_id="plan-1",

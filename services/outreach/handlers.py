@@ -21,6 +21,7 @@ from services.outreach.domain.model import (
     contacts_when_lapsed,
     contacts_when_ready,
     plan_of,
+    reopened,
     replanned,
     withdraw,
 )
@@ -37,7 +38,13 @@ from shared.events.enrollment import (
     PatientErased,
     StoreChanged,
 )
-from shared.events.fulfillment import PackagePickedUp, PackageReady, PickupMissed, StockShort
+from shared.events.fulfillment import (
+    PackagePickedUp,
+    PackageReady,
+    PackageReopened,
+    PickupMissed,
+    StockShort,
+)
 from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed, RenewalNeeded
 from shared.events.tombstones import ContactDetailsForgotten
 from shared.messaging import Handlers, Unit
@@ -187,9 +194,28 @@ async def take_store(events: Sequence[StoreChanged], unit: Unit) -> None:
 
 @on(PackageReady)
 async def announce(events: Sequence[PackageReady], unit: Unit) -> None:
-    """Say that the order is ready, and remind the day before; not of what is only told again."""
+    """Say that the order is ready, and remind the day before; not of what is only told again. After `PackageReopened`
+    that is said to whoever was not told before."""
     ready = unit.news(events)
     await _open(unit, [contact for event in ready for contact in contacts_when_ready(event, unit.now)])
+
+
+@on(PackageReopened)
+async def take_back(events: Sequence[PackageReopened], unit: Unit) -> None:
+    """The package is not to be had before it is verified again: nobody is told that it waits for them.
+
+    Who was told already is not called again: as a rule it is ready within the hour, and a second call about it says
+    nothing that the patient can act on. Whoever comes meanwhile hears it at the counter.
+    """
+    visits = {event.patient_id: event.visit_id for event in events}
+    known = await reads.contacts_of(unit.db, visits, unit.now, kinds={Kind.ready, Kind.reminder, Kind.missed})
+    untrue = [
+        contact
+        for contact in known
+        if contact.visit_id == visits[contact.patient_id] and contact.status in LIVE
+    ]
+    await writes.save_contacts(unit.db, [withdraw(contact) for contact in untrue])
+    await recompute_contacts(unit, visits)
 
 
 @on(PickupMissed)
@@ -226,10 +252,11 @@ async def note_short_item(events: Sequence[StockShort], unit: Unit) -> None:
 
 
 async def _open(unit: Unit, contacts: Sequence[Contact]) -> None:
-    """Open contacts that are not known yet."""
+    """Open contacts that are not known yet, and those that were withdrawn."""
     known = await reads.load_contacts(unit.db, [contact.contact_id for contact in contacts])
-    there = {contact.contact_id for contact in known}
-    await writes.save_contacts(unit.db, [each for each in contacts if each.contact_id not in there])
+    held = {contact.contact_id: contact for contact in known}
+    taken = [reopened(held[each.contact_id], each) if each.contact_id in held else each for each in contacts]
+    await writes.save_contacts(unit.db, [each for each in taken if each])
     await recompute_contacts(unit, {contact.patient_id for contact in contacts})
 
 

@@ -11,11 +11,18 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from services.outreach import queries
-from services.outreach.commands import contacts, patients, prescribers, texts
+from services.outreach.commands import contacts, patients, prescribers, questions, texts
 from services.outreach.commands.effects import Reply
 from services.outreach.commands.leasing import LeasedContacts, LeaseRequest
 from services.outreach.commands.stopping import OptedOut
-from services.outreach.queries import CallListLine, Ledger, NextDue, UnreadText
+from services.outreach.queries import (
+    AskedQuestion,
+    CallListLine,
+    Ledger,
+    NextDue,
+    QuestionStatus,
+    UnreadText,
+)
 from shared.database import Db
 from shared.http import Commanding, InStore, Limit, Reading, Working
 from shared.messaging import Caller, Unit, Work, patient
@@ -180,6 +187,40 @@ async def read_text(text_id: UUID, body: texts.Reading, caller: Commanding, work
     return texts.TextRead.model_validate(
         await work.command(caller, locks, decide, even_if_parked=body.overtakes)
     )
+
+
+@router.get("/questions")
+async def asked_questions(
+    caller: Reading,
+    work: Working,
+    store_id: InStore = None,
+    status: QuestionStatus = QuestionStatus.open,
+    after: Annotated[Text, Query(max_length=80)] = "",
+    limit: Limit = 100,
+) -> Page[AskedQuestion]:
+    """Questions to a pharmacist, of one store or of all: those to be answered first come first."""
+    async with work.read_as(caller) as db:
+        return await queries.asked_questions(
+            db,
+            work.keys,
+            stores=caller.reach.narrowed(store_id),
+            status=status,
+            now=work.now(),
+            after=after,
+            limit=limit,
+        )
+
+
+@router.post("/questions/{question_id}/answer")
+async def answer_question(
+    question_id: UUID, body: questions.QuestionAnswer, caller: Commanding, work: Working
+) -> questions.QuestionAnswered:
+    """A pharmacist answered the patient, or says what else came of the question."""
+    asked = await _whose(
+        work, caller, lambda db, each: queries.known_question(db, work.keys, each), question_id
+    )
+    decide = partial(questions.answer_question, question_id=question_id, said=body)
+    return await work.command(caller, [patient(asked.patient_id)], decide)
 
 
 # --- prescribers ---

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,7 +12,8 @@ from pydantic import Field
 
 from services.outreach.domain.model import By, Contact, Kind, Status, by_of
 from services.outreach.domain.renewals import Renewal
-from services.outreach.store import reads, renewals, texts
+from services.outreach.store import questions, reads, renewals, texts
+from services.outreach.store.questions import Question
 from services.outreach.store.texts import Text
 from shared import words
 from shared.access import Stores
@@ -115,6 +117,32 @@ class UnreadText(Output):
     because: str
 
 
+class QuestionStatus(StrEnum):
+    """Where a question stands."""
+
+    open = "open"
+    answered = "answered"
+    closed = "closed"  # by staff, or with the patient's leaving
+
+
+class AskedQuestion(Output):
+    """A question as staff read it. `words` is null where none were written down, or no key opens them."""
+
+    position: str
+    question_id: UUID
+    patient_id: str
+    store_id: str
+    visit_id: str | None
+    asked_at: datetime
+    due_at: datetime
+    escalated: bool
+    words: str | None
+    status: QuestionStatus
+    answered_at: datetime | None
+    answered_by: str | None
+    outcome: str | None
+
+
 async def known_contact(db: Db, contact_id: UUID) -> Contact:
     """Raises NotFound where there is no contact with this id."""
     found = await reads.load_contacts(db, [contact_id])
@@ -136,6 +164,14 @@ async def known_text(db: Db, keys: DataKeys, text_id: UUID) -> Text:
     found = await texts.load_text(db, keys, text_id)
     if found is None:
         raise NotFound("unknown_text", "there is no message with this id")
+    return found
+
+
+async def known_question(db: Db, keys: DataKeys, question_id: UUID) -> Question:
+    """Raises NotFound where there is no question with this id."""
+    found = await questions.load_question(db, keys, question_id)
+    if found is None:
+        raise NotFound("unknown_question", "there is no question with this id")
     return found
 
 
@@ -197,3 +233,29 @@ def _unread_text(text: Text, position: str, now: datetime) -> UnreadText:
         escalated=escalated,
         because=words.of_unread(text.seems, escalated=escalated),
     )
+
+
+async def asked_questions(
+    db: Db, keys: DataKeys, *, stores: Stores, status: QuestionStatus, now: datetime, after: str, limit: int
+) -> Page[AskedQuestion]:
+    """Questions to a pharmacist, of some stores or of all: the one that was to be answered first comes first."""
+    found = await questions.list_questions(db, keys, stores, status.value, after, limit + 1)
+    lines = [
+        AskedQuestion(
+            position=position,
+            question_id=each.question_id,
+            patient_id=each.patient_id,
+            store_id=each.store_id,
+            visit_id=each.visit_id,
+            asked_at=each.asked_at,
+            due_at=each.due_at,
+            escalated=each.status == QuestionStatus.open and each.due_at <= now,
+            words=each.words,
+            status=QuestionStatus(each.status),
+            answered_at=each.answered_at,
+            answered_by=each.answered_by,
+            outcome=each.outcome,
+        )
+        for position, each in found
+    ]
+    return page_of(lines, limit, "position")

@@ -29,13 +29,25 @@ from shared.events.outreach import (
     PickupDeclined,
     RenewalAnswered,
     RescheduleRequested,
+    VisitAnnounced,
 )
 from shared.messaging import Handlers, Unit
 from shared.messaging.forgetting import forget
 
 on = Handlers()
 
-A = TypeVar("A", AlignmentAgreed, PickupConfirmed, PickupDeclined, PatientUnreached, RescheduleRequested)
+HEARD_FROM = frozenset({"handed_over", "on_hand", "stopped"})
+"""Changes of a profile that the patient made: they came, or told of a drug."""
+
+A = TypeVar(
+    "A",
+    AlignmentAgreed,
+    PickupConfirmed,
+    PickupDeclined,
+    PatientUnreached,
+    RescheduleRequested,
+    VisitAnnounced,
+)
 
 
 # --- who takes part, and what they take ---
@@ -72,6 +84,8 @@ async def plan_with_profile(events: Sequence[ProfileChanged], unit: Unit) -> Non
 def _after(before: Progress, event: ProfileChanged) -> Progress:
     if {"handed_over", "preferences"} & set(event.changes):
         before = progress.reset_missed_cycles(before)
+    if HEARD_FROM & set(event.changes):
+        before = progress.answered(before)
     return progress.close_visit(before, event.visit_id)
 
 
@@ -110,7 +124,11 @@ async def plan_store_anew(events: Sequence[StoreChanged], unit: Unit) -> None:
 async def pin_anchor(events: Sequence[AlignmentAgreed], unit: Unit) -> None:
     """The day that the patient accepted becomes a pin."""
     await _take_answers(
-        unit, events, lambda before, event: progress.alignment_agreed(before, event.plan_id, event.anchor_on)
+        unit,
+        events,
+        lambda record, event: progress.alignment_agreed(
+            record.progress, event.plan_id, event.anchor_on, read_out=_newest(record, event)
+        ),
     )
 
 
@@ -118,9 +136,16 @@ async def pin_anchor(events: Sequence[AlignmentAgreed], unit: Unit) -> None:
 async def keep_visit(events: Sequence[PickupConfirmed], unit: Unit) -> None:
     """A confirmed visit stands; what the patient does not want waits."""
 
-    def confirm(before: Progress, event: PickupConfirmed) -> Progress | None:
+    def confirm(record: Record, event: PickupConfirmed) -> Progress | None:
         wanted = {item.rx_id: (item.quantity, item.days_supply) for item in event.items}
-        return progress.pickup_confirmed(before, event.visit_id, wanted, event.declined_rx_ids)
+        return progress.pickup_confirmed(
+            record.progress,
+            event.visit_id,
+            wanted,
+            event.declined_rx_ids,
+            read_out=_newest(record, event),
+            by_patient=not event.standing_instruction,
+        )
 
     await _take_answers(unit, events, confirm)
 
@@ -128,7 +153,9 @@ async def keep_visit(events: Sequence[PickupConfirmed], unit: Unit) -> None:
 @on(PickupDeclined)
 async def give_up_visit(events: Sequence[PickupDeclined], unit: Unit) -> None:
     """Nothing of the visit is wanted."""
-    await _take_answers(unit, events, lambda before, event: progress.pickup_declined(before, event.visit_id))
+    await _take_answers(
+        unit, events, lambda record, event: progress.pickup_declined(record.progress, event.visit_id)
+    )
 
 
 @on(PatientUnreached)
@@ -137,8 +164,13 @@ async def handle_unreached(events: Sequence[PatientUnreached], unit: Unit) -> No
     await _take_answers(
         unit,
         events,
-        lambda before, event: progress.unreached(
-            before, event.plan_id, event.visit_id, event.reachable_on, too_late=event.too_late
+        lambda record, event: progress.unreached(
+            record.progress,
+            event.plan_id,
+            event.visit_id,
+            event.reachable_on,
+            too_late=event.too_late,
+            planned_late=event.planned_late,
         ),
     )
 
@@ -149,19 +181,32 @@ async def move_visit(events: Sequence[RescheduleRequested], unit: Unit) -> None:
     await _take_answers(
         unit,
         events,
-        lambda before, event: progress.reschedule_requested(before, event.visit_id, event.wanted_on),
+        lambda record, event: progress.reschedule_requested(record.progress, event.visit_id, event.wanted_on),
+    )
+
+
+def _newest(record: Record, event: AlignmentAgreed | PickupConfirmed) -> bool:
+    """Whether the plan that was read to the patient is the one that stands: what is newer nobody heard."""
+    return event.plan_revision == record.revision
+
+
+@on(VisitAnnounced)
+async def keep_announced_day(events: Sequence[VisitAnnounced], unit: Unit) -> None:
+    """A day that the patient was told is promised, though they did not say anything to it yet."""
+    await _take_answers(
+        unit, events, lambda record, event: progress.visit_announced(record.progress, event.visit_id)
     )
 
 
 async def _take_answers(
-    unit: Unit, events: Sequence[A], move: Callable[[Progress, A], Progress | None]
+    unit: Unit, events: Sequence[A], move: Callable[[Record, A], Progress | None]
 ) -> None:
     """Record every answer; plan anew where it still fits what stands."""
     records = await store.load_records(unit.db, [event.patient_id for event in events], unit.now)
     moved, answers = [], []
     for event in events:
         record = records.get(event.patient_id)
-        after = move(record.progress, event) if record and record.enrolled else None
+        after = move(record, event) if record and record.enrolled else None
         if record and after:
             moved.append(replace(record, progress=after))
         answers.append(

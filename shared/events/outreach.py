@@ -80,6 +80,20 @@ class RescheduleRequested(Event):
     wanted_on: date
 
 
+class VisitAnnounced(Event):
+    """The patient was told the day of a visit, by a call, a text or a letter that names it, and decided nothing yet."""
+
+    TYPE: ClassVar[str] = "medsync.outreach.visit-announced.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    plan_id: str
+    plan_revision: int
+    visit_id: str
+    on: date
+    channel: Channel
+
+
 class ReportedChange(OpenEnum):
     stopped = "stopped"
     dose_changed = "dose_changed"

@@ -209,6 +209,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     planner.DemandForecast.TYPE: _demand,
     outreach.AlignmentAgreed.TYPE: _template("The patient agreed to the sync date {anchor_on:short_date}."),
     outreach.PickupConfirmed.TYPE: _confirmed,
+    outreach.VisitAnnounced.TYPE: _template("The patient was told of the visit on {on:short_date}."),
     outreach.PickupDeclined.TYPE: _template("The patient declined the visit on {on:short_date}."),
     outreach.RescheduleRequested.TYPE: _template("The patient asked for {wanted_on:short_date} instead."),
     outreach.ChangeReported.TYPE: _change_reported,

@@ -39,7 +39,7 @@ from shared.events.enrollment import (
     Profile,
     StoreChanged,
 )
-from shared.events.fulfillment import PackagePickedUp, PackageReady, PickupMissed, StockShort
+from shared.events.fulfillment import PackagePickedUp, PackageReady, PackageReopened, PickupMissed, StockShort
 from shared.events.outreach import (
     AlignmentAgreed,
     ChangeReported,
@@ -51,6 +51,7 @@ from shared.events.outreach import (
     RenewalAnswered,
     RenewalRequested,
     RescheduleRequested,
+    VisitAnnounced,
 )
 from shared.events.planner import (
     Condition,
@@ -933,6 +934,50 @@ async def test_ready_reminder_missed_and_picked_up(known: Service) -> None:
     assert await known.lease() == []
     assert set((await known.statuses()).values()) == {"done"}
     assert await known.published() == []
+
+
+@pytest.mark.parametrize(
+    ("channel", "outcome", "told"),
+    [
+        ("text", "voicemail", True),
+        ("text", "no_answer", False),
+        ("phone", "voicemail", False),
+        ("phone", "answered", True),
+    ],
+)
+async def test_a_day_counts_as_told_once_it_was_read_out_or_a_text_that_names_it_is_out(
+    known: Service, channel: str, outcome: str, told: bool
+) -> None:
+    await known.handle(enrolled(revision=2, channels=(Channel(channel),)))
+    await known.handle(plan(VISIT))
+    await known.at(datetime(2026, 10, 13, 14, tzinfo=UTC))
+    [lent] = await known.lease()
+    assert (lent["kind"], lent["channel"]) == ("confirmation", channel)
+    await known.report(lent, outcome)
+    published = await known.published()
+    assert [type(event) for event in published] == [VisitAnnounced] * told
+    for event in published:
+        assert isinstance(event, VisitAnnounced)
+        assert (event.visit_id, event.on) == (VISIT.visit_id, VISIT.on)
+
+
+async def test_nobody_is_told_of_a_package_that_is_ready_no_longer(known: Service) -> None:
+    await known.handle(enrolled(revision=2, channels=(Channel.text, Channel.phone)))
+    await known.at(datetime(2026, 10, 18, 3, tzinfo=UTC))  # at night: nobody was told yet
+    await known.handle(package(PackageReady))
+    await known.handle(package(PackageReopened))
+    await known.at(datetime(2026, 10, 18, 15, tzinfo=UTC))
+    assert await known.lease() == await known.lease(by=CLERK) == []
+
+    await known.handle(package(PackageReady, return_on=date(2026, 10, 29)))
+    [lent] = await known.lease()
+    assert (lent["kind"], lent["attempt"]) == ("ready", 1)
+    await known.report(lent, "voicemail")
+    await known.handle(package(PackageReopened))
+    await known.at(datetime(2026, 10, 19, 18, tzinfo=UTC))
+    assert await known.lease() == [], "nobody is reminded of what is not ready"
+    await known.handle(package(PackageReady, return_on=date(2026, 10, 30)))
+    assert [lent["kind"] for lent in await known.lease()] == ["reminder"], "who was told is not told again"
 
 
 async def test_a_patient_who_calls_in_takes_the_dialers_lease_back(known: Service) -> None:

@@ -396,3 +396,70 @@ async def test_what_staff_report_they_have_read(known: Service) -> None:
         "/patients/p1/inbound", by=PATIENT, answer={"question": True, "text": "which pill is blue?"}
     )
     assert len(await to_read(known)) == 1
+
+
+# ---- questions ----------------------------------------------------------------------------------------------
+
+WORDS = "May I take the lisinopril with Zinnobertee?"
+
+
+async def asked(service: Service, **params: str) -> list[dict[str, Any]]:
+    """The questions of the store."""
+    answer = await service.http.get("/questions", params={"store": "s1"} | params, headers=PHARMACIST)
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+async def test_a_question_stands_in_a_list_until_a_pharmacist_answered_it(known: Service) -> None:
+    await known.post("/patients/p1/inbound", by=CLERK, answer={"asked": WORDS})
+    assert [type(event) for event in await known.published()] == [QuestionRaised]
+    [listed] = await asked(known)
+    assert (listed["words"], listed["escalated"], listed["status"]) == (WORDS, False, "open")
+    due_at = datetime.fromisoformat(listed["due_at"])
+    assert NOW + timedelta(days=1) < due_at < NOW + timedelta(days=2), "the end of the next business day"
+    await known.at(due_at)
+    assert [each["escalated"] for each in await asked(known)] == [True]
+
+    path = f"/questions/{listed['question_id']}/answer"
+    await known.post(path, 403, by=CLERK, outcome="answered")
+    await known.post(path, 400, by=PHARMACIST, outcome="whatever")
+    await known.post(path, by=PHARMACIST, outcome="answered", words="Yes, with Zinnobertee too.")
+    assert await asked(known) == []
+    [done] = await asked(known, status="answered")
+    assert (done["outcome"], done["escalated"]) == ("answered", False)
+    assert (await known.post(path, 409, by=PHARMACIST, outcome="answered"))["code"] == "answered"
+    assert (await known.get("/call-list?store=s1"))["items"] == [], "nobody calls back about it"
+    await known.post(f"/questions/{uuid4()}/answer", 404, by=PHARMACIST, outcome="answered")
+
+
+async def test_what_was_asked_and_answered_is_sealed_and_its_words_are_nowhere_else(known: Service) -> None:
+    await known.post("/patients/p1/inbound", by=CLERK, answer={"question": True, "asked": WORDS})
+    [listed] = await asked(known)
+    path = f"/questions/{listed['question_id']}/answer"
+    await known.post(path, by=PHARMACIST, outcome="referred", words="Zinnobertee: ask Dr. N.")
+    async with known.work.pool.acquire() as db:
+        for table in ("questions", "attempts", "contacts", "fabric.outbox", "fabric.audit"):
+            kept = await db.fetchval(f"select coalesce(string_agg(t::text, ' '), '') from {table} t")
+            assert "Zinnober" not in kept, table
+            assert b"Zinnober".hex() not in kept, table
+
+
+async def test_a_message_that_is_a_question_is_listed_with_its_words_and_a_call_answers_it(
+    known: Service,
+) -> None:
+    await write(known, WORDS)
+    await read(known, "question")
+    [listed] = await asked(known)
+    assert listed["words"] == WORDS
+    lent = await known.post(f"/contacts/{listed['question_id']}/lease", by=PHARMACIST, worker="w")
+    [contact] = lent["contacts"]
+    await known.post(
+        f"/contacts/{listed['question_id']}/outcome",
+        by=PHARMACIST,
+        lease_id=contact["lease_id"],
+        outcome="answered",
+        answer={},
+    )
+    assert await asked(known) == []
+    assert [each["status"] for each in await asked(known, status="answered")] == ["answered"]

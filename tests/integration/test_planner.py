@@ -349,6 +349,42 @@ async def test_who_can_only_be_written_to_is_planned_for_days_that_the_post_can_
     assert min(visit["on"] for visit in what_if.json()["plan"]["visits"]) == in_days(11).isoformat()
 
 
+@pytest.mark.parametrize("changes", [("handed_over",), ("on_hand",), ("stopped",)])
+async def test_who_comes_or_tells_of_a_drug_is_planned_as_one_who_needs_no_letter(
+    proposed: Service, changes: tuple[str, ...]
+) -> None:
+    first = PlanComputed.model_validate((await proposed.get("/plans/p1"))["plan"])
+    unreached = PatientUnreached(
+        patient_id="p1",
+        plan_id=first.plan_id,
+        plan_revision=first.revision,
+        visit_id=None,
+        attempts=0,
+        reachable_on=in_days(11),
+        too_late=True,
+    )
+    waits = only(await proposed.handle(unreached), PlanComputed)
+    assert "by_letter" in {reason.code for reason in waits.reasons}
+    came = only(await proposed.handle(changed(2, changes=changes)), PlanComputed)
+    assert "by_letter" not in {reason.code for reason in came.reasons}
+    assert [visit.on for visit in came.visits] == [visit.on for visit in first.visits]
+
+
+async def test_a_visit_planned_too_late_for_any_call_is_no_miss_of_the_patients(proposed: Service) -> None:
+    plan = PlanComputed.model_validate((await proposed.get("/plans/p1"))["plan"])
+    plan = only(await proposed.handle(agreed(plan)), PlanComputed)
+    for _ in range(3):
+        late = PatientUnreached(
+            patient_id="p1",
+            plan_id=plan.plan_id,
+            plan_revision=plan.revision,
+            visit_id=pickup(plan).visit_id,
+            attempts=0,
+            planned_late=True,
+        )
+        plan = only(await proposed.handle(late), PlanComputed)
+
+
 async def test_days_that_no_plan_reaches_plan_nobody_anew(proposed: Service) -> None:
     """As when a year begins, and the holidays of one more are told."""
     for revision, closed_on, planned_anew in (

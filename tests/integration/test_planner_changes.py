@@ -6,7 +6,10 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from shared.events.enrollment import (
+    Channel,
     DisenrolmentReason,
     Drug,
     PatientDisenrolled,
@@ -14,7 +17,7 @@ from shared.events.enrollment import (
     Prescription,
     Span,
 )
-from shared.events.outreach import PatientUnreached
+from shared.events.outreach import PatientUnreached, VisitAnnounced
 from shared.events.planner import PlanBlocked, PlanCancelled, PlanComputed
 from shared.words import explain
 from tests.integration.test_planner import (
@@ -228,6 +231,47 @@ async def test_a_day_that_closes_moves_its_agreed_visits_earlier_and_leaves_the_
     assert moved.anchor_on == plan.anchor_on - timedelta(days=1)
     assert moved.reasons[0].code == "anchor_moved_closed"
     assert [visit.visit_id for visit in moved.visits if visit.on < moved.anchor_on] == bridges
+
+
+async def test_an_agreed_day_comes_true_once_the_store_is_open_again_for_nobody_was_told_another(
+    service: Service,
+) -> None:
+    await service.handle(store_changed())
+    plan = await agree(service, only(await service.handle(enrolled()), PlanComputed))
+    await service.handle(store_changed(2, closed_on=(plan.anchor_on,)))
+    assert only(await service.do_due(), PlanComputed).anchor_on != plan.anchor_on
+    await service.handle(store_changed(3))
+    assert only(await service.do_due(), PlanComputed).anchor_on == plan.anchor_on
+
+
+@pytest.mark.parametrize("told", [False, True])
+async def test_a_day_planned_after_a_miss_binds_nothing_until_it_is_told(
+    service: Service, told: bool
+) -> None:
+    """The day that was chosen closes before any call: another is chosen, and nothing moved that anybody knew of."""
+    first = await agreed_in_step(service)
+    missed = PatientUnreached(
+        patient_id="p1",
+        plan_id=first.plan_id,
+        plan_revision=first.revision,
+        visit_id=pickup(first).visit_id,
+        attempts=3,
+    )
+    second = only(await service.handle(missed), PlanComputed)
+    if told:
+        announced = VisitAnnounced(
+            patient_id="p1",
+            plan_id=second.plan_id,
+            plan_revision=second.revision,
+            visit_id=pickup(second).visit_id,
+            on=second.anchor_on,
+            channel=Channel.text,
+        )
+        [kept] = await service.handle(announced)
+        assert isinstance(kept, PlanComputed) and kept.anchor_on == second.anchor_on
+    await service.handle(store_changed(2, closed_on=(second.anchor_on,)))
+    third = only(await service.do_due(), PlanComputed)
+    assert ("anchor_moved_closed" in {reason.code for reason in third.reasons}) is told
 
 
 async def test_a_store_whose_packages_take_longer_has_its_patients_planned_anew(proposed: Service) -> None:

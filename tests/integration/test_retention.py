@@ -179,6 +179,10 @@ TEXT = """
                        read_at)
     select uuidv7(), 'p', 's', $1::timestamptz, 'text', '', '1', false, now(), now(), {read}
 """
+QUESTION = """
+    insert into questions (question_id, patient_id, store_id, asked_at, due_at, answered_at)
+    select {of}, 'p', 's', $1::timestamptz, now(), {answered}
+"""
 ASKED = """
     insert into renewals (contact_id, patient_id, store_id, rx_id, drug_name, prescriber_id, needed_by, opened_at,
                           status, asked, asked_at)
@@ -350,6 +354,17 @@ CASES = {
         ],
     ),
     "outreach.texts": Case([TEXT.format(read="$1::timestamptz")], [TEXT.format(read="null::timestamptz")]),
+    "outreach.questions": Case(
+        [
+            QUESTION.format(of="uuidv7()", answered="$1::timestamptz"),
+            QUESTION.format(of="uuidv7()", answered="null"),
+        ],
+        [
+            QUESTION.format(of="uuidv7()", answered="timestamptz '2090-01-01'"),
+            CONTACT.format(kind="question", on="null::date", status="open", lease="null::uuid"),
+            QUESTION.format(of="(select contact_id from contacts where kind = 'question')", answered="null"),
+        ],
+    ),
     "outreach.renewals": Case([ASKED.format(status="closed")], [ASKED.format(status="open")]),
     "outreach.short_items": Case(
         [SHORT.format(visit="v")],

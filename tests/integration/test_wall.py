@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 WALLED = {
     "enrollment": {"patients", "candidates", "people"},
     "planner": {"patients", "plans", "rulings"},
-    "outreach": {"patients", "contacts", "renewals", "texts", "details"},
+    "outreach": {"patients", "contacts", "renewals", "texts", "questions", "details"},
     "fulfillment": {"work_orders"},
     "console": {"patients", "visits", "sealed_details"},
 }

@@ -15,7 +15,7 @@ from services.outreach.commands.effects import Reply, given, take_effect
 from services.outreach.commands.leasing import LeasedContacts, LeaseRequest, lease_contacts, require_lease_of
 from services.outreach.commands.stopping import ENDS, heed
 from services.outreach.commands.texts import keep_text
-from services.outreach.domain.answers import Answer, Effect, Outcome, effect_of, understood
+from services.outreach.domain.answers import Answer, Effect, Outcome, announced, effect_of, understood
 from services.outreach.domain.model import ASKS, By, Case, Contact, Kind, Status, by_of
 from services.outreach.domain.review import Lease, lease, lease_next
 from services.outreach.domain.schedule import may_call
@@ -123,7 +123,7 @@ async def report(unit: Unit, contact_id: UUID, said: Report) -> Reply:
         if over
         else await _effect(unit, contact, attempt, said.came_of_it, meant.answer)
     )
-    reply = await take_effect(unit, effect)
+    reply = await take_effect(unit, effect, said.answer.asked)
     channel, number = (
         attempt.channel or Channel.other,
         await attempts.leased_number(unit.db, unit.keys, said.lease_id),
@@ -169,7 +169,9 @@ async def _effect(unit: Unit, contact: Contact, attempt: Attempt, outcome: Outco
     [case] = await reads.load_cases(unit.db, [contact.patient_id], unit.now)
     if attempt.channel is Channel.letter:
         contact = replace(contact, written_at=unit.now)
-    return effect_of(contact, outcome, answer, attempt.told, case, unit.now)
+    effect = effect_of(contact, outcome, answer, attempt.told, case, unit.now)
+    told = announced(effect.contacts[0], outcome, attempt.channel, attempt.told)
+    return effect if effect.stale or told is None else replace(effect, events=(*effect.events, told))
 
 
 # ---- staff overrule -------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 from pydantic_core import to_jsonable_python
 
+from services.outreach.commands.questions import keep_questions
 from services.outreach.domain.answers import Answer, Effect, Outcome
 from services.outreach.domain.model import By, Kind, Status
 from services.outreach.domain.texts import Meaning
@@ -46,9 +47,10 @@ class Reply(Output):
         return self.model_dump(mode="json", exclude_unset=True)
 
 
-async def take_effect(unit: Unit, effect: Effect) -> Reply:
-    """Save and emit an effect. Return how its contacts stand."""
+async def take_effect(unit: Unit, effect: Effect, asked: str = "") -> Reply:
+    """Save and emit an effect; `asked` is what the patient asked, in words. Return how its contacts stand."""
     await writes.save_contacts(unit.db, effect.contacts)
+    await keep_questions(unit, effect, asked)
     unit.emit(effect.events)
     return Reply(
         contacts=tuple(
@@ -89,4 +91,5 @@ def call_of_theirs(
 def given(answer: Answer) -> dict[str, Any]:
     """The answer as the ledger keeps it: without the patient's own words, which are kept sealed or not at all."""
     kept: dict[str, Any] = to_jsonable_python(answer)
+    del kept["asked"]
     return kept | {"text": ""}

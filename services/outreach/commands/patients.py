@@ -93,7 +93,7 @@ async def inbound(unit: Unit, patient_id: str, said: Inbound) -> Reply:
     effect = Effect(())
     if not ends:
         effect, meant = _heard(case, said, meant, unit.now)
-        reply = (await take_effect(unit, effect)).beside(reply)
+        reply = (await take_effect(unit, effect, said.answer.asked)).beside(reply)
     which_number = ends is Outcome.wrong_number and not reply.wrong_number
     if which_number or (meant.for_a_person and unit.role not in STAFF):
         text = said.answer.text

@@ -110,9 +110,10 @@ async def _follow(unit: Unit, text: Text, reading: Reading) -> Reply:
         return Reply().beside(given_up)
     if reading.meaning is ReadAs.nothing:
         return Reply()
-    answer = reading.answer if reading.meaning is ReadAs.answer else Answer(question=True)
+    question = Answer(question=True, asked=text.words or "")
+    answer = reading.answer if reading.meaning is ReadAs.answer else question
     [case] = await recompute_contacts(unit, [text.patient_id])
     effect = called_in(case, reading.visit_id, answer, unit.now)
-    reply = await take_effect(unit, effect)
+    reply = await take_effect(unit, effect, answer.asked)
     await attempts.add_attempts(unit.db, [call_of_theirs(unit, text.patient_id, effect, answer, reply)])
     return reply

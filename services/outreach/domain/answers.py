@@ -26,12 +26,14 @@ from services.outreach.domain.model import (
 from services.outreach.domain.review import declined, pickup
 from services.outreach.domain.texts import Meaning
 from shared.events import Event
+from shared.events.enrollment import Channel
 from shared.events.outreach import (
     AlignmentAgreed,
     ChangeReported,
     QuestionRaised,
     ReportedChange,
     RescheduleRequested,
+    VisitAnnounced,
 )
 from shared.events.planner import Visit
 from shared.problems import Invalid
@@ -91,6 +93,7 @@ class Answer:
     confirm_visits: Names = ()
     changes: Annotated[tuple[Change, ...], Field(max_length=MOST)] = ()
     question: StrictBool = False
+    asked: Message = ""  # the question in words, for the pharmacist; kept sealed
     text: Message = ""  # as the patient wrote it: `texts` says what it means
 
     @property
@@ -192,6 +195,27 @@ def effect_of(
     if delivered and contact.status is Status.open:
         contact = replace(contact, status=Status.done)
     return Effect((contact,))
+
+
+def announced(
+    contact: Contact, outcome: Outcome, channel: Channel | None, told: Plan | None
+) -> VisitAnnounced | None:
+    """What an attempt to have a visit confirmed told the patient, where nothing was decided: its day, if it was read
+    out, or a text or a letter that names it is out. A message on a machine names no day."""
+    written = channel in (Channel.text, Channel.letter) and outcome is Outcome.voicemail
+    visit = told.visit(contact.visit_id) if told else None
+    if contact.kind is not Kind.confirmation or visit is None or told is None or channel is None:
+        return None
+    if contact.status is not Status.open or not (written or outcome is Outcome.answered):
+        return None
+    return VisitAnnounced(
+        patient_id=told.patient_id,
+        plan_id=told.plan_id,
+        plan_revision=told.revision,
+        visit_id=visit.visit_id,
+        on=visit.on,
+        channel=channel,
+    )
 
 
 def heard(
@@ -309,7 +333,7 @@ def beside(
         )
         for change in answer.changes
     ]
-    if not answer.question:
+    if not (answer.question or answer.asked.strip()):
         return events, []
     raised = QuestionRaised(patient_id=case.patient_id, visit_id=visit_id)
     if at_counter:

@@ -348,6 +348,14 @@ def contacts_when_ready(event: PackageReady, now: datetime) -> list[Contact]:
     ]
 
 
+def reopened(held: Contact, announced: Contact) -> Contact | None:
+    """What was withdrawn with the package is to be said, now that it is ready once more; what the patient was told is
+    true again. None where nothing changes."""
+    if held.status is not Status.withdrawn:
+        return None
+    return replace(held, status=Status.open, attempts=0, last_on=announced.last_on)
+
+
 def contact_when_missed(event: PickupMissed, ready: Contact, now: datetime) -> Contact:
     """The missed-pickup contact of the first, or of the third, day after; `ready` announced the package."""
     return replace(

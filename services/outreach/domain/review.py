@@ -181,7 +181,8 @@ def _settled(contact: Contact, case: Case, now: datetime, policy: Policy) -> tup
         next_on = reachable_on(now, zone, policy)
         event = event.model_copy(update={"reachable_on": next_on, "too_late": too_late_for_post})
     elif isinstance(event, PatientUnreached):
-        event = event.model_copy(update={"planned_late": not days})
+        late = not days or contact.opened_at >= closing(last_day(contact, zone, policy), zone, policy)
+        event = event.model_copy(update={"planned_late": late and not contact.attempts})
     return settled, event
 
 

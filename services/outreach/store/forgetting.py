@@ -15,7 +15,7 @@ async def _reword(db: Db, patient_ids: Collection[str]) -> None:
 
 
 PERSONAL = Personal(
-    rows=("details", "phones", "lent_numbers", "texts", "stops_to_spread", "caregivers"),
+    rows=("details", "phones", "lent_numbers", "texts", "questions", "stops_to_spread", "caregivers"),
     kept=("patients", "opt_outs", "plans", "contacts", "attempts", "short_items", "renewals"),
     reword=_reword,
 )

@@ -70,6 +70,20 @@ TEXTS = Kind(
     remove=("delete from texts where text_id = any($1::text[]::uuid[])",),
 )
 
+QUESTIONS = Kind(
+    name="outreach.questions",
+    after="it was asked, and answered",
+    least_days=30,
+    past="""
+        select q.question_id::text as id, q.patient_id
+        from questions q
+        where q.asked_at < $1
+          and coalesce(q.answered_at < $1, true)
+          and not exists (select from contacts c where c.contact_id = q.question_id and c.status = 'open')
+    """,
+    remove=("delete from questions where question_id = any($1::text[]::uuid[])",),
+)
+
 RENEWALS = Kind(
     name="outreach.renewals",
     after="it was needed, and last asked for",
@@ -108,4 +122,4 @@ SHORT_ITEMS = Kind(
     ),
 )
 
-KINDS = (CONTACTS, ATTEMPTS, TEXTS, RENEWALS, SHORT_ITEMS)
+KINDS = (CONTACTS, ATTEMPTS, TEXTS, QUESTIONS, RENEWALS, SHORT_ITEMS)

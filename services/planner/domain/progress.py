@@ -48,6 +48,7 @@ class OpenVisit:
     on: date
     items: tuple[PromisedItem, ...]
     confirmed: bool = False
+    promised: bool = False  # its day was said to the patient, or by the patient
     # rx_ids of fills that depend on what may come on the visit's own day
     wait_to_the_end: frozenset[str] = frozenset()
     at_counter: tuple[PromisedItem, ...] = ()  # to be asked about at the pickup: the next plan decides anew
@@ -76,6 +77,12 @@ class Progress:
     )
     look_again_on: date | None = None  # when time alone calls for another look
     rhythm: PromisedRhythm | None = None  # of the newest plan, without the counts of its year
+    # what was said of days to come; the newest plan may have others, and nobody may have said them yet
+    promised_on: date | None = None  # of the pickup
+    promised_next_on: date | None = None  # of the one after it
+    promised_joins: Mapping[str, date] = field(
+        default_factory=dict
+    )  # by rx_id: from when on it keeps the rhythm
 
     def visit(self, visit_id: str | None) -> OpenVisit | None:
         """The open visit with this id."""
@@ -97,6 +104,11 @@ def disenrolled(progress: Progress) -> Progress:
     return Progress(progress.patient_id, status=Status.gone, cycle=progress.cycle)
 
 
+def answered(progress: Progress) -> Progress:
+    """The patient came, or answered: nothing waits for the post any more."""
+    return replace(progress, not_before=None)
+
+
 def reset_missed_cycles(progress: Progress) -> Progress:
     """The patient came, or said how they want to be served: those not reached count anew."""
     return replace(progress, misses=0)
@@ -105,21 +117,36 @@ def reset_missed_cycles(progress: Progress) -> Progress:
 # --- answers ---
 
 
-def alignment_agreed(progress: Progress, plan_id: str, anchor_on: date) -> Progress | None:
-    """The day becomes a pin, and with the plan's own day its visits are told. Stale if it is no longer offered."""
+def alignment_agreed(
+    progress: Progress, plan_id: str, anchor_on: date, *, read_out: bool = True
+) -> Progress | None:
+    """The day becomes a pin, and with the plan's own day the plan is promised as it was read out. Stale if it is no
+    longer offered.
+
+    `read_out`: the newest plan is the one that was read to the patient.
+    """
     if progress.agreed or progress.plan_id != plan_id or anchor_on not in progress.offered:
         return None
-    visits = progress.visits if anchor_on == progress.anchor_on else ()
-    return replace(progress, agreed=True, misses=0, anchor_on=anchor_on, visits=visits)
+    agreed = replace(answered(progress), agreed=True, misses=0)
+    if anchor_on != progress.anchor_on:
+        return replace(agreed, anchor_on=anchor_on, next_anchor_on=None, promised_on=anchor_on, visits=())
+    return _promised_whole(agreed) if read_out else replace(agreed, promised_on=anchor_on)
 
 
 def pickup_confirmed(
-    progress: Progress, visit_id: str, wanted: Mapping[str, tuple[Decimal, int]], declined: Collection[str]
+    progress: Progress,
+    visit_id: str,
+    wanted: Mapping[str, tuple[Decimal, int]],
+    declined: Collection[str],
+    *,
+    read_out: bool = True,
+    by_patient: bool = True,
 ) -> Progress | None:
     """The visit stands, with what is wanted (quantity and days by rx_id); what is declined waits.
 
     What a later plan had put into the visit was not asked about: it is neither, and planned anew. Who confirms a visit
-    of a proposal agrees to the proposal.
+    of a proposal agrees to the proposal. `read_out`: the newest plan is the one that was read to the patient.
+    `by_patient`: it was the patient who said so, and not a standing instruction that stood in for the call.
     """
     visit = progress.visit(visit_id)
     if visit is None:
@@ -129,11 +156,12 @@ def pickup_confirmed(
         for item in visit.items
         if item.rx_id in wanted and item.rx_id not in declined
     )
-    kept = replace(visit, items=items, confirmed=True)
+    kept = replace(visit, items=items, confirmed=True, promised=True)
     unwanted = {item.rx_id for item in visit.items} & set(declined)
+    progress = answered(progress) if by_patient else progress
     if not items:
         return pickup_declined(progress, visit_id) if unwanted else None
-    progress = _without(progress, visit)
+    progress = _without(_promised_by_confirming(progress, kept, read_out=read_out and by_patient), visit)
     return replace(
         progress,
         agreed=True,
@@ -148,6 +176,7 @@ def pickup_declined(progress: Progress, visit_id: str) -> Progress | None:
     visit = progress.visit(visit_id)
     if visit is None:
         return None
+    progress = answered(progress)
     if visit.kind is VisitKind.synchronized:
         return _next_cycle(_without(progress, visit), missed=True)
     declined = _put_off(progress, visit, {item.rx_id for item in visit.items})
@@ -161,14 +190,16 @@ def unreached(
     reachable_on: date | None = None,
     *,
     too_late: bool = False,
+    planned_late: bool = False,
 ) -> Progress | None:
     """Every attempt failed. About the synchronized pickup, or the alignment itself: the next cycle begins.
 
     Where a letter alone can reach the patient, the next plan leaves the post its time, until `reachable_on`. That this
     one left it none is no miss, unless it was to: then something else holds the day, and staff have to act.
+    `planned_late`: nobody was called, for the visit was planned after the last hours for it: no miss of the patient's.
     """
     warned = progress.not_before and reachable_on and progress.not_before + timedelta(days=1) >= reachable_on
-    missed = not too_late or bool(warned)
+    missed = not (too_late or planned_late) or bool(warned)
     progress = replace(progress, not_before=reachable_on)
     if visit_id is None:
         waits = progress.plan_id == plan_id and not progress.agreed
@@ -188,10 +219,29 @@ def reschedule_requested(progress: Progress, visit_id: str, wanted_on: date) -> 
     visit = progress.visit(visit_id)
     if visit is None:
         return None
-    moving = replace(visit, confirmed=False)
-    progress = _without(progress, visit)
+    moving = replace(visit, confirmed=False, promised=True)
+    is_pickup = visit.kind is VisitKind.synchronized and visit.on == progress.anchor_on
+    progress = _without(answered(progress), visit)
     return replace(
-        progress, visits=(*progress.visits, moving), wanted_on=wanted_on, instead_of=visit.on, agreed=True
+        progress,
+        visits=(*progress.visits, moving),
+        wanted_on=wanted_on,
+        instead_of=visit.on,
+        agreed=True,
+        promised_on=visit.on if is_pickup else progress.promised_on,
+    )
+
+
+def visit_announced(progress: Progress, visit_id: str) -> Progress | None:
+    """The patient was told the day of a visit, and said nothing yet: it is promised, and not confirmed."""
+    visit = progress.visit(visit_id)
+    if visit is None or not progress.agreed:
+        return None
+    is_pickup = visit.kind is VisitKind.synchronized and visit.on == progress.anchor_on
+    return replace(
+        progress,
+        visits=tuple(replace(each, promised=True) if each is visit else each for each in progress.visits),
+        promised_on=visit.on if is_pickup else progress.promised_on,
     )
 
 
@@ -278,21 +328,23 @@ def plan_anew(
 
 
 def commitments_of(progress: Progress) -> Commitments:
-    """What the next plan has to keep to. A proposal that nobody agreed to binds nothing."""
+    """What the next plan has to keep to: what was said. A proposal that nobody agreed to binds nothing, and neither
+    does a day of an agreed plan that nobody said."""
+    rhythm = progress.rhythm
     return Commitments(
         agreed=progress.agreed,
-        anchor_on=progress.anchor_on if progress.agreed else None,
+        anchor_on=progress.promised_on if progress.agreed else None,
         visits=tuple(
             PromisedVisit(visit.kind, visit.on, visit.items, visit.confirmed)
             for visit in progress.visits
-            if progress.agreed
+            if progress.agreed and visit.promised
         ),
         declined_until=progress.declined_until,
         wanted_on=progress.wanted_on,
         instead_of=progress.instead_of,
         not_before=progress.not_before,
-        rhythm=progress.rhythm,
-        next_anchor_on=progress.next_anchor_on if progress.agreed else None,
+        rhythm=replace(rhythm, joins=progress.promised_joins) if rhythm and progress.agreed else rhythm,
+        next_anchor_on=progress.promised_next_on if progress.agreed else None,
     )
 
 
@@ -306,8 +358,10 @@ def _commitments_today(progress: Progress, today: date) -> Commitments:
 
 def _planned(progress: Progress, plan: Plan) -> Progress:
     confirmed = {visit.visit_id for visit in progress.visits if visit.confirmed}
+    promised = {visit.visit_id for visit in progress.visits if visit.promised}
+    asked_for = {visit.visit_id for visit in plan.visits if visit.on == progress.wanted_on}
     return replace(
-        progress,
+        _pickup_moved(progress, plan),
         status=Status.planned,
         wanted_on=None,
         instead_of=None,
@@ -324,6 +378,7 @@ def _planned(progress: Progress, plan: Plan) -> Progress:
                 visit.on,
                 tuple(_promised(item) for item in visit.items if not item.at_counter),
                 confirmed=visit.visit_id in confirmed,
+                promised=visit.visit_id in promised | asked_for,
                 wait_to_the_end=frozenset(
                     item.rx_id
                     for item in visit.items
@@ -338,6 +393,15 @@ def _planned(progress: Progress, plan: Plan) -> Progress:
 
 def _promised(item: Item) -> PromisedItem:
     return PromisedItem(item.rx_id, item.kind, item.quantity, item.days_supply, item.in_place_of)
+
+
+def _pickup_moved(progress: Progress, plan: Plan) -> Progress:
+    """The patient asked for another day of the pickup: that day, or the nearest that can be, takes its place."""
+    if progress.wanted_on is None or progress.instead_of != progress.promised_on:
+        return progress
+    joining = plan.rhythm.joins.items() if plan.rhythm else ()
+    joins = {rx_id: on for rx_id, on in joining if on == plan.anchor_on}
+    return replace(progress, promised_on=plan.anchor_on, promised_joins={**progress.promised_joins, **joins})
 
 
 def _halted(progress: Progress) -> Progress:
@@ -356,6 +420,9 @@ def _blocked(progress: Progress, blocked: Blocked) -> Progress:
         plan_id=None,
         anchor_on=None,
         next_anchor_on=None,
+        promised_on=None,
+        promised_next_on=None,
+        promised_joins={},
         offered=(),
         visits=(),
         look_again_on=blocked.look_again_on,
@@ -363,12 +430,15 @@ def _blocked(progress: Progress, blocked: Blocked) -> Progress:
 
 
 def _next_cycle(progress: Progress, *, missed: bool = False) -> Progress:
-    """The pickup after it was told and stays, and so do the visits before that; after a miss nothing is pinned but
-    visits that are confirmed, and the rhythm alone is kept, not when each drug was to join it."""
+    """The pickup after it stays where it was promised, and so do the visits before that; after a miss nothing is pinned
+    but visits that are confirmed, and the rhythm alone is kept, not when each drug was to join it."""
     rhythm = progress.rhythm
     return replace(
         progress,
         rhythm=replace(rhythm, joins={}) if rhythm and missed else rhythm,
+        promised_on=None if missed else progress.promised_next_on,
+        promised_next_on=None,
+        promised_joins={} if missed else progress.promised_joins,
         cycle=progress.cycle + 1,
         misses=progress.misses + 1 if missed else progress.misses,
         anchor_on=None if missed else progress.next_anchor_on,
@@ -379,8 +449,38 @@ def _next_cycle(progress: Progress, *, missed: bool = False) -> Progress:
     )
 
 
+def _promised_whole(progress: Progress) -> Progress:
+    """The newest plan was read out: its pickup and the one after it, its visits, and when each drug joins."""
+    return replace(
+        progress,
+        promised_on=progress.anchor_on,
+        promised_next_on=progress.next_anchor_on,
+        promised_joins=progress.rhythm.joins if progress.rhythm else {},
+        visits=tuple(replace(visit, promised=True) for visit in progress.visits),
+    )
+
+
+def _promised_by_confirming(progress: Progress, visit: OpenVisit, *, read_out: bool) -> Progress:
+    """What else is said where a visit is confirmed: with a visit of a proposal all of it; with the pickup, which one
+    comes after it. The pickup rests on the visits before it, and on what joins at it."""
+    if read_out and not progress.agreed:
+        return _promised_whole(progress)
+    if visit.kind is not VisitKind.synchronized or visit.on != progress.anchor_on:
+        return progress
+    joins = progress.rhythm.joins if progress.rhythm else {}
+    at_it = {rx_id: on for rx_id, on in joins.items() if on <= visit.on}
+    return replace(
+        progress,
+        promised_on=visit.on,
+        promised_next_on=progress.next_anchor_on if read_out else progress.promised_next_on,
+        promised_joins=joins if read_out else {**progress.promised_joins, **at_it},
+        visits=tuple(replace(each, promised=each.promised or each.on < visit.on) for each in progress.visits),
+    )
+
+
 def _without(progress: Progress, visit: OpenVisit) -> Progress:
-    return replace(progress, visits=tuple(each for each in progress.visits if each is not visit))
+    others = tuple(each for each in progress.visits if each.visit_id != visit.visit_id)
+    return replace(progress, visits=others)
 
 
 def _put_off(progress: Progress, visit: OpenVisit, rx_ids: Collection[str]) -> dict[str, date]:

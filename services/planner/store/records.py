@@ -173,7 +173,8 @@ async def _load_plans(db: Db, patient_ids: Sequence[str], now: datetime) -> dict
         f"""
         select
             patient_id, revision, status, plan_id, cycle, agreed, misses, anchor_on, next_anchor_on, offered_on,
-            declined_until, wanted_on, instead_of, not_before, rhythm, published::text, due_at,
+            declined_until, wanted_on, instead_of, not_before, rhythm, promised_on, promised_next_on, promised_joins,
+            published::text, due_at,
             {_BOOKED.format(plans="plans", now="$2")} as booked_on
         from plans
         where patient_id = any($1)
@@ -228,6 +229,7 @@ def _with_plan(record: Record, held: asyncpg.Record, visits: Iterable[OpenVisit]
         not_before=held["not_before"],
         rhythm=_rhythm_of(held["rhythm"]) if held["rhythm"] else None,
     )
+    progress = _with_promises(progress, held)
     return replace(
         record,
         progress=progress,
@@ -235,6 +237,25 @@ def _with_plan(record: Record, held: asyncpg.Record, visits: Iterable[OpenVisit]
         published=held["published"],
         due_at=held["due_at"],
         booked_on=held["booked_on"],
+    )
+
+
+def _with_promises(progress: Progress, held: asyncpg.Record) -> Progress:
+    """What was said; of a plan that a process of the version before wrote, all of it was held to be."""
+    if held["promised_joins"] is None:
+        rhythm = progress.rhythm
+        return replace(
+            progress,
+            promised_on=progress.anchor_on,
+            promised_next_on=progress.next_anchor_on,
+            promised_joins=rhythm.joins if rhythm else {},
+        )
+    joins = {rx_id: date.fromisoformat(day) for rx_id, day in held["promised_joins"].items()}
+    return replace(
+        progress,
+        promised_on=held["promised_on"],
+        promised_next_on=held["promised_next_on"],
+        promised_joins=joins,
     )
 
 
@@ -246,7 +267,7 @@ def _rhythm_of(kept: Mapping[str, Any]) -> PromisedRhythm:
 async def _load_visits(db: Db, patient_ids: Sequence[str]) -> dict[str, list[OpenVisit]]:
     rows = await db.fetch(
         """
-        select patient_id, visit_id, kind, on_day, confirmed, items
+        select patient_id, visit_id, kind, on_day, confirmed, coalesce(promised, true) as promised, items
         from visits
         where patient_id = any($1)
         order by on_day, visit_id
@@ -265,6 +286,7 @@ async def _load_visits(db: Db, patient_ids: Sequence[str]) -> dict[str, list[Ope
                 held["on_day"],
                 tuple(_item_of(item) for item in items),
                 held["confirmed"],
+                held["promised"],
                 waiting,
                 tuple(_item_of(item) for item in asked),
             )
@@ -333,6 +355,9 @@ _PLAN = (
     "instead_of",
     "not_before",
     "rhythm",
+    "promised_on",
+    "promised_next_on",
+    "promised_joins",
     "due_at",
     "booked_on",
 )
@@ -378,8 +403,10 @@ async def save_records(db: Db, records: Sequence[Record], now: datetime) -> None
         from jsonb_populate_recordset(null::visits, $1)
         on conflict (patient_id, visit_id) do update
         set confirmed = excluded.confirmed,
+            promised = excluded.promised,
             items = excluded.items
-        where (v.confirmed, v.items) is distinct from (excluded.confirmed, excluded.items)
+        where (v.confirmed, v.promised, v.items)
+              is distinct from (excluded.confirmed, excluded.promised, excluded.items)
         """,
         visits,
     )
@@ -391,7 +418,7 @@ def _plan_row(record: Record) -> Row:
     return {
         **row(record, "patient_id store_id revision due_at"),
         **row(progress, "status plan_id cycle agreed misses anchor_on next_anchor_on declined_until"),
-        **row(progress, "wanted_on instead_of not_before"),
+        **row(progress, "wanted_on instead_of not_before promised_on promised_next_on promised_joins"),
         "offered_on": progress.offered,
         "rhythm": row(rhythm, "cycle_days day_of_month joins") if rhythm else None,
         "booked_on": progress.anchor_on if progress.status is Status.planned else None,
@@ -401,7 +428,7 @@ def _plan_row(record: Record) -> Row:
 def _visit_rows(record: Record) -> list[Row]:
     return [
         {
-            **row(visit, "visit_id kind confirmed", patient_id=record.patient_id, on_day=visit.on),
+            **row(visit, "visit_id kind confirmed promised", patient_id=record.patient_id, on_day=visit.on),
             "items": [
                 row(
                     item,

@@ -45,7 +45,7 @@ from tests.unit.fulfillment.given import (
     report_of,
     states,
 )
-from tests.unit.fulfillment.test_package import TWO, only_event, ready
+from tests.unit.fulfillment.test_package import only_event, ready
 
 WARFARIN = ConfirmedItem("rx-c", "drug rx-c", Decimal(30), 30)
 
@@ -110,7 +110,7 @@ def test_what_no_longer_can_be_filled_is_no_longer_offered(facts: Facts, why: st
     order = offered(ready("rx-a"))
     withdrawn = reconcile(order, facts, NOON)
     assert states(withdrawn)["rx-c"] == f"cancelled {why}"
-    assert hand_over(withdrawn, identifiers=TWO, left=(), today=VISIT_ON).status is PackageStatus.picked_up
+    assert hand_over(withdrawn, left=(), today=VISIT_ON).status is PackageStatus.picked_up
     assert states(reconcile(ready("rx-a"), facts, NOON)).get("rx-c", "cancelled").startswith("cancelled")
     assert states(offered(withdrawn))["rx-c"] == "offered", "it can again"
 
@@ -167,7 +167,7 @@ def test_what_the_patient_agrees_to_is_due_at_once_filled_verified_and_handed_ov
     (taken,) = lease([order], LEASE, now=NOON, limit=10)
     reopened = report_of(taken, "rx-c", Filled("fill-c", date(2026, 10, 12)))
     assert isinstance(only_event(order, replace(reopened, items=order.items)), PackageReopened)
-    done = hand_over(served(order), identifiers=TWO, left=(), today=VISIT_ON)
+    done = hand_over(served(order), left=(), today=VISIT_ON)
     assert states(done) == {"rx-a": "filled", "rx-c": "filled"}
 
 
@@ -185,7 +185,7 @@ def test_what_the_patient_declines_is_not_offered_again_on_this_visit() -> None:
     assert states(order)["rx-c"] == "cancelled declined"
     later = offered(order, KNOWN._replace(plan=asking(5)))
     assert states(later)["rx-c"] == "cancelled declined"
-    done = hand_over(later, identifiers=TWO, left=(), today=VISIT_ON)
+    done = hand_over(later, left=(), today=VISIT_ON)
     event = only_event(later, done)
     assert isinstance(event, PackagePickedUp)
     assert [(each.rx_id, each.reason.code) for each in event.declined] == [("rx-c", "declined_at_counter")]
@@ -207,7 +207,7 @@ def test_only_what_is_offered_can_be_answered() -> None:
     dropped = reconcile(offered(ready("rx-a")), KNOWN._replace(plan=plan(3, "rx-a")), NOON)
     with pytest.raises(Invalid, match="not offered any more"):
         answer_offers(dropped, {"rx-c": True})
-    done = hand_over(ready("rx-a"), identifiers=TWO, left=(), today=VISIT_ON)
+    done = hand_over(ready("rx-a"), left=(), today=VISIT_ON)
     with pytest.raises(Conflict, match="not_offered: the package is picked_up"):
         answer_offers(done, {"rx-c": True})
 
@@ -220,10 +220,10 @@ def test_only_what_is_offered_can_be_answered() -> None:
 )
 def test_no_package_is_handed_over_in_silence_while_something_else_is_due(order: WorkOrder) -> None:
     with pytest.raises(Conflict, match="also_due: 1 more due now") as refused:
-        hand_over(order, identifiers=TWO, left=(), today=VISIT_ON)
+        hand_over(order, left=(), today=VISIT_ON)
     assert refused.value.named == {"rx_ids": ["rx-c"]}
     assert "rx-c" not in refused.value.message
-    done = hand_over(order, identifiers=TWO, left=(), later=["rx-c"], today=VISIT_ON)
+    done = hand_over(order, left=(), later=["rx-c"], today=VISIT_ON)
     assert states(done) == {"rx-a": "filled", "rx-c": "cancelled declined"}
     event = only_event(order, done)
     assert isinstance(event, PackagePickedUp) and [each.rx_id for each in event.declined] == ["rx-c"]
@@ -240,8 +240,8 @@ def test_what_was_confirmed_on_a_condition_and_came_late_is_not_overlooked_eithe
     met = reconcile(done, KNOWN._replace(plan=plan(3, "rx-a", "rx-c")), NOON)
     assert states(met)["rx-c"] == "to_fill"
     with pytest.raises(Conflict, match="also_due"):
-        hand_over(met, identifiers=TWO, left=(), today=VISIT_ON)
-    assert states(hand_over(met, identifiers=TWO, left=(), later=["rx-c"], today=VISIT_ON))["rx-c"] == (
+        hand_over(met, left=(), today=VISIT_ON)
+    assert states(hand_over(met, left=(), later=["rx-c"], today=VISIT_ON))["rx-c"] == (
         "cancelled declined"
     )
 
@@ -250,10 +250,10 @@ def test_what_is_agreed_to_and_cannot_be_filled_holds_nobody_up() -> None:
     (order,) = lease([agreed(ready("rx-a"))], LEASE, now=NOON, limit=10)
     refused = report_of(order, "rx-c", Rejected("75"))
     assert refused.status is PackageStatus.ready
-    done = hand_over(refused, identifiers=TWO, left=(), today=VISIT_ON)
+    done = hand_over(refused, left=(), today=VISIT_ON)
     assert states(done) == {"rx-a": "filled", "rx-c": "rejected"}
 
 
 def test_what_is_in_the_package_is_not_for_later() -> None:
     with pytest.raises(Invalid, match="filled_already"):
-        hand_over(ready("rx-a", "rx-b"), identifiers=TWO, left=(), later=["rx-b"], today=VISIT_ON)
+        hand_over(ready("rx-a", "rx-b"), left=(), later=["rx-b"], today=VISIT_ON)

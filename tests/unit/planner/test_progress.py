@@ -81,6 +81,70 @@ def test_only_an_offered_day_of_the_plan_that_stands_is_agreed(proposed: Progres
     assert progress.alignment_agreed(agreed, plan_id, proposed.offered[0]) is None, "agreed already"
 
 
+def test_a_day_that_nobody_was_told_binds_nothing(agreed: Progress) -> None:
+    """The pickup was not reached, the next cycle was planned, and before any call the profile changed."""
+    missed = progress.unreached(agreed, _id(agreed), pickup(agreed).visit_id)
+    assert missed is not None
+    untold, plan = planned(missed, today=in_days(10))
+    assert isinstance(plan, Plan) and plan.agreed
+    profile = taking({"a": 20, "b": 29})
+    _, again = planned(untold, profile, in_days(11))
+    _, fresh = planned(missed, profile, in_days(11))
+    assert isinstance(again, Plan) and isinstance(fresh, Plan)
+    assert fresh.anchor_on != plan.anchor_on, "the case says something"
+    assert again == fresh
+
+
+def test_a_visit_that_comes_near_before_anybody_was_told_of_it_is_not_held_fast(agreed: Progress) -> None:
+    missed = progress.unreached(agreed, _id(agreed), pickup(agreed).visit_id)
+    assert missed is not None
+    untold, plan = planned(missed, today=in_days(10))
+    assert isinstance(plan, Plan)
+    first = min(visit.on for visit in plan.visits)
+    today, profile = first - timedelta(days=2), taking({"a": 24, "b": 29})
+    _, again = planned(untold, profile, today)
+    _, fresh = planned(missed, profile, today)
+    assert isinstance(again, Plan)
+    assert again == fresh
+    told = progress.visit_announced(untold, untold.visits[0].visit_id)
+    assert told is not None
+    _, kept = planned(told, today=today)
+    assert isinstance(kept, Plan)
+    assert kept.visits[0].on == first
+
+
+def test_the_day_that_was_promised_comes_true_once_nothing_stands_against_it(agreed: Progress) -> None:
+    """A plan that moved it was never told: once the store is open after all, the patient comes as agreed."""
+    closed = replace(EVERY_DAY, closed_on=frozenset({in_days(PINNED)}))
+    moved, plan = progress.plan_anew(agreed, PROFILE, closed, COMMERCIAL, TODAY)
+    assert isinstance(plan, Plan) and plan.anchor_on != in_days(PINNED)
+    _, again = planned(moved)
+    assert isinstance(again, Plan)
+    assert again.anchor_on == in_days(PINNED)
+
+
+def test_of_a_plan_made_after_it_was_read_out_the_day_alone_is_promised(proposed: Progress) -> None:
+    own = proposed.offered[0]
+    assert own == proposed.anchor_on
+    read = progress.alignment_agreed(proposed, _id(proposed), own)
+    older = progress.alignment_agreed(proposed, _id(proposed), own, read_out=False)
+    assert read is not None and older is not None
+    told, by_older = progress.commitments_of(read), progress.commitments_of(older)
+    assert told.anchor_on == by_older.anchor_on == own
+    assert told.visits and not by_older.visits
+    assert (told.next_anchor_on, by_older.next_anchor_on) == (proposed.next_anchor_on, None)
+
+
+def test_a_confirmation_without_a_call_promises_no_day_after_it(agreed: Progress) -> None:
+    visit = pickup(agreed)
+    wanted = {item.rx_id: (item.quantity, item.days_supply) for item in visit.items}
+    for called, after in ((True, agreed.next_anchor_on), (False, None)):
+        at = progress.pickup_confirmed(agreed, visit.visit_id, wanted, (), read_out=called)
+        assert at is not None
+        promised = progress.commitments_of(progress.close_visit(at, visit.visit_id))
+        assert promised.anchor_on == after
+
+
 def test_a_proposal_binds_nothing(proposed: Progress) -> None:
     profile = taking({"a": 15, "b": 17})
     _, again = planned(proposed, profile)
@@ -252,7 +316,7 @@ def test_a_letter_without_an_answer_is_a_miss_and_the_next_plan_leaves_the_post_
     assert min(visit.on for visit in plan.visits) == in_days(25)
 
 
-@pytest.mark.parametrize(("how", "waits"), [("agreed", True), ("consent anew", False), ("given up", False)])
+@pytest.mark.parametrize(("how", "waits"), [("nothing", True), ("consent anew", False), ("given up", False)])
 def test_the_post_needs_its_time_until_its_day_unless_it_is_needed_no_longer(
     proposed: Progress, how: str, waits: bool
 ) -> None:
@@ -261,7 +325,7 @@ def test_the_post_needs_its_time_until_its_day_unless_it_is_needed_no_longer(
     later, plan = planned(after)
     assert isinstance(plan, Plan)
     then = {
-        "agreed": lambda: progress.alignment_agreed(later, _id(later), plan.anchor_on),
+        "nothing": lambda: later,
         "consent anew": lambda: progress.enrolled(later),
         "given up": lambda: progress.unreached(later, _id(later), None),
     }[how]()
@@ -269,6 +333,45 @@ def test_the_post_needs_its_time_until_its_day_unless_it_is_needed_no_longer(
     assert (then.not_before is not None) is waits
     _, plan = planned(then, today=in_days(10))
     assert "by_letter" not in {reason.code for reason in plan.reasons}
+
+
+@pytest.mark.parametrize("how", ["agreed", "confirmed", "declined", "moved", "came"])
+def test_the_wait_for_a_letter_ends_when_the_patient_comes_or_answers(proposed: Progress, how: str) -> None:
+    after = progress.unreached(proposed, _id(proposed), None, in_days(12), too_late=True)
+    assert after is not None
+    waiting, plan = planned(after)
+    assert isinstance(plan, Plan) and waiting.not_before == in_days(12)
+    visit = waiting.visits[0]
+    wanted = {item.rx_id: (item.quantity, item.days_supply) for item in visit.items}
+    then = {
+        "agreed": lambda: progress.alignment_agreed(waiting, _id(waiting), plan.anchor_on),
+        "confirmed": lambda: progress.pickup_confirmed(waiting, visit.visit_id, wanted, ()),
+        "declined": lambda: progress.pickup_declined(waiting, visit.visit_id),
+        "moved": lambda: progress.reschedule_requested(waiting, visit.visit_id, in_days(20)),
+        "came": lambda: progress.answered(waiting),
+    }[how]()
+    assert then is not None and then.not_before is None
+    _, plan = planned(then, today=in_days(1))
+    assert isinstance(plan, Plan)
+    assert "by_letter" not in {reason.code for reason in plan.reasons}
+
+
+def test_a_standing_instruction_is_no_answer_to_a_letter(agreed: Progress) -> None:
+    waiting = replace(agreed, not_before=in_days(12))
+    visit = pickup(agreed)
+    wanted = {item.rx_id: (item.quantity, item.days_supply) for item in visit.items}
+    for by_patient, not_before in ((True, None), (False, in_days(12))):
+        at = progress.pickup_confirmed(waiting, visit.visit_id, wanted, (), by_patient=by_patient)
+        assert at is not None and at.not_before == not_before
+
+
+def test_what_was_planned_too_late_for_any_call_is_no_miss(agreed: Progress) -> None:
+    for planned_late, misses in ((True, 0), (False, 1)):
+        after = progress.unreached(agreed, _id(agreed), pickup(agreed).visit_id, planned_late=planned_late)
+        assert after is not None and after.misses == misses
+        again, plan = planned(after, today=in_days(PINNED))
+        assert isinstance(plan, Plan) and again.cycle == 2
+        assert all(visit.on > in_days(PINNED) for visit in plan.visits), "not for today again"
 
 
 def test_the_next_cycle_begins_when_the_pickup_was_handed_over(agreed: Progress) -> None:
@@ -350,8 +453,13 @@ def random_walk(seed: int) -> None:
             assert all(visit.items and visit.on >= today for visit in plan.visits), f"seed {seed}"
             assert len({visit.on for visit in plan.visits}) == len(plan.visits), f"seed {seed}"
             assert plan.next_anchor_on > plan.anchor_on, f"seed {seed}"
-            if happens is _wait and stood.agreed and stood.anchor_on and plan.cycle == stood.cycle:
-                assert plan.anchor_on == stood.anchor_on, f"seed {seed}: an agreed day moved by itself"
+            if happens is _wait and _is_promised(stood) and plan.cycle == stood.cycle:
+                assert plan.anchor_on == stood.anchor_on, f"seed {seed}: a promised day moved by itself"
+
+
+def _is_promised(at: Progress) -> bool:
+    """Whether the day of the pickup was said, and the plan still has it."""
+    return at.agreed and at.anchor_on is not None and at.promised_on == at.anchor_on
 
 
 def _confirm(rng: Random, at: Progress, profile: Profile, today: date) -> Walked:
