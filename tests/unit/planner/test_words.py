@@ -49,7 +49,7 @@ def test_every_reason_has_words_for_just_its_parameters(
     assert fields == params
 
 
-ELSEWHERE = {"condition_not_met", "excluded_by_pharmacist"}
+ELSEWHERE = {"condition_not_met", "declined_at_counter", "excluded_by_pharmacist"}
 """Given by fulfillment."""
 
 FORMER = {
