@@ -49,6 +49,8 @@ class Said:
     standing: bool = False  # a standing instruction: given with the consent, or used for a confirmation
     items: tuple[Item, ...] = ()  # confirmed, in the package, or taken
     visits: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)  # of a plan
+    offers: frozenset[tuple[str, Item]] = frozenset()  # of a plan, by visit: to be asked about at the counter
+    at_counter: bool = False  # a fill that the patient agreed to there
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,9 @@ class Line(NamedTuple):
     rejected: bool
     short: bool
     renewed_as: str = ""  # the prescription that is filled, where it took the place of the one confirmed
+    agreed: bool = (
+        False  # not confirmed: it is offered, or somebody noted that the patient agreed at the counter
+    )
 
     @property
     def worked_on(self) -> Item:

@@ -216,7 +216,19 @@ async def _fulfillment(db: Db) -> Fulfillment:
         """
         select visit_id, rx_id, quantity, days_supply, coalesce(fill_id, '') as fill_id, status,
                reject_code is not null as rejected, missing is not null as short,
-               coalesce(renewed_as, '') as renewed_as
+               coalesce(renewed_as, '') as renewed_as,
+               at_counter and (
+                   status = 'offered'
+                   or exists (
+                       select
+                       from actions a
+                       where a.visit_id = items.visit_id
+                         and a.action = 'offers'
+                         and a.detail->'answers' @> jsonb_build_array(
+                             jsonb_build_object('rx_id', coalesce(renewed_as, rx_id), 'answer', 'fill')
+                         )
+                   )
+               ) as agreed
         from items
         """
     )
@@ -238,4 +250,5 @@ def _confirmed(items: str) -> frozenset[Item]:
 
 def _line(row: Mapping[str, Any]) -> Line:
     item = Item(row["rx_id"], row["quantity"], row["days_supply"], fill_id=row["fill_id"])
-    return Line(row["visit_id"], item, row["status"], row["rejected"], row["short"], row["renewed_as"])
+    said = (row["status"], row["rejected"], row["short"], row["renewed_as"], row["agreed"])
+    return Line(row["visit_id"], item, *said)

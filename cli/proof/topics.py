@@ -226,6 +226,13 @@ def said(body: Mapping[str, Any]) -> Said:
         standing=body.get("standing_instruction", consent.get("standing_instruction", False)),
         items=tuple(map(_item, items)),
         visits=visits or _NO_VISITS,
+        offers=frozenset(
+            (_id(visit, "visit_id"), _item(item))
+            for visit in body.get("visits", ())
+            for item in visit["items"]
+            if item.get("at_counter")
+        ),
+        at_counter=body.get("at_counter", False),
     )
 
 

@@ -71,6 +71,7 @@ def _of_fill(order: WorkOrder, item: Item) -> Iterator[Event]:
                 quantity=item.quantity,
                 days_supply=item.days_supply,
                 in_place_of=_confirmed_as(item),
+                at_counter=item.at_counter,
             )
         case ItemStatus.rejected, Rejected(reject_code, next_fill_on):
             yield FillRejected(**fill, reject_code=reject_code, next_fill_on=next_fill_on)

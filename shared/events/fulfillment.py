@@ -54,6 +54,7 @@ class FillCompleted(Event):
     quantity: Quantity
     days_supply: Days
     in_place_of: str | None = None  # the rx_id that was confirmed, where a renewal took its place
+    at_counter: bool = False  # nobody confirmed it: the patient, asked at the pickup, agreed
 
 
 class FillRejected(Event):

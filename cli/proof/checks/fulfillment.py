@@ -40,7 +40,8 @@ def confirmations_are_kept(record: Record) -> Found:
 
 @check("I9 one work order and one live confirmation per visit", reads="fulfillment")
 def one_order_per_visit(record: Record) -> Found:
-    """Every confirmed visit has its work order, no other visit has one, and its items are those confirmed."""
+    """Every confirmed visit has its work order, no other visit has one, and its items are those confirmed, or agreed to
+    at the counter."""
     kept = record.fulfillment
     live: dict[str, list[Confirmation]] = {row.visit_id: [] for row in kept.confirmations}
     for row in kept.confirmations:
@@ -57,7 +58,7 @@ def one_order_per_visit(record: Record) -> Found:
             yield f"visit {visit_id} has a work order and was never confirmed"
         for line in kept.lines:
             bare = line.item._replace(fill_id="")
-            if line.status != "cancelled" and (line.visit_id, bare) not in wanted:
+            if line.status != "cancelled" and not line.agreed and (line.visit_id, bare) not in wanted:
                 yield f"{line.item.rx_id} of visit {line.visit_id} is {line.status}, not as the patient confirmed it"
 
     return Found(len(live), found())

@@ -64,8 +64,14 @@ def answers_fit_a_plan(record: Record) -> Found:
 
 @check("nothing is filled before it was confirmed", whole=True)
 def filled_as_confirmed(record: Record) -> Found:
-    """A fill has, before it in business time, a confirmation of its visit with the drug, the quantity and the days."""
+    """A fill has, before it in business time, a confirmation of its visit with the drug, the quantity and the days; or
+    a plan that has it to be asked about at the counter, and says that the patient agreed there."""
     confirmed = grouped(record.of(PICKUP_CONFIRMED), "visit_id")
+    offered = {
+        (event.key, *offer): event
+        for event in reversed(list(record.of(PLAN_COMPUTED)))
+        for offer in event.says.offers
+    }
     looked_at, found = 0, []
     for fill in record.of(FILL_COMPLETED):
         looked_at += 1
@@ -79,6 +85,9 @@ def filled_as_confirmed(record: Record) -> Found:
             for wanted in event.says.items
             if wanted.rx_id == confirmed_as.rx_id and event.key == fill.key
         ]
+        offer = offered.get((fill.key, fill.says.visit_id, item._replace(fill_id="")))
+        if fill.says.at_counter and offer and _at(offer) <= _at(fill):
+            continue
         if not naming:
             found.append(f"{what} was never confirmed")
         elif all(_at(event) > _at(fill) for event, _ in naming):

@@ -336,6 +336,11 @@ FAULTS: list[tuple[Check, str, Record]] = [
         "was never confirmed",
         with_events(confirmed=altered("confirmed", says_items=(SHORT,))),
     ),
+    (
+        promises.filled_as_confirmed,
+        "was never confirmed",
+        with_events(confirmed=None, filled=altered("filled", says_at_counter=True)),
+    ),
     (promises.filled_as_confirmed, "only after it", with_events(confirmed=altered("confirmed", at=day(7)))),
     (
         promises.filled_as_confirmed,
@@ -531,3 +536,15 @@ def test_what_cannot_be_known_is_said() -> None:
 
 def test_every_check_was_seen_to_fail() -> None:
     assert {check for check, _, _ in FAULTS} == set(CHECKS)
+
+
+def test_a_fill_that_a_plan_had_to_be_asked_about_and_the_patient_agreed_to_needs_no_confirmation() -> None:
+    offers = frozenset({("visit-1", DRUG)})
+    asked = with_events(
+        confirmed=None,
+        planned=altered("planned", says_offers=offers),
+        filled=altered("filled", says_at_counter=True),
+    )
+    assert not list(promises.filled_as_confirmed(asked).violations)
+    unasked = with_events(confirmed=None, planned=altered("planned", says_offers=offers))
+    assert list(promises.filled_as_confirmed(unasked).violations), "nobody says that the patient agreed"
