@@ -429,7 +429,7 @@ async def test_the_order_of_topics_does_not_matter(
 ) -> None:
     for arrivals in every_interleaving(*topics):
         await service.rows(
-            "truncate patients, plans, stores, confirmations, actions, work_orders, items, consultations"
+            "truncate patients, plans, stores, confirmations, actions, work_orders, items, consultations, counter_notes"
         )
         for event in arrivals:
             await service.handle(event)
@@ -885,7 +885,7 @@ async def test_whether_a_condition_is_met_does_not_depend_on_what_comes_first(
     plans = [planned(1, *RX, conditional={"rx-b": RENEWED}), later]
     for arrivals in every_interleaving([enrolled()], plans, [wanted, wanted], [store()]):
         await service.rows(
-            "truncate patients, plans, stores, confirmations, actions, work_orders, items, consultations"
+            "truncate patients, plans, stores, confirmations, actions, work_orders, items, consultations, counter_notes"
         )
         service.clock.set(NOW)
         for event in arrivals:
@@ -1265,7 +1265,7 @@ async def test_an_event_held_back_for_an_hour_ends_in_the_same_state(service: Un
     ends = []
     for late in (None, held):
         await service.rows(
-            "truncate patients, plans, stores, confirmations, actions, work_orders, items, consultations"
+            "truncate patients, plans, stores, confirmations, actions, work_orders, items, consultations, counter_notes"
         )
         service.clock.set(NOW)
         await tell(story, late, service)

@@ -275,7 +275,7 @@ async def _hand_over(
     changed = [Change(each.order, _taken(unit, pickup, each, around)) for each in collected]
     proofs = {
         each: await _proof(unit, pickup, each, shown.get(each, Shown()), collected, around)
-        for each in patient_ids
+        for each in sorted(patient_ids)
     }
     if wrong := {each: proof for each, proof in proofs.items() if isinstance(proof, WrongTry)}:
         return await _note_wrong(unit, collected, wrong)
