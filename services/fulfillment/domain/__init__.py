@@ -7,6 +7,7 @@ and from what people do (fill, verify, hand over).
 - `work_order`: the values, and the two tables of moves that every change goes through;
 - `facts`: what is known of patient, plan and store;
 - `filling`: what is to be filled and when, concluded anew from the facts each time; leases and their results;
+- `resolving`: what is done about a fill that was refused or short, and the owed rest of a partial one;
 - `package`: verification, hand-over, missed pickups, return to stock; why an item is left out.
 """
 
@@ -41,16 +42,27 @@ from services.fulfillment.domain.package import (
     why_not_filled,
     withdraw,
 )
+from services.fulfillment.domain.resolving import (
+    give_up,
+    give_up_unsettled,
+    owed_rest,
+    resubmit,
+)
 from services.fulfillment.domain.work_order import (
+    OWED,
+    SETTLED,
     Change,
+    Completes,
     Filled,
     FillOutcome,
+    How,
     Item,
     ItemStatus,
     Lease,
     PackageStatus,
     Place,
     Rejected,
+    Resolution,
     Short,
     Why,
     WorkOrder,
@@ -61,7 +73,10 @@ from services.fulfillment.domain.work_order import (
 )
 
 __all__ = [
+    "OWED",
+    "SETTLED",
     "Change",
+    "Completes",
     "Confirmation",
     "ConfirmedItem",
     "Contact",
@@ -69,6 +84,7 @@ __all__ = [
     "Facts",
     "FillOutcome",
     "Filled",
+    "How",
     "Item",
     "ItemStatus",
     "Lease",
@@ -77,6 +93,7 @@ __all__ = [
     "Place",
     "Plan",
     "Rejected",
+    "Resolution",
     "Short",
     "Store",
     "Why",
@@ -87,13 +104,17 @@ __all__ = [
     "check_fill_id",
     "confirm",
     "expire_leases",
+    "give_up",
+    "give_up_unsettled",
     "hand_over",
     "last_saleable_day",
     "lease",
     "miss",
     "order_day",
+    "owed_rest",
     "reconcile",
     "report",
+    "resubmit",
     "settle",
     "short_id",
     "verify",

@@ -52,7 +52,7 @@ def hand_over(
 ) -> WorkOrder:
     """Give a ready package to who came for it; what the patient leaves (rx ids) goes back to stock.
 
-    A conditional fill that was to be added late, and is not made yet, is not made for it any more.
+    A fill that was to be added late, conditional or put right, and is not made yet, is not made for it any more.
 
     Raises:
         Conflict: the package is not ready.
@@ -119,7 +119,8 @@ def _without_late(order: WorkOrder) -> WorkOrder:
     def stop(item: Item) -> Item:
         if item.status not in OPEN:
             return item
-        return item.become(ItemStatus.cancelled, why=Why.condition_not_met, due_at=None, gives_up_at=None)
+        why = Why.not_in_time if item.resolution else Why.condition_not_met
+        return item.become(ItemStatus.cancelled, why=why, due_at=None, gives_up_at=None)
 
     return order.each(stop)
 
