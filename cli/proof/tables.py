@@ -215,9 +215,17 @@ async def _fulfillment(db: Db) -> Fulfillment:
     lines = await db.fetch(
         """
         select visit_id, rx_id, quantity, days_supply, coalesce(fill_id, '') as fill_id, status,
-               reject_code is not null as rejected, missing is not null as short,
-               coalesce(renewed_as, '') as renewed_as
-        from items
+               greatest(tried.rejected, (reject_code is not null)::int) as rejected,
+               greatest(tried.short, (missing is not null)::int) as short,
+               coalesce(renewed_as, '') as renewed_as, filled_quantity, filled_days, order_id,
+               coalesce(completes ->> 'order_id', '') as completes
+        from items i
+        cross join lateral (
+            select count(*) filter (where result = 'rejected') as rejected,
+                   count(*) filter (where result = 'short') as short
+            from tries t
+            where t.order_id = i.order_id
+        ) tried
         """
     )
     consultations = await db.fetch("select visit_id from consultations")
@@ -238,4 +246,15 @@ def _confirmed(items: str) -> frozenset[Item]:
 
 def _line(row: Mapping[str, Any]) -> Line:
     item = Item(row["rx_id"], row["quantity"], row["days_supply"], fill_id=row["fill_id"])
-    return Line(row["visit_id"], item, row["status"], row["rejected"], row["short"], row["renewed_as"])
+    part = None if row["filled_quantity"] is None else (row["filled_quantity"], row["filled_days"])
+    return Line(
+        row["visit_id"],
+        item,
+        row["status"],
+        row["rejected"],
+        row["short"],
+        row["renewed_as"],
+        part,
+        row["order_id"],
+        row["completes"],
+    )

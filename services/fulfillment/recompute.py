@@ -41,10 +41,10 @@ async def save_changes(unit: Unit, changed: Sequence[Change]) -> None:
 def _parts_withheld(changed: Sequence[Change]) -> dict[str, Why]:
     """The partial fills that the patient does not get any more, each with its why: nor do they get the rest."""
     return {
-        item.order_id: item.why
+        item.intended.order_id: item.why
         for before, after in changed
         for item in after.having(ItemStatus.withheld)
-        if item.why and item.partial and item not in (before.items if before else ())
+        if item.why and item.partial and item.intended and item not in (before.items if before else ())
     }
 
 
