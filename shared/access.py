@@ -292,6 +292,8 @@ ACCESS: Mapping[str, Rows] = {
         "POST /fill-orders/lease": _stores(*FILLING),
         "GET /fill-orders/next-due": _figures(_stores(*FILLING)),
         "POST /fill-orders/{order_id}/result": _patient(*FILLING),
+        "POST /fill-orders/{order_id}/resolution": _patient(*FILLING),
+        "GET /owed": _stores(*PEOPLE, R.dispensing, R.system),
         "POST /packages/{package_id}/verification": _patient(R.pharmacist),
         "POST /packages/{package_id}/cancel": _patient(R.pharmacist),
         "POST /visits/{visit_id}/consultation": _patient(R.pharmacist),
@@ -326,6 +328,7 @@ FINER: Mapping[str, frozenset[Role]] = {
     "reconcile a stay": frozenset({R.pharmacist}),
     "release without proof": frozenset({R.pharmacist, R.manager}),
     "answer a question": frozenset({R.pharmacist}),
+    "settle a fill with the patient": frozenset({R.technician, R.pharmacist, R.system}),
     "read why a name was revealed": frozenset({R.auditor}),
 }
 """What depends on what is said or shown. Which decisions about a plan are whose: `planner.domain.staff_decisions`."""

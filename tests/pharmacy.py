@@ -37,6 +37,7 @@ from shared.events.fulfillment import (
     ConsultationHeld,
     FillCompleted,
     FillRejected,
+    FillResolved,
     ItemState,
     NotFilledItem,
     PackagedItem,
@@ -45,6 +46,7 @@ from shared.events.fulfillment import (
     PackageReopened,
     PackageReturned,
     PickupMissed,
+    Resolution,
     StockShort,
 )
 from shared.events.outreach import (
@@ -374,6 +376,14 @@ class _Life:
             patient_id=self.patient_id, visit_id=self.visit, rx_id=self.rx[1], missing=Decimal(30)
         )
         yield self.tell(short, -2, "command:result")
+        given_up = FillResolved(
+            patient_id=self.patient_id,
+            visit_id=self.visit,
+            rx_id=self.rx[0],
+            resolution=Resolution.given_up,
+            try_number=1,
+        )
+        yield self.tell(given_up, -2, "command:resolution")
         answered = RenewalAnswered(
             patient_id=self.patient_id, rx_id=self.rx[1], answer=RenewalAnswer.approved
         )

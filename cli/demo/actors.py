@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -289,10 +290,12 @@ class DispensingSystem(Lessee):
         super().__init__(actor, "fulfillment", "fill-orders", "orders", minutes=60)
         self._behavior = behavior
         self.reported = 0
+        self.unfilled: list[tuple[str, dict[str, Any]]] = []
+        """What was rejected or short, for the technician to work."""
 
     async def do(self, leased: dict[str, Any], now: datetime) -> None:
         order, rx_id, visit = leased, leased["rx_id"], leased["visit_id"]
-        result = self._behavior.fill_result(order["patient_id"], visit, rx_id)
+        result = self._behavior.fill_result(order["patient_id"], visit, rx_id, order["try_number"])
         report: dict[str, Any] = {"lease_id": order["lease_id"], "result": result, "licence": "DS-1"}
         match result:
             case "filled":
@@ -304,6 +307,63 @@ class DispensingSystem(Lessee):
         self.reported += 1
         path = f"/fill-orders/{order['order_id']}/result"
         await self._actor.post("fulfillment", path, report, key=f"result:{order['lease_id']}")
+        if result != "filled":
+            self.unfilled.append((result, order))
+
+
+class RejectsDesk:
+    """The technician who works rejects and shortages, the same or the next days."""
+
+    def __init__(self, services: Services, behavior: Behavior, dispensing: DispensingSystem) -> None:
+        self._actor = Actor("technician-1", "technician", services)
+        self._behavior, self._dispensing = behavior, dispensing
+        self._waiting: dict[str, tuple[datetime, str, dict[str, Any]]] = {}
+
+    async def look(self, now: datetime) -> list[Piece]:
+        unfilled, self._dispensing.unfilled = self._dispensing.unfilled, []
+        for result, order in unfilled:
+            work = self._reject(order, now) if result == "rejected" else self._shortage(order, now)
+            self._waiting[order["order_id"]] = (work[0], f"resolve:{order['lease_id']}", work[1])
+        due = sorted(order_id for order_id, (at, *_) in self._waiting.items() if at <= now)
+        return [self._resolve(order_id, *self._waiting.pop(order_id)[1:]) for order_id in due]
+
+    def next_at(self, now: datetime) -> datetime | None:
+        return min((at for at, *_ in self._waiting.values()), default=None)
+
+    def _reject(self, order: dict[str, Any], now: datetime) -> tuple[datetime, dict[str, Any]]:
+        days = self._behavior.reject_resolved_after(*_about(order))
+        if days is None:
+            return _later(now, 2), {"action": "give_up", "reason": "the prescriber asks for no authorization"}
+        return _later(now, days), {"action": "resubmit", "how": "prior_authorization"}
+
+    def _shortage(self, order: dict[str, Any], now: datetime) -> tuple[datetime, dict[str, Any]]:
+        half = Decimal(order["quantity"]) / 2
+        match self._behavior.shortage_resolved(*_about(order)):
+            case "partial" if order["days_supply"] > 1 and not order["dispensing_status"]:
+                expected = now.astimezone(ZONE).date() + timedelta(days=2)
+                rest = {"quantity": f"{half:f}", "expected_on": expected.isoformat()}
+                return _later(now, 0), {"action": "partial", **rest}
+            case "give up":
+                return _later(now, 0), {"action": "give_up", "reason": "the wholesaler has none"}
+            case _:
+                return _later(now, 1), {"action": "resubmit", "how": "stock_arrived"}
+
+    async def _resolve(self, order_id: str, key: str, resolution: dict[str, Any]) -> None:
+        try:
+            path = f"/fill-orders/{order_id}/resolution"
+            await self._actor.post("fulfillment", path, resolution, key=key)
+        except Refusal as refusal:
+            if refusal.status != 409:  # the patient came, or it was given up with its day
+                raise
+
+
+def _about(order: dict[str, Any]) -> tuple[str, str, str, int]:
+    return order["patient_id"], order["visit_id"], order["rx_id"], order["try_number"]
+
+
+def _later(now: datetime, days: int) -> datetime:
+    """Within the hour, or on the morning so many days later."""
+    return local(now.astimezone(ZONE).date() + timedelta(days=days), 10) if days else now + timedelta(hours=1)
 
 
 class Bench:
@@ -312,6 +372,7 @@ class Bench:
     def __init__(self, services: Services, dispensing: DispensingSystem) -> None:
         self._actor = Actor("pharmacist-1", "pharmacist", services)
         self._dispensing, self._looked_after = dispensing, 0
+        self._times: Counter[str] = Counter()
         self.verified = 0
 
     @property

@@ -113,10 +113,29 @@ class Behavior:
     def renewal_refills(self, rx_id: str) -> int:
         return 2 + int(self.draw("refills", rx_id) * 10)
 
-    def fill_result(self, patient_id: str, visit_id: str, rx_id: str) -> str:
+    def fill_result(self, patient_id: str, visit_id: str, rx_id: str, try_number: int) -> str:
+        again = () if try_number == 1 else (try_number,)
         return self.choose(
-            [(0.975, "filled"), (0.015, "rejected"), (0.01, "short")], "fill", patient_id, visit_id, rx_id
+            [(0.975, "filled"), (0.015, "rejected"), (0.01, "short")],
+            "fill",
+            patient_id,
+            visit_id,
+            rx_id,
+            *again,
         )
+
+    def reject_resolved_after(
+        self, patient_id: str, visit_id: str, rx_id: str, try_number: int
+    ) -> int | None:
+        """Days until a prior authorization is given; none: it is given up."""
+        about = (patient_id, visit_id, rx_id, try_number)
+        return (
+            int(self.draw("authorized after", *about) * 3) if self.draw("authorized", *about) < 0.8 else None
+        )
+
+    def shortage_resolved(self, patient_id: str, visit_id: str, rx_id: str, try_number: int) -> str:
+        shares = [(0.7, "arrives"), (0.2, "partial"), (0.1, "give up")]
+        return self.choose(shares, "short", patient_id, visit_id, rx_id, try_number)
 
     def comes_after(self, patient_id: str, visit_id: str) -> timedelta | None:
         """How long after the day's noon the patient comes; none: never."""

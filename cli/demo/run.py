@@ -29,6 +29,7 @@ from cli.demo.actors import (
     PickupDesk,
     Piece,
     Prescribers,
+    RejectsDesk,
     in_turn,
     local,
 )
@@ -215,6 +216,7 @@ class Demo:
                 Prescribers(self.services, self.behavior, platform),
                 dispensing,
                 bench,
+                RejectsDesk(self.services, self.behavior, dispensing),
                 PickupDesk(self.services, self.behavior, bench),
             ],
         )

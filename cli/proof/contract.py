@@ -43,6 +43,7 @@ OVERTAKING = frozenset({PATIENT_DISENROLLED, PATIENT_ERASED, CONTACT_OPTED_IN, C
 
 FILL_COMPLETED = "medsync.fulfillment.fill-completed.v1"
 FILL_REJECTED = "medsync.fulfillment.fill-rejected.v1"
+FILL_RESOLVED = "medsync.fulfillment.fill-resolved.v1"
 STOCK_SHORT = "medsync.fulfillment.stock-short.v1"
 PACKAGE_READY = "medsync.fulfillment.package-ready.v1"
 PACKAGE_REOPENED = "medsync.fulfillment.package-reopened.v1"
@@ -89,6 +90,7 @@ TOPICS: Mapping[str, frozenset[str]] = {
         {
             FILL_COMPLETED,
             FILL_REJECTED,
+            FILL_RESOLVED,
             STOCK_SHORT,
             PACKAGE_READY,
             PACKAGE_REOPENED,
@@ -142,6 +144,7 @@ TAKES: Mapping[str, frozenset[str]] = {
             PATIENT_UNREACHED,
             RENEWAL_ANSWERED,
             FILL_REJECTED,
+            FILL_RESOLVED,
         }
     ),
     "outreach": frozenset(

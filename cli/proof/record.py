@@ -39,6 +39,8 @@ class Said:
     rx_id: str = ""
     in_place_of: str = ""  # what was confirmed, of a fill whose prescription renews it
     fill_id: str = ""
+    intended: tuple[Decimal, int] | None = None  # quantity and days of the claim of which it is a part
+    completes: str = ""  # the fill of which it is the rest
     quantity: Decimal = Decimal(0)
     days_supply: int = 0
     detail: str = ""  # a channel, a kind of change, an outcome
@@ -220,9 +222,12 @@ class Line(NamedTuple):
     visit_id: str
     item: Item  # as confirmed; with its fill id, where it was filled
     status: str
-    rejected: bool
-    short: bool
+    rejected: int  # how often
+    short: int
     renewed_as: str = ""  # the prescription that is filled, where it took the place of the one confirmed
+    part: tuple[Decimal, int] | None = None  # quantity and days, where only a part was filled
+    order_id: str = ""
+    completes: str = ""  # the order of whose claim it is an owed rest
     agreed: bool = (
         False  # not confirmed: it is offered, or somebody noted that the patient agreed at the counter
     )
@@ -230,7 +235,10 @@ class Line(NamedTuple):
     @property
     def worked_on(self) -> Item:
         """What is told of it."""
-        return self.item._replace(rx_id=self.renewed_as) if self.renewed_as else self.item
+        quantity, days = self.part or (self.item.quantity, self.item.days_supply)
+        return self.item._replace(
+            rx_id=self.renewed_as or self.item.rx_id, quantity=quantity, days_supply=days
+        )
 
 
 @dataclass(frozen=True, slots=True)

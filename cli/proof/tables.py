@@ -215,21 +215,29 @@ async def _fulfillment(db: Db) -> Fulfillment:
     lines = await db.fetch(
         """
         select visit_id, rx_id, quantity, days_supply, coalesce(fill_id, '') as fill_id, status,
-               reject_code is not null as rejected, missing is not null as short,
-               coalesce(renewed_as, '') as renewed_as,
+               greatest(tried.rejected, (reject_code is not null)::int) as rejected,
+               greatest(tried.short, (missing is not null)::int) as short,
+               coalesce(renewed_as, '') as renewed_as, filled_quantity, filled_days, order_id,
+               coalesce(completes ->> 'order_id', '') as completes,
                at_counter and (
                    status = 'offered'
                    or exists (
                        select
                        from actions a
-                       where a.visit_id = items.visit_id
+                       where a.visit_id = i.visit_id
                          and a.action = 'offers'
                          and a.detail->'answers' @> jsonb_build_array(
-                             jsonb_build_object('rx_id', coalesce(renewed_as, rx_id), 'answer', 'fill')
+                             jsonb_build_object('rx_id', coalesce(i.renewed_as, i.rx_id), 'answer', 'fill')
                          )
                    )
                ) as agreed
-        from items
+        from items i
+        cross join lateral (
+            select count(*) filter (where result = 'rejected') as rejected,
+                   count(*) filter (where result = 'short') as short
+            from tries t
+            where t.order_id = i.order_id
+        ) tried
         """
     )
     consultations = await db.fetch("select visit_id from consultations")
@@ -250,5 +258,16 @@ def _confirmed(items: str) -> frozenset[Item]:
 
 def _line(row: Mapping[str, Any]) -> Line:
     item = Item(row["rx_id"], row["quantity"], row["days_supply"], fill_id=row["fill_id"])
-    said = (row["status"], row["rejected"], row["short"], row["renewed_as"], row["agreed"])
-    return Line(row["visit_id"], item, *said)
+    part = None if row["filled_quantity"] is None else (row["filled_quantity"], row["filled_days"])
+    return Line(
+        row["visit_id"],
+        item,
+        row["status"],
+        row["rejected"],
+        row["short"],
+        row["renewed_as"],
+        part,
+        row["order_id"],
+        row["completes"],
+        row["agreed"],
+    )

@@ -218,7 +218,9 @@ def said(body: Mapping[str, Any]) -> Said:
         fill_id=_id(body, "fill_id"),
         quantity=_decimal(body.get("quantity", "0")),
         days_supply=body.get("days_supply", 0),
-        detail=_id(body, "channel") or _id(body, "change") or _id(body, "outcome"),
+        intended=_intended(body),
+        completes=_id(body, "completes"),
+        detail=_id(body, "channel") or _id(body, "change") or _id(body, "outcome") or _id(body, "resolution"),
         on=_day(body.get("handed_over_on") or body.get("reported_on")),
         given_at=_instant(consent.get("given_at", "")),
         amended_at=_instant(consent.get("amended_at") or ""),
@@ -239,6 +241,12 @@ def said(body: Mapping[str, Any]) -> Said:
 def _id(body: Mapping[str, Any], name: str) -> str:
     """An id, empty where there is none; kept once, however many events name it."""
     return sys.intern(body.get(name) or "")
+
+
+def _intended(body: Mapping[str, Any]) -> tuple[Decimal, int] | None:
+    """Quantity and days of a whole claim of which this is a part."""
+    quantity = body.get("intended_quantity")
+    return None if quantity is None else (_decimal(quantity), body["intended_days_supply"])
 
 
 def _item(body: Mapping[str, Any]) -> Item:

@@ -30,11 +30,13 @@ from shared.events.fulfillment import (
     ConsultationHeld,
     FillCompleted,
     FillRejected,
+    FillResolved,
     PackagePickedUp,
     PackageReady,
     PackageReopened,
     PackageReturned,
     PickupMissed,
+    Resolution,
     StockShort,
 )
 from shared.events.outreach import (
@@ -309,6 +311,15 @@ async def take_rejected(events: Sequence[FillRejected], unit: Unit) -> None:
 async def take_short(events: Sequence[StockShort], unit: Unit) -> None:
     """Keep that the store has too little for a fill."""
     await writes.save_fills(unit.db, "short", events)
+
+
+@shown(FillResolved)
+async def take_resolution(events: Sequence[FillResolved], unit: Unit) -> None:
+    """A fill that is tried again is refused or short no more."""
+    await writes.forget_fills(
+        unit.db,
+        [event for event in events if event.resolution in (Resolution.resubmitted, Resolution.partial)],
+    )
 
 
 @shown(PackageReady)

@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 from fastapi import APIRouter, Depends, Request
 
 from services.fulfillment import queries
-from services.fulfillment.commands import counter, dispensing, packages
+from services.fulfillment.commands import counter, dispensing, packages, resolving
 from services.fulfillment.domain import PackageStatus, Place, WorkOrder, WrongTry
 from services.fulfillment.queries import (
     ConsultationRecord,
@@ -72,6 +72,31 @@ async def report_result(
     locks = [patient(place.patient_id), *([f"fill:{body.new_fill_id}"] if body.new_fill_id else [])]
     decide = _package(lambda unit: dispensing.report_fill(unit, order_id, body))
     return await work.command(caller, locks, decide)
+
+
+@router.post("/fill-orders/{order_id}/resolution")
+async def resolve_fill(
+    order_id: Id, body: resolving.FillResolution, caller: Commanding, work: Working
+) -> Package:
+    """What is done about a fill that was refused or short: it is tried again, filled in part, or not filled here."""
+    place = await _place(work, caller, order_id=order_id)
+    decide = _package(lambda unit: resolving.resolve_fill(unit, order_id, body))
+    return await work.command(caller, [patient(place.patient_id)], decide)
+
+
+@router.get("/owed")
+async def list_owed(
+    caller: Reading,
+    work: Working,
+    store_id: InStore = None,
+    status: PackageStatus | None = None,
+    after: Cursor = "",
+    limit: Limit = 100,
+) -> Page[NamedPackage]:
+    """The packages of owed rests: those that are not handed over yet, or those of one status."""
+    async with work.read_as(caller) as db:
+        stores = caller.reach.narrowed(store_id)
+        return await queries.owed(db, work.keys, stores=stores, status=status, after=after, limit=limit)
 
 
 # ---- the pharmacist ----

@@ -10,6 +10,7 @@ from services.fulfillment.domain import (
     WorkOrder,
     changes,
     expire_leases,
+    give_up_unsettled,
     miss,
     reconcile,
     withdraw,
@@ -37,6 +38,13 @@ async def take_back_leases(patients: Sequence[str], unit: Unit) -> None:
 async def go_on_without(patients: Sequence[str], unit: Unit) -> None:
     """What a conditional fill depends on did not come in time: the visit goes on without it."""
     await recompute_orders(unit, patients)
+
+
+@due("due_unsettled")
+async def give_up_what_nobody_resolved(patients: Sequence[str], unit: Unit) -> None:
+    """The visit's day is over: what was refused or short, and alone, is given up, and planned anew."""
+    orders = await reads.open_orders(unit.db, patients)
+    await save_changes(unit, changes(orders, lambda order: give_up_unsettled(order, unit.now)))
 
 
 @due("due_missed_pickups")

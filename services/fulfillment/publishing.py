@@ -7,8 +7,10 @@ from datetime import date
 from typing import Any
 
 from services.fulfillment.domain import (
+    SETTLED,
     Change,
     Filled,
+    How,
     Item,
     ItemStatus,
     PackageStatus,
@@ -22,6 +24,7 @@ from shared.events import Event
 from shared.events.fulfillment import (
     FillCompleted,
     FillRejected,
+    FillResolved,
     ItemState,
     NotFilledItem,
     PackagedItem,
@@ -30,6 +33,8 @@ from shared.events.fulfillment import (
     PackageReopened,
     PackageReturned,
     PickupMissed,
+    Resolution,
+    ResolvedBy,
     StockShort,
 )
 
@@ -39,9 +44,12 @@ LISTED = (ItemStatus.filled, ItemStatus.rejected, ItemStatus.short, ItemStatus.w
 def events_of(changed: Iterable[Change]) -> Iterator[Event]:
     """The events of changes, a work order's fills before its package."""
     for before, after in changed:
-        was = {item.order_id: item.status for item in before.items} if before else {}
+        was = {item.order_id: item for item in before.items} if before else {}
         for item in after.items:
-            if item.status is not was.get(item.order_id):
+            former = was.get(item.order_id)
+            if former:
+                yield from _of_resolution(after, item, former)
+            if former is None or item.status is not former.status:
                 yield from _of_fill(after, item)
         if before and after.missed_days > before.missed_days:
             yield _missed(after)
@@ -56,6 +64,27 @@ def state_of(orders: Iterable[WorkOrder]) -> Iterator[Event]:
             yield from _of_package(order)
 
 
+def _of_resolution(order: WorkOrder, item: Item, former: Item) -> Iterator[Event]:
+    """What was resolved about a fill that was refused or short."""
+    how = None
+    if item.resolution and item.resolution != former.resolution:
+        partial = item.resolution.how is How.partial
+        resolution = Resolution.partial if partial else Resolution.resubmitted
+        how = None if partial else ResolvedBy(item.resolution.how)
+    elif item.why in SETTLED and item.why is not former.why:
+        resolution = Resolution(item.why)
+    else:
+        return
+    yield FillResolved(
+        patient_id=order.patient_id,
+        visit_id=order.visit_id,
+        rx_id=item.rx_to_fill,
+        resolution=resolution,
+        how=how,
+        try_number=item.tries,
+    )
+
+
 def _of_fill(order: WorkOrder, item: Item) -> Iterator[Event]:
     fill: dict[str, Any] = {
         "patient_id": order.patient_id,
@@ -64,14 +93,18 @@ def _of_fill(order: WorkOrder, item: Item) -> Iterator[Event]:
     }
     match item.status, item.outcome:
         case ItemStatus.filled, Filled(fill_id, filled_on):
+            intended = item.intended
             yield FillCompleted(
                 **fill,
                 fill_id=fill_id,
-                filled_on=filled_on,
-                quantity=item.quantity,
-                days_supply=item.days_supply,
+                filled_on=item.serviced_on or filled_on,
+                quantity=item.quantity_filled,
+                days_supply=item.days_filled,
                 in_place_of=_confirmed_as(item),
                 at_counter=item.at_counter,
+                intended_quantity=intended.quantity if intended else None,
+                intended_days_supply=intended.days_supply if intended else None,
+                completes=item.completes.fill_id if item.completes else None,
             )
         case ItemStatus.rejected, Rejected(reject_code, next_fill_on):
             yield FillRejected(**fill, reject_code=reject_code, next_fill_on=next_fill_on)
@@ -91,7 +124,7 @@ def _of_package(order: WorkOrder, *, was_ready: bool = False) -> Iterator[Event]
         case PackageStatus.ready, date() as return_on, _:
             yield PackageReady(
                 **package,
-                on=order.visit_on,
+                on=order.awaited_from if order.is_owed else order.visit_on,
                 items=manifest(order),
                 return_on=return_on,
                 not_filled=not_filled(order),
@@ -129,15 +162,24 @@ def manifest(order: WorkOrder, *statuses: ItemStatus) -> tuple[PackagedItem, ...
             rx_id=item.rx_to_fill,
             drug_name=item.drug_name,
             state=ItemState(item.status),
-            quantity=item.quantity,
-            days_supply=item.days_supply,
-            days_supply_billed=item.days_supply_billed,
+            quantity=item.quantity_filled,
+            days_supply=item.days_filled,
+            days_supply_billed=_billed(item),
             fill_id=item.outcome.fill_id if isinstance(item.outcome, Filled) else None,
-            filled_on=item.filled_on,
+            filled_on=item.serviced_on,
             in_place_of=_confirmed_as(item),
+            owed=item.quantity - item.quantity_filled if item.filled_on and item.partial else None,
+            completes=item.completes.fill_id if item.completes and item.filled_on else None,
         )
         for item in order.having(*(statuses or LISTED))
     )
+
+
+def _billed(item: Item) -> int | None:
+    """The days that the payer counts: of a claim in two parts all with the first of them, and none with the rest."""
+    if item.completes:
+        return 0
+    return item.days_supply_billed or (item.days_supply if item.partial else None)
 
 
 def _confirmed_as(item: Item) -> str | None:

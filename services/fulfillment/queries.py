@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Self
+from typing import Any, Literal, Self
 
 from services.fulfillment.domain import (
     TOPICS,
     Contact,
     Filled,
+    How,
     Item,
     ItemStatus,
     Lease,
     PackageStatus,
     Place,
     Rejected,
+    Resolution,
     Short,
     Why,
     WorkOrder,
@@ -51,6 +53,28 @@ async def current_state(
 # ---- fills ----
 
 
+class Resolved(Output):
+    """What was resolved about a refusal or a shortage, with what it was resolved by."""
+
+    how: How
+    code: str | None = None  # NCPDP, of an override
+    authorization: str | None = None  # number of a prior authorization
+    price: Decimal | None = None  # agreed with the patient, in dollars
+    drug_code: str | None = None  # of the other manufacturer
+    drug_name: str | None = None
+
+    @classmethod
+    def of(cls, resolution: Resolution) -> Self:
+        return cls(
+            how=resolution.how,
+            code=resolution.code,
+            authorization=resolution.authorization,
+            price=resolution.price,
+            drug_code=resolution.drug_code,
+            drug_name=resolution.drug_name,
+        )
+
+
 class FillOrder(Output):
     """One fill, to be done by who holds the lease."""
 
@@ -69,10 +93,16 @@ class FillOrder(Output):
     clarification_codes: tuple[str, ...] = ()  # NCPDP 420-DK, in the order to try
     on: date  # the visit's day
     until: datetime  # the lease ends
+    try_number: int = 1
+    resolved: Resolved | None = None  # what was resolved since the last try
+    dispensing_status: Literal["P", "C"] | None = None  # NCPDP 343-HD: partial fill, or its completion
+    intended_quantity: Decimal | None = None  # NCPDP 344-HF: of both together
+    intended_days_supply: int | None = None  # NCPDP 345-HG
+    completes: str | None = None  # fill_id of the partial fill that this one completes
 
     @classmethod
     def of(cls, order: WorkOrder, item: Item, lease: Lease) -> Self:
-        return cls(
+        order_of = cls(
             order_id=item.order_id,
             lease_id=lease.lease_id,
             patient_id=order.patient_id,
@@ -88,7 +118,27 @@ class FillOrder(Output):
             clarification_codes=item.clarification_codes,
             on=order.visit_on,
             until=lease.until,
+            try_number=item.tries + 1,
+            resolved=Resolved.of(item.resolution) if item.resolution else None,
         )
+        return order_of.model_copy(update=_claim(item))
+
+
+def _claim(item: Item) -> dict[str, Any]:
+    """How a claim in two parts is billed: `quantity` and `days_supply` are of this part, the intended ones of both."""
+    agreed, whole = item.resolution, item.completes
+    if not (whole or item.partial):
+        return {}
+    part: dict[str, Any] = {}
+    if item.partial and agreed and agreed.quantity:
+        part = {"quantity": agreed.quantity, "days_supply": agreed.days_supply}
+    return {
+        **part,
+        "dispensing_status": "C" if whole else "P",
+        "intended_quantity": whole.quantity if whole else item.quantity,
+        "intended_days_supply": whole.days_supply if whole else item.days_supply,
+        "completes": whole.fill_id if whole else None,
+    }
 
 
 class FillOrders(Output):
@@ -129,6 +179,26 @@ class ItemCondition(Output):
         return cls(**dict(condition), words=words.of_condition(condition), met=met)
 
 
+class FillTry(Output):
+    """One try at a fill, and what was resolved about it."""
+
+    number: int
+    result: Literal["filled", "rejected", "short"]
+    reject_code: str | None
+    next_fill_on: date | None
+    missing: Decimal | None
+    on_hand: Decimal | None
+    reported_by: str
+    reported_at: datetime
+    resolution: str | None  # how it was resolved; given_up or other_store: it was not tried again
+    resolved_by: str | None
+    resolved_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        return cls(**{name: row[name] for name in cls.model_fields})
+
+
 class PackageItem(Output):
     """One fill of a visit, with what came of it."""
 
@@ -150,6 +220,12 @@ class PackageItem(Output):
     reject_code: str | None = None
     next_fill_on: date | None = None
     missing: Decimal | None = None
+    on_hand: Decimal | None = None  # of a shortage: what could be filled now
+    quantity_filled: Decimal | None = None  # of a partial fill; its rest is owed, as a package of its own
+    days_filled: int | None = None
+    completes: str | None = None  # of an owed rest: the order_id of the partial fill
+    expected_on: date | None = None  # of an owed rest: when its stock arrives, where that is known
+    tries: list[FillTry] | None = None  # in lists
 
     @classmethod
     def of(cls, item: Item) -> Self:
@@ -166,16 +242,17 @@ class PackageItem(Output):
             condition=ItemCondition.of(item),
             question=words.ALSO_DUE if item.status is ItemStatus.offered else None,
             due_at=item.due_at,
+            completes=item.completes.order_id if item.completes else None,
+            expected_on=item.expected_on,
         )
         match item.outcome:
-            case Filled(fill_id, filled_on, patient_pay):
-                return found.model_copy(
-                    update={"fill_id": fill_id, "filled_on": filled_on, "patient_pay": patient_pay}
-                )
+            case Filled(fill_id, filled_on, patient_pay, quantity, days):
+                filled = {"fill_id": fill_id, "filled_on": filled_on, "patient_pay": patient_pay}
+                return found.model_copy(update=filled | {"quantity_filled": quantity, "days_filled": days})
             case Rejected(code, next_fill_on):
                 return found.model_copy(update={"reject_code": code, "next_fill_on": next_fill_on})
-            case Short(missing):
-                return found.model_copy(update={"missing": missing})
+            case Short(missing, on_hand):
+                return found.model_copy(update={"missing": missing, "on_hand": on_hand})
         return found
 
 
@@ -254,8 +331,13 @@ class NamedPackage(Package):
     birth_date: date | None = None
 
     @classmethod
-    def named(cls, order: WorkOrder, contact: Contact | None) -> Self:
+    def named(cls, order: WorkOrder, contact: Contact | None, tries: Mapping[str, Sequence[Any]]) -> Self:
         found = cls.of(order)
+        items = [
+            item.model_copy(update={"tries": [FillTry.of(row) for row in tries.get(item.order_id, ())]})
+            for item in found.items
+        ]
+        found = found.model_copy(update={"items": items})
         if contact is None:
             return found
         return found.model_copy(
@@ -331,6 +413,18 @@ async def packages(
     orders = await reads.packages(
         db, stores=stores, status=status, visit_on=visit_on, after=after, limit=limit + 1
     )
+    return page_of(await _named(db, keys, orders), limit, "package_id")
+
+
+async def owed(
+    db: Db, keys: DataKeys, *, stores: Stores, status: PackageStatus | None, after: str, limit: int
+) -> Page[NamedPackage]:
+    """Packages of owed rests by id."""
+    orders = await reads.owed_orders(db, stores=stores, status=status, after=after, limit=limit + 1)
+    return page_of(await _named(db, keys, orders), limit, "package_id")
+
+
+async def _named(db: Db, keys: DataKeys, orders: Sequence[WorkOrder]) -> list[NamedPackage]:
     contacts = await reads.contacts_of(db, keys, {order.patient_id for order in orders})
-    named = [NamedPackage.named(order, contacts.get(order.patient_id)) for order in orders]
-    return page_of(named, limit, "package_id")
+    tries = await reads.tries_of(db, [item.order_id for order in orders for item in order.items])
+    return [NamedPackage.named(order, contacts.get(order.patient_id), tries) for order in orders]

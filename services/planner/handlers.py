@@ -21,7 +21,7 @@ from shared.events.enrollment import (
     ProfileChanged,
     StoreChanged,
 )
-from shared.events.fulfillment import FillRejected
+from shared.events.fulfillment import FillRejected, FillResolved, Resolution
 from shared.events.outreach import (
     AlignmentAgreed,
     PatientUnreached,
@@ -35,6 +35,9 @@ from shared.messaging import Handlers, Unit
 from shared.messaging.forgetting import forget
 
 on = Handlers()
+
+PUT_RIGHT = (Resolution.resubmitted, Resolution.partial)
+ENDED = (Resolution.given_up, Resolution.other_store)
 
 HEARD_FROM = frozenset({"handed_over", "on_hand", "stopped"})
 """Changes of a profile that the patient made: they came, or told of a drug."""
@@ -228,7 +231,8 @@ async def _take_answers(
 
 @on(FillRejected)
 async def on_fill_rejected(events: Sequence[FillRejected], unit: Unit) -> None:
-    """A payer's refusal, with its own next-fill date, overrides our rule."""
+    """A payer's refusal, with its own next-fill date, overrides our rule; once its visit is over, where it was made for
+    one that is confirmed: until then the store may put it right."""
     records = await store.load_records(unit.db, [event.patient_id for event in events], unit.now)
     stores = await store.load_stores(unit.db, _store_ids(records.values()), unit.now)
     refused = {}
@@ -237,9 +241,26 @@ async def on_fill_rejected(events: Sequence[FillRejected], unit: Unit) -> None:
         days = stores.get(record.store_id) if record else None
         today = unit.today(days.time_zone if days else "UTC")
         refused[event.patient_id] = Rejection(event.rx_id, event.reject_code, today, event.next_fill_on)
-    await store.save_rejections(unit.db, refused)
+    await store.save_rejections(unit.db, refused, {event.patient_id: event.visit_id for event in events})
     heard = await store.load_records(unit.db, list(records), unit.now)
     await recompute(unit, [record for record in heard.values() if record.enrolled])
+
+
+@on(FillResolved)
+async def on_fill_resolved(events: Sequence[FillResolved], unit: Unit) -> None:
+    """What is filled after all is refused no more; what is given up for its visit is planned anew."""
+    again = [event for event in events if event.resolution in PUT_RIGHT]
+    ended = [event for event in events if event.resolution in ENDED]
+    await store.forget_rejections(unit.db, again)
+    records = await store.load_records(unit.db, [event.patient_id for event in ended], unit.now)
+    await recompute(
+        unit,
+        [
+            replace(record, progress=progress.given_up(record.progress, event.visit_id, event.rx_id))
+            for event in ended
+            if (record := records.get(event.patient_id)) and record.enrolled
+        ],
+    )
 
 
 @on(RenewalAnswered)

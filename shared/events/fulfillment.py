@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date
 from typing import ClassVar
 
+from pydantic import Field
+
 from shared.events.base import Days, Event, Fields, OpenEnum, PatientId, Quantity, Reason
 
 TOPIC = "medsync.fulfillment.v1"
@@ -30,6 +32,10 @@ class PackagedItem(Fields):
     fill_id: str | None = None
     filled_on: date | None = None
     in_place_of: str | None = None  # the rx_id that was confirmed, where a renewal took its place
+    owed: Quantity | None = None  # of a partial fill: the units of the rest
+    completes: str | None = (
+        None  # of an owed rest: the fill_id of the partial fill, with which the claim's days are
+    )
 
 
 class NotFilledItem(Fields):
@@ -55,6 +61,9 @@ class FillCompleted(Event):
     days_supply: Days
     in_place_of: str | None = None  # the rx_id that was confirmed, where a renewal took its place
     at_counter: bool = False  # nobody confirmed it: the patient, asked at the pickup, agreed
+    intended_quantity: Quantity | None = None  # of the whole claim, where this is a part of it or the rest
+    intended_days_supply: Days | None = None
+    completes: str | None = None  # of an owed rest: the fill_id of the partial fill
 
 
 class FillRejected(Event):
@@ -80,6 +89,42 @@ class StockShort(Event):
     visit_id: str
     rx_id: str
     missing: Quantity
+
+
+class Resolution(OpenEnum):
+    resubmitted = "resubmitted"  # the fill is tried again for its visit
+    partial = "partial"  # so many units now, the rest owed
+    given_up = "given_up"  # not for this visit: by staff, or as its day was over
+    other_store = "other_store"
+    other = "other"
+
+
+class ResolvedBy(OpenEnum):
+    override = "override"
+    corrected_days = "corrected_days"
+    other_plan = "other_plan"
+    cash_price = "cash_price"
+    prior_authorization = "prior_authorization"
+    stock_arrived = "stock_arrived"
+    other_manufacturer = "other_manufacturer"
+    other = "other"
+
+
+class FillResolved(Event):
+    """What was done about a fill that the payer refused or the store was short of.
+
+    Until it comes, or the package is handed over or goes back, the fill may still be made for its visit.
+    """
+
+    TYPE: ClassVar[str] = "medsync.fulfillment.fill-resolved.v1"
+    TOPIC: ClassVar[str] = TOPIC
+
+    patient_id: PatientId
+    visit_id: str
+    rx_id: str
+    resolution: Resolution
+    how: ResolvedBy | None = None  # with resubmitted
+    try_number: int = Field(ge=0)  # of the try that was refused or short; 0: of an owed rest before its first
 
 
 class PackageReady(Event):

@@ -181,6 +181,26 @@ def _refused(event: fulfillment.FillRejected) -> str:
     return f"Insurance rejected a fill: {rejected(event.reject_code)}.{payable}"
 
 
+def _resolution(event: fulfillment.FillResolved) -> str:
+    if event.resolution == "resubmitted":
+        ways = {
+            "override": "override obtained",
+            "corrected_days": "days' supply corrected",
+            "other_plan": "billed to another plan",
+            "cash_price": "cash price agreed",
+            "prior_authorization": "prior authorization obtained",
+            "stock_arrived": "stock arrived",
+            "other_manufacturer": "another manufacturer",
+        }
+        return f"A fill is tried again: {ways.get(event.how or '', 'resolved')}."
+    what = {
+        "partial": "A fill is made in part; the rest is owed.",
+        "given_up": "A fill that was rejected or short is not made for this visit.",
+        "other_store": "A fill is made by another store.",
+    }
+    return what.get(event.resolution, "A rejected or short fill was resolved.")
+
+
 def _template(text: str) -> Callable[[Event], str]:
     return lambda event: sentence(text, dict(event))
 
@@ -225,6 +245,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
         "Fill completed on {filled_on:short_date}: {days_supply}-day supply."
     ),
     fulfillment.FillRejected.TYPE: _refused,
+    fulfillment.FillResolved.TYPE: _resolution,
     fulfillment.StockShort.TYPE: _template("The store is short of a drug."),
     fulfillment.PackageReady.TYPE: _ready,
     fulfillment.PackageReopened.TYPE: _template(

@@ -909,6 +909,20 @@ async def test_a_lapse_waits_until_all_is_known_whatever_came_first(
     assert [lent["kind"] for lent in await service.lease(by=CLERK)] == ["insurance"]
 
 
+async def test_the_patient_is_told_that_what_was_owed_is_there_and_reminded(known: Service) -> None:
+    """Its package is of a visit that no plan knows: it is announced, and missed, as any other."""
+    await known.handle(enrolled(revision=2, channels=(Channel.text, Channel.phone)))
+    await known.at(datetime(2026, 10, 18, 15, tzinfo=UTC))
+    owed: dict[str, Any] = {"visit_id": "owed-of-rx2", "package_id": "k2", "on": date(2026, 10, 18)}
+    await known.handle(package(PackageReady, return_on=date(2026, 10, 28), **owed))
+    [lent] = [each for each in await known.lease() if each["kind"] == "ready"]
+    assert "your order is ready" in lent["message"].lower()
+    await known.handle(package(PickupMissed, days_late=1, **owed))
+    assert (await known.statuses())["missed", "owed-of-rx2"] == "open"
+    await known.handle(package(PackagePickedUp, handed_over_on=date(2026, 10, 20), taken=(), **owed))
+    assert (await known.statuses())["missed", "owed-of-rx2"] == "done"
+
+
 async def test_ready_reminder_missed_and_picked_up(known: Service) -> None:
     await known.handle(enrolled(revision=2, channels=(Channel.text, Channel.phone)))
     await known.handle(StockShort(patient_id="p1", visit_id=VISIT.visit_id, rx_id="rx2", missing=Decimal(5)))

@@ -44,7 +44,7 @@ from shared.events.enrollment import (
     ProfileChanged,
     StoreChanged,
 )
-from shared.events.fulfillment import FillRejected
+from shared.events.fulfillment import FillRejected, FillResolved, Resolution
 from shared.events.outreach import (
     AlignmentAgreed,
     ConfirmedItem,
@@ -618,6 +618,104 @@ async def test_a_refused_drug_is_planned_again_on_the_day_that_the_plan_names(se
     assert [await service.on_day(day) for day in range(1, 14)] == [[]] * 13
     again = only(await service.on_day(14), PlanComputed)
     assert {drug.rx_id: drug.participation for drug in again.drugs} == {"rx-a": "sync", "rx-b": "sync"}
+
+
+async def with_confirmed_pickup(service: Service) -> PlanComputed:
+    """A pickup of two drugs, agreed to and confirmed."""
+    await service.handle(store_changed())
+    proposal = only(await service.handle(enrolled(fills=(fill("a", -17), fill("b", -17)))), PlanComputed)
+    plan = only(await service.handle(agreed(proposal)), PlanComputed)
+    await service.handle(confirmed(plan, pickup(plan)))
+    assert {item.rx_id for item in pickup(plan).items} == {"rx-a", "rx-b"}
+    return plan
+
+
+def refused(plan: PlanComputed, code: str = "76", **changes: Any) -> FillRejected:
+    said = {"patient_id": "p1", "visit_id": pickup(plan).visit_id, "rx_id": "rx-b", "reject_code": code}
+    return FillRejected.model_validate(said | changes)
+
+
+def resolved(plan: PlanComputed, resolution: str) -> FillResolved:
+    return FillResolved(
+        patient_id="p1",
+        visit_id=pickup(plan).visit_id,
+        rx_id="rx-b",
+        resolution=Resolution(resolution),
+        try_number=1,
+    )
+
+
+async def reasons_for(service: Service, rx_id: str) -> list[str]:
+    plan = PlanComputed.model_validate((await service.get("/plans/p1"))["plan"])
+    return [reason.code for drug in plan.drugs if drug.rx_id == rx_id for reason in drug.reasons]
+
+
+@pytest.mark.parametrize("code", ["75", "76", "79"])
+async def test_a_refused_drug_stays_on_its_confirmed_visit_while_the_store_may_put_it_right(
+    service: Service, code: str
+) -> None:
+    plan = await with_confirmed_pickup(service)
+    later = in_days(40) if code == "79" else None
+    assert await service.handle(refused(plan, code, next_fill_on=later)) == []
+    assert await service.handle(resolved(plan, "resubmitted")) == []
+    taken = (fill("a", -17), fill("b", -17), fill("a", 13), fill("b", 13))
+    over = changed(2, fills=taken, changes=("handed_over",), visit_id=pickup(plan).visit_id)
+    await service.on_day(13)
+    await service.handle(over)
+    assert "payer_refused" not in await reasons_for(service, "rx-b")
+
+
+async def test_a_refused_drug_that_is_given_up_leaves_its_visit(service: Service) -> None:
+    plan = await with_confirmed_pickup(service)
+    await service.handle(refused(plan))
+    after = only(await service.handle(resolved(plan, "given_up")), PlanComputed)
+    assert pickup(after).visit_id == pickup(plan).visit_id
+    assert [item.rx_id for item in pickup(after).items] == ["rx-a"]
+    assert "payer_refused" in await reasons_for(service, "rx-b")
+
+
+async def test_a_refused_drug_that_was_not_handed_over_is_out_once_its_visit_is_over(
+    service: Service,
+) -> None:
+    plan = await with_confirmed_pickup(service)
+    await service.handle(refused(plan))
+    taken = (fill("a", -17), fill("b", -17), fill("a", 0))
+    over = changed(2, fills=taken, changes=("handed_over",), visit_id=pickup(plan).visit_id)
+    await service.handle(over)
+    assert "payer_refused" in await reasons_for(service, "rx-b")
+
+
+async def test_a_drug_that_is_tried_again_in_vain_is_planned_as_if_never_refused(service: Service) -> None:
+    """The patient came before the second try was made: the payer pays by now, so nothing keeps the drug out."""
+    plan = await with_confirmed_pickup(service)
+    await service.handle(refused(plan))
+    await service.handle(resolved(plan, "resubmitted"))
+    taken = (fill("a", -17), fill("b", -17), fill("a", 0))
+    over = changed(2, fills=taken, changes=("handed_over",), visit_id=pickup(plan).visit_id)
+    after = only(await service.handle(over), PlanComputed)
+    assert "payer_refused" not in await reasons_for(service, "rx-b")
+    assert any(item.rx_id == "rx-b" for visit in after.visits for item in visit.items)
+
+
+async def test_a_partial_fill_and_its_rest_count_as_the_whole(service: Service) -> None:
+    """The days of both are on hand, and the payer counts one claim, from its own day."""
+    last = (fill("a", -17), fill("b", -17))
+    part = replace_fill(fill("b", -1, 20), days_supply_billed=30, quantity=Decimal(20))
+    rest = replace_fill(
+        fill("b", -1, 10),
+        fill_id="rest",
+        handed_over_on=in_days(0),
+        days_supply_billed=0,
+        quantity=Decimal(10),
+    )
+    await service.handle(store_changed())
+    only(await service.handle(enrolled(fills=(*last, part, rest))), PlanComputed)
+    in_one = changed(2, fills=(*last, fill("b", -1)), changes=("preferences",))
+    assert await service.handle(in_one) == []  # the same plan is not published again
+
+
+def replace_fill(taken: Fill, **changes: Any) -> Fill:
+    return taken.model_copy(update=changes)
 
 
 async def test_the_patient_moves_the_pickup(proposed: Service) -> None:

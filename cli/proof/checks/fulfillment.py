@@ -18,7 +18,7 @@ from cli.proof.contract import (
     STOCK_SHORT,
     name,
 )
-from cli.proof.record import Confirmation, Event, Item, Record, grouped
+from cli.proof.record import Confirmation, Event, Item, Line, Record, grouped
 from cli.proof.result import Found, check
 
 
@@ -40,8 +40,8 @@ def confirmations_are_kept(record: Record) -> Found:
 
 @check("I9 one work order and one live confirmation per visit", reads="fulfillment")
 def one_order_per_visit(record: Record) -> Found:
-    """Every confirmed visit has its work order, no other visit has one, and its items are those confirmed, or agreed to
-    at the counter."""
+    """Every confirmed visit has its work order with the items confirmed, or agreed to at the counter; no other has one,
+    but of an owed rest."""
     kept = record.fulfillment
     live: dict[str, list[Confirmation]] = {row.visit_id: [] for row in kept.confirmations}
     for row in kept.confirmations:
@@ -54,14 +54,43 @@ def one_order_per_visit(record: Record) -> Found:
                 yield f"visit {visit_id} has {len(rows)} live confirmations"
             if visit_id not in kept.orders:
                 yield f"visit {visit_id} was confirmed and has no work order"
-        for visit_id in sorted(kept.orders.keys() - live.keys()):
+        owed = {line.visit_id for line in kept.lines if line.completes}
+        for visit_id in sorted(kept.orders.keys() - live.keys() - owed):
             yield f"visit {visit_id} has a work order and was never confirmed"
         for line in kept.lines:
             bare = line.item._replace(fill_id="")
-            if line.status != "cancelled" and not line.agreed and (line.visit_id, bare) not in wanted:
+            of_its_own = line.agreed or line.completes
+            if line.status != "cancelled" and not of_its_own and (line.visit_id, bare) not in wanted:
                 yield f"{line.item.rx_id} of visit {line.visit_id} is {line.status}, not as the patient confirmed it"
 
     return Found(len(live), found())
+
+
+@check("a partial fill and what is owed of it are the whole", reads="fulfillment")
+def parts_add_up(record: Record) -> Found:
+    """What was filled of a claim, and the rest that is owed, are as much as was ordered, in units and in days."""
+    lines = record.fulfillment.lines
+    rests: dict[str, list[Line]] = {line.order_id: [] for line in lines if line.part and not line.completes}
+
+    def found() -> Iterator[str]:
+        for rest in lines:
+            if rest.completes in rests:
+                rests[rest.completes].append(rest)
+            elif rest.completes:
+                yield f"{rest.item.rx_id} of visit {rest.visit_id} is the rest of no partial fill"
+        for line in (line for line in lines if line.order_id in rests):
+            of_claim = [part.worked_on for part in (line, *rests[line.order_id])]
+            quantity, days = (
+                sum(part.quantity for part in of_claim),
+                sum(part.days_supply for part in of_claim),
+            )
+            if (quantity, days) != (line.item.quantity, line.item.days_supply):
+                yield (
+                    f"{line.item.rx_id} of visit {line.visit_id}: filled and owed are {quantity} for {days} days, "
+                    f"and {line.item.quantity} for {line.item.days_supply} were ordered"
+                )
+
+    return Found(len(lines), found())
 
 
 @check("I2 every fill is told of, once", reads="fulfillment", whole=True)
@@ -75,11 +104,11 @@ def fills_are_told(record: Record) -> Found:
         )
         for line in record.fulfillment.lines
         for outcome, happened in (
-            (FILL_COMPLETED, line.item.fill_id),
+            (FILL_COMPLETED, bool(line.item.fill_id)),
             (FILL_REJECTED, line.rejected),
             (STOCK_SHORT, line.short),
         )
-        if happened
+        for _ in range(happened)
     )
     told = Counter(
         (event.type, event.says.visit_id, filled_by(event) or _unfilled(event.says.rx_id))
@@ -162,6 +191,7 @@ def talks_are_told(record: Record) -> Found:
 FULFILLMENT = (
     confirmations_are_kept,
     one_order_per_visit,
+    parts_add_up,
     fills_are_told,
     packages_are_told,
     talks_are_told,

@@ -9,6 +9,7 @@ from cli.proof.checks.state import newest_of
 from cli.proof.contract import (
     ALIGNMENT_AGREED,
     FILL_REJECTED,
+    FILL_RESOLVED,
     PATIENT_UNREACHED,
     PICKUP_CONFIRMED,
     PICKUP_DECLINED,
@@ -24,6 +25,10 @@ from cli.proof.result import Found, check
 
 PUBLISHED_AS: Mapping[str, str] = {"planned": PLAN_COMPUTED, "blocked": PLAN_BLOCKED}
 """What was published last of a patient with a status; of the other statuses it may be anything."""
+
+
+PUT_RIGHT = frozenset({"resubmitted", "partial"})
+"""How a refusal is resolved so that it stands no more."""
 
 
 @check("I2 the plan that stands is the one published", reads="planner", whole=True)
@@ -53,14 +58,14 @@ def standing_plan_is_published(record: Record) -> Found:
 
 @check("I5 every answer is recorded by the planner, once", reads="planner", whole=True)
 def answers_are_recorded(record: Record) -> Found:
-    """One row per answer, whether it was stale or not; and a refusal of the payer is heeded."""
+    """One row per answer, whether it was stale or not; and a refusal of the payer is heeded, until it is put right."""
     types = (ALIGNMENT_AGREED, PICKUP_CONFIRMED, PICKUP_DECLINED, RESCHEDULE_REQUESTED, PATIENT_UNREACHED)
     said = Counter(
         (event.key, event.type, event.says.plan_id, event.says.plan_revision, event.says.visit_id)
         for event in record.took("planner", *types)
     )
     kept = record.planner.answers
-    refused = {(event.key, event.says.rx_id) for event in record.took("planner", FILL_REJECTED)}
+    refused = _refusals(record)
 
     def found() -> Iterator[str]:
         for each in sorted(said.keys() | kept.keys()):
@@ -74,6 +79,18 @@ def answers_are_recorded(record: Record) -> Found:
             yield f"the refusal of {rx_id} of {patient} is not both published and recorded"
 
     return Found(said.total() + len(refused), found())
+
+
+def _refusals(record: Record) -> frozenset[tuple[str, str]]:
+    """Patient and prescription of each refusal after which the fill was not tried again for its visit."""
+    refused: dict[tuple[str, str], str] = {}
+    for event in record.took("planner", FILL_REJECTED, FILL_RESOLVED):
+        drug, visit_id = (event.key, event.says.rx_id), event.says.visit_id
+        if event.type == FILL_REJECTED:
+            refused[drug] = visit_id
+        elif event.says.detail in PUT_RIGHT and refused.get(drug) == visit_id:
+            del refused[drug]
+    return frozenset(refused)
 
 
 @check("I2 a renewal is noted where it was said to be needed", reads="planner", whole=True)

@@ -25,7 +25,7 @@ from cli.proof.contract import (
     RESCHEDULE_REQUESTED,
     name,
 )
-from cli.proof.record import Event, Record, grouped
+from cli.proof.record import Event, Item, Record, grouped
 from cli.proof.result import Found, check
 
 BEGINNING = datetime.min.replace(tzinfo=UTC)
@@ -64,24 +64,28 @@ def answers_fit_a_plan(record: Record) -> Found:
 
 @check("nothing is filled before it was confirmed", whole=True)
 def filled_as_confirmed(record: Record) -> Found:
-    """A fill has, before it in business time, a confirmation of its visit with the drug, the quantity and the days; or
-    a plan that has it to be asked about at the counter, and says that the patient agreed there."""
+    """A fill has, before it in business time, a confirmation of its visit with the drug, the quantity and the days; a
+    part of one, or the rest, a confirmation of the whole. Or a plan has it to be asked about at the counter, and it
+    says that the patient agreed there."""
     confirmed = grouped(record.of(PICKUP_CONFIRMED), "visit_id")
     offered = {
         (event.key, *offer): event
         for event in reversed(list(record.of(PLAN_COMPUTED)))
         for offer in event.says.offers
     }
+    fills = {fill.says.fill_id: fill for fill in record.of(FILL_COMPLETED)}
     looked_at, found = 0, []
     for fill in record.of(FILL_COMPLETED):
         looked_at += 1
         item = filled_by(fill)
         assert item is not None
-        confirmed_as = item._replace(rx_id=fill.says.in_place_of or item.rx_id, fill_id="")
+        first = fills.get(fill.says.completes, fill)
+        quantity, days = fill.says.intended or (item.quantity, item.days_supply)
+        confirmed_as = Item(first.says.in_place_of or item.rx_id, quantity, days)
         what = f"fill {item.fill_id} of {item.rx_id} for visit {fill.says.visit_id} (event {fill.id})"
         naming = [
             (event, wanted)
-            for event in confirmed.get(fill.says.visit_id, ())
+            for event in confirmed.get(first.says.visit_id, ())
             for wanted in event.says.items
             if wanted.rx_id == confirmed_as.rx_id and event.key == fill.key
         ]

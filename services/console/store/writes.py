@@ -27,6 +27,7 @@ from shared.events.fulfillment import (
     ConsultationHeld,
     FillCompleted,
     FillRejected,
+    FillResolved,
     PackagePickedUp,
     PackageReady,
     PackageReopened,
@@ -573,6 +574,20 @@ async def save_fills(db: Db, state: str, events: Sequence[FillCompleted | FillRe
             )
             for event in events
         ],
+    )
+
+
+async def forget_fills(db: Db, resolved: Sequence[FillResolved]) -> None:
+    """Drop what came of fills that are tried again; what is filled stays."""
+    await db.execute(
+        """
+        delete from fills f
+        using unnest($1::text[], $2::text[]) as again (visit_id, rx_id)
+        where (f.visit_id, f.rx_id) = (again.visit_id, again.rx_id)
+          and f.state <> 'filled'
+        """,
+        [event.visit_id for event in resolved],
+        [event.rx_id for event in resolved],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Annotated, Literal, NamedTuple, Self
 from uuid import uuid4
 
@@ -31,10 +32,12 @@ from services.fulfillment.domain import (
     WorkOrder,
     check_fill_id,
     lease,
+    owed_rest,
+    reconcile,
     report,
 )
 from services.fulfillment.recompute import save_changes
-from services.fulfillment.store import reads
+from services.fulfillment.store import reads, writes
 from shared.messaging import Unit
 from shared.problems import NotAllowed
 from shared.values import WHOLE, Day, Id, LenientInput, for_example
@@ -74,6 +77,9 @@ async def lease_fills(unit: Unit, patient_ids: Sequence[str], request: LeaseRequ
     ]
 
 
+OnHand = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=4, description="of the drug")]
+
+
 class FillResult(LenientInput):
     """What was done under a lease."""
 
@@ -91,6 +97,9 @@ class FillResult(LenientInput):
     reject_code: RejectCode | None = None  # with rejected
     next_fill_on: Day | None = None  # with rejected, where the payer names it
     missing: Units | None = None  # with short
+    on_hand: OnHand | None = None  # with short: what could be filled now
+    quantity: Units | None = None  # with filled, where it is a partial fill that was agreed to
+    days_supply: Annotated[int, Field(strict=True, ge=1, le=366), WHOLE] | None = None  # of that quantity
     licence: License | None = None
 
     @model_validator(mode="after")
@@ -102,11 +111,11 @@ class FillResult(LenientInput):
         """Raises ValueError where the result lacks its field."""
         match self.result:
             case "filled" if self.fill_id:
-                return Filled(self.fill_id, today, self.patient_pay)
+                return Filled(self.fill_id, today, self.patient_pay, self.quantity, self.days_supply)
             case "rejected" if self.reject_code:
                 return Rejected(self.reject_code, self.next_fill_on)
             case "short" if self.missing:
-                return Short(self.missing)
+                return Short(self.missing, self.on_hand)
         raise ValueError("filled needs fill_id, rejected needs reject_code, short needs missing")
 
     @property
@@ -127,9 +136,14 @@ async def report_fill(unit: Unit, order_id: str, result: FillResult) -> WorkOrde
     calendar = calendar_of(facts)
     outcome = result.outcome(unit.today(calendar.time_zone))
     after = report(order, order_id, result.lease_id, outcome, now=unit.now, store=calendar)
-    if after != order:
-        await note(unit, order, "fill", result.licence, order_id=order_id, result=result.result)
-    return await save(unit, order, after)
+    if after == order:
+        return order
+    await note(unit, order, "fill", result.licence, order_id=order_id, result=result.result)
+    await save(unit, order, after)
+    await writes.add_try(unit.db, after.item(order_id), unit.actor, unit.now)
+    if owed := owed_rest(after, order_id, unit.today(calendar.time_zone)):
+        await save_changes(unit, [Change(None, reconcile(owed, facts, unit.now))])
+    return after
 
 
 def _require_lease_of(order: WorkOrder, order_id: str, actor: str) -> None:

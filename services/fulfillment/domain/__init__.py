@@ -10,6 +10,7 @@ and from what people do (fill, verify, hand over).
 - `offers`: what became due since the confirmation, and is asked about at the counter;
 - `counseling`: what a talk may be about;
 - `identity`: who stands at the counter, and who may collect;
+- `resolving`: what is done about a fill that was refused or short, and the owed rest of a partial one;
 - `package`: verification, hand-over, missed pickups, return to stock; why an item is left out.
 """
 
@@ -60,16 +61,27 @@ from services.fulfillment.domain.package import (
     why_not_filled,
     withdraw,
 )
+from services.fulfillment.domain.resolving import (
+    give_up,
+    give_up_unsettled,
+    owed_rest,
+    resubmit,
+)
 from services.fulfillment.domain.work_order import (
+    OWED,
+    SETTLED,
     Change,
+    Completes,
     Filled,
     FillOutcome,
+    How,
     Item,
     ItemStatus,
     Lease,
     PackageStatus,
     Place,
     Rejected,
+    Resolution,
     Short,
     Why,
     WorkOrder,
@@ -80,9 +92,12 @@ from services.fulfillment.domain.work_order import (
 )
 
 __all__ = [
+    "OWED",
+    "SETTLED",
     "TOPICS",
     "Change",
     "Compared",
+    "Completes",
     "Confirmation",
     "ConfirmedItem",
     "Contact",
@@ -90,6 +105,7 @@ __all__ = [
     "Facts",
     "FillOutcome",
     "Filled",
+    "How",
     "Item",
     "ItemStatus",
     "Lease",
@@ -99,6 +115,7 @@ __all__ = [
     "Plan",
     "Proof",
     "Rejected",
+    "Resolution",
     "Short",
     "Store",
     "Why",
@@ -115,6 +132,8 @@ __all__ = [
     "compare",
     "confirm",
     "expire_leases",
+    "give_up",
+    "give_up_unsettled",
     "hand_over",
     "judge",
     "kept_apart",
@@ -122,9 +141,11 @@ __all__ = [
     "lease",
     "miss",
     "order_day",
+    "owed_rest",
     "put",
     "reconcile",
     "report",
+    "resubmit",
     "settle",
     "short_id",
     "to_pay",

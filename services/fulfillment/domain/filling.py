@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from itertools import chain
+from zoneinfo import ZoneInfo
 
 from services.fulfillment.domain.facts import Confirmation, Facts, Plan, Store
 from services.fulfillment.domain.offers import with_offers
@@ -28,7 +30,7 @@ from services.fulfillment.domain.work_order import (
     short_id,
 )
 from shared.events.planner import Condition
-from shared.problems import Conflict
+from shared.problems import Conflict, Invalid
 
 FILL_LEAD = timedelta(days=3)
 """Fills are ordered three days ahead (R13.1, R15.1)."""
@@ -84,7 +86,9 @@ def confirm(order: WorkOrder | None, confirmation: Confirmation) -> WorkOrder | 
 
 def _begun(order: WorkOrder) -> bool:
     untouched = (ItemStatus.offered, ItemStatus.to_fill, ItemStatus.cancelled)
-    return any(item.status not in untouched or item.why is Why.withdrawn for item in order.items)
+    return any(
+        item.status not in untouched or item.why is Why.withdrawn or item.tries for item in order.items
+    )
 
 
 def reconcile(order: WorkOrder, facts: Facts, now: datetime) -> WorkOrder:
@@ -145,6 +149,8 @@ def _as_planned(item: Item, order: WorkOrder, plan: Plan | None) -> Item:
     if plan is None or (renewed_as or item.rx_id) not in visit:
         return replace(item, waits_for=item.condition, renewed_as=None, urgent=item.at_counter)
     waits_for = plan.conditions.get(order.visit_id, {}).get(renewed_as or item.rx_id)
+    if item.resolution:
+        waits_for = None  # staff say that it is settled
     urgent = item.at_counter or order.visit_id in plan.urgent
     return replace(item, waits_for=waits_for, renewed_as=renewed_as, urgent=urgent)
 
@@ -179,6 +185,8 @@ def _against(item: Item, order: WorkOrder, facts: Facts, now: datetime) -> Why |
         return Why.excluded
     if newer and newer.stands and item.rx_to_fill not in newer.prescriptions and not renewed:
         return Why.discontinued
+    if order.is_owed:
+        return None  # paid for, and of no plan: who leaves the program may still collect it
     if plan and plan.cancelled_through >= order.plan_revision:
         return Why.plan_cancelled
     if patient and not patient.enrolled:
@@ -222,8 +230,14 @@ def _all_waits(order: WorkOrder, facts: Facts) -> bool:
 def _due_at(item: Item, order: WorkOrder, facts: Facts, now: datetime) -> datetime | None:
     """When an item is to be ordered; none until the patient, the plan that was confirmed and the store are known.
 
-    For an urgent visit at once, where the payer pays; else on its day.
+    For an urgent visit at once, where the payer pays; else on its day. What was resolved is tried again at once; an
+    owed rest on the morning on which its stock is there.
     """
+    if item.resolution:
+        return item.resolution.at
+    if order.is_owed:
+        arrives = item.expected_on if facts.store else None
+        return facts.store.at(arrives, MORNING) if facts.store and arrives else None
     patient, plan, store = facts.patient, _plan_for(order, facts), facts.store
     if not patient or not plan or not store:
         return None
@@ -305,8 +319,10 @@ def report(
 
     Raises:
         Conflict: the item is not leased under this id, or no longer.
+        Invalid: fewer units than ordered, and nobody agreed to a partial fill.
     """
-    item = next(item for item in order.items if item.order_id == order_id)
+    item = order.item(order_id)
+    outcome = _as_agreed(item, outcome)
     held = item.lease if item.lease and item.lease.lease_id == lease_id else None
     if held and item.outcome == outcome:
         return order
@@ -321,12 +337,44 @@ def report(
         )
     if held.until <= now:
         raise Conflict("lease_lost", f"the lease ended at {held.until.isoformat()}: lease the order again")
-    done = item.become(STATUS_OF[type(outcome)], outcome=outcome)
-    order = order.each(lambda other: done if other.order_id == order_id else other)
+    done = item.become(STATUS_OF[type(outcome)], outcome=outcome, tries=item.tries + 1)
+    if done.unsettled and store and not order.is_owed:
+        until = max(order.visit_on, now.astimezone(ZoneInfo(store.time_zone)).date())
+        done = replace(done, gives_up_at=store.at(until, CLOSING))
+    order = order.put(done)
     if order.status is PackageStatus.ready and done.status is ItemStatus.filled:
         # it came late, into a package that was verified without it
         order = order.become(PackageStatus.to_verify)
     return settle(order, store)
+
+
+def _as_agreed(item: Item, outcome: FillOutcome) -> FillOutcome:
+    """A fill with the units and days of a partial one, where the patient is to get a part now.
+
+    Raises:
+        Invalid: other units than were ordered, and nobody agreed to that.
+    """
+    if not isinstance(outcome, Filled):
+        return outcome
+    agreed = item.resolution if item.partial else None
+    quantity = outcome.quantity or (agreed.quantity if agreed else None)
+    if quantity is None or quantity == item.quantity:
+        return replace(outcome, quantity=None, days_supply=None)
+    if agreed is None or quantity > item.quantity:
+        raise Invalid(
+            "partial_not_agreed",
+            f"quantity: {item.quantity} were ordered; report short, and have the partial fill resolved first",
+        )
+    as_agreed = agreed.days_supply if quantity == agreed.quantity else None
+    days = outcome.days_supply or as_agreed or days_of(quantity, item)
+    if not 0 < days < item.days_supply:
+        raise Invalid("partial_not_agreed", f"quantity: {quantity} last {days} whole days: that is no part")
+    return replace(outcome, quantity=quantity, days_supply=days)
+
+
+def days_of(quantity: Decimal, item: Item) -> int:
+    """The whole days of a part of what was ordered."""
+    return int(item.days_supply * quantity / item.quantity)
 
 
 def check_fill_id(order_id: str, holder: str | None) -> None:

@@ -133,11 +133,17 @@ def leave_for_later(order: WorkOrder, rx_ids: Collection[str]) -> WorkOrder:
         )
     return order.each(
         lambda item: (
-            _cancelled(item, Why.declined if also_due(item) else Why.condition_not_met)
+            _cancelled(item, _why_later(item))
             if item.status in OPEN or item.status is ItemStatus.offered
             else item
         )
     )
+
+
+def _why_later(item: Item) -> Why:
+    if item.resolution:
+        return Why.not_in_time
+    return Why.declined if also_due(item) else Why.condition_not_met
 
 
 def _cancelled(item: Item, why: Why) -> Item:

@@ -66,6 +66,31 @@ class Why(StrEnum):
     not_collected = "not_collected"
     withdrawn = "withdrawn"  # by the pharmacist, with a reason
     died = "died"
+    given_up = (
+        "given_up"  # refused or short, and staff, or the end of the visit's day, settled that it stays so
+    )
+    other_store = "other_store"  # another store fills it
+    not_in_time = "not_in_time"  # put right, and not filled when the patient came
+
+
+class How(StrEnum):
+    """How a refusal or a shortage was resolved, so that the fill is tried again."""
+
+    override = "override"  # the payer's, with its code
+    corrected_days = "corrected_days"
+    other_plan = "other_plan"
+    cash_price = "cash_price"
+    prior_authorization = "prior_authorization"
+    stock_arrived = "stock_arrived"
+    other_manufacturer = "other_manufacturer"
+    partial = "partial"  # so many units now, the rest owed
+
+
+SETTLED = frozenset({Why.given_up, Why.other_store})
+"""Why a fill that was refused or short is not tried again."""
+
+OWED = "owed"
+"""The kind of a work order that holds the rest of a partial fill: of no planned visit, and of no new claim."""
 
 
 OPEN = frozenset({ItemStatus.to_fill, ItemStatus.leased})
@@ -91,8 +116,8 @@ ITEM_MOVES: Mapping[ItemStatus, frozenset[ItemStatus]] = {
         {ItemStatus.to_fill, ItemStatus.filled, ItemStatus.rejected, ItemStatus.short, ItemStatus.cancelled}
     ),
     ItemStatus.filled: frozenset({ItemStatus.withheld}),
-    ItemStatus.rejected: frozenset(),
-    ItemStatus.short: frozenset(),
+    ItemStatus.rejected: frozenset({ItemStatus.to_fill}),
+    ItemStatus.short: frozenset({ItemStatus.to_fill}),
     ItemStatus.withheld: frozenset(),
     ItemStatus.cancelled: frozenset({ItemStatus.to_fill, ItemStatus.offered}),
 }
@@ -118,6 +143,8 @@ class Filled:
     fill_id: str
     filled_on: date = field(compare=False)  # reported again on a later day, it is the same fill
     patient_pay: Decimal | None = None  # US dollars, where the payer's answer carried it
+    quantity: Decimal | None = None  # of a partial fill; none: all that was ordered
+    days_supply: int | None = None  # the same, in days
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +160,38 @@ class Short:
     """The store has too little: so many units are missing."""
 
     missing: Decimal
+    on_hand: Decimal | None = None  # what could be filled now, where that was said
 
 
 FillOutcome = Filled | Rejected | Short
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What was resolved about a refusal or a shortage, for the next try."""
+
+    how: How
+    at: datetime
+    code: str | None = None  # NCPDP, of an override
+    days_billed: int | None = None  # the corrected days
+    authorization: str | None = None  # number of a prior authorization
+    price: Decimal | None = None  # agreed with the patient, in dollars
+    drug_code: str | None = None  # of the other manufacturer
+    drug_name: str | None = None
+    quantity: Decimal | None = None  # of a partial fill: units now
+    days_supply: int | None = None  # of a partial fill: the days of these
+    expected_on: date | None = None  # of a partial fill: when the rest is there
+
+
+@dataclass(frozen=True, slots=True)
+class Completes:
+    """The partial fill of which an item is the rest, and so its claim."""
+
+    order_id: str
+    fill_id: str
+    filled_on: date
+    quantity: Decimal  # intended: of both together
+    days_supply: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +231,10 @@ class Item:
     at_counter: bool = False  # nobody confirmed it: it was offered
     place: str | None = None  # fridge or oversize, where it is not in the package's bin
     place_label: str | None = None  # which shelf or drawer there
+    tries: int = 0  # how often a result was reported
+    resolution: Resolution | None = None  # of the newest refusal or shortage
+    completes: Completes | None = None  # it is an owed rest
+    expected_on: date | None = None  # of an owed rest: when the stock is there, where that is known
 
     @property
     def rx_to_fill(self) -> str:
@@ -190,6 +250,43 @@ class Item:
     def filled_on(self) -> date | None:
         """The day of its fill, and so of the claim."""
         return self.outcome.filled_on if isinstance(self.outcome, Filled) else None
+
+    @property
+    def serviced_on(self) -> date | None:
+        """The claim's date of service: of an owed rest that of its partial fill."""
+        return self.completes.filled_on if self.completes and self.filled_on else self.filled_on
+
+    @property
+    def quantity_filled(self) -> Decimal:
+        """Units in the package: as ordered, but of a partial fill."""
+        partial = self.outcome.quantity if isinstance(self.outcome, Filled) else None
+        return self.quantity if partial is None else partial
+
+    @property
+    def days_filled(self) -> int:
+        """True days of what is in the package."""
+        partial = self.outcome.days_supply if isinstance(self.outcome, Filled) else None
+        return self.days_supply if partial is None else partial
+
+    @property
+    def partial(self) -> bool:
+        """Whether a part was filled, or is to be, and the rest is owed."""
+        if isinstance(self.outcome, Filled):
+            return self.outcome.quantity is not None
+        return self.resolution is not None and self.resolution.quantity is not None
+
+    @property
+    def intended(self) -> Completes | None:
+        """The whole claim, where this is a part of it or its rest."""
+        if self.completes or not self.partial or not isinstance(self.outcome, Filled):
+            return self.completes
+        fill = self.outcome
+        return Completes(self.order_id, fill.fill_id, fill.filled_on, self.quantity, self.days_supply)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether it was refused or is short, and somebody has to say what is done about it."""
+        return self.status in (ItemStatus.rejected, ItemStatus.short) and self.why is None
 
     def become(self, status: ItemStatus, **changes: Any) -> Item:
         """The item after a move.
@@ -238,6 +335,18 @@ class WorkOrder:
     def each(self, step: Callable[[Item], Item]) -> WorkOrder:
         """The work order with every item put through a step."""
         return replace(self, items=tuple(step(item) for item in self.items))
+
+    def put(self, item: Item) -> WorkOrder:
+        """The work order with one of its items changed."""
+        return self.each(lambda other: item if other.order_id == item.order_id else other)
+
+    def item(self, order_id: str) -> Item:
+        return next(item for item in self.items if item.order_id == order_id)
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether it holds an owed rest, of which no plan speaks."""
+        return self.visit_kind == OWED
 
     def having(self, *statuses: ItemStatus) -> tuple[Item, ...]:
         """Its items of these statuses."""

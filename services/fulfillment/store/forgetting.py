@@ -9,13 +9,22 @@ from shared.messaging.forgetting import Personal
 
 
 async def _reword(db: Db, patient_ids: Collection[str]) -> None:
-    """The reasons that staff gave in their own words."""
+    """The reasons that staff gave in their own words, and the numbers of prior authorizations."""
     await db.execute(
         """
         update actions
         set detail = detail - '{reason,release_reason}'::text[]
         where visit_id in (select visit_id from work_orders where patient_id = any($1))
           and detail ?| '{reason,release_reason}'
+        """,
+        list(patient_ids),
+    )
+    await db.execute(
+        """
+        update items
+        set resolution = resolution - 'authorization'
+        where patient_id = any($1)
+          and resolution ->> 'authorization' is not null
         """,
         list(patient_ids),
     )

@@ -10,6 +10,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from services.fulfillment.domain import (
+    OWED,
+    Completes,
     Contact,
     Facts,
     Filled,
@@ -22,6 +24,7 @@ from services.fulfillment.domain import (
     Place,
     Plan,
     Rejected,
+    Resolution,
     Short,
     Store,
     Why,
@@ -205,6 +208,56 @@ async def packages(
     return await _with_items(db, rows)
 
 
+async def owed_orders(
+    db: Db, *, stores: Stores, status: PackageStatus | None, after: str, limit: int
+) -> list[WorkOrder]:
+    """A page of the work orders of owed rests, by package id: of one status, or all that are not over."""
+    rows = await db.fetch(
+        """
+        select *
+        from work_orders
+        where visit_kind = $1
+          and ($2::text[] is null or store_id = any($2))
+          and case when $3::text is null then status in ('filling', 'to_verify', 'ready') else status = $3 end
+          and package_id > $4
+        order by package_id
+        limit $5
+        """,
+        OWED,
+        stores,
+        status,
+        after,
+        limit,
+    )
+    return await _with_items(db, rows)
+
+
+async def owed_after(db: Db, order_ids: Collection[str]) -> list[WorkOrder]:
+    """The work orders, not over yet, of the rests that these partial fills left owed."""
+    rows = await db.fetch(
+        """
+        select w.*
+        from work_orders w
+        join items i using (visit_id)
+        where i.completes ->> 'order_id' = any($1)
+          and w.status in ('filling', 'to_verify', 'ready')
+        """,
+        list(order_ids),
+    )
+    return await _with_items(db, rows)
+
+
+async def tries_of(db: Db, order_ids: Collection[str]) -> dict[str, list[Any]]:
+    """By order the rows of its tries, the first one first."""
+    rows = await db.fetch(
+        "select * from tries where order_id = any($1) order by order_id, number", list(order_ids)
+    )
+    found: dict[str, list[Any]] = defaultdict(list)
+    for row in rows:
+        found[row["order_id"]].append(row)
+    return found
+
+
 async def free_bin(db: Db, store_id: str) -> int:
     """The lowest will-call bin of a store with no package in it; hold the lock of its bins."""
     number: int = await db.fetchval(
@@ -273,15 +326,24 @@ def _item(row: Any) -> Item:
         at_counter=row["at_counter"],
         place=row["place"],
         place_label=row["place_label"],
+        tries=row["tries"],
+        resolution=_RESOLUTION.validate_python(row["resolution"]),
+        completes=_COMPLETES.validate_python(row["completes"]),
+        expected_on=row["expected_on"],
     )
+
+
+_RESOLUTION = TypeAdapter(Resolution | None)
+_COMPLETES = TypeAdapter(Completes | None)
 
 
 def _outcome(row: Any) -> FillOutcome | None:
     if row["fill_id"] is not None:
-        return Filled(row["fill_id"], row["filled_on"], row["patient_pay"])
+        parts = (row["filled_quantity"], row["filled_days"])
+        return Filled(row["fill_id"], row["filled_on"], row["patient_pay"], *parts)
     if row["reject_code"] is not None:
         return Rejected(row["reject_code"], row["next_fill_on"])
-    return Short(row["missing"]) if row["missing"] is not None else None
+    return Short(row["missing"], row["on_hand"]) if row["missing"] is not None else None
 
 
 def _condition(value: Any) -> Condition | None:

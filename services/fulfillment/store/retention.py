@@ -26,6 +26,7 @@ PACKAGES = Kind(
         "delete from counter_notes where visit_id = any($1)",
         "delete from consultations where visit_id = any($1)",
         "delete from actions where visit_id = any($1)",
+        "delete from tries where order_id in (select order_id from items where visit_id = any($1))",
         "delete from items where visit_id = any($1)",
         "delete from confirmations where visit_id = any($1)",
         "delete from work_orders where visit_id = any($1)",

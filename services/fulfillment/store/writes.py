@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from services.fulfillment.domain import (
     Change,
+    Completes,
     Confirmation,
     ConfirmedItem,
     Contact,
@@ -21,6 +22,7 @@ from services.fulfillment.domain import (
     Patient,
     Plan,
     Rejected,
+    Resolution,
     Short,
     Store,
     WorkOrder,
@@ -220,14 +222,16 @@ _keep_orders = upsert("work_orders", "visit_id", f"{_ORDER} {_ORDER_FOR_GOOD}", 
 
 _ITEM = (
     "drug_name quantity days_supply status why due_at days_supply_billed clarification_codes condition waits_for "
-    "gives_up_at late renewed_as urgent at_counter place place_label"
+    "gives_up_at late renewed_as urgent at_counter place place_label tries expected_on"
 )
-_ITEM_OUTCOME = "fill_id filled_on reject_code next_fill_on missing"  # beside `patient_pay`
+# Beside `patient_pay`:
+_ITEM_OUTCOME = "fill_id filled_on reject_code next_fill_on missing on_hand filled_quantity filled_days"
+_ITEM_SAID = "resolution completes"
 _ITEM_FOR_GOOD = "visit_id patient_id rx_id"
 _keep_items = upsert(
     "items",
     "order_id",
-    f"{_ITEM} lease_id leased_by leased_until taken_by patient_pay {_ITEM_OUTCOME} {_ITEM_FOR_GOOD}",
+    f"{_ITEM} lease_id leased_by leased_until taken_by patient_pay {_ITEM_OUTCOME} {_ITEM_SAID} {_ITEM_FOR_GOOD}",
     first=_ITEM_FOR_GOOD,
 )
 
@@ -256,6 +260,45 @@ async def note(db: Db, action: Action) -> None:
         action.role,
         action.licence,
         action.detail,
+    )
+
+
+_TRY = ("reject_code", "next_fill_on", "missing", "on_hand")
+
+
+async def add_try(db: Db, item: Item, by: str, at: datetime) -> None:
+    """Keep what came of a try at a fill, the item's newest."""
+    said = _outcome_columns(item.outcome)
+    await db.execute(
+        """
+        insert into tries (
+            order_id, number, result, reported_by, reported_at, reject_code, next_fill_on, missing, on_hand
+        )
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        """,
+        item.order_id,
+        item.tries,
+        item.status,
+        by,
+        at,
+        *(said.get(name) for name in _TRY),
+    )
+
+
+async def resolve_try(db: Db, item: Item, resolution: str, by: str | None, at: datetime) -> None:
+    """Keep what was resolved about the newest try at a fill."""
+    await db.execute(
+        """
+        update tries
+        set resolution = $3, resolved_by = $4, resolved_at = $5
+        where order_id = $1
+          and number = $2
+        """,
+        item.order_id,
+        item.tries,
+        resolution,
+        by,
+        at,
     )
 
 
@@ -308,19 +351,30 @@ def _item_row(order: WorkOrder, item: Item) -> Row:
         leased_by=lease.worker if lease else None,
         leased_until=lease.until if lease else None,
         taken_by=lease.taken_by if lease else None,
-        **dict(zip(_ITEM_OUTCOME.split(), _outcome_columns(item.outcome), strict=True)),
+        **dict.fromkeys(_ITEM_OUTCOME.split()) | _outcome_columns(item.outcome),
+        resolution=_RESOLUTION.dump_python(item.resolution, mode="json"),
+        completes=_COMPLETES.dump_python(item.completes, mode="json"),
     )
 
 
-def _outcome_columns(outcome: FillOutcome | None) -> tuple[Any, Any, Any, Any, Any]:
+_RESOLUTION = TypeAdapter(Resolution | None)
+_COMPLETES = TypeAdapter(Completes | None)
+
+
+def _outcome_columns(outcome: FillOutcome | None) -> dict[str, Any]:
     match outcome:
-        case Filled(fill_id, filled_on):
-            return fill_id, filled_on, None, None, None
+        case Filled(fill_id, filled_on, quantity, days):
+            return {
+                "fill_id": fill_id,
+                "filled_on": filled_on,
+                "filled_quantity": quantity,
+                "filled_days": days,
+            }
         case Rejected(reject_code, next_fill_on):
-            return None, None, reject_code, next_fill_on, None
-        case Short(missing):
-            return None, None, None, None, missing
-    return None, None, None, None, None
+            return {"reject_code": reject_code, "next_fill_on": next_fill_on}
+        case Short(missing, on_hand):
+            return {"missing": missing, "on_hand": on_hand}
+    return {}
 
 
 def _content(plan: Plan) -> dict[str, Any]:

@@ -83,6 +83,8 @@ class Progress:
     promised_joins: Mapping[str, date] = field(
         default_factory=dict
     )  # by rx_id: from when on it keeps the rhythm
+    # by rx_id that a payer refused, the visit for which it was to be filled
+    refused_for: Mapping[str, str] = field(default_factory=dict)
 
     def visit(self, visit_id: str | None) -> OpenVisit | None:
         """The open visit with this id."""
@@ -254,6 +256,28 @@ def close_visit(progress: Progress, visit_id: str | None) -> Progress:
     return _next_cycle(progress) if visit.kind is VisitKind.synchronized else progress
 
 
+def given_up(progress: Progress, visit_id: str, rx_id: str) -> Progress:
+    """The store does not fill a drug for this visit any more; one of which nothing is left does not take place."""
+    visit = progress.visit(visit_id)
+    if visit is None:
+        return progress
+    items = tuple(item for item in visit.items if item.rx_id != rx_id)
+    if not items:
+        return _without(progress, visit)
+    kept = replace(visit, items=items)
+    return replace(progress, visits=tuple(kept if each is visit else each for each in progress.visits))
+
+
+def in_hand(progress: Progress) -> frozenset[str]:
+    """The refused drugs (rx_ids) that the store may still fill for a visit that is confirmed: they stay on it."""
+    return frozenset(
+        item.rx_id
+        for visit in progress.visits
+        for item in visit.items
+        if visit.confirmed and progress.refused_for.get(item.rx_id) == visit.visit_id
+    )
+
+
 # --- time passes ---
 
 
@@ -314,6 +338,9 @@ def plan_anew(
         return replace(_halted(progress), look_again_on=ends_on), Blocked((halted,), look_again_on=ends_on)
     if waits_for_visit(progress, today):
         return replace(progress, look_again_on=_look_again_on(progress, rules)), None
+    if open_refusals := in_hand(progress):
+        refusals = tuple(each for each in profile.rejections if each.rx_id not in open_refusals)
+        profile = replace(profile, rejections=refusals)
     if progress.misses >= rules.missed_cycles:
         outcome: Plan | Blocked = Blocked((because("not_reached", cycles=progress.misses),))
     else:

@@ -24,6 +24,7 @@ from services.planner.store.due import (
 )
 from services.planner.store.inbound import (
     Answer,
+    forget_rejections,
     record_answers,
     save_caregivers,
     save_disenrollments,
@@ -65,6 +66,7 @@ __all__ = [
     "enrolled_after",
     "enrolled_by_store",
     "first_revision",
+    "forget_rejections",
     "hold_stores",
     "list_plans",
     "list_staff_decisions",

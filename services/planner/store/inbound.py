@@ -20,6 +20,7 @@ from shared.events.enrollment import (
     ProfileChanged,
     StoreChanged,
 )
+from shared.events.fulfillment import FillResolved
 from shared.events.outreach import RenewalAnswered
 from shared.upsert import row, upsert
 
@@ -180,17 +181,36 @@ async def record_answers(db: Db, answers: Sequence[Answer], now: datetime) -> No
     )
 
 
-_keep_rejections = upsert("rejections", "patient_id rx_id", "code rejected_on next_fill_on")
+_keep_rejections = upsert("rejections", "patient_id rx_id", "code rejected_on next_fill_on visit_id")
 
 
-async def save_rejections(db: Db, rejections: Mapping[str, Rejection]) -> None:
-    """The payer's newest refusals, by patient."""
+async def save_rejections(db: Db, rejections: Mapping[str, Rejection], visits: Mapping[str, str]) -> None:
+    """The payer's newest refusals, by patient, and the visits for which the fills were to be made."""
     await _keep_rejections(
         db,
         [
-            row(each, "rx_id code rejected_on next_fill_on", patient_id=patient_id)
+            row(
+                each,
+                "rx_id code rejected_on next_fill_on",
+                patient_id=patient_id,
+                visit_id=visits[patient_id],
+            )
             for patient_id, each in rejections.items()
         ],
+    )
+
+
+async def forget_rejections(db: Db, resolved: Sequence[FillResolved]) -> None:
+    """Drop the refusals of fills that are tried again for their visit."""
+    await db.execute(
+        """
+        delete from rejections r
+        using unnest($1::text[], $2::text[], $3::text[]) as again (patient_id, rx_id, visit_id)
+        where (r.patient_id, r.rx_id, r.visit_id) = (again.patient_id, again.rx_id, again.visit_id)
+        """,
+        [event.patient_id for event in resolved],
+        [event.rx_id for event in resolved],
+        [event.visit_id for event in resolved],
     )
 
 

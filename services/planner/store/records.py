@@ -150,14 +150,19 @@ async def load_records(db: Db, patient_ids: Collection[str], now: datetime) -> d
                     "prescriptions": (),
                     **held["profile"],  # empty of those who left
                     "patient_id": patient_id,
-                    "rejections": rejections[patient_id],
+                    "rejections": [refused for refused, _ in rejections[patient_id]],
                     "rulings": decisions[patient_id],
                     "household_on": households.get(patient_id, ()),
                 }
             ),
             profile_revision=held["revision"],
             enrolled=held["enrolled"],
-            progress=Progress(patient_id),
+            progress=Progress(
+                patient_id,
+                refused_for={
+                    refused.rx_id: visit_id for refused, visit_id in rejections[patient_id] if visit_id
+                },
+            ),
             revision=held["first_revision"],
             in_household=held["household_id"] is not None,
         )
@@ -304,21 +309,23 @@ def _item_of(held: Mapping[str, Any]) -> PromisedItem:
     )
 
 
-async def _load_rejections(db: Db, patient_ids: Sequence[str]) -> dict[str, list[Rejection]]:
+async def _load_rejections(
+    db: Db, patient_ids: Sequence[str]
+) -> dict[str, list[tuple[Rejection, str | None]]]:
+    """By patient the payers' refusals, each with the visit for which the fill was to be made."""
     rows = await db.fetch(
         """
-        select patient_id, rx_id, code, rejected_on, next_fill_on
+        select patient_id, rx_id, code, rejected_on, next_fill_on, visit_id
         from rejections
         where patient_id = any($1)
         order by rx_id
         """,
         patient_ids,
     )
-    found: dict[str, list[Rejection]] = defaultdict(list)
+    found: dict[str, list[tuple[Rejection, str | None]]] = defaultdict(list)
     for held in rows:
-        found[held["patient_id"]].append(
-            Rejection(held["rx_id"], held["code"], held["rejected_on"], held["next_fill_on"])
-        )
+        refused = Rejection(held["rx_id"], held["code"], held["rejected_on"], held["next_fill_on"])
+        found[held["patient_id"]].append((refused, held["visit_id"]))
     return found
 
 

@@ -426,6 +426,24 @@ async def test_what_was_handed_over_is_history_and_no_longer_authorized(enrolled
     assert await enrolled.published() == []  # the same fill, known already
 
 
+async def test_a_part_and_its_owed_rest_use_up_what_one_fill_would(enrolled: Service) -> None:
+    """As fulfillment tells them: the claim's days are with the part, and the rest is of the same date of service."""
+    whole = picked_up(P1, "RX1").taken[0]
+    part = {"quantity": Decimal(20), "days_supply": 20, "days_supply_billed": 30, "owed": Decimal(10)}
+    rest = {"fill_id": "F-rest", "quantity": Decimal(10), "days_supply": 10, "days_supply_billed": 0}
+    first, last = picked_up(P1, "RX1"), picked_up(P1, "RX1", package="PK2")
+    await enrolled.handle(first.model_copy(update={"taken": (whole.model_copy(update=part),)}))
+    await enrolled.published()
+    later = {"handed_over_on": date(2009, 10, 3), "visit_id": "owed"}
+    await enrolled.handle(last.model_copy(update={"taken": (whole.model_copy(update=rest),)} | later))
+    profile = (await enrolled.only(ProfileChanged)).profile
+    assert (profile.prescriptions[0].quantity_left, profile.prescriptions[0].refills_left) == (Decimal(60), 2)
+    assert [
+        (each.filled_on.day, each.handed_over_on.day, each.days_supply, each.days_supply_billed)
+        for each in profile.fills[-2:]
+    ] == [(29, 1, 20, 30), (29, 3, 10, 0)]
+
+
 async def test_a_fill_that_the_feed_brought_first_is_not_counted_twice(enrolled: Service) -> None:
     await enrolled.feed("fills", records.fill(fill_id="PK1-RX1"))
     await enrolled.published()

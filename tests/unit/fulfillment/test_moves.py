@@ -17,8 +17,8 @@ ITEMS = {
     "to_fill": "leased cancelled",
     "leased": "to_fill filled rejected short cancelled",
     "filled": "withheld",
-    "rejected": "",
-    "short": "",
+    "rejected": "to_fill",
+    "short": "to_fill",
     "withheld": "",
     "cancelled": "to_fill offered",
 }

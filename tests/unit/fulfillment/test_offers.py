@@ -241,9 +241,7 @@ def test_what_was_confirmed_on_a_condition_and_came_late_is_not_overlooked_eithe
     assert states(met)["rx-c"] == "to_fill"
     with pytest.raises(Conflict, match="also_due"):
         hand_over(met, left=(), today=VISIT_ON)
-    assert states(hand_over(met, left=(), later=["rx-c"], today=VISIT_ON))["rx-c"] == (
-        "cancelled declined"
-    )
+    assert states(hand_over(met, left=(), later=["rx-c"], today=VISIT_ON))["rx-c"] == ("cancelled declined")
 
 
 def test_what_is_agreed_to_and_cannot_be_filled_holds_nobody_up() -> None:

@@ -30,6 +30,19 @@ def test_the_payer_counts_from_the_date_of_service_and_the_stock_from_the_hand_o
     assert payable_from(stock.fills, 75, by_hand_over) == in_days(16)
 
 
+def test_a_partial_fill_and_its_owed_rest_are_one_claim_and_add_up() -> None:
+    """As fulfillment publishes them: the claim's days are billed with the part, and the rest is of the same day."""
+    part = Fill("rx-a", TODAY, TODAY, 20, days_supply_billed=30)
+    rest = Fill("rx-a", TODAY, in_days(3), 10, days_supply_billed=0)
+    whole = Fill("rx-a", TODAY, TODAY, 30)
+    look_back = PayerRule("any", look_back_days=180, most_surplus_days=7)
+    for rule in (PayerRule("any"), look_back):
+        assert payable_from([part], 75, rule) == payable_from([whole], 75, rule)
+        assert payable_from([part, rest], 75, rule) == payable_from([whole], 75, rule)
+    assert run_out_day([part]) == in_days(20)
+    assert run_out_day([part, rest]) == in_days(30)
+
+
 def test_what_the_patient_says_is_left_replaces_the_estimate_from_that_day_on() -> None:
     fills = [fill("a", in_days(-20)), fill("a", in_days(-2), 5)]
     assert run_out_day(fills) == in_days(15)

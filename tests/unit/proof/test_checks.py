@@ -29,6 +29,9 @@ from cli.proof.record import (
     DeadLetter,
     Enrollment,
     HeldFill,
+    Item,
+    Line,
+    Order,
     Plan,
     Planner,
     Record,
@@ -104,6 +107,31 @@ def with_tables(service: str, **changes: Any) -> Record:
     """The history with the own tables of one service changed."""
     record = history()
     return replace(record, **{service: replace(getattr(record, service), **changes)})
+
+
+def in_parts(part: int, rest: int) -> list[Line]:
+    """Of a fill of thirty so many now, and so many owed."""
+    filled = DRUG._replace(fill_id="fill-1")
+    owed = Item("rx-1", Decimal(rest), rest)
+    return [
+        Line("visit-1", filled, "filled", 0, 0, part=(Decimal(part), part), order_id="order-1"),
+        Line("visit-2", owed, "to_fill", 0, 0, order_id="order-2", completes="order-1"),
+    ]
+
+
+PART = {"says_quantity": Decimal(20), "says_days_supply": 20, "says_intended": (Decimal(30), 30)}
+REST = {
+    "says_quantity": Decimal(10),
+    "says_days_supply": 10,
+    "says_intended": (Decimal(30), 30),
+    "says_visit_id": "visit-2",
+    "says_fill_id": "fill-2",
+    "says_completes": "fill-1",
+}
+PUT_RIGHT = replace(
+    again("rejected", type=c.FILL_RESOLVED, id="resolved"),
+    says=replace(events()["rejected"].says, detail="resubmitted"),
+)
 
 
 def with_copies(service: str, change: Callable[[list[Copied]], list[Copied]]) -> Record:
@@ -295,6 +323,21 @@ FAULTS: list[tuple[Check, str, Record]] = [
         ),
     ),
     (
+        fulfillment.parts_add_up,
+        "filled and owed are 25 for 25 days, and 30 for 30 were ordered",
+        with_tables("fulfillment", lines=in_parts(20, 5)),
+    ),
+    (
+        fulfillment.parts_add_up,
+        "is the rest of no partial fill",
+        with_tables("fulfillment", lines=in_parts(20, 10)[1:]),
+    ),
+    (
+        fulfillment.fills_are_told,
+        "FillRejected happened 1 times and was published 2",
+        with_events(rejected_again=again("rejected")),
+    ),
+    (
         fulfillment.fills_are_told,
         "FillCompleted happened 1 times and was published 0",
         with_events(filled=None),
@@ -432,6 +475,50 @@ RIGHT: list[tuple[str, Check, Record]] = [
         with_events(
             enrolled=altered("enrolled", says_standing=True),
             confirmed=altered("confirmed", says_standing=True),
+        ),
+    ),
+    (
+        "twenty of thirty and the rest",
+        promises.filled_as_confirmed,
+        with_events(filled=altered("filled", **PART), filled_rest=again("filled", **REST)),
+    ),
+    (
+        "twenty of thirty and the rest, as the work orders have it",
+        fulfillment.parts_add_up,
+        with_tables("fulfillment", lines=in_parts(20, 10)),
+    ),
+    (
+        "an owed rest is of no confirmed visit",
+        fulfillment.one_order_per_visit,
+        replace(
+            history(),
+            fulfillment=replace(
+                history().fulfillment,
+                lines=in_parts(20, 10),
+                orders={
+                    **history().fulfillment.orders,
+                    "visit-2": Order(PATIENT, "package-2", "filling", None),
+                },
+            ),
+        ),
+    ),
+    (
+        "rejected twice, and both tries kept",
+        fulfillment.fills_are_told,
+        replace(
+            with_events(rejected_again=again("rejected")),
+            fulfillment=replace(
+                history().fulfillment,
+                lines=[line._replace(rejected=2 * line.rejected) for line in history().fulfillment.lines],
+            ),
+        ),
+    ),
+    (
+        "a refusal put right is forgotten",
+        planner.answers_are_recorded,
+        replace(
+            with_events(put_right=PUT_RIGHT),
+            planner=replace(history().planner, rejections=frozenset()),
         ),
     ),
     ("confirmed twice", promises.filled_as_confirmed, with_events(confirmed_again=again("confirmed"))),
