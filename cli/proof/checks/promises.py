@@ -126,6 +126,11 @@ def standing_instructions_were_given(record: Record) -> Found:
     )
 
 
+def _filled(event: Event) -> int:
+    """How many fills are in a package; what was rejected or short is listed too."""
+    return sum(item.state == "filled" for item in event.says.items)
+
+
 @check("one package per visit, in one hand", whole=True)
 def one_package_per_visit(record: Record) -> Found:
     """A visit has one package, which is ready once, then picked up or returned, once, and never both.
@@ -145,7 +150,7 @@ def one_package_per_visit(record: Record) -> Found:
                 yield f"visit {visit_id} has several packages or patients"
             of_type = {step: [event for event in events if event.type == step] for step in steps}
             for step, same in of_type.items():
-                fuller = {len(event.says.items) for event in same} if step == PACKAGE_READY else ()
+                fuller = {_filled(event) for event in same} if step == PACKAGE_READY else ()
                 if len(same) > max(1, len(fuller)):
                     yield f"{name(step)} of visit {visit_id} was published {len(same)} times"
             ready, picked_up, returned = (of_type[step] for step in steps)
