@@ -31,6 +31,7 @@ PICKUP_CONFIRMED = "medsync.outreach.pickup-confirmed.v1"
 PICKUP_DECLINED = "medsync.outreach.pickup-declined.v1"
 RESCHEDULE_REQUESTED = "medsync.outreach.reschedule-requested.v1"
 CHANGE_REPORTED = "medsync.outreach.change-reported.v1"
+VISIT_ANNOUNCED = "medsync.outreach.visit-announced.v1"
 QUESTION_RAISED = "medsync.outreach.question-raised.v1"
 PATIENT_UNREACHED = "medsync.outreach.patient-unreached.v1"
 CONTACT_OPTED_OUT = "medsync.outreach.contact-opted-out.v1"
@@ -78,6 +79,7 @@ TOPICS: Mapping[str, frozenset[str]] = {
             PICKUP_DECLINED,
             RESCHEDULE_REQUESTED,
             CHANGE_REPORTED,
+            VISIT_ANNOUNCED,
             QUESTION_RAISED,
             PATIENT_UNREACHED,
             CONTACT_OPTED_OUT,
@@ -142,6 +144,7 @@ TAKES: Mapping[str, frozenset[str]] = {
             PICKUP_DECLINED,
             RESCHEDULE_REQUESTED,
             PATIENT_UNREACHED,
+            VISIT_ANNOUNCED,
             RENEWAL_ANSWERED,
             FILL_REJECTED,
             FILL_RESOLVED,
@@ -160,6 +163,7 @@ TAKES: Mapping[str, frozenset[str]] = {
             CONTACT_DETAILS_CHANGED,
             STORE_CHANGED,
             PACKAGE_READY,
+            PACKAGE_REOPENED,
             PICKUP_MISSED,
             PACKAGE_PICKED_UP,
             STOCK_SHORT,
@@ -176,6 +180,7 @@ TAKES: Mapping[str, frozenset[str]] = {
             PATIENT_ENROLLED,
             CONSENT_CHANGED,
             PATIENT_DISENROLLED,
+            CAREGIVERS_CHANGED,
             PATIENT_ERASED,
             CONTACT_DETAILS_CHANGED,
             STORE_CHANGED,

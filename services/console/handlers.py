@@ -51,6 +51,7 @@ from shared.events.outreach import (
     RenewalAnswered,
     RenewalRequested,
     RescheduleRequested,
+    VisitAnnounced,
 )
 from shared.events.planner import (
     DemandForecast,
@@ -257,6 +258,11 @@ async def take_unreached(events: Sequence[PatientUnreached], unit: Unit) -> None
 @shown(ChangeReported)
 async def take_change(events: Sequence[ChangeReported], unit: Unit) -> None:
     """A line alone: enrollment's profile follows."""
+
+
+@shown(VisitAnnounced)
+async def take_announcement(events: Sequence[VisitAnnounced], unit: Unit) -> None:
+    """A line alone: nothing is decided by it."""
 
 
 @shown(QuestionRaised)

@@ -211,14 +211,14 @@ class Life:
             bag.order = reconcile(answer_offers(bag.order, {item.rx_to_fill: yes}), self.facts, now)
             self.seen["agreed at the counter" if yes else "declined at the counter"] += 1
         try:
-            bag.order = hand_over(bag.order, identifiers=("name", "birth_date"), left=(), today=today)
+            bag.order = hand_over(bag.order, left=(), today=today)
         except Conflict as refused:
             assert refused.code == "also_due", "it was ready"
             self.seen["waited"] += 1
             self.fill(now, today)
             if bag.order.status is not PackageStatus.ready:
                 return
-            bag.order = hand_over(bag.order, identifiers=("name", "birth_date"), left=(), today=today)
+            bag.order = hand_over(bag.order, left=(), today=today)
         self._judge(bag)
         self._take_home(bag, now, today)
 
