@@ -66,6 +66,7 @@ MAY_BE_EMPTY = frozenset(
     "POST /prescriber-contacts/lease",
     "POST /fill-orders/lease",
     "GET /candidates",
+    "GET /owed",
 }
 """Lists that say no name, or that hold nothing of this pharmacy now; that they are bounded is asked below."""
 
@@ -174,8 +175,17 @@ async def more_ids(name: str, work: Work, http: httpx.AsyncClient) -> dict[str, 
                 json={"answer": {"text": "who is this?"}},
                 headers={"Medsync-Actor": "p-1", "Medsync-Role": "patient", "Medsync-Patients": patient},
             )
+            asked = await http.post(
+                f"/patients/{patient}/inbound", json={"answer": {"asked": "May I drink?"}}
+            )
+            assert asked.status_code == 200, asked.text
             renewal = await db.fetchval("select contact_id from renewals limit 1")
-            return {"text_id": said.json().get("text_id"), "renewal_id": str(renewal)}
+            question = await db.fetchval("select question_id from questions limit 1")
+            return {
+                "text_id": said.json().get("text_id"),
+                "renewal_id": str(renewal),
+                "question_id": str(question),
+            }
     return {}
 
 

@@ -302,6 +302,12 @@ async def test_a_confirmed_visit_is_filled_verified_handed_over_and_talked_about
         "clarification_codes": [],
         "on": "2026-10-14",
         "until": "2026-10-11T13:30:00Z",
+        "try_number": 1,
+        "resolved": None,
+        "dispensing_status": None,
+        "intended_quantity": None,
+        "intended_days_supply": None,
+        "completes": None,
     }
     assert await service.get("/fill-orders/next-due") == {"next_due": None}
     await report(service, orders["rx-a"], result="filled", fill_id="fill-a")
@@ -429,7 +435,8 @@ async def test_the_order_of_topics_does_not_matter(
 ) -> None:
     for arrivals in every_interleaving(*topics):
         await service.rows(
-            "truncate patients, plans, stores, confirmations, actions, work_orders, items, consultations, counter_notes"
+            "truncate patients, plans, stores, confirmations, actions, work_orders, items, tries, consultations, "
+            "counter_notes"
         )
         for event in arrivals:
             await service.handle(event)
@@ -885,7 +892,8 @@ async def test_whether_a_condition_is_met_does_not_depend_on_what_comes_first(
     plans = [planned(1, *RX, conditional={"rx-b": RENEWED}), later]
     for arrivals in every_interleaving([enrolled()], plans, [wanted, wanted], [store()]):
         await service.rows(
-            "truncate patients, plans, stores, confirmations, actions, work_orders, items, consultations, counter_notes"
+            "truncate patients, plans, stores, confirmations, actions, work_orders, items, tries, consultations, "
+            "counter_notes"
         )
         service.clock.set(NOW)
         for event in arrivals:
@@ -1265,7 +1273,8 @@ async def test_an_event_held_back_for_an_hour_ends_in_the_same_state(service: Un
     ends = []
     for late in (None, held):
         await service.rows(
-            "truncate patients, plans, stores, confirmations, actions, work_orders, items, consultations, counter_notes"
+            "truncate patients, plans, stores, confirmations, actions, work_orders, items, tries, consultations, "
+            "counter_notes"
         )
         service.clock.set(NOW)
         await tell(story, late, service)

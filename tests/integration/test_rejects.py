@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -54,9 +55,12 @@ async def verified(service: Unbrokered, package: dict[str, Any]) -> Any:
     return await service.send(path, role="pharmacist", licence="RPH-1")
 
 
-async def handed_over(service: Unbrokered, package: dict[str, Any]) -> Any:
+async def handed_over(
+    service: Unbrokered, package: dict[str, Any], status: int = 200, *, later_rx_ids: Sequence[str] = ()
+) -> Any:
     path = f"/packages/{package['package_id']}/hand-over"
-    return await service.send(path, role="clerk", identifiers=["name", "birth_date"])
+    identified = {"identifiers": ["name", "birth_date"], "later_rx_ids": list(later_rx_ids)}
+    return await service.send(path, status, role="clerk", **identified)
 
 
 async def owed(service: Unbrokered, **asked: str) -> list[dict[str, Any]]:
@@ -160,7 +164,9 @@ async def test_who_comes_before_the_second_try_takes_the_rest(service: Unbrokere
     await verified(service, package)
     await resolve(service, orders["rx-b"], action="resubmit", how="other_plan")
     service.clock.set(DUE + timedelta(days=3))
-    assert (await handed_over(service, package))["status"] == "picked_up"
+    overlooked = await handed_over(service, package, 409)
+    assert (overlooked["code"], overlooked["rx_ids"]) == ("also_due", ["rx-b"])
+    assert (await handed_over(service, package, later_rx_ids=["rx-b"]))["status"] == "picked_up"
     assert await states(service) == {"rx-a": "filled", "rx-b": "cancelled not_in_time"}
     refused = await resolve(service, orders["rx-b"], 409, action="resubmit", how="other_plan")
     assert refused["code"] == "unknown_transition"

@@ -363,7 +363,7 @@ _COMPLETES = TypeAdapter(Completes | None)
 
 def _outcome_columns(outcome: FillOutcome | None) -> dict[str, Any]:
     match outcome:
-        case Filled(fill_id, filled_on, quantity, days):
+        case Filled(fill_id, filled_on, _, quantity, days):
             return {
                 "fill_id": fill_id,
                 "filled_on": filled_on,
