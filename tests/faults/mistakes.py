@@ -330,8 +330,8 @@ MISTAKES = (
             ("producers.py", '"key": row.key.encode()', '"key": None'),
             (
                 "relay.py",
-                "partition = journal.hash_of(row.key) % len(has_leader) if",
-                "partition = row.id % len(has_leader) if",
+                "partition = journal.hash_of(row.key) % self._shared_among[row.topic] if",
+                "partition = row.id % self._shared_among[row.topic] if",
             ),
         ],
         [],

@@ -61,6 +61,7 @@ MORE_IN_WORDS: Mapping[str, str] = {
     "POST /plans/what-if": "what a plan is asked for with has rules of its own (docs/reference/plan-input.md)",
     "POST /plans/{patient_id}/rulings": "each kind has its fields, and a quantity has 12 digits",
     "POST /fill-orders/{order_id}/result": "each result has its fields",
+    "POST /fill-orders/{order_id}/resolution": "each way to resolve has its fields",
     "POST /packages/{package_id}/hand-over": "somebody else has a name, and what was drawn is one picture",
     "POST /hand-overs": "the same",
 }

@@ -106,7 +106,9 @@ def test_cut_off_while_it_fetches_it_goes_on_from_there(end: signal.Signals, old
         os.killpg(make.pid, end)
         said, _ = make.communicate(timeout=120)
     eventually(lambda: not Path(f"/proc/{pip}/cmdline").exists(), "pip has ended")
-    assert ("What was fetched is kept" in said) == (end == signal.SIGINT)
+    # pip, which is interrupted as well, may be the first to end: then it is said of that
+    is_said = re.search(r"What was fetched is kept|that were fetched are kept", said) is not None
+    assert is_said == (end == signal.SIGINT)
     older.served.instead = as_it_is
     code, said = older.set_up()
     assert code == 0, said

@@ -64,9 +64,21 @@ async def due(proposed: Service) -> Visit:
     return visit
 
 
-async def test_an_exclusion_counts_for_a_visit_of_today_of_which_nothing_is_planned_anew(
+async def test_an_exclusion_counts_on_the_visit_s_own_day_and_what_follows_is_planned_anew(
     proposed: Service, due: Visit
 ) -> None:
+    await command(proposed, RULINGS, EXCLUDE)
+    told, plan = await proposed.published()
+    assert isinstance(told, ExclusionsChanged) and [each.rx_id for each in told.excluded] == ["rx-a"]
+    assert isinstance(plan, PlanComputed) and "rx-a" not in {
+        item.rx_id for visit in plan.visits for item in visit.items
+    }
+
+
+async def test_an_exclusion_counts_for_a_visit_whose_day_is_over_and_nothing_is_planned_anew(
+    proposed: Service, due: Visit
+) -> None:
+    await proposed.on_day((due.on - TODAY).days + 1)
     answer = await command(proposed, RULINGS, EXCLUDE)
     told = only(await proposed.published(), ExclusionsChanged)
     assert (told.revision, [each.rx_id for each in told.excluded]) == (1, ["rx-a"])
