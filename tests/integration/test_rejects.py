@@ -172,6 +172,21 @@ async def test_who_comes_before_the_second_try_takes_the_rest(service: Unbrokere
     assert refused["code"] == "unknown_transition"
 
 
+async def test_nothing_is_due_of_a_package_that_was_handed_over_without_what_was_refused(
+    service: Unbrokered,
+) -> None:
+    orders = await with_leased(service, *RX)
+    await report(service, orders["rx-a"], result="filled", fill_id="fill-a")
+    package = await report(service, orders["rx-b"], result="rejected", reject_code="75")
+    await verified(service, package)
+    service.clock.set(DUE + timedelta(days=3))
+    await handed_over(service, package)
+    service.clock.set(DUE + timedelta(days=30))
+    await service.do_due()
+    async with service.work.read() as db:
+        assert await db.fetchval("select count(*) from due_unsettled") == 0
+
+
 async def test_a_package_of_nothing_but_a_reject_comes_to_life_again(service: Unbrokered) -> None:
     orders = await with_leased(service, "rx-a")
     package = await report(service, orders["rx-a"], result="rejected", reject_code="79")

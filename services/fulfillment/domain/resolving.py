@@ -115,10 +115,11 @@ def give_up_unsettled(order: WorkOrder, now: datetime) -> WorkOrder:
     """
 
     def step(item: Item) -> Item:
-        if not item.unsettled or item.gives_up_at is None or item.gives_up_at > now:
+        refused = item.status in (ItemStatus.rejected, ItemStatus.short)
+        if not refused or item.gives_up_at is None or item.gives_up_at > now:
             return item
-        over = order.status is PackageStatus.cancelled
-        return replace(item, gives_up_at=None, why=Why.given_up if over else None)
+        over = item.unsettled and order.status is PackageStatus.cancelled
+        return replace(item, gives_up_at=None, why=Why.given_up if over else item.why)
 
     return order.each(step)
 

@@ -393,6 +393,8 @@ def settle(order: WorkOrder, store: Store | None) -> WorkOrder:
     filled_on = [item.filled_on for item in order.having(ItemStatus.filled) if item.filled_on]
     return_on = last_saleable_day(filled_on) if filled_on else None
     status = _status_of(order)
+    if status in FINAL:  # nothing of it is given up any more
+        order = order.each(lambda item: replace(item, gives_up_at=None))
     ready = status is PackageStatus.ready
     return order.become(
         status,
