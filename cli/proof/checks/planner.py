@@ -18,6 +18,7 @@ from cli.proof.contract import (
     PLAN_COMPUTED,
     RENEWAL_NEEDED,
     RESCHEDULE_REQUESTED,
+    VISIT_ANNOUNCED,
     name,
 )
 from cli.proof.record import Plan, Record
@@ -59,7 +60,10 @@ def standing_plan_is_published(record: Record) -> Found:
 @check("I5 every answer is recorded by the planner, once", reads="planner", whole=True)
 def answers_are_recorded(record: Record) -> Found:
     """One row per answer, whether it was stale or not; and a refusal of the payer is heeded, until it is put right."""
-    types = (ALIGNMENT_AGREED, PICKUP_CONFIRMED, PICKUP_DECLINED, RESCHEDULE_REQUESTED, PATIENT_UNREACHED)
+    types = (
+        *(ALIGNMENT_AGREED, PICKUP_CONFIRMED, PICKUP_DECLINED, RESCHEDULE_REQUESTED, PATIENT_UNREACHED),
+        VISIT_ANNOUNCED,  # no answer, and recorded as one: what the planner counts as said
+    )
     said = Counter(
         (event.key, event.type, event.says.plan_id, event.says.plan_revision, event.says.visit_id)
         for event in record.took("planner", *types)
