@@ -10,8 +10,9 @@ import itertools
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 
 from benchmarks import events
 from benchmarks.common import Bench, Target, arguments, in_turn, run
@@ -24,6 +25,8 @@ OURS, TUTORIAL, BARE = "MedSync", "tutorial", "bare loop"
 PROMISES = ("inbox", "locks", "parking", "relay")
 PATIENTS = 5000
 """Each of them changes several times."""
+
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 
 async def benchmark(bench: Bench) -> list[Target]:
@@ -72,7 +75,9 @@ async def loads(bench: Bench) -> list[Load]:
     return found
 
 
-async def hop(bench: Bench, load: Load, contender: str, *, without: str = "") -> Run:
+async def hop(
+    bench: Bench, load: Load, contender: str, *, without: str = "", settings: Mapping[str, str] = NO_SETTINGS
+) -> Run:
     """One contender works off the load from the beginning, in a group and a database of its own."""
     name = f"run{time.monotonic_ns()}"
     commands: dict[str, Sequence[str]] = {
@@ -88,7 +93,7 @@ async def hop(bench: Bench, load: Load, contender: str, *, without: str = "") ->
         async def done() -> int:
             return await (watch.taken(f"{load.prefix}medsync-{name}") if unsent else watch.end())
 
-        process = bench.start(*commands[contender], database_url=database, prefix=load.prefix)
+        process = bench.start(*commands[contender], database_url=database, prefix=load.prefix, **settings)
         wanted = given.tutorial_events if contender == TUTORIAL else load.events
         measured = await work_off(bench, process, done, wanted)
     await asyncio.to_thread(bench.drop, database)

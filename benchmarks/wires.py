@@ -22,11 +22,11 @@ from fastapi import FastAPI
 from benchmarks import events
 from benchmarks.audit import LEDGER, app_of, work_of
 from benchmarks.common import Bench, Target, arguments, in_turn, median_and_range, run, table
-from benchmarks.runs import Load, Run, ratios, report, undisturbed, work_off
+from benchmarks.hop import OURS, hop
+from benchmarks.runs import Run, ratios, report, undisturbed
 from deploy.local.ports import free_port
 from shared import grants
 from shared.access import Role
-from shared.events.planner import TOPIC as ANSWERS
 from shared.tokens import Tokens
 from tests.provider import Provider, bearer, grants_of_every_role
 from tests.running import STAFF
@@ -78,29 +78,15 @@ async def benchmark(bench: Bench, number_of_events: int, rounds: int) -> Sequenc
         load = await events.load(bench, "half a kilobyte", "small.", stream)
         secure = {f"MEDSYNC_{name.upper()}": str(value) for name, value in kafka.settings(ADMIN).items()}
         wires = {CLEAR: {}, SECURE: secure | {"MEDSYNC_KAFKA_BOOTSTRAP": kafka.bootstrap}}
-        await hop(bench, load, wires[CLEAR])  # unmeasured: the broker's code is compiled
+        await hop(bench, load, OURS, settings=wires[CLEAR])  # unmeasured: the broker's code is compiled
         runs: dict[str, list[Run]] = defaultdict(list)
         for number in range(rounds):
             for name in in_turn((CLEAR, SECURE), number):
-                runs[name].append(await undisturbed(partial(hop, bench, load, wires[name])))
+                runs[name].append(await undisturbed(partial(hop, bench, load, OURS, settings=wires[name])))
         report({name: runs[name] for name in (SECURE, CLEAR)})
         slower = statistics.median(ratios(runs[SECURE], runs[CLEAR]))
         targets.append(Target("the hop over TLS, against the one in the clear", slower, at_least=0.8))
     return targets
-
-
-async def hop(bench: Bench, load: Load, settings: dict[str, str]) -> Run:
-    """The fabric works off the load from the beginning, in a group and a database of its own."""
-    name = f"run{time.monotonic_ns()}"
-    database = await asyncio.to_thread(bench.database)
-    await bench.settle()
-    async with bench.watching(load.prefix + ANSWERS) as watch:
-        process = bench.start(
-            "benchmarks.service", name, database_url=database, prefix=load.prefix, **settings
-        )
-        measured = await work_off(bench, process, watch.end, load.events)
-    await asyncio.to_thread(bench.drop, database)
-    return measured
 
 
 async def commands(bench: Bench, rounds: int) -> Target:

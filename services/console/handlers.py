@@ -27,6 +27,7 @@ from shared.events.enrollment import (
     StoreChanged,
 )
 from shared.events.fulfillment import (
+    PUT_RIGHT,
     ConsultationHeld,
     FillCompleted,
     FillRejected,
@@ -36,7 +37,6 @@ from shared.events.fulfillment import (
     PackageReopened,
     PackageReturned,
     PickupMissed,
-    Resolution,
     StockShort,
 )
 from shared.events.outreach import (
@@ -324,7 +324,7 @@ async def take_resolution(events: Sequence[FillResolved], unit: Unit) -> None:
     """A fill that is tried again is refused or short no more."""
     await writes.forget_fills(
         unit.db,
-        [event for event in events if event.resolution in (Resolution.resubmitted, Resolution.partial)],
+        [event for event in events if event.resolution in PUT_RIGHT],
     )
 
 

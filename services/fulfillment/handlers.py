@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -31,6 +32,7 @@ from shared.events.enrollment import (
     PatientErased,
     StoreChanged,
 )
+from shared.events.outreach import ConfirmedItem as Confirmed
 from shared.events.outreach import PickupConfirmed
 from shared.events.planner import (
     DrugDecision,
@@ -38,6 +40,7 @@ from shared.events.planner import (
     PlanBlocked,
     PlanCancelled,
     PlanComputed,
+    PlannedItem,
     Visit,
 )
 from shared.events.tombstones import ContactDetailsForgotten
@@ -202,18 +205,7 @@ def confirmation_of(event: PickupConfirmed) -> Confirmation:
         plan_revision=event.plan_revision,
         visit_kind=event.visit_kind,
         visit_on=event.on,
-        items=tuple(
-            ConfirmedItem(
-                item.rx_id,
-                item.drug_name,
-                item.quantity,
-                item.days_supply,
-                item.days_supply_billed,
-                item.clarification_codes,
-                item.condition,
-            )
-            for item in event.items
-        ),
+        items=tuple(replace(_wanted(item), condition=item.condition) for item in event.items),
     )
 
 
@@ -244,17 +236,18 @@ def plan_of(event: PlanComputed) -> Plan:
 
 def _offers_of(visit: Visit) -> tuple[ConfirmedItem, ...]:
     """What the plan has to be asked about at the counter."""
-    return tuple(
-        ConfirmedItem(
-            item.rx_id,
-            item.drug_name,
-            item.quantity,
-            item.days_supply,
-            item.days_supply_billed,
-            item.clarification_codes,
-        )
-        for item in visit.items
-        if item.at_counter
+    return tuple(_wanted(item) for item in visit.items if item.at_counter)
+
+
+def _wanted(item: Confirmed | PlannedItem) -> ConfirmedItem:
+    """A fill that the patient wants, or is asked about; without what it depends on."""
+    return ConfirmedItem(
+        item.rx_id,
+        item.drug_name,
+        item.quantity,
+        item.days_supply,
+        item.days_supply_billed,
+        item.clarification_codes,
     )
 
 

@@ -68,10 +68,9 @@ async def report_result(
     order_id: Id, body: dispensing.FillResult, caller: Commanding, work: Working
 ) -> Package:
     """Record what became of a leased fill. The same result reported again is answered again."""
+    also = [f"fill:{body.new_fill_id}"] if body.new_fill_id else []
     place = await _place(work, caller, order_id=order_id)
-    locks = [patient(place.patient_id), *([f"fill:{body.new_fill_id}"] if body.new_fill_id else [])]
-    decide = _package(lambda unit: dispensing.report_fill(unit, order_id, body))
-    return await work.command(caller, locks, decide)
+    return await _run(work, caller, place, lambda unit: dispensing.report_fill(unit, order_id, body), also)
 
 
 @router.post("/fill-orders/{order_id}/resolution")
@@ -80,8 +79,7 @@ async def resolve_fill(
 ) -> Package:
     """What is done about a fill that was refused or short: it is tried again, filled in part, or not filled here."""
     place = await _place(work, caller, order_id=order_id)
-    decide = _package(lambda unit: resolving.resolve_fill(unit, order_id, body))
-    return await work.command(caller, [patient(place.patient_id)], decide)
+    return await _run(work, caller, place, lambda unit: resolving.resolve_fill(unit, order_id, body))
 
 
 @router.get("/owed")
@@ -108,9 +106,8 @@ async def verify_package(
 ) -> Package:
     """Every filled item is verified but those excepted: the package is ready, in a bin of its own."""
     place = await _place(work, caller, package_id=package_id)
-    locks = [patient(place.patient_id), f"bins:{place.store_id}"]
-    decide = _package(lambda unit: packages.verify_package(unit, package_id, body))
-    return await work.command(caller, locks, decide)
+    also = [f"bins:{place.store_id}"]
+    return await _run(work, caller, place, lambda unit: packages.verify_package(unit, package_id, body), also)
 
 
 @router.post("/packages/{package_id}/cancel")
@@ -119,8 +116,7 @@ async def cancel_package(
 ) -> Package:
     """Stop a visit's fills for good, whatever the plan says; what is filled goes back to stock."""
     place = await _place(work, caller, package_id=package_id)
-    decide = _package(lambda unit: packages.cancel_package(unit, package_id, body))
-    return await work.command(caller, [patient(place.patient_id)], decide)
+    return await _run(work, caller, place, lambda unit: packages.cancel_package(unit, package_id, body))
 
 
 @router.post("/visits/{visit_id}/consultation")
@@ -176,8 +172,7 @@ async def answer_offers(
 ) -> Package:
     """What the patient says to what became due since the visit was confirmed: filled while they wait, or declined."""
     place = await _place(work, caller, package_id=package_id)
-    decide = _package(lambda unit: counter.answer_package_offers(unit, package_id, body))
-    return await work.command(caller, [patient(place.patient_id)], decide)
+    return await _run(work, caller, place, lambda unit: counter.answer_package_offers(unit, package_id, body))
 
 
 @router.post("/packages/{package_id}/hand-over")
@@ -238,10 +233,16 @@ async def _place(work: Work, caller: Caller, **named: str) -> Place:
     )
 
 
-def _package(command: Callable[[Unit], Awaitable[WorkOrder]]) -> Callable[[Unit], Awaitable[Package]]:
-    """A command on a work order, answered with its package."""
+async def _run(
+    work: Work,
+    caller: Caller,
+    place: Place,
+    command: Callable[[Unit], Awaitable[WorkOrder]],
+    also: Sequence[str] = (),
+) -> Package:
+    """A command on a work order, with its patient locked and what `also` has to be, answered with its package."""
 
     async def decide(unit: Unit) -> Package:
         return Package.of(await command(unit))
 
-    return decide
+    return await work.command(caller, [patient(place.patient_id), *also], decide)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import asdict
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any
@@ -243,18 +244,8 @@ async def asked_questions(
     lines = [
         AskedQuestion(
             position=position,
-            question_id=each.question_id,
-            patient_id=each.patient_id,
-            store_id=each.store_id,
-            visit_id=each.visit_id,
-            asked_at=each.asked_at,
-            due_at=each.due_at,
             escalated=each.status == QuestionStatus.open and each.due_at <= now,
-            words=each.words,
-            status=QuestionStatus(each.status),
-            answered_at=each.answered_at,
-            answered_by=each.answered_by,
-            outcome=each.outcome,
+            **asdict(each),
         )
         for position, each in found
     ]

@@ -21,7 +21,7 @@ from shared.events.enrollment import (
     ProfileChanged,
     StoreChanged,
 )
-from shared.events.fulfillment import FillRejected, FillResolved, Resolution
+from shared.events.fulfillment import PUT_RIGHT, FillRejected, FillResolved, Resolution
 from shared.events.outreach import (
     AlignmentAgreed,
     PatientUnreached,
@@ -36,7 +36,6 @@ from shared.messaging.forgetting import forget
 
 on = Handlers()
 
-PUT_RIGHT = (Resolution.resubmitted, Resolution.partial)
 ENDED = (Resolution.given_up, Resolution.other_store)
 
 HEARD_FROM = frozenset({"handed_over", "on_hand", "stopped"})

@@ -99,6 +99,10 @@ class Resolution(OpenEnum):
     other = "other"
 
 
+PUT_RIGHT = frozenset({Resolution.resubmitted, Resolution.partial})
+"""The refusal or the shortage before it is over."""
+
+
 class ResolvedBy(OpenEnum):
     override = "override"
     corrected_days = "corrected_days"

@@ -49,14 +49,10 @@ def confirm(order: WorkOrder | None, confirmation: Confirmation) -> WorkOrder | 
     if order and _begun(order):
         return None
     wanted = tuple(
-        Item(
+        Item.of(
             short_id(confirmation.visit_id, item.rx_id),
             item.rx_id,
-            item.drug_name,
-            item.quantity,
-            item.days_supply,
-            days_supply_billed=item.days_supply_billed,
-            clarification_codes=item.clarification_codes,
+            item,
             condition=item.condition,
             waits_for=item.condition,
         )
@@ -129,7 +125,7 @@ def _reconsider(item: Item, order: WorkOrder, facts: Facts, now: datetime) -> It
         case ItemStatus.filled if why in RECALLED:
             return item.become(ItemStatus.withheld, why=why)
         case ItemStatus.offered | ItemStatus.to_fill | ItemStatus.leased if why:
-            return item.become(ItemStatus.cancelled, why=why, due_at=None, gives_up_at=None)
+            return item.cancel(why)
         case ItemStatus.cancelled if item.why in CONCLUDED and why:
             return replace(item, why=why)
         case ItemStatus.cancelled if item.why in CONCLUDED and _may_come_back(item, order):

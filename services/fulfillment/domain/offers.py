@@ -49,15 +49,11 @@ def _offered(
     again = held is None or held.status is ItemStatus.offered or _was_taken_away(held)
     if not again:
         return None
-    item = Item(
+    item = Item.of(
         held.order_id if held else short_id(order.visit_id, offer.rx_id),
         held.rx_id if held else offer.rx_id,
-        offer.drug_name,
-        offer.quantity,
-        offer.days_supply,
+        offer,
         status=ItemStatus.offered,
-        days_supply_billed=offer.days_supply_billed,
-        clarification_codes=offer.clarification_codes,
         renewed_as=held.renewed_as if held else None,
         urgent=True,
         at_counter=True,
@@ -95,7 +91,7 @@ def answer_offers(order: WorkOrder, answers: Mapping[str, bool]) -> WorkOrder:
             case ItemStatus.cancelled, True:
                 raise Invalid("not_offered", "one of the prescriptions named is not offered any more")
             case ItemStatus.offered | ItemStatus.to_fill | ItemStatus.leased, False:
-                return _cancelled(item, Why.declined)
+                return item.cancel(Why.declined)
             case (ItemStatus.filled, False):
                 raise Invalid("filled_already", "it is filled: name it in left_rx_ids at the hand-over")
         return item
@@ -133,7 +129,7 @@ def leave_for_later(order: WorkOrder, rx_ids: Collection[str]) -> WorkOrder:
         )
     return order.each(
         lambda item: (
-            _cancelled(item, _why_later(item))
+            item.cancel(_why_later(item))
             if item.status in OPEN or item.status is ItemStatus.offered
             else item
         )
@@ -144,7 +140,3 @@ def _why_later(item: Item) -> Why:
     if item.resolution:
         return Why.not_in_time
     return Why.declined if also_due(item) else Why.condition_not_met
-
-
-def _cancelled(item: Item, why: Why) -> Item:
-    return item.become(ItemStatus.cancelled, why=why, due_at=None, gives_up_at=None)

@@ -150,7 +150,7 @@ def withdraw(order: WorkOrder, why: Why, store: Store | None) -> WorkOrder:
     def stop(item: Item) -> Item:
         match item.status:
             case ItemStatus.offered | ItemStatus.to_fill | ItemStatus.leased:
-                return item.become(ItemStatus.cancelled, why=why, due_at=None, gives_up_at=None)
+                return item.cancel(why)
             case ItemStatus.cancelled:
                 return replace(item, why=why)
             case ItemStatus.filled:

@@ -104,7 +104,7 @@ def give_up(order: WorkOrder, order_id: str, why: Why, store: Store | None) -> W
     """
     item = _unsettled(order, order_id)
     if item.status is ItemStatus.to_fill:
-        return settle(order.put(item.become(ItemStatus.cancelled, why=why, due_at=None)), store)
+        return settle(order.put(item.cancel(why)), store)
     return settle(order.put(replace(item, why=why, gives_up_at=None)), store)
 
 
@@ -115,11 +115,10 @@ def give_up_unsettled(order: WorkOrder, now: datetime) -> WorkOrder:
     """
 
     def step(item: Item) -> Item:
-        refused = item.status in (ItemStatus.rejected, ItemStatus.short)
-        if not refused or item.gives_up_at is None or item.gives_up_at > now:
+        if not item.unsettled or item.gives_up_at is None or item.gives_up_at > now:
             return item
-        over = item.unsettled and order.status is PackageStatus.cancelled
-        return replace(item, gives_up_at=None, why=Why.given_up if over else item.why)
+        over = order.status is PackageStatus.cancelled
+        return replace(item, gives_up_at=None, why=Why.given_up if over else None)
 
     return order.each(step)
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from services.fulfillment.domain.facts import Store
+from services.fulfillment.domain.facts import ConfirmedItem, Store
 from shared.events.planner import Condition
 from shared.problems import Conflict
 
@@ -236,6 +236,20 @@ class Item:
     completes: Completes | None = None  # it is an owed rest
     expected_on: date | None = None  # of an owed rest: when the stock is there, where that is known
 
+    @classmethod
+    def of(cls, order_id: str, rx_id: str, wanted: ConfirmedItem, **more: Any) -> Item:
+        """What the patient wants, or is asked about, as an item of a work order."""
+        return cls(
+            order_id,
+            rx_id,
+            wanted.drug_name,
+            wanted.quantity,
+            wanted.days_supply,
+            days_supply_billed=wanted.days_supply_billed,
+            clarification_codes=wanted.clarification_codes,
+            **more,
+        )
+
     @property
     def rx_to_fill(self) -> str:
         """The prescription that is filled."""
@@ -297,6 +311,14 @@ class Item:
         if status not in ITEM_MOVES[self.status]:
             raise unknown_transition("item", self.status, status)
         return replace(self, status=status, **changes)
+
+    def cancel(self, why: Why) -> Item:
+        """The item without a fill: nothing of it is due any more.
+
+        Raises:
+            Conflict: the table has no such move.
+        """
+        return self.become(ItemStatus.cancelled, why=why, due_at=None, gives_up_at=None)
 
 
 @dataclass(frozen=True, slots=True)

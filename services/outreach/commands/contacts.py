@@ -197,7 +197,7 @@ async def close(unit: Unit, contact_id: UUID, said: CloseRequest) -> ContactClos
     contact = await _contact(unit, contact_id)
     if contact.status is not Status.open:
         raise Conflict("not_open", f"the contact is {contact.status} already")
-    await writes.close_contact(unit.db, contact_id, f"{unit.role}/{unit.actor}", said.reason)
+    await writes.close_contact(unit.db, contact_id, Status.closed, f"{unit.role}/{unit.actor}", said.reason)
     await recompute_contacts(unit, [contact.patient_id])
     return ContactClosed(contact_id=contact_id, status=Status.closed)
 

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from services.outreach.domain.answers import Effect
-from services.outreach.domain.model import Contact, Kind
+from services.outreach.domain.model import Contact, Kind, Status
 from services.outreach.domain.texts import LONGEST, deadlines
 from services.outreach.queries import known_question
 from services.outreach.recompute import recompute_contacts
-from services.outreach.store import questions, reads
+from services.outreach.store import questions, reads, writes
 from services.outreach.store.questions import Question
 from shared.messaging import Unit
 from shared.problems import Conflict
@@ -78,5 +78,6 @@ async def answer_question(unit: Unit, question_id: UUID, said: QuestionAnswer) -
         raise Conflict("answered", f"the question is {question.status}: what came of it stands")
     by = f"{unit.role}/{unit.actor}"
     await questions.note_answered(unit.db, unit.keys, question, by, said.outcome.value, said.words, unit.now)
+    await writes.close_contact(unit.db, question_id, Status.done)
     await recompute_contacts(unit, [question.patient_id])
     return QuestionAnswered(question_id=question_id, outcome=said.outcome)

@@ -130,11 +130,3 @@ async def note_answered(
         outcome,
         sealed.get(question.patient_id),
     )
-    await db.execute(
-        """
-        update contacts
-        set status = 'done', due_at = null, by_hand_at = null, review_at = null, lease_id = null, lease_until = null
-        where contact_id = $1
-        """,
-        question.question_id,
-    )

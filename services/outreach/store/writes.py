@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic_core import to_jsonable_python
 
-from services.outreach.domain.model import Contact, Plan
+from services.outreach.domain.model import Contact, Plan, Status
 from services.outreach.store.numbers import of_number
 from shared.database import Db
 from shared.datakeys import DataKeys, hexed
@@ -237,14 +237,16 @@ async def close_visits(db: Db, visits: Mapping[str, str]) -> None:
     )
 
 
-async def close_contact(db: Db, contact_id: UUID, by: str, because: str) -> None:
-    """End a contact by staff; a lease on it is taken back."""
+async def close_contact(
+    db: Db, contact_id: UUID, status: Status, by: str | None = None, because: str | None = None
+) -> None:
+    """End a contact; a lease on it is taken back."""
     await db.execute(
         """
         update contacts
-        set status = 'closed',
-            closed_by = $2,
-            closed_because = $3,
+        set status = $2,
+            closed_by = $3,
+            closed_because = $4,
             due_at = null,
             by_hand_at = null,
             review_at = null,
@@ -253,6 +255,7 @@ async def close_contact(db: Db, contact_id: UUID, by: str, because: str) -> None
         where contact_id = $1
         """,
         contact_id,
+        status,
         by,
         because,
     )
