@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -372,7 +372,6 @@ class Bench:
     def __init__(self, services: Services, dispensing: DispensingSystem) -> None:
         self._actor = Actor("pharmacist-1", "pharmacist", services)
         self._dispensing, self._looked_after = dispensing, 0
-        self._times: Counter[str] = Counter()
         self.verified = 0
 
     @property

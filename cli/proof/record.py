@@ -228,9 +228,7 @@ class Line(NamedTuple):
     part: tuple[Decimal, int] | None = None  # quantity and days, where only a part was filled
     order_id: str = ""
     completes: str = ""  # the order of whose claim it is an owed rest
-    agreed: bool = (
-        False  # not confirmed: it is offered, or somebody noted that the patient agreed at the counter
-    )
+    agreed: bool = False  # not confirmed: it is offered, or the patient agreed at the counter
 
     @property
     def worked_on(self) -> Item:

@@ -114,9 +114,7 @@ class Taken(LenientInput):
     left_rx_ids: tuple[Id, ...] = ()
     later_rx_ids: tuple[Id, ...] = ()  # due as well, and not waited for: each is planned anew
     scanned: Scanned | None = None
-    collected_places: tuple[
-        Id, ...
-    ] = ()  # the rx ids that were fetched from the fridge or the oversize shelf
+    collected_places: tuple[Id, ...] = ()  # rx ids of what was fetched from fridge or oversize shelf
 
 
 class Collector(LenientInput):

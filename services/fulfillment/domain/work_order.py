@@ -66,9 +66,7 @@ class Why(StrEnum):
     not_collected = "not_collected"
     withdrawn = "withdrawn"  # by the pharmacist, with a reason
     died = "died"
-    given_up = (
-        "given_up"  # refused or short, and staff, or the end of the visit's day, settled that it stays so
-    )
+    given_up = "given_up"  # refused or short, and it stays so: by staff, or by the end of the visit's day
     other_store = "other_store"  # another store fills it
     not_in_time = "not_in_time"  # put right, and not filled when the patient came
 
@@ -223,9 +221,7 @@ class Item:
     condition: Condition | None = None  # with which it was confirmed
     waits_for: Condition | None = None  # the same, as the newest plan has it; none: nothing, it may be filled
     gives_up_at: datetime | None = None  # when the visit goes on without it
-    late: bool = (
-        False  # its condition was met after that, or the patient agreed at the counter: nothing waits for it
-    )
+    late: bool = False  # met, put right or agreed to after the others were filled: nothing waits for it
     renewed_as: str | None = None  # the prescription that took the place of the one confirmed
     urgent: bool = False  # its visit cannot wait
     at_counter: bool = False  # nobody confirmed it: it was offered

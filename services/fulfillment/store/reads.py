@@ -11,7 +11,6 @@ from pydantic import TypeAdapter
 
 from services.fulfillment.domain import (
     OWED,
-    Completes,
     Contact,
     Facts,
     Filled,
@@ -24,13 +23,12 @@ from services.fulfillment.domain import (
     Place,
     Plan,
     Rejected,
-    Resolution,
     Short,
     Store,
     Why,
     WorkOrder,
 )
-from services.fulfillment.store.writes import OFFERS
+from services.fulfillment.store.writes import COMPLETES, OFFERS, RESOLUTION
 from shared.access import Stores
 from shared.database import Db
 from shared.datakeys import DATA_KEY, DataKeys
@@ -327,14 +325,10 @@ def _item(row: Any) -> Item:
         place=row["place"],
         place_label=row["place_label"],
         tries=row["tries"],
-        resolution=_RESOLUTION.validate_python(row["resolution"]),
-        completes=_COMPLETES.validate_python(row["completes"]),
+        resolution=RESOLUTION.validate_python(row["resolution"]),
+        completes=COMPLETES.validate_python(row["completes"]),
         expected_on=row["expected_on"],
     )
-
-
-_RESOLUTION = TypeAdapter(Resolution | None)
-_COMPLETES = TypeAdapter(Completes | None)
 
 
 def _outcome(row: Any) -> FillOutcome | None:

@@ -352,13 +352,14 @@ def _item_row(order: WorkOrder, item: Item) -> Row:
         leased_until=lease.until if lease else None,
         taken_by=lease.taken_by if lease else None,
         **dict.fromkeys(_ITEM_OUTCOME.split()) | _outcome_columns(item.outcome),
-        resolution=_RESOLUTION.dump_python(item.resolution, mode="json"),
-        completes=_COMPLETES.dump_python(item.completes, mode="json"),
+        resolution=RESOLUTION.dump_python(item.resolution, mode="json"),
+        completes=COMPLETES.dump_python(item.completes, mode="json"),
     )
 
 
-_RESOLUTION = TypeAdapter(Resolution | None)
-_COMPLETES = TypeAdapter(Completes | None)
+RESOLUTION = TypeAdapter(Resolution | None)
+COMPLETES = TypeAdapter(Completes | None)
+"""What is kept of an item as it is."""
 
 
 def _outcome_columns(outcome: FillOutcome | None) -> dict[str, Any]:

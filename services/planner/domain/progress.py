@@ -80,9 +80,8 @@ class Progress:
     # what was said of days to come; the newest plan may have others, and nobody may have said them yet
     promised_on: date | None = None  # of the pickup
     promised_next_on: date | None = None  # of the one after it
-    promised_joins: Mapping[str, date] = field(
-        default_factory=dict
-    )  # by rx_id: from when on it keeps the rhythm
+    # by rx_id: from when on it keeps the rhythm
+    promised_joins: Mapping[str, date] = field(default_factory=dict)
     # by rx_id that a payer refused, the visit for which it was to be filled
     refused_for: Mapping[str, str] = field(default_factory=dict)
 
